@@ -1,0 +1,68 @@
+//! HTTP/1.1 without sockets: bytes in, messages out.
+//!
+//! Nothing here opens a socket, asks the time or starts a thread, so all of it can be used alone and fuzzed at full
+//! speed. A server uses the pieces in this order:
+//!
+//! ```text
+//!           bytes                                                     bytes
+//!             │                                                         ▲
+//!             ▼                                                         │
+//!      HeadParser ──► Head ──► Framing ──► ChunkedDecoder        BodyWriter
+//!                      │          (or so many bytes)                    ▲
+//!                      └─────► Target                            ResponseHead
+//! ```
+//!
+//! One example that passes through all of them:
+//!
+//! ```
+//! use amboss_core::http::*;
+//!
+//! let input = b"POST /a%20b?q HTTP/1.1\r\nHost: example.org\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
+//! let options = HeadOptions::default();
+//! let mut parser = HeadParser::new(options);
+//! let length = parser.parse(input, input.len())?.expect("the head is complete");
+//! let head = parser.head(input);
+//!
+//! let framing = Framing::of(&head, options.leniency)?;
+//! assert_eq!(framing.body, BodyLength::Chunked);
+//! let target = Target::of(&head, options.leniency)?;
+//! assert_eq!(percent_decode(target.path), &b"/a b"[..]);
+//!
+//! let mut decoder = ChunkedDecoder::new(ChunkedLimits::default());
+//! let step = decoder.decode(&input[length..])?;
+//! assert_eq!(&input[length..][step.data], b"hi");
+//!
+//! let mut out = Vec::new();
+//! let answering = Answering { version: head.version(), head: head.method() == b"HEAD", keep_alive: framing.keep_alive };
+//! let response = ResponseHead::start(&mut out, "200 OK", [("Content-Type", &b"text/plain"[..])])?;
+//! let mut body = BodyWriter::new(response.finish(&mut out, answering, Some(2), None, None).framing);
+//! body.append(b"hi", &mut out);
+//! assert!(body.end(&mut out));
+//! assert_eq!(out, b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! In scope: RFC 9112 as a server speaks it, with the strictness that keeps proxies in front honest. Out of scope:
+//! clients, HTTP/2 and 3, content codings, caching.
+
+pub(crate) mod chunked;
+mod date;
+mod error;
+pub(crate) mod framing;
+pub(crate) mod head;
+mod leniency;
+pub(crate) mod response;
+#[doc(hidden)]
+pub mod scan;
+mod status;
+mod target;
+
+pub use chunked::{encode_chunk, encode_chunk_size, ChunkedDecoder, ChunkedLimits, Decoded, LAST_CHUNK};
+pub use date::{imf_fixdate, CivilTime};
+pub use error::{Error, ErrorKind};
+pub use framing::{BodyLength, Framing};
+pub use head::{Field, Head, HeadLimits, HeadOptions, HeadParser, Version};
+pub use leniency::Leniency;
+pub use response::{is_hop_by_hop, Answering, BodyWriter, ResponseError, ResponseFraming, ResponseHead, ResponsePlan};
+pub use status::{allows_body, reason_phrase};
+pub use target::{host_is_valid, percent_decode, Target, TargetForm};

@@ -1,0 +1,314 @@
+//! The request-target (RFC 9112 §3.2) and the Host field (RFC 9110 §7.2).
+//!
+//! ```text
+//! origin-form    = absolute-path [ "?" query ]      GET /where?q=now
+//! absolute-form  = absolute-URI                     GET http://www.example.org/where
+//! authority-form = uri-host ":" port                CONNECT www.example.com:80
+//! asterisk-form  = "*"                              OPTIONS *
+//! ```
+
+use std::borrow::Cow;
+
+use super::error::{Error, ErrorKind};
+use super::framing::parse_decimal;
+use super::head::Head;
+use super::leniency::Leniency;
+
+/// The form of a request-target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetForm {
+    /// A path, perhaps with a query.
+    Origin,
+    /// A whole URI; its authority takes the place of Host.
+    Absolute,
+    /// Host and port; for CONNECT only.
+    Authority,
+    /// `*`; for OPTIONS only.
+    Asterisk,
+}
+
+/// A request-target, taken apart but not decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Target<'a> {
+    /// Its form.
+    pub form: TargetForm,
+    /// Host and optional port, in absolute-form and authority-form.
+    pub authority: Option<&'a [u8]>,
+    /// The path, still percent-encoded, beginning with exactly one `/` except in asterisk-form (`*`) and
+    /// authority-form (empty).
+    pub path: &'a [u8],
+    /// What stands behind the first `?`; empty without one.
+    pub query: &'a [u8],
+}
+
+impl<'a> Target<'a> {
+    /// Takes the target of a complete head apart.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Target`] when it has none of the four forms, [`ErrorKind::TargetForm`] when it has one that the
+    /// method does not go with, [`ErrorKind::HostMalformed`] for a bad authority.
+    pub fn of(head: &Head<'a>, leniency: Leniency) -> Result<Target<'a>, Error> {
+        let position = head.method().len() + 1;
+        Target::parse(head.method(), head.target(), leniency).map_err(|kind| Error::new(kind, position))
+    }
+
+    /// Takes a target apart.
+    ///
+    /// # Errors
+    /// As [`Target::of`].
+    #[inline]
+    pub fn parse(method: &[u8], target: &'a [u8], leniency: Leniency) -> Result<Target<'a>, ErrorKind> {
+        if method == b"CONNECT" {
+            // RFC 9112 §3.2.3: authority-form is all that goes with CONNECT.
+            let colon = target.iter().rposition(|&byte| byte == b':').ok_or(ErrorKind::TargetForm)?;
+            if colon == 0 || colon + 1 == target.len() || !host_is_valid(target) {
+                return Err(ErrorKind::TargetForm);
+            }
+            return Ok(Target { form: TargetForm::Authority, authority: Some(target), path: b"", query: b"" });
+        }
+        match target.first() {
+            Some(b'/') => Target::split(TargetForm::Origin, None, target, leniency),
+            Some(b'*') if target.len() == 1 && method == b"OPTIONS" => {
+                Ok(Target { form: TargetForm::Asterisk, authority: None, path: target, query: b"" })
+            }
+            Some(b'*') if target.len() == 1 => Err(ErrorKind::TargetForm),
+            _ => {
+                let rest = strip_scheme(target).ok_or(ErrorKind::Target)?;
+                let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+                let (authority, path) = rest.split_at(end);
+                // RFC 9110 §4.2.4: user information has no place here; an http URI has a host (§4.2.1).
+                if !host_is_valid(authority) || matches!(authority.first(), None | Some(b':')) {
+                    return Err(ErrorKind::HostMalformed);
+                }
+                Target::split(TargetForm::Absolute, Some(authority), path, leniency)
+            }
+        }
+    }
+
+    #[inline]
+    fn split(
+        form: TargetForm,
+        authority: Option<&'a [u8]>,
+        target: &'a [u8],
+        leniency: Leniency,
+    ) -> Result<Target<'a>, ErrorKind> {
+        let mut target = target;
+        // A fragment is the client's own affair and has no place in a target (RFC 9112 §3.2).
+        if let Some(hash) = target.iter().position(|&byte| byte == b'#') {
+            if !leniency.raw_target {
+                return Err(ErrorKind::Target);
+            }
+            target = &target[..hash];
+        }
+        let (mut path, query) = match target.iter().position(|&byte| byte == b'?') {
+            Some(mark) => (&target[..mark], &target[mark + 1..]),
+            None => (target, &b""[..]),
+        };
+        // `//a/b` is the path /a/b and not a host a: nothing downstream shall be tempted.
+        while path.len() > 1 && path[0] == b'/' && path[1] == b'/' {
+            path = &path[1..];
+        }
+        if path.is_empty() {
+            path = b"/";
+        }
+        Ok(Target { form, authority, path, query })
+    }
+}
+
+fn strip_scheme(target: &[u8]) -> Option<&[u8]> {
+    [&b"http://"[..], b"https://"].into_iter().find_map(|scheme| {
+        let (start, rest) = target.split_at_checked(scheme.len())?;
+        start.eq_ignore_ascii_case(scheme).then_some(rest)
+    })
+}
+
+/// Decodes `%XX` (RFC 3986 §2.1). A `%` without two hexadecimal digits stays as it is, as in Werkzeug.
+///
+/// ```
+/// use amboss_core::http::percent_decode;
+/// assert_eq!(percent_decode(b"/a%20b%2"), &b"/a b%2"[..]);
+/// ```
+pub fn percent_decode(encoded: &[u8]) -> Cow<'_, [u8]> {
+    let Some(first) = encoded.iter().position(|&byte| byte == b'%') else {
+        return Cow::Borrowed(encoded);
+    };
+    let mut decoded = Vec::with_capacity(encoded.len());
+    decoded.extend_from_slice(&encoded[..first]);
+    let mut rest = &encoded[first..];
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        match (byte, after) {
+            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                decoded.push(hex(*high) << 4 | hex(*low));
+                rest = after;
+            }
+            _ => decoded.push(byte),
+        }
+    }
+    Cow::Owned(decoded)
+}
+
+fn hex(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => (digit | 0x20) - b'a' + 10,
+    }
+}
+
+/// Is this `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2.2)? An empty value is: a client without an authority
+/// sends it (RFC 9112 §3.2).
+pub fn host_is_valid(host: &[u8]) -> bool {
+    let (name, port) = match host {
+        [b'[', literal @ ..] => {
+            let Some(end) = literal.iter().position(|&byte| byte == b']') else { return false };
+            let (address, rest) = (&literal[..end], &literal[end + 1..]);
+            if !ip_literal_is_valid(address) {
+                return false;
+            }
+            match rest {
+                [] => return true,
+                [b':', port @ ..] => (&b""[..], port),
+                _ => return false,
+            }
+        }
+        _ => match host.iter().position(|&byte| byte == b':') {
+            Some(colon) => (&host[..colon], &host[colon + 1..]),
+            None => (host, &b""[..]),
+        },
+    };
+    let port_is_valid = port.is_empty() || parse_decimal(port).is_some_and(|port| port <= u64::from(u16::MAX));
+    port_is_valid && reg_name_is_valid(name)
+}
+
+fn ip_literal_is_valid(address: &[u8]) -> bool {
+    match std::str::from_utf8(address) {
+        // IPvFuture = "v" 1*HEXDIG "." 1*( unreserved / sub-delims / ":" )
+        Ok(text) if text.starts_with(['v', 'V']) => text[1..].split_once('.').is_some_and(|(version, address)| {
+            !version.is_empty()
+                && version.bytes().all(|byte| byte.is_ascii_hexdigit())
+                && !address.is_empty()
+                && address.bytes().all(|byte| byte == b':' || is_reg_name(byte))
+        }),
+        Ok(text) => text.parse::<std::net::Ipv6Addr>().is_ok(),
+        Err(_) => false,
+    }
+}
+
+/// unreserved / sub-delims of RFC 3986.
+#[inline]
+fn is_reg_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
+        )
+}
+
+#[inline]
+fn reg_name_is_valid(name: &[u8]) -> bool {
+    let mut rest = name;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = match (byte, after) {
+            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => after,
+            _ if is_reg_name(byte) => after,
+            _ => return false,
+        };
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse<'a>(method: &str, target: &'a str) -> Result<(TargetForm, &'a str, &'a str, &'a str), u16> {
+        let text = |bytes: &'a [u8]| std::str::from_utf8(bytes).unwrap();
+        Target::parse(method.as_bytes(), target.as_bytes(), Leniency::default())
+            .map(|t| (t.form, text(t.authority.unwrap_or(b"")), text(t.path), text(t.query)))
+            .map_err(ErrorKind::status)
+    }
+
+    #[test]
+    fn the_four_forms() {
+        use TargetForm::*;
+        let cases = [
+            ("GET", "/", Ok((Origin, "", "/", ""))),
+            ("GET", "/a/b?c?d", Ok((Origin, "", "/a/b", "c?d"))),
+            ("GET", "/?", Ok((Origin, "", "/", ""))),
+            ("GET", "//a/b", Ok((Origin, "", "/a/b", ""))),
+            ("GET", "///a//b", Ok((Origin, "", "/a//b", ""))),
+            ("GET", "/http://x/", Ok((Origin, "", "/http://x/", ""))),
+            ("GET", "/a#b", Err(400)),
+            ("GET", "http://a.example:80/x?y", Ok((Absolute, "a.example:80", "/x", "y"))),
+            ("GET", "HTTPS://a.example", Ok((Absolute, "a.example", "/", ""))),
+            ("GET", "http://a.example?q", Ok((Absolute, "a.example", "/", "q"))),
+            ("GET", "http://[::1]:5000/", Ok((Absolute, "[::1]:5000", "/", ""))),
+            ("GET", "http://user@a/", Err(400)),
+            ("GET", "http:///x", Err(400)),
+            ("GET", "http://:80/x", Err(400)),
+            ("GET", "ftp://a/", Err(400)),
+            ("GET", "a", Err(400)),
+            ("GET", "*", Err(400)),
+            ("OPTIONS", "*", Ok((Asterisk, "", "*", ""))),
+            ("OPTIONS", "**", Err(400)),
+            ("CONNECT", "a:443", Ok((Authority, "a:443", "", ""))),
+            ("CONNECT", "a", Err(400)),
+            ("CONNECT", ":443", Err(400)),
+            ("CONNECT", "a:", Err(400)),
+            ("CONNECT", "/", Err(400)),
+        ];
+        for (method, target, expected) in cases {
+            assert_eq!(parse(method, target), expected, "{method} {target}");
+        }
+    }
+
+    #[test]
+    fn with_werkzeugs_leniency_a_fragment_is_cut_off() {
+        let target = Target::parse(b"GET", b"/a?b#c?d", Leniency::werkzeug()).unwrap();
+        assert_eq!((target.path, target.query), (&b"/a"[..], &b"b"[..]));
+    }
+
+    #[test]
+    fn percent_decoding_keeps_what_is_no_escape() {
+        for (encoded, decoded) in [
+            ("/plain", &b"/plain"[..]),
+            ("%2F%2f", b"//"),
+            ("%00%ff", b"\x00\xff"),
+            ("%", b"%"),
+            ("%4", b"%4"),
+            ("%zz%41", b"%zzA"),
+            ("%%41", b"%A"),
+            ("%2541", b"%41"),
+            ("a+b", b"a+b"),
+        ] {
+            assert_eq!(percent_decode(encoded.as_bytes()), decoded, "{encoded}");
+        }
+    }
+
+    #[test]
+    fn hosts() {
+        for valid in [
+            "",
+            "a",
+            "a.example:80",
+            "a:",
+            "127.0.0.1:5000",
+            "[::1]",
+            "[::1]:80",
+            "[v1.a:b]",
+            "under_score",
+            "a%20b",
+            "xn--a",
+            "*",
+        ] {
+            assert!(host_is_valid(valid.as_bytes()), "{valid}");
+        }
+        for invalid in [
+            "a b", "a/b", "a@b", "a?b", "a#b", "a,b:x", "a:80:80", "a:-1", "a:65536", "a:8_0", "[::1", "::1", "[::1]x",
+            "[g::]", "[v.a]", "[]", "a\\b", "a%2", "a%zz", "a\u{e4}", "<a>", "\"a\"", "a\u{0}",
+        ] {
+            assert!(!host_is_valid(invalid.as_bytes()), "{invalid}");
+        }
+    }
+}

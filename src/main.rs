@@ -1,0 +1,2 @@
+//! amboss
+fn main() {}
