@@ -5,7 +5,7 @@ use std::fmt;
 /// A message that can't be accepted.
 ///
 /// After any of these the framing of the connection is in doubt: answer with [`Error::status`] and close.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Error {
     kind: ErrorKind,
     position: usize,

@@ -1,0 +1,94 @@
+//! Serving without hand-over: one request at a time, in the thread that asked for it.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::connection::{Alone, Connection, Step};
+use super::crew::upgrade;
+use super::looping::{Loop, Next, Token};
+use super::service::Service;
+use super::shutdown::ShutdownHandle;
+
+/// Serves until the server is told to stop.
+pub(super) fn serve(lead: &mut Loop, shutdown: &ShutdownHandle) -> io::Result<()> {
+    loop {
+        match lead.next(None)? {
+            Next::Work { token, connection, readable } => work(lead, token, connection, readable),
+            Next::Look => {}
+        }
+        if stop_if_asked(lead, shutdown) {
+            return Ok(());
+        }
+    }
+}
+
+/// Advances one connection.
+pub(super) fn work(lead: &mut Loop, token: Token, mut connection: Box<Connection>, readable: bool) {
+    let service = lead.service.clone();
+    let before = connection.answered;
+    let step = connection.advance(&service, &mut Alone, readable, lead.now);
+    lead.answered += connection.answered - before;
+    if step == Step::Upgrade {
+        lead.vacate(token);
+        upgrade(connection, &mut Alone, &service);
+    } else {
+        lead.put_back(token, connection, step);
+    }
+}
+
+/// Begins to stop when that was asked for; true when nothing is left to do.
+pub(super) fn stop_if_asked(lead: &mut Loop, shutdown: &ShutdownHandle) -> bool {
+    if has_failed(&lead.service) {
+        shutdown.shutdown();
+    }
+    if shutdown.is_requested() && !lead.is_stopping() {
+        lead.service.last_request.store(true, std::sync::atomic::Ordering::Relaxed);
+        lead.begin_stop();
+    }
+    if !lead.is_stopping() {
+        return false;
+    }
+    lead.close_idle();
+    if lead.is_past_stop() {
+        lead.cut_all();
+        return true;
+    }
+    lead.open() == 0
+}
+
+fn has_failed(service: &Service) -> bool {
+    service.settings.passthrough_errors
+        && service.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).is_some()
+}
+
+/// Serves one request, and returns when its answer is out; false when none came in time.
+pub(super) fn serve_one(lead: &mut Loop, patience: Duration, shutdown: &ShutdownHandle) -> io::Result<bool> {
+    let deadline = Instant::now() + patience;
+    let before = lead.answered;
+    let mut busy: Option<Token> = None;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() && busy.is_none() {
+            return Ok(false);
+        }
+        match lead.next(Some(left.max(Duration::from_millis(1))))? {
+            Next::Work { token, connection, readable } => {
+                work(lead, token, connection, readable);
+                if lead.answered > before {
+                    busy.get_or_insert(token);
+                }
+            }
+            Next::Look => {}
+        }
+        if let Some(token) = busy {
+            // The answer, and the client's end of the conversation: its deadlines bound the wait.
+            lead.write_answers();
+            if lead.socket(token).is_none() {
+                return Ok(true);
+            }
+        }
+        if has_failed(&lead.service) || stop_if_asked(lead, shutdown) {
+            return Ok(lead.answered > before);
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! The three servers: one loop, run in three ways.
+
+use std::fmt;
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::panic;
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::address::{Address, Listener, LocalAddr};
+use super::alone;
+use super::crew::{Crew, THREADS};
+use super::forking;
+use super::looping::Loop;
+use super::service::{Failure, Service};
+use super::settings::Settings;
+use super::shutdown::ShutdownHandle;
+use super::wake::Wake;
+use crate::wsgi::{AppError, Application, ServerInfo};
+
+/// How a server runs its application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concurrency {
+    /// One request at a time.
+    Single,
+    /// Each running request may have a thread.
+    Threads,
+    /// Each running request has a process.
+    Processes,
+}
+
+/// Why a server ended or could not begin.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The system refused something.
+    Io(io::Error),
+    /// Settings that contradict each other, or the state of the process.
+    Settings(String),
+    /// The application failed, and [`Settings::passthrough_errors`] is on.
+    Application(AppError),
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServeError::Io(error) => error.fmt(f),
+            ServeError::Settings(sentence) => f.write_str(sentence),
+            ServeError::Application(error) => write!(f, "the application failed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ServeError::Io(error) => Some(error),
+            ServeError::Settings(_) => None,
+            ServeError::Application(error) => Some(&**error),
+        }
+    }
+}
+
+impl From<io::Error> for ServeError {
+    fn from(error: io::Error) -> ServeError {
+        ServeError::Io(error)
+    }
+}
+
+/// A bound server: what the three kinds have in common. Made by [`make_server`] or by one of the kinds' `bind`.
+///
+/// It listens from the moment it is made; clients that connect before [`serve_forever`](Server::serve_forever) wait.
+pub struct Server {
+    lead: Option<Box<Loop>>,
+    concurrency: Concurrency,
+    service: Arc<Service>,
+    wake: Arc<Wake>,
+    shutdown: ShutdownHandle,
+    local: Vec<LocalAddr>,
+}
+
+/// Makes a server of one of the three kinds, listening on all of `addresses`.
+///
+/// ```
+/// use amboss_core::{make_server, Address, AppError, Body, Concurrency, Environ, Settings, StartResponse};
+///
+/// fn app(_: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+///     start_response.start("200 OK", &[])?;
+///     Ok(Body::from("hello"))
+/// }
+///
+/// let server = make_server(&[Address::new("127.0.0.1", 0)], app, Concurrency::Threads, Settings::default())?;
+/// println!("http://{}/", server.local_addrs()[0]);
+/// # Ok::<(), amboss_core::ServeError>(())
+/// ```
+///
+/// # Errors
+/// When an address can't be listened on; the sentence says which and why.
+pub fn make_server(
+    addresses: &[Address],
+    app: impl Application + 'static,
+    concurrency: Concurrency,
+    settings: Settings,
+) -> Result<Server, ServeError> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        listeners.extend(Listener::bind(address, settings.backlog, settings.unix_mode)?);
+    }
+    Server::new(listeners, Arc::new(app), concurrency, settings)
+}
+
+/// Makes a server on the sockets that systemd passed on (`LISTEN_FDS`); `None` when it passed none.
+///
+/// # Errors
+/// When what was passed is no listening socket.
+pub fn make_server_from_systemd(
+    app: impl Application + 'static,
+    concurrency: Concurrency,
+    settings: Settings,
+) -> Result<Option<Server>, ServeError> {
+    let listeners = Listener::from_systemd()?;
+    if listeners.is_empty() {
+        return Ok(None);
+    }
+    Server::new(listeners, Arc::new(app), concurrency, settings).map(Some)
+}
+
+impl Server {
+    fn new(
+        listeners: Vec<Listener>,
+        app: Arc<dyn Application>,
+        concurrency: Concurrency,
+        settings: Settings,
+    ) -> Result<Server, ServeError> {
+        if listeners.is_empty() {
+            return Err(ServeError::Settings("give at least one address to listen on".into()));
+        }
+        let shutdown = ShutdownHandle::new();
+        let for_application = shutdown.clone();
+        let info = ServerInfo {
+            software: String::new(),
+            shutdown: Box::new(move || for_application.shutdown()),
+            multithread: concurrency == Concurrency::Threads,
+            multiprocess: concurrency == Concurrency::Processes,
+            run_once: false,
+        };
+        let local = listeners.iter().map(|listener| listener.local_addr().clone()).collect();
+        let service = Arc::new(Service::new(app, settings, info));
+        let wake = Arc::new(Wake::new()?);
+        shutdown.register(wake.clone());
+        let write_late = concurrency == Concurrency::Threads;
+        let lead = Box::new(Loop::new(service.clone(), listeners, wake.clone(), write_late)?);
+        Ok(Server { lead: Some(lead), concurrency, service, wake, shutdown, local })
+    }
+
+    /// The addresses the server is bound to, with the ports the system picked.
+    pub fn local_addrs(&self) -> &[LocalAddr] {
+        &self.local
+    }
+
+    /// How it runs the application.
+    pub fn concurrency(&self) -> Concurrency {
+        self.concurrency
+    }
+
+    /// What it was told.
+    pub fn settings(&self) -> &Settings {
+        &self.service.settings
+    }
+
+    /// Stops the server from elsewhere.
+    pub fn shutdown_handle(&self) -> ShutdownHandle {
+        self.shutdown.clone()
+    }
+
+    /// Serves until the [`ShutdownHandle`] is used. Afterwards nothing listens any more, and a second call returns at
+    /// once.
+    ///
+    /// # Errors
+    /// When waiting fails; when the process can't be forked safely; the application's error with
+    /// [`Settings::passthrough_errors`].
+    ///
+    /// # Panics
+    /// With a panic of the application, with [`Settings::passthrough_errors`].
+    pub fn serve_forever(&mut self) -> Result<(), ServeError> {
+        let Some(mut lead) = self.lead.take() else { return Ok(()) };
+        let result = match self.concurrency {
+            Concurrency::Single => alone::serve(&mut lead, &self.shutdown),
+            Concurrency::Threads => Crew::new(self.service.clone(), self.shutdown.clone(), self.wake.clone()).run(lead),
+            Concurrency::Processes => {
+                let threads = THREADS.load(Ordering::SeqCst);
+                if threads > 0 {
+                    self.lead = Some(lead);
+                    return Err(ServeError::Settings(format!(
+                        "can't fork while {threads} threads of another server run in this process; stop that server \
+                         first or use threads here, too"
+                    )));
+                }
+                forking::serve(&mut lead, &self.shutdown)
+            }
+        };
+        self.service.settings.log.sync();
+        self.pass_failure_on()?;
+        Ok(result?)
+    }
+
+    /// Serves one request in this thread and returns when its answer is out, or when `patience` is over: false then.
+    ///
+    /// For "wait for one callback, then go away": drop the server afterwards and the port is free. The connection is
+    /// closed after the answer, other connections wait for the next call.
+    ///
+    /// # Errors
+    /// As [`serve_forever`](Server::serve_forever).
+    ///
+    /// # Panics
+    /// As [`serve_forever`](Server::serve_forever).
+    pub fn handle_request(&mut self, patience: Duration) -> Result<bool, ServeError> {
+        let Some(lead) = &mut self.lead else { return Ok(false) };
+        self.service.last_request.store(true, Ordering::Relaxed);
+        let result = alone::serve_one(lead, patience, &self.shutdown);
+        self.service.last_request.store(false, Ordering::Relaxed);
+        self.service.settings.log.sync();
+        self.pass_failure_on()?;
+        Ok(result?)
+    }
+
+    fn pass_failure_on(&self) -> Result<(), ServeError> {
+        let failure = self.service.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        match failure {
+            None => Ok(()),
+            Some(Failure::Error(error)) => Err(ServeError::Application(error)),
+            Some(Failure::Panic(caught)) => panic::resume_unwind(caught.payload),
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("concurrency", &self.concurrency).field("local", &self.local).finish()
+    }
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $concurrency:ident;)*) => { $(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name(Server);
+
+        impl $name {
+            /// Listens on an address (see [`Address`]) with the default settings.
+            ///
+            /// # Errors
+            /// When the text is no address or can't be listened on.
+            pub fn bind(address: &str, app: impl Application + 'static) -> Result<$name, ServeError> {
+                $name::with_settings(address, app, Settings::default())
+            }
+
+            /// Listens on an address with settings of one's own.
+            ///
+            /// # Errors
+            /// When the text is no address or can't be listened on.
+            pub fn with_settings(
+                address: &str,
+                app: impl Application + 'static,
+                settings: Settings,
+            ) -> Result<$name, ServeError> {
+                let address = address
+                    .parse::<Address>()
+                    .map_err(|error| ServeError::Settings(error.to_string()))?;
+                make_server(&[address], app, Concurrency::$concurrency, settings).map($name)
+            }
+        }
+
+        impl Deref for $name {
+            type Target = Server;
+            fn deref(&self) -> &Server {
+                &self.0
+            }
+        }
+
+        impl DerefMut for $name {
+            fn deref_mut(&mut self) -> &mut Server {
+                &mut self.0
+            }
+        }
+    )* };
+}
+
+kinds! {
+    /// One request at a time, in the thread that serves. Connections that are idle or slow with their head hold up
+    /// nobody.
+    BaseWsgiServer = Single;
+    /// A thread for each request that is running, up to [`Settings::threads`].
+    ThreadedWsgiServer = Threads;
+    /// A process for each request that is running, up to [`Settings::processes`]. Unix only.
+    ///
+    /// Forking copies a process with the one thread that forks: make this server before anything starts threads that
+    /// hold locks the application needs.
+    ForkingWsgiServer = Processes;
+}

@@ -1,0 +1,413 @@
+//! The lead and its hand-over.
+//!
+//! One thread *leads*: it waits, reads, parses and runs the application itself. Before each call of the application it
+//! puts the loop into a slot that the crew shares, and takes it back afterwards: two uncontended locks, no wake-up.
+//! A *watcher* looks at that slot about once a millisecond. When it finds the same call still running, it takes the
+//! loop and leads on from the next connection of the batch; another thread becomes watcher. Whoever lost the lead
+//! writes its own answer, gives its connection back through a queue, and stands by.
+//!
+//! So a slow application costs one hand-over and delays nobody for longer than the watch, a fast one costs nothing,
+//! and threads exist for requests that run. While nothing runs the watcher is parked, and nothing ticks.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use super::connection::{Connection, Permission, Step, Turn};
+use super::looping::{Loop, Next, Token};
+use super::panics;
+use super::service::{Failure, Service};
+use super::shutdown::ShutdownHandle;
+use super::upgrade::Upgraded;
+use super::wake::Wake;
+
+/// How often the watcher looks. A call that takes longer than one to two of these loses the lead.
+const WATCH: Duration = Duration::from_millis(1);
+/// How often while calls have been slow lately: what a slow call delays others by, at the price of more wake-ups.
+const CLOSE_WATCH: Duration = Duration::from_micros(200);
+/// How long the close watch lasts after a slow call, in milliseconds.
+const CLOSE_WATCH_LASTS: u64 = 500;
+/// Looks at a leader that is not inside the application before the watcher parks.
+const IDLE_LOOKS: u32 = 20;
+/// How long a thread stands by for work before it ends.
+const STAND_BY: Duration = Duration::from_secs(10);
+
+/// The crew of a loop in this process. Counted so that a [`ForkingWsgiServer`](super::ForkingWsgiServer) can refuse to
+/// fork beside them.
+pub(super) static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+pub(super) struct Crew {
+    pub(super) service: Arc<Service>,
+    pub(super) shutdown: ShutdownHandle,
+    pub(super) wake: Arc<Wake>,
+    /// The loop, while its leader is inside the application.
+    slot: Mutex<Option<Box<Loop>>>,
+    /// Odd while the leader is inside the application; changes with each call.
+    calls: AtomicU64,
+    /// The watcher sleeps until it is woken.
+    parked: AtomicBool,
+    watcher: Mutex<Option<Thread>>,
+    close_watch_until: AtomicU64,
+    roles: Mutex<Roles>,
+    changed: Condvar,
+    returned: Mutex<Vec<Returned>>,
+    /// Threads that lost the lead and are still inside the application.
+    away: AtomicUsize,
+    stopped: AtomicBool,
+    result: Mutex<Option<io::Result<()>>>,
+}
+
+#[derive(Default)]
+struct Roles {
+    watching: bool,
+    standing_by: usize,
+    threads: usize,
+}
+
+/// A connection that comes back to the loop; `None` when it left the server.
+struct Returned {
+    token: Token,
+    connection: Option<(Box<Connection>, Step)>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing is left half-done under any of these locks.
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// The position of the thread that leads, or has led when it began the request it is running.
+struct Lead<'c> {
+    crew: &'c Crew,
+    held: Option<Box<Loop>>,
+    /// The number of the call that is running.
+    call: u64,
+}
+
+impl Turn for Lead<'_> {
+    #[inline]
+    fn permission(&mut self) -> Permission {
+        if self.crew.away.load(Ordering::Relaxed) < self.crew.service.settings.threads.max(1) {
+            Permission::Run
+        } else {
+            Permission::Wait
+        }
+    }
+
+    #[inline]
+    fn leave(&mut self) {
+        let Some(held) = self.held.take() else { return };
+        let mut slot = lock(&self.crew.slot);
+        *slot = Some(held);
+        self.call = self.crew.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        drop(slot);
+        if self.crew.parked.load(Ordering::SeqCst) {
+            self.crew.wake_watcher();
+        }
+    }
+
+    #[inline]
+    fn back(&mut self) {
+        if self.held.is_some() {
+            return;
+        }
+        let mut slot = lock(&self.crew.slot);
+        // The number tells our call from one of the thread that leads now.
+        if self.crew.calls.load(Ordering::SeqCst) == self.call {
+            self.held = slot.take();
+            self.crew.calls.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn leads(&self) -> bool {
+        self.held.is_some()
+    }
+}
+
+/// What a turn of leading ended with.
+enum Led {
+    /// Another thread leads now.
+    Lost,
+    /// The loop has stopped.
+    Stopped,
+}
+
+impl Crew {
+    pub(super) fn new(service: Arc<Service>, shutdown: ShutdownHandle, wake: Arc<Wake>) -> Arc<Crew> {
+        Arc::new(Crew {
+            service,
+            shutdown,
+            wake,
+            slot: Mutex::new(None),
+            calls: AtomicU64::new(0),
+            parked: AtomicBool::new(false),
+            watcher: Mutex::new(None),
+            close_watch_until: AtomicU64::new(0),
+            roles: Mutex::new(Roles::default()),
+            changed: Condvar::new(),
+            returned: Mutex::new(Vec::new()),
+            away: AtomicUsize::new(0),
+            stopped: AtomicBool::new(false),
+            result: Mutex::new(None),
+        })
+    }
+
+    /// Serves until the server is told to stop, and until the threads have ended or the deadline has passed.
+    pub(super) fn run(self: &Arc<Crew>, lead: Box<Loop>) -> io::Result<()> {
+        self.hire();
+        if let Led::Lost = self.lead(lead) {
+            self.stand_by_and_lead(None);
+        }
+        // Threads inside the application can't be ended from outside; they end when the application returns.
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let mut roles = lock(&self.roles);
+        while roles.threads > self.away.load(Ordering::SeqCst) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            roles = self.changed.wait_timeout(roles, left).unwrap_or_else(|poisoned| poisoned.into_inner()).0;
+        }
+        drop(roles);
+        lock(&self.result).take().unwrap_or(Ok(()))
+    }
+
+    /// Starts another thread, if the bound allows it and the system does.
+    fn hire(self: &Arc<Crew>) {
+        let mut roles = lock(&self.roles);
+        // As many as may run the application, one that leads and one that watches; the thread that serves is one.
+        if roles.threads > self.service.settings.threads.max(1) {
+            return;
+        }
+        let crew = self.clone();
+        let spawned = thread::Builder::new().name("amboss".into()).spawn(move || {
+            crew.stand_by_and_lead(Some(STAND_BY));
+            lock(&crew.roles).threads -= 1;
+            THREADS.fetch_sub(1, Ordering::SeqCst);
+            crew.changed.notify_all();
+        });
+        match spawned {
+            Ok(_) => {
+                roles.threads += 1;
+                THREADS.fetch_add(1, Ordering::SeqCst);
+            }
+            // Without a watcher the leader goes on alone, and slow calls delay others, until a thread can be had.
+            Err(error) => self.service.settings.log.error(&format!("can't start a thread for now: {error}")),
+        }
+    }
+
+    /// The life of every thread but the first leader's first stretch: stand by, watch, lead, and again.
+    fn stand_by_and_lead(self: &Arc<Crew>, patience: Option<Duration>) {
+        loop {
+            let mut roles = lock(&self.roles);
+            while roles.watching && !self.is_stopped() {
+                roles.standing_by += 1;
+                let (guard, timeout) = self
+                    .changed
+                    .wait_timeout(roles, patience.unwrap_or(STAND_BY))
+                    .unwrap_or_else(|poisoned| poisoned.into_inner());
+                roles = guard;
+                roles.standing_by -= 1;
+                if timeout.timed_out() && roles.watching && patience.is_some() {
+                    return;
+                }
+            }
+            if self.is_stopped() {
+                return;
+            }
+            roles.watching = true;
+            drop(roles);
+
+            let taken = self.watch();
+            let mut roles = lock(&self.roles);
+            roles.watching = false;
+            let nobody_watches = roles.standing_by == 0;
+            drop(roles);
+            let Some(lead) = taken else {
+                self.changed.notify_all();
+                return;
+            };
+            if nobody_watches {
+                self.hire();
+            } else {
+                self.changed.notify_one();
+            }
+            if let Led::Stopped = self.lead(lead) {
+                return;
+            }
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    fn wake_watcher(&self) {
+        if let Some(watcher) = &*lock(&self.watcher) {
+            watcher.unpark();
+        }
+    }
+
+    /// Watches the leader; returns with the loop when a call takes too long, without it when the crew stops.
+    fn watch(&self) -> Option<Box<Loop>> {
+        *lock(&self.watcher) = Some(thread::current());
+        let mut idle = 0;
+        let mut before = self.calls.load(Ordering::SeqCst);
+        loop {
+            if self.is_stopped() {
+                return None;
+            }
+            if idle >= IDLE_LOOKS {
+                self.parked.store(true, Ordering::SeqCst);
+                if self.calls.load(Ordering::SeqCst) == before && !self.is_stopped() {
+                    thread::park();
+                }
+                self.parked.store(false, Ordering::SeqCst);
+                idle = 0;
+                before = self.calls.load(Ordering::SeqCst);
+            }
+            let close = self.service.now() < self.close_watch_until.load(Ordering::Relaxed);
+            thread::sleep(if close { CLOSE_WATCH } else { WATCH });
+            let now = self.calls.load(Ordering::SeqCst);
+            if now != before {
+                (idle, before) = (0, now);
+            } else if now & 1 == 1 {
+                let mut slot = lock(&self.slot);
+                if self.calls.load(Ordering::SeqCst) == now {
+                    let taken = slot.take();
+                    self.calls.fetch_add(1, Ordering::SeqCst);
+                    self.away.fetch_add(1, Ordering::SeqCst);
+                    let until = self.service.now() + CLOSE_WATCH_LASTS;
+                    self.close_watch_until.store(until, Ordering::Relaxed);
+                    return taken;
+                }
+            } else {
+                idle += 1;
+            }
+        }
+    }
+
+    /// Leads until the lead is lost or the loop stops.
+    fn lead(&self, mut lead: Box<Loop>) -> Led {
+        // What was finished before a hand-over does not wait for the rest of the batch.
+        lead.write_answers();
+        loop {
+            let (token, mut connection, readable) = match lead.next(None) {
+                Ok(Next::Work { token, connection, readable }) => (token, connection, readable),
+                Ok(Next::Look) => match self.look(lead) {
+                    Some(back) => {
+                        lead = back;
+                        continue;
+                    }
+                    None => return Led::Stopped,
+                },
+                Err(error) => {
+                    self.finish(lead, Err(error));
+                    return Led::Stopped;
+                }
+            };
+            let now = lead.now;
+            let mut turn = Lead { crew: self, held: Some(lead), call: 0 };
+            let step = connection.advance(&self.service, &mut turn, readable, now);
+            match turn.held.take() {
+                Some(held) if step == Step::Upgrade => {
+                    let mut held = held;
+                    held.vacate(token);
+                    turn.held = Some(held);
+                    upgrade(connection, &mut turn, &self.service);
+                    match turn.held {
+                        Some(held) => lead = held,
+                        None => {
+                            self.give_back(Returned { token, connection: None });
+                            return Led::Lost;
+                        }
+                    }
+                }
+                Some(held) => {
+                    lead = held;
+                    lead.put_back(token, connection, step);
+                }
+                None => {
+                    let step = match step {
+                        Step::Flush => connection.settle(&self.service, self.service.now()),
+                        step => step,
+                    };
+                    if step == Step::Upgrade {
+                        upgrade(connection, &mut turn, &self.service);
+                        self.give_back(Returned { token, connection: None });
+                    } else {
+                        self.give_back(Returned { token, connection: Some((connection, step)) });
+                    }
+                    return Led::Lost;
+                }
+            }
+            if self.service.settings.passthrough_errors && lock(&self.service.failure).is_some() {
+                self.shutdown.shutdown();
+            }
+        }
+    }
+
+    fn give_back(&self, returned: Returned) {
+        lock(&self.returned).push(returned);
+        // The loop itself counts this thread as back, so that `away` never says less than there are.
+        self.wake.wake();
+    }
+
+    /// Sees to what other threads have left for the leader. `None` when that was the end.
+    fn look(&self, mut lead: Box<Loop>) -> Option<Box<Loop>> {
+        let returned = std::mem::take(&mut *lock(&self.returned));
+        for Returned { token, connection } in returned {
+            self.away.fetch_sub(1, Ordering::SeqCst);
+            match connection {
+                Some((connection, step)) => lead.put_back(token, connection, step),
+                None => lead.vacate(token),
+            }
+        }
+        let running = self.away.load(Ordering::SeqCst);
+        lead.resume_waiting(self.service.settings.threads.max(1).saturating_sub(running));
+        if self.service.settings.passthrough_errors && lock(&self.service.failure).is_some() {
+            self.shutdown.shutdown();
+        }
+        if self.shutdown.is_requested() && !lead.is_stopping() {
+            self.service.last_request.store(true, Ordering::Relaxed);
+            lead.begin_stop();
+        }
+        if lead.is_stopping() {
+            lead.close_idle();
+            if lead.open() == 0 && running == 0 {
+                self.finish(lead, Ok(()));
+                return None;
+            }
+            if lead.is_past_stop() {
+                lead.cut_all();
+                self.finish(lead, Ok(()));
+                return None;
+            }
+        }
+        Some(lead)
+    }
+
+    fn finish(&self, lead: Box<Loop>, result: io::Result<()>) {
+        drop(lead);
+        *lock(&self.result) = Some(result);
+        self.stopped.store(true, Ordering::SeqCst);
+        // Under the lock, so that nobody misses it between looking and waiting.
+        let roles = lock(&self.roles);
+        self.changed.notify_all();
+        drop(roles);
+        self.wake_watcher();
+    }
+}
+
+/// Runs what the application wants to do with a connection that has left HTTP.
+pub(super) fn upgrade(connection: Box<Connection>, turn: &mut dyn Turn, service: &Service) {
+    let Some((on_upgrade, transport, ahead)) = connection.into_upgrade() else { return };
+    turn.leave();
+    let result = panics::catch(|| on_upgrade.run(Upgraded::new(transport, ahead)));
+    turn.back();
+    if let Err(panic) = result {
+        service.settings.log.error(&format!("panic after an upgrade: {}", panic.report));
+        service.pass_through(|| Failure::Panic(panic));
+    }
+}

@@ -1,0 +1,164 @@
+//! A process for each request: the loop that forks when a head is complete.
+//!
+//! The parent accepts, reads heads and waits; the child runs the application and answers. When the child is done and
+//! the client keeps the connection, the child ends with [`KEEP`] and the parent, which has held its own descriptor all
+//! the while, waits for the next request on it: an idle connection holds no process. A child that ends in any other
+//! way takes its connection along and nothing else.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+use super::alone;
+use super::connection::{Connection, Permission, Step, Turn};
+use super::looping::{Loop, Next, Token};
+use super::panics;
+use super::shutdown::ShutdownHandle;
+use super::sys::{self, Forked};
+use super::wake::Wake;
+
+/// A child's exit code for "the connection is still good".
+const KEEP: i32 = 0;
+/// And for "it is not".
+const GONE: i32 = 1;
+
+struct Child {
+    pid: i32,
+    token: Token,
+    /// Where the child's connection is, without what stood in its buffer.
+    connection: Option<Box<Connection>>,
+    /// Reads as ended when the child does.
+    alive: UnixStream,
+    number: u64,
+}
+
+/// A request asks for a process of its own.
+struct Parent;
+
+impl Turn for Parent {
+    fn permission(&mut self) -> Permission {
+        Permission::Fork
+    }
+}
+
+/// Serves until the server is told to stop.
+pub(super) fn serve(lead: &mut Loop, shutdown: &ShutdownHandle) -> io::Result<()> {
+    let mut children: Vec<Child> = Vec::new();
+    let mut numbers = 0;
+    let result = loop {
+        match lead.next(None) {
+            Ok(Next::Work { token, mut connection, readable }) => {
+                let service = lead.service.clone();
+                let step = connection.advance(&service, &mut Parent, readable, lead.now);
+                lead.put_back(token, connection, step);
+            }
+            Ok(Next::Look) => {}
+            Err(error) => break Err(error),
+        }
+        for number in std::mem::take(&mut lead.ended_children) {
+            if let Some(index) = children.iter().position(|child| child.number == number) {
+                take_back(lead, children.swap_remove(index));
+            }
+        }
+        while children.len() < lead.service.settings.processes.max(1) {
+            let Some(token) = lead.waiting.pop_front() else { break };
+            let Some(connection) = lead.take(token) else { continue };
+            numbers += 1;
+            match give_away(lead, token, connection, numbers, &mut children) {
+                Ok(child) => children.push(child),
+                Err(error) => {
+                    lead.service.settings.log.error(&format!("can't start a process for a request: {error}"));
+                    lead.vacate(token);
+                }
+            }
+        }
+        if alone::stop_if_asked(lead, shutdown) {
+            break Ok(());
+        }
+    };
+    for child in children {
+        // The deadline for running requests is over: what still runs is ended, and nothing is left as a zombie.
+        sys::kill_child(child.pid);
+        let _ = sys::reap(child.pid, true);
+    }
+    result
+}
+
+/// Forks, and goes on as the parent.
+fn give_away(
+    lead: &mut Loop,
+    token: Token,
+    mut connection: Box<Connection>,
+    number: u64,
+    others: &mut Vec<Child>,
+) -> io::Result<Child> {
+    // What is gathered in the log would otherwise be written by both.
+    lead.service.settings.log.sync();
+    let (alive, held) = UnixStream::pair()?;
+    match sys::fork_process() {
+        Ok(Forked::Child) => {
+            // Copies of descriptors that would keep other clients from seeing their connections close.
+            drop(alive);
+            others.clear();
+            // A panic must not unwind into what belongs to the parent.
+            let code = panics::catch(|| in_child(lead, token, connection)).unwrap_or(GONE);
+            drop(held);
+            sys::exit_now(code);
+        }
+        Ok(Forked::Parent(pid)) => {
+            drop(held);
+            lead.watch_child(alive.as_raw_fd(), number)?;
+            connection.forget_request();
+            Ok(Child { pid, token, connection: Some(connection), alive, number })
+        }
+        Err(error) => {
+            connection.refuse_unavailable(&lead.service);
+            lead.put_back(token, connection, Step::Flush);
+            Err(error)
+        }
+    }
+}
+
+/// Serves the one connection until it is idle or closed; never returns to the caller's loop.
+fn in_child(lead: &mut Loop, token: Token, connection: Box<Connection>) -> i32 {
+    let service = lead.service.clone();
+    let Some(socket) = lead.abandon_but(token) else { return GONE };
+    let Ok(wake) = Wake::new() else { return GONE };
+    let Ok(mut own) = Loop::new(service.clone(), Vec::new(), Arc::new(wake), false) else { return GONE };
+    own.insert(socket, connection);
+    while own.open() > 0 {
+        match own.next(None) {
+            Ok(Next::Work { token, connection, readable }) => {
+                alone::work(&mut own, token, connection, readable);
+            }
+            Ok(Next::Look) => {}
+            Err(_) => return GONE,
+        }
+        if own.is_quiet() {
+            service.settings.log.sync();
+            return KEEP;
+        }
+    }
+    service.settings.log.sync();
+    GONE
+}
+
+/// A child has ended: its connection waits for another request, or is over.
+fn take_back(lead: &mut Loop, mut child: Child) {
+    lead.forget_child(child.alive.as_raw_fd());
+    let code = sys::reap(child.pid, true).ok().flatten().flatten();
+    match (code, child.connection.take()) {
+        (Some(KEEP), Some(mut connection)) => {
+            connection.begin_idle(lead.now);
+            lead.put_back(child.token, connection, Step::Read);
+        }
+        (code, _) => {
+            if code.is_none() {
+                let log = &lead.service.settings.log;
+                log.error(&format!("the process {} of a request was killed; its client was cut off", child.pid));
+            }
+            lead.vacate(child.token);
+        }
+    }
+}

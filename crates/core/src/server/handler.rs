@@ -1,0 +1,58 @@
+//! `request_handler`: what a user can change between server and application.
+
+use super::log::{AccessRecord, CloseReason, Log};
+use crate::wsgi::{AppError, Environ, Peer};
+
+/// Hooks around each request, with defaults that do what the server does by itself (the seeds' `request_handler`).
+///
+/// ```
+/// use amboss_core::{Environ, RequestHandler};
+///
+/// struct Branded;
+///
+/// impl RequestHandler for Branded {
+///     fn make_environ(&self, environ: &mut Environ<'_>) {
+///         environ.set("myproject.stage", "development");
+///     }
+///     fn server_version(&self) -> Option<&str> {
+///         Some("MyProject/1.0")
+///     }
+/// }
+/// ```
+pub trait RequestHandler: Send + Sync {
+    /// Called with the finished environ, before the application is.
+    fn make_environ(&self, environ: &mut Environ<'_>) {
+        let _ = environ;
+    }
+
+    /// Called when a request has been answered or refused.
+    fn log_request(&self, record: &AccessRecord<'_>, log: &dyn Log) {
+        log.access(record);
+    }
+
+    /// The `Server` field and `SERVER_SOFTWARE`; `None` sends no field. Read once, when the server is made.
+    fn server_version(&self) -> Option<&str> {
+        Some(concat!("amboss/", env!("CARGO_PKG_VERSION")))
+    }
+
+    /// Called when the application failed: with its error, or with a description of its panic and a backtrace.
+    fn handle_error(&self, error: &AppError, request_line: &[u8], log: &dyn Log) {
+        log.error(&format!("error on \"{}\": {error}", request_line.escape_ascii()));
+    }
+
+    /// Called when a connection ends for another reason than that both sides were done.
+    fn connection_dropped(&self, reason: CloseReason, peer: Peer, log: &dyn Log) {
+        if reason.is_worth_a_line() {
+            log.error(&format!("connection with {peer}: {reason}"));
+        }
+    }
+
+    /// Does anybody read what [`log_request`](RequestHandler::log_request) gets? When false, requests are not timed.
+    fn wants_access(&self, log: &dyn Log) -> bool {
+        log.wants_access()
+    }
+}
+
+pub(crate) struct DefaultHandler;
+
+impl RequestHandler for DefaultHandler {}

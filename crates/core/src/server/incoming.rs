@@ -1,0 +1,155 @@
+//! The body of a request on its way in: how much of it is left, and reading it for the application.
+
+use std::cell::RefCell;
+use std::io;
+use std::ops::Range;
+
+use super::settings::Settings;
+use super::wire::Wire;
+use crate::http::{BodyLength, ChunkedDecoder, Framing};
+use crate::wsgi::{InputError, Source};
+
+/// How far a body has been read. Survives the application's call, since what is left has to be drained.
+#[derive(Debug)]
+pub(super) struct BodyState {
+    coding: Coding,
+    declared: Option<u64>,
+    received: u64,
+    limit: Option<u64>,
+    /// Milliseconds the client has kept the application waiting.
+    waited: u64,
+    /// The client waits for `100 Continue`.
+    pub(super) continue_pending: bool,
+    pub(super) failed: Option<InputError>,
+}
+
+#[derive(Debug)]
+enum Coding {
+    Left(u64),
+    Chunked(Box<ChunkedDecoder>),
+}
+
+impl BodyState {
+    #[inline]
+    pub(super) fn new(framing: &Framing, settings: &Settings) -> BodyState {
+        let (coding, declared) = match framing.body {
+            BodyLength::Known(length) => (Coding::Left(length), Some(length)),
+            BodyLength::Chunked => (Coding::Chunked(Box::new(ChunkedDecoder::new(settings.limits.chunked))), None),
+        };
+        BodyState {
+            coding,
+            declared,
+            received: 0,
+            limit: settings.limits.body,
+            waited: 0,
+            continue_pending: framing.expects_continue,
+            failed: None,
+        }
+    }
+
+    #[inline]
+    pub(super) fn is_done(&self) -> bool {
+        match &self.coding {
+            Coding::Left(left) => *left == 0,
+            Coding::Chunked(decoder) => decoder.is_done(),
+        }
+    }
+
+    /// Can the connection be used again once what is left has been read and thrown away?
+    #[inline]
+    pub(super) fn is_drainable(&self, drain: u64) -> bool {
+        match &self.coding {
+            _ if self.failed.is_some() => false,
+            Coding::Left(0) => true,
+            // Whether an unasked-for body is sent after all, nobody can tell.
+            _ if self.continue_pending => false,
+            Coding::Left(left) => *left <= drain,
+            Coding::Chunked(_) => true,
+        }
+    }
+
+    /// Takes body bytes from the front of `input`: how many are used up, and where data stands among them.
+    pub(super) fn take(&mut self, input: &[u8]) -> Result<(usize, Range<usize>), InputError> {
+        let (used, data) = match &mut self.coding {
+            Coding::Left(left) => {
+                let count = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                *left -= count as u64;
+                (count, 0..count)
+            }
+            Coding::Chunked(decoder) => {
+                let step = decoder.decode(input).map_err(InputError::Malformed)?;
+                (step.consumed, step.data)
+            }
+        };
+        self.received += data.len() as u64;
+        match self.limit {
+            Some(limit) if self.received > limit => Err(InputError::TooLarge(limit)),
+            _ => Ok((used, data)),
+        }
+    }
+}
+
+/// Reads a body for the application: from the connection's buffer behind the head, and then from the transport.
+pub(super) struct Incoming<'c, 'w> {
+    pub(super) wire: &'c RefCell<Wire<'w>>,
+    pub(super) state: &'c mut BodyState,
+    /// The buffer behind the head.
+    pub(super) bytes: &'c mut [u8],
+    /// Not looked at yet.
+    pub(super) unread: Range<usize>,
+    /// Body data that the application has not consumed.
+    pub(super) ready: Range<usize>,
+}
+
+impl Incoming<'_, '_> {
+    fn more(&mut self) -> Result<(), InputError> {
+        let mut wire = self.wire.borrow_mut();
+        if self.state.continue_pending {
+            self.state.continue_pending = false;
+            wire.send_continue().map_err(|_| InputError::Truncated)?;
+        }
+        match wire.read_patiently(self.bytes, self.state.received, &mut self.state.waited) {
+            Ok(0) => Err(InputError::Truncated),
+            Ok(count) => {
+                self.unread = 0..count;
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(InputError::TooSlow),
+            Err(_) => Err(InputError::Truncated),
+        }
+    }
+
+    fn advance(&mut self) -> Result<(), InputError> {
+        while self.ready.is_empty() && !self.state.is_done() {
+            if self.unread.is_empty() {
+                self.more()?;
+            }
+            let (used, data) = self.state.take(&self.bytes[self.unread.clone()])?;
+            let start = self.unread.start;
+            self.ready = start + data.start..start + data.end;
+            self.unread.start += used;
+        }
+        Ok(())
+    }
+}
+
+impl Source for Incoming<'_, '_> {
+    fn fill(&mut self) -> io::Result<&[u8]> {
+        if let Some(error) = self.state.failed {
+            return Err(error.into());
+        }
+        if let Err(error) = self.advance() {
+            self.state.failed = Some(error);
+            return Err(error.into());
+        }
+        Ok(&self.bytes[self.ready.clone()])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.ready.start = self.ready.end.min(self.ready.start + amount);
+    }
+
+    fn length(&self) -> Option<u64> {
+        self.state.declared
+    }
+}

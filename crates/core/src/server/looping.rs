@@ -1,0 +1,528 @@
+//! The loop: listeners, connections, deadlines, and the batch of what is ready.
+//!
+//! It belongs to one thread at a time, the one that leads ([`crew`](super::crew)). Nothing ticks: when no deadline is
+//! near, waiting has no time-out.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::address::Listener;
+use super::buffer::Buffer;
+use super::connection::{Connection, Step};
+use super::log::CloseReason;
+use super::poller::{Interest, Poller};
+use super::service::Service;
+use super::settings::millis;
+use super::transport::Socket;
+use super::wake::Wake;
+
+/// Deadlines are looked at no more often than this, in milliseconds, so that ten thousand idle connections cost a
+/// thousandth of a core.
+const SWEEP: u64 = 50;
+/// How long accepting rests after the file table was full, in milliseconds.
+const REST: u64 = 100;
+/// Connections accepted in a row before those that are there get their turn.
+const ACCEPTS: usize = 64;
+/// Finished answers wait no longer than this for the rest of their batch: less than a client on the same machine
+/// notices, more than a batch of fast answers takes.
+const LATE: Duration = Duration::from_micros(200);
+/// Buffers kept for the next connections that have something to say.
+const SPARE_BUFFERS: usize = 64;
+
+const WAKE: u64 = u64::MAX;
+const LISTENER: u64 = 1 << 63;
+const CHILD: u64 = 1 << 62;
+
+/// Names a connection for as long as it lives: its place and how many had it before.
+pub(super) type Token = u64;
+
+struct Slot {
+    generation: u32,
+    /// For ending what another thread holds.
+    socket: Option<Arc<Socket>>,
+    /// `None` while vacant, and while a thread is away with it.
+    connection: Option<Box<Connection>>,
+    registered: Option<Interest>,
+    deadline: u64,
+}
+
+pub(super) struct Loop {
+    pub(super) service: Arc<Service>,
+    poller: Poller,
+    wake: Arc<Wake>,
+    listeners: Vec<Listener>,
+    /// Accepting rests until then; `u64::MAX` until a connection closes.
+    resting: Option<u64>,
+    slots: Vec<Slot>,
+    vacant: Vec<usize>,
+    open: usize,
+    batch: VecDeque<(Token, bool)>,
+    /// Connections whose answers are written when the batch is done.
+    late: Vec<Token>,
+    batch_began: Instant,
+    /// Complete heads that wait until an application may run.
+    pub(super) waiting: VecDeque<Token>,
+    buffers: Vec<Box<Buffer>>,
+    ready: Vec<u64>,
+    pub(super) now: u64,
+    next_sweep: u64,
+    /// Running requests have until then.
+    stop_at: Option<u64>,
+    /// Answers of a batch are written together.
+    write_late: bool,
+    /// Ended children, by their number in `CHILD` events.
+    pub(super) ended_children: Vec<u64>,
+    pub(super) woken: bool,
+    /// Requests answered on connections that are gone, plus those on connections put back.
+    pub(super) answered: u64,
+}
+
+/// What the leader does next.
+pub(super) enum Next {
+    Work {
+        token: Token,
+        connection: Box<Connection>,
+        readable: bool,
+    },
+    /// Look at what others have left: returned connections, ended children, a wish to stop.
+    Look,
+}
+
+impl Loop {
+    pub(super) fn new(
+        service: Arc<Service>,
+        listeners: Vec<Listener>,
+        wake: Arc<Wake>,
+        write_late: bool,
+    ) -> io::Result<Loop> {
+        let mut poller = Poller::new(service.settings.poller)?;
+        poller.add(wake.as_raw_fd(), WAKE, Interest::Read)?;
+        for (index, listener) in listeners.iter().enumerate() {
+            poller.add(listener.as_raw_fd(), LISTENER | index as u64, Interest::Read)?;
+        }
+        let now = service.now();
+        Ok(Loop {
+            service,
+            poller,
+            wake,
+            listeners,
+            resting: None,
+            slots: Vec::new(),
+            vacant: Vec::new(),
+            open: 0,
+            batch: VecDeque::new(),
+            late: Vec::new(),
+            batch_began: Instant::now(),
+            waiting: VecDeque::new(),
+            buffers: Vec::new(),
+            ready: Vec::new(),
+            now,
+            next_sweep: u64::MAX,
+            stop_at: None,
+            write_late,
+            ended_children: Vec::new(),
+            woken: false,
+            answered: 0,
+        })
+    }
+
+    pub(super) fn open(&self) -> usize {
+        self.open
+    }
+
+    /// The next connection with something to do; waits for one if there is none, no longer than `patience`.
+    pub(super) fn next(&mut self, patience: Option<Duration>) -> io::Result<Next> {
+        loop {
+            while let Some((token, readable)) = self.batch.pop_front() {
+                if let Some(mut connection) = self.take(token) {
+                    connection.lend(|| {
+                        self.buffers.pop().unwrap_or_else(|| {
+                            let settings = &self.service.settings;
+                            Buffer::new((settings.limits.head, settings.leniency).into())
+                        })
+                    });
+                    return Ok(Next::Work { token, connection, readable });
+                }
+            }
+            self.write_answers();
+            if self.woken || !self.ended_children.is_empty() {
+                self.woken = false;
+                return Ok(Next::Look);
+            }
+            if self.batch.is_empty() {
+                let wait = self.wait(patience)?;
+                if !wait {
+                    return Ok(Next::Look);
+                }
+            }
+        }
+    }
+
+    /// Waits for readiness and makes a batch of it; false when `patience` or the time to stop ran out first.
+    fn wait(&mut self, patience: Option<Duration>) -> io::Result<bool> {
+        let log_again = self.service.settings.log.flush(true);
+        let timers = [Some(self.next_sweep), self.resting, self.stop_at];
+        let next = timers.into_iter().flatten().min().filter(|&at| at < u64::MAX / 4);
+        let until = next.map(|at| Duration::from_millis(at.saturating_sub(self.now)));
+        let timeout = [until, log_again, patience].into_iter().flatten().min();
+
+        let mut ready = std::mem::take(&mut self.ready);
+        self.poller.wait(&mut ready, timeout)?;
+        self.batch_began = Instant::now();
+        self.now = self.service.now();
+        let nothing = ready.is_empty();
+        for event in ready.drain(..) {
+            self.event(event);
+        }
+        self.ready = ready;
+        if self.now >= self.next_sweep {
+            self.sweep();
+        }
+        if self.resting.is_some_and(|until| self.now >= until) {
+            self.accept_again();
+        }
+        let stopped = self.stop_at.is_some_and(|at| self.now >= at);
+        Ok(!stopped && !(nothing && patience.is_some() && timeout == patience))
+    }
+
+    fn event(&mut self, event: u64) {
+        if event == WAKE {
+            self.wake.reset();
+            self.woken = true;
+        } else if event & LISTENER != 0 {
+            self.accept((event & !LISTENER) as usize);
+        } else if event & CHILD != 0 {
+            self.ended_children.push(event & !CHILD);
+        } else {
+            let Some(slot) = self.slot(event) else { return };
+            if slot.connection.is_some() {
+                self.batch.push_back((event, true));
+            } else {
+                // A thread is away with it, and its client has more to say: not to be told again and again.
+                self.unregister(event);
+            }
+        }
+    }
+
+    fn slot(&mut self, token: Token) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(token as u32 as usize)?;
+        (slot.generation == (token >> 32) as u32 && slot.socket.is_some()).then_some(slot)
+    }
+
+    #[inline]
+    pub(super) fn take(&mut self, token: Token) -> Option<Box<Connection>> {
+        self.slot(token)?.connection.take()
+    }
+
+    fn accept(&mut self, index: usize) {
+        for _ in 0..ACCEPTS {
+            if self.open >= self.service.settings.limits.connections {
+                return self.rest(u64::MAX);
+            }
+            let Some(listener) = self.listeners.get(index) else { return };
+            match listener.accept() {
+                Ok((socket, peer)) => {
+                    let endpoint = listener.endpoint.clone();
+                    let socket = Arc::new(socket);
+                    let connection = Connection::new(Box::new(socket.clone()), endpoint, peer, "http", self.now);
+                    self.insert(socket, Box::new(connection));
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return,
+                    // The client gave up before it was accepted.
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted => {}
+                    _ => {
+                        self.shed();
+                        self.service.settings.log.error(&format!(
+                            "can't accept connections for now: {error}; is the limit of open files (ulimit -n) too low?"
+                        ));
+                        return self.rest(self.now + REST);
+                    }
+                },
+            }
+        }
+    }
+
+    pub(super) fn insert(&mut self, socket: Arc<Socket>, connection: Box<Connection>) {
+        let index = self.vacant.pop().unwrap_or_else(|| {
+            self.slots.push(Slot {
+                generation: 0,
+                socket: None,
+                connection: None,
+                registered: None,
+                deadline: u64::MAX,
+            });
+            self.slots.len() - 1
+        });
+        let slot = &mut self.slots[index];
+        slot.generation = slot.generation.wrapping_add(1) & 0x3fff_ffff;
+        slot.socket = Some(socket);
+        slot.registered = None;
+        let token = index as u64 | u64::from(slot.generation) << 32;
+        self.open += 1;
+        // The request has often arrived with the connection: looked for before it is waited for.
+        slot.connection = Some(connection);
+        self.batch.push_back((token, true));
+    }
+
+    /// Stops accepting until a time, or until a connection closes.
+    fn rest(&mut self, until: u64) {
+        if self.resting.is_none() {
+            for listener in &self.listeners {
+                let _ = self.poller.remove(listener.as_raw_fd());
+            }
+        }
+        self.resting = Some(until);
+    }
+
+    fn accept_again(&mut self) {
+        self.resting = None;
+        for (index, listener) in self.listeners.iter().enumerate() {
+            let _ = self.poller.add(listener.as_raw_fd(), LISTENER | index as u64, Interest::Read);
+        }
+    }
+
+    /// Closes the connection that has been idle longest.
+    fn shed(&mut self) {
+        let idle = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.connection.as_ref().is_some_and(|connection| connection.is_idle()));
+        let oldest = idle.min_by_key(|(_, slot)| slot.deadline).map(|(index, slot)| token_of(index, slot));
+        if let Some(token) = oldest {
+            self.close_with(token, CloseReason::Shed);
+        }
+    }
+
+    fn close_with(&mut self, token: Token, reason: CloseReason) {
+        if let Some(mut connection) = self.take(token) {
+            connection.set_reason(reason);
+            self.put_back(token, connection, Step::Close);
+        }
+    }
+
+    /// Puts a connection back after it was advanced, and sees to what it waits for.
+    #[inline]
+    pub(super) fn put_back(&mut self, token: Token, mut connection: Box<Connection>, step: Step) {
+        let step = match step {
+            Step::Flush if !self.write_late => connection.settle(&self.service, self.now),
+            step => step,
+        };
+        if let Some(buffer) = connection.give_back() {
+            if buffer.is_reusable() && self.buffers.len() < SPARE_BUFFERS {
+                self.buffers.push(buffer);
+            }
+        }
+        match step {
+            Step::Read => self.watch(token, connection, Interest::Read),
+            Step::Write => self.watch(token, connection, Interest::Write),
+            Step::Flush => {
+                self.keep(token, connection, u64::MAX);
+                self.late.push(token);
+                if !self.batch.is_empty() && self.batch_began.elapsed() > LATE {
+                    self.write_answers();
+                }
+            }
+            Step::Again => {
+                self.keep(token, connection, u64::MAX);
+                self.batch.push_back((token, true));
+            }
+            Step::Turn | Step::Fork => {
+                self.keep(token, connection, u64::MAX);
+                self.unregister(token);
+                self.waiting.push_back(token);
+            }
+            Step::Close | Step::Upgrade => {
+                self.vacate(token);
+                self.note_end(&connection);
+            }
+        }
+    }
+
+    fn keep(&mut self, token: Token, connection: Box<Connection>, deadline: u64) {
+        if let Some(slot) = self.slot(token) {
+            slot.deadline = deadline;
+            slot.connection = Some(connection);
+        }
+    }
+
+    #[inline]
+    fn watch(&mut self, token: Token, connection: Box<Connection>, interest: Interest) {
+        let deadline = connection.deadline(&self.service);
+        self.next_sweep = self.next_sweep.min(deadline);
+        let Some(slot) = self.slot(token) else { return };
+        slot.deadline = deadline;
+        slot.connection = Some(connection);
+        let registered = slot.registered.replace(interest);
+        let Some(fd) = slot.socket.as_ref().map(|socket| socket.as_fd().as_raw_fd()) else { return };
+        let result = match registered {
+            Some(there) if there == interest => return,
+            Some(_) => self.poller.modify(fd, token, interest),
+            None => self.poller.add(fd, token, interest),
+        };
+        if let Err(error) = result {
+            self.service.settings.log.error(&format!("can't wait for a connection: {error}"));
+            self.vacate(token);
+        }
+    }
+
+    fn unregister(&mut self, token: Token) {
+        let Some(slot) = self.slot(token) else { return };
+        if slot.registered.take().is_some() {
+            let Some(fd) = slot.socket.as_ref().map(|socket| socket.as_fd().as_raw_fd()) else { return };
+            let _ = self.poller.remove(fd);
+        }
+    }
+
+    /// Frees a connection's place. The socket closes when the last owner drops it.
+    pub(super) fn vacate(&mut self, token: Token) {
+        // Closing alone does not do: a forked child or an upgraded connection may hold the socket open.
+        self.unregister(token);
+        let Some(slot) = self.slot(token) else { return };
+        slot.socket = None;
+        slot.connection = None;
+        slot.deadline = u64::MAX;
+        self.vacant.push(token as u32 as usize);
+        self.open -= 1;
+        if self.resting.is_some() {
+            self.resting = Some(self.now);
+        }
+    }
+
+    fn note_end(&self, connection: &Connection) {
+        if let Some(reason) = connection.reason() {
+            let settings = &self.service.settings;
+            settings.handler.connection_dropped(reason, connection.peer(), &*settings.log);
+        }
+    }
+
+    /// Writes the answers of the batch.
+    pub(super) fn write_answers(&mut self) {
+        let mut late = std::mem::take(&mut self.late);
+        for token in late.drain(..) {
+            if let Some(mut connection) = self.take(token) {
+                let step = connection.settle(&self.service, self.now);
+                self.put_back(token, connection, step);
+            }
+        }
+        if self.late.is_empty() {
+            self.late = late;
+        }
+    }
+
+    fn sweep(&mut self) {
+        self.next_sweep = u64::MAX;
+        for index in 0..self.slots.len() {
+            let slot = &self.slots[index];
+            if slot.connection.is_none() {
+                continue;
+            }
+            if slot.deadline > self.now {
+                self.next_sweep = self.next_sweep.min(slot.deadline);
+                continue;
+            }
+            let token = token_of(index, slot);
+            if let Some(mut connection) = self.take(token) {
+                connection.lend(|| {
+                    let settings = &self.service.settings;
+                    Buffer::new((settings.limits.head, settings.leniency).into())
+                });
+                let step = connection.time_out(&self.service, self.now);
+                self.put_back(token, connection, step);
+            }
+        }
+        self.next_sweep = self.next_sweep.max(self.now + SWEEP);
+    }
+
+    /// Hands complete heads that waited their turn back to the batch, as many as `room` says.
+    pub(super) fn resume_waiting(&mut self, room: usize) {
+        for _ in 0..room {
+            let Some(token) = self.waiting.pop_front() else { break };
+            self.batch.push_back((token, false));
+        }
+    }
+
+    /// Stops accepting, closes what is idle, and gives the rest until the deadline.
+    pub(super) fn begin_stop(&mut self) {
+        if self.stop_at.is_some() {
+            return;
+        }
+        for listener in std::mem::take(&mut self.listeners) {
+            if self.resting.is_none() {
+                let _ = self.poller.remove(listener.as_raw_fd());
+            }
+        }
+        self.resting = None;
+        self.now = self.service.now();
+        self.stop_at = Some(self.now + millis(self.service.settings.timeouts.shutdown));
+        self.close_idle();
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop_at.is_some()
+    }
+
+    pub(super) fn is_past_stop(&self) -> bool {
+        self.stop_at.is_some_and(|at| self.service.now() >= at)
+    }
+
+    /// Closes every connection that waits for a request.
+    pub(super) fn close_idle(&mut self) {
+        for index in 0..self.slots.len() {
+            let slot = &self.slots[index];
+            if slot.connection.as_ref().is_some_and(|connection| connection.is_idle()) {
+                let token = token_of(index, slot);
+                // A request that has arrived meanwhile is answered.
+                self.batch.retain(|(ready, _)| *ready != token);
+                self.close_with(token, CloseReason::Shutdown);
+            }
+        }
+    }
+
+    /// Ends every connection, those that other threads hold included.
+    pub(super) fn cut_all(&mut self) {
+        for slot in &self.slots {
+            if let Some(socket) = &slot.socket {
+                let _ = socket.shutdown(std::net::Shutdown::Both);
+            }
+        }
+    }
+
+    /// In a forked child: closes every descriptor but one connection's. The poller is shared with the parent, and only
+    /// closed, never changed.
+    pub(super) fn abandon_but(&mut self, token: Token) -> Option<Arc<Socket>> {
+        let socket = self.socket(token);
+        self.poller = Poller::Poll(Default::default());
+        self.listeners.clear();
+        self.slots.clear();
+        self.vacant.clear();
+        socket
+    }
+
+    /// Nothing is under way on any connection.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.slots.iter().all(|slot| {
+            slot.socket.is_none() || slot.connection.as_ref().is_some_and(|connection| connection.is_idle())
+        })
+    }
+
+    pub(super) fn watch_child(&mut self, fd: i32, number: u64) -> io::Result<()> {
+        self.poller.add(fd, CHILD | number, Interest::Read)
+    }
+
+    pub(super) fn forget_child(&mut self, fd: i32) {
+        let _ = self.poller.remove(fd);
+    }
+
+    pub(super) fn socket(&mut self, token: Token) -> Option<Arc<Socket>> {
+        self.slot(token)?.socket.clone()
+    }
+}
+
+fn token_of(index: usize, slot: &Slot) -> Token {
+    index as u64 | u64::from(slot.generation) << 32
+}

@@ -1,0 +1,58 @@
+//! Sockets: one loop, three servers.
+//!
+//! ```no_run
+//! use amboss_core::{AppError, Body, Environ, StartResponse, ThreadedWsgiServer};
+//!
+//! fn hello(_: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+//!     start_response.start("200 OK", &[("Content-Type", "text/plain")])?;
+//!     Ok(Body::from("Hello world!\n"))
+//! }
+//!
+//! let mut server = ThreadedWsgiServer::bind("localhost:5000", hello)?;
+//! println!("http://{}/", server.local_addrs()[0]);
+//! server.serve_forever()?;
+//! # Ok::<(), amboss_core::ServeError>(())
+//! ```
+//!
+//! The life of a request, each stop a file: `looping` (accept, wait, deadlines) → `connection` (head, framing, answer)
+//! → `wire` (start_response) and `incoming` (the body) → the application → `looping` again. Who runs the loop is told
+//! in `alone`, `crew` and `forking`.
+//!
+//! What has run where: everything here was run on Linux (x86-64), with epoll and with poll(2). The code for other Unix
+//! systems differs in constants and in the two calls of `accept`; it has not been run. Windows is not supported yet.
+
+mod address;
+mod alone;
+mod base;
+mod buffer;
+mod connection;
+mod crew;
+mod forking;
+mod handler;
+mod incoming;
+mod log;
+mod looping;
+mod panics;
+mod poller;
+mod service;
+mod settings;
+mod shutdown;
+mod sys;
+mod transport;
+mod upgrade;
+mod wake;
+mod wire;
+
+pub use address::{Address, AddressError, LocalAddr};
+pub use base::{
+    make_server, make_server_from_systemd, BaseWsgiServer, Concurrency, ForkingWsgiServer, ServeError, Server,
+    ThreadedWsgiServer,
+};
+pub use handler::RequestHandler;
+pub use log::{AccessRecord, CloseReason, Log, LogFormat, NoLog, TextLog};
+#[doc(hidden)]
+pub use poller::PollerKind;
+pub use settings::{Limits, Settings, Timeouts};
+pub use shutdown::ShutdownHandle;
+pub use transport::{Socket, Transport};
+pub use upgrade::{on_upgrade, Upgraded};

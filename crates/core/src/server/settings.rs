@@ -1,0 +1,174 @@
+//! Every limit and deadline of a server, with its default, unit and reason.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::handler::{DefaultHandler, RequestHandler};
+use super::log::{Log, TextLog};
+use super::poller::PollerKind;
+use crate::http::{ChunkedLimits, HeadLimits, Leniency};
+
+/// What a server can be told. Start from [`Settings::default`] and change what you need:
+///
+/// ```
+/// use amboss_core::Settings;
+/// let mut settings = Settings::default();
+/// settings.threads = 8;
+/// settings.limits.body = Some(1 << 20);
+/// ```
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Settings {
+    /// How much is accepted.
+    pub limits: Limits,
+    /// How long is waited.
+    pub timeouts: Timeouts,
+    /// Departures from the strict reading of RFC 9112; none by default.
+    pub leniency: Leniency,
+    /// How many requests a [`ThreadedWsgiServer`](super::ThreadedWsgiServer) runs at once; 64. A thread exists for
+    /// each request that is running and none for one that waits, so this bounds what the application takes at the
+    /// same time, not how many clients there may be.
+    pub threads: usize,
+    /// How many children a [`ForkingWsgiServer`](super::ForkingWsgiServer) has at once; 40, as Werkzeug's.
+    pub processes: usize,
+    /// Connections that the system keeps waiting while the server is busy; 1024, since a burst beyond the queue is
+    /// delayed by a second or refused.
+    pub backlog: i32,
+    /// The permissions of a Unix socket's file; by default what the umask leaves.
+    pub unix_mode: Option<u32>,
+    /// An error or panic of the application ends the server and comes out of `serve_forever`, instead of being
+    /// answered with a 500; off. For tests and debuggers.
+    pub passthrough_errors: bool,
+    /// What stands between server and application for each request.
+    pub handler: Arc<dyn RequestHandler>,
+    /// Where the access log and errors go; standard error, coloured on a terminal.
+    pub log: Arc<dyn Log>,
+    #[doc(hidden)]
+    pub poller: PollerKind,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            leniency: Leniency::default(),
+            threads: 64,
+            processes: 40,
+            backlog: 1024,
+            unix_mode: None,
+            passthrough_errors: false,
+            handler: Arc::new(DefaultHandler),
+            log: Arc::new(TextLog::stderr()),
+            poller: PollerKind::Auto,
+        }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("limits", &self.limits)
+            .field("timeouts", &self.timeouts)
+            .field("leniency", &self.leniency)
+            .field("threads", &self.threads)
+            .field("processes", &self.processes)
+            .field("backlog", &self.backlog)
+            .field("unix_mode", &self.unix_mode)
+            .field("passthrough_errors", &self.passthrough_errors)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How much is accepted, in bytes and numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The head of a request: 8 KiB of request line (414), 64 KiB of header section and 100 fields (431).
+    pub head: HeadLimits,
+    /// What surrounds the data of a chunked body: 4 KiB of extensions, 8 KiB of trailers (400).
+    pub chunked: ChunkedLimits,
+    /// Bytes of a request body (413); `None`, no limit, because applications stream bodies and only they know what
+    /// they can take.
+    pub body: Option<u64>,
+    /// Bytes of an unread body that are read and thrown away to keep the connection usable; 256 KiB. Beyond that
+    /// closing is cheaper for both.
+    pub drain: u64,
+    /// Connections open at once; 10,000. More wait in the system's queue. The file table of a process is often
+    /// smaller (`ulimit -n`); then that is the limit, and idle connections make room.
+    pub connections: usize,
+    /// Bytes of finished answers on one connection that may wait for a slow reader before no further pipelined
+    /// request is taken up; 64 KiB.
+    pub unsent: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            head: HeadLimits::default(),
+            chunked: ChunkedLimits::default(),
+            body: None,
+            drain: 256 * 1024,
+            connections: 10_000,
+            unsent: 64 * 1024,
+        }
+    }
+}
+
+/// How long is waited. Deadlines are kept to within 50 ms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// For a whole head, from its first byte; 10 s. Then 408: a head sent drop by drop holds nothing but its buffer,
+    /// and not for long.
+    pub head: Duration,
+    /// For the next request on a kept-alive connection, and for the first one on a new connection; 15 s.
+    pub idle: Duration,
+    /// Without any progress of a body being read or an answer being written; 30 s.
+    pub stalled: Duration,
+    /// How long a body or an answer may take before [`minimum_rate`](Timeouts::minimum_rate) is asked of it; 10 s,
+    /// so that a short hiccup costs nothing.
+    pub grace: Duration,
+    /// Bytes per second that a client has to send or take on average; 240, less than any modem's, more than an
+    /// attacker wants to spend on each of thousands of connections.
+    pub minimum_rate: u64,
+    /// For reading what a client still sends after the last answer, so that it sees the answer and no reset; 2 s.
+    pub linger: Duration,
+    /// For running requests when the server stops; 10 s.
+    pub shutdown: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        let seconds = Duration::from_secs;
+        Timeouts {
+            head: seconds(10),
+            idle: seconds(15),
+            stalled: seconds(30),
+            grace: seconds(10),
+            minimum_rate: 240,
+            linger: seconds(2),
+            shutdown: seconds(10),
+        }
+    }
+}
+
+impl Timeouts {
+    /// When a transfer that began at `started`, made its last progress at `progress` and has moved `bytes` so far has
+    /// to have moved on. All in milliseconds.
+    pub(crate) fn transfer_deadline(&self, started: u64, progress: u64, bytes: u64) -> u64 {
+        let stalled = progress + millis(self.stalled);
+        let allowed = bytes.saturating_mul(1000) / self.minimum_rate.max(1);
+        let slow = started.saturating_add(millis(self.grace)).saturating_add(allowed);
+        if self.minimum_rate == 0 {
+            stalled
+        } else {
+            stalled.min(slow)
+        }
+    }
+}
+
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4).min(u64::MAX / 4)
+}

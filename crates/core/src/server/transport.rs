@@ -1,0 +1,197 @@
+//! What carries a connection's bytes. Plain sockets here; TLS and tests plug in through [`Transport`].
+
+use std::fs::File;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::sys;
+
+/// A non-blocking stream of bytes in both directions. "Not now" is [`io::ErrorKind::WouldBlock`].
+pub trait Transport: Send {
+    /// Reads what is there.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing is, others when the connection is broken.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes what fits.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing does, others when the connection is broken.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Writes two pieces, what fits of them, in one go.
+    ///
+    /// # Errors
+    /// As [`write`](Transport::write).
+    fn write_two(&mut self, first: &[u8], second: &[u8]) -> io::Result<usize> {
+        if first.is_empty() {
+            self.write(second)
+        } else {
+            self.write(first)
+        }
+    }
+
+    /// Sends part of a file without copying it, where that is possible; `None` where it is not.
+    ///
+    /// # Errors
+    /// As [`write`](Transport::write).
+    fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<Option<usize>> {
+        let _ = (file, offset, count);
+        Ok(None)
+    }
+
+    /// Waits, blocking the thread, until reading or writing makes sense; false when the time is up first.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    fn wait(&mut self, writable: bool, timeout: Duration) -> io::Result<bool>;
+
+    /// Says that nothing more will be written.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    fn shutdown_write(&mut self) -> io::Result<()>;
+
+    /// Makes the closing that follows a reset, by which the peer can tell that something is missing.
+    ///
+    /// # Errors
+    /// The system's.
+    fn abort(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// The plain socket, when nothing stands between it and this transport.
+    ///
+    /// # Errors
+    /// When the file table is full.
+    fn socket(&self) -> io::Result<Option<Socket>> {
+        Ok(None)
+    }
+}
+
+/// A plain socket.
+#[derive(Debug)]
+pub enum Socket {
+    /// TCP over IPv4 or IPv6.
+    Tcp(TcpStream),
+    /// A Unix domain socket.
+    Unix(UnixStream),
+}
+
+impl Socket {
+    /// A second handle to the same connection.
+    ///
+    /// # Errors
+    /// When the file table is full.
+    pub fn try_clone(&self) -> io::Result<Socket> {
+        Ok(match self {
+            Socket::Tcp(stream) => Socket::Tcp(stream.try_clone()?),
+            Socket::Unix(stream) => Socket::Unix(stream.try_clone()?),
+        })
+    }
+
+    /// Switches between blocking and non-blocking mode.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        match self {
+            Socket::Tcp(stream) => stream.set_nonblocking(nonblocking),
+            Socket::Unix(stream) => stream.set_nonblocking(nonblocking),
+        }
+    }
+
+    /// Ends one or both directions, for every handle.
+    ///
+    /// # Errors
+    /// When the peer has left already.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        match self {
+            Socket::Tcp(stream) => stream.shutdown(how),
+            Socket::Unix(stream) => stream.shutdown(how),
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Socket::Tcp(stream) => stream.as_fd(),
+            Socket::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl Read for &Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => { stream }.read(buffer),
+            Socket::Unix(stream) => { stream }.read(buffer),
+        }
+    }
+}
+
+impl Write for &Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => { stream }.write(bytes),
+            Socket::Unix(stream) => { stream }.write(bytes),
+        }
+    }
+
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => { stream }.write_vectored(pieces),
+            Socket::Unix(stream) => { stream }.write_vectored(pieces),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Transport for Arc<Socket> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Read::read(&mut &**self, buffer)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Write::write(&mut &**self, bytes)
+    }
+
+    fn write_two(&mut self, first: &[u8], second: &[u8]) -> io::Result<usize> {
+        Write::write_vectored(&mut &**self, &[IoSlice::new(first), IoSlice::new(second)])
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<Option<usize>> {
+        match sys::send_file(self.as_fd(), file.as_fd(), offset, count) {
+            Ok(sent) => Ok(Some(sent)),
+            // The file is of a kind that can't be sent this way.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn wait(&mut self, writable: bool, timeout: Duration) -> io::Result<bool> {
+        sys::wait_for(self.as_fd(), writable, timeout)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+
+    fn abort(&mut self) -> io::Result<()> {
+        sys::reset_on_close(self.as_fd())
+    }
+
+    fn socket(&self) -> io::Result<Option<Socket>> {
+        self.try_clone().map(Some)
+    }
+}

@@ -1,0 +1,110 @@
+//! Leaving HTTP: after a 101 the application gets the connection itself (RFC 9110 §7.8).
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::time::Duration;
+
+use super::transport::{Socket, Transport};
+use crate::wsgi::Environ;
+
+/// What the application wants to do with the connection.
+pub(super) struct OnUpgrade(Box<dyn FnOnce(Upgraded) + Send>);
+
+impl OnUpgrade {
+    pub(super) fn run(self, upgraded: Upgraded) {
+        (self.0)(upgraded);
+    }
+}
+
+/// Says what happens after `101 Switching Protocols` has been sent: `then` gets the connection.
+///
+/// It runs where the application ran; a long conversation counts as a running request.
+///
+/// ```
+/// use std::io::Write;
+/// use amboss_core::{on_upgrade, AppError, Body, Environ, StartResponse};
+///
+/// fn app(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+///     on_upgrade(environ, |mut connection| {
+///         let _ = connection.write_all(b"no more HTTP here\n");
+///     });
+///     start_response.start("101 Switching Protocols", &[("Upgrade", "plain"), ("Connection", "Upgrade")])?;
+///     Ok(Body::empty())
+/// }
+/// ```
+pub fn on_upgrade(environ: &mut Environ<'_>, then: impl FnOnce(Upgraded) + Send + 'static) {
+    environ.extensions_mut().insert(OnUpgrade(Box::new(then)));
+}
+
+/// A connection that has left HTTP. Reading gives first what the client had sent behind its request; both directions
+/// block.
+pub struct Upgraded {
+    transport: Box<dyn Transport>,
+    ahead: Vec<u8>,
+}
+
+impl Upgraded {
+    pub(super) fn new(transport: Box<dyn Transport>, ahead: Vec<u8>) -> Upgraded {
+        Upgraded { transport, ahead }
+    }
+
+    /// The real socket, in blocking mode, and the bytes already read from it.
+    ///
+    /// # Errors
+    /// Gives the connection back when there is something between it and the socket (TLS), or the file table is full.
+    pub fn into_socket(self) -> Result<(Socket, Vec<u8>), Upgraded> {
+        match self.transport.socket() {
+            Ok(Some(socket)) if socket.set_nonblocking(false).is_ok() => Ok((socket, self.ahead)),
+            _ => Err(self),
+        }
+    }
+
+    /// The transport, non-blocking, and the bytes already read from it.
+    pub fn into_parts(self) -> (Box<dyn Transport>, Vec<u8>) {
+        (self.transport, self.ahead)
+    }
+
+    fn patiently<R>(
+        &mut self,
+        writable: bool,
+        mut attempt: impl FnMut(&mut dyn Transport) -> io::Result<R>,
+    ) -> io::Result<R> {
+        const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
+        loop {
+            match attempt(&mut *self.transport) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.transport.wait(writable, FOR_EVER)?;
+                }
+                other => return other,
+            }
+        }
+    }
+}
+
+impl Read for Upgraded {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.ahead.is_empty() {
+            let count = buffer.len().min(self.ahead.len());
+            buffer[..count].copy_from_slice(&self.ahead[..count]);
+            self.ahead.drain(..count);
+            return Ok(count);
+        }
+        self.patiently(false, |transport| transport.read(buffer))
+    }
+}
+
+impl Write for Upgraded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.patiently(true, |transport| transport.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Upgraded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upgraded").field("ahead", &self.ahead.len()).finish_non_exhaustive()
+    }
+}

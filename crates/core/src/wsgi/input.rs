@@ -1,0 +1,109 @@
+//! `wsgi.input`: the body of a request, which ends where the body ends and fails where the body is broken.
+
+use std::io::{self, BufRead, Read};
+use std::{error, fmt};
+
+use crate::http::Error;
+
+/// The request body. `Read` and `BufRead`; reading past the end gives 0 bytes, and a body that is cut short,
+/// malformed, too large or too slow is an error (an [`InputError`] inside the `io::Error`), never an early end.
+///
+/// The first read sends `100 Continue` when the client waits for it.
+pub struct Input<'a> {
+    source: &'a mut dyn Source,
+}
+
+/// Where the bytes of a body come from.
+pub(crate) trait Source {
+    /// Body bytes that are at hand; waits for more when there are none. Empty at the end.
+    fn fill(&mut self) -> io::Result<&[u8]>;
+    fn consume(&mut self, amount: usize);
+    /// The declared length, or `None` with the chunked coding.
+    fn length(&self) -> Option<u64>;
+}
+
+impl<'a> Input<'a> {
+    pub(crate) fn new(source: &'a mut dyn Source) -> Input<'a> {
+        Input { source }
+    }
+
+    /// The length of the whole body in bytes, or `None` when only its end will tell (chunked).
+    pub fn length(&self) -> Option<u64> {
+        self.source.length()
+    }
+}
+
+impl Read for Input<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut there = self.source.fill()?;
+        let count = there.read(buffer)?;
+        self.source.consume(count);
+        Ok(count)
+    }
+}
+
+impl BufRead for Input<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.source.fill()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.source.consume(amount);
+    }
+}
+
+impl fmt::Debug for Input<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Input").field("length", &self.length()).finish()
+    }
+}
+
+/// Why a body could not be read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InputError {
+    /// The client closed the connection before the end.
+    Truncated,
+    /// The chunked coding is broken.
+    Malformed(Error),
+    /// More than the server's limit, in bytes.
+    TooLarge(u64),
+    /// The client sends nothing, or too little, for too long.
+    TooSlow,
+}
+
+impl InputError {
+    /// The status the client deserves.
+    pub fn status(&self) -> u16 {
+        match self {
+            InputError::Truncated => 400,
+            InputError::Malformed(error) => error.status(),
+            InputError::TooLarge(_) => 413,
+            InputError::TooSlow => 408,
+        }
+    }
+}
+
+impl fmt::Display for InputError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            InputError::Truncated => f.write_str("the client left before the request body was complete"),
+            InputError::Malformed(error) => write!(f, "the request body is malformed: {error}"),
+            InputError::TooLarge(limit) => write!(f, "the request body is larger than {limit} bytes"),
+            InputError::TooSlow => f.write_str("the request body comes too slowly"),
+        }
+    }
+}
+
+impl error::Error for InputError {}
+
+impl From<InputError> for io::Error {
+    fn from(error: InputError) -> io::Error {
+        let kind = match error {
+            InputError::Truncated => io::ErrorKind::UnexpectedEof,
+            InputError::TooSlow => io::ErrorKind::TimedOut,
+            _ => io::ErrorKind::InvalidData,
+        };
+        io::Error::new(kind, error)
+    }
+}
