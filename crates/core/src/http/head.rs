@@ -14,9 +14,11 @@
 //! Invariants: `position` never passes a byte that was not classified; every span lies within the bytes parsed so far;
 //! whole input and input cut anywhere give the same result.
 
+use std::marker::PhantomData;
+
 use super::error::{Error, ErrorKind};
 use super::leniency::Leniency;
-use super::scan::{Choice, Kernel, Walk, BLOCK};
+use super::scan::{Choice, Class, Kernel, Token, Value, Visible, Walk, BLOCK};
 
 /// Bounds on a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +150,7 @@ pub struct HeadParser {
     /// The name of the field whose value is being read ends here.
     name_end: usize,
     /// The end of the last value before trimming: what a fold continues.
-    raw_value: Span,
+    raw_end: u32,
     /// The last byte position at which the header section may stand.
     section_end: usize,
     method: Span,
@@ -177,7 +179,7 @@ impl HeadParser {
             position: 0,
             mark: 0,
             name_end: 0,
-            raw_value: Span::default(),
+            raw_end: 0,
             section_end: 0,
             method: Span::default(),
             target: Span::default(),
@@ -225,7 +227,12 @@ impl HeadParser {
         if self.position >= filled {
             return Ok(None);
         }
-        self.kernel.run(Parse { parser: self, buffer, filled })
+        // Well-formed lines first, in a function of its own that the compiler can keep in registers; whatever stops
+        // that is judged by the other.
+        match self.kernel.run(fast::WellFormed { parser: self, buffer, filled }) {
+            Some(length) => Ok(Some(length)),
+            None => self.kernel.run(Parse { parser: self, buffer, filled }),
+        }
     }
 
     /// The head, after [`parse`](HeadParser::parse) returned its length. `buffer` has to hold the same bytes.
@@ -243,37 +250,15 @@ impl HeadParser {
         self.stage == Stage::Method && self.position == 0
     }
 
-    #[inline(always)]
-    fn note(&mut self, name: &[u8]) {
-        // Length and first letter single each of them out; the comparison settles it.
-        let (known, full): (Known, &[u8]) = match (name.len(), name[0] | 0x20) {
-            (4, b'h') => (Known::Host, b"host"),
-            (10, b'c') => (Known::Connection, b"connection"),
-            (14, b'c') => (Known::ContentLength, b"content-length"),
-            (17, b't') => (Known::TransferEncoding, b"transfer-encoding"),
-            (6, b'e') => (Known::Expect, b"expect"),
-            (7, b'u') => (Known::Upgrade, b"upgrade"),
-            _ => return,
-        };
-        if name.eq_ignore_ascii_case(full) {
-            let slot = &mut self.known[known as usize];
-            if *slot == ABSENT {
-                *slot = self.count as u16;
-            } else {
-                self.repeated |= 1 << known as u8;
-            }
-        }
-    }
-
     /// Files the field `[mark, name_end)` with the value between `start` and `end`, both trimmed here.
     #[inline(always)]
     fn push(&mut self, buffer: &[u8], start: usize, end: usize) -> Result<(), Error> {
-        self.raw_value = span(start, end);
+        self.raw_end = end as u32;
         let (start, end) = trim(buffer, start, end);
         if self.count >= self.fields.len() {
             return Err(Error::new(ErrorKind::TooManyFields, self.mark));
         }
-        self.note(&buffer[self.mark..self.name_end]);
+        note(&mut self.known, &mut self.repeated, &buffer[self.mark..self.name_end], self.count);
         self.fields[self.count] = FieldSpan { name: span(self.mark, self.name_end), value: span(start, end) };
         self.count += 1;
         Ok(())
@@ -286,7 +271,7 @@ impl HeadParser {
         if last.value.start & UNFOLDED == 0 {
             // From the value's first byte to its untrimmed end: white space is kept, CR LF removed.
             let begin = self.unfolded.len() as u32;
-            let raw = Span { start: last.value.start, end: self.raw_value.end };
+            let raw = Span { start: last.value.start, end: self.raw_end };
             self.unfolded.extend_from_slice(raw.of(buffer));
             last.value.start = begin | UNFOLDED;
         }
@@ -312,7 +297,7 @@ impl HeadParser {
 
     /// More input is needed, from `position` on; refused when what is there is too long already.
     #[cold]
-    fn more(&mut self, position: usize) -> Result<Option<usize>, Error> {
+    fn more(&mut self, position: usize) -> Result<bool, Error> {
         self.position = position;
         let passed = match self.stage {
             Stage::Method | Stage::Target | Stage::Version => position > self.options.limits.request_line,
@@ -321,7 +306,43 @@ impl HeadParser {
         if passed {
             return Err(self.fail(ErrorKind::HeaderSectionTooLarge, position));
         }
-        Ok(None)
+        Ok(false)
+    }
+
+    /// The request line is read; the header section begins at `start`.
+    #[inline(always)]
+    fn begin_fields(&mut self, start: usize) {
+        self.section_end = start.saturating_add(self.options.limits.header_section).min(UNFOLDED as usize - 1);
+        self.mark = start;
+        self.position = start;
+        self.stage = Stage::Name;
+    }
+}
+
+/// Takes note of a field that a server has to know about.
+#[inline(always)]
+fn note(known: &mut [u16; KNOWN], repeated: &mut u8, name: &[u8], index: usize) {
+    // Lengths of the names below: one test tells most others apart.
+    const LENGTHS: u32 = 1 << 4 | 1 << 6 | 1 << 7 | 1 << 10 | 1 << 14 | 1 << 17;
+    if name.len() > 17 || LENGTHS >> name.len() & 1 == 0 {
+        return;
+    }
+    let (which, full): (Known, &[u8]) = match (name.len(), name[0] | 0x20) {
+        (4, b'h') => (Known::Host, b"host"),
+        (10, b'c') => (Known::Connection, b"connection"),
+        (14, b'c') => (Known::ContentLength, b"content-length"),
+        (17, b't') => (Known::TransferEncoding, b"transfer-encoding"),
+        (6, b'e') => (Known::Expect, b"expect"),
+        (7, b'u') => (Known::Upgrade, b"upgrade"),
+        _ => return,
+    };
+    if name.eq_ignore_ascii_case(full) {
+        let slot = &mut known[which as usize];
+        if *slot == ABSENT {
+            *slot = index as u16;
+        } else {
+            *repeated |= 1 << which as u8;
+        }
     }
 }
 
@@ -342,27 +363,28 @@ fn trim(buffer: &[u8], mut start: usize, mut end: usize) -> (usize, usize) {
     (start, end)
 }
 
-/// The set bits of one class, block by block, each block classified once.
-struct Bits<'a, F> {
+/// Where bytes outside one class stand, block by block, each block classified once.
+struct Bits<'a, K, C> {
+    kernel: K,
+    class: PhantomData<C>,
     buffer: &'a [u8],
     filled: usize,
     base: usize,
     bits: u64,
-    classify: F,
 }
 
-impl<'a, F: Fn(&[u8; BLOCK]) -> u64> Bits<'a, F> {
+impl<'a, K: Kernel, C: Class> Bits<'a, K, C> {
     #[inline(always)]
-    fn new(buffer: &'a [u8], filled: usize, from: usize, classify: F) -> Bits<'a, F> {
-        Bits { buffer, filled, base: from.wrapping_sub(BLOCK), bits: 0, classify }
+    fn new(kernel: K, buffer: &'a [u8], filled: usize, from: usize) -> Bits<'a, K, C> {
+        Bits { kernel, class: PhantomData, buffer, filled, base: from.wrapping_sub(BLOCK), bits: 0 }
     }
 
     #[inline(always)]
     fn load(&mut self, base: usize) {
         let rest = &self.buffer[base..];
         let bits = match rest.first_chunk::<BLOCK>() {
-            Some(block) => (self.classify)(block),
-            None => (self.classify)(&padded(rest)),
+            Some(block) => C::outside(self.kernel, block),
+            None => C::outside(self.kernel, &padded(rest)),
         };
         let there = self.filled - base;
         self.base = base;
@@ -412,171 +434,195 @@ impl Walk for Parse<'_, '_> {
     #[inline(always)]
     fn walk<K: Kernel>(self, kernel: K) -> Self::Output {
         let Parse { parser, buffer, filled } = self;
-        // One view of the input, so that one comparison settles every later index.
-        let input = &buffer[..filled];
-        let bare_lf = parser.options.leniency.bare_lf;
         // A method is checked from its start once its end is known.
         let from = if parser.stage == Stage::Method { parser.mark } else { parser.position };
-        let mut tokens = Bits::new(buffer, filled, from, |block| kernel.not_token(block));
+        let mut tokens = Bits::<K, Token>::new(kernel, buffer, filled, from);
+        if matches!(parser.stage, Stage::Method | Stage::Target | Stage::Version)
+            && !request_line(parser, kernel, &mut tokens, buffer, filled)?
+        {
+            return Ok(None);
+        }
+        fields(parser, kernel, &mut tokens, buffer, filled)
+    }
+}
 
-        if matches!(parser.stage, Stage::Method | Stage::Target | Stage::Version) {
-            let mut visible = Bits::new(buffer, filled, parser.position, |block| kernel.not_visible(block));
+/// Reads the request line; false when more is needed.
+#[inline(always)]
+fn request_line<K: Kernel>(
+    parser: &mut HeadParser,
+    kernel: K,
+    tokens: &mut Bits<'_, K, Token>,
+    buffer: &[u8],
+    filled: usize,
+) -> Result<bool, Error> {
+    // One view of the input, so that one comparison settles every later index.
+    let input = &buffer[..filled];
+    let bare_lf = parser.options.leniency.bare_lf;
+    let mut visible = Bits::<K, Visible>::new(kernel, buffer, filled, parser.position);
 
-            if parser.stage == Stage::Method {
-                let mut space = visible.next(parser.position);
-                // RFC 9112 §2.2: empty lines before the request line are ignored.
-                while space == parser.mark && space < filled && is_line_start(input[space]) {
-                    let after = match line_end(input, space, bare_lf) {
-                        Ok(Some(after)) => after,
-                        Ok(None) => return parser.more(space),
-                        Err(kind) => return Err(parser.fail(kind, space)),
-                    };
-                    parser.mark = after;
-                    parser.position = after;
-                    space = visible.next(after);
-                }
-                if space == filled {
-                    return parser.more(space);
-                }
-                let end = tokens.next(parser.mark);
-                if end != space || input[space] != b' ' || space == parser.mark {
-                    let position = end.min(space);
-                    let kind = match input[position] {
-                        b'\r' | b'\n' => ErrorKind::RequestLine,
-                        _ => ErrorKind::Method,
-                    };
-                    // The bound is judged by where scanning stopped, not by what it found on the way.
-                    return Err(match parser.fail(kind, space) {
-                        error if error.kind() == kind => Error::new(kind, position),
-                        error => error,
-                    });
-                }
-                parser.method = span(parser.mark, space);
-                parser.mark = space + 1;
-                parser.position = space + 1;
-                parser.stage = Stage::Target;
-            }
-
-            if parser.stage == Stage::Target {
-                let mut space = visible.next(parser.position);
-                if parser.options.leniency.raw_target {
-                    while space < filled && input[space] >= 0x80 {
-                        space = visible.next(space + 1);
-                    }
-                }
-                if space == filled {
-                    return parser.more(space);
-                }
-                if input[space] != b' ' || space == parser.mark {
-                    let kind = match input[space] {
-                        b'\r' | b'\n' => ErrorKind::RequestLine,
-                        _ => ErrorKind::Target,
-                    };
-                    return Err(parser.fail(kind, space));
-                }
-                parser.target = span(parser.mark, space);
-                parser.mark = space + 1;
-                parser.position = space + 1;
-                parser.stage = Stage::Version;
-            }
-
-            let end = visible.next(parser.position);
-            if end == filled {
-                return parser.more(end);
-            }
-            let after = match line_end(input, end, bare_lf) {
+    if parser.stage == Stage::Method {
+        let mut space = visible.next(parser.position);
+        // RFC 9112 §2.2: empty lines before the request line are ignored.
+        while space == parser.mark && space < filled && is_line_start(input[space]) {
+            let after = match line_end(input, space, bare_lf) {
                 Ok(Some(after)) => after,
-                Ok(None) => return parser.more(end),
-                Err(ErrorKind::FieldValue) => return Err(parser.fail(ErrorKind::RequestLine, end)),
-                Err(kind) => return Err(parser.fail(kind, end)),
+                Ok(None) => return parser.more(space),
+                Err(kind) => return Err(parser.fail(kind, space)),
             };
-            if end > parser.options.limits.request_line {
-                return Err(parser.fail(ErrorKind::RequestLineTooLong, end));
-            }
-            parser.version = match &input[parser.mark..end] {
-                b"HTTP/1.1" => Version::Http11,
-                b"HTTP/1.0" => Version::Http10,
-                other => {
-                    let kind = match other {
-                        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-                            if major.is_ascii_digit() && minor.is_ascii_digit() =>
-                        {
-                            ErrorKind::Version
-                        }
-                        _ => ErrorKind::RequestLine,
-                    };
-                    return Err(parser.fail(kind, parser.mark));
-                }
-            };
-            parser.section_end = after.saturating_add(parser.options.limits.header_section).min(UNFOLDED as usize - 1);
             parser.mark = after;
             parser.position = after;
-            parser.stage = Stage::Name;
+            space = visible.next(after);
         }
-
-        let mut values = Bits::new(buffer, filled, parser.position, |block| kernel.not_value(block));
-        loop {
-            if parser.stage == Stage::Name {
-                let start = parser.mark;
-                let end = tokens.next(parser.position);
-                if end == filled {
-                    return parser.more(end);
-                }
-                if end == start {
-                    match input[start] {
-                        b'\r' | b'\n' => match line_end(input, start, bare_lf) {
-                            Ok(Some(_)) if start > parser.section_end => {
-                                return Err(parser.fail(ErrorKind::HeaderSectionTooLarge, start));
-                            }
-                            Ok(Some(after)) => {
-                                parser.stage = Stage::Done;
-                                parser.position = after;
-                                return Ok(Some(after));
-                            }
-                            Ok(None) => return parser.more(start),
-                            Err(kind) => return Err(parser.fail(kind, start)),
-                        },
-                        b' ' | b'\t' if parser.count == 0 => {
-                            return Err(parser.fail(ErrorKind::LeadingSpace, start));
-                        }
-                        b' ' | b'\t' if parser.options.leniency.obs_fold => parser.stage = Stage::Fold,
-                        b' ' | b'\t' => return Err(parser.fail(ErrorKind::ObsFold, start)),
-                        _ => return Err(parser.fail(ErrorKind::FieldName, start)),
-                    }
-                } else if input[end] == b':' {
-                    parser.name_end = end;
-                    parser.position = end + 1;
-                    parser.stage = Stage::Value;
-                } else {
-                    let kind = match input[end] {
-                        b' ' | b'\t' => ErrorKind::SpaceBeforeColon,
-                        _ => ErrorKind::FieldName,
-                    };
-                    return Err(parser.fail(kind, end));
-                }
-            }
-
-            let end = values.next(parser.position);
-            if end == filled {
-                return parser.more(end);
-            }
-            let after = match line_end(input, end, bare_lf) {
-                Ok(Some(after)) => after,
-                Ok(None) => return parser.more(end),
-                Err(kind) => return Err(parser.fail(kind, end)),
+        if space == filled {
+            return parser.more(space);
+        }
+        let end = tokens.next(parser.mark);
+        if end != space || input[space] != b' ' || space == parser.mark {
+            let position = end.min(space);
+            let kind = match input[position] {
+                b'\r' | b'\n' => ErrorKind::RequestLine,
+                _ => ErrorKind::Method,
             };
-            if end > parser.section_end {
-                return Err(parser.fail(ErrorKind::HeaderSectionTooLarge, end));
+            // The bound is judged by where scanning stopped, not by what it found on the way.
+            return Err(match parser.fail(kind, space) {
+                error if error.kind() == kind => Error::new(kind, position),
+                error => error,
+            });
+        }
+        parser.method = span(parser.mark, space);
+        parser.mark = space + 1;
+        parser.position = space + 1;
+        parser.stage = Stage::Target;
+    }
+
+    if parser.stage == Stage::Target {
+        let mut space = visible.next(parser.position);
+        if parser.options.leniency.raw_target {
+            while space < filled && input[space] >= 0x80 {
+                space = visible.next(space + 1);
             }
-            if parser.stage == Stage::Fold {
-                parser.unfold(input, parser.mark, end);
+        }
+        if space == filled {
+            return parser.more(space);
+        }
+        if input[space] != b' ' || space == parser.mark {
+            let kind = match input[space] {
+                b'\r' | b'\n' => ErrorKind::RequestLine,
+                _ => ErrorKind::Target,
+            };
+            return Err(parser.fail(kind, space));
+        }
+        parser.target = span(parser.mark, space);
+        parser.mark = space + 1;
+        parser.position = space + 1;
+        parser.stage = Stage::Version;
+    }
+
+    let end = visible.next(parser.position);
+    if end == filled {
+        return parser.more(end);
+    }
+    let after = match line_end(input, end, bare_lf) {
+        Ok(Some(after)) => after,
+        Ok(None) => return parser.more(end),
+        Err(ErrorKind::FieldValue) => return Err(parser.fail(ErrorKind::RequestLine, end)),
+        Err(kind) => return Err(parser.fail(kind, end)),
+    };
+    if end > parser.options.limits.request_line {
+        return Err(parser.fail(ErrorKind::RequestLineTooLong, end));
+    }
+    parser.version = match &input[parser.mark..end] {
+        b"HTTP/1.1" => Version::Http11,
+        b"HTTP/1.0" => Version::Http10,
+        other => {
+            let kind = match other {
+                [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+                    if major.is_ascii_digit() && minor.is_ascii_digit() =>
+                {
+                    ErrorKind::Version
+                }
+                _ => ErrorKind::RequestLine,
+            };
+            return Err(parser.fail(kind, parser.mark));
+        }
+    };
+    parser.begin_fields(after);
+    Ok(true)
+}
+
+/// Reads the header section. Its length, once its end is there.
+#[inline(always)]
+fn fields<K: Kernel>(
+    parser: &mut HeadParser,
+    kernel: K,
+    tokens: &mut Bits<'_, K, Token>,
+    buffer: &[u8],
+    filled: usize,
+) -> Result<Option<usize>, Error> {
+    let input = &buffer[..filled];
+    let mut values = Bits::<K, Value>::new(kernel, buffer, filled, parser.position);
+    let bare_lf = parser.options.leniency.bare_lf;
+    loop {
+        if parser.stage == Stage::Name {
+            let start = parser.mark;
+            let end = tokens.next(parser.position);
+            if end == filled {
+                return parser.more(end).map(|_| None);
+            }
+            if end == start {
+                match input[start] {
+                    b'\r' | b'\n' => match line_end(input, start, bare_lf) {
+                        Ok(Some(_)) if start > parser.section_end => {
+                            return Err(parser.fail(ErrorKind::HeaderSectionTooLarge, start));
+                        }
+                        Ok(Some(after)) => {
+                            parser.stage = Stage::Done;
+                            parser.position = after;
+                            return Ok(Some(after));
+                        }
+                        Ok(None) => return parser.more(start).map(|_| None),
+                        Err(kind) => return Err(parser.fail(kind, start)),
+                    },
+                    b' ' | b'\t' if parser.count == 0 => {
+                        return Err(parser.fail(ErrorKind::LeadingSpace, start));
+                    }
+                    b' ' | b'\t' if parser.options.leniency.obs_fold => parser.stage = Stage::Fold,
+                    b' ' | b'\t' => return Err(parser.fail(ErrorKind::ObsFold, start)),
+                    _ => return Err(parser.fail(ErrorKind::FieldName, start)),
+                }
+            } else if input[end] == b':' {
+                parser.name_end = end;
+                parser.position = end + 1;
+                parser.stage = Stage::Value;
             } else {
-                parser.push(input, parser.name_end + 1, end)?;
+                let kind = match input[end] {
+                    b' ' | b'\t' => ErrorKind::SpaceBeforeColon,
+                    _ => ErrorKind::FieldName,
+                };
+                return Err(parser.fail(kind, end));
             }
-            parser.mark = after;
-            parser.position = after;
-            parser.stage = Stage::Name;
         }
+
+        let end = values.next(parser.position);
+        if end == filled {
+            return parser.more(end).map(|_| None);
+        }
+        let after = match line_end(input, end, bare_lf) {
+            Ok(Some(after)) => after,
+            Ok(None) => return parser.more(end).map(|_| None),
+            Err(kind) => return Err(parser.fail(kind, end)),
+        };
+        if end > parser.section_end {
+            return Err(parser.fail(ErrorKind::HeaderSectionTooLarge, end));
+        }
+        if parser.stage == Stage::Fold {
+            parser.unfold(input, parser.mark, end);
+        } else {
+            parser.push(input, parser.name_end + 1, end)?;
+        }
+        parser.mark = after;
+        parser.position = after;
+        parser.stage = Stage::Name;
     }
 }
 
@@ -696,5 +742,6 @@ impl<'a> Head<'a> {
     }
 }
 
+mod fast;
 #[cfg(test)]
 mod tests;

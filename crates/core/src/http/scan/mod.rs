@@ -31,6 +31,40 @@ pub trait Kernel: Copy {
     fn not_visible(self, block: &[u8; BLOCK]) -> u64;
 }
 
+/// One of the three classes, as a type: closures would not be compiled for the kernel's instruction set.
+pub trait Class {
+    /// The bytes of a block that are outside the class.
+    fn outside<K: Kernel>(kernel: K, block: &[u8; BLOCK]) -> u64;
+}
+
+/// [`Kernel::not_token`]
+pub struct Token;
+/// [`Kernel::not_value`]
+pub struct Value;
+/// [`Kernel::not_visible`]
+pub struct Visible;
+
+impl Class for Token {
+    #[inline(always)]
+    fn outside<K: Kernel>(kernel: K, block: &[u8; BLOCK]) -> u64 {
+        kernel.not_token(block)
+    }
+}
+
+impl Class for Value {
+    #[inline(always)]
+    fn outside<K: Kernel>(kernel: K, block: &[u8; BLOCK]) -> u64 {
+        kernel.not_value(block)
+    }
+}
+
+impl Class for Visible {
+    #[inline(always)]
+    fn outside<K: Kernel>(kernel: K, block: &[u8; BLOCK]) -> u64 {
+        kernel.not_visible(block)
+    }
+}
+
 /// Work that wants a kernel, written once and compiled for each instruction set.
 ///
 /// `walk` has to be `#[inline(always)]`, so that it becomes part of a function that carries the target features.

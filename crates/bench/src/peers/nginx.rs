@@ -1,0 +1,58 @@
+//! nginx, which answers from its configuration. The configuration is written to a folder of its own, and nginx replaces this
+//! process, so that the driver holds nginx itself.
+
+use super::{Site, BODY};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Serves until the process is killed.
+pub fn serve(site: &Site) -> io::Result<()> {
+    let folder = folder(std::process::id());
+    std::fs::create_dir_all(&folder)?;
+    let file = folder.join("nginx.conf");
+    std::fs::write(&file, configuration(site))?;
+    let error = Command::new("nginx").arg("-e").arg("stderr").arg("-p").arg(&folder).arg("-c").arg(&file).exec();
+    if error.kind() == io::ErrorKind::NotFound {
+        return Err(io::Error::other(
+            "nginx is missing: install it (Debian: apt-get install nginx-light), or leave it out with --peers",
+        ));
+    }
+    Err(error)
+}
+
+/// Where the nginx of that process id keeps its files; whoever started it removes it.
+pub fn folder(pid: u32) -> PathBuf {
+    std::env::temp_dir().join(format!("amboss-bench-{pid}"))
+}
+
+fn configuration(site: &Site) -> String {
+    format!(
+        r#"daemon off;
+worker_processes {workers};
+worker_rlimit_nofile 16384;
+pid nginx.pid;
+error_log stderr crit;
+events {{ worker_connections 8192; }}
+http {{
+    access_log off;
+    default_type text/plain;
+    keepalive_requests 1000000000;
+    keepalive_timeout 1h;
+    tcp_nodelay on;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location / {{ return 200 "{BODY}"; }}
+    }}
+}}
+"#,
+        workers = site.workers,
+        port = site.port,
+    )
+}

@@ -1,0 +1,116 @@
+//! Well-formed lines at full speed.
+//!
+//! Nearly every head is a short request line and whole, well-formed field lines that are all there. This reads as many
+//! of those as there are and leaves the parser at the start of the first line that is anything else; it refuses
+//! nothing and never asks for more. That is why it can do without most of the state that [`HeadParser`] has to keep:
+//! it is correct as long as it accepts nothing that the other half would not accept in the same way, which the tests
+//! of both halves and the fuzz target `split` watch.
+
+use super::{note, span, trim, FieldSpan, HeadParser, Stage, Version, UNFOLDED};
+use crate::http::scan::{Class, Kernel, Token, Value, Visible, Walk, BLOCK};
+
+pub(super) struct WellFormed<'p, 'b> {
+    pub(super) parser: &'p mut HeadParser,
+    pub(super) buffer: &'b [u8],
+    pub(super) filled: usize,
+}
+
+/// The first position from `from` on that is outside the class; garbage behind the input may be found, and nothing is
+/// where less than a block is left of the buffer.
+#[inline(always)]
+fn next<K: Kernel, C: Class>(kernel: K, buffer: &[u8], base: &mut usize, bits: &mut u64, from: usize) -> usize {
+    let offset = from.wrapping_sub(*base);
+    let mut at = from;
+    if offset < BLOCK {
+        let there = *bits >> offset;
+        if there != 0 {
+            return from + there.trailing_zeros() as usize;
+        }
+        at = *base + BLOCK;
+    }
+    while let Some(block) = buffer.get(at..).and_then(|rest| rest.first_chunk::<BLOCK>()) {
+        let found = C::outside(kernel, block);
+        if found != 0 {
+            (*base, *bits) = (at, found);
+            return at + found.trailing_zeros() as usize;
+        }
+        at += BLOCK;
+    }
+    usize::MAX
+}
+
+impl Walk for WellFormed<'_, '_> {
+    /// The length of the head when all of it was well-formed.
+    type Output = Option<usize>;
+
+    #[inline(always)]
+    fn walk<K: Kernel>(self, kernel: K) -> Option<usize> {
+        let WellFormed { parser, buffer, filled } = self;
+        // One view of the input, so that what lies behind it is never taken for it.
+        let input = &buffer[..filled];
+        // No position is this far before the first block.
+        let (mut token_base, mut token_bits) = (usize::MAX / 2, 0);
+
+        if parser.position == 0 {
+            let block = buffer.first_chunk::<BLOCK>()?;
+            let outside = Visible::outside(kernel, block);
+            let method_end = outside.trailing_zeros() as usize;
+            let target_end = (outside & outside.wrapping_sub(1)).trailing_zeros() as usize;
+            (token_base, token_bits) = (0, Token::outside(kernel, block));
+            let version = input.get(target_end..)?.first_chunk::<11>()?;
+            // " HTTP/1.1\r\n", as two numbers.
+            let (start, end) = (u64::from_le_bytes(*version.first_chunk()?), &version[8..]);
+            let well_formed = method_end != 0
+                && target_end > method_end + 1
+                && token_bits.trailing_zeros() as usize == method_end
+                && block[method_end] == b' '
+                && start == u64::from_le_bytes(*b" HTTP/1.")
+                && matches!(end[0], b'0' | b'1')
+                && end[1..] == *b"\r\n"
+                && target_end + 9 <= parser.options.limits.request_line;
+            if !well_formed {
+                return None;
+            }
+            parser.method = span(0, method_end);
+            parser.target = span(method_end + 1, target_end);
+            parser.version = if end[0] == b'1' { Version::Http11 } else { Version::Http10 };
+            parser.begin_fields(target_end + 11);
+        } else if parser.stage != Stage::Name || parser.position != parser.mark {
+            return None;
+        }
+
+        let (mut value_base, mut value_bits) = (usize::MAX / 2, 0);
+        let mut line = parser.mark;
+        let mut count = parser.count;
+        let section_end = parser.section_end;
+        let length = loop {
+            let colon = next::<K, Token>(kernel, buffer, &mut token_base, &mut token_bits, line);
+            let Some(&byte) = input.get(colon) else { break None };
+            if byte != b':' || colon == line {
+                let ends = colon == line && input.get(line + 1) == Some(&b'\n') && byte == b'\r';
+                break (ends && line <= section_end).then_some(line + 2);
+            }
+            let end = next::<K, Value>(kernel, buffer, &mut value_base, &mut value_bits, colon + 1);
+            // `end` is no more than a block behind the buffer's end, or MAX.
+            if end >= section_end || input.get(end + 1) != Some(&b'\n') || input[end] != b'\r' {
+                break None;
+            }
+            let Some(slot) = parser.fields.get_mut(count) else { break None };
+            let (from, to) = trim(input, colon + 1, end);
+            *slot = FieldSpan { name: span(line, colon), value: span(from, to) };
+            note(&mut parser.known, &mut parser.repeated, &input[line..colon], count);
+            parser.raw_end = end as u32;
+            count += 1;
+            line = end + 2;
+        };
+        debug_assert!(line < UNFOLDED as usize);
+        parser.count = count;
+        parser.mark = line;
+        parser.position = line;
+        if let Some(length) = length {
+            parser.stage = Stage::Done;
+            parser.position = length;
+        }
+        length
+    }
+}

@@ -1,0 +1,23 @@
+//! The servers of this crate, end to end: real sockets, real clients.
+//!
+//! - `wire`: bytes in, bytes out, and the environ that the application saw; the strict table.
+//! - `contract`: what server and application owe each other (PEP 3333), sentence by sentence.
+//! - `servers`: what tells the three servers apart, addresses, `handle_request`, upgrades.
+//! - `robust`: slow, broken and hostile clients, exhausted resources, stopping.
+//! - `clients`: curl, Python and nginx.
+//!
+//! `support` starts servers and speaks raw HTTP to them; `helper` is what tests start as a process of its own.
+
+mod support;
+
+mod helper;
+
+mod wire;
+
+mod contract;
+
+mod servers;
+
+mod robust;
+
+mod clients;

@@ -1,0 +1,482 @@
+//! Starting servers, speaking to them byte by byte, and waiting for conditions.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use amboss_core::{
+    make_server, AccessRecord, Address, AppError, Application, Body, Concurrency, Environ, LocalAddr, Log, PollerKind,
+    ServeError, Settings, ShutdownHandle, StartResponse,
+};
+
+/// Nothing in these tests takes this long unless it hangs.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Waits until `condition` holds.
+#[track_caller]
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let until = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < until, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Says aloud that a part the test needs is missing on this machine.
+pub fn skipped(what: &str) {
+    eprintln!("skipped: {what}");
+}
+
+/// A log that keeps what it is told.
+#[derive(Default)]
+pub struct Captured {
+    pub access: Mutex<Vec<(String, u16, u64)>>,
+    pub errors: Mutex<Vec<String>>,
+}
+
+impl Captured {
+    pub fn errors(&self) -> String {
+        self.errors.lock().unwrap().join("\n")
+    }
+
+    /// Waits for an error entry that contains `text`.
+    #[track_caller]
+    pub fn wait_for(&self, text: &str) {
+        let until = Instant::now() + DEADLINE;
+        while !self.errors().contains(text) {
+            assert!(Instant::now() < until, "not in the log: {text}\n{}", self.errors());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Log for Captured {
+    fn access(&self, record: &AccessRecord<'_>) {
+        let line = record.request_line.escape_ascii().to_string();
+        self.access.lock().unwrap().push((line, record.status, record.bytes));
+    }
+
+    fn error(&self, message: &str) {
+        self.errors.lock().unwrap().push(message.to_owned());
+    }
+}
+
+/// What a server is started with.
+#[derive(Clone)]
+pub struct Setup {
+    pub concurrency: Concurrency,
+    pub settings: Settings,
+    pub addresses: Vec<Address>,
+}
+
+impl Setup {
+    pub fn new(concurrency: Concurrency) -> Setup {
+        let addresses = vec![Address::new("127.0.0.1", 0)];
+        Setup { concurrency, settings: Settings::default(), addresses }
+    }
+
+    pub fn threaded() -> Setup {
+        Setup::new(Concurrency::Threads)
+    }
+
+    pub fn base() -> Setup {
+        Setup::new(Concurrency::Single)
+    }
+
+    pub fn with(mut self, change: impl FnOnce(&mut Settings)) -> Setup {
+        change(&mut self.settings);
+        self
+    }
+
+    pub fn on(mut self, addresses: &[&str]) -> Setup {
+        self.addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        self
+    }
+
+    /// Serves in a thread of its own.
+    pub fn start(mut self, app: impl Application + 'static) -> Running {
+        let log = Arc::new(Captured::default());
+        self.settings.log = log.clone();
+        let mut server = make_server(&self.addresses, app, self.concurrency, self.settings).unwrap();
+        let local = server.local_addrs().to_vec();
+        let handle = server.shutdown_handle();
+        let thread = std::thread::spawn(move || server.serve_forever());
+        Running { local, handle, log, thread: Some(thread) }
+    }
+}
+
+/// Both servers that run in this process, each with both ways of waiting.
+pub fn everywhere<A: Application + 'static>(app: A, test: impl Fn(&Running)) {
+    everywhere_with(|_| {}, app, test);
+}
+
+pub fn everywhere_with<A: Application + 'static>(change: impl Fn(&mut Settings), app: A, test: impl Fn(&Running)) {
+    let app = Arc::new(app);
+    for concurrency in [Concurrency::Single, Concurrency::Threads] {
+        for poller in [PollerKind::Auto, PollerKind::Poll] {
+            let setup = Setup::new(concurrency).with(&change).with(|settings| settings.poller = poller);
+            test(&setup.start(app.clone()));
+        }
+    }
+}
+
+/// A server in a thread; stopped and joined when dropped.
+pub struct Running {
+    pub local: Vec<LocalAddr>,
+    pub handle: ShutdownHandle,
+    pub log: Arc<Captured>,
+    thread: Option<JoinHandle<Result<(), ServeError>>>,
+}
+
+impl Running {
+    pub fn addr(&self) -> SocketAddr {
+        match &self.local[0] {
+            LocalAddr::Tcp(address) => *address,
+            other => panic!("{other} is no TCP address"),
+        }
+    }
+
+    pub fn connect(&self) -> Client {
+        Client::connect(self.addr())
+    }
+
+    /// One request on a connection of its own.
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Response {
+        let mut client = self.connect();
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+        client.response()
+    }
+
+    pub fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits for `serve_forever` to return by itself.
+    #[track_caller]
+    pub fn join(mut self) -> std::thread::Result<Result<(), ServeError>> {
+        eventually("serve_forever returns", || self.is_finished());
+        self.thread.take().unwrap().join()
+    }
+
+    /// Stops the server and says how long that took.
+    #[track_caller]
+    pub fn stop(self) -> Duration {
+        let began = Instant::now();
+        self.handle.shutdown();
+        self.join().unwrap().unwrap();
+        began.elapsed()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        self.handle.shutdown();
+        let until = Instant::now() + DEADLINE;
+        while !thread.is_finished() {
+            if Instant::now() > until {
+                if !std::thread::panicking() {
+                    panic!("the server does not stop");
+                }
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if let Err(panic) = thread.join() {
+            if !std::thread::panicking() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+}
+
+/// One answer, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    pub status: u16,
+    /// Status line and fields as sent, with the empty line.
+    pub head: String,
+    /// Without chunk framing.
+    pub body: Vec<u8>,
+    /// Did the body end as its framing says?
+    pub complete: bool,
+}
+
+impl Response {
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.fields(name).next()
+    }
+
+    pub fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let pairs = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
+        pairs.filter(move |(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// A client that speaks raw bytes, and gives up after [`DEADLINE`].
+pub struct Client<S = TcpStream> {
+    pub stream: S,
+    buffer: Vec<u8>,
+    /// Ended by a reset instead of an orderly end.
+    pub reset: bool,
+}
+
+impl Client {
+    #[track_caller]
+    pub fn connect(address: SocketAddr) -> Client {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_write_timeout(Some(DEADLINE)).unwrap();
+        Client::on(stream)
+    }
+
+    pub fn finish_sending(&self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Is there nothing to read, and the connection open, for this long?
+    pub fn is_silent_for(&mut self, time: Duration) -> bool {
+        self.stream.set_read_timeout(Some(time)).unwrap();
+        let silent = self.buffer.is_empty()
+            && matches!(self.stream.peek(&mut [0]), Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
+        self.stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        silent
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    pub fn on(stream: S) -> Client<S> {
+        Client { stream, buffer: Vec::new(), reset: false }
+    }
+
+    /// Sends; the server may have closed already, which is for the answer to tell.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.stream.write_all(bytes.as_ref());
+    }
+
+    pub fn send_bytewise(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            if self.stream.write_all(&[*byte]).is_err() {
+                return;
+            }
+        }
+    }
+
+    #[track_caller]
+    pub fn get(&mut self, path: &str) -> Response {
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        self.response()
+    }
+
+    /// Reads some more; false at the end.
+    #[track_caller]
+    fn more(&mut self) -> bool {
+        let mut piece = [0; 64 * 1024];
+        match self.stream.read(&mut piece) {
+            Ok(0) => false,
+            Ok(count) => {
+                self.buffer.extend_from_slice(&piece[..count]);
+                true
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+                self.reset = true;
+                false
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => true,
+            Err(error) => panic!("no answer: {error}; so far: {}", self.buffer.escape_ascii()),
+        }
+    }
+
+    /// Everything until the server closes.
+    #[track_caller]
+    pub fn rest(&mut self) -> Vec<u8> {
+        while self.more() {}
+        std::mem::take(&mut self.buffer)
+    }
+
+    #[track_caller]
+    pub fn at_end(&mut self) -> bool {
+        self.rest().is_empty()
+    }
+
+    #[track_caller]
+    pub fn exactly(&mut self, count: usize) -> Vec<u8> {
+        while self.buffer.len() < count {
+            assert!(self.more(), "ended after {}", self.buffer.escape_ascii());
+        }
+        self.buffer.drain(..count).collect()
+    }
+
+    /// Reads until `text` has come, and returns everything up to its end.
+    #[track_caller]
+    pub fn until(&mut self, text: &str) -> Vec<u8> {
+        loop {
+            if let Some(at) = find(&self.buffer, text.as_bytes()) {
+                return self.buffer.drain(..at + text.len()).collect();
+            }
+            assert!(self.more(), "{text:?} never came: {}", self.buffer.escape_ascii());
+        }
+    }
+
+    #[track_caller]
+    pub fn response(&mut self) -> Response {
+        self.answer(false)
+    }
+
+    /// The answer to a HEAD request: no body, whatever the fields say.
+    #[track_caller]
+    pub fn response_to_head(&mut self) -> Response {
+        self.answer(true)
+    }
+
+    #[track_caller]
+    fn answer(&mut self, to_head: bool) -> Response {
+        let head = String::from_utf8_lossy(&self.until("\r\n\r\n")).into_owned();
+        let status = head.get(9..12).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{head}"));
+        let mut response = Response { status, head, body: Vec::new(), complete: true };
+        if to_head || status < 200 || status == 204 || status == 304 {
+            return response;
+        }
+        if response.field("Transfer-Encoding") == Some("chunked") {
+            response.complete = self.chunks(&mut response.body);
+        } else if let Some(length) = response.field("Content-Length") {
+            let length = length.parse().unwrap();
+            while self.buffer.len() < length && self.more() {}
+            response.complete = self.buffer.len() >= length;
+            let there = self.buffer.len().min(length);
+            response.body = self.buffer.drain(..there).collect();
+        } else {
+            response.body = self.rest();
+            response.complete = !self.reset;
+        }
+        response
+    }
+
+    #[track_caller]
+    fn chunks(&mut self, body: &mut Vec<u8>) -> bool {
+        loop {
+            let line = loop {
+                if let Some(at) = find(&self.buffer, b"\r\n") {
+                    break String::from_utf8(self.buffer.drain(..at + 2).collect()).unwrap();
+                }
+                if !self.more() {
+                    return false;
+                }
+            };
+            let size = usize::from_str_radix(line.trim_end(), 16).unwrap_or_else(|_| panic!("chunk size {line:?}"));
+            while self.buffer.len() < size + 2 {
+                if !self.more() {
+                    return false;
+                }
+            }
+            body.extend(self.buffer.drain(..size));
+            let end: Vec<u8> = self.buffer.drain(..2).collect();
+            assert_eq!(end, b"\r\n");
+            if size == 0 {
+                return true;
+            }
+        }
+    }
+}
+
+pub fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}
+
+/// Answers as text without the two fields that differ from run to run.
+pub fn without_date_and_server(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let lines = text.split_inclusive("\r\n");
+    lines.filter(|line| !line.starts_with("Date: ") && !line.starts_with("Server: amboss/")).collect()
+}
+
+/// An application that shows what it was asked: `/environ` lists the environ and then the body, `/echo` gives the body
+/// back, `/status/N` answers with that status, everything else says hello.
+pub fn fixture(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+    let path = environ.text("PATH_INFO").into_owned();
+    if let Some(status) = path.strip_prefix("/status/") {
+        start_response.start(status, &[])?;
+        return Ok(Body::from("a body"));
+    }
+    match path.as_str() {
+        "/environ" => {
+            let mut lines: Vec<String> =
+                environ.iter().map(|(key, value)| format!("{key}={}\n", value.escape_ascii())).collect();
+            lines.sort();
+            let mut body = Vec::new();
+            environ.input().read_to_end(&mut body)?;
+            lines.push(format!("body={}\n", body.escape_ascii()));
+            start_response.start("200 OK", &[("Content-Type", "text/plain")])?;
+            Ok(Body::from(lines.concat()))
+        }
+        "/echo" => {
+            let mut body = Vec::new();
+            environ.input().read_to_end(&mut body)?;
+            start_response.start("200 OK", &[])?;
+            Ok(Body::from(body))
+        }
+        "/stream" => {
+            start_response.start("200 OK", &[])?;
+            Ok(Body::iter(["one", "", "two"].map(|block| block.as_bytes().to_vec()).into_iter().chain([])))
+        }
+        _ => {
+            start_response.start("200 OK", &[])?;
+            Ok(Body::from("hello"))
+        }
+    }
+}
+
+/// A block that is not there yet: the test decides when the application may go on.
+#[derive(Clone, Default)]
+pub struct Gate(Arc<(Mutex<usize>, std::sync::Condvar)>);
+
+impl Gate {
+    /// Lets one waiter through.
+    pub fn open(&self) {
+        *self.0 .0.lock().unwrap() += 1;
+        self.0 .1.notify_all();
+    }
+
+    pub fn pass(&self) {
+        let guard = self.0 .0.lock().unwrap();
+        let (mut guard, timeout) = self.0 .1.wait_timeout_while(guard, DEADLINE, |open| *open == 0).unwrap();
+        assert!(!timeout.timed_out(), "the gate was never opened");
+        *guard -= 1;
+    }
+}
+
+pub fn temp_dir(name: &str) -> TempDir {
+    let unique = format!("amboss-{name}-{}-{:?}", std::process::id(), std::thread::current().id());
+    let path = std::env::temp_dir().join(unique.replace(['(', ')'], ""));
+    let _ = std::fs::remove_dir_all(&path);
+    std::fs::create_dir_all(&path).unwrap();
+    TempDir(path)
+}
+
+/// A directory that goes with the test.
+pub struct TempDir(pub std::path::PathBuf);
+
+impl TempDir {
+    pub fn join(&self, name: &str) -> std::path::PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The text of an I/O error from within an application's error, for comparing.
+pub fn io_error(kind: io::ErrorKind) -> AppError {
+    io::Error::from(kind).into()
+}
