@@ -1,1 +1,24 @@
-//! amboss
+//! A server in one line: [`run_simple`], as in `werkzeug.serving`.
+//!
+//! ```no_run
+//! use amboss::{run_simple, AppError, Body, Environ, RunOptions, StartResponse};
+//!
+//! fn hello(_: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+//!     start_response.start("200 OK", &[("Content-Type", "text/plain")])?;
+//!     Ok(Body::from("Hello world!\n"))
+//! }
+//!
+//! run_simple("localhost", 5000, hello, RunOptions::default())?;
+//! # Ok::<(), amboss::RunError>(())
+//! ```
+//!
+//! Everything of `amboss-core` is here, too: applications need only this crate.
+
+mod banner;
+mod run;
+mod test_app;
+
+pub use amboss_core::*;
+pub use banner::banner;
+pub use run::{make_run_server, run_simple, RunError, RunOptions};
+pub use test_app::TestApp;

@@ -118,8 +118,25 @@ impl TextLog {
         TextLog { format, color, immediate, state }
     }
 
+    /// The same without access lines.
+    pub fn errors_only(self) -> impl Log {
+        ErrorsOnly(self)
+    }
+
     fn state(&self) -> std::sync::MutexGuard<'_, TextState> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+struct ErrorsOnly(TextLog);
+
+impl Log for ErrorsOnly {
+    fn access(&self, _: &AccessRecord<'_>) {}
+    fn error(&self, message: &str) {
+        self.0.error(message);
+    }
+    fn wants_access(&self) -> bool {
+        false
     }
 }
 

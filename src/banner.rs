@@ -1,0 +1,77 @@
+//! What is printed when a server starts.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+use amboss_core::LocalAddr;
+
+/// The lines that tell where a server can be reached: Werkzeug's, without its warning.
+///
+/// A wildcard address is shown with a loopback URL and with the URL of the interface that leads outside.
+pub fn banner(addresses: &[LocalAddr]) -> String {
+    let mut text = String::new();
+    let mut line = |what: &str| {
+        text.push_str(" * Running on ");
+        text.push_str(what);
+        text.push('\n');
+    };
+    for address in addresses {
+        match address {
+            LocalAddr::Tcp(address) if address.ip().is_unspecified() => {
+                line(&format!("all addresses ({})", address.ip()));
+                let port = address.port();
+                // The IPv6 wildcard takes IPv4 connections, too.
+                line(&format!("http://127.0.0.1:{port}"));
+                if let Some(outside) = interface(address.ip()) {
+                    line(&format!("http://{}", SocketAddr::new(outside, port)));
+                }
+            }
+            LocalAddr::Tcp(address) => line(&format!("http://{address}")),
+            other => line(&other.to_string()),
+        }
+    }
+    text.push_str("Press CTRL+C to quit\n");
+    text
+}
+
+/// The address of the interface that would be used to talk to the world. Connecting a UDP socket sends nothing.
+fn interface(family: IpAddr) -> Option<IpAddr> {
+    let outside = |here: SocketAddr, there: SocketAddr| {
+        let socket = UdpSocket::bind(here).ok()?;
+        socket.connect(there).ok()?;
+        let ip = socket.local_addr().ok()?.ip();
+        (!ip.is_loopback() && !ip.is_unspecified()).then_some(ip)
+    };
+    const PORT: u16 = 9;
+    // An address for documentation (RFC 5737, RFC 3849): routed like any other, and nobody's.
+    let four = || outside((Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv4Addr::new(192, 0, 2, 1), PORT).into());
+    let six =
+        || outside((Ipv6Addr::UNSPECIFIED, 0).into(), (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), PORT).into());
+    match family {
+        IpAddr::V4(_) => four(),
+        IpAddr::V6(_) => four().or_else(six),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_address_has_a_line_and_wildcards_have_more() {
+        let text = banner(&[
+            LocalAddr::Tcp("127.0.0.1:5000".parse().unwrap()),
+            LocalAddr::Tcp("[::1]:5000".parse().unwrap()),
+            LocalAddr::Unix(Some("/tmp/a.sock".into())),
+        ]);
+        assert_eq!(
+            text,
+            " * Running on http://127.0.0.1:5000\n * Running on http://[::1]:5000\n * Running on unix:///tmp/a.sock\n\
+             Press CTRL+C to quit\n"
+        );
+        let text = banner(&[LocalAddr::Tcp("0.0.0.0:80".parse().unwrap())]);
+        assert!(
+            text.starts_with(" * Running on all addresses (0.0.0.0)\n * Running on http://127.0.0.1:80\n"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,185 @@
+//! The built-in test application: a page that shows what the server tells an application, as `werkzeug.testapp` did.
+
+use std::fmt::Write;
+use std::io::Read;
+use std::sync::Arc;
+
+use amboss_core::{AppError, Application, Body, Environ, Settings, StartResponse};
+
+/// Shows the environ, the server's settings and what to try next: as a page, or as JSON for clients that ask for it
+/// (`Accept: application/json`).
+#[derive(Clone, Debug)]
+pub struct TestApp {
+    settings: Arc<Vec<(&'static str, String)>>,
+}
+
+/// Of a request body, so much is shown.
+const SHOWN: u64 = 4096;
+
+impl TestApp {
+    /// For a server with these settings; `concurrency` says in words how it runs requests.
+    pub fn new(settings: &Settings, concurrency: &str) -> TestApp {
+        let (limits, timeouts) = (&settings.limits, &settings.timeouts);
+        let body = limits.body.map_or_else(|| "no limit".into(), |limit| format!("{limit} bytes"));
+        let settings = vec![
+            ("requests run", concurrency.to_owned()),
+            ("request line", format!("at most {} bytes (414)", limits.head.request_line)),
+            (
+                "header section",
+                format!("at most {} bytes and {} fields (431)", limits.head.header_section, limits.head.fields),
+            ),
+            ("request body", format!("{body} (413)")),
+            ("connections", format!("at most {}", limits.connections)),
+            ("whole head within", format!("{:?} (408)", timeouts.head)),
+            ("idle connections kept", format!("{:?}", timeouts.idle)),
+            (
+                "slow bodies and readers",
+                format!(
+                    "{:?} without progress, or less than {} bytes/s after {:?}",
+                    timeouts.stalled, timeouts.minimum_rate, timeouts.grace
+                ),
+            ),
+            ("running requests at a stop", format!("{:?}", timeouts.shutdown)),
+            ("leniency", format!("{:?}", settings.leniency)),
+        ];
+        TestApp { settings: Arc::new(settings) }
+    }
+
+    fn page(&self, environ: &[(String, String)], body: &str) -> String {
+        let host = environ.iter().find(|(key, _)| key == "HTTP_HOST").map_or("localhost:5000", |(_, value)| value);
+        let mut page = String::from(HEAD);
+        page.push_str(
+            "<h1>amboss works</h1><p>This is the built-in test application. It shows what the server tells an \
+                       application about the request you have just made.</p>",
+        );
+        page.push_str("<h2>Try next</h2><ul>");
+        for (command, what) in [
+            (format!("curl http://{host}/ -H 'Accept: application/json'"), "the same as JSON"),
+            (format!("curl http://{host}/any/path?query -d 'a body'"), "another request"),
+            ("amboss --help".into(), "addresses, processes, log formats"),
+            ("cargo run -p amboss-core --example hello".into(), "an application of your own starts like this one"),
+        ] {
+            let _ = write!(page, "<li><code>{}</code> {what}</li>", escape(&command));
+        }
+        page.push_str("</ul>");
+        table(&mut page, "Server", self.settings.iter().map(|(key, value)| (*key, value.as_str())));
+        table(&mut page, "Environ", environ.iter().map(|(key, value)| (key.as_str(), value.as_str())));
+        if !body.is_empty() {
+            let _ = write!(page, "<h2>Request body</h2><pre>{}</pre>", escape(body));
+        }
+        page.push_str("</main></body></html>\n");
+        page
+    }
+
+    fn json(&self, environ: &[(String, String)], body: &str) -> String {
+        let mut text = String::from("{\n  \"environ\": ");
+        object(&mut text, environ.iter().map(|(key, value)| (key.as_str(), value.as_str())));
+        text.push_str(",\n  \"server\": ");
+        object(&mut text, self.settings.iter().map(|(key, value)| (*key, value.as_str())));
+        text.push_str(",\n  \"body\": ");
+        string(&mut text, body);
+        text.push_str("\n}\n");
+        text
+    }
+}
+
+impl Application for TestApp {
+    fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+        let mut body = Vec::new();
+        environ.input().take(SHOWN).read_to_end(&mut body)?;
+        let body = String::from_utf8_lossy(&body);
+        let mut pairs: Vec<(String, String)> = environ
+            .iter()
+            .map(|(key, value)| (key.into_owned(), String::from_utf8_lossy(&value).into_owned()))
+            .collect();
+        pairs.sort();
+        let accept = environ.text("HTTP_ACCEPT");
+        let (kind, text) = if accept.contains("application/json") && !accept.contains("text/html") {
+            ("application/json", self.json(&pairs, &body))
+        } else {
+            ("text/html; charset=utf-8", self.page(&pairs, &body))
+        };
+        // The page repeats what the client sent; nothing in it may run.
+        let policy = "default-src 'none'; style-src 'unsafe-inline'";
+        let fields = [("Content-Type", kind), ("Cache-Control", "no-store"), ("Content-Security-Policy", policy)];
+        start_response.start("200 OK", &fields)?;
+        Ok(Body::from(text))
+    }
+}
+
+const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>amboss</title>\
+<meta name=\"viewport\" content=\"width=device-width\"><style>\
+body{font:16px/1.5 system-ui,sans-serif;margin:0;color:#1c1917;background:#fafaf9}\
+main{max-width:60rem;margin:2rem auto;padding:0 1rem}\
+h1{font-size:1.8rem;margin:0 0 .5rem}h2{font-size:1.1rem;margin:2rem 0 .5rem}\
+table{border-collapse:collapse;width:100%;background:#fff}\
+td,th{border:1px solid #e7e5e4;padding:.3rem .6rem;text-align:left;vertical-align:top;overflow-wrap:anywhere}\
+th{white-space:nowrap;font-weight:600;width:1%}td,code,pre{font-family:ui-monospace,monospace;font-size:.85rem}\
+pre{background:#fff;border:1px solid #e7e5e4;padding:.6rem;overflow:auto}\
+code{background:#f5f5f4;padding:.1rem .3rem}\
+@media(prefers-color-scheme:dark){body{background:#1c1917;color:#e7e5e4}table,pre{background:#292524}\
+td,th,pre{border-color:#44403c}code{background:#44403c}}\
+</style></head><body><main>";
+
+fn table<'a>(page: &mut String, title: &str, rows: impl Iterator<Item = (&'a str, &'a str)>) {
+    let _ = write!(page, "<h2>{title}</h2><table>");
+    for (key, value) in rows {
+        let _ = write!(page, "<tr><th>{}</th><td>{}</td></tr>", escape(key), escape(value));
+    }
+    page.push_str("</table>");
+}
+
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for part in text.chars() {
+        match part {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            part => escaped.push(part),
+        }
+    }
+    escaped
+}
+
+fn object<'a>(text: &mut String, pairs: impl Iterator<Item = (&'a str, &'a str)>) {
+    text.push('{');
+    for (index, (key, value)) in pairs.enumerate() {
+        text.push_str(if index == 0 { "\n    " } else { ",\n    " });
+        string(text, key);
+        text.push_str(": ");
+        string(text, value);
+    }
+    text.push_str("\n  }");
+}
+
+fn string(text: &mut String, value: &str) {
+    text.push('"');
+    for part in value.chars() {
+        match part {
+            '"' | '\\' => text.extend(['\\', part]),
+            part if part.is_control() => {
+                let _ = write!(text, "\\u{:04x}", u32::from(part));
+            }
+            part => text.push(part),
+        }
+    }
+    text.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_client_sent_is_escaped() {
+        let app = TestApp::new(&Settings::default(), "one request at a time");
+        let environ = [("HTTP_X".to_owned(), "<script>\"'&\u{1b}".to_owned())];
+        let page = app.page(&environ, "<b>");
+        assert!(page.contains("&lt;script&gt;&quot;&#39;&amp;") && page.contains("<pre>&lt;b&gt;</pre>"));
+        assert!(!page.contains("<script") && !page.contains("<b>"));
+        assert!(app.json(&environ, "\"\n").contains("\"HTTP_X\": \"<script>\\\"'&\\u001b\""));
+    }
+}
