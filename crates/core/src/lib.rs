@@ -20,6 +20,8 @@
 //! - [`server`]: sockets; one loop, three servers. Unix only for now.
 #![warn(missing_docs)]
 
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 #[cfg(unix)]
 pub mod server;

@@ -134,6 +134,10 @@ impl ChunkedDecoder {
     fn step(&mut self, byte: u8) -> Result<(), ErrorKind> {
         self.state = match (self.state, byte) {
             (State::SizeStart | State::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+                if self.state == State::Size && self.size == 0 {
+                    // Zeros in front mean nothing and count with the other things that mean nothing.
+                    self.count_extension()?;
+                }
                 let digit = (byte as char).to_digit(16).unwrap_or(0);
                 self.size = self
                     .size
@@ -297,6 +301,8 @@ mod tests {
             ("3\r\nabc\rX".into(), Err((ChunkEnd, 7))),
             ("ffffffffffffffff\r\nabc".into(), Ok(None)),
             ("10000000000000000\r\nabc".into(), Err((ChunkSizeOverflow, 16))),
+            (format!("{}1\r\na\r\n0\r\n\r\n", "0".repeat(20)), done("a", 0)),
+            (format!("{}1\r\na\r\n0\r\n\r\n", "0".repeat(21)), Err((ChunkExtensionsTooLarge, 21))),
             ("0\r\nbad name: x\r\n\r\n".into(), Err((Trailer, 6))),
             ("0\r\n: x\r\n\r\n".into(), Err((Trailer, 3))),
             ("0\r\n folded\r\n\r\n".into(), Err((Trailer, 3))),

@@ -322,27 +322,32 @@ impl HeadParser {
 /// Takes note of a field that a server has to know about.
 #[inline(always)]
 fn note(known: &mut [u16; KNOWN], repeated: &mut u8, name: &[u8], index: usize) {
-    // Lengths of the names below: one test tells most others apart.
-    const LENGTHS: u32 = 1 << 4 | 1 << 6 | 1 << 7 | 1 << 10 | 1 << 14 | 1 << 17;
-    if name.len() > 17 || LENGTHS >> name.len() & 1 == 0 {
-        return;
+    /// Compares a token with a name in lower case, all bytes at once. Setting the bit of lower case changes nothing
+    /// but letters here: a token has no other byte that would become one of a name's.
+    #[inline(always)]
+    fn is<const N: usize>(name: &[u8], full: &[u8; N]) -> bool {
+        name.first_chunk::<N>().is_some_and(|name| {
+            let mut difference = 0;
+            for i in 0..N {
+                difference |= (name[i] | 0x20) ^ full[i];
+            }
+            difference == 0
+        })
     }
-    let (which, full): (Known, &[u8]) = match (name.len(), name[0] | 0x20) {
-        (4, b'h') => (Known::Host, b"host"),
-        (10, b'c') => (Known::Connection, b"connection"),
-        (14, b'c') => (Known::ContentLength, b"content-length"),
-        (17, b't') => (Known::TransferEncoding, b"transfer-encoding"),
-        (6, b'e') => (Known::Expect, b"expect"),
-        (7, b'u') => (Known::Upgrade, b"upgrade"),
+    let which = match name.len() {
+        4 if is(name, b"host") => Known::Host,
+        10 if is(name, b"connection") => Known::Connection,
+        14 if is(name, b"content-length") => Known::ContentLength,
+        17 if is(name, b"transfer-encoding") => Known::TransferEncoding,
+        6 if is(name, b"expect") => Known::Expect,
+        7 if is(name, b"upgrade") => Known::Upgrade,
         _ => return,
     };
-    if name.eq_ignore_ascii_case(full) {
-        let slot = &mut known[which as usize];
-        if *slot == ABSENT {
-            *slot = index as u16;
-        } else {
-            *repeated |= 1 << which as u8;
-        }
+    let slot = &mut known[which as usize];
+    if *slot == ABSENT {
+        *slot = index as u16;
+    } else {
+        *repeated |= 1 << which as u8;
     }
 }
 

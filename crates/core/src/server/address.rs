@@ -224,6 +224,9 @@ impl Listener {
         if let Some(backlog) = backlog {
             sys::set_backlog(listener.as_fd(), backlog)?;
         }
+        // Answers are written whole; waiting for more to send would only delay them.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        sys::set_nodelay_for_accepted(listener.as_fd())?;
         let local = listener.local_addr()?;
         let name = host.map_or_else(|| local.ip().to_string(), str::to_owned);
         let endpoint = Arc::new(Endpoint { name, port: local.port().to_string() });
@@ -251,10 +254,9 @@ impl Listener {
                 let (stream, peer) = {
                     let (stream, peer) = listener.accept()?;
                     stream.set_nonblocking(true)?;
+                    stream.set_nodelay(true)?;
                     (stream, peer)
                 };
-                // Answers are written whole; waiting for more to send would only delay them.
-                stream.set_nodelay(true)?;
                 Ok((Socket::Tcp(stream), Peer::Tcp(peer)))
             }
             Kind::Unix { listener, .. } => {
@@ -368,4 +370,26 @@ fn bind_unix(path: &Path, mode: Option<u32>) -> io::Result<Listener> {
     let inode = std::fs::symlink_metadata(path)?.ino();
     let file = SocketFile { path: path.to_owned(), inode, owner: std::process::id() };
     Listener::unix(listener, Some(path.to_owned()), Some(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepted_connections_have_nagles_algorithm_off() {
+        let address = Address::new("127.0.0.1", 0);
+        let listener = Listener::bind(&address, 16, None).unwrap().remove(0);
+        let LocalAddr::Tcp(local) = *listener.local_addr() else { panic!("it is TCP") };
+        let _client = std::net::TcpStream::connect(local).unwrap();
+        let (socket, peer) = loop {
+            match listener.accept() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
+                other => break other.unwrap(),
+            }
+        };
+        let Socket::Tcp(stream) = socket else { panic!("it is TCP") };
+        assert!(stream.nodelay().unwrap());
+        assert_eq!(peer, Peer::Tcp(_client.local_addr().unwrap()));
+    }
 }

@@ -48,7 +48,6 @@ pub(super) fn stop_if_asked(lead: &mut Loop, shutdown: &ShutdownHandle) -> bool 
     if !lead.is_stopping() {
         return false;
     }
-    lead.close_idle();
     if lead.is_past_stop() {
         lead.cut_all();
         return true;
@@ -71,7 +70,9 @@ pub(super) fn serve_one(lead: &mut Loop, patience: Duration, shutdown: &Shutdown
         if left.is_zero() && busy.is_none() {
             return Ok(false);
         }
-        match lead.next(Some(left.max(Duration::from_millis(1))))? {
+        // Once there is an answer, the deadlines of its connection bound the wait.
+        let wait = if busy.is_some() { Duration::MAX } else { left.max(Duration::from_millis(1)) };
+        match lead.next(Some(wait))? {
             Next::Work { token, connection, readable } => {
                 work(lead, token, connection, readable);
                 if lead.answered > before {
@@ -81,7 +82,7 @@ pub(super) fn serve_one(lead: &mut Loop, patience: Duration, shutdown: &Shutdown
             Next::Look => {}
         }
         if let Some(token) = busy {
-            // The answer, and the client's end of the conversation: its deadlines bound the wait.
+            // The answer, and the client's end of the conversation.
             lead.write_answers();
             if lead.socket(token).is_none() {
                 return Ok(true);

@@ -7,7 +7,7 @@ const SIZE: usize = 16 * 1024;
 /// Bytes behind the data, so that the parser never has to copy the tail.
 const SLACK: usize = 64;
 
-pub(super) struct Buffer {
+pub(crate) struct Buffer {
     /// Initialised throughout; the last `SLACK` bytes are never filled.
     pub(super) bytes: Vec<u8>,
     pub(super) start: usize,
@@ -17,7 +17,7 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    pub(super) fn new(options: HeadOptions) -> Box<Buffer> {
+    pub(crate) fn new(options: HeadOptions) -> Box<Buffer> {
         Box::new(Buffer { bytes: vec![0; SIZE + SLACK], start: 0, end: 0, parser: HeadParser::new(options) })
     }
 

@@ -27,7 +27,7 @@ use super::address::Endpoint;
 use super::buffer::Buffer;
 use super::incoming::{BodyState, Incoming};
 use super::log::{AccessRecord, CloseReason};
-use super::panics;
+use super::panics::{self, Panic};
 use super::service::{Failure, Service};
 use super::settings::millis;
 use super::transport::Transport;
@@ -79,16 +79,18 @@ pub(crate) trait Turn {
     /// It came back.
     fn back(&mut self) {}
     /// Do other connections wait for this thread?
-    fn leads(&self) -> bool {
-        false
-    }
+    fn leads(&self) -> bool;
 }
 
-/// A thread that has nothing else to do.
+/// The one thread of a loop: it waits for the application, and everybody waits for it.
 #[doc(hidden)]
 pub(crate) struct Alone;
 
-impl Turn for Alone {}
+impl Turn for Alone {
+    fn leads(&self) -> bool {
+        true
+    }
+}
 
 /// Pipelined requests or blocks of one connection that are served in a row while others wait.
 const IN_A_ROW: usize = 32;
@@ -191,7 +193,7 @@ impl Connection {
 
     /// Lends a buffer, if there is none.
     #[inline]
-    pub(super) fn lend(&mut self, buffer: impl FnOnce() -> Box<Buffer>) {
+    pub(crate) fn lend(&mut self, buffer: impl FnOnce() -> Box<Buffer>) {
         if self.buffer.is_none() {
             self.buffer = Some(buffer());
         }
@@ -199,7 +201,7 @@ impl Connection {
 
     /// The buffer, when nothing stands in it.
     #[inline]
-    pub(super) fn give_back(&mut self) -> Option<Box<Buffer>> {
+    pub(crate) fn give_back(&mut self) -> Option<Box<Buffer>> {
         self.buffer.take_if(|buffer| buffer.is_empty())
     }
 
@@ -212,7 +214,7 @@ impl Connection {
     }
 
     /// Takes the connection out of the server, with the bytes that were read ahead.
-    pub(super) fn into_upgrade(mut self) -> Option<(OnUpgrade, Box<dyn Transport>, Vec<u8>)> {
+    pub(crate) fn into_upgrade(mut self) -> Option<(OnUpgrade, Box<dyn Transport>, Vec<u8>)> {
         let State::Upgrade(on_upgrade) = std::mem::replace(&mut self.state, State::Closed) else { return None };
         let ahead = self.buffer.take().map_or_else(Vec::new, |buffer| buffer.bytes[buffer.start..buffer.end].to_vec());
         Some((on_upgrade, self.transport, ahead))
@@ -266,7 +268,7 @@ impl Connection {
     }
 
     /// The deadline has passed.
-    pub(super) fn time_out(&mut self, service: &Service, now: u64) -> Step {
+    pub(crate) fn time_out(&mut self, service: &Service, now: u64) -> Step {
         if self.writing.is_some() {
             self.set_reason(CloseReason::WriteTimeout);
             return self.end();
@@ -358,6 +360,9 @@ impl Connection {
                     None => continue,
                 },
                 State::Linger => {
+                    if now >= self.since + millis(service.settings.timeouts.linger) {
+                        return self.end();
+                    }
                     let mut scrap = [0; 4096];
                     match self.transport.read(&mut scrap) {
                         Ok(0) => return self.end(),
@@ -488,7 +493,13 @@ impl Connection {
             peer: self.peer,
             scheme: self.scheme,
         };
-        let wire = RefCell::new(Wire { transport: &mut *self.transport, out: &mut self.out, service, mark: None });
+        let wire = RefCell::new(Wire {
+            transport: &mut *self.transport,
+            out: &mut self.out,
+            service,
+            mark: None,
+            begun: false,
+        });
         let mut incoming = Incoming { wire: &wire, state: &mut body, bytes: rest, unread: 0..filled, ready: 0..0 };
         let mut environ = Environ::new(head, target, &service.info, connection, &mut incoming);
         let mut starter = Starter { wire: &wire, answering, started: Started::No };
@@ -502,7 +513,8 @@ impl Connection {
 
         let on_upgrade = environ.extensions_mut().remove::<OnUpgrade>();
         let started = starter.started;
-        drop(environ);
+        // The extensions are the application's.
+        let dropped = panics::catch(|| drop(environ));
         // What was decoded but not consumed is as good as read.
         let Range { start: consumed, end: there } = incoming.unread;
         let mark = wire.into_inner().mark;
@@ -515,6 +527,9 @@ impl Connection {
             body,
             began,
         };
+        if let Err(panic) = dropped {
+            self.report_panic(service, &exchange, "the environ's extensions", panic);
+        }
 
         match result {
             Ok(Ok(body)) => self.begin_answer(service, turn, exchange, started, mark, body, on_upgrade),
@@ -546,7 +561,7 @@ impl Connection {
         exchange.answering.keep_alive &= exchange.body.is_drainable(service.settings.limits.drain);
         let (head, sending) = match started {
             Started::No => {
-                drop_body(turn, body);
+                self.drop_body(service, turn, &exchange, body);
                 let error = "the application returned without calling start_response";
                 return self.fail(service, exchange, Started::No, mark, error.into());
             }
@@ -554,8 +569,8 @@ impl Connection {
             Started::Sent { head, plan, writer } => (head, Some((plan, writer))),
         };
         if head.status() == 101 {
-            drop_body(turn, body);
-            return self.switch(service, exchange, head, mark, on_upgrade);
+            self.drop_body(service, turn, &exchange, body);
+            return self.switch(service, exchange, (head, sending), mark, on_upgrade);
         }
         let (source, length) = match body.0 {
             Kind::Bytes(data) => {
@@ -610,15 +625,24 @@ impl Connection {
         &mut self,
         service: &Service,
         exchange: Exchange,
-        head: ResponseHead,
+        (head, sending): (ResponseHead, Option<(ResponsePlan, BodyWriter)>),
         mark: Option<usize>,
         on_upgrade: Option<OnUpgrade>,
     ) {
         let Some(on_upgrade) = on_upgrade else {
             let error = "101 was answered without saying with amboss_core::on_upgrade what follows";
-            return self.fail(service, exchange, Started::Set(head), mark, error.into());
+            return self.fail(service, exchange, restore(head, sending), mark, error.into());
         };
-        let plan = service.finish_head(&head, &mut self.out.bytes, exchange.answering, None);
+        if !exchange.body.is_done() {
+            // RFC 9110 §7.8: the new protocol begins behind the request, and its body is not that protocol.
+            let error = "101 was answered before the body of the request was read";
+            return self.fail(service, exchange, restore(head, sending), mark, error.into());
+        }
+        // With `write` the head has left already, and is not to be ended twice.
+        let plan = match sending {
+            Some((plan, _)) => plan,
+            None => service.finish_head(&head, &mut self.out.bytes, exchange.answering, None),
+        };
         self.log(service, &exchange, 101, 0);
         let consumed = exchange.consumed;
         if let Some(buffer) = &mut self.buffer {
@@ -738,6 +762,11 @@ impl Connection {
                     }
                 }
                 Source::Blocks(blocks) => {
+                    // The next block may take as long as a request.
+                    if turn.leads() && turn.permission() == Permission::Wait {
+                        self.state = State::Respond(respond);
+                        return Some(Step::Turn);
+                    }
                     turn.leave();
                     let next = panics::catch(|| {
                         let block = blocks.next();
@@ -765,7 +794,7 @@ impl Connection {
                         Err(panic) => {
                             let report = format!("panic in the response body: {}", panic.report);
                             if service.pass_through(|| Failure::Panic(panic)) {
-                                drop_source(turn, respond.source);
+                                self.drop_source(service, turn, &respond.exchange, respond.source);
                                 self.fail_silently(respond.exchange);
                                 return None;
                             }
@@ -786,7 +815,7 @@ impl Connection {
     /// The source has nothing more, or nothing more belongs on the wire.
     fn end_answer(&mut self, service: &Service, turn: &mut dyn Turn, respond: Box<Respond>) -> Option<Step> {
         let Respond { exchange, head, sending, source, .. } = *respond;
-        drop_source(turn, source);
+        self.drop_source(service, turn, &exchange, source);
         let (plan, writer) = sending.unwrap_or_else(|| {
             let plan = service.finish_head(&head, &mut self.out.bytes, exchange.answering, Some(0));
             (plan, BodyWriter::new(plan.framing))
@@ -805,7 +834,7 @@ impl Connection {
         error: AppError,
     ) -> Option<Step> {
         let Respond { exchange, head, mark, sending, source } = *respond;
-        drop_source(turn, source);
+        self.drop_source(service, turn, &exchange, source);
         let mark = sending.is_none().then_some(mark);
         self.fail(service, exchange, restore(head, sending), mark, error);
         None
@@ -820,7 +849,7 @@ impl Connection {
         error: io::Error,
     ) -> Option<Step> {
         let Respond { exchange, head, sending, source, .. } = *respond;
-        drop_source(turn, source);
+        self.drop_source(service, turn, &exchange, source);
         let written = sending.map_or(0, |(_, writer)| writer.written());
         self.log(service, &exchange, head.status(), written);
         Some(self.lost(error))
@@ -943,8 +972,7 @@ impl Connection {
         error: AppError,
     ) {
         let status = exchange.body.failed.map_or(500, |failed: InputError| failed.status());
-        let request_line = self.request_line(exchange.head_length).to_vec();
-        service.settings.handler.handle_error(&error, &request_line, &*service.settings.log);
+        self.report(service, &exchange, &error);
         if let Started::Sent { head, plan, writer } = started {
             self.log(service, &exchange, head.status(), writer.written());
             self.set_reason(CloseReason::CutShort);
@@ -1033,6 +1061,41 @@ impl Connection {
         (plan, writer.written())
     }
 
+    /// PEP 3333's `close()`, which is the application's code and may take its time or panic.
+    fn drop_body(&self, service: &Service, turn: &mut dyn Turn, exchange: &Exchange, body: Body) {
+        if let Kind::Blocks(blocks) = body.0 {
+            self.drop_source(service, turn, exchange, Source::Blocks(blocks));
+        }
+    }
+
+    fn drop_source(&self, service: &Service, turn: &mut dyn Turn, exchange: &Exchange, source: Source) {
+        if let Source::Blocks(blocks) = source {
+            turn.leave();
+            let dropped = panics::catch(|| drop(blocks));
+            turn.back();
+            if let Err(panic) = dropped {
+                self.report_panic(service, exchange, "the response body's close", panic);
+            }
+        }
+    }
+
+    /// A panic that comes too late to change the answer.
+    fn report_panic(&self, service: &Service, exchange: &Exchange, place: &str, panic: Panic) {
+        let report = format!("panic in {place}: {}", panic.report);
+        service.pass_through(|| Failure::Panic(panic));
+        self.report(service, exchange, &report.into());
+    }
+
+    /// Tells the log, by way of the request handler.
+    fn report(&self, service: &Service, exchange: &Exchange, error: &AppError) {
+        let request_line = self.request_line(exchange.head_length);
+        let log = &*service.settings.log;
+        // How an error describes itself is the application's code, too.
+        if let Err(panic) = panics::catch(|| service.settings.handler.handle_error(error, request_line, log)) {
+            log.error(&format!("panic while an error was described: {}", panic.report));
+        }
+    }
+
     fn request_line(&self, head_length: usize) -> &[u8] {
         match &self.buffer {
             Some(buffer) => {
@@ -1074,22 +1137,6 @@ fn restore(head: ResponseHead, sending: Option<(ResponsePlan, BodyWriter)>) -> S
     match sending {
         Some((plan, writer)) => Started::Sent { head, plan, writer },
         None => Started::Set(head),
-    }
-}
-
-/// PEP 3333's `close()`, which is the application's code and may take its time or panic.
-fn drop_body(turn: &mut dyn Turn, body: Body) {
-    if let Kind::Blocks(blocks) = body.0 {
-        drop_source(turn, Source::Blocks(blocks));
-    }
-}
-
-fn drop_source(turn: &mut dyn Turn, source: Source) {
-    if let Source::Blocks(blocks) = source {
-        turn.leave();
-        // There is nobody left to tell.
-        let _ = panics::catch(|| drop(blocks));
-        turn.back();
     }
 }
 

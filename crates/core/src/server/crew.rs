@@ -52,6 +52,8 @@ pub(super) struct Crew {
     close_watch_until: AtomicU64,
     roles: Mutex<Roles>,
     changed: Condvar,
+    /// For the thread that serves: the loop has stopped, or a thread has ended.
+    ended: Condvar,
     returned: Mutex<Vec<Returned>>,
     /// Threads that lost the lead and are still inside the application.
     away: AtomicUsize,
@@ -146,6 +148,7 @@ impl Crew {
             close_watch_until: AtomicU64::new(0),
             roles: Mutex::new(Roles::default()),
             changed: Condvar::new(),
+            ended: Condvar::new(),
             returned: Mutex::new(Vec::new()),
             away: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
@@ -154,38 +157,52 @@ impl Crew {
     }
 
     /// Serves until the server is told to stop, and until the threads have ended or the deadline has passed.
+    ///
+    /// The calling thread stays out of it: inside the application it could not come back in time.
     pub(super) fn run(self: &Arc<Crew>, lead: Box<Loop>) -> io::Result<()> {
-        self.hire();
-        if let Led::Lost = self.lead(lead) {
-            self.stand_by_and_lead(None);
+        let first = Arc::new(Mutex::new(Some(lead)));
+        self.hire(Some(first.clone()));
+        let refused = lock(&first).take_if(|_| lock(&self.roles).threads == 0);
+        if let Some(lead) = refused {
+            // The system gives no thread at all: this one has to do.
+            if let Led::Lost = self.lead(lead) {
+                self.stand_by_and_lead();
+            }
+        }
+        self.hire(None);
+        let mut roles = lock(&self.roles);
+        while !self.is_stopped() {
+            roles = self.ended.wait(roles).unwrap_or_else(|poisoned| poisoned.into_inner());
         }
         // Threads inside the application can't be ended from outside; they end when the application returns.
         let deadline = Instant::now() + Duration::from_secs(1);
-        let mut roles = lock(&self.roles);
         while roles.threads > self.away.load(Ordering::SeqCst) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            roles = self.changed.wait_timeout(roles, left).unwrap_or_else(|poisoned| poisoned.into_inner()).0;
+            roles = self.ended.wait_timeout(roles, left).unwrap_or_else(|poisoned| poisoned.into_inner()).0;
         }
         drop(roles);
         lock(&self.result).take().unwrap_or(Ok(()))
     }
 
-    /// Starts another thread, if the bound allows it and the system does.
-    fn hire(self: &Arc<Crew>) {
+    /// Starts another thread, if the bound allows it and the system does; with the loop, if that is to begin there.
+    fn hire(self: &Arc<Crew>, first: Option<Arc<Mutex<Option<Box<Loop>>>>>) {
         let mut roles = lock(&self.roles);
-        // As many as may run the application, one that leads and one that watches; the thread that serves is one.
-        if roles.threads > self.service.settings.threads.max(1) {
+        // As many as may run the application, one that leads and one that watches.
+        if roles.threads >= self.service.settings.threads.max(1) + 2 {
             return;
         }
         let crew = self.clone();
         let spawned = thread::Builder::new().name("amboss".into()).spawn(move || {
-            crew.stand_by_and_lead(Some(STAND_BY));
+            let lead = first.and_then(|first| lock(&first).take());
+            if !lead.is_some_and(|lead| matches!(crew.lead(lead), Led::Stopped)) {
+                crew.stand_by_and_lead();
+            }
             lock(&crew.roles).threads -= 1;
             THREADS.fetch_sub(1, Ordering::SeqCst);
-            crew.changed.notify_all();
+            crew.ended.notify_all();
         });
         match spawned {
             Ok(_) => {
@@ -198,18 +215,16 @@ impl Crew {
     }
 
     /// The life of every thread but the first leader's first stretch: stand by, watch, lead, and again.
-    fn stand_by_and_lead(self: &Arc<Crew>, patience: Option<Duration>) {
+    fn stand_by_and_lead(self: &Arc<Crew>) {
         loop {
             let mut roles = lock(&self.roles);
             while roles.watching && !self.is_stopped() {
                 roles.standing_by += 1;
-                let (guard, timeout) = self
-                    .changed
-                    .wait_timeout(roles, patience.unwrap_or(STAND_BY))
-                    .unwrap_or_else(|poisoned| poisoned.into_inner());
+                let (guard, timeout) =
+                    self.changed.wait_timeout(roles, STAND_BY).unwrap_or_else(|poisoned| poisoned.into_inner());
                 roles = guard;
                 roles.standing_by -= 1;
-                if timeout.timed_out() && roles.watching && patience.is_some() {
+                if timeout.timed_out() && roles.watching {
                     return;
                 }
             }
@@ -229,7 +244,7 @@ impl Crew {
                 return;
             };
             if nobody_watches {
-                self.hire();
+                self.hire(None);
             } else {
                 self.changed.notify_one();
             }
@@ -374,7 +389,6 @@ impl Crew {
             lead.begin_stop();
         }
         if lead.is_stopping() {
-            lead.close_idle();
             if lead.open() == 0 && running == 0 {
                 self.finish(lead, Ok(()));
                 return None;
@@ -395,6 +409,7 @@ impl Crew {
         // Under the lock, so that nobody misses it between looking and waiting.
         let roles = lock(&self.roles);
         self.changed.notify_all();
+        self.ended.notify_all();
         drop(roles);
         self.wake_watcher();
     }

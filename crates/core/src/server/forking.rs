@@ -40,6 +40,10 @@ impl Turn for Parent {
     fn permission(&mut self) -> Permission {
         Permission::Fork
     }
+
+    fn leads(&self) -> bool {
+        true
+    }
 }
 
 /// Serves until the server is told to stop.
@@ -135,7 +139,7 @@ fn in_child(lead: &mut Loop, token: Token, connection: Box<Connection>) -> i32 {
             Ok(Next::Look) => {}
             Err(_) => return GONE,
         }
-        if own.is_quiet() {
+        if own.open() > 0 && own.is_quiet() {
             service.settings.log.sync();
             return KEEP;
         }
@@ -151,7 +155,8 @@ fn take_back(lead: &mut Loop, mut child: Child) {
     match (code, child.connection.take()) {
         (Some(KEEP), Some(mut connection)) => {
             connection.begin_idle(lead.now);
-            lead.put_back(child.token, connection, Step::Read);
+            // Nobody has looked for the next request yet.
+            lead.put_back(child.token, connection, Step::Again);
         }
         (code, _) => {
             if code.is_none() {

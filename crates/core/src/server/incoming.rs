@@ -104,13 +104,15 @@ pub(super) struct Incoming<'c, 'w> {
 impl Incoming<'_, '_> {
     fn more(&mut self) -> Result<(), InputError> {
         let mut wire = self.wire.borrow_mut();
-        if self.state.continue_pending {
+        // Behind the beginning of the answer it would be taken for a part of the body.
+        if self.state.continue_pending && !wire.begun {
             self.state.continue_pending = false;
             wire.send_continue().map_err(|_| InputError::Truncated)?;
         }
         match wire.read_patiently(self.bytes, self.state.received, &mut self.state.waited) {
             Ok(0) => Err(InputError::Truncated),
             Ok(count) => {
+                self.state.continue_pending = false;
                 self.unread = 0..count;
                 Ok(())
             }

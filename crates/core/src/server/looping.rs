@@ -60,6 +60,8 @@ pub(super) struct Loop {
     vacant: Vec<usize>,
     open: usize,
     batch: VecDeque<(Token, bool)>,
+    /// Connections that could go on at once, behind a look at what else has become ready.
+    again: Vec<Token>,
     /// Connections whose answers are written when the batch is done.
     late: Vec<Token>,
     batch_began: Instant,
@@ -114,6 +116,7 @@ impl Loop {
             vacant: Vec::new(),
             open: 0,
             batch: VecDeque::new(),
+            again: Vec::new(),
             late: Vec::new(),
             batch_began: Instant::now(),
             waiting: VecDeque::new(),
@@ -152,40 +155,45 @@ impl Loop {
                 self.woken = false;
                 return Ok(Next::Look);
             }
+            if self.stop_at.is_some() && self.open == 0 {
+                return Ok(Next::Look);
+            }
             if self.batch.is_empty() {
-                let wait = self.wait(patience)?;
-                if !wait {
+                let stopped = self.wait(patience)?;
+                // Who has only so much patience is to see what the time has brought, be it nothing.
+                if stopped || patience.is_some() && self.batch.is_empty() {
                     return Ok(Next::Look);
                 }
             }
         }
     }
 
-    /// Waits for readiness and makes a batch of it; false when `patience` or the time to stop ran out first.
+    /// Waits for readiness and makes a batch of it; true when the time to stop has run out.
     fn wait(&mut self, patience: Option<Duration>) -> io::Result<bool> {
-        let log_again = self.service.settings.log.flush(true);
+        let busy = !self.again.is_empty();
+        let log_again = self.service.settings.log.flush(!busy);
         let timers = [Some(self.next_sweep), self.resting, self.stop_at];
         let next = timers.into_iter().flatten().min().filter(|&at| at < u64::MAX / 4);
         let until = next.map(|at| Duration::from_millis(at.saturating_sub(self.now)));
-        let timeout = [until, log_again, patience].into_iter().flatten().min();
+        let at_once = busy.then_some(Duration::ZERO);
+        let timeout = [until, log_again, patience, at_once].into_iter().flatten().min();
 
         let mut ready = std::mem::take(&mut self.ready);
         self.poller.wait(&mut ready, timeout)?;
         self.batch_began = Instant::now();
         self.now = self.service.now();
-        let nothing = ready.is_empty();
         for event in ready.drain(..) {
             self.event(event);
         }
         self.ready = ready;
+        self.batch.extend(self.again.drain(..).map(|token| (token, true)));
         if self.now >= self.next_sweep {
             self.sweep();
         }
         if self.resting.is_some_and(|until| self.now >= until) {
             self.accept_again();
         }
-        let stopped = self.stop_at.is_some_and(|at| self.now >= at);
-        Ok(!stopped && !(nothing && patience.is_some() && timeout == patience))
+        Ok(self.is_past_stop())
     }
 
     fn event(&mut self, event: u64) {
@@ -329,7 +337,7 @@ impl Loop {
             }
             Step::Again => {
                 self.keep(token, connection, u64::MAX);
-                self.batch.push_back((token, true));
+                self.again.push(token);
             }
             Step::Turn | Step::Fork => {
                 self.keep(token, connection, u64::MAX);
@@ -337,8 +345,8 @@ impl Loop {
                 self.waiting.push_back(token);
             }
             Step::Close | Step::Upgrade => {
-                self.vacate(token);
                 self.note_end(&connection);
+                self.close(token, connection);
             }
         }
     }
@@ -351,7 +359,12 @@ impl Loop {
     }
 
     #[inline]
-    fn watch(&mut self, token: Token, connection: Box<Connection>, interest: Interest) {
+    fn watch(&mut self, token: Token, mut connection: Box<Connection>, interest: Interest) {
+        if self.stop_at.is_some() && connection.is_idle() {
+            connection.set_reason(CloseReason::Shutdown);
+            self.vacate(token);
+            return self.note_end(&connection);
+        }
         let deadline = connection.deadline(&self.service);
         self.next_sweep = self.next_sweep.min(deadline);
         let Some(slot) = self.slot(token) else { return };
@@ -378,13 +391,31 @@ impl Loop {
         }
     }
 
-    /// Frees a connection's place. The socket closes when the last owner drops it.
+    /// Frees a connection's place, while somebody else may hold its socket open (a forked child, an upgrade, another
+    /// thread).
     pub(super) fn vacate(&mut self, token: Token) {
-        // Closing alone does not do: a forked child or an upgraded connection may hold the socket open.
         self.unregister(token);
+        self.forget(token);
+    }
+
+    /// Closes a connection and frees its place.
+    fn close(&mut self, token: Token, connection: Box<Connection>) {
+        drop(connection);
+        let closes =
+            self.slot(token).and_then(|slot| slot.socket.as_mut()).is_some_and(|socket| Arc::get_mut(socket).is_some());
+        // Closing the last descriptor ends epoll's interest by itself, which saves a call.
+        if closes && self.poller.forgets_closed() {
+            self.forget(token);
+        } else {
+            self.vacate(token);
+        }
+    }
+
+    fn forget(&mut self, token: Token) {
         let Some(slot) = self.slot(token) else { return };
         slot.socket = None;
         slot.connection = None;
+        slot.registered = None;
         slot.deadline = u64::MAX;
         self.vacant.push(token as u32 as usize);
         self.open -= 1;
@@ -451,6 +482,14 @@ impl Loop {
         if self.stop_at.is_some() {
             return;
         }
+        // Whoever has connected already is let in.
+        for index in 0..self.listeners.len() {
+            for _ in 0..=self.service.settings.backlog.max(0) as usize / ACCEPTS {
+                if self.resting.is_none() {
+                    self.accept(index);
+                }
+            }
+        }
         for listener in std::mem::take(&mut self.listeners) {
             if self.resting.is_none() {
                 let _ = self.poller.remove(listener.as_raw_fd());
@@ -459,7 +498,13 @@ impl Loop {
         self.resting = None;
         self.now = self.service.now();
         self.stop_at = Some(self.now + millis(self.service.settings.timeouts.shutdown));
-        self.close_idle();
+        // Idle connections are read from once more: a request that has arrived meanwhile is answered. Those that
+        // still wait afterwards are closed, like all that come to wait from now on.
+        for (index, slot) in self.slots.iter().enumerate() {
+            if slot.connection.as_ref().is_some_and(|connection| connection.is_idle()) {
+                self.batch.push_back((token_of(index, slot), true));
+            }
+        }
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -468,19 +513,6 @@ impl Loop {
 
     pub(super) fn is_past_stop(&self) -> bool {
         self.stop_at.is_some_and(|at| self.service.now() >= at)
-    }
-
-    /// Closes every connection that waits for a request.
-    pub(super) fn close_idle(&mut self) {
-        for index in 0..self.slots.len() {
-            let slot = &self.slots[index];
-            if slot.connection.as_ref().is_some_and(|connection| connection.is_idle()) {
-                let token = token_of(index, slot);
-                // A request that has arrived meanwhile is answered.
-                self.batch.retain(|(ready, _)| *ready != token);
-                self.close_with(token, CloseReason::Shutdown);
-            }
-        }
     }
 
     /// Ends every connection, those that other threads hold included.

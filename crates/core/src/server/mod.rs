@@ -21,11 +21,11 @@
 //! What has run where: everything here was run on Linux (x86-64), with epoll and with poll(2). The code for other Unix
 //! systems differs in constants and in the two calls of `accept`; it has not been run. Windows is not supported yet.
 
-mod address;
+pub(crate) mod address;
 mod alone;
 mod base;
-mod buffer;
-mod connection;
+pub(crate) mod buffer;
+pub(crate) mod connection;
 mod crew;
 mod forking;
 mod handler;
@@ -34,7 +34,7 @@ mod log;
 mod looping;
 mod panics;
 mod poller;
-mod service;
+pub(crate) mod service;
 mod settings;
 mod shutdown;
 mod sys;

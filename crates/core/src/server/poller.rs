@@ -77,6 +77,15 @@ impl Poller {
         }
     }
 
+    /// Does closing a descriptor's last copy end the interest in it?
+    pub(crate) fn forgets_closed(&self) -> bool {
+        match self {
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            Poller::Epoll(_) => true,
+            Poller::Poll(_) => false,
+        }
+    }
+
     /// Appends the tokens of what became ready to `ready`. Waits at most `timeout`, for ever without one.
     pub(crate) fn wait(&mut self, ready: &mut Vec<u64>, timeout: Option<Duration>) -> io::Result<()> {
         let result = match self {

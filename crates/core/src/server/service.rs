@@ -18,7 +18,7 @@ pub(super) enum Failure {
 
 pub(crate) struct Service {
     pub(super) app: Arc<dyn Application>,
-    pub(super) settings: Settings,
+    pub(crate) settings: Settings,
     pub(super) info: ServerInfo,
     pub(super) server_field: Option<String>,
     /// No further request on any connection: the server stops, or serves just one.

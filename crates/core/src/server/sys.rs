@@ -81,6 +81,17 @@ pub(super) fn set_backlog(socket: BorrowedFd<'_>, backlog: i32) -> io::Result<()
     check(unsafe { listen(socket.as_raw_fd(), backlog) }).map(drop)
 }
 
+/// Switches Nagle's algorithm off for every connection that this listener will accept, as Linux inherits it.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn set_nodelay_for_accepted(listener: BorrowedFd<'_>) -> io::Result<()> {
+    const IPPROTO_TCP: c_int = 6;
+    const TCP_NODELAY: c_int = 1;
+    let on: c_int = 1;
+    let (value, length) = ((&raw const on).cast(), size_of::<c_int>() as u32);
+    // SAFETY: `on` is as large as `length` says, and outlives the call.
+    check(unsafe { setsockopt(listener.as_raw_fd(), IPPROTO_TCP, TCP_NODELAY, value, length) }).map(drop)
+}
+
 /// Is this descriptor a socket that listens?
 pub(super) fn is_listening(fd: RawFd) -> io::Result<bool> {
     #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -8,7 +8,7 @@ use super::transport::{Socket, Transport};
 use crate::wsgi::Environ;
 
 /// What the application wants to do with the connection.
-pub(super) struct OnUpgrade(Box<dyn FnOnce(Upgraded) + Send>);
+pub(crate) struct OnUpgrade(Box<dyn FnOnce(Upgraded) + Send>);
 
 impl OnUpgrade {
     pub(super) fn run(self, upgraded: Upgraded) {

@@ -64,6 +64,8 @@ pub(super) struct Wire<'w> {
     pub(super) service: &'w Service,
     /// Where the head stands that has been set but not sent.
     pub(super) mark: Option<usize>,
+    /// The head has been sent.
+    pub(super) begun: bool,
 }
 
 impl Wire<'_> {
@@ -187,6 +189,7 @@ impl StartResponse for Starter<'_, '_> {
         if let Started::Set(head) = self.started {
             let plan = wire.service.finish_head(&head, &mut wire.out.bytes, self.answering, None);
             wire.mark = None;
+            wire.begun = true;
             self.started = Started::Sent { head, plan, writer: BodyWriter::new(plan.framing) };
         }
         let Started::Sent { writer, .. } = &mut self.started else { return Err(StartError::NotStarted) };

@@ -1,1 +1,192 @@
+//! A server in a process of its own: this test binary, started again to play a role.
 
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::support::*;
+use amboss_core::{
+    make_server, make_server_from_systemd, Address, AppError, Body, Concurrency, Environ, LocalAddr, Settings,
+    StartResponse,
+};
+
+const ROLE: &str = "AMBOSS_TEST_ROLE";
+const ADDRESS: &str = "AMBOSS_TEST_ADDRESS";
+const PROCESSES: &str = "AMBOSS_TEST_PROCESSES";
+
+/// A helper process; ends when this is dropped.
+pub struct Helper {
+    pub addr: SocketAddr,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stderr: Arc<Mutex<String>>,
+}
+
+impl Helper {
+    pub fn start(role: &str) -> Helper {
+        Helper::run(role, Command::new(std::env::current_exe().unwrap()))
+    }
+
+    /// With a bound on the children of a forking server.
+    pub fn forking(processes: usize) -> Helper {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.env(PROCESSES, processes.to_string());
+        Helper::run("forking", command)
+    }
+
+    /// With so many descriptors at most.
+    pub fn limited(role: &str, descriptors: usize) -> Helper {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("ulimit -n {descriptors}; exec \"$0\" \"$@\""));
+        command.arg(std::env::current_exe().unwrap());
+        Helper::run(role, command)
+    }
+
+    /// On an inherited descriptor: `script` arranges it and ends by running `"$@"`.
+    pub fn scripted(role: &str, interpreter: &[&str], address: &str) -> Helper {
+        let mut command = Command::new(interpreter[0]);
+        command.args(&interpreter[1..]).arg(std::env::current_exe().unwrap()).env(ADDRESS, address);
+        Helper::run(role, command)
+    }
+
+    fn run(role: &str, mut command: Command) -> Helper {
+        command
+            .args(["--ignored", "--exact", "--nocapture", "--test-threads=1", "helper::a_process_of_its_own"])
+            .env(ROLE, role)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stdin = child.stdin.take();
+        let stderr = Arc::new(Mutex::new(String::new()));
+        let mut errors = child.stderr.take().unwrap();
+        let kept = stderr.clone();
+        std::thread::spawn(move || {
+            let mut piece = [0; 4096];
+            while let Ok(count @ 1..) = errors.read(&mut piece) {
+                kept.lock().unwrap().push_str(&String::from_utf8_lossy(&piece[..count]));
+            }
+        });
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let addr = lines.by_ref().map_while(Result::ok).find_map(|line| {
+            let (_, address) = line.split_once("listening on ")?;
+            address.parse().ok()
+        });
+        let Some(addr) = addr else { panic!("the helper did not start: {}", stderr.lock().unwrap()) };
+        std::thread::spawn(move || lines.for_each(drop));
+        Helper { addr, child, stdin, stderr }
+    }
+
+    pub fn stderr(&self) -> String {
+        self.stderr.lock().unwrap().clone()
+    }
+
+    pub fn get(&self, path: &str) -> Response {
+        let mut client = Client::connect(self.addr);
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+        client.response()
+    }
+
+    /// Entries of a directory below the process's in /proc: descriptors (`fd`), threads (`task`).
+    pub fn count(&self, what: &str) -> usize {
+        std::fs::read_dir(format!("/proc/{}/{what}", self.child.id())).unwrap().count()
+    }
+
+    /// The processes that it started and that have not been reaped, with their states.
+    pub fn children(&self) -> Vec<(u32, char)> {
+        let mut children = Vec::new();
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+            let Some((pid, rest)) = stat.split_once(" (") else { continue };
+            let Some((_, rest)) = rest.rsplit_once(") ") else { continue };
+            let mut words = rest.split(' ');
+            let state = words.next().and_then(|state| state.chars().next()).unwrap();
+            if words.next().and_then(|parent| parent.parse().ok()) == Some(self.child.id()) {
+                children.push((pid.parse().unwrap(), state));
+            }
+        }
+        children
+    }
+
+    /// Processor time used so far, to the tick of 10 ms.
+    pub fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let (_, rest) = stat.rsplit_once(") ").unwrap();
+        let ticks: u64 = rest.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
+    /// Asks it to stop, and waits until it has.
+    #[track_caller]
+    pub fn stop(&mut self) -> bool {
+        self.stdin = None;
+        let mut status = None;
+        eventually("the helper ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap().success()
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        self.stdin = None;
+        let until = std::time::Instant::now() + Duration::from_secs(5);
+        while std::time::Instant::now() < until {
+            if let Ok(Some(_)) = self.child.try_wait() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn helper_app(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+    let path = environ.text("PATH_INFO").into_owned();
+    match path.as_str() {
+        "/pid" => {
+            start_response.start("200 OK", &[])?;
+            return Ok(Body::from(std::process::id().to_string()));
+        }
+        "/abort" => std::process::abort(),
+        "/panic" => panic!("panic in a child"),
+        _ => {}
+    }
+    if let Some(time) = path.strip_prefix("/sleep/") {
+        std::thread::sleep(Duration::from_millis(time.parse()?));
+    }
+    fixture(environ, start_response)
+}
+
+/// No test by itself: what a [`Helper`] runs.
+#[test]
+#[ignore = "is started by other tests"]
+fn a_process_of_its_own() {
+    let Ok(role) = std::env::var(ROLE) else { return };
+    let mut settings = Settings::default();
+    if let Ok(processes) = std::env::var(PROCESSES) {
+        settings.processes = processes.parse().unwrap();
+    }
+    settings.timeouts.shutdown = Duration::from_secs(2);
+    let address: Address = std::env::var(ADDRESS).unwrap_or("127.0.0.1:0".into()).parse().unwrap();
+    let mut server = match role.as_str() {
+        "systemd" => make_server_from_systemd(helper_app, Concurrency::Threads, settings).unwrap().unwrap(),
+        "base" => make_server(&[address], helper_app, Concurrency::Single, settings).unwrap(),
+        "threads" => make_server(&[address], helper_app, Concurrency::Threads, settings).unwrap(),
+        "forking" => make_server(&[address], helper_app, Concurrency::Processes, settings).unwrap(),
+        other => panic!("there is no role {other}"),
+    };
+    let handle = server.shutdown_handle();
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        handle.shutdown();
+    });
+    let LocalAddr::Tcp(address) = &server.local_addrs()[0] else { panic!("no TCP address") };
+    println!("\nlistening on {address}");
+    server.serve_forever().unwrap();
+}

@@ -207,12 +207,12 @@ pub struct Response {
 
 impl Response {
     pub fn field(&self, name: &str) -> Option<&str> {
-        self.fields(name).next()
+        self.fields(name).first().copied()
     }
 
-    pub fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub fn fields(&self, name: &str) -> Vec<&str> {
         let pairs = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
-        pairs.filter(move |(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+        pairs.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).collect()
     }
 
     pub fn text(&self) -> String {

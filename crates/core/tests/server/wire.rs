@@ -195,7 +195,8 @@ fn the_application_sees_the_request() {
                 let answer = client.response();
                 let local = client.stream.local_addr().unwrap();
                 let mut has = has.to_vec();
-                let ports = [format!("REMOTE_PORT={}\n", local.port()), format!("SERVER_PORT={}\n", server.addr().port())];
+                let ports =
+                    [format!("REMOTE_PORT={}\n", local.port()), format!("SERVER_PORT={}\n", server.addr().port())];
                 has.extend(ports.iter().map(String::as_str));
                 for line in has {
                     assert!(format!("\n{}", answer.text()).contains(&format!("\n{line}")), "{line}{}", answer.text());
@@ -248,7 +249,12 @@ fn refusals() -> Vec<(&'static str, String, u16, u16)> {
         ("chunked twice", fields("Transfer-Encoding: chunked, chunked"), 400, 400),
         ("identity", fields("Transfer-Encoding: identity"), 400, 400),
         ("gzip before chunked", fields("Transfer-Encoding: gzip, chunked"), 501, 501),
-        ("Transfer-Encoding in HTTP/1.0", "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".into(), 400, 400),
+        (
+            "Transfer-Encoding in HTTP/1.0",
+            "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".into(),
+            400,
+            400,
+        ),
         ("bare CR in a value", fields("X: a\rb"), 400, 400),
         ("NUL in a value", fields("X: a\0b"), 400, 400),
         ("bare LF as line end", "GET / HTTP/1.1\nHost: a\n\n".into(), 400, 200),

@@ -1,0 +1,217 @@
+//! Requests read a second time, line by line, as simply as RFC 9112 can be put: what the server's own reading is
+//! compared with. Where it can't tell what the server would refuse (limits, Host, the form of a target), it is more
+//! generous; it never accepts a framing that the server has no right to use.
+
+/// How a chunked body ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Complete, with so many bytes.
+    At(usize),
+    Malformed,
+    /// Cut off; perhaps malformed as well.
+    Open,
+}
+
+/// A chunked body.
+pub(super) struct Chunked {
+    pub(super) data: Vec<u8>,
+    pub(super) end: End,
+    /// Bytes behind the sizes.
+    pub(super) extensions: usize,
+    /// Bytes of the trailer lines.
+    pub(super) trailers: usize,
+}
+
+pub(super) fn chunked(input: &[u8]) -> Chunked {
+    let mut body = Chunked { data: Vec::new(), end: End::Open, extensions: 0, trailers: 0 };
+    body.end = body.read(input).unwrap_or_else(|end| end);
+    body
+}
+
+impl Chunked {
+    fn read(&mut self, input: &[u8]) -> Result<End, End> {
+        let mut at = 0;
+        loop {
+            let line = crlf_line(input, &mut at)?;
+            let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+            let (size, extension) = line.split_at(digits);
+            let size = std::str::from_utf8(size).map_err(|_| End::Malformed)?;
+            let size = u64::from_str_radix(size, 16).map_err(|_| End::Malformed)?;
+            let begins = extension.trim_ascii_start();
+            if !extension.is_empty() && begins.first() != Some(&b';') || !extension.iter().all(|&byte| is_text(byte)) {
+                return Err(End::Malformed);
+            }
+            self.extensions += extension.len();
+            if size == 0 {
+                break;
+            }
+            let rest = &input[at..];
+            let there = usize::try_from(size).unwrap_or(usize::MAX).min(rest.len());
+            self.data.extend_from_slice(&rest[..there]);
+            match &rest[there..] {
+                [b'\r', b'\n', ..] => at += there + 2,
+                [] | [b'\r'] => return Err(End::Open),
+                _ => return Err(End::Malformed),
+            }
+        }
+        loop {
+            let line = crlf_line(input, &mut at)?;
+            if line.is_empty() {
+                return Ok(End::At(at));
+            }
+            self.trailers += line.len();
+            let colon = line.iter().position(|&byte| byte == b':').ok_or(End::Malformed)?;
+            if !is_token(&line[..colon]) || !line[colon..].iter().all(|&byte| is_text(byte)) {
+                return Err(End::Malformed);
+            }
+        }
+    }
+}
+
+fn crlf_line<'a>(input: &'a [u8], at: &mut usize) -> Result<&'a [u8], End> {
+    let rest = &input[*at..];
+    let end = rest.windows(2).position(|pair| pair == b"\r\n").ok_or(End::Open)?;
+    *at += end + 2;
+    Ok(&rest[..end])
+}
+
+fn is_text(byte: u8) -> bool {
+    byte == b'\t' || byte >= b' ' && byte != 0x7f
+}
+
+pub(super) fn is_token(name: &[u8]) -> bool {
+    !name.is_empty() && name.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// A request that stands in the input.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) method: Vec<u8>,
+    pub(super) target: Vec<u8>,
+    pub(super) http11: bool,
+    pub(super) fields: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Body data as far as it is there.
+    pub(super) body: Vec<u8>,
+    pub(super) body_end: End,
+    pub(super) expects_continue: bool,
+    /// No request may follow on this connection.
+    pub(super) closes: bool,
+}
+
+/// The requests of a connection, up to the first after which nothing may be served: an incomplete or malformed one, or
+/// one that closes.
+pub(super) fn requests(input: &[u8], lenient: bool) -> Vec<Request> {
+    let mut requests = Vec::new();
+    let mut at = 0;
+    while let Some((request, head)) = request(&input[at..], lenient) {
+        let stop = request.closes;
+        // Counted from the start of the input.
+        let end = match request.body_end {
+            End::At(length) => Some(at + head + length),
+            _ => None,
+        };
+        requests.push(Request { body_end: end.map_or(request.body_end, End::At), ..request });
+        match end {
+            Some(end) if !stop => at = end,
+            _ => break,
+        }
+    }
+    requests
+}
+
+/// One request and the length of its head. The end of its body is counted from behind the head.
+fn request(input: &[u8], lenient: bool) -> Option<(Request, usize)> {
+    let mut at = 0;
+    let mut line = any_line(input, &mut at, lenient)?;
+    while line.is_empty() {
+        line = any_line(input, &mut at, lenient)?;
+    }
+    let [method, target, version] = line.split(|&byte| byte == b' ').collect::<Vec<_>>()[..] else { return None };
+    let visible = |byte: &u8| byte.is_ascii_graphic() || lenient && *byte >= 0x80;
+    let http11 = match version {
+        b"HTTP/1.1" => true,
+        b"HTTP/1.0" => false,
+        _ => return None,
+    };
+    if !is_token(method) || target.is_empty() || !target.iter().all(visible) {
+        return None;
+    }
+    let mut fields: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    loop {
+        let line = any_line(input, &mut at, lenient)?;
+        if line.is_empty() {
+            break;
+        }
+        if !line.iter().all(|&byte| is_text(byte)) {
+            return None;
+        }
+        if matches!(line[0], b' ' | b'\t') {
+            fields.last_mut().filter(|_| lenient)?.1.extend_from_slice(line);
+            continue;
+        }
+        let colon = line.iter().position(|&byte| byte == b':')?;
+        if !is_token(&line[..colon]) {
+            return None;
+        }
+        fields.push((line[..colon].to_ascii_lowercase(), line[colon + 1..].to_vec()));
+    }
+    for (_, value) in &mut fields {
+        *value = value.trim_ascii().to_vec();
+    }
+    let all = |name: &'static str| {
+        let named = fields.iter().filter(move |field| field.0 == name.as_bytes());
+        named.map(|field| field.1.clone())
+    };
+
+    let lengths: Vec<_> = all("content-length").collect();
+    let length = match &lengths[..] {
+        [] => None,
+        [digits] if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) => {
+            Some(String::from_utf8_lossy(digits).parse::<u64>().ok()?)
+        }
+        _ => return None,
+    };
+    let codings: Vec<_> = all("transfer-encoding").collect();
+    let is_chunked = match &codings[..] {
+        [] => false,
+        [coding] if coding.eq_ignore_ascii_case(b"chunked") && http11 => true,
+        _ => return None,
+    };
+    let (both, hosts) = (is_chunked && length.is_some(), all("host").count());
+    if !lenient && (both || hosts > 1 || http11 && hosts == 0) {
+        return None;
+    }
+    let options: Vec<Vec<u8>> = all("connection")
+        .flat_map(|value| {
+            value.split(|&byte| byte == b',').map(|o| o.trim_ascii().to_ascii_lowercase()).collect::<Vec<_>>()
+        })
+        .collect();
+    let said = |word: &[u8]| options.iter().any(|option| option == word);
+    let closes = both || said(b"close") || !http11 && !said(b"keep-alive");
+
+    let rest = &input[at..];
+    let (body, body_end) = if is_chunked {
+        let chunked = chunked(rest);
+        (chunked.data, chunked.end)
+    } else {
+        let length = usize::try_from(length.unwrap_or(0)).unwrap_or(usize::MAX);
+        let there = length.min(rest.len());
+        (rest[..there].to_vec(), if there == length { End::At(length) } else { End::Open })
+    };
+    let expects_continue = http11 && all("expect").any(|value| value.eq_ignore_ascii_case(b"100-continue"));
+    let (method, target) = (method.to_vec(), target.to_vec());
+    let request = Request { method, target, http11, fields, body, body_end, expects_continue, closes };
+    Some((request, at))
+}
+
+/// A line of a head: up to CR LF, or to LF alone where that is let pass.
+fn any_line<'a>(input: &'a [u8], at: &mut usize, lenient: bool) -> Option<&'a [u8]> {
+    let rest = &input[*at..];
+    let lf = rest.iter().position(|&byte| byte == b'\n')?;
+    *at += lf + 1;
+    match rest[..lf].strip_suffix(b"\r") {
+        Some(line) => Some(line),
+        None if lenient => Some(&rest[..lf]),
+        None => None,
+    }
+}

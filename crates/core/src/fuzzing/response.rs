@@ -1,0 +1,95 @@
+//! `response`: nothing an application says splits a response.
+
+use super::dice::take;
+use super::reader;
+use super::show;
+use crate::http::{allows_body, Answering, BodyWriter, ResponseFraming, ResponseHead, Version};
+
+/// Separates status, fields and body; these two bytes can't be tried in them.
+const RECORD: u8 = 0x1e;
+/// Separates a name from its value.
+const UNIT: u8 = 0x1f;
+
+/// The first byte says how to answer; then come the status, the fields and the body, separated by 0x1E, with 0x1F
+/// between name and value.
+///
+/// - what is refused leaves the buffer as it was;
+/// - what is accepted reads back, by a strict reader, as one head with the same status, the same fields in the same
+///   order and nothing else but framing, and as one body with the same bytes.
+pub fn response(data: &[u8]) {
+    let ([option], rest) = take(data);
+    let mut parts = rest.split(|&byte| byte == RECORD);
+    let status = String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
+    let mut parts: Vec<&[u8]> = parts.collect();
+    let body = parts.pop().unwrap_or_default();
+    let fields: Vec<(String, &[u8])> = parts
+        .iter()
+        .map(|part| {
+            let at = part.iter().position(|&byte| byte == UNIT).unwrap_or(part.len());
+            (String::from_utf8_lossy(&part[..at]).into_owned(), part.get(at + 1..).unwrap_or_default())
+        })
+        .collect();
+
+    const BEFORE: &[u8] = b"what stands before";
+    let mut out = BEFORE.to_vec();
+    let started = ResponseHead::start(&mut out, &status, fields.iter().map(|(name, value)| (name.as_str(), *value)));
+    let Ok(head) = started else {
+        assert_eq!(out, BEFORE, "a refused head leaves traces");
+        return;
+    };
+    let version = if option & 1 == 0 { Version::Http11 } else { Version::Http10 };
+    let answering = Answering { version, head: option & 2 != 0, keep_alive: option & 4 == 0 };
+    let known = (option & 8 == 0).then_some(body.len() as u64);
+    let date = crate::http::imf_fixdate(0);
+    let date = (option & 16 == 0).then_some(&date);
+    let server = (option & 32 == 0).then_some("anvil");
+    let plan = head.finish(&mut out, answering, known, date, server);
+    let mut writer = BodyWriter::new(plan.framing);
+    let (first, second) = body.split_at(body.len() / 2);
+    writer.append(first, &mut out);
+    writer.append(second, &mut out);
+    let whole = writer.end(&mut out);
+    let wire = &out[BEFORE.len()..];
+
+    let asked = reader::Asked { head: answering.head, http11: version == Version::Http11 };
+    let read = reader::responses(wire, |_| Some(asked))
+        .unwrap_or_else(|error| panic!("{error}: {:?} {fields:?} wrote {}", status, show(wire)));
+    let [seen] = &read[..] else { panic!("{} responses in {}", read.len(), show(wire)) };
+
+    assert_eq!(seen.status, head.status());
+    assert!(status.starts_with(&seen.status.to_string()));
+    if status.len() > 3 {
+        assert_eq!(show(&seen.phrase), show(&status.as_bytes()[4..]));
+    }
+    the_fields_are_there(seen, &fields, head.status());
+    assert_eq!(seen.complete, whole, "the writer and the reader disagree on whether the body is whole");
+    assert_eq!(writer.written(), if plan.framing == ResponseFraming::Empty { 0 } else { seen.body.len() as u64 });
+    assert!(body.starts_with(&seen.body) || plan.framing == ResponseFraming::Empty);
+    if matches!(plan.framing, ResponseFraming::Chunked | ResponseFraming::Close) {
+        assert_eq!(seen.body, body);
+    }
+    assert!(allows_body(seen.status) || seen.status == 101 || seen.body.is_empty());
+    assert_eq!(plan.keep_alive, !seen.closes, "the plan and the wire disagree: {}", show(wire));
+    assert!(!plan.keep_alive || answering.keep_alive);
+}
+
+fn the_fields_are_there(seen: &reader::Response, fields: &[(String, &[u8])], status: u16) {
+    let mut there = seen.fields.iter();
+    let mut own: Vec<&[u8]> = vec![b"Server", b"Date", b"Content-Length", b"Transfer-Encoding", b"Connection"];
+    for (name, value) in fields {
+        if matches!(status, 101 | 204) && name.eq_ignore_ascii_case("content-length") {
+            // RFC 9110 §8.6: left out.
+            continue;
+        }
+        let (seen_name, seen_value) = there.next().expect("a field is missing");
+        assert_eq!(show(seen_name), show(name.as_bytes()));
+        assert_eq!(show(seen_value), show(value.trim_ascii()));
+        own.retain(|own| !own.eq_ignore_ascii_case(name.as_bytes()) || name.eq_ignore_ascii_case("connection"));
+    }
+    // Each at most once, in the order they are written.
+    for (name, _) in there {
+        let at = own.iter().position(|own| own == name);
+        let at = at.unwrap_or_else(|| panic!("an unexpected field {}", show(name)));
+        own.drain(..=at);
+    }
+}

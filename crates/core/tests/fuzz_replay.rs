@@ -1,0 +1,119 @@
+//! Replays the seeds and regressions of every fuzz target through the same code that the fuzzer runs, on any compiler,
+//! and then a short run of mutated seeds, always the same ones.
+
+use std::fs;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use amboss_core::fuzzing;
+
+#[path = "../../../fuzz/httparse_reference.rs"]
+mod httparse_reference;
+
+fn differential(data: &[u8]) {
+    fuzzing::differential(data, httparse_reference::parse);
+}
+
+fn targets() -> Vec<fuzzing::Target> {
+    fuzzing::TARGETS.iter().copied().chain([("differential", differential as fn(&[u8]))]).collect()
+}
+
+fn fuzz_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz")
+}
+
+/// The inputs in a folder, by name; notes for people are no inputs.
+fn inputs(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let paths = entries.map(|entry| entry.expect("a readable folder").path());
+    let mut paths: Vec<PathBuf> = paths.filter(|path| path.extension().is_none_or(|end| end != "md")).collect();
+    paths.sort();
+    paths.into_iter().map(|path| (path.clone(), fs::read(&path).expect("a readable file"))).collect()
+}
+
+#[test]
+fn every_seed_and_every_regression_keeps_the_invariants() {
+    for (name, body) in targets() {
+        let seeds = inputs(&fuzz_folder().join("seeds").join(name));
+        assert!(!seeds.is_empty(), "the target {name} has no seeds");
+        let regressions = inputs(&fuzz_folder().join("regressions").join(name));
+        for (path, data) in seeds.iter().chain(&regressions) {
+            if catch_unwind(AssertUnwindSafe(|| body(data))).is_err() {
+                panic!("{name} fails on {}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_target_stands_in_the_fuzz_folder() {
+    let names: Vec<&str> = targets().iter().map(|(name, _)| *name).collect();
+    let mut files: Vec<String> = fs::read_dir(fuzz_folder().join("fuzz_targets"))
+        .expect("fuzz/fuzz_targets is there")
+        .map(|entry| entry.expect("a readable folder").path().file_stem().unwrap().to_string_lossy().into_owned())
+        .collect();
+    files.sort();
+    let mut sorted = names.clone();
+    sorted.sort_unstable();
+    assert_eq!(files, sorted);
+    let readme = fs::read_to_string(fuzz_folder().join("README.md")).expect("fuzz/README.md is there");
+    for name in names {
+        assert!(readme.contains(&format!("`{name}`")), "fuzz/README.md does not mention {name}");
+    }
+}
+
+/// Not a replacement for the fuzzer: it catches what breaks at once.
+#[test]
+fn mutated_seeds_keep_the_invariants() {
+    const INPUTS: usize = 20_000;
+    const AT_MOST: Duration = Duration::from_secs(2);
+    for (name, body) in targets() {
+        let seeds = inputs(&fuzz_folder().join("seeds").join(name));
+        let mut random = Random(0x0a_2b_05_5e);
+        let began = Instant::now();
+        for _ in 0..INPUTS {
+            let mut data = seeds[random.below(seeds.len())].1.clone();
+            for _ in 0..=random.below(4) {
+                random.mutate(&mut data, &seeds);
+            }
+            if catch_unwind(AssertUnwindSafe(|| body(&data))).is_err() {
+                panic!("{name} fails on \"{}\"", data.escape_ascii());
+            }
+            if began.elapsed() > AT_MOST {
+                break;
+            }
+        }
+    }
+}
+
+/// A xorshift generator.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 16) as usize % bound.max(1)
+    }
+
+    fn mutate(&mut self, data: &mut Vec<u8>, seeds: &[(PathBuf, Vec<u8>)]) {
+        const TELLING: &[u8] = b"\r\n\0 \t:;,/%?#@[]+-_019afAF\x7f\x80\xff";
+        let at = self.below(data.len() + 1);
+        match self.below(6) {
+            0 => data.truncate(at),
+            1 => data.insert(at, TELLING[self.below(TELLING.len())]),
+            2 if at < data.len() => drop(data.remove(at)),
+            3 if at < data.len() => data[at] = TELLING[self.below(TELLING.len())],
+            4 if at < data.len() => data[at] ^= 1 << self.below(8),
+            _ => {
+                // A piece of another seed.
+                let other = &seeds[self.below(seeds.len())].1;
+                let from = self.below(other.len() + 1);
+                let to = from + self.below((other.len() - from).min(40) + 1);
+                data.splice(at..at, other[from..to].iter().copied());
+            }
+        }
+    }
+}

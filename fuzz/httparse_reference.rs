@@ -1,0 +1,20 @@
+//! httparse as the reference of the `differential` target; used by the target and by the test that replays its seeds.
+
+use amboss_core::fuzzing::Reference;
+
+/// More than the default limit of 100, so that the number of fields never makes the difference.
+const FIELDS: usize = 128;
+
+/// What httparse makes of a head; `None` when it refuses it or wants more.
+pub fn parse(data: &[u8]) -> Option<Reference> {
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
+    let mut request = httparse::Request::new(&mut fields);
+    let httparse::Status::Complete(length) = request.parse(data).ok()? else { return None };
+    Some(Reference {
+        length,
+        method: request.method?.into(),
+        target: request.path?.into(),
+        minor: request.version?,
+        fields: request.headers.iter().map(|field| (field.name.into(), field.value.into())).collect(),
+    })
+}
