@@ -229,7 +229,7 @@ impl HeadParser {
         }
         // Well-formed lines first, in a function of its own that the compiler can keep in registers; whatever stops
         // that is judged by the other.
-        match self.kernel.run(fast::WellFormed { parser: self, buffer, filled }) {
+        match self.kernel.run_if_wide(fast::WellFormed { parser: self, buffer, filled }) {
             Some(length) => Ok(Some(length)),
             None => self.kernel.run(Parse { parser: self, buffer, filled }),
         }

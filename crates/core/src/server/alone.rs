@@ -22,18 +22,20 @@ pub(super) fn serve(lead: &mut Loop, shutdown: &ShutdownHandle) -> io::Result<()
     }
 }
 
-/// Advances one connection.
-pub(super) fn work(lead: &mut Loop, token: Token, mut connection: Box<Connection>, readable: bool) {
+/// Advances one connection; true when it has a request that was answered or is being answered.
+pub(super) fn work(lead: &mut Loop, token: Token, mut connection: Box<Connection>, readable: bool) -> bool {
     let service = lead.service.clone();
     let before = connection.answered;
     let step = connection.advance(&service, &mut Alone, readable, lead.now);
     lead.answered += connection.answered - before;
+    let has_request = connection.answered > before || connection.is_answering();
     if step == Step::Upgrade {
         lead.vacate(token);
         upgrade(connection, &mut Alone, &service);
     } else {
         lead.put_back(token, connection, step);
     }
+    has_request
 }
 
 /// Begins to stop when that was asked for; true when nothing is left to do.
@@ -62,6 +64,21 @@ fn has_failed(service: &Service) -> bool {
 
 /// Serves one request, and returns when its answer is out; false when none came in time.
 pub(super) fn serve_one(lead: &mut Loop, patience: Duration, shutdown: &ShutdownHandle) -> io::Result<bool> {
+    // Connections that have something to say while another one is being answered: theirs is the next call.
+    let mut later = Vec::new();
+    let result = answer_one(lead, patience, shutdown, &mut later);
+    for (token, connection) in later {
+        lead.put_back(token, connection, Step::Again);
+    }
+    result
+}
+
+fn answer_one(
+    lead: &mut Loop,
+    patience: Duration,
+    shutdown: &ShutdownHandle,
+    later: &mut Vec<(Token, Box<Connection>)>,
+) -> io::Result<bool> {
     let deadline = Instant::now() + patience;
     let before = lead.answered;
     let mut busy: Option<Token> = None;
@@ -70,13 +87,15 @@ pub(super) fn serve_one(lead: &mut Loop, patience: Duration, shutdown: &Shutdown
         if left.is_zero() && busy.is_none() {
             return Ok(false);
         }
-        // Once there is an answer, the deadlines of its connection bound the wait.
+        // Once there is a request, the deadlines of its connection bound the wait.
         let wait = if busy.is_some() { Duration::MAX } else { left.max(Duration::from_millis(1)) };
         match lead.next(Some(wait))? {
+            Next::Work { token, connection, .. } if busy.is_some_and(|busy| busy != token) => {
+                later.push((token, connection));
+            }
             Next::Work { token, connection, readable } => {
-                work(lead, token, connection, readable);
-                if lead.answered > before {
-                    busy.get_or_insert(token);
+                if work(lead, token, connection, readable) {
+                    busy = Some(token);
                 }
             }
             Next::Look => {}
@@ -85,7 +104,14 @@ pub(super) fn serve_one(lead: &mut Loop, patience: Duration, shutdown: &Shutdown
             // The answer, and the client's end of the conversation.
             lead.write_answers();
             if lead.socket(token).is_none() {
-                return Ok(true);
+                if lead.answered > before {
+                    return Ok(true);
+                }
+                // It left before it had its answer.
+                busy = None;
+                for (token, connection) in later.drain(..) {
+                    lead.put_back(token, connection, Step::Again);
+                }
             }
         }
         if has_failed(&lead.service) || stop_if_asked(lead, shutdown) {

@@ -136,6 +136,7 @@ struct Exchange {
     answering: Answering,
     /// The client itself said that this is its last request.
     client_closes: bool,
+    upgrade_offered: bool,
     body: BodyState,
     began: Option<Instant>,
 }
@@ -211,6 +212,11 @@ impl Connection {
         matches!(self.state, State::Head)
             && self.out.unsent() == 0
             && self.buffer.as_ref().is_none_or(|buffer| buffer.is_empty())
+    }
+
+    /// Has an answer half-sent.
+    pub(super) fn is_answering(&self) -> bool {
+        matches!(self.state, State::Respond(_))
     }
 
     /// Takes the connection out of the server, with the bytes that were read ahead.
@@ -405,10 +411,10 @@ impl Connection {
                 }
                 // Idle from now on.
                 self.since = now;
-                return Step::Read;
+                Step::Read
             }
-            State::Respond(_) | State::Upgrade(_) => return Step::Again,
-            State::Drain(_) | State::Linger => return Step::Read,
+            State::Respond(_) | State::Upgrade(_) => Step::Again,
+            State::Drain(_) | State::Linger => Step::Read,
             State::Closing { linger: true } => {
                 if self.transport.shutdown_write().is_err() {
                     return self.end();
@@ -416,10 +422,10 @@ impl Connection {
                 self.since = now;
                 self.buffer = None;
                 self.state = State::Linger;
-                return Step::Read;
+                Step::Read
             }
-            State::Closing { linger: false } => return self.end(),
-            State::Closed => return Step::Close,
+            State::Closing { linger: false } => self.end(),
+            State::Closed => Step::Close,
         }
     }
 
@@ -524,6 +530,7 @@ impl Connection {
             consumed: length + consumed,
             answering,
             client_closes: !framing.keep_alive,
+            upgrade_offered: framing.upgrade,
             body,
             began,
         };
@@ -633,6 +640,11 @@ impl Connection {
             let error = "101 was answered without saying with amboss_core::on_upgrade what follows";
             return self.fail(service, exchange, restore(head, sending), mark, error.into());
         };
+        if !exchange.upgrade_offered {
+            // RFC 9110 §7.8: the client has to ask for it.
+            let error = "101 was answered to a request that does not offer to upgrade";
+            return self.fail(service, exchange, restore(head, sending), mark, error.into());
+        }
         if !exchange.body.is_done() {
             // RFC 9110 §7.8: the new protocol begins behind the request, and its body is not that protocol.
             let error = "101 was answered before the body of the request was read";
@@ -646,7 +658,7 @@ impl Connection {
         self.log(service, &exchange, 101, 0);
         let consumed = exchange.consumed;
         if let Some(buffer) = &mut self.buffer {
-            buffer.start += consumed;
+            buffer.next_request(consumed);
         }
         debug_assert!(!plan.keep_alive);
         self.answered += 1;
@@ -1019,7 +1031,6 @@ impl Connection {
     fn answer_error(&mut self, service: &Service, status: u16, sentence: &str) {
         let answering = Answering { version: Version::Http11, head: false, keep_alive: false };
         let (_, written) = self.write_error(service, status, sentence, answering);
-        let handler = &service.settings.handler;
         let line = self.buffer.as_ref().map_or(&b""[..], |buffer| {
             let bytes = &buffer.bytes[buffer.start..buffer.end];
             // Of what may be no HTTP at all, a line's worth.
@@ -1037,7 +1048,7 @@ impl Connection {
             duration: Default::default(),
             time: SystemTime::now(),
         };
-        handler.log_request(&record, &*service.settings.log);
+        service.tell(|handler, log| handler.log_request(&record, log));
         self.answered += 1;
         self.state = State::Closing { linger: true };
     }
@@ -1089,11 +1100,7 @@ impl Connection {
     /// Tells the log, by way of the request handler.
     fn report(&self, service: &Service, exchange: &Exchange, error: &AppError) {
         let request_line = self.request_line(exchange.head_length);
-        let log = &*service.settings.log;
-        // How an error describes itself is the application's code, too.
-        if let Err(panic) = panics::catch(|| service.settings.handler.handle_error(error, request_line, log)) {
-            log.error(&format!("panic while an error was described: {}", panic.report));
-        }
+        service.tell(|handler, log| handler.handle_error(error, request_line, log));
     }
 
     fn request_line(&self, head_length: usize) -> &[u8] {
@@ -1120,7 +1127,7 @@ impl Connection {
             duration: began.elapsed(),
             time: SystemTime::now(),
         };
-        service.settings.handler.log_request(&record, &*service.settings.log);
+        service.tell(|handler, log| handler.log_request(&record, log));
     }
 }
 

@@ -231,7 +231,9 @@ fn write_record(out: &mut Vec<u8>, record: &AccessRecord<'_>, format: LogFormat,
     let _ = write!(out, " {} {}", record.status, record.bytes);
     match format {
         LogFormat::Werkzeug => {
-            let _ = write!(out, " {:.3}s", record.duration.as_secs_f64());
+            // In integers: formatting floats would add ten kilobytes to a small tool.
+            let milliseconds = (record.duration.as_micros() + 500) / 1000;
+            let _ = write!(out, " {}.{:03}s", milliseconds / 1000, milliseconds % 1000);
         }
         LogFormat::Combined => {
             for name in ["referer", "user-agent"] {
@@ -290,8 +292,9 @@ fn write_json_record(out: &mut Vec<u8>, record: &AccessRecord<'_>) {
     write_time(out, record.time, TimeFormat::Iso);
     let _ = write!(out, "\",\"remote_addr\":\"{}\",\"request\":", record.peer);
     write_json(out, record.request_line);
-    let seconds = record.duration.as_secs_f64();
-    let _ = write!(out, ",\"status\":{},\"bytes\":{},\"seconds\":{seconds:.6}", record.status, record.bytes);
+    let AccessRecord { status, bytes, duration, .. } = record;
+    let (seconds, micros) = (duration.as_secs(), duration.subsec_micros());
+    let _ = write!(out, ",\"status\":{status},\"bytes\":{bytes},\"seconds\":{seconds}.{micros:06}");
     for name in ["referer", "user-agent"] {
         if let Some(value) = record.head.and_then(|head| head.get(name)) {
             let _ = write!(out, ",\"{}\":", name.replace('-', "_"));

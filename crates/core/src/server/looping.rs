@@ -67,6 +67,8 @@ pub(super) struct Loop {
     batch_began: Instant,
     /// Complete heads that wait until an application may run.
     pub(super) waiting: VecDeque<Token>,
+    /// Boxed, as connections hold them: lending moves a pointer.
+    #[allow(clippy::vec_box)]
     buffers: Vec<Box<Buffer>>,
     ready: Vec<u64>,
     pub(super) now: u64,
@@ -321,6 +323,8 @@ impl Loop {
             step => step,
         };
         if let Some(buffer) = connection.give_back() {
+            // The next connection begins with it: nothing of this one's may be left in it.
+            debug_assert!(buffer.parser.is_untouched());
             if buffer.is_reusable() && self.buffers.len() < SPARE_BUFFERS {
                 self.buffers.push(buffer);
             }
@@ -426,8 +430,7 @@ impl Loop {
 
     fn note_end(&self, connection: &Connection) {
         if let Some(reason) = connection.reason() {
-            let settings = &self.service.settings;
-            settings.handler.connection_dropped(reason, connection.peer(), &*settings.log);
+            self.service.tell(|handler, log| handler.connection_dropped(reason, connection.peer(), log));
         }
     }
 

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use super::handler::RequestHandler;
+use super::log::Log;
 use super::panics::{self, Panic};
 use super::settings::Settings;
 use crate::http::{imf_fixdate, Answering, ResponseHead, ResponsePlan};
@@ -72,6 +74,16 @@ impl Service {
         length: Option<u64>,
     ) -> ResponsePlan {
         head.finish(out, answering, length, Some(&date()), self.server_field.as_deref())
+    }
+
+    /// Calls a hook of the request handler. It is the embedder's code, and the errors it is told of describe themselves
+    /// with the application's: a panic there is logged, and changes nothing else.
+    #[inline]
+    pub(super) fn tell(&self, hook: impl FnOnce(&dyn RequestHandler, &dyn Log)) {
+        let Settings { handler, log, .. } = &self.settings;
+        if let Err(panic) = panics::catch(|| hook(&**handler, &**log)) {
+            log.error(&format!("panic in the request handler or an error's description: {}", panic.report));
+        }
     }
 
     /// Keeps a failure for `serve_forever` to pass on; false when failures are answered instead.

@@ -938,6 +938,59 @@ fn a_panic_in_the_request_handler_is_a_500() {
 }
 
 #[test]
+fn a_panic_in_a_hook_changes_no_answer() {
+    struct Panicking;
+    impl RequestHandler for Panicking {
+        fn log_request(&self, _: &amboss_core::AccessRecord<'_>, _: &dyn amboss_core::Log) {
+            panic!("panic in log_request");
+        }
+        fn handle_error(&self, _: &AppError, _: &[u8], _: &dyn amboss_core::Log) {
+            panic!("panic in handle_error");
+        }
+        fn connection_dropped(&self, _: amboss_core::CloseReason, _: amboss_core::Peer, _: &dyn amboss_core::Log) {
+            panic!("panic in connection_dropped");
+        }
+    }
+    everywhere_with(
+        |settings| settings.handler = Arc::new(Panicking),
+        panicky,
+        |server| {
+            let mut client = server.connect();
+            assert_eq!(client.get("/").text(), "hello");
+            assert_eq!(client.get("/call").status, 500);
+            client.send("rubbish\r\n\r\n");
+            assert_eq!(client.response().status, 400);
+            client.finish_sending();
+            assert!(client.at_end());
+            for place in ["log_request", "handle_error", "connection_dropped"] {
+                server.log.wait_for(&format!("panic in {place}"));
+            }
+            assert_eq!(server.get("/").text(), "hello");
+        },
+    );
+}
+
+#[test]
+fn a_panic_after_an_upgrade_costs_its_connection_only() {
+    let app = app(|environ, start_response| {
+        if environ.path() == &b"/"[..] {
+            return fixture(environ, start_response);
+        }
+        amboss_core::on_upgrade(environ, |_| panic!("panic in the new protocol"));
+        start_response.start("101 Switching Protocols", &[("Upgrade", "x"), ("Connection", "Upgrade")])?;
+        Ok(Body::empty())
+    });
+    everywhere(app, |server| {
+        let mut client = server.connect();
+        client.send("GET /up HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n");
+        assert_eq!(client.response().status, 101);
+        assert!(client.at_end());
+        server.log.wait_for("panic in the new protocol");
+        assert_eq!(server.get("/").text(), "hello");
+    });
+}
+
+#[test]
 fn errors_and_panics_can_be_passed_through() {
     for setup in [Setup::base, Setup::threaded] {
         let passing = || setup().with(|settings| settings.passthrough_errors = true);

@@ -250,7 +250,7 @@ fn a_client_that_closes_its_sending_side_still_gets_its_answer() {
 #[test]
 fn a_full_file_table_is_survived_without_spinning() {
     for role in ["base", "threads"] {
-        let mut helper = Helper::limited(role, 64);
+        let helper = Helper::limited(role, 64);
         let clients: Vec<Client> = (0..100).map(|_| Client::connect(helper.addr)).collect();
         let before = helper.cpu();
         eventually("the server says so", || helper.stderr().contains("open files"));

@@ -323,6 +323,29 @@ fn handle_request_gives_up_at_its_deadline() {
 }
 
 #[test]
+fn one_call_of_handle_request_answers_one_request() {
+    let app = |_: &mut Environ<'_>, start_response: &mut dyn StartResponse| {
+        start_response.start("200 OK", &[])?;
+        Ok(Body::from(vec![b'x'; 5_000_000]))
+    };
+    let mut server = BaseWsgiServer::with_settings("127.0.0.1:0", app, quiet()).unwrap();
+    let LocalAddr::Tcp(addr) = server.local_addrs()[0].clone() else { panic!() };
+    let mut clients: Vec<Client> = (0..3).map(|_| Client::connect(addr)).collect();
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    let readers: Vec<_> = clients.into_iter().map(|mut client| thread::spawn(move || client.response())).collect();
+    for number in 1..=3 {
+        assert!(server.handle_request(DEADLINE).unwrap());
+        eventually("its client has it", || readers.iter().filter(|reader| reader.is_finished()).count() >= number);
+        assert_eq!(readers.iter().filter(|reader| reader.is_finished()).count(), number);
+    }
+    for reader in readers {
+        assert_eq!(reader.join().unwrap().body.len(), 5_000_000);
+    }
+}
+
+#[test]
 fn handle_request_can_be_called_in_a_row() {
     let mut server = ThreadedWsgiServer::with_settings("127.0.0.1:0", fixture, quiet()).unwrap();
     let LocalAddr::Tcp(addr) = server.local_addrs()[0].clone() else { panic!() };
@@ -381,6 +404,22 @@ fn an_upgraded_connection_gets_what_was_sent_ahead_and_goes_on() {
             assert!(client.at_end());
         }
         assert_eq!(server.get("/").text(), "hello");
+    });
+}
+
+#[test]
+fn nothing_of_an_upgraded_request_is_left_for_other_connections() {
+    everywhere(upgrading, |server| {
+        for _ in 0..100 {
+            let mut upgraded = server.connect();
+            let mut plain = server.connect();
+            upgraded.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+            plain.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            assert_eq!(upgraded.response().status, 101);
+            upgraded.finish_sending();
+            assert_eq!(plain.response().text(), "hello");
+            assert!(upgraded.at_end());
+        }
     });
 }
 

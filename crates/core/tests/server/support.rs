@@ -1,6 +1,6 @@
 //! Starting servers, speaking to them byte by byte, and waiting for conditions.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -474,9 +474,4 @@ impl Drop for TempDir {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
-}
-
-/// The text of an I/O error from within an application's error, for comparing.
-pub fn io_error(kind: io::ErrorKind) -> AppError {
-    io::Error::from(kind).into()
 }

@@ -200,8 +200,8 @@ fn folded_values_only_with_leniency_crlf_removed_white_space_kept() {
 
 #[test]
 fn limits_have_the_status_of_their_kind_wherever_the_input_is_cut() {
-    let mut options = HeadOptions::default();
-    options.limits = HeadLimits { request_line: 20, header_section: 20, fields: 2 };
+    let limits = HeadLimits { request_line: 20, header_section: 20, fields: 2 };
+    let options = HeadOptions { limits, ..HeadOptions::default() };
     let seen = |input: &str| {
         everywhere(input.as_bytes(), options)
             .map(|head| head.is_some())

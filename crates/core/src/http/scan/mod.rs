@@ -125,6 +125,19 @@ impl Choice {
         all
     }
 
+    /// Runs work that has a slower twin, if this kernel is one that today's processors use. For the others the twin
+    /// does, which keeps small programs small, and the two comparable.
+    #[inline(always)]
+    pub fn run_if_wide<W: Walk<Output = Option<T>>, T>(self, work: W) -> Option<T> {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Choice::Avx2(kernel) => x86::with_avx2(kernel, work),
+            #[cfg(target_arch = "aarch64")]
+            Choice::Neon(kernel) => work.walk(kernel),
+            _ => None,
+        }
+    }
+
     /// Runs `work` with this kernel, inside a function compiled for its instruction set.
     #[inline(always)]
     pub fn run<W: Walk>(self, work: W) -> W::Output {
