@@ -402,7 +402,8 @@ mod tests {
         let closing = Answering { keep_alive: false, ..V11 };
         let declared: &[(&str, &str)] = &[("Content-Length", "3")];
         type Fields<'a> = &'a [(&'a str, &'a str)];
-        let cases: &[(&str, Fields<'_>, Answering, Option<u64>, &str, ResponseFraming, bool)] = &[
+        type Case<'a> = (&'a str, Fields<'a>, Answering, Option<u64>, &'a str, ResponseFraming, bool);
+        let cases: &[Case<'_>] = &[
             ("200 OK", &[], V11, Some(5), "Content-Length: 5\r\n", Length(5), true),
             ("200 OK", &[], V11, Some(0), "Content-Length: 0\r\n", Length(0), true),
             ("200 OK", &[], V11, None, "Transfer-Encoding: chunked\r\n", Chunked, true),

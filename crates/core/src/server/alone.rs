@@ -13,7 +13,9 @@ use super::shutdown::ShutdownHandle;
 pub(super) fn serve(lead: &mut Loop, shutdown: &ShutdownHandle) -> io::Result<()> {
     loop {
         match lead.next(None)? {
-            Next::Work { token, connection, readable } => work(lead, token, connection, readable),
+            Next::Work { token, connection, readable } => {
+                work(lead, token, connection, readable);
+            }
             Next::Look => {}
         }
         if stop_if_asked(lead, shutdown) {
