@@ -45,9 +45,6 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<()> {
-    if peers::find(peers::SUBJECT).is_none() {
-        eprintln!("built without amboss itself (--features amboss): there are no ratios");
-    }
     match options.what {
         What::Help => {
             print!("{}", options::HELP);
