@@ -35,6 +35,9 @@ impl Chunked {
             let line = crlf_line(input, &mut at)?;
             let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
             let (size, extension) = line.split_at(digits);
+            // Zeros in front of a size count as if they were an extension, but for one digit that has to be there.
+            let zeros = size.iter().take_while(|&&byte| byte == b'0').count();
+            self.extensions += zeros.min(digits.saturating_sub(1));
             let size = std::str::from_utf8(size).map_err(|_| End::Malformed)?;
             let size = u64::from_str_radix(size, 16).map_err(|_| End::Malformed)?;
             let begins = extension.trim_ascii_start();

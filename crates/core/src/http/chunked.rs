@@ -20,7 +20,7 @@ use super::scan::scalar::{is_token, is_value};
 #[non_exhaustive]
 pub struct ChunkedLimits {
     /// Bytes of all chunk extensions of one body together; 4 KiB, since nobody uses them. Without a bound they are a
-    /// way to keep a server busy without sending any data.
+    /// way to keep a server busy without sending any data. Needless zeros in front of chunk sizes count, too.
     pub extensions: usize,
     /// Bytes of the trailer section; 8 KiB, room for signatures and digests.
     pub trailers: usize,

@@ -1,0 +1,214 @@
+//! From a complete head to the application and back, and the answers that the server gives by itself.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::time::SystemTime;
+
+use super::super::incoming::{BodyState, Incoming};
+use super::super::log::{AccessRecord, CloseReason};
+use super::super::panics::{self};
+use super::super::service::{Failure, Service};
+use super::super::upgrade::OnUpgrade;
+use super::super::wire::{Started, Starter, Wire};
+use crate::http::{
+    reason_phrase, Answering, BodyWriter, Error, ErrorKind, Framing, ResponseHead, ResponsePlan, Target, TargetForm,
+    Version,
+};
+use crate::wsgi::{ConnectionInfo, Environ};
+
+use super::answer::Exchange;
+use super::{Connection, Permission, State, Step, Turn};
+
+impl Connection {
+    /// Answers the request whose head has just become complete. `None` when the state says how to go on.
+    pub(super) fn serve(&mut self, service: &Service, turn: &mut dyn Turn, length: usize) -> Option<Step> {
+        let buffer = self.buffer.as_mut()?;
+        let leniency = service.settings.leniency;
+        let judged = {
+            let head = buffer.parser.head(&buffer.bytes[buffer.start..buffer.end]);
+            Framing::of(&head, leniency).and_then(|framing| {
+                let target = Target::of(&head, leniency)?;
+                let declared = match framing.body {
+                    crate::http::BodyLength::Known(length) => length,
+                    crate::http::BodyLength::Chunked => 0,
+                };
+                if service.settings.limits.body.is_some_and(|limit| declared > limit) {
+                    return Err(Error::new(ErrorKind::BodyTooLarge, length));
+                }
+                if target.form == TargetForm::Authority {
+                    return Err(Error::new(ErrorKind::Connect, 0));
+                }
+                Ok(framing)
+            })
+        };
+        let framing = match judged {
+            Ok(framing) => framing,
+            Err(error) => {
+                self.refuse(service, error);
+                return None;
+            }
+        };
+        match turn.permission() {
+            Permission::Run => {}
+            Permission::Wait => return Some(Step::Turn),
+            Permission::Fork => return Some(Step::Fork),
+        }
+
+        let mut body = BodyState::new(&framing, &service.settings);
+        if !body.is_done() {
+            // A body is read in pieces no smaller than this.
+            const READ: usize = 8 * 1024;
+            buffer.free(READ);
+        }
+        let filled = buffer.len() - length;
+        let end = buffer.bytes.len();
+        let (head_bytes, rest) = buffer.bytes[buffer.start..end - 64].split_at_mut(length);
+        let head = buffer.parser.head(head_bytes);
+        let target = match Target::of(&head, leniency) {
+            Ok(target) => target,
+            Err(_) => unreachable!("it was judged above"),
+        };
+        let answering = Answering {
+            version: head.version(),
+            head: head.method() == b"HEAD",
+            keep_alive: framing.keep_alive && !service.is_last_request(),
+        };
+        let began = service.stopwatch();
+
+        let connection = ConnectionInfo {
+            server_name: &self.endpoint.name,
+            server_port: &self.endpoint.port,
+            peer: self.peer,
+            scheme: self.scheme,
+        };
+        let wire = RefCell::new(Wire {
+            transport: &mut *self.transport,
+            out: &mut self.out,
+            service,
+            mark: None,
+            begun: false,
+        });
+        let mut incoming = Incoming { wire: &wire, state: &mut body, bytes: rest, unread: 0..filled, ready: 0..0 };
+        let mut environ = Environ::new(head, target, &service.info, connection, &mut incoming);
+        let mut starter = Starter { wire: &wire, answering, started: Started::No };
+
+        turn.leave();
+        let result = panics::catch(|| {
+            service.settings.handler.make_environ(&mut environ);
+            service.app.call(&mut environ, &mut starter)
+        });
+        turn.back();
+
+        let on_upgrade = environ.extensions_mut().remove::<OnUpgrade>();
+        let started = starter.started;
+        // The extensions are the application's.
+        let dropped = panics::catch(|| drop(environ));
+        // What was decoded but not consumed is as good as read.
+        let Range { start: consumed, end: there } = incoming.unread;
+        let mark = wire.into_inner().mark;
+        buffer.end = buffer.start + length + there;
+        let exchange = Exchange {
+            head_length: length,
+            consumed: length + consumed,
+            answering,
+            client_closes: !framing.keep_alive,
+            upgrade_offered: framing.upgrade,
+            body,
+            began,
+        };
+        if let Err(panic) = dropped {
+            self.report_panic(service, &exchange, "the environ's extensions", panic);
+        }
+
+        match result {
+            Ok(Ok(body)) => self.begin_answer(service, turn, exchange, started, mark, body, on_upgrade),
+            Ok(Err(error)) => self.fail(service, exchange, started, mark, error),
+            Err(panic) => {
+                let report = format!("panic in the application: {}", panic.report);
+                if service.pass_through(|| Failure::Panic(panic)) {
+                    self.fail_silently(exchange);
+                } else {
+                    self.fail(service, exchange, started, mark, report.into());
+                }
+            }
+        }
+        None
+    }
+
+    /// Refuses a request that can't be served, and closes: its framing is in doubt.
+    pub(super) fn refuse(&mut self, service: &Service, error: Error) {
+        self.set_reason(CloseReason::Refused(error));
+        self.answer_error(service, error.status(), error.kind().sentence());
+    }
+
+    pub(super) fn answer_error(&mut self, service: &Service, status: u16, sentence: &str) {
+        let answering = Answering { version: Version::Http11, head: false, keep_alive: false };
+        let (_, written) = self.write_error(service, status, sentence, answering);
+        let line = self.buffer.as_ref().map_or(&b""[..], |buffer| {
+            let bytes = &buffer.bytes[buffer.start..buffer.end];
+            // Of what may be no HTTP at all, a line's worth.
+            const SHOWN: usize = 100;
+            let end = bytes.iter().position(|&byte| matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());
+            &bytes[..end.min(SHOWN)]
+        });
+        let record = AccessRecord {
+            peer: self.peer,
+            request_line: line,
+            target: b"",
+            head: None,
+            status,
+            bytes: written,
+            duration: Default::default(),
+            time: SystemTime::now(),
+        };
+        service.tell(|handler, log| handler.log_request(&record, log));
+        self.answered += 1;
+        self.state = State::Closing { linger: true };
+    }
+
+    pub(super) fn write_error(
+        &mut self,
+        service: &Service,
+        status: u16,
+        sentence: &str,
+        answering: Answering,
+    ) -> (ResponsePlan, u64) {
+        let text = format!("{status} {}: {sentence}\n", reason_phrase(status));
+        let fields = [("Content-Type", &b"text/plain; charset=utf-8"[..])];
+        let status = format!("{status} {}", reason_phrase(status));
+        let Ok(head) = ResponseHead::start(&mut self.out.bytes, &status, fields) else {
+            unreachable!("the status and the field are ours")
+        };
+        let plan = service.finish_head(&head, &mut self.out.bytes, answering, Some(text.len() as u64));
+        let mut writer = BodyWriter::new(plan.framing);
+        writer.append(text.as_bytes(), &mut self.out.bytes);
+        (plan, writer.written())
+    }
+
+    pub(super) fn request_line(&self, head_length: usize) -> &[u8] {
+        match &self.buffer {
+            Some(buffer) => {
+                let bytes = &buffer.bytes[buffer.start..buffer.start + head_length];
+                buffer.parser.head(bytes).request_line()
+            }
+            None => b"",
+        }
+    }
+
+    #[inline]
+    pub(super) fn log(&self, service: &Service, exchange: &Exchange, status: u16, bytes: u64) {
+        let (Some(began), Some(buffer)) = (exchange.began, &self.buffer) else { return };
+        let head = buffer.parser.head(&buffer.bytes[buffer.start..buffer.start + exchange.head_length]);
+        let record = AccessRecord {
+            peer: self.peer,
+            request_line: head.request_line(),
+            target: head.target(),
+            head: Some(head),
+            status,
+            bytes,
+            duration: began.elapsed(),
+            time: SystemTime::now(),
+        };
+        service.tell(|handler, log| handler.log_request(&record, log));
+    }
+}
