@@ -6,9 +6,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use amboss::{
-    banner, make_run_server, make_server_from_systemd, Concurrency, RunError, Server, ShutdownHandle, TestApp,
-};
+use amboss::{banner, make_run_server, make_server_from_systemd, RunError, Server, ShutdownHandle, TestApp};
 
 fn main() -> ExitCode {
     let cli = cli::Cli::read();
@@ -39,12 +37,8 @@ fn make(cli: &cli::Cli) -> Result<Server, RunError> {
     let options = cli.options();
     let app = TestApp::new(&options.settings, &cli.concurrency());
     if cli.is_default_address() {
-        let concurrency = match (options.threaded, options.processes) {
-            (Some(false), _) => Concurrency::Single,
-            (_, 2..) => Concurrency::Processes,
-            _ => Concurrency::Threads,
-        };
-        if let Some(server) = make_server_from_systemd(app.clone(), concurrency, options.settings.clone())? {
+        let (concurrency, settings) = options.clone().resolve()?;
+        if let Some(server) = make_server_from_systemd(app.clone(), concurrency, settings)? {
             return Ok(server);
         }
     }

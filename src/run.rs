@@ -51,6 +51,32 @@ impl fmt::Debug for RunOptions {
     }
 }
 
+impl RunOptions {
+    /// What these options mean for [`make_server`]: how requests run, and the settings.
+    ///
+    /// # Errors
+    /// Options that contradict each other.
+    pub fn resolve(self) -> Result<(Concurrency, Settings), RunError> {
+        let RunOptions { threaded, processes, request_handler, passthrough_errors, mut settings, .. } = self;
+        let concurrency = match (threaded, processes) {
+            (Some(true), 2..) => {
+                return Err(RunError::Options("Cannot have a multi-thread and multi-process server."));
+            }
+            (_, 2..) => Concurrency::Processes,
+            (Some(false), _) => Concurrency::Single,
+            _ => Concurrency::Threads,
+        };
+        if processes > 1 {
+            settings.processes = processes;
+        }
+        if let Some(handler) = request_handler {
+            settings.handler = handler;
+        }
+        settings.passthrough_errors |= passthrough_errors;
+        Ok((concurrency, settings))
+    }
+}
+
 /// Why nothing is served, or not any more.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -133,26 +159,9 @@ pub fn make_run_server(
     app: impl Application + 'static,
     options: RunOptions,
 ) -> Result<Server, RunError> {
-    let RunOptions {
-        threaded, processes, request_handler, passthrough_errors, also, next_free_port, mut settings, ..
-    } = options;
-    let concurrency = match (threaded, processes) {
-        (Some(true), 2..) => {
-            return Err(RunError::Options("Cannot have a multi-thread and multi-process server."));
-        }
-        (_, 2..) => Concurrency::Processes,
-        (Some(false), _) => Concurrency::Single,
-        _ => Concurrency::Threads,
-    };
-    if processes > 1 {
-        settings.processes = processes;
-    }
-    if let Some(handler) = request_handler {
-        settings.handler = handler;
-    }
-    settings.passthrough_errors |= passthrough_errors;
-
-    let mut addresses: Vec<Address> = addresses.iter().cloned().chain(also).collect();
+    let next_free_port = options.next_free_port;
+    let mut addresses: Vec<Address> = addresses.iter().chain(&options.also).cloned().collect();
+    let (concurrency, settings) = options.resolve()?;
     let app: Arc<dyn Application> = Arc::new(app);
     loop {
         match make_server(&addresses, app.clone(), concurrency, settings.clone()) {

@@ -2,7 +2,7 @@
 
 use super::show;
 use crate::http::scan::scalar::Scalar;
-use crate::http::scan::{Choice, Kernel, Walk, BLOCK};
+use crate::http::scan::{Choice, Masks, BLOCK};
 use crate::http::{Error, HeadOptions, HeadParser, Leniency};
 
 /// Masks of every 64-byte block at every alignment there is room for, and whole parses, with every kernel this
@@ -27,17 +27,6 @@ pub fn simd(data: &[u8]) {
         for kernel in &kernels {
             assert_eq!(parse(data, options, *kernel), expected, "{kernel:?}: {}", show(data));
         }
-    }
-}
-
-struct Masks<'a>(&'a [u8; BLOCK]);
-
-impl Walk for Masks<'_> {
-    type Output = [u64; 3];
-
-    #[inline(always)]
-    fn walk<K: Kernel>(self, kernel: K) -> [u64; 3] {
-        [kernel.not_token(self.0), kernel.not_value(self.0), kernel.not_visible(self.0)]
     }
 }
 

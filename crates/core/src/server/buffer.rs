@@ -5,7 +5,7 @@ use crate::http::{HeadOptions, HeadParser};
 /// Room for what is usually read at once; grows to the limits of a head when one needs it.
 const SIZE: usize = 16 * 1024;
 /// Bytes behind the data, so that the parser never has to copy the tail.
-const SLACK: usize = 64;
+pub(super) const SLACK: usize = 64;
 
 pub(crate) struct Buffer {
     /// Initialised throughout; the last `SLACK` bytes are never filled.

@@ -143,12 +143,7 @@ impl Loop {
         loop {
             while let Some((token, readable)) = self.batch.pop_front() {
                 if let Some(mut connection) = self.take(token) {
-                    connection.lend(|| {
-                        self.buffers.pop().unwrap_or_else(|| {
-                            let settings = &self.service.settings;
-                            Buffer::new((settings.limits.head, settings.leniency).into())
-                        })
-                    });
+                    connection.lend(|| self.buffer());
                     return Ok(Next::Work { token, connection, readable });
                 }
             }
@@ -215,6 +210,15 @@ impl Loop {
                 self.unregister(event);
             }
         }
+    }
+
+    /// A spare buffer, or a new one.
+    #[inline]
+    fn buffer(&mut self) -> Box<Buffer> {
+        self.buffers.pop().unwrap_or_else(|| {
+            let settings = &self.service.settings;
+            Buffer::new((settings.limits.head, settings.leniency).into())
+        })
     }
 
     fn slot(&mut self, token: Token) -> Option<&mut Slot> {
@@ -461,10 +465,7 @@ impl Loop {
             }
             let token = token_of(index, slot);
             if let Some(mut connection) = self.take(token) {
-                connection.lend(|| {
-                    let settings = &self.service.settings;
-                    Buffer::new((settings.limits.head, settings.leniency).into())
-                });
+                connection.lend(|| self.buffer());
                 let step = connection.time_out(&self.service, self.now);
                 self.put_back(token, connection, step);
             }

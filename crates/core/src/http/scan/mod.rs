@@ -75,6 +75,18 @@ pub trait Walk {
     fn walk<K: Kernel>(self, kernel: K) -> Self::Output;
 }
 
+/// All three masks of one block, for tests that compare kernels: not token, not value, not visible.
+pub struct Masks<'a>(pub &'a [u8; BLOCK]);
+
+impl Walk for Masks<'_> {
+    type Output = [u64; 3];
+
+    #[inline(always)]
+    fn walk<K: Kernel>(self, kernel: K) -> [u64; 3] {
+        [kernel.not_token(self.0), kernel.not_value(self.0), kernel.not_visible(self.0)]
+    }
+}
+
 /// The kernel in use, chosen once for a parser.
 #[derive(Clone, Copy, Debug)]
 pub enum Choice {
@@ -156,16 +168,6 @@ impl Choice {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Masks<'a>(&'a [u8; BLOCK]);
-
-    impl Walk for Masks<'_> {
-        type Output = [u64; 3];
-        #[inline(always)]
-        fn walk<K: Kernel>(self, kernel: K) -> [u64; 3] {
-            [kernel.not_token(self.0), kernel.not_value(self.0), kernel.not_visible(self.0)]
-        }
-    }
 
     #[test]
     fn every_kernel_agrees_with_the_table_on_every_byte_at_every_position_and_alignment() {

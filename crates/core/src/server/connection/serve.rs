@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::time::SystemTime;
 
+use super::super::buffer::SLACK;
 use super::super::incoming::{BodyState, Incoming};
 use super::super::log::{AccessRecord, CloseReason};
 use super::super::panics::{self};
@@ -62,7 +63,7 @@ impl Connection {
         }
         let filled = buffer.len() - length;
         let end = buffer.bytes.len();
-        let (head_bytes, rest) = buffer.bytes[buffer.start..end - 64].split_at_mut(length);
+        let (head_bytes, rest) = buffer.bytes[buffer.start..end - SLACK].split_at_mut(length);
         let head = buffer.parser.head(head_bytes);
         let target = match Target::of(&head, leniency) {
             Ok(target) => target,
