@@ -1,6 +1,8 @@
 //! One connection, from its first byte to its last: a state machine that never blocks outside the application.
 //!
 //! ```text
+//!        Handshake (TLS)
+//!            │
 //!            ┌───────────────────────────────────────────────┐
 //!            ▼                                               │
 //!   ──►   Head ──► application ──► Respond ──► Drain ────────┤ keep-alive
@@ -27,7 +29,7 @@ use super::incoming::BodyState;
 use super::log::CloseReason;
 use super::service::Service;
 use super::settings::millis;
-use super::transport::Transport;
+use super::transport::{Handshake, Session, Transport};
 use super::upgrade::OnUpgrade;
 use super::wire::Out;
 use crate::wsgi::Peer;
@@ -91,6 +93,7 @@ impl Turn for Alone {
 const IN_A_ROW: usize = 32;
 
 enum State {
+    Handshake { begun: bool },
     Head,
     Respond(Box<Respond>),
     Drain(BodyState),
@@ -112,7 +115,8 @@ pub(crate) struct Connection {
     transport: Box<dyn Transport>,
     endpoint: Arc<Endpoint>,
     peer: Peer,
-    scheme: &'static str,
+    /// What the transport told after its handshake; nothing without one.
+    session: Option<Box<Session>>,
     /// There while bytes are; an idle connection has none.
     buffer: Option<Box<Buffer>>,
     out: Out,
@@ -128,18 +132,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(
-        transport: Box<dyn Transport>,
-        endpoint: Arc<Endpoint>,
-        peer: Peer,
-        scheme: &'static str,
-        now: u64,
-    ) -> Connection {
+    pub(crate) fn new(transport: Box<dyn Transport>, endpoint: Arc<Endpoint>, peer: Peer, now: u64) -> Connection {
         Connection {
             transport,
             endpoint,
             peer,
-            scheme,
+            session: None,
             buffer: None,
             out: Out::default(),
             state: State::Head,
@@ -149,6 +147,17 @@ impl Connection {
             reason: None,
             answered: 0,
         }
+    }
+
+    /// HTTP does not begin before the transport says so.
+    pub(super) fn with_handshake(mut self) -> Connection {
+        self.state = State::Handshake { begun: false };
+        self
+    }
+
+    /// Can another process take the connection over at any point between two requests?
+    pub(super) fn is_plain(&self) -> bool {
+        self.session.is_none()
     }
 
     /// Lends a buffer, if there is none.
@@ -168,7 +177,7 @@ impl Connection {
     /// Waits for a request and has nothing half-done.
     #[inline]
     pub(super) fn is_idle(&self) -> bool {
-        matches!(self.state, State::Head)
+        matches!(self.state, State::Head | State::Handshake { begun: false })
             && self.out.unsent() == 0
             && self.buffer.as_ref().is_none_or(|buffer| buffer.is_empty())
     }
@@ -220,6 +229,8 @@ impl Connection {
             return timeouts.transfer_deadline(writing.started, writing.progress, writing.moved);
         }
         match &self.state {
+            State::Handshake { begun: true } => self.since + millis(timeouts.handshake),
+            _ if self.is_idle() => self.since + millis(timeouts.idle),
             State::Head if self.buffer.as_ref().is_none_or(|buffer| buffer.is_empty()) => {
                 self.since + millis(timeouts.idle)
             }
@@ -239,7 +250,8 @@ impl Connection {
             return self.end();
         }
         match &self.state {
-            State::Head if self.is_idle() => self.set_reason(CloseReason::Idle),
+            State::Handshake { begun: true } => self.set_reason(CloseReason::HandshakeTimeout),
+            _ if self.is_idle() => self.set_reason(CloseReason::Idle),
             State::Head => {
                 self.set_reason(CloseReason::HeadTimeout);
                 let sentence = "the head of the request did not arrive in time";
@@ -268,6 +280,27 @@ impl Connection {
         let mut in_a_row = 0;
         loop {
             match &mut self.state {
+                State::Handshake { begun } => match self.transport.handshake() {
+                    Ok(Handshake::Done(session)) => {
+                        self.session = Some(Box::new(session));
+                        self.since = now;
+                        self.state = State::Head;
+                    }
+                    Ok(Handshake::Silent) => return Step::Read,
+                    Ok(step) => {
+                        if !*begun {
+                            (*begun, self.since) = (true, now);
+                        }
+                        return if matches!(step, Handshake::Write) { Step::Write } else { Step::Read };
+                    }
+                    Err(error) => {
+                        self.set_reason(CloseReason::HandshakeFailed);
+                        if !is_departure(&error) {
+                            service.settings.log.error(&format!("TLS handshake with {}: {error}", self.peer));
+                        }
+                        self.state = State::Closing { linger: true };
+                    }
+                },
                 State::Head => {
                     if self.out.unsent() > service.settings.limits.unsent {
                         return self.settle(service, now);
@@ -292,7 +325,7 @@ impl Connection {
                             }
                         }
                     }
-                    if !readable {
+                    if !readable && !self.transport.has_buffered() {
                         return if self.out.unsent() > 0 { Step::Flush } else { Step::Read };
                     }
                     let was_empty = buffer.is_empty();
@@ -364,6 +397,7 @@ impl Connection {
             Err(error) => return self.lost(error),
         }
         match &self.state {
+            State::Handshake { .. } => Step::Again,
             State::Head => {
                 if self.buffer.as_ref().is_some_and(|buffer| !buffer.is_empty()) {
                     return Step::Again;
@@ -383,7 +417,10 @@ impl Connection {
                 self.state = State::Linger;
                 Step::Read
             }
-            State::Closing { linger: false } => self.end(),
+            State::Closing { linger: false } => {
+                self.transport.close();
+                self.end()
+            }
             State::Closed => Step::Close,
         }
     }
@@ -429,7 +466,7 @@ impl Connection {
                 self.state = State::Closing { linger: true };
                 return None;
             }
-            if !*readable {
+            if !*readable && !self.transport.has_buffered() {
                 // The answer first: the client may be waiting for it before it sends the rest.
                 return Some(if self.out.unsent() > 0 { Step::Flush } else { Step::Read });
             }
@@ -450,4 +487,10 @@ impl Connection {
             }
         }
     }
+}
+
+/// Did the client just go, as browsers do with connections they opened in advance?
+fn is_departure(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)
 }

@@ -3,11 +3,13 @@
 //! The parent accepts, reads heads and waits; the child runs the application and answers. When the child is done and
 //! the client keeps the connection, the child ends with [`KEEP`] and the parent, which has held its own descriptor all
 //! the while, waits for the next request on it: an idle connection holds no process. A child that ends in any other
-//! way takes its connection along and nothing else.
+//! way takes its connection along and nothing else. Over TLS, whose state can't be in two processes, the child's answer
+//! is the connection's last.
 
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use super::alone;
@@ -128,6 +130,9 @@ fn give_away(
 fn in_child(lead: &mut Loop, token: Token, connection: Box<Connection>) -> i32 {
     let service = lead.service.clone();
     let Some(socket) = lead.abandon_but(token) else { return GONE };
+    if !connection.is_plain() {
+        service.last_request.store(true, Ordering::Relaxed);
+    }
     let Ok(wake) = Wake::new() else { return GONE };
     let Ok(mut own) = Loop::new(service.clone(), Vec::new(), Arc::new(wake), false) else { return GONE };
     own.insert(socket, connection);

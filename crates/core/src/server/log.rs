@@ -386,6 +386,10 @@ macro_rules! reasons {
 reasons! {
     /// No request came in time.
     Idle = false, "closed after waiting for another request";
+    /// A handshake did not become complete in time.
+    HandshakeTimeout = true, "closed because the TLS handshake was not completed in time";
+    /// A handshake failed; a line of its own says how.
+    HandshakeFailed = false, "closed because the TLS handshake failed";
     /// A head did not become complete in time.
     HeadTimeout = true, "closed because the head of a request did not arrive in time";
     /// A body came too slowly.

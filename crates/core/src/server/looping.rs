@@ -241,7 +241,12 @@ impl Loop {
                 Ok((socket, peer)) => {
                     let endpoint = listener.endpoint.clone();
                     let socket = Arc::new(socket);
-                    let connection = Connection::new(Box::new(socket.clone()), endpoint, peer, "http", self.now);
+                    let connection = match &self.service.settings.transport {
+                        None => Connection::new(Box::new(socket.clone()), endpoint, peer, self.now),
+                        Some(layer) => {
+                            Connection::new(layer.wrap(socket.clone()), endpoint, peer, self.now).with_handshake()
+                        }
+                    };
                     self.insert(socket, Box::new(connection));
                 }
                 Err(error) => match error.kind() {

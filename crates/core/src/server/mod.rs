@@ -54,5 +54,5 @@ pub use log::{AccessRecord, CloseReason, Log, LogFormat, NoLog, TextLog};
 pub use poller::PollerKind;
 pub use settings::{Limits, Settings, Timeouts};
 pub use shutdown::ShutdownHandle;
-pub use transport::{Socket, Transport};
+pub use transport::{Handshake, Misplaced, Session, Socket, Transport, TransportLayer};
 pub use upgrade::{on_upgrade, Upgraded};

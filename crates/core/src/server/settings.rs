@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::handler::{DefaultHandler, RequestHandler};
 use super::log::{Log, TextLog};
 use super::poller::PollerKind;
+use super::transport::TransportLayer;
 use crate::http::{ChunkedLimits, HeadLimits, Leniency};
 
 /// What a server can be told. Start from [`Settings::default`] and change what you need:
@@ -40,6 +41,8 @@ pub struct Settings {
     /// An error or panic of the application ends the server and comes out of `serve_forever`, instead of being
     /// answered with a 500; off. For tests and debuggers.
     pub passthrough_errors: bool,
+    /// What stands between the sockets and HTTP; nothing by default.
+    pub transport: Option<Arc<dyn TransportLayer>>,
     /// What stands between server and application for each request.
     pub handler: Arc<dyn RequestHandler>,
     /// Where the access log and errors go; standard error, coloured on a terminal.
@@ -59,6 +62,7 @@ impl Default for Settings {
             backlog: 1024,
             unix_mode: None,
             passthrough_errors: false,
+            transport: None,
             handler: Arc::new(DefaultHandler),
             log: Arc::new(TextLog::stderr()),
             poller: PollerKind::Auto,
@@ -120,6 +124,8 @@ impl Default for Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
+    /// For a handshake (TLS), from its first byte; 10 s, as for the head that follows.
+    pub handshake: Duration,
     /// For a whole head, from its first byte; 10 s. Then 408: a head sent drop by drop holds nothing but its buffer,
     /// and not for long.
     pub head: Duration,
@@ -143,6 +149,7 @@ impl Default for Timeouts {
     fn default() -> Timeouts {
         let seconds = Duration::from_secs;
         Timeouts {
+            handshake: seconds(10),
             head: seconds(10),
             idle: seconds(15),
             stalled: seconds(30),

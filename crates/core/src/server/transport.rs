@@ -11,7 +11,23 @@ use std::time::Duration;
 use super::sys;
 
 /// A non-blocking stream of bytes in both directions. "Not now" is [`io::ErrorKind::WouldBlock`].
+///
+/// Whoever is told "not now" by a write comes back with the same bytes in front, so a transport that has encrypted them
+/// already may count them when they have left.
 pub trait Transport: Send {
+    /// Goes on with what has to happen before HTTP can begin. Called again when the socket is ready, until it is done.
+    ///
+    /// # Errors
+    /// When it can't be completed; the connection is closed then.
+    fn handshake(&mut self) -> io::Result<Handshake> {
+        Ok(Handshake::Done(Session::default()))
+    }
+
+    /// Do bytes wait inside this transport, so that reading makes sense though the socket says nothing?
+    fn has_buffered(&self) -> bool {
+        false
+    }
+
     /// Reads what is there.
     ///
     /// # Errors
@@ -57,6 +73,9 @@ pub trait Transport: Send {
     /// When the connection is broken.
     fn shutdown_write(&mut self) -> io::Result<()>;
 
+    /// The connection ends as both sides want it. Best effort; what can't be said at once is left unsaid.
+    fn close(&mut self) {}
+
     /// Makes the closing that follows a reset, by which the peer can tell that something is missing.
     ///
     /// # Errors
@@ -72,6 +91,55 @@ pub trait Transport: Send {
     fn socket(&self) -> io::Result<Option<Socket>> {
         Ok(None)
     }
+}
+
+/// How far a [`Transport`] has come before HTTP.
+#[derive(Debug)]
+pub enum Handshake {
+    /// The client has not said anything yet.
+    Silent,
+    /// It waits for more from the client.
+    Read,
+    /// It waits until the client takes more.
+    Write,
+    /// HTTP can begin.
+    Done(Session),
+}
+
+/// What a transport tells applications about a connection, and the server about requests on it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Session {
+    /// `wsgi.url_scheme`: `http` or `https`.
+    pub scheme: &'static str,
+    /// More keys of the environ, as `SSL_PROTOCOL`.
+    pub variables: Vec<(&'static str, Vec<u8>)>,
+    /// Requests are answered by the server itself.
+    pub misplaced: Option<Misplaced>,
+}
+
+impl Default for Session {
+    fn default() -> Session {
+        Session { scheme: "http", variables: Vec::new(), misplaced: None }
+    }
+}
+
+/// What becomes of a request that came in the clear where HTTPS is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misplaced {
+    /// 308 to the same host and target with `https`.
+    Redirect,
+    /// 400 with a sentence.
+    Refuse,
+}
+
+/// Puts something between sockets and HTTP; `amboss-tls` puts TLS there.
+pub trait TransportLayer: Send + Sync {
+    /// Makes the transport of a connection that was just accepted. Must not block; see [`Transport::handshake`].
+    fn wrap(&self, socket: Arc<Socket>) -> Box<dyn Transport>;
+
+    /// The scheme of the URLs under which the server is reached.
+    fn scheme(&self) -> &'static str;
 }
 
 /// A plain socket.

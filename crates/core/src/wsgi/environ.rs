@@ -20,12 +20,14 @@ pub(crate) struct ServerInfo {
 }
 
 /// What the environ says about the connection; the same for every request on it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct ConnectionInfo<'a> {
     pub server_name: &'a str,
     pub server_port: &'a str,
     pub peer: Peer,
     pub scheme: &'static str,
+    /// What the transport has to say.
+    pub variables: &'a [(&'static str, Vec<u8>)],
 }
 
 /// Who is at the other end.
@@ -76,6 +78,7 @@ impl Peer {
 /// | `SERVER_SOFTWARE` | name and version of the server |
 /// | `CONTENT_TYPE`, `CONTENT_LENGTH` | the fields, only when they were sent |
 /// | `HTTP_*` | the other fields: repeated ones joined with `,`, cookies with `; `; names with `_` are dropped, since they could pass for names with `-` |
+/// | `SSL_PROTOCOL`, `SSL_CIPHER`, `SSL_CLIENT_CERT` | over TLS, as its transport tells ([`Session`](crate::Session)) |
 /// | `wsgi.version` | `1.0` |
 /// | `wsgi.url_scheme` | `http` or `https` |
 /// | `wsgi.input_terminated` | `true`, always |
@@ -161,7 +164,10 @@ impl<'a> Environ<'a> {
             // PEP 3333 and RFC 3875: these two have names of their own.
             "HTTP_CONTENT_TYPE" | "HTTP_CONTENT_LENGTH" => return None,
             _ => {
-                let name = key.strip_prefix("HTTP_")?;
+                let Some(name) = key.strip_prefix("HTTP_") else {
+                    let (_, value) = self.connection.variables.iter().find(|(name, _)| *name == key)?;
+                    return Some(Cow::Borrowed(value));
+                };
                 if name.bytes().any(|byte| byte.is_ascii_lowercase() || byte == b'-') {
                     return None;
                 }
@@ -209,6 +215,7 @@ impl<'a> Environ<'a> {
                 keys.push(Cow::Owned(key));
             }
         }
+        keys.extend(self.connection.variables.iter().map(|(name, _)| Cow::Borrowed(*name)));
         keys.extend(self.changes.iter().map(|(key, _)| Cow::Borrowed(key.as_str())));
         let mut seen = std::collections::HashSet::new();
         keys.retain(|key| seen.insert(key.clone()));

@@ -178,6 +178,10 @@ fn a_process_of_its_own() {
         "systemd" => make_server_from_systemd(helper_app, Concurrency::Threads, settings).unwrap().unwrap(),
         "base" => make_server(&[address], helper_app, Concurrency::Single, settings).unwrap(),
         "threads" => make_server(&[address], helper_app, Concurrency::Threads, settings).unwrap(),
+        "masked" => {
+            settings.transport = Some(Arc::new(crate::transport::Masking::default()));
+            make_server(&[address], helper_app, Concurrency::Processes, settings).unwrap()
+        }
         "forking" => make_server(&[address], helper_app, Concurrency::Processes, settings).unwrap(),
         other => panic!("there is no role {other}"),
     };

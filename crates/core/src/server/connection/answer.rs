@@ -452,7 +452,7 @@ impl Connection {
                 Some(failed) => failed.to_string(),
                 None => "the application failed; the server's log says how".to_owned(),
             };
-            let (plan, written) = self.write_error(service, status, &sentence, exchange.answering);
+            let (plan, written) = self.write_error(service, status, &sentence, None, exchange.answering);
             self.log(service, &exchange, status, written);
             self.answered += 1;
             self.move_on(service, exchange, plan.keep_alive);

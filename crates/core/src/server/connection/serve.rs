@@ -9,8 +9,10 @@ use super::super::incoming::{BodyState, Incoming};
 use super::super::log::{AccessRecord, CloseReason};
 use super::super::panics::{self};
 use super::super::service::{Failure, Service};
+use super::super::transport::Misplaced;
 use super::super::upgrade::OnUpgrade;
 use super::super::wire::{Started, Starter, Wire};
+use crate::http::head::Known;
 use crate::http::{
     reason_phrase, Answering, BodyWriter, Error, ErrorKind, Framing, ResponseHead, ResponsePlan, Target, TargetForm,
     Version,
@@ -49,6 +51,10 @@ impl Connection {
                 return None;
             }
         };
+        if let Some(misplaced) = self.session.as_ref().and_then(|session| session.misplaced) {
+            self.answer_misplaced(service, misplaced, length);
+            return None;
+        }
         match turn.permission() {
             Permission::Run => {}
             Permission::Wait => return Some(Step::Turn),
@@ -80,7 +86,8 @@ impl Connection {
             server_name: &self.endpoint.name,
             server_port: &self.endpoint.port,
             peer: self.peer,
-            scheme: self.scheme,
+            scheme: self.session.as_ref().map_or("http", |session| session.scheme),
+            variables: self.session.as_ref().map_or(&[], |session| &session.variables),
         };
         let wire = RefCell::new(Wire {
             transport: &mut *self.transport,
@@ -143,8 +150,13 @@ impl Connection {
     }
 
     pub(super) fn answer_error(&mut self, service: &Service, status: u16, sentence: &str) {
+        self.answer_by_itself(service, status, sentence, None);
+    }
+
+    /// An answer of the server's own, after which it closes.
+    fn answer_by_itself(&mut self, service: &Service, status: u16, sentence: &str, field: Option<(&str, &[u8])>) {
         let answering = Answering { version: Version::Http11, head: false, keep_alive: false };
-        let (_, written) = self.write_error(service, status, sentence, answering);
+        let (_, written) = self.write_error(service, status, sentence, field, answering);
         let line = self.buffer.as_ref().map_or(&b""[..], |buffer| {
             let bytes = &buffer.bytes[buffer.start..buffer.end];
             // Of what may be no HTTP at all, a line's worth.
@@ -167,15 +179,40 @@ impl Connection {
         self.state = State::Closing { linger: true };
     }
 
+    /// HTTP in the clear where HTTPS is spoken.
+    fn answer_misplaced(&mut self, service: &Service, misplaced: Misplaced, length: usize) {
+        let location = match (misplaced, &self.buffer) {
+            (Misplaced::Redirect, Some(buffer)) => {
+                let head = buffer.parser.head(&buffer.bytes[buffer.start..buffer.start + length]);
+                let target = Target::of(&head, service.settings.leniency).ok();
+                let host = target.and_then(|target| target.authority).or(head.known(Known::Host));
+                let target = target.filter(|target| target.form != TargetForm::Asterisk);
+                host.filter(|host| !host.is_empty()).zip(target).map(|(host, target)| {
+                    let query = if target.query.is_empty() { &b""[..] } else { b"?" };
+                    [b"https://", host, target.path, query, target.query].concat()
+                })
+            }
+            _ => None,
+        };
+        match location {
+            Some(location) => {
+                let field = Some(("Location", &location[..]));
+                self.answer_by_itself(service, 308, "this port speaks HTTPS", field);
+            }
+            None => self.answer_error(service, 400, "this port speaks HTTPS; ask for https:// instead of http://"),
+        }
+    }
+
     pub(super) fn write_error(
         &mut self,
         service: &Service,
         status: u16,
         sentence: &str,
+        field: Option<(&str, &[u8])>,
         answering: Answering,
     ) -> (ResponsePlan, u64) {
         let text = format!("{status} {}: {sentence}\n", reason_phrase(status));
-        let fields = [("Content-Type", &b"text/plain; charset=utf-8"[..])];
+        let fields = [("Content-Type", &b"text/plain; charset=utf-8"[..])].into_iter().chain(field);
         let status = format!("{status} {}", reason_phrase(status));
         let Ok(head) = ResponseHead::start(&mut self.out.bytes, &status, fields) else {
             unreachable!("the status and the field are ours")

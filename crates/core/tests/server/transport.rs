@@ -1,0 +1,217 @@
+//! What stands between sockets and HTTP: a toy layer that takes a knock and masks every byte, as TLS would.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::helper::Helper;
+use crate::support::*;
+use amboss_core::{Handshake, Misplaced, Session, Socket, Transport, TransportLayer};
+
+const KNOCK: &[u8] = b"knock";
+const MASK: u8 = 0x5a;
+
+/// Masks what follows the knock; `misplaced` is for clients that say `GET` instead.
+#[derive(Default)]
+pub struct Masking {
+    misplaced: Option<Misplaced>,
+}
+
+struct Masked {
+    socket: Arc<Socket>,
+    misplaced: Option<Misplaced>,
+    knocked: Vec<u8>,
+    mask: u8,
+    /// Unmasked, and not yet asked for.
+    ahead: Vec<u8>,
+}
+
+impl TransportLayer for Masking {
+    fn wrap(&self, socket: Arc<Socket>) -> Box<dyn Transport> {
+        Box::new(Masked { socket, misplaced: self.misplaced, knocked: Vec::new(), mask: MASK, ahead: Vec::new() })
+    }
+
+    fn scheme(&self) -> &'static str {
+        "https"
+    }
+}
+
+impl Transport for Masked {
+    fn handshake(&mut self) -> io::Result<Handshake> {
+        while self.knocked.len() < KNOCK.len() {
+            let mut byte = [0];
+            match (&*self.socket).read(&mut byte) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => self.knocked.push(byte[0]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(if self.knocked.is_empty() { Handshake::Silent } else { Handshake::Read });
+                }
+                Err(error) => return Err(error),
+            }
+            let mut session = Session::default();
+            if self.knocked == b"GET" && self.misplaced.is_some() {
+                (self.mask, self.ahead) = (0, std::mem::take(&mut self.knocked));
+                session.misplaced = self.misplaced;
+                return Ok(Handshake::Done(session));
+            }
+            let clear = self.misplaced.is_some() && b"GET".starts_with(&self.knocked);
+            if !clear && !KNOCK.starts_with(&self.knocked) {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "that is no way to knock"));
+            }
+        }
+        let mut session = Session::default();
+        session.scheme = "https";
+        session.variables = vec![("SSL_PROTOCOL", b"MASK".to_vec())];
+        Ok(Handshake::Done(session))
+    }
+
+    fn has_buffered(&self) -> bool {
+        !self.ahead.is_empty()
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.ahead.is_empty() {
+            let mut record = [0; 4096];
+            let count = (&*self.socket).read(&mut record)?;
+            self.ahead = record[..count].iter().map(|byte| byte ^ self.mask).collect();
+        }
+        // Never all at once, so that something is left inside.
+        let count = buffer.len().min(self.ahead.len()).min(100);
+        buffer[..count].copy_from_slice(&self.ahead[..count]);
+        self.ahead.drain(..count);
+        Ok(count)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self.socket).write(&bytes.iter().map(|byte| byte ^ self.mask).collect::<Vec<u8>>())
+    }
+
+    fn wait(&mut self, writable: bool, timeout: Duration) -> io::Result<bool> {
+        self.socket.clone().wait(writable, timeout)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.socket.shutdown(std::net::Shutdown::Write)
+    }
+}
+
+/// The client's side of the mask.
+struct Unmasked(TcpStream);
+
+impl Read for Unmasked {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.0.read(buffer)?;
+        buffer[..count].iter_mut().for_each(|byte| *byte ^= MASK);
+        Ok(count)
+    }
+}
+
+impl Write for Unmasked {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(&bytes.iter().map(|byte| byte ^ MASK).collect::<Vec<u8>>())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn masked(setup: Setup, misplaced: Option<Misplaced>) -> Running {
+    setup.with(|settings| settings.transport = Some(Arc::new(Masking { misplaced }))).start(fixture)
+}
+
+fn knock(address: SocketAddr) -> Client<Unmasked> {
+    let mut client = Client::connect(address);
+    client.send_bytewise(KNOCK);
+    Client::on(Unmasked(client.stream))
+}
+
+#[test]
+fn a_layer_carries_requests_and_the_environ_tells_of_it() {
+    for setup in [Setup::base(), Setup::threaded()] {
+        let server = masked(setup, None);
+        let mut client = knock(server.addr());
+        let environ = client.get("/environ").text();
+        assert!(environ.contains("wsgi.url_scheme=https\n"), "{environ}");
+        assert!(environ.contains("SSL_PROTOCOL=MASK\n"), "{environ}");
+        let large = vec![b'x'; 300_000];
+        client.send(format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", large.len()));
+        client.send(&large);
+        assert_eq!(client.response().body, large);
+        assert_eq!(client.get("/").text(), "hello");
+    }
+}
+
+#[test]
+fn what_lies_inside_the_layer_is_served_though_the_socket_is_silent() {
+    for setup in [Setup::base(), Setup::threaded()] {
+        let server = masked(setup, None);
+        let mut client = knock(server.addr());
+        // Bodies that end in the middle of what the layer holds, read by the application and left unread.
+        let one = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 150\r\n\r\n".to_owned() + &"b".repeat(150);
+        let two = one.replace("/echo", "/");
+        client.send([one.as_str(), &two, &one, &two, &one].concat());
+        for index in 0..5 {
+            assert_eq!(client.response().body.len(), if index % 2 == 0 { 150 } else { 5 }, "answer {index}");
+        }
+    }
+}
+
+#[test]
+fn silent_clients_and_half_handshakes_hold_nothing_for_long() {
+    let server = masked(
+        Setup::threaded().with(|settings| {
+            settings.timeouts.idle = Duration::from_millis(200);
+            settings.timeouts.handshake = Duration::from_millis(300);
+        }),
+        None,
+    );
+    let mut silent = server.connect();
+    let mut half = server.connect();
+    half.send(&KNOCK[..2]);
+    assert_eq!(knock(server.addr()).get("/").text(), "hello");
+    assert!(silent.at_end());
+    assert!(half.at_end());
+    server.log.wait_for("the TLS handshake was not completed in time");
+}
+
+#[test]
+fn a_failed_handshake_is_told_once_and_a_stop_waits_for_no_silent_client() {
+    let server = masked(Setup::threaded(), None);
+    let mut rude = server.connect();
+    rude.send("let me in");
+    assert!(rude.at_end());
+    server.log.wait_for("that is no way to knock");
+    assert_eq!(server.log.errors().lines().count(), 1, "{}", server.log.errors());
+    let _silent = server.connect();
+    assert!(server.stop() < DEADLINE / 4);
+}
+
+#[test]
+fn http_in_the_clear_is_redirected_or_refused_as_set() {
+    let server = masked(Setup::threaded(), Some(Misplaced::Redirect));
+    let answer = server.get("/a%20b//?c=d");
+    assert_eq!(answer.status, 308);
+    assert_eq!(answer.field("Location"), Some("https://a/a%20b//?c=d"));
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    let answer = client.response();
+    assert_eq!((answer.status, answer.field("Location")), (400, None), "nobody knows where to");
+    let server = masked(Setup::threaded(), Some(Misplaced::Refuse));
+    let answer = server.get("/");
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("https://"), "{}", answer.text());
+}
+
+#[test]
+fn a_forking_server_ends_a_layered_connection_with_its_answer() {
+    let mut helper = Helper::start("masked");
+    for _ in 0..3 {
+        let mut client = knock(helper.addr);
+        let answer = client.get("/");
+        assert_eq!((answer.text().as_str(), answer.field("Connection")), ("hello", Some("close")));
+        assert!(client.at_end());
+    }
+    assert!(helper.stop());
+}
