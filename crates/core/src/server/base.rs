@@ -8,10 +8,12 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::address::{Address, Listener, LocalAddr};
+use super::address::{Address, LocalAddr};
 use super::alone;
 use super::crew::{Crew, THREADS};
+#[cfg(unix)]
 use super::forking;
+use super::listener::Listener;
 use super::looping::Loop;
 use super::service::{Failure, Service};
 use super::settings::Settings;
@@ -136,6 +138,9 @@ impl Server {
         if listeners.is_empty() {
             return Err(ServeError::Settings("give at least one address to listen on".into()));
         }
+        if cfg!(not(unix)) && concurrency == Concurrency::Processes {
+            return Err(ServeError::Settings("this system can't fork; use threads instead of processes".into()));
+        }
         let shutdown = ShutdownHandle::new();
         let for_application = shutdown.clone();
         let info = ServerInfo {
@@ -197,7 +202,11 @@ impl Server {
                          first or use threads here, too"
                     )));
                 }
-                forking::serve(&mut lead, &self.shutdown)
+                #[cfg(unix)]
+                let served = forking::serve(&mut lead, &self.shutdown);
+                #[cfg(not(unix))]
+                let served = alone::serve(&mut lead, &self.shutdown);
+                served
             }
         };
         self.service.settings.log.sync();

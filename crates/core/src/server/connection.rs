@@ -23,9 +23,9 @@ mod serve;
 use std::io::{self};
 use std::sync::Arc;
 
-use super::address::Endpoint;
 use super::buffer::Buffer;
 use super::incoming::BodyState;
+use super::listener::Endpoint;
 use super::log::CloseReason;
 use super::service::Service;
 use super::settings::millis;

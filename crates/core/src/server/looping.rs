@@ -5,17 +5,17 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::address::Listener;
 use super::buffer::Buffer;
 use super::connection::{Connection, Step};
+use super::listener::Listener;
 use super::log::CloseReason;
 use super::poller::{Interest, Poller};
 use super::service::Service;
 use super::settings::millis;
+use super::sys;
 use super::transport::Socket;
 use super::wake::Wake;
 
@@ -103,9 +103,9 @@ impl Loop {
         write_late: bool,
     ) -> io::Result<Loop> {
         let mut poller = Poller::new(service.settings.poller)?;
-        poller.add(wake.as_raw_fd(), WAKE, Interest::Read)?;
+        poller.add(wake.raw(), WAKE, Interest::Read)?;
         for (index, listener) in listeners.iter().enumerate() {
-            poller.add(listener.as_raw_fd(), LISTENER | index as u64, Interest::Read)?;
+            poller.add(sys::raw(listener.handle()), LISTENER | index as u64, Interest::Read)?;
         }
         let now = service.now();
         Ok(Loop {
@@ -291,7 +291,7 @@ impl Loop {
     fn rest(&mut self, until: u64) {
         if self.resting.is_none() {
             for listener in &self.listeners {
-                let _ = self.poller.remove(listener.as_raw_fd());
+                let _ = self.poller.remove(sys::raw(listener.handle()));
             }
         }
         self.resting = Some(until);
@@ -300,7 +300,7 @@ impl Loop {
     fn accept_again(&mut self) {
         self.resting = None;
         for (index, listener) in self.listeners.iter().enumerate() {
-            let _ = self.poller.add(listener.as_raw_fd(), LISTENER | index as u64, Interest::Read);
+            let _ = self.poller.add(sys::raw(listener.handle()), LISTENER | index as u64, Interest::Read);
         }
     }
 
@@ -384,7 +384,7 @@ impl Loop {
         slot.deadline = deadline;
         slot.connection = Some(connection);
         let registered = slot.registered.replace(interest);
-        let Some(fd) = slot.socket.as_ref().map(|socket| socket.as_fd().as_raw_fd()) else { return };
+        let Some(fd) = slot.socket.as_ref().map(|socket| sys::raw(socket.handle())) else { return };
         let result = match registered {
             Some(there) if there == interest => return,
             Some(_) => self.poller.modify(fd, token, interest),
@@ -399,7 +399,7 @@ impl Loop {
     fn unregister(&mut self, token: Token) {
         let Some(slot) = self.slot(token) else { return };
         if slot.registered.take().is_some() {
-            let Some(fd) = slot.socket.as_ref().map(|socket| socket.as_fd().as_raw_fd()) else { return };
+            let Some(fd) = slot.socket.as_ref().map(|socket| sys::raw(socket.handle())) else { return };
             let _ = self.poller.remove(fd);
         }
     }
@@ -501,7 +501,7 @@ impl Loop {
         }
         for listener in std::mem::take(&mut self.listeners) {
             if self.resting.is_none() {
-                let _ = self.poller.remove(listener.as_raw_fd());
+                let _ = self.poller.remove(sys::raw(listener.handle()));
             }
         }
         self.resting = None;
@@ -551,11 +551,11 @@ impl Loop {
         })
     }
 
-    pub(super) fn watch_child(&mut self, fd: i32, number: u64) -> io::Result<()> {
+    pub(super) fn watch_child(&mut self, fd: sys::Raw, number: u64) -> io::Result<()> {
         self.poller.add(fd, CHILD | number, Interest::Read)
     }
 
-    pub(super) fn forget_child(&mut self, fd: i32) {
+    pub(super) fn forget_child(&mut self, fd: sys::Raw) {
         let _ = self.poller.remove(fd);
     }
 
