@@ -13,6 +13,8 @@ use super::sys::{self, Raw};
 pub(crate) enum Interest {
     Read,
     Write,
+    /// Connections to accept, where several pollers wait for the same listener and one of them is enough.
+    Accept,
 }
 
 /// Which system call waits.
@@ -120,6 +122,7 @@ impl Epoll {
         let events = match interest {
             Interest::Read => sys::EPOLLIN,
             Interest::Write => sys::EPOLLOUT,
+            Interest::Accept => sys::EPOLLIN | sys::EPOLLEXCLUSIVE,
         };
         sys::epoll_change(self.fd.as_fd(), operation, fd, events, token)
     }
@@ -142,7 +145,7 @@ pub(crate) struct Poll {
 impl Poll {
     fn add(&mut self, fd: Raw, token: u64, interest: Interest) {
         let events = match interest {
-            Interest::Read => sys::POLLIN,
+            Interest::Read | Interest::Accept => sys::POLLIN,
             Interest::Write => sys::POLLOUT,
         };
         self.fds.push(sys::PollFd { fd, events, revents: 0 });

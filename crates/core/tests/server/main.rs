@@ -3,6 +3,7 @@
 //! - `wire`: bytes in, bytes out, and the environ that the application saw; the strict table.
 //! - `contract`: what server and application owe each other (PEP 3333), sentence by sentence.
 //! - `servers`: what tells the three servers apart, addresses, `handle_request`, upgrades.
+//! - `fleet`: several loops in one server.
 //! - `transport`: layers between sockets and HTTP.
 //! - `robust`: slow, broken and hostile clients, exhausted resources, stopping.
 //! - `clients`: curl, Python and nginx.
@@ -18,6 +19,8 @@ mod wire;
 mod contract;
 
 mod servers;
+
+mod fleet;
 
 mod transport;
 

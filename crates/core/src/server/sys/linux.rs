@@ -24,6 +24,7 @@ pub(in crate::server) struct EpollEvent {
 
 pub(in crate::server) const EPOLLIN: u32 = 1;
 pub(in crate::server) const EPOLLOUT: u32 = 4;
+pub(in crate::server) const EPOLLEXCLUSIVE: u32 = 1 << 28;
 pub(in crate::server) const CTL_ADD: c_int = 1;
 pub(in crate::server) const CTL_DEL: c_int = 2;
 pub(in crate::server) const CTL_MOD: c_int = 3;
