@@ -102,6 +102,10 @@ pub struct Limits {
     /// Bytes of a request body (413); `None`, no limit, because applications stream bodies and only they know what
     /// they can take.
     pub body: Option<u64>,
+    /// Bytes of a request body that are waited for before the application is called, so that a slow client with a
+    /// small form holds no thread; 16 KiB, a connection's buffer. Longer bodies, chunked ones and those that wait for
+    /// `100 Continue` are the application's to read as they come.
+    pub read_ahead: usize,
     /// Bytes of an unread body that are read and thrown away to keep the connection usable; 256 KiB. Beyond that
     /// closing is cheaper for both.
     pub drain: u64,
@@ -119,6 +123,7 @@ impl Default for Limits {
             head: HeadLimits::default(),
             chunked: ChunkedLimits::default(),
             body: None,
+            read_ahead: 16 * 1024,
             drain: 256 * 1024,
             connections: 10_000,
             unsent: 64 * 1024,
