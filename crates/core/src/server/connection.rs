@@ -73,8 +73,8 @@ pub(crate) trait Turn {
     }
     /// The application is about to run, for nobody knows how long.
     fn leave(&mut self) {}
-    /// It came back.
-    fn back(&mut self) {}
+    /// It came back. True when that may have taken long enough for the clock to matter.
+    fn back(&mut self) -> bool;
     /// Do other connections wait for this thread?
     fn leads(&self) -> bool;
 }
@@ -84,6 +84,10 @@ pub(crate) trait Turn {
 pub(crate) struct Alone;
 
 impl Turn for Alone {
+    fn back(&mut self) -> bool {
+        true
+    }
+
     fn leads(&self) -> bool {
         true
     }
@@ -137,6 +141,8 @@ pub(crate) struct Connection {
     state: State,
     /// When the state's deadline began to run.
     since: u64,
+    /// False while a head stands in the buffer whose time has not begun to run.
+    counting: bool,
     /// The answer being written, once it has met a full socket.
     writing: Option<Transfer>,
     /// A body being read without the application: before it is called, or after it has left it.
@@ -159,6 +165,7 @@ impl Connection {
             out: Out::default(),
             state: State::Head,
             since: now,
+            counting: true,
             writing: None,
             reading: Transfer::default(),
             finished: false,
@@ -340,6 +347,10 @@ impl Connection {
                                     Served::Waits(step) => return step,
                                     Served::Lacks(count) => wanted = count,
                                 }
+                            }
+                            Ok(None) if !self.counting => {
+                                self.counting = true;
+                                self.since = service.now();
                             }
                             Ok(None) => {}
                             Err(error) => {

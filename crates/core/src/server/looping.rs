@@ -191,6 +191,7 @@ impl Loop {
         self.poller.wait(&mut ready, timeout)?;
         self.batch_began = Instant::now();
         self.now = self.service.now();
+        self.service.look_at_clock();
         for event in ready.drain(..) {
             self.event(event);
         }
@@ -409,6 +410,7 @@ impl Loop {
                 self.keep(token, connection, u64::MAX);
                 self.late.push(token);
                 if !self.batch.is_empty() && self.batch_began.elapsed() > LATE {
+                    self.service.look_at_clock();
                     self.write_answers();
                 }
             }
