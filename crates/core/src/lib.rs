@@ -17,16 +17,14 @@
 //!
 //! - [`http`]: bytes in, messages out; no sockets, no clock, no threads.
 //! - [`wsgi`]: the contract between server and application (PEP 3333 in Rust).
-//! - [`server`]: sockets; one loop, three servers. Unix only for now.
+//! - [`server`]: sockets; one loop, three servers.
 #![warn(missing_docs)]
 
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod http;
-#[cfg(unix)]
 pub mod server;
 pub mod wsgi;
 
-#[cfg(unix)]
 pub use server::*;
 pub use wsgi::{AppError, Application, Body, Environ, Extensions, Input, InputError, Peer, StartError, StartResponse};

@@ -10,7 +10,6 @@
 #![allow(clippy::missing_panics_doc)]
 
 mod chunked;
-#[cfg(unix)]
 mod connection;
 mod dice;
 mod differential;
@@ -23,7 +22,6 @@ mod split;
 mod target_path;
 
 pub use chunked::chunked;
-#[cfg(unix)]
 pub use connection::connection;
 pub use differential::{differential, Reference};
 pub use head::head;
@@ -41,7 +39,6 @@ pub const TARGETS: &[Target] = &[
     ("split", split),
     ("simd", simd),
     ("chunked", chunked),
-    #[cfg(unix)]
     ("connection", connection),
     ("response", response),
     ("target_path", target_path),

@@ -236,7 +236,8 @@ impl HeadParser {
             return Ok(Some(self.position));
         }
         if self.position >= filled {
-            return Ok(None);
+            // The other half may have stopped just behind the bound.
+            return self.more(self.position).map(|_| None);
         }
         self.kernel.run(Parse { parser: self, buffer, filled })
     }

@@ -8,10 +8,13 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::address::{Address, Listener, LocalAddr};
+use super::address::{Address, LocalAddr};
 use super::alone;
-use super::crew::{Crew, THREADS};
+use super::crew::THREADS;
+use super::fleet::{self, Fleet};
+#[cfg(unix)]
 use super::forking;
+use super::listener::Listener;
 use super::looping::Loop;
 use super::service::{Failure, Service};
 use super::settings::Settings;
@@ -136,6 +139,9 @@ impl Server {
         if listeners.is_empty() {
             return Err(ServeError::Settings("give at least one address to listen on".into()));
         }
+        if cfg!(not(unix)) && concurrency == Concurrency::Processes {
+            return Err(ServeError::Settings("this system can't fork; use threads instead of processes".into()));
+        }
         let shutdown = ShutdownHandle::new();
         let for_application = shutdown.clone();
         let info = ServerInfo {
@@ -149,8 +155,10 @@ impl Server {
         let service = Arc::new(Service::new(app, settings, info));
         let wake = Arc::new(Wake::new()?);
         shutdown.register(wake.clone());
-        let write_late = concurrency == Concurrency::Threads;
-        let lead = Box::new(Loop::new(service.clone(), listeners, wake.clone(), write_late)?);
+        let listeners = listeners.into_iter().map(Arc::new).collect();
+        let threads = concurrency == Concurrency::Threads;
+        let fleet = if threads { Fleet::new(&service.settings, listeners) } else { Fleet::single(listeners) };
+        let lead = Box::new(Loop::new(service.clone(), fleet, 0, wake.clone(), threads)?);
         Ok(Server { lead: Some(lead), concurrency, service, wake, shutdown, local })
     }
 
@@ -187,7 +195,7 @@ impl Server {
         let Some(mut lead) = self.lead.take() else { return Ok(()) };
         let result = match self.concurrency {
             Concurrency::Single => alone::serve(&mut lead, &self.shutdown),
-            Concurrency::Threads => Crew::new(self.service.clone(), self.shutdown.clone(), self.wake.clone()).run(lead),
+            Concurrency::Threads => fleet::serve(&self.service, &self.shutdown, self.wake.clone(), lead),
             Concurrency::Processes => {
                 let threads = THREADS.load(Ordering::SeqCst);
                 if threads > 0 {
@@ -197,7 +205,11 @@ impl Server {
                          first or use threads here, too"
                     )));
                 }
-                forking::serve(&mut lead, &self.shutdown)
+                #[cfg(unix)]
+                let served = forking::serve(&mut lead, &self.shutdown);
+                #[cfg(not(unix))]
+                let served = alone::serve(&mut lead, &self.shutdown);
+                served
             }
         };
         self.service.settings.log.sync();

@@ -23,9 +23,9 @@ mod serve;
 use std::io::{self};
 use std::sync::Arc;
 
-use super::address::Endpoint;
 use super::buffer::Buffer;
 use super::incoming::BodyState;
+use super::listener::Endpoint;
 use super::log::CloseReason;
 use super::service::Service;
 use super::settings::millis;
@@ -89,15 +89,29 @@ impl Turn for Alone {
     }
 }
 
+/// What came of a complete head.
+enum Served {
+    /// The state says how to go on.
+    Moved,
+    Waits(Step),
+    /// So many bytes of a small body are to come before the application is called.
+    Lacks(usize),
+}
+
 /// Pipelined requests or blocks of one connection that are served in a row while others wait.
 const IN_A_ROW: usize = 32;
 
 enum State {
-    Handshake { begun: bool },
+    Handshake {
+        begun: bool,
+    },
+    /// With a complete head, a small body is waited for here, too, unless the client has nothing more to say.
     Head,
     Respond(Box<Respond>),
     Drain(BodyState),
-    Closing { linger: bool },
+    Closing {
+        linger: bool,
+    },
     Linger,
     Upgrade(OnUpgrade),
     Closed,
@@ -125,7 +139,10 @@ pub(crate) struct Connection {
     since: u64,
     /// The answer being written, once it has met a full socket.
     writing: Option<Transfer>,
+    /// A body being read without the application: before it is called, or after it has left it.
     reading: Transfer,
+    /// The client has ended its side of the connection.
+    finished: bool,
     reason: Option<CloseReason>,
     /// Requests answered so far.
     pub(super) answered: u64,
@@ -144,6 +161,7 @@ impl Connection {
             since: now,
             writing: None,
             reading: Transfer::default(),
+            finished: false,
             reason: None,
             answered: 0,
         }
@@ -234,10 +252,10 @@ impl Connection {
             State::Head if self.buffer.as_ref().is_none_or(|buffer| buffer.is_empty()) => {
                 self.since + millis(timeouts.idle)
             }
-            State::Head => self.since + millis(timeouts.head),
-            State::Drain(_) => {
+            State::Drain(_) | State::Head if self.reading.started != 0 => {
                 timeouts.transfer_deadline(self.reading.started, self.reading.progress, self.reading.moved)
             }
+            State::Head => self.since + millis(timeouts.head),
             State::Linger => self.since + millis(timeouts.linger),
             _ => u64::MAX,
         }
@@ -253,8 +271,11 @@ impl Connection {
             State::Handshake { begun: true } => self.set_reason(CloseReason::HandshakeTimeout),
             _ if self.is_idle() => self.set_reason(CloseReason::Idle),
             State::Head => {
-                self.set_reason(CloseReason::HeadTimeout);
-                let sentence = "the head of the request did not arrive in time";
+                let (reason, sentence) = match self.reading.started {
+                    0 => (CloseReason::HeadTimeout, "the head of the request did not arrive in time"),
+                    _ => (CloseReason::BodyTimeout, "the body of the request came too slowly"),
+                };
+                self.set_reason(reason);
                 self.answer_error(service, 408, sentence);
                 return self.settle(service, now);
             }
@@ -306,6 +327,7 @@ impl Connection {
                         return self.settle(service, now);
                     }
                     let Some(buffer) = &mut self.buffer else { return Step::Read };
+                    let mut wanted = 1;
                     if !buffer.is_empty() {
                         match buffer.parser.parse(&buffer.bytes[buffer.start..], buffer.len()) {
                             Ok(Some(length)) => {
@@ -313,10 +335,11 @@ impl Connection {
                                 if in_a_row > IN_A_ROW && turn.leads() {
                                     return Step::Again;
                                 }
-                                if let Some(step) = self.serve(service, turn, length) {
-                                    return step;
+                                match self.serve(service, turn, length) {
+                                    Served::Moved => continue,
+                                    Served::Waits(step) => return step,
+                                    Served::Lacks(count) => wanted = count,
                                 }
-                                continue;
                             }
                             Ok(None) => {}
                             Err(error) => {
@@ -328,10 +351,13 @@ impl Connection {
                     if !readable && !self.transport.has_buffered() {
                         return if self.out.unsent() > 0 { Step::Flush } else { Step::Read };
                     }
+                    let Some(buffer) = &mut self.buffer else { return Step::Read };
                     let was_empty = buffer.is_empty();
-                    let room = buffer.free(1);
+                    let room = buffer.free(wanted);
                     let free = room.len();
                     match self.transport.read(room) {
+                        // The application is to learn that its body is not whole.
+                        Ok(0) if self.reading.started != 0 => self.finished = true,
                         Ok(0) => {
                             self.state = State::Closing { linger: false };
                             return Step::Flush;
@@ -341,6 +367,9 @@ impl Connection {
                             buffer.end += count;
                             if was_empty {
                                 self.since = now;
+                            } else if self.reading.started != 0 {
+                                self.reading.progress = now;
+                                self.reading.moved += count as u64;
                             }
                         }
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => readable = false,
@@ -427,7 +456,7 @@ impl Connection {
 
     fn note_written(&mut self, service: &Service, count: usize) {
         let now = service.now();
-        let writing = self.writing.get_or_insert(Transfer { started: now, progress: now, moved: 0 });
+        let writing = self.writing.get_or_insert(Transfer { started: now.max(1), progress: now, moved: 0 });
         if count > 0 {
             writing.progress = now;
             writing.moved += count as u64;
@@ -437,7 +466,7 @@ impl Connection {
     /// Reads what the application left of a body, up to a bound.
     fn drain(&mut self, service: &Service, readable: &mut bool, now: u64) -> Option<Step> {
         if self.reading.started == 0 {
-            self.reading = Transfer { started: now, progress: now, moved: 0 };
+            self.reading = Transfer { started: now.max(1), progress: now, moved: 0 };
         }
         let State::Drain(body) = &mut self.state else { return None };
         let Some(buffer) = &mut self.buffer else { return Some(Step::Read) };
@@ -458,6 +487,7 @@ impl Connection {
             if body.is_done() {
                 buffer.next_request(0);
                 self.since = now;
+                self.reading = Transfer::default();
                 self.state = State::Head;
                 return None;
             }

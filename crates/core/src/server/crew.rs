@@ -16,6 +16,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Permission, Step, Turn};
+use super::fleet::Fleet;
 use super::looping::{Loop, Next, Token};
 use super::panics;
 use super::service::{Failure, Service};
@@ -42,6 +43,9 @@ pub(super) struct Crew {
     pub(super) service: Arc<Service>,
     pub(super) shutdown: ShutdownHandle,
     pub(super) wake: Arc<Wake>,
+    fleet: Arc<Fleet>,
+    /// Which of the fleet's loops is this crew's.
+    berth: usize,
     /// The loop, while its leader is inside the application.
     slot: Mutex<Option<Box<Loop>>>,
     /// Odd while the leader is inside the application; changes with each call.
@@ -52,7 +56,7 @@ pub(super) struct Crew {
     close_watch_until: AtomicU64,
     roles: Mutex<Roles>,
     changed: Condvar,
-    /// For the thread that serves: the loop has stopped, or a thread has ended.
+    /// For the thread that serves: a thread has ended.
     ended: Condvar,
     returned: Mutex<Vec<Returned>>,
     /// Threads that lost the lead and are still inside the application.
@@ -74,7 +78,7 @@ struct Returned {
     connection: Option<(Box<Connection>, Step)>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing is left half-done under any of these locks.
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
@@ -90,7 +94,7 @@ struct Lead<'c> {
 impl Turn for Lead<'_> {
     #[inline]
     fn permission(&mut self) -> Permission {
-        if self.crew.away.load(Ordering::Relaxed) < self.crew.service.settings.threads.max(1) {
+        if self.crew.fleet.room() > 0 {
             Permission::Run
         } else {
             Permission::Wait
@@ -136,11 +140,19 @@ enum Led {
 }
 
 impl Crew {
-    pub(super) fn new(service: Arc<Service>, shutdown: ShutdownHandle, wake: Arc<Wake>) -> Arc<Crew> {
+    pub(super) fn new(
+        service: Arc<Service>,
+        shutdown: ShutdownHandle,
+        wake: Arc<Wake>,
+        fleet: Arc<Fleet>,
+        berth: usize,
+    ) -> Arc<Crew> {
         Arc::new(Crew {
             service,
             shutdown,
             wake,
+            fleet,
+            berth,
             slot: Mutex::new(None),
             calls: AtomicU64::new(0),
             parked: AtomicBool::new(false),
@@ -156,26 +168,29 @@ impl Crew {
         })
     }
 
-    /// Serves until the server is told to stop, and until the threads have ended or the deadline has passed.
-    ///
-    /// The calling thread stays out of it: inside the application it could not come back in time.
-    pub(super) fn run(self: &Arc<Crew>, lead: Box<Loop>) -> io::Result<()> {
+    /// Begins to lead in a thread of its own; gives the loop back when the system gives no thread.
+    pub(super) fn start(self: &Arc<Crew>, lead: Box<Loop>) -> Result<(), Box<Loop>> {
         let first = Arc::new(Mutex::new(Some(lead)));
         self.hire(Some(first.clone()));
-        let refused = lock(&first).take_if(|_| lock(&self.roles).threads == 0);
-        if let Some(lead) = refused {
-            // The system gives no thread at all: this one has to do.
-            if let Led::Lost = self.lead(lead) {
-                self.stand_by_and_lead();
+        if lock(&self.roles).threads == 0 {
+            if let Some(lead) = lock(&first).take() {
+                return Err(lead);
             }
         }
         self.hire(None);
-        let mut roles = lock(&self.roles);
-        while !self.is_stopped() {
-            roles = self.ended.wait(roles).unwrap_or_else(|poisoned| poisoned.into_inner());
+        Ok(())
+    }
+
+    /// Leads in the calling thread.
+    pub(super) fn lead_here(self: &Arc<Crew>, lead: Box<Loop>) {
+        if let Led::Lost = self.lead(lead) {
+            self.stand_by_and_lead();
         }
-        // Threads inside the application can't be ended from outside; they end when the application returns.
-        let deadline = Instant::now() + Duration::from_secs(1);
+    }
+
+    /// Waits until the threads have ended that are not inside the application, and says how the loop ended.
+    pub(super) fn join(&self, deadline: Instant) -> io::Result<()> {
+        let mut roles = lock(&self.roles);
         while roles.threads > self.away.load(Ordering::SeqCst) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -293,6 +308,7 @@ impl Crew {
                     let taken = slot.take();
                     self.calls.fetch_add(1, Ordering::SeqCst);
                     self.away.fetch_add(1, Ordering::SeqCst);
+                    self.fleet.note_away();
                     let until = self.service.now() + CLOSE_WATCH_LASTS;
                     self.close_watch_until.store(until, Ordering::Relaxed);
                     return taken;
@@ -374,13 +390,15 @@ impl Crew {
         let returned = std::mem::take(&mut *lock(&self.returned));
         for Returned { token, connection } in returned {
             self.away.fetch_sub(1, Ordering::SeqCst);
+            self.fleet.note_back(self.berth);
             match connection {
                 Some((connection, step)) => lead.put_back(token, connection, step),
                 None => lead.vacate(token),
             }
         }
         let running = self.away.load(Ordering::SeqCst);
-        lead.resume_waiting(self.service.settings.threads.max(1).saturating_sub(running));
+        lead.take_mail();
+        lead.resume_waiting(self.fleet.room());
         if self.service.settings.passthrough_errors && lock(&self.service.failure).is_some() {
             self.shutdown.shutdown();
         }
@@ -404,14 +422,18 @@ impl Crew {
 
     fn finish(&self, lead: Box<Loop>, result: io::Result<()>) {
         drop(lead);
+        if result.is_err() {
+            // One loop can't go on: none of them does.
+            self.shutdown.shutdown();
+        }
         *lock(&self.result) = Some(result);
         self.stopped.store(true, Ordering::SeqCst);
         // Under the lock, so that nobody misses it between looking and waiting.
         let roles = lock(&self.roles);
         self.changed.notify_all();
-        self.ended.notify_all();
         drop(roles);
         self.wake_watcher();
+        self.fleet.note_end();
     }
 }
 

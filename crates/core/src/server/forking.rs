@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use super::alone;
 use super::connection::{Connection, Permission, Step, Turn};
+use super::fleet::Fleet;
 use super::looping::{Loop, Next, Token};
 use super::panics;
 use super::shutdown::ShutdownHandle;
@@ -134,7 +135,9 @@ fn in_child(lead: &mut Loop, token: Token, connection: Box<Connection>) -> i32 {
         service.last_request.store(true, Ordering::Relaxed);
     }
     let Ok(wake) = Wake::new() else { return GONE };
-    let Ok(mut own) = Loop::new(service.clone(), Vec::new(), Arc::new(wake), false) else { return GONE };
+    let Ok(mut own) = Loop::new(service.clone(), Fleet::single(Vec::new()), 0, Arc::new(wake), false) else {
+        return GONE;
+    };
     own.insert(socket, connection);
     while own.open() > 0 {
         match own.next(None) {

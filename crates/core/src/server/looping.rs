@@ -5,17 +5,18 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::address::Listener;
 use super::buffer::Buffer;
 use super::connection::{Connection, Step};
+use super::fleet::Fleet;
+use super::listener::Listener;
 use super::log::CloseReason;
 use super::poller::{Interest, Poller};
 use super::service::Service;
 use super::settings::millis;
+use super::sys;
 use super::transport::Socket;
 use super::wake::Wake;
 
@@ -51,9 +52,14 @@ struct Slot {
 
 pub(super) struct Loop {
     pub(super) service: Arc<Service>,
+    pub(super) fleet: Arc<Fleet>,
+    /// Which of the fleet's loops this is.
+    berth: usize,
+    /// Connections beyond this loop's share, to be given to others as they become idle.
+    surplus: usize,
     poller: Poller,
     wake: Arc<Wake>,
-    listeners: Vec<Listener>,
+    listeners: Vec<Arc<Listener>>,
     /// Accepting rests until then; `u64::MAX` until a connection closes.
     resting: Option<u64>,
     slots: Vec<Slot>,
@@ -98,18 +104,24 @@ pub(super) enum Next {
 impl Loop {
     pub(super) fn new(
         service: Arc<Service>,
-        listeners: Vec<Listener>,
+        fleet: Arc<Fleet>,
+        berth: usize,
         wake: Arc<Wake>,
         write_late: bool,
     ) -> io::Result<Loop> {
+        let listeners = fleet.listeners();
         let mut poller = Poller::new(service.settings.poller)?;
-        poller.add(wake.as_raw_fd(), WAKE, Interest::Read)?;
+        poller.add(wake.raw(), WAKE, Interest::Read)?;
         for (index, listener) in listeners.iter().enumerate() {
-            poller.add(listener.as_raw_fd(), LISTENER | index as u64, Interest::Read)?;
+            poller.add(sys::raw(listener.handle()), LISTENER | index as u64, Interest::Accept)?;
         }
+        fleet.moor(berth, wake.clone());
         let now = service.now();
         Ok(Loop {
             service,
+            fleet,
+            berth,
+            surplus: 0,
             poller,
             wake,
             listeners,
@@ -233,8 +245,14 @@ impl Loop {
 
     fn accept(&mut self, index: usize) {
         for _ in 0..ACCEPTS {
-            if self.open >= self.service.settings.limits.connections {
-                return self.rest(u64::MAX);
+            let limit = self.service.settings.limits.connections;
+            if !self.fleet.is_shared() {
+                if self.open >= limit {
+                    return self.rest(u64::MAX);
+                }
+            } else if self.fleet.open() >= limit {
+                // Where one closes elsewhere, nobody tells.
+                return self.rest(self.now + REST);
             }
             let Some(listener) = self.listeners.get(index) else { return };
             match listener.accept() {
@@ -247,7 +265,7 @@ impl Loop {
                             Connection::new(layer.wrap(socket.clone()), endpoint, peer, self.now).with_handshake()
                         }
                     };
-                    self.insert(socket, Box::new(connection));
+                    self.place(socket, Box::new(connection));
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => return,
@@ -262,6 +280,51 @@ impl Loop {
                     }
                 },
             }
+        }
+    }
+
+    /// Keeps a new connection, or gives it to a loop that has fewer.
+    fn place(&mut self, socket: Arc<Socket>, connection: Box<Connection>) {
+        let roomier = self.stop_at.is_none().then(|| self.fleet.roomier(self.berth, self.open)).flatten();
+        let sent = match roomier {
+            Some(other) => self.fleet.send(other, socket, connection),
+            None => Err((socket, connection)),
+        };
+        if let Err((socket, connection)) = sent {
+            self.insert(socket, connection);
+            self.fleet.ask_for_another(self.open);
+        }
+    }
+
+    /// Takes in what other loops have sent, and sees whether there is now something to send to them.
+    pub(super) fn take_mail(&mut self) {
+        for (socket, connection) in self.fleet.collect(self.berth) {
+            self.insert(socket, connection);
+        }
+        self.note_open();
+        self.surplus = self.fleet.surplus(self.berth);
+        if self.surplus == 0 {
+            self.fleet.ask_for_another(self.open);
+        }
+    }
+
+    fn note_open(&self) {
+        self.fleet.note_open(self.berth, self.open);
+    }
+
+    /// Gives an idle connection away; false when nobody takes it.
+    #[cold]
+    fn give_away(&mut self, token: Token, connection: Box<Connection>) -> Result<(), Box<Connection>> {
+        self.surplus = self.fleet.surplus(self.berth);
+        let other = self.fleet.roomier(self.berth, self.open);
+        let (Some(other), Some(socket)) = (other, self.socket(token)) else { return Err(connection) };
+        self.unregister(token);
+        match self.fleet.send(other, socket, connection) {
+            Ok(()) => {
+                self.forget(token);
+                Ok(())
+            }
+            Err((_, connection)) => Err(connection),
         }
     }
 
@@ -281,9 +344,10 @@ impl Loop {
         slot.socket = Some(socket);
         slot.registered = None;
         let token = index as u64 | u64::from(slot.generation) << 32;
-        self.open += 1;
         // The request has often arrived with the connection: looked for before it is waited for.
         slot.connection = Some(connection);
+        self.open += 1;
+        self.note_open();
         self.batch.push_back((token, true));
     }
 
@@ -291,7 +355,7 @@ impl Loop {
     fn rest(&mut self, until: u64) {
         if self.resting.is_none() {
             for listener in &self.listeners {
-                let _ = self.poller.remove(listener.as_raw_fd());
+                let _ = self.poller.remove(sys::raw(listener.handle()));
             }
         }
         self.resting = Some(until);
@@ -300,7 +364,7 @@ impl Loop {
     fn accept_again(&mut self) {
         self.resting = None;
         for (index, listener) in self.listeners.iter().enumerate() {
-            let _ = self.poller.add(listener.as_raw_fd(), LISTENER | index as u64, Interest::Read);
+            let _ = self.poller.add(sys::raw(listener.handle()), LISTENER | index as u64, Interest::Accept);
         }
     }
 
@@ -356,6 +420,8 @@ impl Loop {
                 self.keep(token, connection, u64::MAX);
                 self.unregister(token);
                 self.waiting.push_back(token);
+                self.fleet.note_waiting(self.berth, true);
+                self.woken |= self.fleet.is_shared() && self.fleet.room() > 0;
             }
             Step::Close | Step::Upgrade => {
                 self.note_end(&connection);
@@ -378,13 +444,19 @@ impl Loop {
             self.vacate(token);
             return self.note_end(&connection);
         }
+        if self.surplus > 0 && interest == Interest::Read && connection.is_idle() {
+            match self.give_away(token, connection) {
+                Ok(()) => return,
+                Err(kept) => connection = kept,
+            }
+        }
         let deadline = connection.deadline(&self.service);
         self.next_sweep = self.next_sweep.min(deadline);
         let Some(slot) = self.slot(token) else { return };
         slot.deadline = deadline;
         slot.connection = Some(connection);
         let registered = slot.registered.replace(interest);
-        let Some(fd) = slot.socket.as_ref().map(|socket| socket.as_fd().as_raw_fd()) else { return };
+        let Some(fd) = slot.socket.as_ref().map(|socket| sys::raw(socket.handle())) else { return };
         let result = match registered {
             Some(there) if there == interest => return,
             Some(_) => self.poller.modify(fd, token, interest),
@@ -399,7 +471,7 @@ impl Loop {
     fn unregister(&mut self, token: Token) {
         let Some(slot) = self.slot(token) else { return };
         if slot.registered.take().is_some() {
-            let Some(fd) = slot.socket.as_ref().map(|socket| socket.as_fd().as_raw_fd()) else { return };
+            let Some(fd) = slot.socket.as_ref().map(|socket| sys::raw(socket.handle())) else { return };
             let _ = self.poller.remove(fd);
         }
     }
@@ -432,6 +504,7 @@ impl Loop {
         slot.deadline = u64::MAX;
         self.vacant.push(token as u32 as usize);
         self.open -= 1;
+        self.note_open();
         if self.resting.is_some() {
             self.resting = Some(self.now);
         }
@@ -458,6 +531,7 @@ impl Loop {
     }
 
     fn sweep(&mut self) {
+        self.surplus = self.fleet.surplus(self.berth);
         self.next_sweep = u64::MAX;
         for index in 0..self.slots.len() {
             let slot = &self.slots[index];
@@ -484,6 +558,7 @@ impl Loop {
             let Some(token) = self.waiting.pop_front() else { break };
             self.batch.push_back((token, false));
         }
+        self.fleet.note_waiting(self.berth, !self.waiting.is_empty());
     }
 
     /// Stops accepting, closes what is idle, and gives the rest until the deadline.
@@ -491,6 +566,11 @@ impl Loop {
         if self.stop_at.is_some() {
             return;
         }
+        self.fleet.stop_listening();
+        for (socket, connection) in self.fleet.cast_off(self.berth) {
+            self.insert(socket, connection);
+        }
+        self.surplus = 0;
         // Whoever has connected already is let in.
         for index in 0..self.listeners.len() {
             for _ in 0..=self.service.settings.backlog.max(0) as usize / ACCEPTS {
@@ -501,7 +581,7 @@ impl Loop {
         }
         for listener in std::mem::take(&mut self.listeners) {
             if self.resting.is_none() {
-                let _ = self.poller.remove(listener.as_raw_fd());
+                let _ = self.poller.remove(sys::raw(listener.handle()));
             }
         }
         self.resting = None;
@@ -551,11 +631,11 @@ impl Loop {
         })
     }
 
-    pub(super) fn watch_child(&mut self, fd: i32, number: u64) -> io::Result<()> {
+    pub(super) fn watch_child(&mut self, fd: sys::Raw, number: u64) -> io::Result<()> {
         self.poller.add(fd, CHILD | number, Interest::Read)
     }
 
-    pub(super) fn forget_child(&mut self, fd: i32) {
+    pub(super) fn forget_child(&mut self, fd: sys::Raw) {
         let _ = self.poller.remove(fd);
     }
 

@@ -18,19 +18,27 @@
 //! → `wire` (start_response) and `incoming` (the body) → the application → `looping` again. Who runs the loop is told
 //! in `alone`, `crew` and `forking`.
 //!
-//! What has run where: everything here was run on Linux (x86-64), with epoll and with poll(2). The code for other Unix
-//! systems differs in constants and in the two calls of `accept`; it has not been run. Windows is not supported yet.
+//! What has run where: everything here was run on Linux on x86-64, with epoll and with poll(2). On Linux on aarch64 it was
+//! run in an emulator (QEMU), on Windows (x86-64) under Wine, where the same loop waits with `WSAPoll` and there is no
+//! forking, no Unix socket and no inherited one. The code for macOS and the BSDs, poll(2) and std's `accept`, is
+//! compiled and linted for macOS, and has not been run.
 
 pub(crate) mod address;
 mod alone;
 mod base;
 pub(crate) mod buffer;
+// What only forking needs is unused where nothing forks.
+#[cfg_attr(not(unix), allow(dead_code))]
 pub(crate) mod connection;
 mod crew;
+mod fleet;
+#[cfg(unix)]
 mod forking;
 mod handler;
 mod incoming;
+pub(crate) mod listener;
 mod log;
+#[cfg_attr(not(unix), allow(dead_code))]
 mod looping;
 mod panics;
 mod poller;

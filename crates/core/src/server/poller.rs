@@ -1,19 +1,20 @@
-//! Waiting for many sockets at once: epoll on Linux, poll(2) on every Unix system.
+//! Waiting for many sockets at once: epoll on Linux, poll(2) on every Unix system, WSAPoll on Windows.
 //!
 //! Level-triggered: what is not read now is reported again. Both speak the same interface, and tests run the server
 //! with both.
 
 use std::io;
-use std::os::fd::RawFd;
 use std::time::Duration;
 
-use super::sys;
+use super::sys::{self, Raw};
 
 /// What a descriptor is watched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interest {
     Read,
     Write,
+    /// Connections to accept, where several pollers wait for the same listener and one of them is enough.
+    Accept,
 }
 
 /// Which system call waits.
@@ -43,7 +44,7 @@ impl Poller {
         Ok(Poller::Poll(Poll::default()))
     }
 
-    pub(crate) fn add(&mut self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
+    pub(crate) fn add(&mut self, fd: Raw, token: u64, interest: Interest) -> io::Result<()> {
         match self {
             #[cfg(any(target_os = "linux", target_os = "android"))]
             Poller::Epoll(epoll) => epoll.change(sys::CTL_ADD, fd, token, interest),
@@ -54,7 +55,7 @@ impl Poller {
         }
     }
 
-    pub(crate) fn modify(&mut self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
+    pub(crate) fn modify(&mut self, fd: Raw, token: u64, interest: Interest) -> io::Result<()> {
         match self {
             #[cfg(any(target_os = "linux", target_os = "android"))]
             Poller::Epoll(epoll) => epoll.change(sys::CTL_MOD, fd, token, interest),
@@ -66,7 +67,7 @@ impl Poller {
         }
     }
 
-    pub(crate) fn remove(&mut self, fd: RawFd) -> io::Result<()> {
+    pub(crate) fn remove(&mut self, fd: Raw) -> io::Result<()> {
         match self {
             #[cfg(any(target_os = "linux", target_os = "android"))]
             Poller::Epoll(epoll) => epoll.change(sys::CTL_DEL, fd, 0, Interest::Read),
@@ -116,11 +117,12 @@ impl Epoll {
         Ok(Epoll { fd: sys::epoll_new()?, events: Box::new([sys::EpollEvent { events: 0, data: 0 }; BATCH]) })
     }
 
-    fn change(&mut self, operation: std::ffi::c_int, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
+    fn change(&mut self, operation: std::ffi::c_int, fd: Raw, token: u64, interest: Interest) -> io::Result<()> {
         use std::os::fd::AsFd;
         let events = match interest {
             Interest::Read => sys::EPOLLIN,
             Interest::Write => sys::EPOLLOUT,
+            Interest::Accept => sys::EPOLLIN | sys::EPOLLEXCLUSIVE,
         };
         sys::epoll_change(self.fd.as_fd(), operation, fd, events, token)
     }
@@ -141,16 +143,16 @@ pub(crate) struct Poll {
 }
 
 impl Poll {
-    fn add(&mut self, fd: RawFd, token: u64, interest: Interest) {
+    fn add(&mut self, fd: Raw, token: u64, interest: Interest) {
         let events = match interest {
-            Interest::Read => sys::POLLIN,
+            Interest::Read | Interest::Accept => sys::POLLIN,
             Interest::Write => sys::POLLOUT,
         };
         self.fds.push(sys::PollFd { fd, events, revents: 0 });
         self.tokens.push(token);
     }
 
-    fn remove(&mut self, fd: RawFd) {
+    fn remove(&mut self, fd: Raw) {
         if let Some(index) = self.fds.iter().position(|polled| polled.fd == fd) {
             self.fds.swap_remove(index);
             self.tokens.swap_remove(index);

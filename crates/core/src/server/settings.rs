@@ -31,6 +31,10 @@ pub struct Settings {
     /// each request that is running and none for one that waits, so this bounds what the application takes at the
     /// same time, not how many clients there may be.
     pub threads: usize,
+    /// How many loops a [`ThreadedWsgiServer`](super::ThreadedWsgiServer) runs at most, each with a core's worth of
+    /// short requests; 0, the default, is one for each core, but no more than a quarter of `threads`. Loops begin as
+    /// connections come; a server with a few connections has one.
+    pub loops: usize,
     /// How many children a [`ForkingWsgiServer`](super::ForkingWsgiServer) has at once; 40, as Werkzeug's.
     pub processes: usize,
     /// Connections that the system keeps waiting while the server is busy; 1024, since a burst beyond the queue is
@@ -58,6 +62,7 @@ impl Default for Settings {
             timeouts: Timeouts::default(),
             leniency: Leniency::default(),
             threads: 64,
+            loops: 0,
             processes: 40,
             backlog: 1024,
             unix_mode: None,
@@ -77,6 +82,7 @@ impl fmt::Debug for Settings {
             .field("timeouts", &self.timeouts)
             .field("leniency", &self.leniency)
             .field("threads", &self.threads)
+            .field("loops", &self.loops)
             .field("processes", &self.processes)
             .field("backlog", &self.backlog)
             .field("unix_mode", &self.unix_mode)
@@ -96,6 +102,10 @@ pub struct Limits {
     /// Bytes of a request body (413); `None`, no limit, because applications stream bodies and only they know what
     /// they can take.
     pub body: Option<u64>,
+    /// Bytes of a request body that are waited for before the application is called, so that a slow client with a
+    /// small form holds no thread; 16 KiB, a connection's buffer. Longer bodies, chunked ones and those that wait for
+    /// `100 Continue` are the application's to read as they come.
+    pub read_ahead: usize,
     /// Bytes of an unread body that are read and thrown away to keep the connection usable; 256 KiB. Beyond that
     /// closing is cheaper for both.
     pub drain: u64,
@@ -113,6 +123,7 @@ impl Default for Limits {
             head: HeadLimits::default(),
             chunked: ChunkedLimits::default(),
             body: None,
+            read_ahead: 16 * 1024,
             drain: 256 * 1024,
             connections: 10_000,
             unsent: 64 * 1024,

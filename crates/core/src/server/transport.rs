@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
+#[cfg(unix)]
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -148,6 +148,7 @@ pub enum Socket {
     /// TCP over IPv4 or IPv6.
     Tcp(TcpStream),
     /// A Unix domain socket.
+    #[cfg(unix)]
     Unix(UnixStream),
 }
 
@@ -159,6 +160,7 @@ impl Socket {
     pub fn try_clone(&self) -> io::Result<Socket> {
         Ok(match self {
             Socket::Tcp(stream) => Socket::Tcp(stream.try_clone()?),
+            #[cfg(unix)]
             Socket::Unix(stream) => Socket::Unix(stream.try_clone()?),
         })
     }
@@ -170,6 +172,7 @@ impl Socket {
     pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         match self {
             Socket::Tcp(stream) => stream.set_nonblocking(nonblocking),
+            #[cfg(unix)]
             Socket::Unix(stream) => stream.set_nonblocking(nonblocking),
         }
     }
@@ -181,17 +184,31 @@ impl Socket {
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         match self {
             Socket::Tcp(stream) => stream.shutdown(how),
+            #[cfg(unix)]
             Socket::Unix(stream) => stream.shutdown(how),
+        }
+    }
+
+    pub(super) fn handle(&self) -> sys::Handle<'_> {
+        match self {
+            Socket::Tcp(stream) => sys::handle(stream),
+            #[cfg(unix)]
+            Socket::Unix(stream) => sys::handle(stream),
         }
     }
 }
 
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Socket::Tcp(stream) => stream.as_fd(),
-            Socket::Unix(stream) => stream.as_fd(),
-        }
+#[cfg(unix)]
+impl std::os::fd::AsFd for Socket {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.handle()
+    }
+}
+
+#[cfg(windows)]
+impl std::os::windows::io::AsSocket for Socket {
+    fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
+        self.handle()
     }
 }
 
@@ -199,6 +216,7 @@ impl Read for &Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Socket::Tcp(stream) => { stream }.read(buffer),
+            #[cfg(unix)]
             Socket::Unix(stream) => { stream }.read(buffer),
         }
     }
@@ -208,6 +226,7 @@ impl Write for &Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Socket::Tcp(stream) => { stream }.write(bytes),
+            #[cfg(unix)]
             Socket::Unix(stream) => { stream }.write(bytes),
         }
     }
@@ -215,6 +234,7 @@ impl Write for &Socket {
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Socket::Tcp(stream) => { stream }.write_vectored(pieces),
+            #[cfg(unix)]
             Socket::Unix(stream) => { stream }.write_vectored(pieces),
         }
     }
@@ -237,18 +257,12 @@ impl Transport for Arc<Socket> {
         Write::write_vectored(&mut &**self, &[IoSlice::new(first), IoSlice::new(second)])
     }
 
-    #[cfg(any(target_os = "linux", target_os = "android"))]
     fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<Option<usize>> {
-        match sys::send_file(self.as_fd(), file.as_fd(), offset, count) {
-            Ok(sent) => Ok(Some(sent)),
-            // The file is of a kind that can't be sent this way.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(None),
-            Err(error) => Err(error),
-        }
+        sys::send_file(self.handle(), file, offset, count)
     }
 
     fn wait(&mut self, writable: bool, timeout: Duration) -> io::Result<bool> {
-        sys::wait_for(self.as_fd(), writable, timeout)
+        sys::wait_for(self.handle(), writable, timeout)
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
@@ -256,7 +270,7 @@ impl Transport for Arc<Socket> {
     }
 
     fn abort(&mut self) -> io::Result<()> {
-        sys::reset_on_close(self.as_fd())
+        sys::reset_on_close(self.handle())
     }
 
     fn socket(&self) -> io::Result<Option<Socket>> {

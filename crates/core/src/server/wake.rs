@@ -1,22 +1,22 @@
 //! Waking a loop that waits, from any thread.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::sys;
 
 /// A pair of connected sockets; a byte in it makes the loop's end readable.
 #[derive(Debug)]
 pub(super) struct Wake {
-    near: UnixStream,
-    far: UnixStream,
+    near: sys::Pair,
+    far: sys::Pair,
     /// A byte is on its way; another is not needed.
     pending: AtomicBool,
 }
 
 impl Wake {
     pub(super) fn new() -> io::Result<Wake> {
-        let (near, far) = UnixStream::pair()?;
+        let (near, far) = sys::pair()?;
         near.set_nonblocking(true)?;
         far.set_nonblocking(true)?;
         Ok(Wake { near, far, pending: AtomicBool::new(false) })
@@ -35,10 +35,8 @@ impl Wake {
         let _ = (&self.near).read(&mut scrap);
         self.pending.store(false, Ordering::SeqCst);
     }
-}
 
-impl AsRawFd for Wake {
-    fn as_raw_fd(&self) -> RawFd {
-        self.near.as_raw_fd()
+    pub(super) fn raw(&self) -> sys::Raw {
+        sys::raw(sys::handle(&self.near))
     }
 }

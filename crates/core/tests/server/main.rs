@@ -7,6 +7,7 @@
 //! - `one_request`: `handle_request`.
 //! - `upgrade`: connections that leave HTTP.
 //! - `addresses`: what can be listened on.
+//! - `fleet`: several loops in one server.
 //! - `transport`: layers between sockets and HTTP.
 //! - `robust`: slow, broken and hostile clients, exhausted resources, stopping.
 //! - `clients`: curl, Python and nginx.
@@ -30,6 +31,8 @@ mod one_request;
 mod upgrade;
 
 mod addresses;
+
+mod fleet;
 
 mod transport;
 

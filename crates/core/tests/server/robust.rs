@@ -73,6 +73,48 @@ fn half_a_head_is_answered_with_408_after_its_time() {
 }
 
 #[test]
+fn a_small_body_that_comes_slowly_holds_no_thread_and_nobody_up() {
+    for setup in [Setup::base(), Setup::threaded().with(|settings| settings.threads = 1)] {
+        let server = setup.start(robust_app);
+        let mut slow: Vec<Client> = (0..20).map(|_| server.connect()).collect();
+        for client in &mut slow {
+            client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nab");
+        }
+        stays_responsive(&server, 10);
+        for client in &mut slow {
+            client.send_bytewise(b"cd");
+        }
+        stays_responsive(&server, 10);
+        for client in &mut slow {
+            client.send("efGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            assert_eq!(client.response().text(), "abcdef");
+            assert_eq!(client.response().text(), "hello", "what follows the body is the next request");
+        }
+    }
+}
+
+#[test]
+fn a_small_body_that_stalls_is_answered_with_408_and_one_that_ends_early_reaches_the_application() {
+    everywhere_with(
+        |settings| settings.timeouts.stalled = 150 * MS,
+        robust_app,
+        |server| {
+            let request = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nab";
+            let mut stalled = server.connect();
+            stalled.send(request);
+            let answer = stalled.response();
+            assert_eq!((answer.status, answer.field("Connection")), (408, Some("close")));
+            server.log.wait_for("the body of a request came too slowly");
+            let mut ended = server.connect();
+            ended.send(request);
+            ended.finish_sending();
+            assert_eq!(ended.response().status, 400);
+            server.log.wait_for("error on \"POST /echo HTTP/1.1\"");
+        },
+    );
+}
+
+#[test]
 fn an_idle_connection_is_closed_without_an_answer() {
     everywhere_with(
         |settings| settings.timeouts.idle = 100 * MS,
@@ -209,7 +251,7 @@ fn resets_at_every_stage_hurt_nobody() {
             ("GET /slowstream HTTP/1.1\r\nHost: a\r\n\r\n", 100),
             ("GET /sleep/10 HTTP/1.1\r\nHost: a\r\n\r\n", 0),
             ("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc", 0),
-            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nabc", 20),
+            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nabc", 20),
             ("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n", 25),
             ("rubbish\r\n\r\n", 0),
             ("rubbish\r\n\r\n", 20),

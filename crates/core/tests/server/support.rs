@@ -334,6 +334,19 @@ impl<S: Read + Write> Client<S> {
         }
     }
 
+    /// Everything up to `text`, or up to the end when that comes first.
+    #[track_caller]
+    pub fn until_end_or(&mut self, text: &str) -> Vec<u8> {
+        loop {
+            if let Some(at) = find(&self.buffer, text.as_bytes()) {
+                return self.buffer.drain(..at + text.len()).collect();
+            }
+            if !self.more() {
+                return std::mem::take(&mut self.buffer);
+            }
+        }
+    }
+
     #[track_caller]
     pub fn response(&mut self) -> Response {
         self.answer(false)

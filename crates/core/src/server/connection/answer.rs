@@ -10,6 +10,7 @@ use super::super::incoming::BodyState;
 use super::super::log::CloseReason;
 use super::super::panics::{self, Panic};
 use super::super::service::{Failure, Service};
+use super::super::sys;
 use super::super::upgrade::OnUpgrade;
 use super::super::wire::{Out, Started};
 use crate::http::{Answering, BodyWriter, ResponseFraming, ResponseHead, ResponsePlan};
@@ -262,7 +263,7 @@ impl Connection {
                         }
                         Ok(None) => {
                             let mut piece = vec![0; count.min(FILE_READ)];
-                            match std::os::unix::fs::FileExt::read_at(&*file, &mut piece, *offset) {
+                            match sys::read_at(file, &mut piece, *offset) {
                                 Ok(0) | Err(_) => return self.end_answer(service, turn, respond),
                                 Ok(count) => {
                                     *offset += count as u64;

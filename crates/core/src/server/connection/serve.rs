@@ -14,26 +14,26 @@ use super::super::upgrade::OnUpgrade;
 use super::super::wire::{Started, Starter, Wire};
 use crate::http::head::Known;
 use crate::http::{
-    reason_phrase, Answering, BodyWriter, Error, ErrorKind, Framing, ResponseHead, ResponsePlan, Target, TargetForm,
-    Version,
+    reason_phrase, Answering, BodyLength, BodyWriter, Error, ErrorKind, Framing, ResponseHead, ResponsePlan, Target,
+    TargetForm, Version,
 };
 use crate::wsgi::{ConnectionInfo, Environ};
 
 use super::answer::Exchange;
-use super::{Connection, Permission, State, Step, Turn};
+use super::{Connection, Permission, Served, State, Step, Transfer, Turn};
 
 impl Connection {
-    /// Answers the request whose head has just become complete. `None` when the state says how to go on.
-    pub(super) fn serve(&mut self, service: &Service, turn: &mut dyn Turn, length: usize) -> Option<Step> {
-        let buffer = self.buffer.as_mut()?;
+    /// Answers the request whose head has just become complete.
+    pub(super) fn serve(&mut self, service: &Service, turn: &mut dyn Turn, length: usize) -> Served {
+        let Some(buffer) = &mut self.buffer else { return Served::Moved };
         let leniency = service.settings.leniency;
         let judged = {
             let head = buffer.parser.head(&buffer.bytes[buffer.start..buffer.end]);
             Framing::of(&head, leniency).and_then(|framing| {
                 let target = Target::of(&head, leniency)?;
                 let declared = match framing.body {
-                    crate::http::BodyLength::Known(length) => length,
-                    crate::http::BodyLength::Chunked => 0,
+                    BodyLength::Known(length) => length,
+                    BodyLength::Chunked => 0,
                 };
                 if service.settings.limits.body.is_some_and(|limit| declared > limit) {
                     return Err(Error::new(ErrorKind::BodyTooLarge, length));
@@ -48,17 +48,29 @@ impl Connection {
             Ok(framing) => framing,
             Err(error) => {
                 self.refuse(service, error);
-                return None;
+                return Served::Moved;
             }
         };
         if let Some(misplaced) = self.session.as_ref().and_then(|session| session.misplaced) {
             self.answer_misplaced(service, misplaced, length);
-            return None;
+            return Served::Moved;
+        }
+        if let BodyLength::Known(body) = framing.body {
+            let lacking = body.saturating_sub((buffer.len() - length) as u64);
+            let waits = body <= service.settings.limits.read_ahead as u64 && !framing.expects_continue;
+            if lacking > 0 && waits && !self.finished {
+                if self.reading.started == 0 {
+                    let now = service.now();
+                    self.reading = Transfer { started: now.max(1), progress: now, moved: 0 };
+                }
+                return Served::Lacks(lacking as usize);
+            }
+            self.reading = Transfer::default();
         }
         match turn.permission() {
             Permission::Run => {}
-            Permission::Wait => return Some(Step::Turn),
-            Permission::Fork => return Some(Step::Fork),
+            Permission::Wait => return Served::Waits(Step::Turn),
+            Permission::Fork => return Served::Waits(Step::Fork),
         }
 
         let mut body = BodyState::new(&framing, &service.settings);
@@ -140,7 +152,7 @@ impl Connection {
                 }
             }
         }
-        None
+        Served::Moved
     }
 
     /// Refuses a request that can't be served, and closes: its framing is in doubt.

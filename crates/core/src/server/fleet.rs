@@ -1,0 +1,296 @@
+//! Several loops on many cores: which of them a connection belongs to, and what their crews share.
+//!
+//! A server begins with one loop. When each has some connections and there are cores left, the thread that serves
+//! starts another. The loops listen on the same sockets; who accepts a connection gives it to whoever has fewest, and
+//! a loop that has more than its share hands over connections that are idle. A loop that is busy with an application
+//! is not asked: the system wakes one that waits.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use super::connection::Connection;
+use super::crew::{lock, Crew};
+use super::listener::Listener;
+use super::looping::Loop;
+use super::service::Service;
+use super::settings::Settings;
+use super::shutdown::ShutdownHandle;
+use super::transport::Socket;
+use super::wake::Wake;
+
+/// Another loop is worth its threads when each of those there are has so many connections.
+const CROWDED: usize = 4;
+/// Requests that may run for each loop that may be started by itself: with fewer, loops would wait for each other.
+const THREADS_PER_LOOP: usize = 4;
+
+pub(super) struct Fleet {
+    /// A place for each loop that there may be.
+    berths: Box<[Berth]>,
+    /// How many of them are taken.
+    loops: AtomicUsize,
+    /// Threads of all crews that lost the lead and are still inside the application.
+    away: AtomicUsize,
+    threads: usize,
+    listeners: Mutex<Vec<Arc<Listener>>>,
+    state: Mutex<State>,
+    /// For the thread that serves.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Another loop is worth its threads.
+    wanted: bool,
+    /// The system gave no more threads or descriptors: these loops have to do.
+    full: bool,
+    /// Loops that have ended.
+    ended: usize,
+}
+
+#[derive(Default)]
+struct Berth {
+    open: AtomicUsize,
+    /// Complete heads wait there until an application may run.
+    waiting: AtomicBool,
+    mail: Mutex<Mail>,
+}
+
+/// Connections for a loop from others, while it takes any.
+#[derive(Default)]
+struct Mail {
+    wake: Option<Arc<Wake>>,
+    connections: Vec<(Arc<Socket>, Box<Connection>)>,
+}
+
+impl Fleet {
+    /// As many loops as the settings and the machine have room for.
+    pub(super) fn new(settings: &Settings, listeners: Vec<Arc<Listener>>) -> Arc<Fleet> {
+        let threads = settings.threads.max(1);
+        let most = match settings.loops {
+            0 => std::thread::available_parallelism().map_or(1, usize::from).min(threads / THREADS_PER_LOOP),
+            loops => loops.min(threads),
+        };
+        Fleet::of(most.max(1), threads, listeners)
+    }
+
+    /// One loop and no more.
+    pub(super) fn single(listeners: Vec<Arc<Listener>>) -> Arc<Fleet> {
+        Fleet::of(1, 1, listeners)
+    }
+
+    fn of(most: usize, threads: usize, listeners: Vec<Arc<Listener>>) -> Arc<Fleet> {
+        Arc::new(Fleet {
+            berths: (0..most).map(|_| Berth::default()).collect(),
+            loops: AtomicUsize::new(1),
+            away: AtomicUsize::new(0),
+            threads,
+            listeners: Mutex::new(listeners),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        })
+    }
+
+    pub(super) fn listeners(&self) -> Vec<Arc<Listener>> {
+        lock(&self.listeners).clone()
+    }
+
+    /// A loop takes its place: from now on others can send it connections.
+    pub(super) fn moor(&self, berth: usize, wake: Arc<Wake>) {
+        lock(&self.berths[berth].mail).wake = Some(wake);
+    }
+
+    /// The server stops: no more loops begin, and the sockets close with the loops' own hold on them.
+    pub(super) fn stop_listening(&self) {
+        lock(&self.listeners).clear();
+    }
+
+    /// A loop takes no more connections. What had been sent to it is its own.
+    pub(super) fn cast_off(&self, berth: usize) -> Vec<(Arc<Socket>, Box<Connection>)> {
+        let mut mail = lock(&self.berths[berth].mail);
+        mail.wake = None;
+        std::mem::take(&mut mail.connections)
+    }
+
+    pub(super) fn collect(&self, berth: usize) -> Vec<(Arc<Socket>, Box<Connection>)> {
+        if self.berths.len() == 1 {
+            return Vec::new();
+        }
+        std::mem::take(&mut lock(&self.berths[berth].mail).connections)
+    }
+
+    fn loops(&self) -> usize {
+        self.loops.load(Ordering::Acquire)
+    }
+
+    pub(super) fn note_open(&self, berth: usize, open: usize) {
+        self.berths[berth].open.store(open, Ordering::Relaxed);
+    }
+
+    /// Connections of all loops.
+    pub(super) fn open(&self) -> usize {
+        self.berths.iter().map(|berth| berth.open.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Has this loop company?
+    pub(super) fn is_shared(&self) -> bool {
+        self.loops() > 1
+    }
+
+    /// The loop with the fewest connections, when it has clearly fewer than this one.
+    pub(super) fn roomier(&self, berth: usize, open: usize) -> Option<usize> {
+        if self.berths.len() == 1 {
+            return None;
+        }
+        let loops = self.loops();
+        let others = (0..loops).filter(|&other| other != berth);
+        let fewest = others.map(|other| (self.berths[other].open.load(Ordering::Relaxed), other)).min();
+        fewest.filter(|(fewest, _)| fewest + fewest / 8 < open).map(|(_, other)| other)
+    }
+
+    /// Asks for another loop, when there is work for one. Called by a loop that no other has more room than.
+    pub(super) fn ask_for_another(&self, open: usize) {
+        if open >= CROWDED && self.loops() < self.berths.len() {
+            let mut state = lock(&self.state);
+            if !state.full && !std::mem::replace(&mut state.wanted, true) {
+                self.changed.notify_all();
+            }
+        }
+    }
+
+    /// Connections that this loop has beyond its share.
+    pub(super) fn surplus(&self, berth: usize) -> usize {
+        let loops = self.loops();
+        if loops == 1 {
+            return 0;
+        }
+        let share = self.open().div_ceil(loops);
+        self.berths[berth].open.load(Ordering::Relaxed).saturating_sub(share + share / 8)
+    }
+
+    /// Gives a connection to another loop, or back when that has ended.
+    pub(super) fn send(
+        &self,
+        berth: usize,
+        socket: Arc<Socket>,
+        connection: Box<Connection>,
+    ) -> Result<(), (Arc<Socket>, Box<Connection>)> {
+        let mut mail = lock(&self.berths[berth].mail);
+        let Some(wake) = mail.wake.clone() else { return Err((socket, connection)) };
+        mail.connections.push((socket, connection));
+        // Counted at once, or everybody would think of the same loop as empty.
+        self.berths[berth].open.fetch_add(1, Ordering::Relaxed);
+        drop(mail);
+        wake.wake();
+        Ok(())
+    }
+
+    /// How many more requests may be begun. Of those that may run, one is kept for each other loop, whose leader may
+    /// have begun one that nobody has counted yet.
+    #[inline]
+    pub(super) fn room(&self) -> usize {
+        self.threads.saturating_sub(self.away.load(Ordering::SeqCst) + self.loops() - 1)
+    }
+
+    pub(super) fn note_away(&self) {
+        self.away.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn note_back(&self, berth: usize) {
+        self.away.fetch_sub(1, Ordering::SeqCst);
+        for (other, its) in self.berths.iter().enumerate() {
+            if other != berth && its.waiting.load(Ordering::SeqCst) {
+                self.wake(other);
+            }
+        }
+    }
+
+    /// Do heads wait in this loop until an application may run? Whoever says yes has to look for room once more: a
+    /// place that became free just before is not told of.
+    pub(super) fn note_waiting(&self, berth: usize, waiting: bool) {
+        if self.berths.len() > 1 {
+            self.berths[berth].waiting.store(waiting, Ordering::SeqCst);
+        }
+    }
+
+    fn wake(&self, berth: usize) {
+        if let Some(wake) = &lock(&self.berths[berth].mail).wake {
+            wake.wake();
+        }
+    }
+
+    /// Told by each crew when its loop has ended.
+    pub(super) fn note_end(&self) {
+        lock(&self.state).ended += 1;
+        self.changed.notify_all();
+    }
+
+    fn wait(&self, crews: usize) -> MutexGuard<'_, State> {
+        let mut state = lock(&self.state);
+        while state.ended < crews && !state.wanted {
+            state = self.changed.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+        state
+    }
+}
+
+/// Serves with as many loops as it takes, until the server is told to stop and the threads have ended or the deadline
+/// has passed.
+///
+/// The calling thread stays out of it: inside the application it could not come back in time.
+pub(super) fn serve(
+    service: &Arc<Service>,
+    shutdown: &ShutdownHandle,
+    wake: Arc<Wake>,
+    lead: Box<Loop>,
+) -> io::Result<()> {
+    let fleet = lead.fleet.clone();
+    let first = Crew::new(service.clone(), shutdown.clone(), wake, fleet.clone(), 0);
+    if let Err(lead) = first.start(lead) {
+        // The system gives no thread at all: this one has to do.
+        first.lead_here(lead);
+    }
+    let mut crews = vec![first];
+    loop {
+        let mut state = fleet.wait(crews.len());
+        if state.ended == crews.len() {
+            break;
+        }
+        state.wanted = false;
+        drop(state);
+        if crews.len() < fleet.berths.len() && !shutdown.is_requested() {
+            match another(service, shutdown, &fleet, crews.len()) {
+                Ok(crew) => crews.push(crew),
+                Err(error) => {
+                    lock(&fleet.state).full = true;
+                    let message = format!("can't start another loop, {} must do: {error}", crews.len());
+                    service.settings.log.error(&message);
+                }
+            }
+        }
+    }
+    // Threads inside the application can't be ended from outside; they end when the application returns.
+    let deadline = Instant::now() + Duration::from_secs(1);
+    crews.iter().map(|crew| crew.join(deadline)).fold(Ok(()), io::Result::and)
+}
+
+/// One more loop with its crew.
+fn another(
+    service: &Arc<Service>,
+    shutdown: &ShutdownHandle,
+    fleet: &Arc<Fleet>,
+    berth: usize,
+) -> io::Result<Arc<Crew>> {
+    let wake = Arc::new(Wake::new()?);
+    let lead = Box::new(Loop::new(service.clone(), fleet.clone(), berth, wake.clone(), true)?);
+    shutdown.register(wake.clone());
+    let crew = Crew::new(service.clone(), shutdown.clone(), wake.clone(), fleet.clone(), berth);
+    crew.start(lead).map_err(|_| io::Error::other("the system gives no thread for it"))?;
+    fleet.loops.store(berth + 1, Ordering::Release);
+    for there in 0..=berth {
+        // To look what is theirs now, and whether the server was told to stop meanwhile.
+        fleet.wake(there);
+    }
+    Ok(crew)
+}

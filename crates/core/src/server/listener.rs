@@ -1,0 +1,194 @@
+//! Listening sockets: binding them, taking them over, and accepting from them.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+#[cfg(unix)]
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::address::{Address, LocalAddr};
+use super::sys;
+use super::transport::Socket;
+use crate::wsgi::Peer;
+
+#[cfg(unix)]
+mod unix;
+
+/// A listening socket.
+#[derive(Debug)]
+pub(super) struct Listener {
+    kind: Kind,
+    local: LocalAddr,
+    /// `SERVER_NAME` and `SERVER_PORT`.
+    pub(super) endpoint: Arc<Endpoint>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) name: String,
+    pub(crate) port: String,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix {
+        listener: std::os::unix::net::UnixListener,
+        _file: Option<unix::SocketFile>,
+    },
+}
+
+impl Listener {
+    /// Listens on an address; `localhost` and names with several addresses give several listeners.
+    pub(super) fn bind(address: &Address, backlog: i32, unix_mode: Option<u32>) -> io::Result<Vec<Listener>> {
+        let listeners = match address {
+            Address::Tcp { host, port } => bind_tcp(host, *port, backlog),
+            #[cfg(unix)]
+            Address::Unix(path) => unix::bind(path, unix_mode).map(|listener| vec![listener]),
+            #[cfg(unix)]
+            Address::Fd(number) => unix::adopt(*number).map(|listener| vec![listener]),
+            #[cfg(not(unix))]
+            Address::Unix(_) | Address::Fd(_) => {
+                let _ = unix_mode;
+                let why = "this system has no such sockets; give host and port, as in 127.0.0.1:5000";
+                Err(io::Error::new(io::ErrorKind::Unsupported, why))
+            }
+        };
+        listeners.map_err(|error| io::Error::new(error.kind(), format!("can't listen on {address}: {error}")))
+    }
+
+    /// The sockets that systemd passes on (`LISTEN_PID`, `LISTEN_FDS`, `sd_listen_fds(3)`); empty without any.
+    pub(super) fn from_systemd() -> io::Result<Vec<Listener>> {
+        #[cfg(unix)]
+        return unix::from_systemd();
+        #[cfg(not(unix))]
+        Ok(Vec::new())
+    }
+
+    fn tcp(listener: TcpListener, backlog: Option<i32>, host: Option<&str>) -> io::Result<Listener> {
+        listener.set_nonblocking(true)?;
+        if let Some(backlog) = backlog {
+            sys::set_backlog(sys::handle(&listener), backlog)?;
+        }
+        sys::prepare_accepting(&listener)?;
+        let local = listener.local_addr()?;
+        let name = host.map_or_else(|| local.ip().to_string(), str::to_owned);
+        let endpoint = Arc::new(Endpoint { name, port: local.port().to_string() });
+        Ok(Listener { kind: Kind::Tcp(listener), local: LocalAddr::Tcp(local), endpoint })
+    }
+
+    #[cfg(unix)]
+    fn unix(
+        listener: std::os::unix::net::UnixListener,
+        path: Option<PathBuf>,
+        file: Option<unix::SocketFile>,
+    ) -> io::Result<Listener> {
+        listener.set_nonblocking(true)?;
+        let name = path.as_ref().map_or_else(String::new, |path| format!("unix://{}", path.display()));
+        let endpoint = Arc::new(Endpoint { name, port: "0".into() });
+        Ok(Listener { kind: Kind::Unix { listener, _file: file }, local: LocalAddr::Unix(path), endpoint })
+    }
+
+    pub(super) fn local_addr(&self) -> &LocalAddr {
+        &self.local
+    }
+
+    /// Accepts one connection, non-blocking and with Nagle's algorithm off.
+    pub(super) fn accept(&self) -> io::Result<(Socket, Peer)> {
+        match &self.kind {
+            Kind::Tcp(listener) => {
+                sys::accept_tcp(listener).map(|(stream, peer)| (Socket::Tcp(stream), Peer::Tcp(peer)))
+            }
+            #[cfg(unix)]
+            Kind::Unix { listener, .. } => sys::accept_unix(listener).map(|stream| (Socket::Unix(stream), Peer::Local)),
+        }
+    }
+
+    pub(super) fn handle(&self) -> sys::Handle<'_> {
+        match &self.kind {
+            Kind::Tcp(listener) => sys::handle(listener),
+            #[cfg(unix)]
+            Kind::Unix { listener, .. } => sys::handle(listener),
+        }
+    }
+}
+
+fn bind_tcp(host: &str, port: u16, backlog: i32) -> io::Result<Vec<Listener>> {
+    let listen = |address: SocketAddr, name: Option<&str>| {
+        TcpListener::bind(address).and_then(|listener| Listener::tcp(listener, Some(backlog), name))
+    };
+    match host {
+        "localhost" => bind_localhost(port, listen),
+        "" | "*" => {
+            // Linux and macOS accept IPv4 on the IPv6 wildcard; without IPv6, IPv4 alone.
+            let every = listen(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port), None)
+                .or_else(|_| listen(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port), None))?;
+            Ok(vec![every])
+        }
+        _ => {
+            if let Ok(ip) = host.parse::<IpAddr>() {
+                return Ok(vec![listen(SocketAddr::new(ip, port), None)?]);
+            }
+            let addresses = (host, port).to_socket_addrs().map_err(|error| {
+                io::Error::new(error.kind(), format!("the name {host:?} is not known ({error}); is it spelled right?"))
+            })?;
+            let mut listeners: Vec<Listener> = Vec::new();
+            for mut address in addresses {
+                // One port for all, also when the system picks it.
+                if let (0, Some(first)) = (port, listeners.first()) {
+                    address.set_port(first.local.port().unwrap_or(0));
+                }
+                listeners.push(listen(address, Some(host))?);
+            }
+            Ok(listeners)
+        }
+    }
+}
+
+/// 127.0.0.1 and ::1 with one port, so that no client waits for the other family to time out.
+fn bind_localhost(
+    port: u16,
+    listen: impl Fn(SocketAddr, Option<&str>) -> io::Result<Listener>,
+) -> io::Result<Vec<Listener>> {
+    // A port that the system picked for one family can be taken in the other; then it picks again.
+    const ATTEMPTS: usize = 16;
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let four = listen(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port), Some("localhost"))?;
+        let picked = four.local.port().unwrap_or(port);
+        match listen(SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), picked), Some("localhost")) {
+            Ok(six) => return Ok(vec![four, six]),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                if port != 0 || attempt == ATTEMPTS {
+                    return Err(error);
+                }
+            }
+            // A system without IPv6.
+            Err(_) => return Ok(vec![four]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepted_connections_have_nagles_algorithm_off() {
+        let address = Address::new("127.0.0.1", 0);
+        let listener = Listener::bind(&address, 16, None).unwrap().remove(0);
+        let LocalAddr::Tcp(local) = *listener.local_addr() else { panic!("it is TCP") };
+        let _client = std::net::TcpStream::connect(local).unwrap();
+        let (socket, peer) = loop {
+            match listener.accept() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
+                other => break other.unwrap(),
+            }
+        };
+        let Socket::Tcp(stream) = socket else { panic!("it is TCP") };
+        assert!(stream.nodelay().unwrap());
+        assert_eq!(peer, Peer::Tcp(_client.local_addr().unwrap()));
+    }
+}

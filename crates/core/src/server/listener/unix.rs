@@ -1,0 +1,87 @@
+//! Listening on Unix domain sockets, and taking over what a parent process left open.
+
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use super::super::sys;
+use super::Listener;
+
+/// The file of a Unix socket, removed when the listener goes, unless somebody else has put another there.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    inode: u64,
+    /// A forked child must leave the file alone.
+    owner: u32,
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let ours = std::fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode);
+        if ours && self.owner == std::process::id() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+pub(super) fn bind(path: &Path, mode: Option<u32>) -> io::Result<Listener> {
+    if let Ok(file) = std::fs::symlink_metadata(path) {
+        if !file.file_type().is_socket() {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "the path is taken by something that is no socket; choose another or remove it",
+            ));
+        }
+        match UnixStream::connect(path) {
+            Ok(_) => {
+                return Err(io::Error::new(io::ErrorKind::AddrInUse, "another program listens there; stop it first"))
+            }
+            // Nobody listens: a left-over of a program that was killed.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
+            Err(error) => return Err(error),
+        }
+    }
+    let listener = UnixListener::bind(path)?;
+    if let Some(mode) = mode {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    }
+    let inode = std::fs::symlink_metadata(path)?.ino();
+    let file = SocketFile { path: path.to_owned(), inode, owner: std::process::id() };
+    Listener::unix(listener, Some(path.to_owned()), Some(file))
+}
+
+/// Takes over a listening socket that another process opened.
+pub(super) fn adopt(number: i32) -> io::Result<Listener> {
+    let fd = sys::adopt(number)?;
+    // The family tells itself: a Unix socket has no socket address that std can read, and the other way round.
+    let tcp = TcpListener::from(fd);
+    match tcp.local_addr() {
+        Ok(_) => Listener::tcp(tcp, None, None),
+        Err(_) => {
+            let unix = UnixListener::from(OwnedFd::from(tcp));
+            let path = unix.local_addr()?.as_pathname().map(Path::to_owned);
+            Listener::unix(unix, path, None)
+        }
+    }
+}
+
+/// The sockets that systemd passes on (`LISTEN_PID`, `LISTEN_FDS`, `sd_listen_fds(3)`); empty without any.
+pub(super) fn from_systemd() -> io::Result<Vec<Listener>> {
+    let variable = |name| std::env::var(name).ok().and_then(|value: String| value.parse::<u32>().ok());
+    if variable("LISTEN_PID") != Some(std::process::id()) {
+        return Ok(Vec::new());
+    }
+    const FIRST: i32 = 3;
+    let count = variable("LISTEN_FDS").unwrap_or(0) as i32;
+    (FIRST..FIRST + count)
+        .map(|number| {
+            adopt(number).map_err(|error| {
+                io::Error::new(error.kind(), format!("can't listen on descriptor {number} of LISTEN_FDS: {error}"))
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,162 @@
+//! Calls of every Unix system.
+
+use std::ffi::{c_int, c_short, c_void};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use super::{check, milliseconds};
+
+pub(in crate::server) use std::os::fd::{BorrowedFd as Handle, RawFd as Raw};
+
+pub(in crate::server) fn handle(of: &impl AsFd) -> Handle<'_> {
+    of.as_fd()
+}
+
+pub(in crate::server) fn raw(handle: Handle<'_>) -> Raw {
+    handle.as_raw_fd()
+}
+
+/// Two connected streams, for waking.
+pub(in crate::server) type Pair = UnixStream;
+
+pub(in crate::server) fn pair() -> io::Result<(Pair, Pair)> {
+    UnixStream::pair()
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(in crate::server) struct PollFd {
+    pub fd: RawFd,
+    pub events: c_short,
+    pub revents: c_short,
+}
+
+pub(in crate::server) const POLLIN: c_short = 1;
+pub(in crate::server) const POLLOUT: c_short = 4;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+type NumberOfFds = std::ffi::c_ulong;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+type NumberOfFds = std::ffi::c_uint;
+
+extern "C" {
+    fn poll(fds: *mut PollFd, count: NumberOfFds, timeout: c_int) -> c_int;
+    fn listen(socket: c_int, backlog: c_int) -> c_int;
+    fn fork() -> c_int;
+    fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
+    fn kill(pid: c_int, signal: c_int) -> c_int;
+    fn _exit(status: c_int) -> !;
+    fn setsockopt(socket: c_int, level: c_int, name: c_int, value: *const c_void, length: u32) -> c_int;
+    fn getsockopt(socket: c_int, level: c_int, name: c_int, value: *mut c_void, length: *mut u32) -> c_int;
+}
+
+/// Waits until one of `fds` is ready; how many are.
+pub(in crate::server) fn poll_many(fds: &mut [PollFd], timeout: Option<Duration>) -> io::Result<usize> {
+    // SAFETY: pointer and count describe one slice, which the system writes only `revents` of.
+    let ready = check(unsafe { poll(fds.as_mut_ptr(), fds.len() as NumberOfFds, milliseconds(timeout)) })?;
+    Ok(ready as usize)
+}
+
+/// Makes the queue of connections that wait to be accepted longer than std's.
+pub(in crate::server) fn set_backlog(socket: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
+    // SAFETY: takes no pointers.
+    check(unsafe { listen(socket.as_raw_fd(), backlog) }).map(drop)
+}
+
+/// Sets a socket option to a value of the layout that the option asks for.
+pub(super) fn set_option<T: Copy>(socket: BorrowedFd<'_>, (level, name): (c_int, c_int), value: T) -> io::Result<()> {
+    let length = size_of::<T>() as u32;
+    // SAFETY: `value` is as large as `length` says, and outlives the call.
+    check(unsafe { setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), length) }).map(drop)
+}
+
+/// Reads from a place in a file, wherever its position is.
+pub(in crate::server) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    file.read_at(buffer, offset)
+}
+
+/// Is this descriptor a socket that listens?
+pub(in crate::server) fn is_listening(fd: RawFd) -> io::Result<bool> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const SOL_SOCKET_ACCEPTCONN: (c_int, c_int) = (1, 30);
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    const SOL_SOCKET_ACCEPTCONN: (c_int, c_int) = (0xffff, 2);
+    let (level, name) = SOL_SOCKET_ACCEPTCONN;
+    let mut value: c_int = 0;
+    let mut length = size_of::<c_int>() as u32;
+    // SAFETY: `value` is as large as `length` says, and both outlive the call. A descriptor that is not open is an
+    // error the system reports.
+    check(unsafe { getsockopt(fd, level, name, (&raw mut value).cast(), &raw mut length) })?;
+    Ok(value != 0)
+}
+
+/// Makes closing this socket a reset instead of an orderly end (SO_LINGER with zero seconds).
+pub(in crate::server) fn reset_on_close(socket: BorrowedFd<'_>) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const SOL_SOCKET_LINGER: (c_int, c_int) = (1, 13);
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    const SOL_SOCKET_LINGER: (c_int, c_int) = (0xffff, 0x80);
+    // `struct linger`: on, for zero seconds.
+    set_option(socket, SOL_SOCKET_LINGER, [1 as c_int, 0])
+}
+
+/// Takes over a descriptor that another process passed on.
+///
+/// The caller vouches, by the protocol that named the number (`fd://N`, LISTEN_FDS), that nothing else in this process
+/// owns it; it was checked to be an open, listening socket.
+pub(in crate::server) fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
+    if !is_listening(fd)? {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a socket that does not listen"));
+    }
+    // SAFETY: the descriptor is open (getsockopt answered for it) and passed to us to own, see above.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Which side of a fork this is.
+pub(in crate::server) enum Forked {
+    Parent(i32),
+    Child,
+}
+
+/// Splits the process in two. Call it only while this is the only thread that may hold a lock.
+pub(in crate::server) fn fork_process() -> io::Result<Forked> {
+    // SAFETY: `fork` itself touches no memory of ours. In the child only this thread exists; locks that other threads
+    // held stay locked, which is why `ForkingWsgiServer` refuses to run beside threads of this crate and documents the
+    // rest for its users.
+    match check(unsafe { fork() })? {
+        0 => Ok(Forked::Child),
+        pid => Ok(Forked::Parent(pid)),
+    }
+}
+
+/// Ends a forked child at once, without the destructors and exit handlers that belong to the parent.
+pub(in crate::server) fn exit_now(code: i32) -> ! {
+    // SAFETY: ends the process; nothing of ours runs afterwards.
+    unsafe { _exit(code) }
+}
+
+/// How a child ended: its exit code, or `None` when a signal ended it.
+pub(in crate::server) fn reap(pid: i32, block: bool) -> io::Result<Option<Option<i32>>> {
+    const WNOHANG: c_int = 1;
+    let mut status: c_int = 0;
+    loop {
+        // SAFETY: `status` outlives the call.
+        match check(unsafe { waitpid(pid, &raw mut status, if block { 0 } else { WNOHANG }) }) {
+            Ok(0) => return Ok(None),
+            Ok(_) => return Ok(Some((status & 0x7f == 0).then_some(status >> 8 & 0xff))),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Ends a child of ours that outstays the shutdown's deadline.
+pub(in crate::server) fn kill_child(pid: i32) {
+    const SIGKILL: c_int = 9;
+    // SAFETY: takes no pointers. `pid` is a child that has not been reaped, so the number can't belong to another.
+    let _ = unsafe { kill(pid, SIGKILL) };
+}

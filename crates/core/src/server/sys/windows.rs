@@ -1,0 +1,89 @@
+//! Calls of Windows: WSAPoll in the place of poll(2), and a pair of loopback connections in the place of a socket pair.
+
+use std::ffi::{c_int, c_short};
+use std::fs::File;
+use std::io;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::windows::fs::FileExt;
+use std::os::windows::io::{AsRawSocket, AsSocket};
+use std::time::Duration;
+
+use super::{check, milliseconds};
+
+pub(in crate::server) use std::os::windows::io::{BorrowedSocket as Handle, RawSocket as Raw};
+
+pub(in crate::server) fn handle(of: &impl AsSocket) -> Handle<'_> {
+    of.as_socket()
+}
+
+pub(in crate::server) fn raw(handle: Handle<'_>) -> Raw {
+    handle.as_raw_socket()
+}
+
+/// Two connected streams, for waking.
+pub(in crate::server) type Pair = TcpStream;
+
+pub(in crate::server) fn pair() -> io::Result<(Pair, Pair)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let near = TcpStream::connect(listener.local_addr()?)?;
+    loop {
+        // Anybody on this machine can connect; only one peer is ours.
+        let (far, peer) = listener.accept()?;
+        if peer == near.local_addr()? {
+            far.set_nodelay(true)?;
+            return Ok((near, far));
+        }
+    }
+}
+
+/// `WSAPOLLFD`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(in crate::server) struct PollFd {
+    pub fd: Raw,
+    pub events: c_short,
+    pub revents: c_short,
+}
+
+/// `POLLRDNORM`: Windows refuses urgent data in what is waited for.
+pub(in crate::server) const POLLIN: c_short = 0x100;
+/// `POLLWRNORM`.
+pub(in crate::server) const POLLOUT: c_short = 0x10;
+
+#[link(name = "ws2_32")]
+extern "system" {
+    #[link_name = "WSAPoll"]
+    fn poll(fds: *mut PollFd, count: u32, timeout: c_int) -> c_int;
+    fn listen(socket: Raw, backlog: c_int) -> c_int;
+    fn setsockopt(socket: Raw, level: c_int, name: c_int, value: *const u8, length: c_int) -> c_int;
+}
+
+/// Waits until one of `fds` is ready; how many are.
+pub(in crate::server) fn poll_many(fds: &mut [PollFd], timeout: Option<Duration>) -> io::Result<usize> {
+    // SAFETY: pointer and count describe one slice, which the system writes only `revents` of.
+    let ready = check(unsafe { poll(fds.as_mut_ptr(), fds.len() as u32, milliseconds(timeout)) })?;
+    Ok(ready as usize)
+}
+
+/// Makes the queue of connections that wait to be accepted longer than std's.
+pub(in crate::server) fn set_backlog(socket: Handle<'_>, backlog: i32) -> io::Result<()> {
+    // SAFETY: takes no pointers.
+    check(unsafe { listen(socket.as_raw_socket(), backlog) }).map(drop)
+}
+
+/// Makes closing this socket a reset instead of an orderly end (SO_LINGER with zero seconds).
+pub(in crate::server) fn reset_on_close(socket: Handle<'_>) -> io::Result<()> {
+    const SOL_SOCKET: c_int = 0xffff;
+    const SO_LINGER: c_int = 0x80;
+    // `struct linger`: on, for zero seconds.
+    let linger: [u16; 2] = [1, 0];
+    let length = size_of_val(&linger) as c_int;
+    // SAFETY: `linger` is as large as `length` says, and outlives the call.
+    check(unsafe { setsockopt(socket.as_raw_socket(), SOL_SOCKET, SO_LINGER, (&raw const linger).cast(), length) })
+        .map(drop)
+}
+
+/// Reads from a place in a file, wherever its position is.
+pub(in crate::server) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    file.seek_read(buffer, offset)
+}
