@@ -26,15 +26,7 @@ pub fn run(options: &Options) -> Result<()> {
                 Close::LeftToTheClient => Some("announces the close and leaves it to the client: wrk closes".into()),
             })
         },
-        load: &|port, connections| Load {
-            port,
-            path: "/",
-            connections,
-            seconds: options.seconds,
-            pinned: options.pinned,
-            field: Some("Connection: close"),
-            script: None,
-        },
+        load: &|port, connections| Load { field: Some("Connection: close"), ..Load::new(options, port, connections) },
     }
     .run(options, "A new connection per request")
 }

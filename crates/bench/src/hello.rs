@@ -20,15 +20,7 @@ pub fn run(options: &Options) -> Result<()> {
             check::keeps_alive(port).map_err(|error| error.to_string())?;
             Ok(None)
         },
-        load: &|port, connections| Load {
-            port,
-            path: "/",
-            connections,
-            seconds: options.seconds,
-            pinned: options.pinned,
-            field: None,
-            script: None,
-        },
+        load: &|port, connections| Load::new(options, port, connections),
     }
     .run(options, "Keep-alive hello")
 }

@@ -1,6 +1,7 @@
 //! Runs `wrk` and reads what it prints.
 
 use crate::child::{could_not_start, pinned_command};
+use crate::options::Options;
 use crate::Result;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -40,7 +41,13 @@ pub struct Found {
     pub errors: u64,
 }
 
-impl Load<'_> {
+impl<'a> Load<'a> {
+    /// Plain requests for `/`, as long and where the options say.
+    pub fn new(options: &Options, port: u16, connections: usize) -> Load<'a> {
+        let Options { seconds, pinned, .. } = *options;
+        Load { port, path: "/", connections, seconds, pinned, field: None, script: None }
+    }
+
     /// Runs wrk to its end, with one thread.
     ///
     /// # Errors

@@ -24,15 +24,7 @@ pub fn run(options: &Options) -> Result<()> {
             check::pipelines(port, DEPTH).map_err(|error| error.to_string())?;
             Ok(None)
         },
-        load: &|port, connections| Load {
-            port,
-            path: "/",
-            connections,
-            seconds: options.seconds,
-            pinned: options.pinned,
-            field: None,
-            script: Some(&script),
-        },
+        load: &|port, connections| Load { script: Some(&script), ..Load::new(options, port, connections) },
     }
     .run(options, "Pipelined 16 deep")
 }

@@ -47,10 +47,7 @@ fn measure(peer: &Peer, options: &Options) -> Result<Pair> {
     }
     let server = Server::start(peer, Mode::Slow, options.pinned)?;
     let port = server.port;
-    let fast = |seconds| {
-        Load { port, path: "/fast", connections: FAST, seconds, pinned: options.pinned, field: None, script: None }
-            .run()
-    };
+    let fast = |seconds| Load { path: "/fast", seconds, ..Load::new(options, port, FAST) }.run();
     fast(1)?;
     let alone = fast(options.seconds)?;
 

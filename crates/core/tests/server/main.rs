@@ -2,7 +2,11 @@
 //!
 //! - `wire`: bytes in, bytes out, and the environ that the application saw; the strict table.
 //! - `contract`: what server and application owe each other (PEP 3333), sentence by sentence.
-//! - `servers`: what tells the three servers apart, addresses, `handle_request`, upgrades.
+//! - `servers`: what tells the three servers apart.
+//! - `forking`: processes.
+//! - `one_request`: `handle_request`.
+//! - `upgrade`: connections that leave HTTP.
+//! - `addresses`: what can be listened on.
 //! - `fleet`: several loops in one server.
 //! - `transport`: layers between sockets and HTTP.
 //! - `robust`: slow, broken and hostile clients, exhausted resources, stopping.
@@ -19,6 +23,14 @@ mod wire;
 mod contract;
 
 mod servers;
+
+mod forking;
+
+mod one_request;
+
+mod upgrade;
+
+mod addresses;
 
 mod fleet;
 

@@ -10,8 +10,6 @@ use crate::helper::Helper;
 use crate::support::*;
 use amboss_core::{AppError, Body, Concurrency, Environ, StartResponse};
 
-const MS: Duration = Duration::from_millis(1);
-
 /// `/endless` streams for as long as somebody reads, `/sleep/N` takes N ms, `/large` is 20 MB, the rest as `fixture`.
 fn robust_app(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
     let path = environ.text("PATH_INFO").into_owned();

@@ -7,12 +7,20 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use amboss_core::{
-    make_server, AccessRecord, Address, AppError, Application, Body, Concurrency, Environ, LocalAddr, Log, PollerKind,
-    ServeError, Settings, ShutdownHandle, StartResponse,
+    make_server, AccessRecord, Address, AppError, Application, Body, Concurrency, Environ, LocalAddr, Log, NoLog,
+    PollerKind, ServeError, Settings, ShutdownHandle, StartResponse,
 };
 
 /// Nothing in these tests takes this long unless it hangs.
 pub const DEADLINE: Duration = Duration::from_secs(20);
+pub const MS: Duration = Duration::from_millis(1);
+
+/// Settings without a log.
+pub fn quiet() -> Settings {
+    let mut settings = Settings::default();
+    settings.log = Arc::new(NoLog);
+    settings
+}
 
 /// Waits until `condition` holds.
 #[track_caller]

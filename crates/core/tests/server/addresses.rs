@@ -1,0 +1,135 @@
+//! Addresses: Unix sockets, both families, several at once, inherited descriptors, and those that can't be had.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use crate::helper::Helper;
+use crate::support::*;
+use amboss_core::{make_server, Address, Concurrency, LocalAddr};
+
+#[test]
+fn a_unix_socket_serves_and_its_file_goes_with_it() {
+    let dir = temp_dir("unix");
+    let path = dir.join("app.sock");
+    let address = format!("unix://{}", path.display());
+    // A file that a killed server left behind.
+    drop(UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    let server = Setup::threaded().on(&[&address]).with(|settings| settings.unix_mode = Some(0o600)).start(fixture);
+    assert_eq!(server.local[0].to_string(), address);
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let stream = UnixStream::connect(&path).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut client = Client::on(stream);
+    let text = client.get("/environ").text();
+    for line in ["REMOTE_ADDR=<local>\n", "REMOTE_PORT=0\n", &format!("SERVER_NAME={address}\n"), "SERVER_PORT=0\n"] {
+        assert!(text.contains(line), "{line}{text}");
+    }
+    // Somebody listens there.
+    let second = make_server(&[address.parse().unwrap()], fixture, Concurrency::Single, quiet());
+    let sentence = second.unwrap_err().to_string();
+    assert!(sentence.contains("another program listens there") && sentence.contains("app.sock"), "{sentence}");
+    assert_eq!(client.get("/").text(), "hello", "and goes on listening");
+    server.stop();
+    assert!(!path.exists());
+
+    std::fs::write(&path, "precious").unwrap();
+    let sentence =
+        make_server(&[address.parse().unwrap()], fixture, Concurrency::Single, quiet()).unwrap_err().to_string();
+    assert!(sentence.contains("no socket"), "{sentence}");
+    assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+}
+
+#[test]
+fn a_socket_file_that_somebody_else_has_put_there_stays() {
+    let dir = temp_dir("theirs");
+    let path = dir.join("app.sock");
+    let server = Setup::threaded().on(&[&format!("unix://{}", path.display())]).start(fixture);
+    std::fs::remove_file(&path).unwrap();
+    let _theirs = UnixListener::bind(&path).unwrap();
+    server.stop();
+    assert!(path.exists());
+}
+
+#[test]
+fn localhost_is_both_families_with_one_port() {
+    let server = Setup::threaded().on(&["localhost:0"]).start(fixture);
+    let ports: Vec<_> = server.local.iter().map(|local| local.port().unwrap()).collect();
+    if ports.len() == 1 {
+        return skipped("this machine has no IPv6");
+    }
+    assert_eq!(ports[0], ports[1]);
+    for (host, remote) in [("127.0.0.1", "127.0.0.1"), ("[::1]", "::1")] {
+        let addr: SocketAddr = format!("{host}:{}", ports[0]).parse().unwrap();
+        let text = Client::connect(addr).get("/environ").text();
+        for line in [format!("REMOTE_ADDR={remote}\n"), "SERVER_NAME=localhost\n".into()] {
+            assert!(text.contains(&line), "{line}{text}");
+        }
+    }
+}
+
+#[test]
+fn one_server_listens_on_several_addresses() {
+    let dir = temp_dir("several");
+    let unix = format!("unix://{}", dir.join("a.sock").display());
+    let server = Setup::threaded().on(&["127.0.0.1:0", "127.0.0.2:0", &unix]).start(fixture);
+    assert_eq!(server.local.len(), 3);
+    for local in &server.local[..2] {
+        let LocalAddr::Tcp(addr) = local else { panic!("{local}") };
+        assert_eq!(Client::connect(*addr).get("/").text(), "hello");
+    }
+    let mut client = Client::on(UnixStream::connect(dir.join("a.sock")).unwrap());
+    assert_eq!(client.get("/").text(), "hello");
+}
+
+#[test]
+fn all_addresses_take_ipv4_clients_too() {
+    let server = Setup::threaded().on(&["*:0"]).start(fixture);
+    let addr: SocketAddr = format!("127.0.0.1:{}", server.local[0].port().unwrap()).parse().unwrap();
+    let text = Client::connect(addr).get("/environ").text();
+    assert!(text.contains("REMOTE_ADDR=127.0.0.1\n"), "{text}");
+}
+
+#[test]
+fn addresses_that_can_t_be_had_get_a_sentence() {
+    let taken = Setup::threaded().start(fixture);
+    for (address, sentence) in [
+        (taken.addr().to_string(), "in use"),
+        ("no-such-name.invalid:0".into(), "is it spelled right"),
+        ("fd://0".into(), "fd://0"),
+        ("fd://999".into(), "fd://999"),
+        ("unix:///no/such/directory/a.sock".into(), "/no/such/directory"),
+    ] {
+        let address: Address = address.parse().unwrap();
+        let error = make_server(&[address], fixture, Concurrency::Single, quiet()).unwrap_err().to_string();
+        assert!(error.contains(sentence), "{error}");
+        assert!(error.starts_with("can't listen on "), "{error}");
+    }
+    let error = make_server(&[], fixture, Concurrency::Single, quiet()).unwrap_err().to_string();
+    assert!(error.contains("at least one address"), "{error}");
+}
+
+/// A program that opens a listening socket as descriptor 3 and becomes its arguments.
+const PASSES_A_SOCKET: &str = "
+import os, socket, sys
+listener = socket.create_server(('127.0.0.1', 0))
+if listener.fileno() != 3:
+    os.dup2(listener.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ['LISTEN_PID'] = str(os.getpid())
+os.environ['LISTEN_FDS'] = '1'
+os.execv(sys.argv[1], sys.argv[1:])
+";
+
+#[test]
+fn an_inherited_socket_is_served_by_number_and_as_systemd_passes_it() {
+    if std::process::Command::new("python3").arg("--version").output().is_err() {
+        return skipped("python3, which passes a socket on");
+    }
+    for (role, address) in [("threads", "fd://3"), ("base", "fd://3"), ("systemd", "127.0.0.1:0")] {
+        let mut helper = Helper::scripted(role, &["python3", "-c", PASSES_A_SOCKET], address);
+        assert_eq!(helper.get("/").text(), "hello", "{role}");
+        assert!(helper.stop());
+    }
+}

@@ -1,0 +1,237 @@
+//! The body: each block leaves at once, its length is kept to, and it is dropped exactly once.
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{app, GET};
+use crate::support::*;
+use amboss_core::{AppError, Body};
+
+#[test]
+fn each_block_leaves_before_the_next_is_asked_for() {
+    let gate = Gate::default();
+    let app = app({
+        let gate = gate.clone();
+        move |_, start_response| {
+            start_response.start("200 OK", &[])?;
+            let gate = gate.clone();
+            Ok(Body::iter((0..3).map(move |number| {
+                if number > 0 {
+                    gate.pass();
+                }
+                format!("block {number}").into_bytes()
+            })))
+        }
+    });
+    everywhere(app, |server| {
+        let mut client = server.connect();
+        client.send(GET);
+        for number in 0..3 {
+            client.until(&format!("block {number}\r\n"));
+            gate.open();
+        }
+        client.until("0\r\n\r\n");
+        gate.pass();
+    });
+}
+
+#[test]
+fn the_head_waits_for_the_first_block_that_is_not_empty() {
+    let gate = Gate::default();
+    let app = app({
+        let gate = gate.clone();
+        move |environ, start_response| {
+            start_response.start("200 OK", &[])?;
+            if environ.path() == &b"/hello"[..] {
+                return Ok(Body::from("hello"));
+            }
+            let gate = gate.clone();
+            let blocks = [Vec::new(), Vec::new(), b"block".to_vec(), b"last".to_vec()];
+            Ok(Body::iter(blocks.into_iter().enumerate().map(move |(number, block)| {
+                if number == 2 {
+                    gate.pass();
+                }
+                block
+            })))
+        }
+    });
+    everywhere(app, |server| {
+        let mut client = server.connect();
+        // The answer before it is not held back with it.
+        client.send("GET /hello HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(client.response().text(), "hello");
+        assert!(client.is_silent_for(Duration::from_millis(50)));
+        gate.open();
+        assert_eq!(client.response().text(), "blocklast");
+    });
+}
+
+#[test]
+fn an_iterator_that_knows_its_only_block_gets_a_content_length() {
+    let app = app(|environ, start_response| {
+        start_response.start("200 OK", &[])?;
+        Ok(match environ.path().as_ref() {
+            b"/one" => Body::iter([b"only".to_vec()]),
+            b"/empty" => Body::iter([]),
+            b"/empties" => Body::iter([Vec::new(), Vec::new()]),
+            _ => Body::iter([b"one".to_vec(), b"two".to_vec()]),
+        })
+    });
+    everywhere(app, |server| {
+        let mut client = server.connect();
+        for (path, length) in [("/one", Some("4")), ("/empty", Some("0")), ("/empties", Some("0")), ("/two", None)] {
+            assert_eq!(client.get(path).field("Content-Length"), length, "{path}");
+        }
+    });
+}
+
+/// Counts how often it is dropped.
+struct Counted {
+    dropped: Arc<AtomicUsize>,
+    left: usize,
+    end: Result<(), &'static str>,
+}
+
+impl Iterator for Counted {
+    type Item = Result<Vec<u8>, AppError>;
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.left == 0 {
+            return match self.end {
+                Ok(()) => None,
+                Err("panic") => panic!("the iterator has had enough"),
+                Err(error) => Some(Err(error.into())),
+            };
+        }
+        self.left -= 1;
+        Some(Ok(vec![b'x'; 20_000]))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.dropped.fetch_add(1, SeqCst);
+    }
+}
+
+#[test]
+fn a_body_is_dropped_exactly_once_whatever_happens() {
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let app = app({
+        let dropped = dropped.clone();
+        move |environ, start_response| {
+            let path = environ.text("PATH_INFO").into_owned();
+            let counted = |left, end| Counted { dropped: dropped.clone(), left, end };
+            match path.as_str() {
+                "/unstarted" => return Ok(Body::try_iter(counted(1, Ok(())))),
+                "/length" => start_response.start("200 OK", &[("Content-Length", "10")])?,
+                "/204" => start_response.start("204 No Content", &[])?,
+                _ => start_response.start("200 OK", &[])?,
+            }
+            Ok(Body::try_iter(match path.as_str() {
+                "/error" => counted(1, Err("error")),
+                "/early" => counted(0, Err("error")),
+                "/panic" => counted(1, Err("panic")),
+                "/endless" => counted(usize::MAX, Ok(())),
+                _ => counted(2, Ok(())),
+            }))
+        }
+    });
+    everywhere(app, |server| {
+        let cases = [
+            "GET /",
+            "HEAD /",
+            "GET /204",
+            "GET /length",
+            "GET /error",
+            "GET /early",
+            "GET /panic",
+            "GET /unstarted",
+            "GET /endless",
+        ];
+        for case in cases {
+            dropped.store(0, SeqCst);
+            let mut client = server.connect();
+            client.send(format!("{case} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+            if case == "GET /endless" {
+                client.exactly(100);
+                drop(client);
+            } else {
+                client.rest();
+            }
+            eventually(case, || dropped.load(SeqCst) > 0);
+            assert_eq!(server.get("/length").status, 200);
+            eventually(case, || dropped.load(SeqCst) >= 2);
+            assert_eq!(dropped.load(SeqCst), 2, "{case}: once for it, once for the request behind it");
+        }
+    });
+}
+
+#[test]
+fn large_bodies_arrive_whole() {
+    let app = app(|environ, start_response| {
+        start_response.start("200 OK", &[])?;
+        Ok(match environ.path().as_ref() {
+            b"/bytes" => Body::from(vec![b'x'; 10_000_000]),
+            _ => Body::iter((0..200).map(|_| vec![b'x'; 50_000])),
+        })
+    });
+    everywhere(app, |server| {
+        let mut client = server.connect();
+        for path in ["/bytes", "/blocks", "/bytes"] {
+            let answer = client.get(path);
+            assert!(answer.complete && answer.body.len() == 10_000_000, "{path}");
+        }
+    });
+}
+
+#[test]
+fn bytes_past_content_length_are_not_sent() {
+    let app = app(|environ, start_response| {
+        start_response.start("200 OK", &[("Content-Length", "3")])?;
+        match environ.path().as_ref() {
+            b"/bytes" => Ok(Body::from("abcdef")),
+            b"/large" => Ok(Body::from(vec![b'a'; 100_000])),
+            b"/write" => {
+                start_response.write(b"ab")?;
+                start_response.write(b"cd")?;
+                Ok(Body::from("ef"))
+            }
+            _ => Ok(Body::iter(["ab", "cd", "ef"].map(|block| block.as_bytes().to_vec()))),
+        }
+    });
+    everywhere(app, |server| {
+        let mut client = server.connect();
+        for path in ["/bytes", "/large", "/write", "/blocks", "/bytes"] {
+            let answer = client.get(path);
+            assert_eq!((answer.status, answer.body.len()), (200, 3), "{path}");
+        }
+    });
+}
+
+#[test]
+fn too_few_bytes_for_content_length_cut_the_connection() {
+    let app = app(|environ, start_response| {
+        start_response.start("200 OK", &[("Content-Length", "100000")])?;
+        match environ.path().as_ref() {
+            b"/bytes" => Ok(Body::from("abc")),
+            b"/large" => Ok(Body::from(vec![b'a'; 50_000])),
+            b"/none" => Ok(Body::iter([])),
+            _ => Ok(Body::iter(["ab", "cd"].map(|block| block.as_bytes().to_vec()))),
+        }
+    });
+    everywhere(app, |server| {
+        for (path, there) in [("/bytes", 3), ("/large", 50_000), ("/blocks", 4), ("/none", 0)] {
+            let mut client = server.connect();
+            let answer = client.get(path);
+            assert_eq!((answer.status, answer.body.len(), answer.complete), (200, there, false), "{path}");
+        }
+        server.log.wait_for("declared more bytes than it gave");
+        // HEAD and 304 describe a body they don't have.
+        let mut client = server.connect();
+        client.send("HEAD /bytes HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(client.response_to_head().field("Content-Length"), Some("100000"));
+        client.send("HEAD /blocks HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(client.response_to_head().field("Content-Length"), Some("100000"));
+    });
+}

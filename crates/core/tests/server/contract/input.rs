@@ -1,0 +1,197 @@
+//! `wsgi.input`: it ends where the body ends, fails when the body is broken, and is drained when it is left unread.
+
+use std::io::{BufRead, Read, Write};
+use std::sync::{mpsc, Mutex};
+use std::time::Duration;
+
+use super::app;
+use crate::support::*;
+use amboss_core::{Body, InputError};
+
+#[test]
+fn the_input_ends_where_the_body_ends() {
+    let app = app(|environ, start_response| {
+        let input = environ.input();
+        assert_eq!(input.length(), Some(10));
+        let mut line = String::new();
+        input.read_line(&mut line)?;
+        assert_eq!(line, "one\n");
+        let mut rest = [0; 20];
+        let mut count = 0;
+        while count < 6 {
+            count += input.read(&mut rest[count..])?;
+        }
+        assert_eq!(&rest[..count], b"two...");
+        assert_eq!(input.read(&mut rest)?, 0);
+        assert_eq!(input.read(&mut rest)?, 0);
+        assert!(input.fill_buf()?.is_empty());
+        start_response.start("200 OK", &[])?;
+        Ok(Body::from("fine"))
+    });
+    everywhere(app, |server| {
+        let mut client = server.connect();
+        for _ in 0..2 {
+            client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\none\ntwo...");
+            assert_eq!(client.response().text(), "fine");
+        }
+    });
+}
+
+#[test]
+fn uploads_of_megabytes_arrive_whole() {
+    let app = app(|environ, start_response| {
+        let (mut count, mut sum) = (0u64, 0u64);
+        let mut piece = [0; 10_000];
+        loop {
+            let read = environ.input().read(&mut piece)?;
+            if read == 0 {
+                break;
+            }
+            count += read as u64;
+            sum += piece[..read].iter().map(|&byte| u64::from(byte)).sum::<u64>();
+        }
+        start_response.start("200 OK", &[])?;
+        Ok(Body::from(format!("{count} {sum}")))
+    });
+    everywhere(app, |server| {
+        let content: Vec<u8> = (0..3_000_000u32).map(|number| (number * 7 % 251) as u8).collect();
+        let sum: u64 = content.iter().map(|&byte| u64::from(byte)).sum();
+        let mut client = server.connect();
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3000000\r\n\r\n");
+        client.send(&content);
+        assert_eq!(client.response().text(), format!("3000000 {sum}"));
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let mut size = 1;
+        let mut rest = &content[..];
+        while !rest.is_empty() {
+            let (chunk, after) = rest.split_at(size.min(rest.len()));
+            client.send(format!("{:x}\r\n", chunk.len()));
+            client.send(chunk);
+            client.send("\r\n");
+            (rest, size) = (after, size * 3 % 70_001);
+        }
+        client.send("0\r\n\r\n");
+        assert_eq!(client.response().text(), format!("3000000 {sum}"));
+    });
+}
+
+#[test]
+fn half_read_bodies_are_drained_and_the_connection_reused() {
+    let app = app(|environ, start_response| {
+        let mut some = [0; 3];
+        if environ.path() == &b"/some"[..] {
+            environ.input().read_exact(&mut some)?;
+        }
+        start_response.start("200 OK", &[])?;
+        Ok(Body::from("answer"))
+    });
+    everywhere(app, |server| {
+        let mut client = server.connect();
+        for path in ["/none", "/some"] {
+            client.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\nabcdef"));
+            assert_eq!(client.response().text(), "answer", "before the body is there");
+            client.send(vec![b'x'; 199_994]);
+            client.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n"));
+            assert_eq!(client.response().text(), "answer");
+            client.send("1\r\na\r\n0\r\n\r\n");
+        }
+        assert_eq!(client.get("/none").text(), "answer");
+    });
+}
+
+#[test]
+fn a_large_unread_body_costs_the_connection_but_the_answer_is_seen() {
+    let app = app(|_, start_response| {
+        start_response.start("413 Content Too Large", &[])?;
+        Ok(Body::from("too much"))
+    });
+    everywhere(app, |server| {
+        for framing in ["Content-Length: 20000000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n1312D00\r\n"] {
+            let mut client = server.connect();
+            client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}"));
+            let mut sender = client.stream.try_clone().unwrap();
+            let thread = std::thread::spawn(move || {
+                let piece = vec![b'x'; 100_000];
+                for _ in 0..200 {
+                    if sender.write_all(&piece).is_err() {
+                        return;
+                    }
+                }
+                let _ = sender.shutdown(std::net::Shutdown::Write);
+            });
+            let answer = client.response();
+            assert_eq!((answer.status, answer.text().as_str()), (413, "too much"));
+            assert!(client.at_end());
+            thread.join().unwrap();
+            assert!(!client.reset);
+        }
+    });
+}
+
+#[test]
+fn a_broken_body_fails_with_its_reason_and_status() {
+    let (report, reports) = mpsc::channel();
+    let report = Mutex::new(report);
+    let app = app(move |environ, start_response| {
+        let mut body = Vec::new();
+        if let Err(error) = environ.input().read_to_end(&mut body) {
+            let input = error.get_ref().and_then(|inner| inner.downcast_ref::<InputError>()).copied();
+            // Once broken, always broken.
+            assert!(environ.input().read(&mut [0]).is_err());
+            report.lock().unwrap().send(input).unwrap();
+            return Err(error.into());
+        }
+        start_response.start("200 OK", &[])?;
+        Ok(Body::from(body))
+    });
+    let change = |settings: &mut amboss_core::Settings| {
+        settings.limits.body = Some(100);
+        settings.timeouts.stalled = Duration::from_millis(150);
+    };
+    everywhere_with(change, app, |server| {
+        let head = "POST / HTTP/1.1\r\nHost: a\r\n";
+        for (name, rest, ends, status) in [
+            ("truncated", "Content-Length: 10\r\n\r\nabc", true, 400),
+            ("truncated chunks", "Transfer-Encoding: chunked\r\n\r\n5\r\nabc", true, 400),
+            ("truncated before the last chunk", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", true, 400),
+            ("malformed", "Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n", false, 400),
+            ("too large", &format!("Transfer-Encoding: chunked\r\n\r\n65\r\n{}\r\n", "x".repeat(101)), false, 413),
+            ("too slow", "Transfer-Encoding: chunked\r\n\r\na\r\nabc", false, 408),
+        ] {
+            let mut client = server.connect();
+            client.send(format!("{head}{rest}"));
+            if ends {
+                client.finish_sending();
+            }
+            let answer = client.response();
+            assert_eq!((answer.status, answer.field("Connection")), (status, Some("close")), "{name}");
+            client.finish_sending();
+            assert!(client.at_end(), "{name}");
+            let error = reports.recv_timeout(DEADLINE).unwrap();
+            let right = match name {
+                "malformed" => matches!(error, Some(InputError::Malformed(_))),
+                "too large" => matches!(error, Some(InputError::TooLarge(100))),
+                "too slow" => matches!(error, Some(InputError::TooSlow)),
+                _ => matches!(error, Some(InputError::Truncated)),
+            };
+            assert!(right, "{name}: {error:?}");
+        }
+    });
+}
+
+#[test]
+fn an_application_may_answer_a_broken_body_itself() {
+    let app = app(|environ, start_response| {
+        let broken = environ.input().read_to_end(&mut Vec::new()).is_err();
+        start_response.start("200 OK", &[])?;
+        Ok(Body::from(format!("broken: {broken}")))
+    });
+    everywhere(app, |server| {
+        let mut client = server.connect();
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let answer = client.response();
+        assert_eq!((answer.text().as_str(), answer.field("Connection")), ("broken: true", Some("close")));
+        client.finish_sending();
+        assert!(client.at_end(), "nothing behind a broken body is taken for a request");
+    });
+}

@@ -1,0 +1,193 @@
+//! Panics of the application and of what it hands over: a 500 or a cut, a backtrace in the log, and the server lives.
+
+use std::sync::Arc;
+
+use super::{app, GET};
+use crate::support::*;
+use amboss_core::{AppError, Body, Environ, RequestHandler, StartResponse};
+
+/// Panics when it is dropped.
+struct Bomb(Option<Vec<u8>>);
+
+impl Iterator for Bomb {
+    type Item = Vec<u8>;
+    fn next(&mut self) -> Option<Vec<u8>> {
+        self.0.take()
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("panic on closing");
+        }
+    }
+}
+
+/// An error that panics when anybody wants to know what it is.
+struct Unspeakable;
+
+impl std::fmt::Debug for Unspeakable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("panic on display")
+    }
+}
+
+impl std::fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("panic on display")
+    }
+}
+
+impl std::error::Error for Unspeakable {}
+
+fn panicky(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+    let path = environ.text("PATH_INFO").into_owned();
+    if path == "/call" {
+        panic!("panic in the call");
+    }
+    start_response.start("200 OK", &[])?;
+    match path.as_str() {
+        "/started" => panic!("panic after start"),
+        "/written" => {
+            start_response.write(b"begun")?;
+            panic!("panic after write")
+        }
+        "/first" => Ok(Body::iter((0..1).map(|_| -> Vec<u8> { panic!("panic in the first block") }))),
+        "/second" => Ok(Body::iter((0..2).map(|number| {
+            if number == 1 {
+                panic!("panic in the second block")
+            }
+            b"begun".to_vec()
+        }))),
+        "/drop" => Ok(Body::iter(Bomb(Some(b"whole".to_vec())))),
+        "/extension" => {
+            environ.extensions_mut().insert(Bomb(None));
+            Ok(Body::from("whole"))
+        }
+        "/display" => Err(Unspeakable.into()),
+        "/payload" => std::panic::panic_any(17),
+        _ => Ok(Body::from("hello")),
+    }
+}
+
+/// Path, status, complete, what the log says.
+const PANICS: &[(&str, u16, bool, &str)] = &[
+    ("/call", 500, true, "panic in the call"),
+    ("/started", 500, true, "panic after start"),
+    ("/written", 200, false, "panic after write"),
+    ("/first", 500, true, "panic in the first block"),
+    ("/second", 200, false, "panic in the second block"),
+    ("/drop", 200, true, "panic on closing"),
+    ("/extension", 200, true, "panic on closing"),
+    ("/display", 500, true, "panic on display"),
+    ("/payload", 500, true, "contract/panics.rs"),
+];
+
+#[test]
+fn the_server_survives_panics_everywhere_and_logs_a_backtrace() {
+    for &(path, status, complete, logged) in PANICS {
+        everywhere(panicky, |server| {
+            let answer = server.get(path);
+            assert_eq!((answer.status, answer.complete), (status, complete), "{path}: {answer:?}");
+            server.log.wait_for(logged);
+            // A frame of this very file.
+            server.log.wait_for("contract::panics::");
+            assert_eq!(server.get("/").text(), "hello", "after {path}");
+        });
+    }
+}
+
+#[test]
+fn a_panic_in_the_request_handler_is_a_500() {
+    struct Panicking;
+    impl RequestHandler for Panicking {
+        fn make_environ(&self, environ: &mut Environ<'_>) {
+            assert!(environ.path() != &b"/panic"[..], "panic in make_environ");
+        }
+    }
+    everywhere_with(
+        |settings| settings.handler = Arc::new(Panicking),
+        fixture,
+        |server| {
+            assert_eq!(server.get("/panic").status, 500);
+            server.log.wait_for("panic in make_environ");
+            assert_eq!(server.get("/").status, 200);
+        },
+    );
+}
+
+#[test]
+fn a_panic_in_a_hook_changes_no_answer() {
+    struct Panicking;
+    impl RequestHandler for Panicking {
+        fn log_request(&self, _: &amboss_core::AccessRecord<'_>, _: &dyn amboss_core::Log) {
+            panic!("panic in log_request");
+        }
+        fn handle_error(&self, _: &AppError, _: &[u8], _: &dyn amboss_core::Log) {
+            panic!("panic in handle_error");
+        }
+        fn connection_dropped(&self, _: amboss_core::CloseReason, _: amboss_core::Peer, _: &dyn amboss_core::Log) {
+            panic!("panic in connection_dropped");
+        }
+    }
+    everywhere_with(
+        |settings| settings.handler = Arc::new(Panicking),
+        panicky,
+        |server| {
+            let mut client = server.connect();
+            assert_eq!(client.get("/").text(), "hello");
+            assert_eq!(client.get("/call").status, 500);
+            client.send("rubbish\r\n\r\n");
+            assert_eq!(client.response().status, 400);
+            client.finish_sending();
+            assert!(client.at_end());
+            for place in ["log_request", "handle_error", "connection_dropped"] {
+                server.log.wait_for(&format!("panic in {place}"));
+            }
+            assert_eq!(server.get("/").text(), "hello");
+        },
+    );
+}
+
+#[test]
+fn a_panic_after_an_upgrade_costs_its_connection_only() {
+    let app = app(|environ, start_response| {
+        if environ.path() == &b"/"[..] {
+            return fixture(environ, start_response);
+        }
+        amboss_core::on_upgrade(environ, |_| panic!("panic in the new protocol"));
+        start_response.start("101 Switching Protocols", &[("Upgrade", "x"), ("Connection", "Upgrade")])?;
+        Ok(Body::empty())
+    });
+    everywhere(app, |server| {
+        let mut client = server.connect();
+        client.send("GET /up HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n");
+        assert_eq!(client.response().status, 101);
+        assert!(client.at_end());
+        server.log.wait_for("panic in the new protocol");
+        assert_eq!(server.get("/").text(), "hello");
+    });
+}
+
+#[test]
+fn errors_and_panics_can_be_passed_through() {
+    for setup in [Setup::base, Setup::threaded] {
+        let passing = || setup().with(|settings| settings.passthrough_errors = true);
+        let server = passing().start(app(|_, _| Err("the reason".into())));
+        let mut client = server.connect();
+        client.send(GET);
+        client.rest();
+        let error = server.join().unwrap().unwrap_err();
+        assert!(error.to_string().contains("the reason"), "{error}");
+
+        for path in ["/call", "/first"] {
+            let server = passing().start(panicky);
+            let mut client = server.connect();
+            client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+            client.rest();
+            let panic = server.join().unwrap_err();
+            assert!(panic.downcast_ref::<&str>().unwrap().contains("panic in"));
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! A process for each request: keep-alive across processes, the limit of children, children that die, stopping.
+
+use std::time::{Duration, Instant};
+
+use crate::helper::Helper;
+use crate::support::*;
+use amboss_core::{make_server, Address, Concurrency, ServeError};
+
+#[test]
+fn each_request_has_a_process_and_keep_alive_goes_across_them() {
+    let mut helper = Helper::start("forking");
+    let mut client = Client::connect(helper.addr);
+    let mut pids: Vec<String> = (0..5).map(|_| client.get("/pid").text()).collect();
+    pids.push(helper.get("/pid").text());
+    pids.sort();
+    pids.dedup();
+    assert_eq!(pids.len(), 6);
+    client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbodyGET /pid HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.response().text(), "body");
+    assert_eq!(client.response().status, 200);
+    eventually("idle connections hold no process, and no zombie is left", || helper.children().is_empty());
+    assert!(helper.stop());
+}
+
+#[test]
+fn no_more_children_run_than_allowed() {
+    let helper = Helper::forking(2);
+    let mut clients: Vec<Client> = (0..6).map(|_| Client::connect(helper.addr)).collect();
+    for client in &mut clients {
+        client.send("GET /sleep/100 HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    let mut most = 0;
+    eventually("all are answered", || {
+        most = most.max(helper.children().len());
+        clients.retain_mut(|client| client.is_silent_for(MS));
+        clients.is_empty()
+    });
+    assert_eq!(most, 2);
+}
+
+#[test]
+fn a_child_that_is_killed_or_crashes_hurts_nobody() {
+    let helper = Helper::start("forking");
+    let mut victim = Client::connect(helper.addr);
+    victim.send("GET /sleep/10000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut other = Client::connect(helper.addr);
+    other.send("GET /sleep/300 HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("both run", || helper.children().len() == 2);
+    let first = helper.children().iter().map(|child| child.0).min().unwrap();
+    assert!(std::process::Command::new("kill").arg("-9").arg(first.to_string()).status().unwrap().success());
+    assert!(victim.at_end());
+    assert!(Client::connect(helper.addr).get("/abort_not").status == 200);
+    let mut crashing = Client::connect(helper.addr);
+    crashing.send("GET /abort HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(crashing.at_end());
+    assert_eq!(helper.get("/panic").status, 500);
+    assert_eq!(other.response().text(), "hello");
+    eventually("the log says so", || helper.stderr().contains("was killed"));
+    eventually("no zombie", || helper.children().is_empty());
+}
+
+#[test]
+fn a_forking_server_stops_within_its_deadline_and_leaves_no_child() {
+    let mut helper = Helper::start("forking");
+    let mut short = Client::connect(helper.addr);
+    short.send("GET /sleep/200 HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut long = Client::connect(helper.addr);
+    long.send("GET /sleep/60000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("both run", || helper.children().len() == 2);
+    let children = helper.children();
+    let began = Instant::now();
+    assert!(helper.stop());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(short.response().text(), "hello");
+    assert!(long.at_end());
+    for (pid, _) in children {
+        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+    }
+}
+
+#[test]
+fn forking_beside_threads_of_another_server_is_refused() {
+    let _threaded = Setup::threaded().start(fixture);
+    eventually("it has threads", || {
+        let address = [Address::new("127.0.0.1", 0)];
+        let mut server = make_server(&address, fixture, Concurrency::Processes, quiet()).unwrap();
+        server.shutdown_handle().shutdown();
+        match server.serve_forever() {
+            Err(ServeError::Settings(sentence)) => {
+                assert!(sentence.contains("can't fork"), "{sentence}");
+                true
+            }
+            _ => false,
+        }
+    });
+}
