@@ -218,6 +218,12 @@ impl Connection {
         self.reason.get_or_insert(reason);
     }
 
+    /// The server ends the connection while it is idle, and lets the client know that nothing is missing.
+    pub(super) fn part(&mut self, reason: CloseReason) {
+        self.set_reason(reason);
+        self.transport.close();
+    }
+
     pub(super) fn peer(&self) -> Peer {
         self.peer
     }
@@ -251,7 +257,7 @@ impl Connection {
         }
         match &self.state {
             State::Handshake { begun: true } => self.set_reason(CloseReason::HandshakeTimeout),
-            _ if self.is_idle() => self.set_reason(CloseReason::Idle),
+            _ if self.is_idle() => self.part(CloseReason::Idle),
             State::Head => {
                 self.set_reason(CloseReason::HeadTimeout);
                 let sentence = "the head of the request did not arrive in time";
