@@ -243,6 +243,12 @@ impl Connection {
         self.reason.get_or_insert(reason);
     }
 
+    /// The server ends the connection while it is idle, and lets the client know that nothing is missing.
+    pub(super) fn part(&mut self, reason: CloseReason) {
+        self.set_reason(reason);
+        self.transport.close();
+    }
+
     pub(super) fn peer(&self) -> Peer {
         self.peer
     }
@@ -276,7 +282,7 @@ impl Connection {
         }
         match &self.state {
             State::Handshake { begun: true } => self.set_reason(CloseReason::HandshakeTimeout),
-            _ if self.is_idle() => self.set_reason(CloseReason::Idle),
+            _ if self.is_idle() => self.part(CloseReason::Idle),
             State::Head => {
                 let (reason, sentence) = match self.reading.started {
                     0 => (CloseReason::HeadTimeout, "the head of the request did not arrive in time"),

@@ -377,14 +377,9 @@ impl Loop {
             .enumerate()
             .filter(|(_, slot)| slot.connection.as_ref().is_some_and(|connection| connection.is_idle()));
         let oldest = idle.min_by_key(|(_, slot)| slot.deadline).map(|(index, slot)| token_of(index, slot));
-        if let Some(token) = oldest {
-            self.close_with(token, CloseReason::Shed);
-        }
-    }
-
-    fn close_with(&mut self, token: Token, reason: CloseReason) {
+        let Some(token) = oldest else { return };
         if let Some(mut connection) = self.take(token) {
-            connection.set_reason(reason);
+            connection.part(CloseReason::Shed);
             self.put_back(token, connection, Step::Close);
         }
     }
@@ -442,7 +437,7 @@ impl Loop {
     #[inline]
     fn watch(&mut self, token: Token, mut connection: Box<Connection>, interest: Interest) {
         if self.stop_at.is_some() && connection.is_idle() {
-            connection.set_reason(CloseReason::Shutdown);
+            connection.part(CloseReason::Shutdown);
             self.vacate(token);
             return self.note_end(&connection);
         }
