@@ -180,6 +180,25 @@ impl Connection {
         self
     }
 
+    /// With the beginning of a request that another process has read.
+    pub(super) fn with_bytes(mut self, service: &Service, bytes: &[u8]) -> Connection {
+        if !bytes.is_empty() {
+            let mut buffer = Buffer::new((service.settings.limits.head, service.settings.leniency).into());
+            buffer.free(bytes.len())[..bytes.len()].copy_from_slice(bytes);
+            buffer.end += bytes.len();
+            self.buffer = Some(buffer);
+        }
+        self
+    }
+
+    /// Leaves for another process, if nothing of its next request has been served: what was read of that.
+    pub(super) fn into_waiting(self: Box<Connection>) -> Result<Vec<u8>, Box<Connection>> {
+        if !self.is_plain() || !matches!(self.state, State::Head) || self.out.unsent() > 0 {
+            return Err(self);
+        }
+        Ok(self.buffer.map_or_else(Vec::new, |buffer| buffer.bytes[buffer.start..buffer.end].to_vec()))
+    }
+
     /// Can another process take the connection over at any point between two requests?
     pub(super) fn is_plain(&self) -> bool {
         self.session.is_none()
@@ -205,6 +224,11 @@ impl Connection {
         matches!(self.state, State::Head | State::Handshake { begun: false })
             && self.out.unsent() == 0
             && self.buffer.as_ref().is_none_or(|buffer| buffer.is_empty())
+    }
+
+    /// Waits for the rest of a request.
+    pub(super) fn is_reading(&self) -> bool {
+        matches!(self.state, State::Head)
     }
 
     /// Has an answer half-sent.

@@ -417,8 +417,7 @@ impl Crew {
             self.shutdown.shutdown();
         }
         if self.shutdown.is_requested() && !lead.is_stopping() {
-            self.service.last_request.store(true, Ordering::Relaxed);
-            lead.begin_stop();
+            lead.begin_stop(self.shutdown.heir());
         }
         if lead.is_stopping() {
             if lead.open() == 0 && running == 0 {

@@ -26,6 +26,8 @@ pub(crate) struct Service {
     pub(super) server_field: Option<String>,
     /// No further request on any connection: the server stops, or serves just one.
     pub(super) last_request: AtomicBool,
+    /// Except on plain connections, which go on in another process.
+    pub(super) hands_over: AtomicBool,
     pub(super) failure: Mutex<Option<Failure>>,
     epoch: Instant,
     /// Unix time in seconds, as of the last look at the clock: a loop looks once a batch, and whoever ran an
@@ -47,6 +49,7 @@ impl Service {
             info,
             server_field,
             last_request: AtomicBool::new(false),
+            hands_over: AtomicBool::new(false),
             failure: Mutex::new(None),
             epoch: Instant::now(),
             seconds: AtomicU64::new(unix_seconds()),
@@ -74,8 +77,14 @@ impl Service {
     }
 
     #[inline]
-    pub(super) fn is_last_request(&self) -> bool {
-        self.last_request.load(Ordering::Relaxed)
+    pub(super) fn is_last_request(&self, plain: bool) -> bool {
+        self.last_request.load(Ordering::Relaxed) && !(plain && self.hands_over.load(Ordering::Relaxed))
+    }
+
+    /// From now on, requests are the last of their connections.
+    pub(super) fn begin_stop(&self, hands_over: bool) {
+        self.hands_over.store(hands_over, Ordering::Relaxed);
+        self.last_request.store(true, Ordering::Relaxed);
     }
 
     /// When a request began, if anybody will ask.

@@ -8,6 +8,7 @@
 //! - `upgrade`: connections that leave HTTP.
 //! - `addresses`: what can be listened on.
 //! - `fleet`: several loops in one server.
+//! - `handover`: connections that go on in another server.
 //! - `transport`: layers between sockets and HTTP.
 //! - `robust`: slow, broken and hostile clients, exhausted resources, stopping.
 //! - `clients`: curl, Python and nginx.
@@ -33,6 +34,8 @@ mod upgrade;
 mod addresses;
 
 mod fleet;
+
+mod handover;
 
 mod transport;
 

@@ -86,7 +86,7 @@ impl Connection {
         let answering = Answering {
             version: head.version(),
             head: head.method() == b"HEAD",
-            keep_alive: framing.keep_alive && !service.is_last_request(),
+            keep_alive: framing.keep_alive && !service.is_last_request(self.session.is_none()),
         };
         let began = service.stopwatch();
 
