@@ -9,7 +9,9 @@
 //! - `addresses`: what can be listened on.
 //! - `fleet`: several loops in one server.
 //! - `transport`: layers between sockets and HTTP.
-//! - `robust`: slow, broken and hostile clients, exhausted resources, stopping.
+//! - `robust`: slow, broken and hostile clients.
+//! - `resources`: exhausted resources.
+//! - `stopping`: an end that loses nothing.
 //! - `clients`: curl, Python and nginx.
 //!
 //! `support` starts servers and speaks raw HTTP to them; `helper` is what tests start as a process of its own.
@@ -37,5 +39,9 @@ mod fleet;
 mod transport;
 
 mod robust;
+
+mod resources;
+
+mod stopping;
 
 mod clients;
