@@ -369,7 +369,7 @@ impl Loop {
     }
 
     /// Closes the connection that has been idle longest.
-    fn shed(&mut self) {
+    pub(super) fn shed(&mut self) {
         let idle = self
             .slots
             .iter()
@@ -619,6 +619,7 @@ impl Loop {
         let socket = self.socket(token);
         self.poller = Poller::Poll(Default::default());
         self.listeners.clear();
+        self.fleet.stop_listening();
         self.slots.clear();
         self.vacant.clear();
         socket

@@ -1,5 +1,6 @@
 //! Exhausted resources: descriptors, threads, processes, and what the server leaves behind.
 
+use std::io::Write;
 use std::thread;
 
 use crate::helper::Helper;
@@ -7,7 +8,7 @@ use crate::support::*;
 
 #[test]
 fn a_full_file_table_is_survived_without_spinning() {
-    for role in ["base", "threads"] {
+    for role in ["base", "threads", "forking", "forking poll"] {
         let helper = Helper::limited(role, 64);
         let clients: Vec<Client> = (0..100).map(|_| Client::connect(helper.addr)).collect();
         let before = helper.cpu();
@@ -19,7 +20,52 @@ fn a_full_file_table_is_survived_without_spinning() {
         for _ in 0..5 {
             assert_eq!(Client::connect(helper.addr).get("/").text(), "hello");
         }
+        eventually("no zombie", || helper.children().is_empty());
     }
+}
+
+#[test]
+fn a_request_has_its_process_though_idle_connections_fill_the_file_table() {
+    const DESCRIPTORS: usize = 64;
+    let helper = Helper::limited("forking", DESCRIPTORS);
+    let mut clients = Vec::new();
+    while helper.count("fd") < DESCRIPTORS {
+        let before = helper.count("fd");
+        clients.push(Client::connect(helper.addr));
+        eventually("it is accepted", || helper.count("fd") > before);
+    }
+    let mut last = clients.pop().unwrap();
+    for _ in 0..3 {
+        assert_eq!(last.get("/").text(), "hello");
+    }
+    eventually("no zombie", || helper.children().is_empty());
+}
+
+#[test]
+fn a_request_that_can_t_have_a_process_is_answered_with_503_and_the_server_lives() {
+    let Some(mut helper) = Helper::bounded("forking") else { return };
+    assert_eq!(helper.get("/").text(), "hello");
+    let mut kept = Client::connect(helper.addr);
+    assert_eq!(kept.get("/").text(), "hello");
+    helper.may_start(false);
+    for client in [kept, Client::connect(helper.addr), Client::connect(helper.addr)].iter_mut() {
+        client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+        let answer = client.response();
+        assert_eq!((answer.status, answer.field("Connection")), (503, Some("close")));
+        for _ in 0..100 {
+            // Whoever sends a long body looks for an answer later.
+            client.stream.write_all(&[b'x'; 1000]).expect("the connection lingers");
+        }
+        client.finish_sending();
+        assert!(client.at_end() && !client.reset);
+    }
+    eventually("the log says so", || helper.stderr().contains("can't start a process for a request"));
+    helper.may_start(true);
+    for _ in 0..3 {
+        assert_eq!(helper.get("/").text(), "hello");
+    }
+    eventually("no zombie", || helper.children().is_empty());
+    assert!(helper.stop());
 }
 
 #[test]
