@@ -69,6 +69,53 @@ fn a_request_that_can_t_have_a_process_is_answered_with_503_and_the_server_lives
 }
 
 #[test]
+fn a_threaded_server_serves_on_while_it_can_t_have_more_threads() {
+    let Some(mut helper) = Helper::bounded("threads") else { return };
+    assert_eq!(helper.get("/").text(), "hello");
+    helper.may_start(false);
+    let mut slow: Vec<Client> = (0..6).map(|_| Client::connect(helper.addr)).collect();
+    for client in &mut slow {
+        client.send("GET /sleep/50 HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    // Delayed at most.
+    assert_eq!(helper.get("/").text(), "hello");
+    for client in &mut slow {
+        assert_eq!(client.response().text(), "hello");
+    }
+    eventually("the log says so", || helper.stderr().contains("can't start a thread for now"));
+    has_its_threads_again(&helper);
+    assert!(helper.stop());
+}
+
+#[test]
+fn a_threaded_server_that_began_without_threads_has_them_when_there_are_some() {
+    let Some(mut helper) = Helper::bounded("threads first") else { return };
+    helper.may_start(false);
+    for _ in 0..5 {
+        assert_eq!(helper.get("/sleep/5").text(), "hello");
+    }
+    assert!(helper.stderr().contains("can't start a thread for now"));
+    has_its_threads_again(&helper);
+    assert!(helper.stop());
+}
+
+/// The limit is lifted, and after a while as many requests run at once as before.
+fn has_its_threads_again(helper: &Helper) {
+    helper.may_start(true);
+    let mut clients: Vec<Client> = (0..8).map(|_| Client::connect(helper.addr)).collect();
+    eventually("eight run at once", || {
+        for client in &mut clients {
+            client.send("GET /sleep/40 HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+        let threads = helper.count("task");
+        for client in &mut clients {
+            assert_eq!(client.response().text(), "hello");
+        }
+        threads >= 8
+    });
+}
+
+#[test]
 fn connections_beyond_the_limit_wait_for_their_turn() {
     everywhere_with(
         |settings| settings.limits.connections = 4,
