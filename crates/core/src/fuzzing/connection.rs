@@ -159,6 +159,10 @@ impl Turn for Thread {
         }
     }
 
+    fn back(&mut self) -> bool {
+        self.varied
+    }
+
     fn leads(&self) -> bool {
         self.varied
     }

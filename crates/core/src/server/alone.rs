@@ -16,7 +16,7 @@ pub(super) fn serve(lead: &mut Loop, shutdown: &ShutdownHandle) -> io::Result<()
             Next::Work { token, connection, readable } => {
                 work(lead, token, connection, readable);
             }
-            Next::Look => {}
+            Next::Look => lead.take_mail(),
         }
         if stop_if_asked(lead, shutdown) {
             return Ok(());
@@ -46,8 +46,7 @@ pub(super) fn stop_if_asked(lead: &mut Loop, shutdown: &ShutdownHandle) -> bool 
         shutdown.shutdown();
     }
     if shutdown.is_requested() && !lead.is_stopping() {
-        lead.service.last_request.store(true, std::sync::atomic::Ordering::Relaxed);
-        lead.begin_stop();
+        lead.begin_stop(shutdown.heir());
     }
     if !lead.is_stopping() {
         return false;

@@ -14,7 +14,8 @@ use super::crew::THREADS;
 use super::fleet::{self, Fleet};
 #[cfg(unix)]
 use super::forking;
-use super::listener::Listener;
+use super::handover::Arrivals;
+use super::listener::Listeners;
 use super::looping::Loop;
 use super::service::{Failure, Service};
 use super::settings::Settings;
@@ -80,6 +81,7 @@ pub struct Server {
     service: Arc<Service>,
     wake: Arc<Wake>,
     shutdown: ShutdownHandle,
+    fleet: Arc<Fleet>,
     local: Vec<LocalAddr>,
 }
 
@@ -106,10 +108,19 @@ pub fn make_server(
     concurrency: Concurrency,
     settings: Settings,
 ) -> Result<Server, ServeError> {
-    let mut listeners = Vec::new();
-    for address in addresses {
-        listeners.extend(Listener::bind(address, settings.backlog, settings.unix_mode)?);
-    }
+    make_server_on(Listeners::bind(addresses, &settings)?, app, concurrency, settings)
+}
+
+/// Makes a server on sockets that listen already.
+///
+/// # Errors
+/// When there are none, or the system refuses what the server needs besides.
+pub fn make_server_on(
+    listeners: Listeners,
+    app: impl Application + 'static,
+    concurrency: Concurrency,
+    settings: Settings,
+) -> Result<Server, ServeError> {
     Server::new(listeners, Arc::new(app), concurrency, settings)
 }
 
@@ -122,16 +133,16 @@ pub fn make_server_from_systemd(
     concurrency: Concurrency,
     settings: Settings,
 ) -> Result<Option<Server>, ServeError> {
-    let listeners = Listener::from_systemd()?;
+    let listeners = Listeners::from_systemd()?;
     if listeners.is_empty() {
         return Ok(None);
     }
-    Server::new(listeners, Arc::new(app), concurrency, settings).map(Some)
+    make_server_on(listeners, app, concurrency, settings).map(Some)
 }
 
 impl Server {
     fn new(
-        listeners: Vec<Listener>,
+        listeners: Listeners,
         app: Arc<dyn Application>,
         concurrency: Concurrency,
         settings: Settings,
@@ -151,15 +162,15 @@ impl Server {
             multiprocess: concurrency == Concurrency::Processes,
             run_once: false,
         };
-        let local = listeners.iter().map(|listener| listener.local_addr().clone()).collect();
+        let local = listeners.local_addrs();
         let service = Arc::new(Service::new(app, settings, info));
         let wake = Arc::new(Wake::new()?);
         shutdown.register(wake.clone());
-        let listeners = listeners.into_iter().map(Arc::new).collect();
         let threads = concurrency == Concurrency::Threads;
+        let Listeners(listeners) = listeners;
         let fleet = if threads { Fleet::new(&service.settings, listeners) } else { Fleet::single(listeners) };
-        let lead = Box::new(Loop::new(service.clone(), fleet, 0, wake.clone(), threads)?);
-        Ok(Server { lead: Some(lead), concurrency, service, wake, shutdown, local })
+        let lead = Box::new(Loop::new(service.clone(), fleet.clone(), 0, wake.clone(), threads)?);
+        Ok(Server { lead: Some(lead), concurrency, service, wake, shutdown, fleet, local })
     }
 
     /// The addresses the server is bound to, with the ports the system picked.
@@ -180,6 +191,11 @@ impl Server {
     /// Stops the server from elsewhere.
     pub fn shutdown_handle(&self) -> ShutdownHandle {
         self.shutdown.clone()
+    }
+
+    /// Lets connections in that another process accepted.
+    pub fn arrivals(&self) -> Arrivals {
+        Arrivals { service: self.service.clone(), fleet: self.fleet.clone() }
     }
 
     /// Serves until the [`ShutdownHandle`] is used. Afterwards nothing listens any more, and a second call returns at

@@ -73,8 +73,8 @@ pub(crate) trait Turn {
     }
     /// The application is about to run, for nobody knows how long.
     fn leave(&mut self) {}
-    /// It came back.
-    fn back(&mut self) {}
+    /// It came back. True when that may have taken long enough for the clock to matter.
+    fn back(&mut self) -> bool;
     /// Do other connections wait for this thread?
     fn leads(&self) -> bool;
 }
@@ -84,6 +84,10 @@ pub(crate) trait Turn {
 pub(crate) struct Alone;
 
 impl Turn for Alone {
+    fn back(&mut self) -> bool {
+        true
+    }
+
     fn leads(&self) -> bool {
         true
     }
@@ -137,6 +141,8 @@ pub(crate) struct Connection {
     state: State,
     /// When the state's deadline began to run.
     since: u64,
+    /// False while a head stands in the buffer whose time has not begun to run.
+    counting: bool,
     /// The answer being written, once it has met a full socket.
     writing: Option<Transfer>,
     /// A body being read without the application: before it is called, or after it has left it.
@@ -159,6 +165,7 @@ impl Connection {
             out: Out::default(),
             state: State::Head,
             since: now,
+            counting: true,
             writing: None,
             reading: Transfer::default(),
             finished: false,
@@ -171,6 +178,25 @@ impl Connection {
     pub(super) fn with_handshake(mut self) -> Connection {
         self.state = State::Handshake { begun: false };
         self
+    }
+
+    /// With the beginning of a request that another process has read.
+    pub(super) fn with_bytes(mut self, service: &Service, bytes: &[u8]) -> Connection {
+        if !bytes.is_empty() {
+            let mut buffer = Buffer::new((service.settings.limits.head, service.settings.leniency).into());
+            buffer.free(bytes.len())[..bytes.len()].copy_from_slice(bytes);
+            buffer.end += bytes.len();
+            self.buffer = Some(buffer);
+        }
+        self
+    }
+
+    /// Leaves for another process, if nothing of its next request has been served: what was read of that.
+    pub(super) fn into_waiting(self: Box<Connection>) -> Result<Vec<u8>, Box<Connection>> {
+        if !self.is_plain() || !matches!(self.state, State::Head) || self.out.unsent() > 0 {
+            return Err(self);
+        }
+        Ok(self.buffer.map_or_else(Vec::new, |buffer| buffer.bytes[buffer.start..buffer.end].to_vec()))
     }
 
     /// Can another process take the connection over at any point between two requests?
@@ -198,6 +224,11 @@ impl Connection {
         matches!(self.state, State::Head | State::Handshake { begun: false })
             && self.out.unsent() == 0
             && self.buffer.as_ref().is_none_or(|buffer| buffer.is_empty())
+    }
+
+    /// Waits for the rest of a request.
+    pub(super) fn is_reading(&self) -> bool {
+        matches!(self.state, State::Head)
     }
 
     /// Has an answer half-sent.
@@ -236,6 +267,12 @@ impl Connection {
         self.reason.get_or_insert(reason);
     }
 
+    /// The server ends the connection while it is idle, and lets the client know that nothing is missing.
+    pub(super) fn part(&mut self, reason: CloseReason) {
+        self.set_reason(reason);
+        self.transport.close();
+    }
+
     pub(super) fn peer(&self) -> Peer {
         self.peer
     }
@@ -269,7 +306,7 @@ impl Connection {
         }
         match &self.state {
             State::Handshake { begun: true } => self.set_reason(CloseReason::HandshakeTimeout),
-            _ if self.is_idle() => self.set_reason(CloseReason::Idle),
+            _ if self.is_idle() => self.part(CloseReason::Idle),
             State::Head => {
                 let (reason, sentence) = match self.reading.started {
                     0 => (CloseReason::HeadTimeout, "the head of the request did not arrive in time"),
@@ -340,6 +377,10 @@ impl Connection {
                                     Served::Waits(step) => return step,
                                     Served::Lacks(count) => wanted = count,
                                 }
+                            }
+                            Ok(None) if !self.counting => {
+                                self.counting = true;
+                                self.since = service.now();
                             }
                             Ok(None) => {}
                             Err(error) => {

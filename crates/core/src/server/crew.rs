@@ -1,9 +1,9 @@
 //! The lead and its hand-over.
 //!
-//! One thread *leads*: it waits, reads, parses and runs the application itself. Before each call of the application it
-//! puts the loop into a slot that the crew shares, and takes it back afterwards: two uncontended locks, no wake-up.
-//! A *watcher* looks at that slot about once a millisecond. When it finds the same call still running, it takes the
-//! loop and leads on from the next connection of the batch; another thread becomes watcher. Whoever lost the lead
+//! One thread *leads*: it waits, reads, parses and runs the application itself. Before it calls the application it puts
+//! the loop into a slot that the crew shares and counts the call, and takes the loop back when it is done with the
+//! connection: two uncontended locks, no wake-up. Who changes the number has the loop. A *watcher* looks at the number
+//! about once a millisecond. When it finds the same call still running, it takes the loop and leads on from the next connection of the batch; another thread becomes watcher. Whoever lost the lead
 //! writes its own answer, gives its connection back through a queue, and stands by.
 //!
 //! So a slow application costs one hand-over and delays nobody for longer than the watch, a fast one costs nothing,
@@ -90,9 +90,23 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The position of the thread that leads, or has led when it began the request it is running.
 struct Lead<'c> {
     crew: &'c Crew,
+    /// `None` from the first call of the application on, until the connection has been advanced: between the requests
+    /// of one connection the loop stays in the slot, and only the number changes.
     held: Option<Box<Loop>>,
-    /// The number of the call that is running.
+    /// The number of the call that is running; even when there was none, or the lead is lost.
     call: u64,
+}
+
+impl Lead<'_> {
+    /// Takes the loop back, unless another thread has taken it.
+    #[inline]
+    fn regain(&mut self) {
+        // The number tells our call from one of the thread that leads now.
+        if self.call & 1 == 1 && self.crew.turn_page(self.call, 1) {
+            self.held = lock(&self.crew.slot).take();
+        }
+        self.call = 0;
+    }
 }
 
 impl Turn for Lead<'_> {
@@ -107,31 +121,25 @@ impl Turn for Lead<'_> {
 
     #[inline]
     fn leave(&mut self) {
-        let Some(held) = self.held.take() else { return };
-        let mut slot = lock(&self.crew.slot);
-        *slot = Some(held);
-        self.call = self.crew.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        drop(slot);
-        if self.crew.parked.load(Ordering::SeqCst) {
-            self.crew.wake_watcher();
+        if let Some(held) = self.held.take() {
+            *lock(&self.crew.slot) = Some(held);
+            self.call = self.crew.calls.fetch_add(1, Ordering::SeqCst) + 1;
+            if self.crew.parked.load(Ordering::SeqCst) {
+                self.crew.wake_watcher();
+            }
+        } else if self.call & 1 == 1 {
+            self.call = if self.crew.turn_page(self.call, 2) { self.call + 2 } else { 0 };
         }
     }
 
     #[inline]
-    fn back(&mut self) {
-        if self.held.is_some() {
-            return;
-        }
-        let mut slot = lock(&self.crew.slot);
-        // The number tells our call from one of the thread that leads now.
-        if self.crew.calls.load(Ordering::SeqCst) == self.call {
-            self.held = slot.take();
-            self.crew.calls.fetch_add(1, Ordering::SeqCst);
-        }
+    fn back(&mut self) -> bool {
+        !self.leads()
     }
 
+    #[inline]
     fn leads(&self) -> bool {
-        self.held.is_some()
+        self.held.is_some() || self.call & 1 == 1 && self.crew.calls.load(Ordering::SeqCst) == self.call
     }
 }
 
@@ -277,6 +285,12 @@ impl Crew {
         }
     }
 
+    /// Moves the number on; whoever does has the loop at his disposal. False when somebody else did.
+    #[inline]
+    fn turn_page(&self, from: u64, by: u64) -> bool {
+        self.calls.compare_exchange(from, from + by, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
     fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::SeqCst)
     }
@@ -311,10 +325,8 @@ impl Crew {
             if now != before {
                 (idle, before) = (0, now);
             } else if now & 1 == 1 {
-                let mut slot = lock(&self.slot);
-                if self.calls.load(Ordering::SeqCst) == now {
-                    let taken = slot.take();
-                    self.calls.fetch_add(1, Ordering::SeqCst);
+                if self.turn_page(now, 1) {
+                    let taken = lock(&self.slot).take();
                     self.away.fetch_add(1, Ordering::SeqCst);
                     self.fleet.note_away();
                     let until = self.service.now() + CLOSE_WATCH_LASTS;
@@ -349,12 +361,14 @@ impl Crew {
             let now = lead.now;
             let mut turn = Lead { crew: self, held: Some(lead), call: 0 };
             let step = connection.advance(&self.service, &mut turn, readable, now);
+            turn.regain();
             match turn.held.take() {
                 Some(held) if step == Step::Upgrade => {
                     let mut held = held;
                     held.vacate(token);
                     turn.held = Some(held);
                     upgrade(connection, &mut turn, &self.service);
+                    turn.regain();
                     match turn.held {
                         Some(held) => lead = held,
                         None => {
@@ -415,8 +429,7 @@ impl Crew {
             self.shutdown.shutdown();
         }
         if self.shutdown.is_requested() && !lead.is_stopping() {
-            self.service.last_request.store(true, Ordering::Relaxed);
-            lead.begin_stop();
+            lead.begin_stop(self.shutdown.heir());
         }
         if lead.is_stopping() {
             if lead.open() == 0 && running == 0 {
@@ -454,7 +467,7 @@ pub(super) fn upgrade(connection: Box<Connection>, turn: &mut dyn Turn, service:
     let Some((on_upgrade, transport, ahead)) = connection.into_upgrade() else { return };
     turn.leave();
     let result = panics::catch(|| on_upgrade.run(Upgraded::new(transport, ahead)));
-    turn.back();
+    service.back(turn);
     if let Err(panic) = result {
         service.settings.log.error(&format!("panic after an upgrade: {}", panic.report));
         service.pass_through(|| Failure::Panic(panic));

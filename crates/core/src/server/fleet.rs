@@ -114,9 +114,6 @@ impl Fleet {
     }
 
     pub(super) fn collect(&self, berth: usize) -> Vec<(Arc<Socket>, Box<Connection>)> {
-        if self.berths.len() == 1 {
-            return Vec::new();
-        }
         std::mem::take(&mut lock(&self.berths[berth].mail).connections)
     }
 
@@ -147,6 +144,12 @@ impl Fleet {
         let others = (0..loops).filter(|&other| other != berth);
         let fewest = others.map(|other| (self.berths[other].open.load(Ordering::Relaxed), other)).min();
         fewest.filter(|(fewest, _)| fewest + fewest / 8 < open).map(|(_, other)| other)
+    }
+
+    /// The loop with the fewest connections.
+    pub(super) fn roomiest(&self) -> usize {
+        let open = |berth: &usize| self.berths[*berth].open.load(Ordering::Relaxed);
+        (0..self.loops()).min_by_key(open).unwrap_or(0)
     }
 
     /// Asks for another loop, when there is work for one. Called by a loop that no other has more room than.

@@ -44,6 +44,10 @@ impl Turn for Parent {
         Permission::Fork
     }
 
+    fn back(&mut self) -> bool {
+        true
+    }
+
     fn leads(&self) -> bool {
         true
     }

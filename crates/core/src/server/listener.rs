@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::address::{Address, LocalAddr};
+use super::settings::Settings;
 use super::sys;
 use super::transport::Socket;
 use crate::wsgi::Peer;
@@ -39,9 +40,58 @@ enum Kind {
     },
 }
 
+/// Listening sockets that nobody need serve yet. Clones are the same sockets; they close with the last of them.
+///
+/// ```
+/// use amboss_core::{Address, Listeners, Settings};
+/// let listeners = Listeners::bind(&[Address::new("127.0.0.1", 0)], &Settings::default())?;
+/// assert_ne!(listeners.local_addrs()[0].port(), Some(0));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Listeners(pub(super) Vec<Arc<Listener>>);
+
+impl Listeners {
+    /// Listens on all of `addresses`, with the backlog and the file mode of `settings`.
+    ///
+    /// # Errors
+    /// When an address can't be listened on; the sentence says which and why.
+    pub fn bind(addresses: &[Address], settings: &Settings) -> io::Result<Listeners> {
+        let mut listeners = Vec::new();
+        for address in addresses {
+            listeners.extend(Listener::bind(address, settings.backlog, settings.unix_mode)?.into_iter().map(Arc::new));
+        }
+        Ok(Listeners(listeners))
+    }
+
+    /// The sockets that systemd passes on (`LISTEN_PID`, `LISTEN_FDS`, `sd_listen_fds(3)`); none without any.
+    ///
+    /// # Errors
+    /// When what was passed is no listening socket.
+    pub fn from_systemd() -> io::Result<Listeners> {
+        Ok(Listeners(Listener::from_systemd()?.into_iter().map(Arc::new).collect()))
+    }
+
+    /// The addresses they are bound to, with the ports the system picked.
+    pub fn local_addrs(&self) -> Vec<LocalAddr> {
+        self.0.iter().map(|listener| listener.local.clone()).collect()
+    }
+
+    /// Is there none?
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The descriptors, for a process that is to inherit them.
+    #[cfg(unix)]
+    pub fn as_fds(&self) -> impl Iterator<Item = std::os::fd::BorrowedFd<'_>> {
+        self.0.iter().map(|listener| listener.handle())
+    }
+}
+
 impl Listener {
     /// Listens on an address; `localhost` and names with several addresses give several listeners.
-    pub(super) fn bind(address: &Address, backlog: i32, unix_mode: Option<u32>) -> io::Result<Vec<Listener>> {
+    fn bind(address: &Address, backlog: i32, unix_mode: Option<u32>) -> io::Result<Vec<Listener>> {
         let listeners = match address {
             Address::Tcp { host, port } => bind_tcp(host, *port, backlog),
             #[cfg(unix)]
@@ -58,8 +108,7 @@ impl Listener {
         listeners.map_err(|error| io::Error::new(error.kind(), format!("can't listen on {address}: {error}")))
     }
 
-    /// The sockets that systemd passes on (`LISTEN_PID`, `LISTEN_FDS`, `sd_listen_fds(3)`); empty without any.
-    pub(super) fn from_systemd() -> io::Result<Vec<Listener>> {
+    fn from_systemd() -> io::Result<Vec<Listener>> {
         #[cfg(unix)]
         return unix::from_systemd();
         #[cfg(not(unix))]
@@ -88,10 +137,6 @@ impl Listener {
         let name = path.as_ref().map_or_else(String::new, |path| format!("unix://{}", path.display()));
         let endpoint = Arc::new(Endpoint { name, port: "0".into() });
         Ok(Listener { kind: Kind::Unix { listener, _file: file }, local: LocalAddr::Unix(path), endpoint })
-    }
-
-    pub(super) fn local_addr(&self) -> &LocalAddr {
-        &self.local
     }
 
     /// Accepts one connection, non-blocking and with Nagle's algorithm off.
@@ -179,7 +224,7 @@ mod tests {
     fn accepted_connections_have_nagles_algorithm_off() {
         let address = Address::new("127.0.0.1", 0);
         let listener = Listener::bind(&address, 16, None).unwrap().remove(0);
-        let LocalAddr::Tcp(local) = *listener.local_addr() else { panic!("it is TCP") };
+        let LocalAddr::Tcp(local) = listener.local else { panic!("it is TCP") };
         let _client = std::net::TcpStream::connect(local).unwrap();
         let (socket, peer) = loop {
             match listener.accept() {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::buffer::Buffer;
 use super::connection::{Connection, Step};
 use super::fleet::Fleet;
+use super::handover::{Heir, Waiting};
 use super::listener::Listener;
 use super::log::CloseReason;
 use super::poller::{Interest, Poller};
@@ -81,6 +82,8 @@ pub(super) struct Loop {
     next_sweep: u64,
     /// Running requests have until then.
     stop_at: Option<u64>,
+    /// Who gets the connections then.
+    heir: Option<Heir>,
     /// Answers of a batch are written together.
     write_late: bool,
     /// Ended children, by their number in `CHILD` events.
@@ -139,6 +142,7 @@ impl Loop {
             now,
             next_sweep: u64::MAX,
             stop_at: None,
+            heir: None,
             write_late,
             ended_children: Vec::new(),
             woken: false,
@@ -191,6 +195,7 @@ impl Loop {
         self.poller.wait(&mut ready, timeout)?;
         self.batch_began = Instant::now();
         self.now = self.service.now();
+        self.service.look_at_clock();
         for event in ready.drain(..) {
             self.event(event);
         }
@@ -376,14 +381,9 @@ impl Loop {
             .enumerate()
             .filter(|(_, slot)| slot.connection.as_ref().is_some_and(|connection| connection.is_idle()));
         let oldest = idle.min_by_key(|(_, slot)| slot.deadline).map(|(index, slot)| token_of(index, slot));
-        if let Some(token) = oldest {
-            self.close_with(token, CloseReason::Shed);
-        }
-    }
-
-    fn close_with(&mut self, token: Token, reason: CloseReason) {
+        let Some(token) = oldest else { return };
         if let Some(mut connection) = self.take(token) {
-            connection.set_reason(reason);
+            connection.part(CloseReason::Shed);
             self.put_back(token, connection, Step::Close);
         }
     }
@@ -409,6 +409,7 @@ impl Loop {
                 self.keep(token, connection, u64::MAX);
                 self.late.push(token);
                 if !self.batch.is_empty() && self.batch_began.elapsed() > LATE {
+                    self.service.look_at_clock();
                     self.write_answers();
                 }
             }
@@ -439,8 +440,14 @@ impl Loop {
 
     #[inline]
     fn watch(&mut self, token: Token, mut connection: Box<Connection>, interest: Interest) {
+        if let (Some(heir), Interest::Read) = (self.heir.clone(), interest) {
+            match self.bequeath(token, connection, &heir) {
+                Ok(()) => return,
+                Err(kept) => connection = kept,
+            }
+        }
         if self.stop_at.is_some() && connection.is_idle() {
-            connection.set_reason(CloseReason::Shutdown);
+            connection.part(CloseReason::Shutdown);
             self.vacate(token);
             return self.note_end(&connection);
         }
@@ -466,6 +473,19 @@ impl Loop {
             self.service.settings.log.error(&format!("can't wait for a connection: {error}"));
             self.vacate(token);
         }
+    }
+
+    /// Gives a connection to the heir; back when it has to stay.
+    #[cold]
+    fn bequeath(&mut self, token: Token, connection: Box<Connection>, heir: &Heir) -> Result<(), Box<Connection>> {
+        let Some(socket) = self.socket(token) else { return Err(connection) };
+        let ahead = connection.into_waiting()?;
+        self.vacate(token);
+        // Nobody else holds it: the connection is gone, and its place is vacant.
+        if let Some(socket) = Arc::into_inner(socket) {
+            heir(Waiting { socket, ahead });
+        }
+        Ok(())
     }
 
     fn unregister(&mut self, token: Token) {
@@ -562,17 +582,19 @@ impl Loop {
     }
 
     /// Stops accepting, closes what is idle, and gives the rest until the deadline.
-    pub(super) fn begin_stop(&mut self) {
+    pub(super) fn begin_stop(&mut self, heir: Option<Heir>) {
         if self.stop_at.is_some() {
             return;
         }
+        self.service.begin_stop(heir.is_some());
+        self.heir = heir;
         self.fleet.stop_listening();
         for (socket, connection) in self.fleet.cast_off(self.berth) {
             self.insert(socket, connection);
         }
         self.surplus = 0;
-        // Whoever has connected already is let in.
-        for index in 0..self.listeners.len() {
+        // Whoever has connected already is let in, unless somebody else does that.
+        for index in 0..if self.heir.is_none() { self.listeners.len() } else { 0 } {
             for _ in 0..=self.service.settings.backlog.max(0) as usize / ACCEPTS {
                 if self.resting.is_none() {
                     self.accept(index);
@@ -588,9 +610,12 @@ impl Loop {
         self.now = self.service.now();
         self.stop_at = Some(self.now + millis(self.service.settings.timeouts.shutdown));
         // Idle connections are read from once more: a request that has arrived meanwhile is answered. Those that
-        // still wait afterwards are closed, like all that come to wait from now on.
+        // still wait afterwards are closed, like all that come to wait from now on. An heir gets them, and those that
+        // have sent a part of a request.
+        let hands_over = self.heir.is_some();
         for (index, slot) in self.slots.iter().enumerate() {
-            if slot.connection.as_ref().is_some_and(|connection| connection.is_idle()) {
+            let waits = |connection: &Connection| connection.is_idle() || hands_over && connection.is_reading();
+            if slot.connection.as_deref().is_some_and(waits) && slot.registered == Some(Interest::Read) {
                 self.batch.push_back((token_of(index, slot), true));
             }
         }

@@ -35,6 +35,7 @@ mod fleet;
 #[cfg(unix)]
 mod forking;
 mod handler;
+mod handover;
 mod incoming;
 pub(crate) mod listener;
 mod log;
@@ -53,10 +54,12 @@ mod wire;
 
 pub use address::{Address, AddressError, LocalAddr};
 pub use base::{
-    make_server, make_server_from_systemd, BaseWsgiServer, Concurrency, ForkingWsgiServer, ServeError, Server,
-    ThreadedWsgiServer,
+    make_server, make_server_from_systemd, make_server_on, BaseWsgiServer, Concurrency, ForkingWsgiServer, ServeError,
+    Server, ThreadedWsgiServer,
 };
 pub use handler::RequestHandler;
+pub use handover::{Arrivals, Waiting};
+pub use listener::Listeners;
 pub use log::{AccessRecord, CloseReason, Log, LogFormat, NoLog, TextLog};
 #[doc(hidden)]
 pub use poller::PollerKind;

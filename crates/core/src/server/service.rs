@@ -1,10 +1,11 @@
 //! What every connection of a server shares: the application, the settings, the clock, the wish to stop.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use super::connection::Turn;
 use super::handler::RequestHandler;
 use super::log::Log;
 use super::panics::{self, Panic};
@@ -25,8 +26,14 @@ pub(crate) struct Service {
     pub(super) server_field: Option<String>,
     /// No further request on any connection: the server stops, or serves just one.
     pub(super) last_request: AtomicBool,
+    /// Except on plain connections, which go on in another process.
+    pub(super) hands_over: AtomicBool,
     pub(super) failure: Mutex<Option<Failure>>,
     epoch: Instant,
+    /// Unix time in seconds, as of the last look at the clock: a loop looks once a batch, and whoever ran an
+    /// application for long looks again. Reading the clock for each answer cost an eighth of our share of a pipelined
+    /// request.
+    seconds: AtomicU64,
     wants_access: bool,
 }
 
@@ -42,8 +49,10 @@ impl Service {
             info,
             server_field,
             last_request: AtomicBool::new(false),
+            hands_over: AtomicBool::new(false),
             failure: Mutex::new(None),
             epoch: Instant::now(),
+            seconds: AtomicU64::new(unix_seconds()),
         }
     }
 
@@ -53,9 +62,29 @@ impl Service {
         self.epoch.elapsed().as_millis() as u64
     }
 
+    /// An application's code came back.
     #[inline]
-    pub(super) fn is_last_request(&self) -> bool {
-        self.last_request.load(Ordering::Relaxed)
+    pub(super) fn back(&self, turn: &mut dyn Turn) {
+        if turn.back() {
+            self.look_at_clock();
+        }
+    }
+
+    /// Looks at the clock for the dates of the answers that follow.
+    #[inline]
+    pub(super) fn look_at_clock(&self) {
+        self.seconds.store(unix_seconds(), Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn is_last_request(&self, plain: bool) -> bool {
+        self.last_request.load(Ordering::Relaxed) && !(plain && self.hands_over.load(Ordering::Relaxed))
+    }
+
+    /// From now on, requests are the last of their connections.
+    pub(super) fn begin_stop(&self, hands_over: bool) {
+        self.hands_over.store(hands_over, Ordering::Relaxed);
+        self.last_request.store(true, Ordering::Relaxed);
     }
 
     /// When a request began, if anybody will ask.
@@ -73,7 +102,13 @@ impl Service {
         answering: Answering,
         length: Option<u64>,
     ) -> ResponsePlan {
-        head.finish(out, answering, length, Some(&date()), self.server_field.as_deref())
+        head.finish(
+            out,
+            answering,
+            length,
+            Some(&date(self.seconds.load(Ordering::Relaxed))),
+            self.server_field.as_deref(),
+        )
     }
 
     /// Calls a hook of the request handler. It is the embedder's code, and the errors it is told of describe themselves
@@ -96,13 +131,16 @@ impl Service {
     }
 }
 
-/// The current date, formatted once a second in each thread.
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The date, formatted once a second in each thread.
 #[inline]
-fn date() -> [u8; 29] {
+fn date(now: u64) -> [u8; 29] {
     thread_local! {
         static DATE: Cell<(u64, [u8; 29])> = const { Cell::new((u64::MAX, [0; 29])) };
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (second, text) = DATE.get();
     if second == now {
         return text;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::handover::{Heir, Waiting};
 use super::wake::Wake;
 
 /// Stops a server: no more connections are accepted, idle ones are closed, running requests finish until
@@ -18,12 +19,14 @@ pub struct ShutdownHandle {
 
 pub(super) struct Control {
     requested: AtomicBool,
+    heir: Mutex<Option<Heir>>,
     wakes: Mutex<Vec<Arc<Wake>>>,
 }
 
 impl ShutdownHandle {
     pub(super) fn new() -> ShutdownHandle {
-        let control = Control { requested: AtomicBool::new(false), wakes: Mutex::new(Vec::new()) };
+        let control =
+            Control { requested: AtomicBool::new(false), heir: Mutex::new(None), wakes: Mutex::new(Vec::new()) };
         ShutdownHandle { control: Arc::new(control) }
     }
 
@@ -41,6 +44,22 @@ impl ShutdownHandle {
         for wake in self.wakes().iter() {
             wake.wake();
         }
+    }
+
+    /// Stops the server as [`shutdown`](ShutdownHandle::shutdown) does, but closes no connection that waits for a
+    /// request: those go to `heir`, which lets them go on in another process ([`Arrivals`](super::Arrivals)). Nothing
+    /// that has not been accepted yet is: another process holds the same listening sockets.
+    ///
+    /// `heir` is called by the thread that leads, and should not block for long. Connections through a
+    /// [`TransportLayer`](super::TransportLayer) can't be handed over; they end with the answer to their next request
+    /// or, idle, at once.
+    pub fn hand_over(&self, heir: impl Fn(Waiting) + Send + Sync + 'static) {
+        *self.control.heir.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(Arc::new(heir));
+        self.shutdown();
+    }
+
+    pub(super) fn heir(&self) -> Option<Heir> {
+        self.control.heir.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 
     /// Has somebody asked?

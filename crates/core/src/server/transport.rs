@@ -199,6 +199,30 @@ impl Socket {
 }
 
 #[cfg(unix)]
+impl Socket {
+    /// Takes over the connected stream socket that another process left open under this number.
+    ///
+    /// # Errors
+    /// When there is no such descriptor, or it is something else.
+    pub fn inherit(number: i32) -> io::Result<Socket> {
+        sys::adopt(number, false).map(Socket::from)
+    }
+}
+
+/// A connected stream socket, which the caller vouches for.
+#[cfg(unix)]
+impl From<std::os::fd::OwnedFd> for Socket {
+    fn from(fd: std::os::fd::OwnedFd) -> Socket {
+        let tcp = TcpStream::from(fd);
+        // The family tells itself: a Unix socket has no socket address that std can read.
+        match tcp.local_addr() {
+            Ok(_) => Socket::Tcp(tcp),
+            Err(_) => Socket::Unix(UnixStream::from(std::os::fd::OwnedFd::from(tcp))),
+        }
+    }
+}
+
+#[cfg(unix)]
 impl std::os::fd::AsFd for Socket {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.handle()

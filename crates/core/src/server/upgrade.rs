@@ -37,31 +37,36 @@ pub fn on_upgrade(environ: &mut Environ<'_>, then: impl FnOnce(Upgraded) + Send 
 }
 
 /// A connection that has left HTTP. Reading gives first what the client had sent behind its request; both directions
-/// block.
+/// block. Dropping it ends the connection in order, unless in a panic.
 pub struct Upgraded {
-    transport: Box<dyn Transport>,
+    /// There until it is given away.
+    transport: Option<Box<dyn Transport>>,
     ahead: Vec<u8>,
 }
 
 impl Upgraded {
     pub(super) fn new(transport: Box<dyn Transport>, ahead: Vec<u8>) -> Upgraded {
-        Upgraded { transport, ahead }
+        Upgraded { transport: Some(transport), ahead }
     }
 
     /// The real socket, in blocking mode, and the bytes already read from it.
     ///
     /// # Errors
     /// Gives the connection back when there is something between it and the socket (TLS), or the file table is full.
-    pub fn into_socket(self) -> Result<(Socket, Vec<u8>), Upgraded> {
-        match self.transport.socket() {
-            Ok(Some(socket)) if socket.set_nonblocking(false).is_ok() => Ok((socket, self.ahead)),
+    pub fn into_socket(mut self) -> Result<(Socket, Vec<u8>), Upgraded> {
+        match self.transport.as_ref().map(|transport| transport.socket()) {
+            Some(Ok(Some(socket))) if socket.set_nonblocking(false).is_ok() => {
+                self.transport = None;
+                Ok((socket, std::mem::take(&mut self.ahead)))
+            }
             _ => Err(self),
         }
     }
 
     /// The transport, non-blocking, and the bytes already read from it.
-    pub fn into_parts(self) -> (Box<dyn Transport>, Vec<u8>) {
-        (self.transport, self.ahead)
+    pub fn into_parts(mut self) -> (Box<dyn Transport>, Vec<u8>) {
+        let Some(transport) = self.transport.take() else { unreachable!("it is given away by value") };
+        (transport, std::mem::take(&mut self.ahead))
     }
 
     fn patiently<R>(
@@ -70,10 +75,11 @@ impl Upgraded {
         mut attempt: impl FnMut(&mut dyn Transport) -> io::Result<R>,
     ) -> io::Result<R> {
         const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
+        let Some(transport) = &mut self.transport else { return Err(io::ErrorKind::NotConnected.into()) };
         loop {
-            match attempt(&mut *self.transport) {
+            match attempt(&mut **transport) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.transport.wait(writable, FOR_EVER)?;
+                    transport.wait(writable, FOR_EVER)?;
                 }
                 other => return other,
             }
@@ -100,6 +106,14 @@ impl Write for Upgraded {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Drop for Upgraded {
+    fn drop(&mut self) {
+        if let Some(transport) = self.transport.as_mut().filter(|_| !std::thread::panicking()) {
+            transport.close();
+        }
     }
 }
 

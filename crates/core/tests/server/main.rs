@@ -8,6 +8,7 @@
 //! - `upgrade`: connections that leave HTTP.
 //! - `addresses`: what can be listened on.
 //! - `fleet`: several loops in one server.
+//! - `handover`: connections that go on in another server.
 //! - `transport`: layers between sockets and HTTP.
 //! - `robust`: slow, broken and hostile clients.
 //! - `resources`: exhausted resources.
@@ -35,6 +36,8 @@ mod upgrade;
 mod addresses;
 
 mod fleet;
+
+mod handover;
 
 mod transport;
 

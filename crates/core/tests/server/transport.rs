@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use crate::helper::Helper;
 use crate::support::*;
-use amboss_core::{Handshake, Misplaced, Session, Socket, Transport, TransportLayer};
+use amboss_core::{
+    on_upgrade, Body, Environ, Handshake, Misplaced, Session, Socket, StartResponse, Transport, TransportLayer,
+};
 
 const KNOCK: &[u8] = b"knock";
 const MASK: u8 = 0x5a;
+const GOODBYE: &[u8] = b"goodbye";
 
 /// Masks what follows the knock; `misplaced` is for clients that say `GET` instead.
 #[derive(Default)]
@@ -93,6 +96,12 @@ impl Transport for Masked {
 
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.socket.shutdown(std::net::Shutdown::Write)
+    }
+
+    fn close(&mut self) {
+        if self.knocked == KNOCK {
+            let _ = self.write(GOODBYE);
+        }
     }
 }
 
@@ -202,6 +211,39 @@ fn http_in_the_clear_is_redirected_or_refused_as_set() {
     let answer = server.get("/");
     assert_eq!(answer.status, 400);
     assert!(answer.text().contains("https://"), "{}", answer.text());
+}
+
+/// RFC 8446 §6.1: who ends a connection says so, or the other side has to suspect that something is missing.
+#[test]
+fn idle_and_upgraded_connections_end_with_the_layers_goodbye() {
+    for setup in [Setup::base(), Setup::threaded()] {
+        let server = masked(setup.with(|settings| settings.timeouts.idle = Duration::from_millis(100)), None);
+        let mut client = knock(server.addr());
+        assert_eq!(client.get("/").text(), "hello");
+        assert_eq!(client.rest(), GOODBYE, "after the deadline for another request");
+    }
+    let server = masked(Setup::threaded(), None);
+    let mut client = knock(server.addr());
+    assert_eq!(client.get("/").text(), "hello");
+    server.stop();
+    assert_eq!(client.rest(), GOODBYE, "when the server stops");
+
+    let setup = Setup::threaded().with(|settings| settings.transport = Some(Arc::new(Masking::default())));
+    let server = setup.start(|environ: &mut Environ<'_>, start_response: &mut dyn StartResponse| {
+        let fails = environ.path() == &b"/panic"[..];
+        on_upgrade(environ, move |mut connection| {
+            connection.write_all(b"hello").unwrap();
+            assert!(!fails, "as it should");
+        });
+        start_response.start("101 Switching Protocols", &[("Upgrade", "x"), ("Connection", "Upgrade")])?;
+        Ok(Body::empty())
+    });
+    for (path, expected) in [("/", &b"hellogoodbye"[..]), ("/panic", b"hello")] {
+        let mut client = knock(server.addr());
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"));
+        assert_eq!(client.response().status, 101);
+        assert_eq!(client.rest(), expected, "{path}");
+    }
 }
 
 #[test]

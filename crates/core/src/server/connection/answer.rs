@@ -289,7 +289,7 @@ impl Connection {
                         let last = block.is_some() && blocks.size_hint() == (0, Some(0));
                         (block, last)
                     });
-                    turn.back();
+                    service.back(turn);
                     match next {
                         Ok((Some(Ok(block)), last)) => {
                             if block.is_empty() && !last {
@@ -391,12 +391,12 @@ impl Connection {
             self.state = State::Closing { linger: false };
             return;
         }
-        self.move_on(service, exchange, plan.keep_alive);
+        self.move_on(exchange, plan.keep_alive);
     }
 
     /// What comes after an answer: the next request, the rest of this one's body, or the end.
     #[inline]
-    pub(super) fn move_on(&mut self, service: &Service, exchange: Exchange, keep_alive: bool) {
+    pub(super) fn move_on(&mut self, exchange: Exchange, keep_alive: bool) {
         let left = self.buffer.as_ref().is_some_and(|buffer| buffer.len() > exchange.consumed);
         if !keep_alive || exchange.body.failed.is_some() {
             let clean = exchange.client_closes && exchange.body.is_done() && !left;
@@ -410,10 +410,8 @@ impl Connection {
         }
         if let Some(buffer) = &mut self.buffer {
             buffer.next_request(exchange.consumed);
-            if left {
-                // The next head has begun; its time counts from now.
-                self.since = service.now();
-            }
+            // The next head may have begun; its time counts from when it turns out not to be all there.
+            self.counting = !left;
         }
         self.state = if exchange.body.is_done() {
             State::Head
@@ -456,7 +454,7 @@ impl Connection {
             let (plan, written) = self.write_error(service, status, &sentence, None, exchange.answering);
             self.log(service, &exchange, status, written);
             self.answered += 1;
-            self.move_on(service, exchange, plan.keep_alive);
+            self.move_on(exchange, plan.keep_alive);
         }
         if exchange_failed_input(status) {
             return;
@@ -482,7 +480,7 @@ impl Connection {
         if let Source::Blocks(blocks) = source {
             turn.leave();
             let dropped = panics::catch(|| drop(blocks));
-            turn.back();
+            service.back(turn);
             if let Err(panic) = dropped {
                 self.report_panic(service, exchange, "the response body's close", panic);
             }

@@ -27,24 +27,14 @@ impl Connection {
     pub(super) fn serve(&mut self, service: &Service, turn: &mut dyn Turn, length: usize) -> Served {
         let Some(buffer) = &mut self.buffer else { return Served::Moved };
         let leniency = service.settings.leniency;
-        let judged = {
-            let head = buffer.parser.head(&buffer.bytes[buffer.start..buffer.end]);
-            Framing::of(&head, leniency).and_then(|framing| {
-                let target = Target::of(&head, leniency)?;
-                let declared = match framing.body {
-                    BodyLength::Known(length) => length,
-                    BodyLength::Chunked => 0,
-                };
-                if service.settings.limits.body.is_some_and(|limit| declared > limit) {
-                    return Err(Error::new(ErrorKind::BodyTooLarge, length));
-                }
-                if target.form == TargetForm::Authority {
-                    return Err(Error::new(ErrorKind::Connect, 0));
-                }
-                Ok(framing)
-            })
-        };
-        let framing = match judged {
+        let head = buffer.parser.head(&buffer.bytes[buffer.start..buffer.end]);
+        let framing = Framing::of(&head, leniency).and_then(|framing| match framing.body {
+            BodyLength::Known(body) if service.settings.limits.body.is_some_and(|limit| body > limit) => {
+                Err(Error::new(ErrorKind::BodyTooLarge, length))
+            }
+            _ => Ok(framing),
+        });
+        let framing = match framing {
             Ok(framing) => framing,
             Err(error) => {
                 self.refuse(service, error);
@@ -55,9 +45,10 @@ impl Connection {
             self.answer_misplaced(service, misplaced, length);
             return Served::Moved;
         }
-        if let BodyLength::Known(body) = framing.body {
-            let lacking = body.saturating_sub((buffer.len() - length) as u64);
-            let waits = body <= service.settings.limits.read_ahead as u64 && !framing.expects_continue;
+        let mut body = BodyState::new(&framing, &service.settings);
+        if let BodyLength::Known(whole) = framing.body {
+            let lacking = whole.saturating_sub((buffer.len() - length) as u64);
+            let waits = whole <= service.settings.limits.read_ahead as u64 && !framing.expects_continue;
             if lacking > 0 && waits && !self.finished {
                 if self.reading.started == 0 {
                     let now = service.now();
@@ -67,13 +58,6 @@ impl Connection {
             }
             self.reading = Transfer::default();
         }
-        match turn.permission() {
-            Permission::Run => {}
-            Permission::Wait => return Served::Waits(Step::Turn),
-            Permission::Fork => return Served::Waits(Step::Fork),
-        }
-
-        let mut body = BodyState::new(&framing, &service.settings);
         if !body.is_done() {
             // A body is read in pieces no smaller than this.
             const READ: usize = 8 * 1024;
@@ -83,14 +67,26 @@ impl Connection {
         let end = buffer.bytes.len();
         let (head_bytes, rest) = buffer.bytes[buffer.start..end - SLACK].split_at_mut(length);
         let head = buffer.parser.head(head_bytes);
-        let target = match Target::of(&head, leniency) {
+        let target = Target::of(&head, leniency).and_then(|target| match target.form {
+            TargetForm::Authority => Err(Error::new(ErrorKind::Connect, 0)),
+            _ => Ok(target),
+        });
+        let target = match target {
             Ok(target) => target,
-            Err(_) => unreachable!("it was judged above"),
+            Err(error) => {
+                self.refuse(service, error);
+                return Served::Moved;
+            }
         };
+        match turn.permission() {
+            Permission::Run => {}
+            Permission::Wait => return Served::Waits(Step::Turn),
+            Permission::Fork => return Served::Waits(Step::Fork),
+        }
         let answering = Answering {
             version: head.version(),
             head: head.method() == b"HEAD",
-            keep_alive: framing.keep_alive && !service.is_last_request(),
+            keep_alive: framing.keep_alive && !service.is_last_request(self.session.is_none()),
         };
         let began = service.stopwatch();
 
@@ -117,7 +113,7 @@ impl Connection {
             service.settings.handler.make_environ(&mut environ);
             service.app.call(&mut environ, &mut starter)
         });
-        turn.back();
+        service.back(turn);
 
         let on_upgrade = environ.extensions_mut().remove::<OnUpgrade>();
         let started = starter.started;

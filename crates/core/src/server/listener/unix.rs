@@ -56,7 +56,7 @@ pub(super) fn bind(path: &Path, mode: Option<u32>) -> io::Result<Listener> {
 
 /// Takes over a listening socket that another process opened.
 pub(super) fn adopt(number: i32) -> io::Result<Listener> {
-    let fd = sys::adopt(number)?;
+    let fd = sys::adopt(number, true)?;
     // The family tells itself: a Unix socket has no socket address that std can read, and the other way round.
     let tcp = TcpListener::from(fd);
     match tcp.local_addr() {

@@ -107,10 +107,11 @@ pub(in crate::server) fn reset_on_close(socket: BorrowedFd<'_>) -> io::Result<()
 /// Takes over a descriptor that another process passed on.
 ///
 /// The caller vouches, by the protocol that named the number (`fd://N`, LISTEN_FDS), that nothing else in this process
-/// owns it; it was checked to be an open, listening socket.
-pub(in crate::server) fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
-    if !is_listening(fd)? {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a socket that does not listen"));
+/// owns it; it was checked to be an open socket that listens, or one that does not.
+pub(in crate::server) fn adopt(fd: RawFd, listening: bool) -> io::Result<OwnedFd> {
+    if is_listening(fd)? != listening {
+        let why = if listening { "it is a socket that does not listen" } else { "it is a socket that listens" };
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     }
     // SAFETY: the descriptor is open (getsockopt answered for it) and passed to us to own, see above.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })

@@ -1,0 +1,148 @@
+//! Connections that move from a server that stops to one that runs: nothing is refused, reset or lost.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::support::*;
+use amboss_core::{
+    make_server_on, Address, AppError, Application, Arrivals, Body, Concurrency, Environ, Listeners, NoLog, ServeError,
+    Settings, ShutdownHandle, StartResponse,
+};
+
+/// Says which generation answers; `/slow` takes 300 ms.
+struct Generation(usize);
+
+impl Application for Generation {
+    fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+        if environ.path() == &b"/slow"[..] {
+            thread::sleep(Duration::from_millis(300));
+        }
+        let mut body = Vec::new();
+        std::io::Read::read_to_end(environ.input(), &mut body)?;
+        start_response.start("200 OK", &[])?;
+        Ok(Body::from(format!("{} {}", self.0, String::from_utf8_lossy(&body))))
+    }
+}
+
+struct Serving {
+    handle: ShutdownHandle,
+    arrivals: Arrivals,
+    thread: JoinHandle<Result<(), ServeError>>,
+}
+
+fn serve(listeners: &Listeners, concurrency: Concurrency, generation: usize) -> Serving {
+    let mut settings = Settings::default();
+    settings.log = Arc::new(NoLog);
+    settings.loops = 3;
+    let mut server = make_server_on(listeners.clone(), Generation(generation), concurrency, settings).unwrap();
+    let (handle, arrivals) = (server.shutdown_handle(), server.arrivals());
+    Serving { handle, arrivals, thread: thread::spawn(move || server.serve_forever()) }
+}
+
+impl Serving {
+    fn hand_over_to(&self, next: &Serving) {
+        let arrivals = next.arrivals.clone();
+        self.handle.hand_over(move |waiting| arrivals.let_in(waiting).unwrap());
+    }
+
+    fn join(self) {
+        eventually("the old server ends", || self.thread.is_finished());
+        self.thread.join().unwrap().unwrap();
+    }
+}
+
+fn listen() -> (Listeners, std::net::SocketAddr) {
+    let listeners = Listeners::bind(&[Address::new("127.0.0.1", 0)], &Settings::default()).unwrap();
+    let address = listeners.local_addrs()[0].to_string().parse().unwrap();
+    (listeners, address)
+}
+
+#[test]
+fn idle_running_and_half_sent_requests_go_on() {
+    for concurrency in [Concurrency::Single, Concurrency::Threads] {
+        let (listeners, address) = listen();
+        let old = serve(&listeners, concurrency, 1);
+        let mut idle = Client::connect(address);
+        assert_eq!(idle.get("/").text(), "1 ");
+        let mut half = Client::connect(address);
+        half.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo");
+        let mut running = Client::connect(address);
+        running.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+        // In the application by now, or at least in the old server.
+        thread::sleep(Duration::from_millis(50));
+        let new = serve(&listeners, concurrency, 2);
+        old.hand_over_to(&new);
+        half.send("dy");
+        let answer = half.response().text();
+        // Where one request holds up everything, the rest may arrive before the server hears that it is to stop.
+        assert!(answer == "2 body" || answer == "1 body" && concurrency == Concurrency::Single, "{answer}");
+        assert_eq!(idle.get("/").text(), "2 ");
+        let answer = running.response();
+        assert_eq!((answer.text().as_str(), answer.field("Connection")), ("1 ", None), "finished where it began");
+        assert_eq!(running.get("/").text(), "2 ", "and kept alive");
+        old.join();
+        assert_eq!(Client::connect(address).get("/").text(), "2 ");
+        new.handle.shutdown();
+        new.join();
+        drop(listeners);
+        assert!(std::net::TcpStream::connect(address).is_err(), "nobody listens any more");
+    }
+}
+
+#[test]
+fn ten_servers_in_a_row_under_load_lose_no_request() {
+    let (listeners, address) = listen();
+    let (over, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let clients: Vec<_> = (0..12)
+        .map(|index| {
+            let (over, answered) = (over.clone(), answered.clone());
+            thread::spawn(move || {
+                let mut client = Client::connect(address);
+                let mut newest = 0;
+                while !over.load(SeqCst) {
+                    // Some keep their connection, some open one for each request.
+                    if index % 3 == 0 {
+                        client = Client::connect(address);
+                    }
+                    let answer = client.get(if index == 1 { "/slow" } else { "/" });
+                    let generation = answer.text().trim().parse().unwrap();
+                    assert!(answer.complete && answer.field("Connection").is_none());
+                    assert!(index % 3 == 0 || generation >= newest, "a kept connection never goes back");
+                    newest = generation;
+                    answered.fetch_add(1, SeqCst);
+                }
+            })
+        })
+        .collect();
+    let mut serving = serve(&listeners, Concurrency::Threads, 0);
+    for generation in 1..=10 {
+        let before = answered.load(SeqCst);
+        eventually("requests are answered", || answered.load(SeqCst) > before + 100);
+        let next = serve(&listeners, Concurrency::Threads, generation);
+        serving.hand_over_to(&next);
+        std::mem::replace(&mut serving, next).join();
+    }
+    over.store(true, SeqCst);
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    serving.handle.shutdown();
+    serving.join();
+}
+
+#[test]
+fn a_server_that_has_stopped_gives_arrivals_back() {
+    let (listeners, address) = listen();
+    let old = serve(&listeners, Concurrency::Threads, 1);
+    let mut client = Client::connect(address);
+    assert_eq!(client.get("/").text(), "1 ");
+    let gone = serve(&listeners, Concurrency::Threads, 2);
+    let arrivals = gone.arrivals.clone();
+    gone.handle.shutdown();
+    gone.join();
+    let (back, came) = std::sync::mpsc::channel();
+    old.handle.hand_over(move |waiting| back.send(arrivals.let_in(waiting).is_err()).unwrap());
+    assert!(came.recv_timeout(DEADLINE).unwrap());
+    assert!(client.at_end());
+    old.join();
+}

@@ -1,0 +1,52 @@
+//! TLS for amboss: certificates made, read and renewed, and handshakes that hold no thread.
+//!
+//! ```no_run
+//! use amboss_core::{make_server, Address, AppError, Body, Concurrency, Environ, Settings, StartResponse};
+//! use amboss_tls::SslContext;
+//!
+//! fn hello(_: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+//!     start_response.start("200 OK", &[("Content-Type", "text/plain")])?;
+//!     Ok(Body::from("Hello over TLS!\n"))
+//! }
+//!
+//! let mut settings = Settings::default();
+//! settings.transport = Some(SslContext::adhoc()?.layer());
+//! make_server(&[Address::new("localhost", 5000)], hello, Concurrency::Threads, settings)?.serve_forever()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! - [`SslContext`]: what a server speaks TLS with; made by itself ([`adhoc`](SslContext::adhoc)), from files that are
+//!   read again when they change, or from a rustls configuration.
+//! - [`make_ssl_devcert`]: a certificate and its key in two files.
+//! - [`LocalCa`]: an authority of this user's own, to be trusted once, and certificates from it.
+//!
+//! Inside, from the bottom up: `records` (rustls, in memory) → `transport` (sockets) → `context`; `session` says what a
+//! handshake led to. Certificates are made in `make`, `adhoc` and `ca`, read in `read` and `der`, renewed in `renew`.
+#![warn(missing_docs)]
+
+#[cfg(unix)]
+mod adhoc;
+mod ca;
+#[cfg(unix)]
+mod context;
+mod der;
+mod error;
+mod files;
+mod host;
+mod make;
+mod read;
+#[cfg(unix)]
+mod records;
+#[cfg(unix)]
+mod renew;
+#[cfg(unix)]
+mod session;
+#[cfg(unix)]
+mod transport;
+
+pub use ca::LocalCa;
+#[cfg(unix)]
+pub use context::{ClientCertificates, PlainHttp, SslContext};
+pub use error::{SslError, SslErrorKind};
+pub use make::make_ssl_devcert;
+pub use rustls;
