@@ -34,6 +34,8 @@ const CLOSE_WATCH_LASTS: u64 = 500;
 const IDLE_LOOKS: u32 = 20;
 /// How long a thread stands by for work before it ends.
 const STAND_BY: Duration = Duration::from_secs(10);
+/// How long a leader goes on after the system refused a thread before it asks again, in milliseconds.
+const HIRE_AGAIN: u64 = 500;
 
 /// The crew of a loop in this process. Counted so that a [`ForkingWsgiServer`](super::ForkingWsgiServer) can refuse to
 /// fork beside them.
@@ -61,6 +63,8 @@ pub(super) struct Crew {
     returned: Mutex<Vec<Returned>>,
     /// Threads that lost the lead and are still inside the application.
     away: AtomicUsize,
+    /// When to ask again for a thread that the system refused.
+    hire_again: AtomicU64,
     stopped: AtomicBool,
     result: Mutex<Option<io::Result<()>>>,
 }
@@ -171,6 +175,7 @@ impl Crew {
             ended: Condvar::new(),
             returned: Mutex::new(Vec::new()),
             away: AtomicUsize::new(0),
+            hire_again: AtomicU64::new(u64::MAX),
             stopped: AtomicBool::new(false),
             result: Mutex::new(None),
         })
@@ -233,7 +238,10 @@ impl Crew {
                 THREADS.fetch_add(1, Ordering::SeqCst);
             }
             // Without a watcher the leader goes on alone, and slow calls delay others, until a thread can be had.
-            Err(error) => self.service.settings.log.error(&format!("can't start a thread for now: {error}")),
+            Err(error) => {
+                self.hire_again.store(self.service.now() + HIRE_AGAIN, Ordering::Relaxed);
+                self.service.settings.log.error(&format!("can't start a thread for now: {error}"));
+            }
         }
     }
 
@@ -332,7 +340,7 @@ impl Crew {
     }
 
     /// Leads until the lead is lost or the loop stops.
-    fn lead(&self, mut lead: Box<Loop>) -> Led {
+    fn lead(self: &Arc<Crew>, mut lead: Box<Loop>) -> Led {
         // What was finished before a hand-over does not wait for the rest of the batch.
         lead.write_answers();
         loop {
@@ -389,6 +397,10 @@ impl Crew {
             }
             if self.service.settings.passthrough_errors && lock(&self.service.failure).is_some() {
                 self.shutdown.shutdown();
+            }
+            if now >= self.hire_again.load(Ordering::Relaxed) {
+                self.hire_again.store(u64::MAX, Ordering::Relaxed);
+                self.hire(None);
             }
         }
     }

@@ -76,12 +76,8 @@ pub(super) fn serve(lead: &mut Loop, shutdown: &ShutdownHandle) -> io::Result<()
             let Some(token) = lead.waiting.pop_front() else { break };
             let Some(connection) = lead.take(token) else { continue };
             numbers += 1;
-            match give_away(lead, token, connection, numbers, &mut children) {
-                Ok(child) => children.push(child),
-                Err(error) => {
-                    lead.service.settings.log.error(&format!("can't start a process for a request: {error}"));
-                    lead.vacate(token);
-                }
+            if let Some(child) = give_away(lead, token, connection, numbers, &mut children) {
+                children.push(child);
             }
         }
         if alone::stop_if_asked(lead, shutdown) {
@@ -96,39 +92,54 @@ pub(super) fn serve(lead: &mut Loop, shutdown: &ShutdownHandle) -> io::Result<()
     result
 }
 
-/// Forks, and goes on as the parent.
+/// Forks, and goes on as the parent; without a child when the system gives none, and then the client is told so.
 fn give_away(
     lead: &mut Loop,
     token: Token,
     mut connection: Box<Connection>,
     number: u64,
     others: &mut Vec<Child>,
-) -> io::Result<Child> {
+) -> Option<Child> {
     // What is gathered in the log would otherwise be written by both.
     lead.service.settings.log.sync();
-    let (alive, held) = UnixStream::pair()?;
-    match sys::fork_process() {
-        Ok(Forked::Child) => {
-            // Copies of descriptors that would keep other clients from seeing their connections close.
-            drop(alive);
-            others.clear();
-            // A panic must not unwind into what belongs to the parent.
-            let code = panics::catch(|| in_child(lead, token, connection)).unwrap_or(GONE);
-            drop(held);
-            sys::exit_now(code);
-        }
-        Ok(Forked::Parent(pid)) => {
-            drop(held);
-            lead.watch_child(alive.as_raw_fd(), number)?;
-            connection.forget_request();
-            Ok(Child { pid, token, connection: Some(connection), alive, number })
-        }
-        Err(error) => {
-            connection.refuse_unavailable(&lead.service);
-            lead.put_back(token, connection, Step::Flush);
-            Err(error)
-        }
-    }
+    let error = match sign_of_life(lead, number) {
+        Ok((alive, held)) => match sys::fork_process() {
+            Ok(Forked::Child) => {
+                // Copies of descriptors that would keep other clients from seeing their connections close.
+                drop(alive);
+                others.clear();
+                // A panic must not unwind into what belongs to the parent.
+                let code = panics::catch(|| in_child(lead, token, connection)).unwrap_or(GONE);
+                drop(held);
+                sys::exit_now(code);
+            }
+            Ok(Forked::Parent(pid)) => {
+                connection.forget_request();
+                return Some(Child { pid, token, connection: Some(connection), alive, number });
+            }
+            Err(error) => {
+                lead.forget_child(alive.as_raw_fd());
+                error
+            }
+        },
+        Err(error) => error,
+    };
+    lead.service.settings.log.error(&format!("can't start a process for a request: {error}"));
+    connection.refuse_unavailable(&lead.service);
+    lead.put_back(token, connection, Step::Flush);
+    None
+}
+
+/// Two sockets: the first reads as ended when the second has been closed, and is watched from now on.
+fn sign_of_life(lead: &mut Loop, number: u64) -> io::Result<(UnixStream, UnixStream)> {
+    let pair = UnixStream::pair().or_else(|_| {
+        // In a full file table, two idle connections make room for a request.
+        lead.shed();
+        lead.shed();
+        UnixStream::pair()
+    })?;
+    lead.watch_child(pair.0.as_raw_fd(), number)?;
+    Ok(pair)
 }
 
 /// Serves the one connection until it is idle or closed; never returns to the caller's loop.

@@ -374,7 +374,7 @@ impl Loop {
     }
 
     /// Closes the connection that has been idle longest.
-    fn shed(&mut self) {
+    pub(super) fn shed(&mut self) {
         let idle = self
             .slots
             .iter()
@@ -644,6 +644,7 @@ impl Loop {
         let socket = self.socket(token);
         self.poller = Poller::Poll(Default::default());
         self.listeners.clear();
+        self.fleet.stop_listening();
         self.slots.clear();
         self.vacant.clear();
         socket

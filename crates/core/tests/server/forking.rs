@@ -1,14 +1,22 @@
 //! A process for each request: keep-alive across processes, the limit of children, children that die, stopping.
 
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::helper::Helper;
 use crate::support::*;
 use amboss_core::{make_server, Address, Concurrency, ServeError};
 
+/// With both ways of waiting.
+const BOTH: [&str; 2] = ["forking", "forking poll"];
+
 #[test]
 fn each_request_has_a_process_and_keep_alive_goes_across_them() {
-    let mut helper = Helper::start("forking");
+    BOTH.into_iter().for_each(keep_alive_goes_across_processes);
+}
+
+fn keep_alive_goes_across_processes(role: &str) {
+    let mut helper = Helper::start(role);
     let mut client = Client::connect(helper.addr);
     let mut pids: Vec<String> = (0..5).map(|_| client.get("/pid").text()).collect();
     pids.push(helper.get("/pid").text());
@@ -24,18 +32,20 @@ fn each_request_has_a_process_and_keep_alive_goes_across_them() {
 
 #[test]
 fn no_more_children_run_than_allowed() {
-    let helper = Helper::forking(2);
-    let mut clients: Vec<Client> = (0..6).map(|_| Client::connect(helper.addr)).collect();
-    for client in &mut clients {
-        client.send("GET /sleep/100 HTTP/1.1\r\nHost: a\r\n\r\n");
+    for role in BOTH {
+        let helper = Helper::start(&format!("{role} processes=2"));
+        let mut clients: Vec<Client> = (0..6).map(|_| Client::connect(helper.addr)).collect();
+        for client in &mut clients {
+            client.send("GET /sleep/100 HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+        let mut most = 0;
+        eventually("all are answered", || {
+            most = most.max(helper.children().len());
+            clients.retain_mut(|client| client.is_silent_for(MS));
+            clients.is_empty()
+        });
+        assert_eq!(most, 2, "{role}");
     }
-    let mut most = 0;
-    eventually("all are answered", || {
-        most = most.max(helper.children().len());
-        clients.retain_mut(|client| client.is_silent_for(MS));
-        clients.is_empty()
-    });
-    assert_eq!(most, 2);
 }
 
 #[test]
@@ -61,7 +71,11 @@ fn a_child_that_is_killed_or_crashes_hurts_nobody() {
 
 #[test]
 fn a_forking_server_stops_within_its_deadline_and_leaves_no_child() {
-    let mut helper = Helper::start("forking");
+    BOTH.into_iter().for_each(stops_within_its_deadline);
+}
+
+fn stops_within_its_deadline(role: &str) {
+    let mut helper = Helper::start(role);
     let mut short = Client::connect(helper.addr);
     short.send("GET /sleep/200 HTTP/1.1\r\nHost: a\r\n\r\n");
     let mut long = Client::connect(helper.addr);
@@ -76,6 +90,19 @@ fn a_forking_server_stops_within_its_deadline_and_leaves_no_child() {
     for (pid, _) in children {
         assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
     }
+}
+
+#[test]
+fn a_running_child_does_not_keep_the_port() {
+    let mut helper = Helper::start("forking");
+    let mut slow = Client::connect(helper.addr);
+    slow.send("GET /sleep/1500 HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("it runs", || helper.children().len() == 1);
+    helper.tell_to_stop();
+    eventually("nobody listens", || TcpStream::connect(helper.addr).is_err());
+    assert!(slow.is_silent_for(MS), "the port was free only when the child had ended");
+    assert_eq!(slow.response().text(), "hello");
+    assert!(helper.stop());
 }
 
 #[test]

@@ -1,20 +1,32 @@
 //! A server in a process of its own: this test binary, started again to play a role.
+//!
+//! A role is a word for the kind of server and further words for its settings, as in `forking processes=2 poll`.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::support::*;
 use amboss_core::{
-    make_server, make_server_from_systemd, Address, AppError, Body, Concurrency, Environ, LocalAddr, Settings,
-    StartResponse,
+    make_server, make_server_from_systemd, Address, AppError, Body, Concurrency, Environ, LocalAddr, PollerKind,
+    Settings, StartResponse,
 };
 
 const ROLE: &str = "AMBOSS_TEST_ROLE";
 const ADDRESS: &str = "AMBOSS_TEST_ADDRESS";
-const PROCESSES: &str = "AMBOSS_TEST_PROCESSES";
+
+/// A program run by nobody, if this is root; as it is otherwise.
+fn as_nobody(program: &str) -> Command {
+    if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", program]);
+    command
+}
 
 /// A helper process; ends when this is dropped.
 pub struct Helper {
@@ -29,19 +41,39 @@ impl Helper {
         Helper::run(role, Command::new(std::env::current_exe().unwrap()))
     }
 
-    /// With a bound on the children of a forking server.
-    pub fn forking(processes: usize) -> Helper {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.env(PROCESSES, processes.to_string());
-        Helper::run("forking", command)
-    }
-
     /// With so many descriptors at most.
     pub fn limited(role: &str, descriptors: usize) -> Helper {
         let mut command = Command::new("sh");
         command.arg("-c").arg(format!("ulimit -n {descriptors}; exec \"$0\" \"$@\""));
         command.arg(std::env::current_exe().unwrap());
         Helper::run(role, command)
+    }
+
+    /// As a user whom the system's limits bind: root's may have as many processes as they like. Says aloud when that
+    /// can't be had.
+    pub fn bounded(role: &str) -> Option<Helper> {
+        let program = std::env::current_exe().unwrap();
+        let mut probe = as_nobody("prlimit");
+        if !probe.arg("--nproc").output().is_ok_and(|output| output.status.success()) {
+            skipped("setpriv and prlimit, which make a process that limits bind");
+            return None;
+        }
+        // By descriptor: the path may lead through folders that are root's alone.
+        let mut command = Command::new("sh");
+        command.arg("-c").arg("exec 3<\"$0\" \"$@\"").arg(program);
+        let exec = as_nobody("/proc/self/fd/3");
+        command.arg(exec.get_program()).args(exec.get_args());
+        Some(Helper::run(role, command))
+    }
+
+    /// Whether it may start threads and processes from now on. Only for one that is [`bounded`](Helper::bounded).
+    pub fn may_start(&self, more: bool) {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", self.child.id())).unwrap();
+        let line = limits.lines().find_map(|line| line.strip_prefix("Max processes")).unwrap();
+        let most = if more { line.split_whitespace().nth(1).unwrap() } else { "0" };
+        let mut command = as_nobody("prlimit");
+        command.arg(format!("--pid={}", self.child.id())).arg(format!("--nproc={most}:"));
+        assert!(command.status().unwrap().success());
     }
 
     /// On an inherited descriptor: `script` arranges it and ends by running `"$@"`.
@@ -118,10 +150,15 @@ impl Helper {
         Duration::from_millis(ticks * 10)
     }
 
+    /// Asks it to stop.
+    pub fn tell_to_stop(&mut self) {
+        self.stdin = None;
+    }
+
     /// Asks it to stop, and waits until it has.
     #[track_caller]
     pub fn stop(&mut self) -> bool {
-        self.stdin = None;
+        self.tell_to_stop();
         let mut status = None;
         eventually("the helper ends", || {
             status = self.child.try_wait().unwrap();
@@ -169,21 +206,30 @@ fn helper_app(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse)
 fn a_process_of_its_own() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let mut settings = Settings::default();
-    if let Ok(processes) = std::env::var(PROCESSES) {
-        settings.processes = processes.parse().unwrap();
-    }
     settings.timeouts.shutdown = Duration::from_secs(2);
-    let address: Address = std::env::var(ADDRESS).unwrap_or("127.0.0.1:0".into()).parse().unwrap();
-    let mut server = match role.as_str() {
-        "systemd" => make_server_from_systemd(helper_app, Concurrency::Threads, settings).unwrap().unwrap(),
-        "base" => make_server(&[address], helper_app, Concurrency::Single, settings).unwrap(),
-        "threads" => make_server(&[address], helper_app, Concurrency::Threads, settings).unwrap(),
-        "masked" => {
-            settings.transport = Some(Arc::new(crate::transport::Masking::default()));
-            make_server(&[address], helper_app, Concurrency::Processes, settings).unwrap()
+    let mut first = false;
+    let (kind, words) = role.split_once(' ').unwrap_or((&role, ""));
+    for word in words.split_whitespace() {
+        match word.split_once('=').unwrap_or((word, "")) {
+            ("processes", count) => settings.processes = count.parse().unwrap(),
+            ("poll", "") => settings.poller = PollerKind::Poll,
+            ("first", "") => first = true,
+            _ => panic!("there is no setting {word}"),
         }
-        "forking" => make_server(&[address], helper_app, Concurrency::Processes, settings).unwrap(),
+    }
+    let address: Address = std::env::var(ADDRESS).unwrap_or("127.0.0.1:0".into()).parse().unwrap();
+    if kind == "masked" {
+        settings.transport = Some(Arc::new(crate::transport::Masking::default()));
+    }
+    let concurrency = match kind {
+        "base" => Concurrency::Single,
+        "threads" | "systemd" => Concurrency::Threads,
+        "forking" | "masked" => Concurrency::Processes,
         other => panic!("there is no role {other}"),
+    };
+    let mut server = match kind {
+        "systemd" => make_server_from_systemd(helper_app, concurrency, settings).unwrap().unwrap(),
+        _ => make_server(&[address], helper_app, concurrency, settings).unwrap(),
     };
     let handle = server.shutdown_handle();
     std::thread::spawn(move || {
@@ -192,5 +238,9 @@ fn a_process_of_its_own() {
     });
     let LocalAddr::Tcp(address) = &server.local_addrs()[0] else { panic!("no TCP address") };
     println!("\nlistening on {address}");
+    if first {
+        // One request before the server starts threads, so that a test can arrange something in between.
+        assert!(server.handle_request(DEADLINE).unwrap());
+    }
     server.serve_forever().unwrap();
 }

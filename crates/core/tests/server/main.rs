@@ -10,7 +10,9 @@
 //! - `fleet`: several loops in one server.
 //! - `handover`: connections that go on in another server.
 //! - `transport`: layers between sockets and HTTP.
-//! - `robust`: slow, broken and hostile clients, exhausted resources, stopping.
+//! - `robust`: slow, broken and hostile clients.
+//! - `resources`: exhausted resources.
+//! - `stopping`: an end that loses nothing.
 //! - `clients`: curl, Python and nginx.
 //!
 //! `support` starts servers and speaks raw HTTP to them; `helper` is what tests start as a process of its own.
@@ -40,5 +42,9 @@ mod handover;
 mod transport;
 
 mod robust;
+
+mod resources;
+
+mod stopping;
 
 mod clients;

@@ -1,0 +1,159 @@
+//! Stopping: no arrived request is lost, no deadline overstayed.
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::robust::{robust_app, stays_responsive};
+use crate::support::*;
+use amboss_core::{Concurrency, Environ, StartResponse};
+
+#[test]
+fn stopping_takes_no_time_when_clients_are_idle_or_slow_with_their_head() {
+    everywhere(fixture, |server| {
+        let mut kept = server.connect();
+        kept.get("/");
+        let idle = server.connect();
+        stays_responsive(server, 1);
+        server.handle.shutdown();
+        let began = Instant::now();
+        eventually("stopped", || server.is_finished());
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        assert!(kept.at_end());
+        drop(idle);
+    });
+}
+
+#[test]
+fn running_requests_finish_and_the_server_stops_right_after_them() {
+    for setup in [Setup::base, Setup::threaded] {
+        for path in ["/slowstream", "/sleep/100", "/large"] {
+            let server = setup().start(robust_app);
+            let mut client = server.connect();
+            client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+            if path != "/sleep/100" {
+                // The answer has begun, and promises to keep the connection.
+                client.stream.peek(&mut [0]).unwrap();
+            }
+            server.handle.shutdown();
+            let answer = client.response();
+            assert!(answer.status == 200 && answer.complete, "{path}");
+            let took = server.stop();
+            assert!(took < Duration::from_secs(2), "{path}: {took:?} after the last answer");
+        }
+    }
+}
+
+#[test]
+fn stopping_keeps_its_deadline_whoever_is_connected() {
+    let app = |environ: &mut Environ<'_>, start_response: &mut dyn StartResponse| {
+        if environ.path() == &b"/input"[..] {
+            std::io::copy(environ.input(), &mut std::io::sink())?;
+        }
+        robust_app(environ, start_response)
+    };
+    for request in [
+        "GET /sleep/3000 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /large HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /endless HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHo",
+        "POST /input HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc",
+    ] {
+        for clients in [1, 3] {
+            let server = Setup::threaded().with(|settings| settings.timeouts.shutdown = 300 * MS).start(app);
+            let mut connected: Vec<Client> = (0..clients).map(|_| server.connect()).collect();
+            for client in &mut connected {
+                client.send(request);
+            }
+            stays_responsive(&server, 2);
+            let took = server.stop();
+            assert!(took < Duration::from_millis(2000), "{took:?} with {clients} of {request:?}");
+        }
+    }
+}
+
+/// Clients that keep asking, on kept connections and on new ones, while the server stops.
+fn stop_under_load(concurrency: Concurrency) {
+    let server = Setup::new(concurrency).start(robust_app);
+    let answered = Arc::new(AtomicUsize::new(0));
+    let addr = server.addr();
+    let clients: Vec<_> = (0..8)
+        .map(|number| {
+            let answered = answered.clone();
+            thread::spawn(move || {
+                let path = if number % 4 == 0 { "/sleep/3" } else { "/" };
+                let mut client = Client::connect(addr);
+                loop {
+                    client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+                    // Either nothing at all, or a whole answer.
+                    let mut first = [0];
+                    match client.stream.peek(&mut first) {
+                        Ok(0) | Err(_) => return,
+                        Ok(_) => {}
+                    }
+                    let answer = client.response();
+                    assert!(answer.status == 200 && answer.complete, "{answer:?}");
+                    answered.fetch_add(1, SeqCst);
+                    if answer.field("Connection") == Some("close") {
+                        return;
+                    }
+                }
+            })
+        })
+        .collect();
+    eventually("the load runs", || answered.load(SeqCst) > 200);
+    let took = server.stop();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    for client in clients {
+        client.join().unwrap();
+    }
+}
+
+#[test]
+fn stopping_under_load_cuts_no_answer() {
+    for _ in 0..5 {
+        stop_under_load(Concurrency::Single);
+        stop_under_load(Concurrency::Threads);
+    }
+}
+
+#[test]
+fn requests_that_have_arrived_when_the_server_stops_are_answered() {
+    for setup in [Setup::base, Setup::threaded] {
+        for _ in 0..5 {
+            let entered = Gate::default();
+            let leave = Gate::default();
+            let app = {
+                let (entered, leave) = (entered.clone(), leave.clone());
+                move |environ: &mut Environ<'_>, start_response: &mut dyn StartResponse| {
+                    if environ.path() == &b"/busy"[..] {
+                        entered.open();
+                        leave.pass();
+                    }
+                    fixture(environ, start_response)
+                }
+            };
+            let server = setup().start(app);
+            let mut kept: Vec<Client> = (0..10).map(|_| server.connect()).collect();
+            for client in &mut kept {
+                client.get("/");
+            }
+            let mut busy = server.connect();
+            busy.send("GET /busy HTTP/1.1\r\nHost: a\r\n\r\n");
+            entered.pass();
+            // Some of them have not even been accepted.
+            kept.extend((0..10).map(|_| server.connect()));
+            for client in &mut kept {
+                client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            }
+            server.handle.shutdown();
+            leave.open();
+            assert_eq!(busy.response().text(), "hello");
+            for client in &mut kept {
+                assert_eq!(client.response().text(), "hello");
+            }
+        }
+    }
+}
