@@ -1,6 +1,8 @@
 //! Hello over TLS: `cargo run -p amboss-tls --example https_hello [address [certificate [key]]]`. Without a certificate
 //! one is made, and kept for the next time.
 
+use std::path::Path;
+
 use amboss_core::{make_server, Address, AppError, Body, Concurrency, Environ, Settings, StartResponse};
 use amboss_tls::SslContext;
 
@@ -13,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let address: Address = arguments.next().as_deref().unwrap_or("localhost:5000").parse()?;
     let context = match arguments.next() {
-        Some(certificate) => SslContext::from_files(certificate, arguments.next())?,
+        Some(certificate) => SslContext::from_files(certificate, arguments.next().as_deref().map(Path::new))?,
         None => SslContext::adhoc()?,
     };
     let mut settings = Settings::default();

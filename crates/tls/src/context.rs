@@ -121,9 +121,8 @@ impl SslContext {
     /// # Errors
     /// When a file can't be read or is not in PEM, when there is no key or it is encrypted, of an unknown kind or does
     /// not belong to the certificate, and when the certificate has expired. The error's sentence says what to do.
-    pub fn from_files(certificate: impl AsRef<Path>, key: Option<impl AsRef<Path>>) -> Result<SslContext, SslError> {
+    pub fn from_files(certificate: impl AsRef<Path>, key: Option<&Path>) -> Result<SslContext, SslError> {
         let log = default_log();
-        let key = key.as_ref().map(AsRef::as_ref);
         SslContext::with_certificate(Renewed::from_files(certificate.as_ref(), key, log.clone())?, log)
     }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Where things are kept that can be made again; `None` when nobody says where the user lives.
+#[cfg(unix)]
 pub(crate) fn cache_folder() -> Option<PathBuf> {
     folder("XDG_CACHE_HOME", ".cache", "Library/Caches")
 }
@@ -82,15 +83,9 @@ fn create(path: &Path, private: bool) -> io::Result<File> {
     options.open(path)
 }
 
-/// Can anybody but this user read it?
+/// Is this user the only one who can read it?
 #[cfg(unix)]
 pub(crate) fn is_private(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 == 0)
-}
-
-/// Can anybody but this user read it? The folder of a Windows user is that user's alone.
-#[cfg(not(unix))]
-pub(crate) fn is_private(_: &Path) -> bool {
-    true
 }

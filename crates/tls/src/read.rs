@@ -7,12 +7,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+#[cfg(unix)]
 use rustls::RootCertStore;
 
 use crate::der::{Facts, SEQUENCE};
 use crate::error::{SslError, SslErrorKind};
 
 /// A certificate with its chain and its key, checked. Without a path of its own the key is in the certificate's file.
+#[cfg(unix)]
 pub(crate) fn identity(certificate: &Path, key: Option<&Path>) -> Result<Arc<CertifiedKey>, SslError> {
     let text = read(certificate)?;
     match key.filter(|key| *key != certificate) {
@@ -45,9 +47,15 @@ pub(crate) fn identity_of(
         let path = certificate_path.display();
         if !belongs(&facts[0]) {
             let sentence = if facts.iter().skip(1).any(belongs) {
-                format!("the certificates in {path} are in the wrong order; put the server's own first, those that vouch for it behind it")
+                format!(
+                    "the certificates in {path} are in the wrong order; put the server's own first, those that \
+                     vouch for it behind it"
+                )
             } else {
-                format!("the key in {shown} does not belong to the certificate in {path}; give the two that were made together")
+                format!(
+                    "the key in {shown} does not belong to the certificate in {path}; give the two that were made \
+                     together"
+                )
             };
             return Err(SslError::new(SslErrorKind::Mismatch, sentence));
         }
@@ -66,6 +74,7 @@ pub(crate) fn identity_of(
 }
 
 /// The authorities whose client certificates are accepted.
+#[cfg(unix)]
 pub(crate) fn authorities(path: &Path) -> Result<RootCertStore, SslError> {
     let mut store = RootCertStore::empty();
     for certificate in certificates(path, &read(path)?)? {
@@ -128,9 +137,15 @@ fn private_key(path: &Path, bytes: &[u8], beside_certificate: bool) -> Result<Pr
     }
     Err(binary(path, bytes).unwrap_or_else(|| {
         let sentence = if beside_certificate {
-            format!("there is no private key in {path_shown} beside the certificate; add it there, or give the key's own file too")
+            format!(
+                "there is no private key in {path_shown} beside the certificate; add it there, or give the key's own \
+                 file too"
+            )
         } else {
-            format!("there is no private key in {path_shown}; it has to have a part that begins with -----BEGIN PRIVATE KEY----- or one of its older forms")
+            format!(
+                "there is no private key in {path_shown}; it has to have a part that begins with -----BEGIN PRIVATE \
+                 KEY----- or one of its older forms"
+            )
         };
         SslError::new(SslErrorKind::NoKey, sentence)
     }))

@@ -69,8 +69,8 @@ impl Records {
         })
     }
 
-    /// Takes `bytes` from the client, at least one. Plaintext goes into `buffer`, what does not fit ahead of being asked for; how
-    /// much of `buffer` was filled is added to `filled`. What is to be sent in return waits in `outgoing`.
+    /// Takes `bytes` from the client, at least one. Plaintext goes into `buffer` from `filled` on, and what does not
+    /// fit to what is `ahead`; what is to be sent in return waits in `outgoing`.
     ///
     /// A failure leaves its alert in `outgoing`; plaintext that came before it is there.
     pub(crate) fn take(&mut self, bytes: &mut [u8], buffer: &mut [u8], filled: &mut usize) -> Progress {
@@ -127,10 +127,8 @@ impl Records {
                 }
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::PeerClosed) => self.closed = true,
-                Ok(ConnectionState::WriteTraffic(_)) => done = Some(Progress::Traffic),
-                Ok(ConnectionState::Closed) => done = Some(Progress::Traffic),
-                Ok(ConnectionState::BlockedHandshake) => done = Some(Progress::Handshake),
-                // Early data is off, and other states don't exist.
+                Ok(ConnectionState::WriteTraffic(_) | ConnectionState::Closed) => done = Some(Progress::Traffic),
+                // Blocked; early data is off, and other states don't exist.
                 Ok(_) => done = Some(Progress::Handshake),
                 Err(error) => self.failed = Some(error),
             }
@@ -151,8 +149,8 @@ impl Records {
         progress
     }
 
-    /// Encrypts the beginning of `first` and then of `second`, up to [`PIECE`], into `out`: how much plaintext that was,
-    /// and how much ciphertext it became.
+    /// Encrypts the beginning of `first` and then of `second`, up to [`PIECE`], into `out`: how much plaintext that
+    /// was, and how much ciphertext it became.
     pub(crate) fn encrypt(&mut self, first: &[u8], second: &[u8], out: &mut Vec<u8>) -> Result<(usize, usize), Error> {
         let first = &first[..first.len().min(PIECE)];
         let second = &second[..second.len().min(PIECE - first.len())];

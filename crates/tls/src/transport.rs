@@ -11,8 +11,8 @@
 //! RFC 8446 §6.1 wants each side to say that it will send no more (close_notify), since whoever can cut a connection
 //! could otherwise pass off a part as the whole. Here an end of the stream without that is an ordinary end, as RFC 9112
 //! §9.8 asks of servers: all that is read here are requests, which say themselves where they end (Content-Length,
-//! chunks), so that one cut short is noticed, while many clients just go. What a client sent before it went is answered.
-//! Only protocols that follow an upgrade have to mark the ends of their messages, too.
+//! chunks), so that one cut short is noticed, while many clients just go. What they asked before is answered. Only
+//! protocols that follow an upgrade have to mark the ends of their messages, too.
 //!
 //! In the other direction it matters, since an answer may last until the connection ends: close_notify is sent when an
 //! end is meant, and never when an answer was cut.
@@ -230,7 +230,8 @@ impl Tls {
     fn report(&mut self, offered: usize) -> io::Result<usize> {
         let waiting = self.records.outgoing.len() - self.records.left;
         let left = self.plain.saturating_sub(waiting);
-        let count = (left - self.reported).min(offered);
+        // An alert may have joined what waits.
+        let count = left.saturating_sub(self.reported).min(offered);
         if count == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }

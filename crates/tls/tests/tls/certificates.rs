@@ -40,10 +40,10 @@ fn keys_of_every_kind_serve() {
         std::fs::write(&windows, format!("\u{feff}{certificate_text}some words\n{text}").replace('\n', "\r\n"))
             .unwrap();
         for context in [
-            SslContext::from_files(&certificate, Some(&key)),
-            SslContext::from_files(&both, None::<&Path>),
-            SslContext::from_files(&both, Some(&both)),
-            SslContext::from_files(&windows, None::<&Path>),
+            SslContext::from_files(&certificate, Some(key.as_ref())),
+            SslContext::from_files(&both, None),
+            SslContext::from_files(&both, Some(both.as_ref())),
+            SslContext::from_files(&windows, None),
         ] {
             let context = context.unwrap_or_else(|error| panic!("{what}: {error}"));
             let server = Setup::threaded().start(&context);
@@ -52,13 +52,13 @@ fn keys_of_every_kind_serve() {
                 assert_eq!(client.get("/").text(), "hello", "{what}");
             }
         }
-        let server = Setup::threaded().start(&SslContext::from_files(&certificate, Some(&key)).unwrap());
+        let server = Setup::threaded().start(&SslContext::from_files(&certificate, Some(key.as_ref())).unwrap());
         if what != "Ed25519" {
             let text = curl(&["--cacert", &certificate, "-4", &server.url("/")], b"").unwrap();
             assert_eq!(text, "hello", "{what}");
         }
         let shown = openssl(&["x509", "-in", &certificate, "-noout", "-fingerprint", "-sha256"]).unwrap();
-        let fingerprint = SslContext::from_files(&certificate, Some(&key)).unwrap().fingerprint().unwrap();
+        let fingerprint = SslContext::from_files(&certificate, Some(key.as_ref())).unwrap().fingerprint().unwrap();
         assert!(shown.trim().ends_with(&format!("={fingerprint}")), "{shown} {fingerprint}");
     }
 }
@@ -130,7 +130,7 @@ fn what_is_wrong_with_files_is_said_with_what_to_do() {
             "expired 3 days ago",
         ),
     ] {
-        let error = SslContext::from_files(&certificate, key).unwrap_err();
+        let error = SslContext::from_files(&certificate, key.map(Path::new)).unwrap_err();
         assert_eq!(error.kind(), kind, "{certificate} {key:?}: {error}");
         let sentence = error.to_string();
         assert!(sentence.contains(words) && !sentence.contains('\n'), "{certificate} {key:?}: {sentence}");
@@ -140,9 +140,9 @@ fn what_is_wrong_with_files_is_said_with_what_to_do() {
     openssl(&["pkey", "-inform", "DER", "-in", &path("der.key"), "-out", &path("key.pem")]).unwrap();
     openssl(&["pkcs12", "-in", &path("both.p12"), "-passin", "pass:", "-nodes", "-out", &path("both.pem")]).unwrap();
     openssl(&["pkey", "-in", &path("encrypted8.key"), "-passin", "pass:secret", "-out", &path("plain.key")]).unwrap();
-    SslContext::from_files(path("cert.pem"), Some(path("key.pem"))).unwrap();
-    SslContext::from_files(path("both.pem"), None::<&Path>).unwrap();
-    SslContext::from_files(&certificate, Some(path("plain.key"))).unwrap();
+    SslContext::from_files(path("cert.pem"), Some(path("key.pem").as_ref())).unwrap();
+    SslContext::from_files(path("both.pem"), None).unwrap();
+    SslContext::from_files(&certificate, Some(path("plain.key").as_ref())).unwrap();
 }
 
 /// A certificate that ended three days ago, and its key.
@@ -212,7 +212,7 @@ fn files_replaced_by_name_are_noticed_and_chains_are_sent_whole() {
         }
     };
     turn("one");
-    let context = SslContext::from_files(folder.join("live.crt"), Some(folder.join("live.key"))).unwrap();
+    let context = SslContext::from_files(folder.join("live.crt"), Some(&folder.join("live.key"))).unwrap();
     let server = Setup::threaded().start(&context);
     assert_eq!(server.client().stream.conn.peer_certificates().unwrap().len(), 2);
     let before = shown(&server);

@@ -1,5 +1,6 @@
 //! curl, openssl, Python and Chromium.
 
+use std::io::BufRead;
 use std::path::PathBuf;
 
 use crate::support::*;
@@ -10,7 +11,7 @@ use amboss_tls::{make_ssl_devcert, SslContext};
 fn trusted(setup: Setup) -> (Running, String, TempDir) {
     let folder = temp_dir("clients");
     let (certificate, key) = make_ssl_devcert(folder.join("dev"), Some("localhost"), None).unwrap();
-    let server = setup.start(&SslContext::from_files(&certificate, Some(key)).unwrap());
+    let server = setup.start(&SslContext::from_files(&certificate, Some(&key)).unwrap());
     (server, certificate.to_str().unwrap().to_owned(), folder)
 }
 
@@ -103,8 +104,9 @@ fn python_resumes_sessions_by_ticket_and_by_number() {
 fn chromium_shows_a_page() {
     let (server, certificate, folder) = trusted(Setup::threaded());
     // The browser is told to accept this one key.
-    let pin = "openssl x509 -in \"$0\" -noout -pubkey | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64";
-    let Some(pin) = run("sh", &["-c", pin, &certificate], b"") else { return };
+    let script = "openssl x509 -in \"$0\" -noout -pubkey | openssl pkey -pubin -outform der \
+                  | openssl dgst -sha256 -binary | base64";
+    let Some(pin) = run("sh", &["-c", script, &certificate], b"") else { return };
     let pin = String::from_utf8(pin.stdout).unwrap();
     let arguments = [
         "--headless",
@@ -131,4 +133,27 @@ fn chromium_shows_a_page() {
 fn is_there(program: &str) -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&paths).map(|folder: PathBuf| folder.join(program)).any(|path| path.exists())
+}
+
+#[test]
+fn the_example_does_what_it_says() {
+    // Examples are built beside the folder of the tests by a plain `cargo test`.
+    let folder = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("examples");
+    let cache = temp_dir("example");
+    let mut example = std::process::Command::new(folder.join("https_hello"))
+        .arg("127.0.0.1:0")
+        .env("XDG_CACHE_HOME", &cache.0)
+        .env("HOME", &cache.0)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(example.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let url = lines.next().and_then(|line| Some(line.strip_prefix("listening on ")?.to_owned()));
+    let certificate = lines.next();
+    let text = curl(&["-k", url.as_deref().unwrap_or("")], b"");
+    let _ = example.kill();
+    let _ = example.wait();
+    assert_eq!(text.as_deref().unwrap_or_default(), "Hello over TLSv1.3 with TLS_AES_256_GCM_SHA384!\n");
+    assert_eq!(certificate.unwrap_or_default().matches(':').count(), 31);
 }

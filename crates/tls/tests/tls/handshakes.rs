@@ -178,7 +178,7 @@ fn a_scan_finds_no_weak_settings() {
     if openssl(&[&arguments[..], &["-out", &certificate]].concat()).is_none() {
         return;
     }
-    let rsa = amboss_tls::SslContext::from_files(&certificate, Some(&key)).unwrap();
+    let rsa = amboss_tls::SslContext::from_files(&certificate, Some(key.as_ref())).unwrap();
     for (context, strong) in [(context(), &STRONG[..3]), (rsa, &STRONG[3..])] {
         let server = Setup::threaded().start(&context);
         let refused = |arguments: &[&str]| {

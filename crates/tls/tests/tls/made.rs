@@ -117,7 +117,7 @@ fn devcerts_are_as_werkzeugs_and_better() {
         assert!(text.contains(names), "{host:?}: {text}");
         assert!(text.contains(&format!("Subject: {subject},O=Dummy Certificate\n")), "{host:?}: {text}");
         assert!(text.contains("TLS Web Server Authentication") && text.contains("CA:FALSE"), "{text}");
-        let server = Setup::threaded().start(&SslContext::from_files(&certificate, Some(key)).unwrap());
+        let server = Setup::threaded().start(&SslContext::from_files(&certificate, Some(&key)).unwrap());
         let Some(text) = curl(&["--cacert", certificate.to_str().unwrap(), "-4", &server.url("/")], b"") else {
             return;
         };
@@ -172,7 +172,11 @@ fn the_local_authority_is_made_once_and_vouches_for_hosts() {
         "it is not for localhost"
     );
     // Python is strict about authorities.
-    let program = "import ssl,sys,urllib.request as r\nh=r.build_opener(r.ProxyHandler({}),r.HTTPSHandler(context=ssl.create_default_context(cafile=sys.argv[2])))\nprint(h.open(sys.argv[1]).read())";
+    let program = r#"
+import ssl, sys, urllib.request as request
+trusting = request.HTTPSHandler(context=ssl.create_default_context(cafile=sys.argv[2]))
+print(request.build_opener(request.ProxyHandler({}), trusting).open(sys.argv[1]).read())
+"#;
     let Some(text) = python(program, &[&format!("https://127.0.0.1:{port}/"), authority]) else { return };
     assert_eq!(text, "b'hello'\n");
 

@@ -44,6 +44,18 @@ fn large_answers_arrive_through_slow_readers_who_delay_nobody() {
 }
 
 #[test]
+fn a_reader_that_stops_is_cut_off_and_can_tell() {
+    let setup = Setup::base().with(|settings| settings.timeouts.stalled = Duration::from_millis(300));
+    let server = setup.start(&context());
+    let mut client = server.client();
+    client.send(format!("GET /large/{LARGE} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    client.head();
+    server.log.wait_for("the client takes the answer too slowly");
+    let (rest, end) = client.rest();
+    assert!(rest.len() < LARGE && end == End::Cut, "{} bytes, {end:?}", rest.len());
+}
+
+#[test]
 fn bodies_of_all_sizes_come_back() {
     each(|server, config| {
         let mut client = Client::new(server.connect(), config);
