@@ -2,12 +2,18 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use amboss_core::LocalAddr;
+use amboss_core::{LocalAddr, Server};
 
 /// The lines that tell where a server can be reached: Werkzeug's, without its warning.
 ///
-/// A wildcard address is shown with a loopback URL and with the URL of the interface that leads outside.
-pub fn banner(addresses: &[LocalAddr]) -> String {
+/// A wildcard address is shown with a loopback URL and with the URL of the interface that leads outside. The
+/// certificate's fingerprint is there to be compared with what a browser shows.
+pub fn banner(server: &Server, fingerprint: Option<&str>) -> String {
+    let scheme = server.settings().transport.as_ref().map_or("http", |layer| layer.scheme());
+    lines(server.local_addrs(), scheme, fingerprint)
+}
+
+fn lines(addresses: &[LocalAddr], scheme: &str, fingerprint: Option<&str>) -> String {
     let mut text = String::new();
     let mut line = |what: &str| {
         text.push_str(" * Running on ");
@@ -20,14 +26,17 @@ pub fn banner(addresses: &[LocalAddr]) -> String {
                 line(&format!("all addresses ({})", address.ip()));
                 let port = address.port();
                 // The IPv6 wildcard takes IPv4 connections, too.
-                line(&format!("http://127.0.0.1:{port}"));
+                line(&format!("{scheme}://127.0.0.1:{port}"));
                 if let Some(outside) = interface(address.ip()) {
-                    line(&format!("http://{}", SocketAddr::new(outside, port)));
+                    line(&format!("{scheme}://{}", SocketAddr::new(outside, port)));
                 }
             }
-            LocalAddr::Tcp(address) => line(&format!("http://{address}")),
+            LocalAddr::Tcp(address) => line(&format!("{scheme}://{address}")),
             other => line(&other.to_string()),
         }
+    }
+    if let Some(fingerprint) = fingerprint {
+        text.push_str(&format!(" * Certificate fingerprint (SHA-256): {fingerprint}\n"));
     }
     text.push_str("Press CTRL+C to quit\n");
     text
@@ -58,17 +67,21 @@ mod tests {
 
     #[test]
     fn each_address_has_a_line_and_wildcards_have_more() {
-        let text = banner(&[
+        let addresses = [
             LocalAddr::Tcp("127.0.0.1:5000".parse().unwrap()),
             LocalAddr::Tcp("[::1]:5000".parse().unwrap()),
             LocalAddr::Unix(Some("/tmp/a.sock".into())),
-        ]);
+        ];
+        let text = lines(&addresses, "http", None);
         assert_eq!(
             text,
             " * Running on http://127.0.0.1:5000\n * Running on http://[::1]:5000\n * Running on unix:///tmp/a.sock\n\
              Press CTRL+C to quit\n"
         );
-        let text = banner(&[LocalAddr::Tcp("0.0.0.0:80".parse().unwrap())]);
+        let text = lines(&addresses[..1], "https", Some("AB:CD"));
+        let fingerprint = " * Certificate fingerprint (SHA-256): AB:CD\n";
+        assert_eq!(text, format!(" * Running on https://127.0.0.1:5000\n{fingerprint}Press CTRL+C to quit\n"));
+        let text = lines(&[LocalAddr::Tcp("0.0.0.0:80".parse().unwrap())], "http", None);
         assert!(
             text.starts_with(" * Running on all addresses (0.0.0.0)\n * Running on http://127.0.0.1:80\n"),
             "{text}"

@@ -12,10 +12,19 @@ use clap::{CommandFactory, Parser, ValueEnum};
 #[command(
     name = "amboss",
     version,
+    args_conflicts_with_subcommands = true,
     after_help = "Exit codes: 0 stopped as asked, 1 could not serve, 2 bad command line, 130 stopped at once by a second CTRL+C.\n\
                   The environment: NO_COLOR and CLICOLOR_FORCE as usual; LISTEN_FDS (systemd) when neither --bind nor --port is given."
 )]
 pub(crate) struct Cli {
+    #[cfg(feature = "tls")]
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    #[cfg(feature = "tls")]
+    #[command(flatten)]
+    tls: crate::tls::TlsArgs,
+
     /// Where to listen: host:port, [::1]:port, localhost:port (IPv4 and IPv6), unix://path, fd://N; may be repeated
     #[arg(short, long, value_name = "ADDRESS")]
     bind: Vec<Address>,
@@ -47,6 +56,19 @@ pub(crate) struct Cli {
     /// No banner and no access log; given twice, no errors either
     #[arg(short, long, action = clap::ArgAction::Count)]
     quiet: u8,
+}
+
+/// What there is besides serving.
+#[cfg(feature = "tls")]
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Make a certificate that browsers accept once they trust this machine's own authority
+    Devcert(crate::tls::Devcert),
+}
+
+/// Ends the process with code 2 and a sentence that says what to change on the command line.
+pub(crate) fn refuse(sentence: &str) -> ! {
+    Cli::command().error(ErrorKind::ValueValidation, sentence).exit()
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -103,7 +125,7 @@ impl Cli {
         self.quiet > 0
     }
 
-    pub(crate) fn options(&self) -> RunOptions {
+    pub(crate) fn options(&self) -> Result<RunOptions, String> {
         let mut settings = Settings::default();
         let terminal = io::stderr().is_terminal();
         let format = match self.log_format {
@@ -127,7 +149,11 @@ impl Cli {
         options.threaded = self.single.then_some(false);
         options.next_free_port = self.is_default_address();
         options.quiet = self.is_quiet();
-        options
+        #[cfg(feature = "tls")]
+        {
+            options.ssl_context = self.tls.context(&self.addresses())?;
+        }
+        Ok(options)
     }
 
     /// How the requests are run, for people.

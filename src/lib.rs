@@ -12,13 +12,16 @@
 //! # Ok::<(), amboss::RunError>(())
 //! ```
 //!
-//! Everything of `amboss-core` is here, too: applications need only this crate.
+//! Everything of `amboss-core` is here, too, and with the feature `tls` (on by default) what `amboss-tls` has:
+//! applications need only this crate.
 
 mod banner;
 mod run;
 mod test_app;
 
 pub use amboss_core::*;
+#[cfg(feature = "tls")]
+pub use amboss_tls::{make_ssl_devcert, ClientCertificates, LocalCa, PlainHttp, SslContext, SslError, SslErrorKind};
 pub use banner::banner;
 pub use run::{make_run_server, run_simple, RunError, RunOptions};
 pub use test_app::TestApp;

@@ -1,16 +1,29 @@
 //! The `amboss` command: reads the command line, makes the server, and stops it when told to.
 
 mod cli;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use amboss::{banner, make_run_server, make_server_from_systemd, RunError, Server, ShutdownHandle, TestApp};
+use amboss::{
+    banner, make_run_server, make_server_from_systemd, RunError, RunOptions, Server, ShutdownHandle, TestApp,
+};
 
 fn main() -> ExitCode {
     let cli = cli::Cli::read();
-    let mut server = match make(&cli) {
+    #[cfg(feature = "tls")]
+    if let Some(cli::Command::Devcert(devcert)) = &cli.command {
+        return devcert.run();
+    }
+    let options = match cli.options() {
+        Ok(options) => options,
+        Err(sentence) => cli::refuse(&sentence),
+    };
+    let fingerprint = options.fingerprint();
+    let mut server = match make(&cli, options) {
         Ok(server) => server,
         Err(error) => {
             eprintln!("amboss: {error}");
@@ -22,7 +35,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     if !cli.is_quiet() {
-        eprint!("{}", banner(server.local_addrs()));
+        eprint!("{}", banner(&server, fingerprint.as_deref()));
     }
     match server.serve_forever() {
         Ok(()) => ExitCode::SUCCESS,
@@ -33,8 +46,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn make(cli: &cli::Cli) -> Result<Server, RunError> {
-    let options = cli.options();
+fn make(cli: &cli::Cli, options: RunOptions) -> Result<Server, RunError> {
     let app = TestApp::new(&options.settings, &cli.concurrency());
     if cli.is_default_address() {
         let (concurrency, settings) = options.clone().resolve()?;

@@ -23,6 +23,10 @@ pub struct RunOptions {
     pub threaded: Option<bool>,
     /// More than 1: a process for each running request, at most so many. 0 and 1 mean none.
     pub processes: usize,
+    /// Speaks TLS: [`SslContext::adhoc`](crate::SslContext::adhoc),
+    /// [`from_files`](crate::SslContext::from_files), or a configuration of your own.
+    #[cfg(feature = "tls")]
+    pub ssl_context: Option<crate::SslContext>,
     /// Replaces the default handler.
     pub request_handler: Option<Arc<dyn RequestHandler>>,
     /// An error of the application ends the server.
@@ -52,12 +56,24 @@ impl fmt::Debug for RunOptions {
 }
 
 impl RunOptions {
+    /// The SHA-256 fingerprint of the certificate, to compare with what a browser shows; `None` without one.
+    pub fn fingerprint(&self) -> Option<String> {
+        #[cfg(feature = "tls")]
+        return self.ssl_context.as_ref()?.fingerprint();
+        #[cfg(not(feature = "tls"))]
+        None
+    }
+
     /// What these options mean for [`make_server`]: how requests run, and the settings.
     ///
     /// # Errors
     /// Options that contradict each other.
     pub fn resolve(self) -> Result<(Concurrency, Settings), RunError> {
         let RunOptions { threaded, processes, request_handler, passthrough_errors, mut settings, .. } = self;
+        #[cfg(feature = "tls")]
+        if let Some(context) = self.ssl_context {
+            settings.transport = Some(context.log(settings.log.clone()).layer());
+        }
         let concurrency = match (threaded, processes) {
             (Some(true), 2..) => {
                 return Err(RunError::Options("Cannot have a multi-thread and multi-process server."));
@@ -143,9 +159,10 @@ impl From<ServeError> for RunError {
 /// With a panic of the application, with [`RunOptions::passthrough_errors`].
 pub fn run_simple(host: &str, port: u16, app: impl Application + 'static, options: RunOptions) -> Result<(), RunError> {
     let quiet = options.quiet;
+    let fingerprint = options.fingerprint();
     let mut server = make_run_server(&[Address::new(host, port)], app, options)?;
     if !quiet {
-        eprint!("{}", banner(server.local_addrs()));
+        eprint!("{}", banner(&server, fingerprint.as_deref()));
     }
     Ok(server.serve_forever()?)
 }

@@ -46,7 +46,9 @@ impl TestApp {
     }
 
     fn page(&self, environ: &[(String, String)], body: &str) -> String {
-        let host = environ.iter().find(|(key, _)| key == "HTTP_HOST").map_or("localhost:5000", |(_, value)| value);
+        let value = |name| environ.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        let host = value("HTTP_HOST").unwrap_or("localhost:5000");
+        let scheme = value("wsgi.url_scheme").unwrap_or("http");
         let mut page = String::from(HEAD);
         page.push_str(
             "<h1>amboss works</h1><p>This is the built-in test application. It shows what the server tells an \
@@ -54,8 +56,8 @@ impl TestApp {
         );
         page.push_str("<h2>Try next</h2><ul>");
         for (command, what) in [
-            (format!("curl http://{host}/ -H 'Accept: application/json'"), "the same as JSON"),
-            (format!("curl http://{host}/any/path?query -d 'a body'"), "another request"),
+            (format!("curl {scheme}://{host}/ -H 'Accept: application/json'"), "the same as JSON"),
+            (format!("curl {scheme}://{host}/any/path?query -d 'a body'"), "another request"),
             ("amboss --help".into(), "addresses, processes, log formats"),
             ("cargo run -p amboss-core --example hello".into(), "an application of your own starts like this one"),
         ] {

@@ -70,6 +70,8 @@ pub struct SslContext {
     certificate: Option<Arc<Renewed>>,
     plain_http: PlainHttp,
     log: Arc<dyn Log>,
+    /// What is to be told when serving begins.
+    remark: Option<String>,
 }
 
 /// Sessions that are kept for clients that resume without tickets: enough for a browser's worth of clients each, a few
@@ -106,10 +108,8 @@ impl SslContext {
     fn adhoc_kept(folder: Option<PathBuf>, hosts: &[&str]) -> Result<SslContext, SslError> {
         let log = default_log();
         let (identity, remark) = adhoc::identity(folder, hosts)?;
-        if let Some(remark) = remark {
-            log.error(&remark);
-        }
-        SslContext::with_certificate(Renewed::fixed(identity, log.clone()), log)
+        let context = SslContext::with_certificate(Renewed::fixed(identity, log.clone()), log)?;
+        Ok(SslContext { remark, ..context })
     }
 
     /// With a certificate in a PEM file, its chain behind it, and its private key (PKCS#8, PKCS#1 or SEC1), which may
@@ -132,13 +132,19 @@ impl SslContext {
     pub fn from_config(config: Arc<ServerConfig>) -> SslContext {
         let mut config = Arc::unwrap_or_clone(config);
         speak_http(&mut config);
-        SslContext { config: Arc::new(config), certificate: None, plain_http: PlainHttp::default(), log: default_log() }
+        SslContext {
+            config: Arc::new(config),
+            certificate: None,
+            plain_http: PlainHttp::default(),
+            log: default_log(),
+            remark: None,
+        }
     }
 
     fn with_certificate(certificate: Renewed, log: Arc<dyn Log>) -> Result<SslContext, SslError> {
         let certificate = Arc::new(certificate);
         let config = Arc::new(configuration(certificate.clone(), None)?);
-        Ok(SslContext { config, certificate: Some(certificate), plain_http: PlainHttp::default(), log })
+        Ok(SslContext { config, certificate: Some(certificate), plain_http: PlainHttp::default(), log, remark: None })
     }
 
     /// Asks clients for certificates. The file of authorities is read now and not again.
@@ -167,7 +173,8 @@ impl SslContext {
         self
     }
 
-    /// Where to tell of changed certificate files that can't be used; standard error by default.
+    /// Where to tell of changed certificate files that can't be used, and of an adhoc certificate that could not be
+    /// kept; standard error by default.
     #[must_use]
     pub fn log(mut self, log: Arc<dyn Log>) -> SslContext {
         if let Some(certificate) = &self.certificate {
@@ -186,6 +193,9 @@ impl SslContext {
 
     /// What goes into [`Settings::transport`](amboss_core::Settings::transport).
     pub fn layer(&self) -> Arc<dyn TransportLayer> {
+        if let Some(remark) = &self.remark {
+            self.log.error(remark);
+        }
         Arc::new(Layer { config: self.config.clone(), plain_http: self.plain_http })
     }
 }

@@ -132,13 +132,13 @@ impl Records {
                 Ok(ConnectionState::BlockedHandshake) => done = Some(Progress::Handshake),
                 // Early data is off, and other states don't exist.
                 Ok(_) => done = Some(Progress::Handshake),
-                Err(error) if self.failed.is_none() => {
-                    // Once more, for the alert.
-                    self.failed = Some(error);
-                }
-                Err(_) => done = Some(Progress::Handshake),
+                Err(error) => self.failed = Some(error),
             }
             *used += discard;
+            // After a failure, on for the alert only: what is in `bytes` must not be looked at again.
+            if self.failed.is_some() && !self.connection.wants_write() {
+                done = Some(Progress::Handshake);
+            }
             if let Some(progress) = done {
                 break progress;
             }
@@ -201,6 +201,8 @@ impl Records {
                     Err(EncodeError::AlreadyEncoded) => {}
                 },
                 ConnectionState::TransmitTlsData(data) => data.done(),
+                // Both sides have said that nothing more will come.
+                ConnectionState::Closed => return Ok(end - start),
                 _ => return Err(Error::HandshakeNotComplete),
             }
             self.incoming.drain(..discard);

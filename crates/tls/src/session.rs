@@ -86,7 +86,9 @@ pub(crate) fn explain(error: &Error) -> io::Error {
             | Incompatible::Tls12NotOfferedOrEnabled
             | Incompatible::ServerDoesNotSupportTls12Or13
             | Incompatible::ServerTlsVersionIsDisabledByOurConfig
-            | Incompatible::SupportedVersionsExtensionRequired,
+            | Incompatible::SupportedVersionsExtensionRequired
+            // Came with TLS 1.2, and is looked for before the version.
+            | Incompatible::SignatureAlgorithmsExtensionRequired,
         ) => "the client speaks neither TLS 1.2 nor 1.3; it has to be updated".to_owned(),
         Error::PeerIncompatible(
             Incompatible::NoCipherSuitesInCommon
@@ -95,7 +97,6 @@ pub(crate) fn explain(error: &Error) -> io::Error {
             | Incompatible::NoEcPointFormatsInCommon
             | Incompatible::NamedGroupsExtensionRequired
             | Incompatible::EcPointsExtensionRequired
-            | Incompatible::SignatureAlgorithmsExtensionRequired
             | Incompatible::NullCompressionRequired,
         ) => "the client offers only weak or unknown ciphers; it has to be updated".to_owned(),
         Error::NoApplicationProtocol => "the client wants to speak something else than HTTP/1.1".to_owned(),

@@ -192,6 +192,9 @@ impl Tls {
 
     fn write(&mut self, socket: &Socket, first: &[u8], second: &[u8]) -> io::Result<usize> {
         let offered = first.len() + second.len();
+        if self.records.failed.is_some() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         if self.plain == 0 {
             // Something else may still wait, as a ticket.
             self.flush(socket)?;

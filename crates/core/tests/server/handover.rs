@@ -76,12 +76,12 @@ fn idle_running_and_half_sent_requests_go_on() {
         old.hand_over_to(&new);
         half.send("dy");
         let answer = half.response().text();
-        // Where one request holds up everything, the rest may arrive before the server hears that it is to stop.
-        assert!(answer == "2 body" || answer == "1 body" && concurrency == Concurrency::Single, "{answer}");
-        assert_eq!(idle.get("/").text(), "2 ");
+        // The rest may arrive before the old server hears that it is to stop.
+        assert!(answer == "2 body" || answer == "1 body", "{answer}");
+        eventually("the idle connection has moved", || idle.get("/").text() == "2 ");
         let answer = running.response();
         assert_eq!((answer.text().as_str(), answer.field("Connection")), ("1 ", None), "finished where it began");
-        assert_eq!(running.get("/").text(), "2 ", "and kept alive");
+        eventually("it is kept alive and moves", || running.get("/").text() == "2 ");
         old.join();
         assert_eq!(Client::connect(address).get("/").text(), "2 ");
         new.handle.shutdown();

@@ -245,8 +245,8 @@ impl Call<'_> {
         match (self.kind, self.started) {
             _ if self.wrote && !fine => Outcome::Cut,
             _ if !fine => Outcome::Failed,
-            // Whatever body was named behind it, a 101 is an upgrade.
-            (Kind::FailsAt(_), _) | (_, None | Some((101, _))) => Outcome::Cut,
+            // A 101 is an upgrade whatever body is named behind it, and an upgrade has none, whatever was begun before.
+            (Kind::FailsAt(_) | Kind::Upgrade, _) | (_, None | Some((101, _))) => Outcome::Cut,
             (_, Some((_, Some(length)))) if length != body.len() => Outcome::Cut,
             (_, Some((status, _))) => Outcome::Answered { status, body },
         }

@@ -1,4 +1,8 @@
-//! The built `amboss` command, run as a newcomer runs it: banner, port rules, exit codes, signals, the test page.
+//! The built `amboss` command, run as a newcomer runs it: banner, port rules, exit codes, signals, the test page; `tls`
+//! has its HTTPS.
+
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -40,7 +44,7 @@ impl Amboss {
 
     /// The port of the first URL in the banner.
     fn port(&self) -> u16 {
-        let port = self.banner.split("http://127.0.0.1:").nth(1).expect("an address with a port");
+        let port = self.banner.split("://127.0.0.1:").nth(1).expect("an address with a port");
         port.lines().next().and_then(|port| port.parse().ok()).expect("a port")
     }
 

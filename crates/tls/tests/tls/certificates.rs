@@ -1,0 +1,250 @@
+//! Files made by openssl, all that can be wrong with them, and certificates that change on disk.
+
+use std::path::Path;
+
+use crate::support::*;
+use crate::tools::*;
+use amboss_tls::{make_ssl_devcert, LocalCa, SslContext, SslErrorKind};
+
+/// A self-signed certificate for a key in a file, as the documentation of Werkzeug has it made.
+fn certify(key: &str, certificate: &str) -> Option<String> {
+    let arguments = ["req", "-new", "-x509", "-sha256", "-days", "365", "-subj", "/CN=localhost", "-key", key];
+    openssl(&[&arguments[..], &["-out", certificate]].concat())
+}
+
+#[test]
+fn keys_of_every_kind_serve() {
+    let folder = temp_dir("keys");
+    let key = folder.path("ssl.key");
+    for (what, arguments, begins) in [
+        ("PKCS#1", &["genrsa", "-traditional", "-out", &key, "2048"][..], "-----BEGIN RSA PRIVATE KEY-----"),
+        ("PKCS#8", &["genpkey", "-algorithm", "RSA", "-out", &key], "-----BEGIN PRIVATE KEY-----"),
+        ("SEC1 P-256", &["ecparam", "-name", "prime256v1", "-genkey", "-out", &key], "-----BEGIN EC PARAMETERS-----"),
+        (
+            "SEC1 P-384",
+            &["ecparam", "-name", "secp384r1", "-genkey", "-noout", "-out", &key],
+            "-----BEGIN EC PRIVATE KEY-----",
+        ),
+        ("Ed25519", &["genpkey", "-algorithm", "ED25519", "-out", &key], "-----BEGIN PRIVATE KEY-----"),
+    ] {
+        if openssl(arguments).is_none() {
+            return;
+        }
+        let certificate = folder.path("ssl.cert");
+        certify(&key, &certificate).unwrap();
+        let text = std::fs::read_to_string(&key).unwrap();
+        assert!(text.starts_with(begins), "{what}: {text}");
+        let certificate_text = std::fs::read_to_string(&certificate).unwrap();
+        let (both, windows) = (folder.path("both.pem"), folder.path("windows.pem"));
+        std::fs::write(&both, [&text[..], &certificate_text].concat()).unwrap();
+        std::fs::write(&windows, format!("\u{feff}{certificate_text}some words\n{text}").replace('\n', "\r\n"))
+            .unwrap();
+        for context in [
+            SslContext::from_files(&certificate, Some(&key)),
+            SslContext::from_files(&both, None::<&Path>),
+            SslContext::from_files(&both, Some(&both)),
+            SslContext::from_files(&windows, None::<&Path>),
+        ] {
+            let context = context.unwrap_or_else(|error| panic!("{what}: {error}"));
+            let server = Setup::threaded().start(&context);
+            for version in BOTH {
+                let mut client = Client::new(server.connect(), config(&[version]));
+                assert_eq!(client.get("/").text(), "hello", "{what}");
+            }
+        }
+        let server = Setup::threaded().start(&SslContext::from_files(&certificate, Some(&key)).unwrap());
+        if what != "Ed25519" {
+            let text = curl(&["--cacert", &certificate, "-4", &server.url("/")], b"").unwrap();
+            assert_eq!(text, "hello", "{what}");
+        }
+        let shown = openssl(&["x509", "-in", &certificate, "-noout", "-fingerprint", "-sha256"]).unwrap();
+        let fingerprint = SslContext::from_files(&certificate, Some(&key)).unwrap().fingerprint().unwrap();
+        assert!(shown.trim().ends_with(&format!("={fingerprint}")), "{shown} {fingerprint}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_files_is_said_with_what_to_do() {
+    let folder = temp_dir("wrong");
+    let path = |name: &str| folder.path(name);
+    let write = |name: &str, content: &[u8]| {
+        std::fs::write(folder.join(name), content).unwrap();
+        folder.path(name)
+    };
+    let (key, certificate) = (path("good.key"), path("good.crt"));
+    if openssl(&["genrsa", "-traditional", "-out", &key, "2048"]).is_none() {
+        return;
+    }
+    certify(&key, &certificate).unwrap();
+    openssl(&["genrsa", "-out", &path("other.key"), "2048"]).unwrap();
+    // As in old instructions, whose keys nobody should use any more.
+    openssl(&["genrsa", "-out", &path("short.key"), "1024"]).unwrap();
+    certify(&path("short.key"), &path("short.crt")).unwrap();
+    openssl(&["rsa", "-in", &key, "-aes256", "-passout", "pass:secret", "-out", &path("encrypted8.key")]).unwrap();
+    let old =
+        ["rsa", "-in", &key, "-aes256", "-passout", "pass:secret", "-traditional", "-out", &path("encrypted1.key")];
+    openssl(&old).unwrap();
+    openssl(&["x509", "-in", &certificate, "-outform", "DER", "-out", &path("der.crt")]).unwrap();
+    openssl(&["rsa", "-in", &key, "-outform", "DER", "-out", &path("der.key")]).unwrap();
+    let both =
+        ["pkcs12", "-export", "-in", &certificate, "-inkey", &key, "-passout", "pass:", "-out", &path("both.p12")];
+    openssl(&both).unwrap();
+    openssl(&["ecparam", "-name", "secp521r1", "-genkey", "-noout", "-out", &path("odd.key")]).unwrap();
+    certify(&path("odd.key"), &path("odd.crt")).unwrap();
+    let text = std::fs::read_to_string(&certificate).unwrap();
+    make_ssl_devcert(folder.join("authority"), None, None).unwrap();
+    let authority = std::fs::read_to_string(folder.join("authority.crt")).unwrap();
+    let (expired, expired_key) = expired();
+
+    use SslErrorKind as Kind;
+    for (certificate, key, kind, words) in [
+        (path("missing.crt"), Some(&key), Kind::Unreadable, "is the path right"),
+        (certificate.clone(), Some(&path("missing.key")), Kind::Unreadable, "missing.key"),
+        (folder.0.to_str().unwrap().to_owned(), Some(&key), Kind::Unreadable, "can't read"),
+        (write("empty.crt", b" \n"), Some(&key), Kind::Empty, "is empty"),
+        (certificate.clone(), Some(&write("empty.key", b"")), Kind::Empty, "is empty"),
+        (write("words.crt", b"some words"), Some(&key), Kind::NoCertificate, "BEGIN CERTIFICATE"),
+        (key.clone(), Some(&certificate), Kind::NoCertificate, "BEGIN CERTIFICATE"),
+        (certificate.clone(), None, Kind::NoKey, "give the key's own file too"),
+        (certificate.clone(), Some(&write("words.key", b"some words")), Kind::NoKey, "BEGIN PRIVATE KEY"),
+        (certificate.clone(), Some(&path("encrypted8.key")), Kind::EncryptedKey, "openssl pkey -in"),
+        (certificate.clone(), Some(&path("encrypted1.key")), Kind::EncryptedKey, "openssl pkey -in"),
+        (certificate.clone(), Some(&path("other.key")), Kind::Mismatch, "does not belong to the certificate"),
+        (path("short.crt"), Some(&path("short.key")), Kind::UnsupportedKey, "openssl genrsa 2048"),
+        (path("odd.crt"), Some(&path("odd.key")), Kind::UnsupportedKey, "P-256 or P-384"),
+        (path("der.crt"), Some(&key), Kind::Der, "openssl x509 -inform DER"),
+        (certificate.clone(), Some(&path("der.key")), Kind::Der, "openssl pkey -inform DER"),
+        (path("both.p12"), None, Kind::Der, "openssl pkcs12 -in"),
+        (write("bent.crt", text.replace("\nMII", "\n!!!").as_bytes()), Some(&key), Kind::Malformed, "is damaged"),
+        (write("cut.crt", &text.as_bytes()[..300]), Some(&key), Kind::Malformed, "is damaged"),
+        (
+            write("order.crt", [authority, text.clone()].concat().as_bytes()),
+            Some(&key),
+            Kind::Mismatch,
+            "in the wrong order",
+        ),
+        (
+            write("expired.crt", expired.as_bytes()),
+            Some(&write("expired.key", expired_key.as_bytes())),
+            Kind::Expired,
+            "expired 3 days ago",
+        ),
+    ] {
+        let error = SslContext::from_files(&certificate, key).unwrap_err();
+        assert_eq!(error.kind(), kind, "{certificate} {key:?}: {error}");
+        let sentence = error.to_string();
+        assert!(sentence.contains(words) && !sentence.contains('\n'), "{certificate} {key:?}: {sentence}");
+    }
+    // The commands that are recommended do what they should.
+    openssl(&["x509", "-inform", "DER", "-in", &path("der.crt"), "-out", &path("cert.pem")]).unwrap();
+    openssl(&["pkey", "-inform", "DER", "-in", &path("der.key"), "-out", &path("key.pem")]).unwrap();
+    openssl(&["pkcs12", "-in", &path("both.p12"), "-passin", "pass:", "-nodes", "-out", &path("both.pem")]).unwrap();
+    openssl(&["pkey", "-in", &path("encrypted8.key"), "-passin", "pass:secret", "-out", &path("plain.key")]).unwrap();
+    SslContext::from_files(path("cert.pem"), Some(path("key.pem"))).unwrap();
+    SslContext::from_files(path("both.pem"), None::<&Path>).unwrap();
+    SslContext::from_files(&certificate, Some(path("plain.key"))).unwrap();
+}
+
+/// A certificate that ended three days ago, and its key.
+fn expired() -> (String, String) {
+    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let day = std::time::Duration::from_secs(24 * 3600);
+    params.not_before = rcgen::date_time_ymd(1970, 1, 1) + (now - 10 * day);
+    params.not_after = rcgen::date_time_ymd(1970, 1, 1) + (now - 3 * day - day / 2);
+    let key = rcgen::KeyPair::generate().unwrap();
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
+/// What a new client is shown.
+fn shown(server: &Running) -> Vec<u8> {
+    let client = server.client();
+    client.stream.conn.peer_certificates().unwrap()[0].to_vec()
+}
+
+#[test]
+fn a_changed_certificate_is_used_without_a_restart() {
+    let folder = temp_dir("changed");
+    let (certificate, key) = make_ssl_devcert(folder.join("dev"), Some("one.test"), None).unwrap();
+    let context = SslContext::from_files(&certificate, Some(&key)).unwrap();
+    let server = Setup::threaded().start(&context);
+    let (before, fingerprint) = (shown(&server), context.fingerprint());
+    let mut old = server.client();
+
+    make_ssl_devcert(folder.join("dev"), Some("two.test"), None).unwrap();
+    eventually("the new certificate is shown", || shown(&server) != before);
+    assert_ne!(context.fingerprint(), fingerprint);
+    assert_eq!(old.get("/").text(), "hello", "who is connected stays so");
+    let after = shown(&server);
+
+    // A key that does not fit, as between the two writes of a renewal: told of once, and mended by the second.
+    let (good_certificate, good_key) = (std::fs::read(&certificate).unwrap(), std::fs::read(&key).unwrap());
+    let (other, _) = make_ssl_devcert(folder.join("other"), None, None).unwrap();
+    std::fs::copy(other, &certificate).unwrap();
+    eventually("it is told of", || {
+        assert!(shown(&server) == after, "the one of before stays in use");
+        server.log.errors().contains("does not belong to the certificate")
+    });
+    std::fs::write(&key, b"").unwrap();
+    eventually("the next fault is told of, too", || {
+        assert!(shown(&server) == after, "the one of before stays in use");
+        server.log.errors().contains("is empty")
+    });
+    assert_eq!(server.log.errors().lines().count(), 2, "{}", server.log.errors());
+    std::fs::write(&key, &good_key).unwrap();
+    std::fs::write(&certificate, &good_certificate).unwrap();
+    make_ssl_devcert(folder.join("dev"), Some("three.test"), None).unwrap();
+    eventually("the third certificate is shown", || shown(&server) != after);
+    assert_eq!(server.log.errors().lines().count(), 2, "{}", server.log.errors());
+}
+
+#[test]
+fn files_replaced_by_name_are_noticed_and_chains_are_sent_whole() {
+    let folder = temp_dir("chains");
+    let ca = LocalCa::open_in(folder.join("ca")).unwrap();
+    ca.issue(&["localhost"], folder.join("one")).unwrap();
+    // Symbolic links that are turned, as certbot does it.
+    let turn = |to: &str| {
+        for extension in ["crt", "key"] {
+            let link = folder.join(&format!("live.{extension}"));
+            let _ = std::fs::remove_file(&link);
+            std::os::unix::fs::symlink(folder.join(&format!("{to}.{extension}")), link).unwrap();
+        }
+    };
+    turn("one");
+    let context = SslContext::from_files(folder.join("live.crt"), Some(folder.join("live.key"))).unwrap();
+    let server = Setup::threaded().start(&context);
+    assert_eq!(server.client().stream.conn.peer_certificates().unwrap().len(), 2);
+    let before = shown(&server);
+    ca.issue(&["localhost"], folder.join("two")).unwrap();
+    turn("two");
+    eventually("the new certificate is shown", || shown(&server) != before);
+    let authority = ca.certificate().to_str().unwrap();
+    let Some(text) = curl(&["--cacert", authority, "-4", &server.url("/")], b"") else { return };
+    assert_eq!(text, "hello");
+}
+
+#[test]
+fn a_configuration_of_ones_own_speaks_http() {
+    let folder = temp_dir("own");
+    let (certificate, key) = make_ssl_devcert(folder.join("dev"), None, None).unwrap();
+    use rustls::pki_types::pem::PemObject;
+    let chain = vec![rustls::pki_types::CertificateDer::from_pem_file(certificate).unwrap()];
+    let key = rustls::pki_types::PrivateKeyDer::from_pem_file(key).unwrap();
+    let mut own = rustls::ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    own.alpn_protocols = vec![b"h2".to_vec()];
+    own.max_early_data_size = 10_000;
+    let context = SslContext::from_config(own.into());
+    assert_eq!(context.fingerprint(), None);
+    let server = Setup::threaded().start(&context);
+    let mut asking = config(&BOTH);
+    asking.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let mut client = Client::new(server.connect(), asking);
+    assert_eq!(client.stream.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
+    assert!(client.get("/environ").text().contains("SSL_PROTOCOL=TLSv1.3\n"));
+}

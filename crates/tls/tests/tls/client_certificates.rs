@@ -1,0 +1,123 @@
+//! Client certificates, made by openssl: optional and required, and what applications see of them.
+
+use crate::support::*;
+use crate::tools::*;
+use amboss_tls::{ClientCertificates, SslContext, SslErrorKind};
+
+/// An authority, a client of it, and a client of another authority. `None` without openssl.
+fn clients() -> Option<TempDir> {
+    let folder = temp_dir("client-certificates");
+    let path = |name: &str| folder.path(name);
+    for ca in ["ca", "other"] {
+        let subject = format!("/CN={ca}");
+        let (key, certificate) = (path(&format!("{ca}.key")), path(&format!("{ca}.crt")));
+        let arguments = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", &subject, "-keyout", &key];
+        openssl(&[&arguments[..], &["-out", &certificate]].concat())?;
+    }
+    for (client, ca) in [("client", "ca"), ("stranger", "other")] {
+        let (request, subject) = (path("request"), format!("/CN={client}"));
+        let (key, certificate) = (path(&format!("{client}.key")), path(&format!("{client}.crt")));
+        let (ca_key, ca) = (path(&format!("{ca}.key")), path(&format!("{ca}.crt")));
+        let arguments = ["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj"];
+        openssl(&[&arguments[..], &[&subject, "-keyout", &key, "-out", &request]].concat())?;
+        std::fs::write(path("extensions"), "basicConstraints=CA:FALSE\nextendedKeyUsage=clientAuth\n").unwrap();
+        let arguments = ["x509", "-req", "-in", &request, "-CA", &ca, "-CAkey", &ca_key, "-CAcreateserial"];
+        openssl(&[&arguments[..], &["-extfile", &path("extensions"), "-out", &certificate]].concat())?;
+    }
+    Some(folder)
+}
+
+const EACH: [[&str; 2]; 2] = [["--tls-max", "1.2"], ["--tlsv1.3", "--http1.1"]];
+
+#[test]
+fn required_certificates_let_only_their_owners_in() {
+    let Some(folder) = clients() else { return };
+    let wanted = ClientCertificates::Required(folder.join("ca.crt"));
+    let server = Setup::threaded().start(&context().client_certificates(wanted).unwrap());
+    let (certificate, key) = (folder.path("client.crt"), folder.path("client.key"));
+    for version in EACH {
+        let url = server.url("/environ");
+        let arguments = [&version[..], &["-4", "-k", &url]].concat();
+        let shown = ["--cert", &certificate, "--key", &key];
+        let Some(text) = curl(&[&arguments[..], &shown].concat(), b"") else { return };
+        let pem = std::fs::read_to_string(folder.join("client.crt")).unwrap();
+        assert!(text.contains(&format!("SSL_CLIENT_CERT={}\n", pem.escape_default())), "{text}");
+
+        assert!(!try_curl(&arguments, b"").unwrap().content, "without a certificate");
+        let (certificate, key) = (folder.path("stranger.crt"), folder.path("stranger.key"));
+        let shown = ["--cert", &certificate, "--key", &key];
+        assert!(!try_curl(&[&arguments[..], &shown].concat(), b"").unwrap().content, "with a stranger's");
+    }
+    server.log.wait_for("the client shows no certificate, and has to");
+    server.log.wait_for("the client's certificate is not accepted: ");
+}
+
+#[test]
+fn optional_certificates_may_be_absent_and_have_to_be_good() {
+    let Some(folder) = clients() else { return };
+    let wanted = ClientCertificates::Optional(folder.join("ca.crt"));
+    let server = Setup::threaded().start(&context().client_certificates(wanted).unwrap());
+    for version in EACH {
+        let url = server.url("/environ");
+        let arguments = [&version[..], &["-4", "-k", &url]].concat();
+        let Some(text) = curl(&arguments, b"") else { return };
+        assert!(text.contains("SSL_PROTOCOL=") && !text.contains("SSL_CLIENT_CERT"), "{text}");
+        for (name, content) in [("client", true), ("stranger", false)] {
+            let (certificate, key) = (folder.path(&format!("{name}.crt")), folder.path(&format!("{name}.key")));
+            let shown = ["--cert", &certificate, "--key", &key];
+            let output = try_curl(&[&arguments[..], &shown].concat(), b"").unwrap();
+            assert_eq!(output.content, content, "{name}: {}", output.text());
+            assert_eq!(output.text().contains("SSL_CLIENT_CERT=-----BEGIN CERTIFICATE-----"), content);
+        }
+    }
+}
+
+/// A session of a client with a certificate, resumed: the certificate is the session's.
+const RESUMING: &str = r#"
+import socket, ssl, sys
+port, certificate, key = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+for version in "TLSv1_2", "TLSv1_3":
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
+    context.load_cert_chain(certificate, key)
+    session = None
+    for _ in range(2):
+        with socket.create_connection(("127.0.0.1", port)) as raw:
+            with context.wrap_socket(raw, session=session) as tls:
+                tls.sendall(b"GET /environ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                answer = b""
+                while piece := tls.recv(65536):
+                    answer += piece
+                session = tls.session
+                print(version, tls.session_reused, b"SSL_CLIENT_CERT=-----BEGIN" in answer)
+"#;
+
+#[test]
+fn resumed_sessions_keep_their_client() {
+    let Some(folder) = clients() else { return };
+    let wanted = ClientCertificates::Required(folder.join("ca.crt"));
+    let server = Setup::threaded().start(&context().client_certificates(wanted).unwrap());
+    let port = server.addr.port().to_string();
+    let Some(text) = python(RESUMING, &[&port, &folder.path("client.crt"), &folder.path("client.key")]) else { return };
+    assert_eq!(text, "TLSv1_2 False True\nTLSv1_2 True True\nTLSv1_3 False True\nTLSv1_3 True True\n");
+}
+
+#[test]
+fn authorities_that_are_none_are_refused() {
+    let folder = temp_dir("authorities");
+    let missing = ClientCertificates::Required(folder.join("missing.crt"));
+    assert_eq!(context().client_certificates(missing).unwrap_err().kind(), SslErrorKind::Unreadable);
+    std::fs::write(folder.join("empty.crt"), "\n").unwrap();
+    let empty = ClientCertificates::Optional(folder.join("empty.crt"));
+    assert_eq!(context().client_certificates(empty).unwrap_err().kind(), SslErrorKind::Empty);
+
+    let provider = rustls::crypto::ring::default_provider().into();
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&BOTH)
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(std::sync::Arc::new(rustls::server::ResolvesServerCertUsingSni::new()));
+    let error = SslContext::from_config(config.into()).client_certificates(ClientCertificates::Off).unwrap_err();
+    assert_eq!(error.kind(), SslErrorKind::Setting);
+}

@@ -1,0 +1,100 @@
+//! Running programs. What is missing on a machine is skipped aloud.
+
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use crate::support::*;
+
+/// What a program said, and whether it was content.
+pub struct Output {
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+    pub content: bool,
+}
+
+impl Output {
+    /// Everything it said.
+    pub fn text(&self) -> String {
+        format!("{}{}", String::from_utf8_lossy(&self.stdout), self.stderr)
+    }
+}
+
+/// Runs a program with some input; `None`, said aloud, when there is no such program. One that hangs is ended.
+#[track_caller]
+pub fn run(program: &str, arguments: &[&str], input: &[u8]) -> Option<Output> {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for proxy in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+        command.env_remove(proxy);
+    }
+    let Ok(mut child) = command.spawn() else {
+        eprintln!("skipped: {program} is not installed");
+        return None;
+    };
+    let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());
+    let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
+    let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let stdout = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = stdout.read_to_end(&mut bytes);
+        bytes
+    });
+    let stderr = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = stderr.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    });
+    let until = Instant::now() + DEADLINE * 2;
+    let status = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break status,
+            None if Instant::now() > until => {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("{program} {arguments:?} hangs: {}", stderr.join().unwrap());
+            }
+            None => std::thread::sleep(std::time::Duration::from_millis(2)),
+        }
+    };
+    writer.join().unwrap();
+    Some(Output { stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap(), content: status.success() })
+}
+
+/// curl, whatever comes of it.
+#[track_caller]
+pub fn try_curl(arguments: &[&str], input: &[u8]) -> Option<Output> {
+    run("curl", &[&["-sS", "-m", "30", "--noproxy", "*"], arguments].concat(), input)
+}
+
+/// curl, and it has to succeed.
+#[track_caller]
+pub fn curl(arguments: &[&str], input: &[u8]) -> Option<String> {
+    let output = try_curl(arguments, input)?;
+    assert!(output.content, "curl {arguments:?}: {}", output.text());
+    Some(output.text())
+}
+
+/// An openssl command that makes something, and has to succeed.
+#[track_caller]
+pub fn openssl(arguments: &[&str]) -> Option<String> {
+    let output = run("openssl", arguments, b"")?;
+    assert!(output.content, "openssl {arguments:?}: {}", output.text());
+    Some(output.text())
+}
+
+/// Asks with `openssl s_client`; all that it and the server say.
+#[track_caller]
+pub fn s_client(server: &Running, arguments: &[&str]) -> Option<Output> {
+    let addr = server.addr.to_string();
+    let arguments = [&["s_client", "-connect", &addr, "-servername", "localhost", "-ign_eof"], arguments].concat();
+    run("openssl", &arguments, b"GET /environ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+}
+
+/// Runs a Python program; what it printed.
+#[track_caller]
+pub fn python(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = run("python3", &[&["-c", program], arguments].concat(), b"")?;
+    assert!(output.content, "{}", output.text());
+    Some(output.text())
+}

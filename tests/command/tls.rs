@@ -1,0 +1,111 @@
+//! HTTPS by flags, tried with curl.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::{amboss, fails, Amboss};
+
+/// A folder of its own for certificates, removed with the test.
+struct Home(PathBuf);
+
+impl Home {
+    fn new(name: &str) -> Home {
+        let path = std::env::temp_dir().join(format!("amboss-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).expect("it can be made");
+        Home(path)
+    }
+
+    fn amboss(&self, arguments: &[&str]) -> Command {
+        let mut command = amboss(arguments);
+        command.env("XDG_CACHE_HOME", &self.0).env("XDG_DATA_HOME", &self.0).env("HOME", &self.0).current_dir(&self.0);
+        command
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What curl printed; `None`, aloud, without a curl.
+fn curl(arguments: &[&str]) -> Option<Output> {
+    match Command::new("curl").args(["-sS", "--max-time", "20"]).args(arguments).output() {
+        Ok(output) => Some(output),
+        Err(_) => {
+            eprintln!("skipped: there is no curl on this machine");
+            None
+        }
+    }
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn fingerprint(banner: &str) -> &str {
+    banner.split("(SHA-256): ").nth(1).and_then(|rest| rest.lines().next()).expect("the banner says it")
+}
+
+#[test]
+fn an_adhoc_certificate_stays_the_same_and_plain_http_is_sent_to_https() {
+    let home = Home::new("adhoc");
+    let server = Amboss::spawn(&mut home.amboss(&["--adhoc", "-p", "0"]));
+    let port = server.port();
+    let Some(answer) = curl(&["-k", &format!("https://127.0.0.1:{port}/"), "-H", "Accept: application/json"]) else {
+        return;
+    };
+    assert!(text(&answer).contains("\"wsgi.url_scheme\": \"https\""), "{}", text(&answer));
+    let plain = format!("http://127.0.0.1:{port}/a?b");
+    let answer = curl(&["-w", "%{http_code} %{redirect_url}", "-o", "/dev/null", &plain]).expect("curl is there");
+    assert_eq!(text(&answer), format!("308 https://127.0.0.1:{port}/a?b"));
+    let again = Amboss::spawn(&mut home.amboss(&["--adhoc", "-p", "0"]));
+    assert_eq!(fingerprint(&again.banner), fingerprint(&server.banner));
+}
+
+#[test]
+fn one_port_speaks_both_when_asked() {
+    let home = Home::new("both");
+    let server = Amboss::spawn(&mut home.amboss(&["--adhoc", "--http-and-https", "-p", "0"]));
+    for scheme in ["http", "https"] {
+        let url = format!("{scheme}://127.0.0.1:{}/", server.port());
+        let Some(answer) = curl(&["-k", &url, "-H", "Accept: application/json"]) else { return };
+        assert!(text(&answer).contains(&format!("\"wsgi.url_scheme\": \"{scheme}\"")), "{}", text(&answer));
+    }
+}
+
+#[test]
+fn devcert_makes_what_a_client_that_trusts_the_authority_accepts() {
+    let home = Home::new("devcert");
+    let made = home.amboss(&["devcert"]).output().expect("it runs");
+    let said = String::from_utf8_lossy(&made.stdout).into_owned();
+    assert!(made.status.success() && said.contains("amboss --cert devcert.crt --key devcert.key"), "{said}");
+    assert!(said.contains("update-ca-certificates") && said.contains("Firefox"), "{said}");
+    let server =
+        Amboss::spawn(&mut home.amboss(&["--cert", "devcert.crt", "--key", "devcert.key", "-b", "localhost:0"]));
+    let authority = home.0.join("amboss/amboss-ca.crt");
+    let url = format!("https://localhost:{}/", server.port());
+    let Some(answer) = curl(&["--cacert", &authority.to_string_lossy(), "-o", "/dev/null", "-w", "%{http_code}", &url])
+    else {
+        return;
+    };
+    assert_eq!(text(&answer), "200");
+    let answer = curl(&[&url]).expect("curl is there");
+    assert!(!answer.status.success(), "without the authority nobody vouches for it");
+}
+
+#[test]
+fn certificates_that_can_t_be_used_are_a_sentence_and_code_2() {
+    let home = Home::new("badcert");
+    let path = |name: &str| home.0.join(name).to_string_lossy().into_owned();
+    assert!(home.amboss(&["devcert", "-o", "one"]).output().expect("it runs").status.success());
+    assert!(home.amboss(&["devcert", "-o", "two"]).output().expect("it runs").status.success());
+    std::fs::write(Path::new(&path("empty")), "").expect("it can be written");
+    fails(&["--cert", &path("absent")], 2, "is the path right");
+    fails(&["--cert", &path("one.crt")], 2, "there is no private key");
+    fails(&["--cert", &path("one.crt"), "--key", &path("two.key")], 2, "belong");
+    fails(&["--cert", &path("empty")], 2, &path("empty"));
+    fails(&["--http-and-https"], 2, "--adhoc");
+    fails(&["--key", "a.key"], 2, "--cert");
+}
