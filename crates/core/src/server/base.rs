@@ -258,7 +258,10 @@ impl Server {
         match failure {
             None => Ok(()),
             Some(Failure::Error(error)) => Err(ServeError::Application(error)),
-            Some(Failure::Panic(caught)) => panic::resume_unwind(caught.payload),
+            Some(Failure::Panic(caught)) => match caught.payload.into_inner() {
+                Some(payload) => panic::resume_unwind(payload),
+                None => Ok(()),
+            },
         }
     }
 }

@@ -1,10 +1,16 @@
-//! Panics of applications: caught, with message, place and backtrace.
+//! Panics of applications: caught, with message, place and backtrace, wherever their code runs; when the server drops
+//! what is theirs, too.
 
 use std::any::Any;
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
+use std::io::{self, Write};
+use std::mem;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::Once;
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use super::log::{AccessRecord, Log};
 
 thread_local! {
     static WATCHING: Cell<bool> = const { Cell::new(false) };
@@ -15,7 +21,40 @@ thread_local! {
 pub(crate) struct Panic {
     /// Message, place and backtrace.
     pub(crate) report: String,
-    pub(crate) payload: Box<dyn Any + Send>,
+    pub(crate) payload: Theirs<Box<dyn Any + Send>>,
+}
+
+/// Something that an application made. When it panics on being dropped, that goes no further than the process's panic
+/// hook; who can log it drops what is inside within [`catch`].
+pub(crate) struct Theirs<T>(Option<T>);
+
+impl<T> Theirs<T> {
+    pub(crate) fn new(value: T) -> Theirs<T> {
+        Theirs(Some(value))
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
+        self.0.as_mut()
+    }
+
+    /// Always there, as it is taken only here, by value.
+    #[inline]
+    pub(crate) fn into_inner(mut self) -> Option<T> {
+        self.0.take()
+    }
+}
+
+impl<T> Drop for Theirs<T> {
+    fn drop(&mut self) {
+        let Some(value) = self.0.take() else { return };
+        let outer = WATCHING.replace(false);
+        if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| drop(value))) {
+            // Dropping this one could panic for ever.
+            mem::forget(payload);
+        }
+        WATCHING.set(outer);
+    }
 }
 
 /// Makes panics inside [`catch`] leave a report instead of printing one. The hook that was there before still handles
@@ -44,6 +83,42 @@ pub(crate) fn catch<R>(run: impl FnOnce() -> R) -> Result<R, Panic> {
     WATCHING.set(outer);
     result.map_err(|payload| {
         let report = REPORT.with(|slot| slot.borrow_mut().take());
-        Panic { report: report.unwrap_or_else(|| "panicked".into()), payload }
+        Panic { report: report.unwrap_or_else(|| "panicked".into()), payload: Theirs::new(payload) }
     })
+}
+
+/// A log of somebody else's making: what it panics about goes to standard error, with the entry that is lost.
+pub(super) struct Shielded(pub(super) Arc<dyn Log>);
+
+impl Shielded {
+    fn ask<R: Default>(&self, lost: &str, run: impl FnOnce(&dyn Log) -> R) -> R {
+        catch(|| run(&*self.0)).unwrap_or_else(|panic| {
+            // Where that can't be written either, nobody is left to tell.
+            let _ = writeln!(io::stderr(), "{lost}\npanic in the log: {}", panic.report);
+            R::default()
+        })
+    }
+}
+
+impl Log for Shielded {
+    fn access(&self, record: &AccessRecord<'_>) {
+        // Called by hooks only, which are shielded themselves.
+        self.0.access(record);
+    }
+
+    fn error(&self, message: &str) {
+        self.ask(message, |log| log.error(message));
+    }
+
+    fn flush(&self, idle: bool) -> Option<Duration> {
+        self.ask("", |log| log.flush(idle))
+    }
+
+    fn sync(&self) {
+        self.ask("", |log| log.sync());
+    }
+
+    fn wants_access(&self) -> bool {
+        self.0.wants_access()
+    }
 }

@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use super::connection::Turn;
 use super::handler::RequestHandler;
 use super::log::Log;
-use super::panics::{self, Panic};
+use super::panics::{self, Panic, Shielded};
 use super::settings::Settings;
 use crate::http::{imf_fixdate, Answering, ResponseHead, ResponsePlan};
 use crate::wsgi::{AppError, Application, ServerInfo};
@@ -40,6 +40,7 @@ pub(crate) struct Service {
 impl Service {
     pub(crate) fn new(app: Arc<dyn Application>, settings: Settings, mut info: ServerInfo) -> Service {
         panics::install_hook();
+        let settings = Settings { log: Arc::new(Shielded(settings.log)), ..settings };
         let server_field = settings.handler.server_version().map(str::to_owned);
         info.software = server_field.clone().unwrap_or_default();
         Service {

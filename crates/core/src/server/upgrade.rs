@@ -4,15 +4,18 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
+use super::panics::Theirs;
 use super::transport::{Socket, Transport};
 use crate::wsgi::Environ;
 
 /// What the application wants to do with the connection.
-pub(crate) struct OnUpgrade(Box<dyn FnOnce(Upgraded) + Send>);
+pub(crate) struct OnUpgrade(Theirs<Box<dyn FnOnce(Upgraded) + Send>>);
 
 impl OnUpgrade {
     pub(super) fn run(self, upgraded: Upgraded) {
-        (self.0)(upgraded);
+        if let Some(then) = self.0.into_inner() {
+            then(upgraded);
+        }
     }
 }
 
@@ -33,7 +36,7 @@ impl OnUpgrade {
 /// }
 /// ```
 pub fn on_upgrade(environ: &mut Environ<'_>, then: impl FnOnce(Upgraded) + Send + 'static) {
-    environ.extensions_mut().insert(OnUpgrade(Box::new(then)));
+    environ.extensions_mut().insert(OnUpgrade(Theirs::new(Box::new(then))));
 }
 
 /// A connection that has left HTTP. Reading gives first what the client had sent behind its request; both directions

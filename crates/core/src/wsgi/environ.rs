@@ -341,6 +341,14 @@ impl Extensions {
     }
 }
 
+impl Extensions {
+    /// Takes all of them out, for whoever drops them one by one.
+    #[inline]
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = Box<dyn Any + Send>> {
+        std::mem::take(&mut self.0).into_iter().map(|(_, value)| value)
+    }
+}
+
 impl fmt::Debug for Extensions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Extensions({})", self.0.len())

@@ -3,6 +3,7 @@
 //! - `start_response`: `start`, `begin` and `write`; heads that are refused.
 //! - `errors`: what an application's error costs, and what the client sees of it.
 //! - `panics`: the same for panics, wherever application code runs.
+//! - `drops`: what the server drops for the application.
 //! - `body`: blocks, lengths, and the one drop.
 //! - `files`: bodies that are files.
 //! - `input`: the request's body as the application reads it.
@@ -15,6 +16,8 @@ mod start_response;
 mod errors;
 
 mod panics;
+
+mod drops;
 
 mod body;
 

@@ -108,9 +108,18 @@ impl Setup {
     }
 
     /// Serves in a thread of its own.
-    pub fn start(mut self, app: impl Application + 'static) -> Running {
+    pub fn start(self, app: impl Application + 'static) -> Running {
+        self.start_logging(app, |log| log)
+    }
+
+    /// With something around the log that keeps what it is told.
+    pub fn start_logging(
+        mut self,
+        app: impl Application + 'static,
+        around: impl FnOnce(Arc<Captured>) -> Arc<dyn Log>,
+    ) -> Running {
         let log = Arc::new(Captured::default());
-        self.settings.log = log.clone();
+        self.settings.log = around(log.clone());
         let mut server = make_server(&self.addresses, app, self.concurrency, self.settings).unwrap();
         let local = server.local_addrs().to_vec();
         let handle = server.shutdown_handle();

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::super::incoming::BodyState;
 use super::super::log::CloseReason;
-use super::super::panics::{self, Panic};
+use super::super::panics::{self, Panic, Theirs};
 use super::super::service::{Failure, Service};
 use super::super::sys;
 use super::super::upgrade::OnUpgrade;
@@ -37,7 +37,7 @@ pub(super) struct Respond {
 
 pub(super) enum Source {
     Bytes { data: Cow<'static, [u8]>, sent: usize },
-    Blocks(Blocks),
+    Blocks(Theirs<Blocks>),
     File { file: File, offset: u64, left: u64 },
 }
 
@@ -87,7 +87,7 @@ impl Connection {
                 let length = Some(data.len() as u64);
                 (Source::Bytes { data, sent: 0 }, length)
             }
-            Kind::Blocks(blocks) => (Source::Blocks(blocks), None),
+            Kind::Blocks(blocks) => (Source::Blocks(Theirs::new(blocks)), None),
             Kind::File { file, length } => match open_file(file, length) {
                 Ok((source, length)) => (source, length),
                 Err(error) => {
@@ -116,7 +116,7 @@ impl Connection {
                 if let (true, Source::File { file, left, .. }) = (chunked, &source) {
                     // After `write`, what follows has to be framed as chunks.
                     match file.try_clone() {
-                        Ok(file) => source = Source::Blocks(Box::new(FileBlocks { file, left: Some(*left) })),
+                        Ok(file) => source = as_blocks(file, Some(*left)),
                         Err(error) => return self.fail(service, exchange, restore(head, sending), mark, error.into()),
                     }
                 }
@@ -277,6 +277,7 @@ impl Connection {
                     }
                 }
                 Source::Blocks(blocks) => {
+                    let Some(blocks) = blocks.get_mut() else { return Some(self.end()) };
                     // The next block may take as long as a request.
                     if turn.leads() && turn.permission() == Permission::Wait {
                         self.state = State::Respond(respond);
@@ -456,10 +457,14 @@ impl Connection {
             self.answered += 1;
             self.move_on(exchange, plan.keep_alive);
         }
-        if exchange_failed_input(status) {
-            return;
+        let kept = panics::catch(|| {
+            if !exchange_failed_input(status) {
+                service.pass_through(|| Failure::Error(error));
+            }
+        });
+        if let Err(panic) = kept {
+            service.settings.log.error(&format!("panic in the drop of an error: {}", panic.report));
         }
-        service.pass_through(|| Failure::Error(error));
     }
 
     /// The failure leaves through `serve_forever`; the client sees a cut.
@@ -472,14 +477,14 @@ impl Connection {
     /// PEP 3333's `close()`, which is the application's code and may take its time or panic.
     pub(super) fn drop_body(&self, service: &Service, turn: &mut dyn Turn, exchange: &Exchange, body: Body) {
         if let Kind::Blocks(blocks) = body.0 {
-            self.drop_source(service, turn, exchange, Source::Blocks(blocks));
+            self.drop_source(service, turn, exchange, Source::Blocks(Theirs::new(blocks)));
         }
     }
 
     pub(super) fn drop_source(&self, service: &Service, turn: &mut dyn Turn, exchange: &Exchange, source: Source) {
         if let Source::Blocks(blocks) = source {
             turn.leave();
-            let dropped = panics::catch(|| drop(blocks));
+            let dropped = panics::catch(|| drop(blocks.into_inner()));
             service.back(turn);
             if let Err(panic) = dropped {
                 self.report_panic(service, exchange, "the response body's close", panic);
@@ -521,12 +526,16 @@ fn restore(head: ResponseHead, sending: Option<(ResponsePlan, BodyWriter)>) -> S
 fn open_file(mut file: File, length: Option<u64>) -> io::Result<(Source, Option<u64>)> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Ok((Source::Blocks(Box::new(FileBlocks { file, left: length })), length));
+        return Ok((as_blocks(file, length), length));
     }
     let offset = file.stream_position()?;
     let there = metadata.len().saturating_sub(offset);
     let left = length.map_or(there, |length| length.min(there));
     Ok((Source::File { file, offset, left }, Some(left)))
+}
+
+fn as_blocks(file: File, left: Option<u64>) -> Source {
+    Source::Blocks(Theirs::new(Box::new(FileBlocks { file, left })))
 }
 
 /// A pipe or device as an iterator of blocks.

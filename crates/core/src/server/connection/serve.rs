@@ -116,9 +116,8 @@ impl Connection {
         service.back(turn);
 
         let on_upgrade = environ.extensions_mut().remove::<OnUpgrade>();
+        let extensions = environ.extensions_mut().take();
         let started = starter.started;
-        // The extensions are the application's.
-        let dropped = panics::catch(|| drop(environ));
         // What was decoded but not consumed is as good as read.
         let Range { start: consumed, end: there } = incoming.unread;
         let mark = wire.into_inner().mark;
@@ -132,8 +131,11 @@ impl Connection {
             body,
             began,
         };
-        if let Err(panic) = dropped {
-            self.report_panic(service, &exchange, "the environ's extensions", panic);
+        // The extensions are the application's, and each drops as it likes.
+        for extension in extensions {
+            if let Err(panic) = panics::catch(|| drop(extension)) {
+                self.report_panic(service, &exchange, "the environ's extensions", panic);
+            }
         }
 
         match result {

@@ -1,10 +1,11 @@
 //! Panics of the application and of what it hands over: a 500 or a cut, a backtrace in the log, and the server lives.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{app, GET};
 use crate::support::*;
-use amboss_core::{AppError, Body, Environ, RequestHandler, StartResponse};
+use amboss_core::{AccessRecord, AppError, Body, Environ, Log, RequestHandler, StartResponse};
 
 /// Panics when it is dropped.
 struct Bomb(Option<Vec<u8>>);
@@ -121,13 +122,13 @@ fn a_panic_in_the_request_handler_is_a_500() {
 fn a_panic_in_a_hook_changes_no_answer() {
     struct Panicking;
     impl RequestHandler for Panicking {
-        fn log_request(&self, _: &amboss_core::AccessRecord<'_>, _: &dyn amboss_core::Log) {
+        fn log_request(&self, _: &AccessRecord<'_>, _: &dyn Log) {
             panic!("panic in log_request");
         }
-        fn handle_error(&self, _: &AppError, _: &[u8], _: &dyn amboss_core::Log) {
+        fn handle_error(&self, _: &AppError, _: &[u8], _: &dyn Log) {
             panic!("panic in handle_error");
         }
-        fn connection_dropped(&self, _: amboss_core::CloseReason, _: amboss_core::Peer, _: &dyn amboss_core::Log) {
+        fn connection_dropped(&self, _: amboss_core::CloseReason, _: amboss_core::Peer, _: &dyn Log) {
             panic!("panic in connection_dropped");
         }
     }
@@ -148,6 +149,51 @@ fn a_panic_in_a_hook_changes_no_answer() {
             assert_eq!(server.get("/").text(), "hello");
         },
     );
+}
+
+#[test]
+fn a_log_that_panics_costs_nothing_but_its_entries() {
+    struct Panicking(Arc<Captured>);
+    impl Log for Panicking {
+        fn access(&self, record: &AccessRecord<'_>) {
+            self.0.access(record);
+            panic!("panic in access");
+        }
+        fn error(&self, message: &str) {
+            self.0.error(message);
+            panic!("panic in error");
+        }
+        fn flush(&self, _: bool) -> Option<Duration> {
+            panic!("panic in flush");
+        }
+        fn sync(&self) {
+            panic!("panic in sync");
+        }
+    }
+    let app = app(|environ, start_response| {
+        if environ.path() == &b"/short"[..] {
+            start_response.start("200 OK", &[("Content-Length", "10")])?;
+            return Ok(Body::from("short"));
+        }
+        panicky(environ, start_response)
+    });
+    let app = Arc::new(app);
+    for setup in [Setup::base, Setup::threaded] {
+        let server = setup().start_logging(app.clone(), |log| Arc::new(Panicking(log)));
+        for (path, status, complete, _) in PANICS {
+            let answer = server.get(path);
+            assert_eq!((answer.status, answer.complete), (*status, *complete), "{path}: {answer:?}");
+        }
+        assert!(!server.get("/short").complete);
+        let mut client = server.connect();
+        client.send("rubbish\r\n\r\n");
+        assert_eq!(client.response().status, 400);
+        assert_eq!(server.get("/").text(), "hello");
+        for entry in ["panic in the call", "panic in access", "declared more bytes"] {
+            server.log.wait_for(entry);
+        }
+        server.stop();
+    }
 }
 
 #[test]
