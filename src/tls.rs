@@ -29,7 +29,7 @@ impl TlsArgs {
     /// What was asked for, if anything was.
     pub(crate) fn context(&self, addresses: &[Address]) -> Result<Option<SslContext>, String> {
         let context = match &self.cert {
-            Some(cert) => SslContext::from_files(cert, self.key.as_ref()),
+            Some(cert) => SslContext::from_files(cert, self.key.as_deref()),
             None if self.adhoc => {
                 // The names under which the server will be asked for; wildcards have none.
                 let hosts: Vec<&str> = addresses.iter().filter_map(host).collect();

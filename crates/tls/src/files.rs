@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Where things are kept that can be made again; `None` when nobody says where the user lives.
-#[cfg(unix)]
 pub(crate) fn cache_folder() -> Option<PathBuf> {
     folder("XDG_CACHE_HOME", ".cache", "Library/Caches")
 }
@@ -83,9 +82,11 @@ fn create(path: &Path, private: bool) -> io::Result<File> {
     options.open(path)
 }
 
-/// Is this user the only one who can read it?
-#[cfg(unix)]
+/// Is this user the only one who can read it? On Windows, where files take their folder's permissions, the user's own
+/// folders see to that.
 pub(crate) fn is_private(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 == 0)
+    #[cfg(unix)]
+    return fs::metadata(path).is_ok_and(|file| std::os::unix::fs::MetadataExt::mode(&file) & 0o077 == 0);
+    #[cfg(not(unix))]
+    path.exists()
 }

@@ -24,10 +24,8 @@
 //! handshake led to. Certificates are made in `make`, `adhoc` and `ca`, read in `read` and `der`, renewed in `renew`.
 #![warn(missing_docs)]
 
-#[cfg(unix)]
 mod adhoc;
 mod ca;
-#[cfg(unix)]
 mod context;
 mod der;
 mod error;
@@ -35,17 +33,12 @@ mod files;
 mod host;
 mod make;
 mod read;
-#[cfg(unix)]
 mod records;
-#[cfg(unix)]
 mod renew;
-#[cfg(unix)]
 mod session;
-#[cfg(unix)]
 mod transport;
 
 pub use ca::LocalCa;
-#[cfg(unix)]
 pub use context::{ClientCertificates, PlainHttp, SslContext};
 pub use error::{SslError, SslErrorKind};
 pub use make::make_ssl_devcert;

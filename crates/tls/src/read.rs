@@ -7,14 +7,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-#[cfg(unix)]
 use rustls::RootCertStore;
 
 use crate::der::{Facts, SEQUENCE};
 use crate::error::{SslError, SslErrorKind};
 
 /// A certificate with its chain and its key, checked. Without a path of its own the key is in the certificate's file.
-#[cfg(unix)]
 pub(crate) fn identity(certificate: &Path, key: Option<&Path>) -> Result<Arc<CertifiedKey>, SslError> {
     let text = read(certificate)?;
     match key.filter(|key| *key != certificate) {
@@ -74,7 +72,6 @@ pub(crate) fn identity_of(
 }
 
 /// The authorities whose client certificates are accepted.
-#[cfg(unix)]
 pub(crate) fn authorities(path: &Path) -> Result<RootCertStore, SslError> {
     let mut store = RootCertStore::empty();
     for certificate in certificates(path, &read(path)?)? {
