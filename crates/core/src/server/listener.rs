@@ -232,8 +232,7 @@ mod tests {
                 other => break other.unwrap(),
             }
         };
-        let Socket::Tcp(stream) = socket else { panic!("it is TCP") };
-        assert!(stream.nodelay().unwrap());
+        assert!(matches!(socket, Socket::Tcp(stream) if stream.nodelay().unwrap()));
         assert_eq!(peer, Peer::Tcp(_client.local_addr().unwrap()));
     }
 }

@@ -77,6 +77,7 @@ fn curl_uploads_with_expect_and_in_chunks() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn curl_speaks_over_a_unix_socket_and_ipv6() {
     let dir = temp_dir("curl");
@@ -250,6 +251,7 @@ fn nginx_in_front_gets_right_answers_over_kept_connections() {
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn nginx_in_front_speaks_over_a_unix_socket() {
     let dir = temp_dir("upstream");

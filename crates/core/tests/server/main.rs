@@ -15,10 +15,13 @@
 //! - `stopping`: an end that loses nothing.
 //! - `clients`: curl, Python and nginx.
 //!
+//! Where a system has no forking, no Unix sockets or no /proc, those rooms are closed.
+//!
 //! `support` starts servers and speaks raw HTTP to them; `helper` is what tests start as a process of its own.
 
 mod support;
 
+#[cfg(unix)]
 mod helper;
 
 mod wire;
@@ -27,12 +30,14 @@ mod contract;
 
 mod servers;
 
+#[cfg(unix)]
 mod forking;
 
 mod one_request;
 
 mod upgrade;
 
+#[cfg(unix)]
 mod addresses;
 
 mod fleet;
@@ -43,6 +48,7 @@ mod transport;
 
 mod robust;
 
+#[cfg(unix)]
 mod resources;
 
 mod stopping;

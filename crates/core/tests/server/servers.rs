@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::helper::Helper;
 use crate::support::*;
 use amboss_core::{AppError, Body, Environ, PollerKind, StartResponse};
 
@@ -140,5 +139,6 @@ fn the_environ_tells_how_the_server_runs() {
     let truths = |text: String| ["wsgi.multithread=true\n", "wsgi.multiprocess=true\n"].map(|line| text.contains(line));
     assert_eq!(truths(Setup::base().start(fixture).get("/environ").text()), [false, false]);
     assert_eq!(truths(Setup::threaded().start(fixture).get("/environ").text()), [true, false]);
-    assert_eq!(truths(Helper::start("forking").get("/environ").text()), [false, true]);
+    #[cfg(unix)]
+    assert_eq!(truths(crate::helper::Helper::start("forking").get("/environ").text()), [false, true]);
 }

@@ -102,6 +102,7 @@ impl Setup {
         self
     }
 
+    #[cfg_attr(not(unix), allow(dead_code))]
     pub fn on(mut self, addresses: &[&str]) -> Setup {
         self.addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
         self

@@ -5,7 +5,6 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::helper::Helper;
 use crate::support::*;
 use amboss_core::{
     on_upgrade, Body, Environ, Handshake, Misplaced, Session, Socket, StartResponse, Transport, TransportLayer,
@@ -246,9 +245,10 @@ fn idle_and_upgraded_connections_end_with_the_layers_goodbye() {
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn a_forking_server_ends_a_layered_connection_with_its_answer() {
-    let mut helper = Helper::start("masked");
+    let mut helper = crate::helper::Helper::start("masked");
     for _ in 0..3 {
         let mut client = knock(helper.addr);
         let answer = client.get("/");
