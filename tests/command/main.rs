@@ -1,6 +1,8 @@
 //! The built `amboss` command, run as a newcomer runs it: banner, port rules, exit codes, signals, the test page; `tls`
-//! has its HTTPS.
+//! has its HTTPS, `systemd` the sockets passed on to it.
 
+#[cfg(target_os = "linux")]
+mod systemd;
 #[cfg(feature = "tls")]
 mod tls;
 

@@ -1,0 +1,76 @@
+//! `amboss` on sockets that systemd passes on.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::{amboss, get, Amboss};
+
+/// What systemd does with a listening socket: descriptor 3, and the environment of `sd_listen_fds(3)`. It comes as
+/// standard input, and the process stays the one that was started.
+const PASSES_IT_ON: &str = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\"";
+
+fn activated(arguments: &[&str]) -> Amboss {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let direct = amboss(arguments);
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(PASSES_IT_ON).arg(direct.get_program()).args(direct.get_args());
+    command.stdin(OwnedFd::from(listener)).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Amboss::spawn(&mut command)
+}
+
+#[test]
+fn a_socket_from_systemd_is_served() {
+    let server = activated(&[]);
+    assert!(get(server.port(), "").contains("Content-Type: text/html"));
+    server.signal("TERM");
+    assert_eq!(server.wait().0.code(), Some(0));
+}
+
+#[test]
+fn the_number_of_processes_holds_on_a_socket_from_systemd() {
+    const AT_ONCE: usize = 2;
+    let server = activated(&["--processes", &AT_ONCE.to_string()]);
+    let children = format!("/proc/{0}/task/{0}/children", server.child.id());
+    let count = || std::fs::read_to_string(&children).ok().map(|pids| pids.split_whitespace().count());
+    if count().is_none() {
+        println!("skipped: the system does not tell who is whose child");
+        return;
+    }
+    // A body that has not ended holds its process.
+    let mut clients: Vec<TcpStream> = (0..5).map(|_| begin(server.port())).collect();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let mut most = 0;
+    while most < AT_ONCE {
+        assert!(Instant::now() < deadline, "{most} children");
+        most = most.max(count().unwrap_or(0));
+    }
+    // Time enough for more of them, if more were allowed.
+    let until = Instant::now() + Duration::from_millis(100);
+    while Instant::now() < until {
+        most = most.max(count().unwrap_or(0));
+    }
+    for client in &mut clients {
+        client.write_all(b"0\r\n\r\n").expect("it can be sent");
+    }
+    for client in &mut clients {
+        let mut json = String::new();
+        client.read_to_string(&mut json).expect("the answer comes");
+        assert!(json.contains("\"wsgi.multiprocess\": \"true\""), "{json}");
+        most = most.max(count().unwrap_or(0));
+    }
+    assert_eq!(most, AT_ONCE, "children at once");
+    server.signal("TERM");
+    assert_eq!(server.wait().0.code(), Some(0));
+}
+
+/// Everything but the end of a request.
+fn begin(port: u16) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout can be set");
+    let fields = "Host: x\r\nAccept: application/json\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n";
+    write!(stream, "POST / HTTP/1.1\r\n{fields}\r\n").expect("it can be sent");
+    stream
+}
