@@ -130,7 +130,7 @@ impl Watch {
         }
         match &watch.fallback {
             Some(reason) if watch.options.backend == Backend::Notify => {
-                let sentence = format!("Files can't be watched with notify: {reason}; or use the stat back-end.");
+                let sentence = format!("{reason} Or choose the stat back-end.");
                 Err(WatchError { kind: WatchErrorKind::NoEvents, sentence })
             }
             _ => Ok(watch),
@@ -206,7 +206,7 @@ impl Watch {
         }
     }
 
-    /// If events were wanted and don't work, a clause that says why and what helps. This can also happen later, when
+    /// If events were wanted and don't work, a sentence that says why and what helps. This can also happen later, when
     /// new folders exceed the system's limit; then the next call of [`next`](Watch::next) changes the back-end.
     pub fn fallback_reason(&self) -> Option<&str> {
         self.fallback.as_deref()

@@ -171,7 +171,7 @@ impl Sentry for Events {
 /// What an error means for the whole watch; nothing, if it concerns one file that is gone or can't be read.
 fn reason(error: &notify::Error) -> Option<String> {
     let code = match &error.kind {
-        ErrorKind::MaxFilesWatch => return Some(limit("max_user_watches", "folders", 1_048_576)),
+        ErrorKind::MaxFilesWatch => return Some(limit("max_user_watches", "watched folders", 1_048_576)),
         ErrorKind::PathNotFound | ErrorKind::WatchNotFound => return None,
         ErrorKind::Io(io) => io,
         ErrorKind::Generic(_) | ErrorKind::InvalidConfig(_) => return Some(other(error)),
@@ -180,18 +180,70 @@ fn reason(error: &notify::Error) -> Option<String> {
     match (code.kind(), code.raw_os_error()) {
         (io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory, _) => None,
         (io::ErrorKind::Interrupted, _) => None,
-        (_, Some(24)) => Some(limit("max_user_instances", "programs", 1024)),
+        (_, Some(24)) => Some(limit("max_user_instances", "watching programs", 1024)),
         _ => Some(other(error)),
     }
 }
 
 fn limit(name: &str, of: &str, enough: u32) -> String {
     format!(
-        "the system's limit of watched {of} is reached; raise it with `sudo sysctl fs.inotify.{name}={enough}`, and in \
-         /etc/sysctl.conf to keep it so"
+        "The system's limit of {of} is reached; raise it with `sudo sysctl fs.inotify.{name}={enough}`, and in \
+         /etc/sysctl.conf to keep it so."
     )
 }
 
 fn other(error: &notify::Error) -> String {
-    format!("the system reports no events: {error}")
+    format!("The system reports no events: {error}.")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use notify::event::{AccessKind, AccessMode, CreateKind, DataChange, Flag};
+    use notify::Event;
+
+    use super::*;
+    use crate::scope::{Scope, ScopeOptions};
+
+    fn planted(folder: &Path) -> Tree {
+        let mut options = ScopeOptions::default();
+        options.roots.push(folder.into());
+        Tree::plant(Scope::new(options).expect("it is there"), Box::new(()))
+    }
+
+    #[test]
+    fn lost_events_cost_a_look_at_everything() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut tree = planted(folder.path());
+        let inbox = Inbox::default();
+        std::fs::create_dir(folder.path().join("p")).expect("a folder");
+        std::fs::write(folder.path().join("p/a.py"), "1").expect("a file");
+        inbox.look(&mut tree).expect("no trouble");
+        assert!(tree.journal.is_empty());
+        inbox.hand_in(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)));
+        inbox.look(&mut tree).expect("no trouble");
+        assert_eq!(tree.journal.take().expect("a change").first().path, folder.path().join("p/a.py"));
+    }
+
+    #[test]
+    fn a_write_counts_even_if_the_clock_stands_still_and_a_look_does_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("a.py");
+        std::fs::write(&file, "1").expect("a file");
+        let cases = [
+            (EventKind::Access(AccessKind::Open(AccessMode::Any)), false),
+            (EventKind::Access(AccessKind::Close(AccessMode::Write)), false),
+            (EventKind::Modify(ModifyKind::Metadata(notify::event::MetadataKind::Any)), false),
+            (EventKind::Create(CreateKind::File), false),
+            (EventKind::Modify(ModifyKind::Data(DataChange::Any)), true),
+        ];
+        for (kind, counts) in cases {
+            let mut tree = planted(folder.path());
+            let inbox = Inbox::default();
+            inbox.hand_in(Ok(Event::new(kind).add_path(file.clone())));
+            inbox.look(&mut tree).expect("no trouble");
+            assert_eq!(tree.journal.take().is_some(), counts, "{kind:?}");
+        }
+    }
 }

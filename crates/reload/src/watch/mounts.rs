@@ -14,16 +14,17 @@ const REMOTE: &[&str] = &[
 /// A sentence that says which of the paths lies on such a file system.
 pub(super) fn remote(paths: &[PathBuf]) -> Option<String> {
     let mounts = fs::read("/proc/self/mountinfo").ok()?;
-    paths.iter().find_map(|path| {
-        let path = fs::canonicalize(path).ok()?;
-        let kind = kind(&mounts, &path)?;
-        let remote = REMOTE.contains(&kind.as_str()) || kind.starts_with("fuse.");
-        remote.then(|| {
-            format!(
-                "'{}' lies on a file system of type {kind}, whose changes the system reports only if they are made here",
-                path.display()
-            )
-        })
+    paths.iter().find_map(|path| remote_in(&mounts, &fs::canonicalize(path).ok()?))
+}
+
+fn remote_in(mounts: &[u8], path: &Path) -> Option<String> {
+    let kind = kind(mounts, path)?;
+    let is_remote = REMOTE.contains(&kind.as_str()) || kind.starts_with("fuse.");
+    is_remote.then(|| {
+        format!(
+            "'{}' lies on a file system of type {kind}, where changes made elsewhere are not reported.",
+            path.display()
+        )
     })
 }
 
@@ -74,19 +75,25 @@ mod tests {
             30 22 0:25 / /work rw - 9p host rw\n\
             31 22 0:26 / /work/my\\040disk rw master:1 shared:2 - ext4 /dev/vdb rw\n\
             32 22 0:27 / /home/u/remote rw - fuse.sshfs u@h: rw\n\
+            35 22 8:17 / /media/stick rw - fuseblk /dev/sdb1 rw\n\
             33 22 0:28 / /tmp rw - tmpfs tmpfs rw\n\
             34 22 0:29 / /tmp rw - nfs4 h:/x rw\n";
         let cases = [
-            ("/etc", "ext4"),
-            ("/work", "9p"),
-            ("/work/a", "9p"),
-            ("/workshop", "ext4"),
-            ("/work/my disk/a", "ext4"),
-            ("/home/u/remote/a", "fuse.sshfs"),
-            ("/tmp/a", "nfs4"),
+            ("/etc", "ext4", false),
+            ("/work", "9p", true),
+            ("/work/a", "9p", true),
+            ("/workshop", "ext4", false),
+            ("/work/my disk/a", "ext4", false),
+            ("/home/u/remote/a", "fuse.sshfs", true),
+            ("/media/stick/a", "fuseblk", false),
+            ("/tmp/a", "nfs4", true),
         ];
-        for (path, expected) in cases {
-            assert_eq!(kind(mounts, Path::new(path)).as_deref(), Some(expected), "{path}");
+        for (path, expected, is_remote) in cases {
+            let path = Path::new(path);
+            assert_eq!(kind(mounts, path).as_deref(), Some(expected), "{path:?}");
+            let reason = remote_in(mounts, path);
+            assert_eq!(reason.is_some(), is_remote, "{path:?}");
+            assert!(reason.is_none_or(|reason| reason.starts_with(&format!("'{}' lies on", path.display()))));
         }
         assert_eq!(kind(b"", Path::new("/")), None);
     }

@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use amboss_reload::ChangeKind::{self, Created, Modified, Removed};
-use amboss_reload::ScopeOptions;
+use amboss_reload::{Backend, ScopeOptions};
 
 use crate::support::{put, Place, Seen, BACKENDS};
 
@@ -442,25 +442,32 @@ const CASES: &[Case] = &[
     },
 ];
 
-#[test]
-fn both_backends_report_what_the_table_says() {
+fn run(backend: Backend) {
     let mut wrong = Vec::new();
-    for backend in BACKENDS {
-        for case in CASES {
-            let place = Place::new();
-            (case.before)(place.path());
-            let mut scope = place.scope();
-            (case.scope)(place.path(), &mut scope);
-            let mut watch = place.watch(backend, scope);
-            (case.act)(place.path());
-            let seen = place.seen(&mut watch);
-            let expected: Seen = case.reported.iter().map(|(kind, path)| (path.into(), *kind)).collect();
-            if seen != expected {
-                wrong.push(format!("{backend}, {}: {seen:?} instead of {expected:?}", case.name));
-            }
+    for case in CASES {
+        let place = Place::new();
+        (case.before)(place.path());
+        let mut scope = place.scope();
+        (case.scope)(place.path(), &mut scope);
+        let mut watch = place.watch(backend, scope);
+        (case.act)(place.path());
+        let seen = place.seen(&mut watch);
+        let expected: Seen = case.reported.iter().map(|(kind, path)| (path.into(), *kind)).collect();
+        if seen != expected {
+            wrong.push(format!("{}: {seen:?} instead of {expected:?}", case.name));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn stat_reports_what_the_table_says() {
+    run(Backend::Stat);
+}
+
+#[test]
+fn notify_reports_what_the_table_says() {
+    run(Backend::Notify);
 }
 
 #[test]
