@@ -18,7 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use events::{Events, Inbox};
+use events::{Events, Inbox, REST};
 pub use journal::{Change, ChangeKind, Changes};
 use stat::Passes;
 use tree::Tree;
@@ -163,7 +163,8 @@ impl Watch {
                 }
                 None => self.recheck_at,
             };
-            self.inbox.wait([deadline, report_at, Some(look_at)].into_iter().flatten().min());
+            let until = [deadline, report_at, Some(look_at)].into_iter().flatten().min();
+            self.inbox.wait(until, now + REST);
         }
     }
 

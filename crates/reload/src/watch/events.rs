@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use notify::event::{EventKind, ModifyKind};
 use notify::{Config, ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
@@ -16,6 +16,9 @@ use super::tree::{Sentry, Tree};
 
 /// So many paths are kept for the next look; beyond, everything is looked at, which is cheaper than remembering more.
 const PATHS: usize = 4096;
+
+/// The least time between two looks: a file that is ignored may be a log with thousands of lines a second.
+pub(super) const REST: Duration = Duration::from_millis(10);
 
 /// Where events and wake-ups arrive, from any thread.
 #[derive(Default)]
@@ -54,10 +57,12 @@ impl Inbox {
         self.lock().trouble.take()
     }
 
-    /// Waits for news, until then at the latest.
-    pub(super) fn wait(&self, until: Option<Instant>) {
+    /// Waits for news, until then at the latest. Paths to look at are no news before `rested`.
+    pub(super) fn wait(&self, until: Option<Instant>, rested: Instant) {
         let mut news = self.lock();
-        while !news.woken && !news.rescan && news.trouble.is_none() && news.paths.is_empty() {
+        while !news.woken && !news.rescan && news.trouble.is_none() {
+            let until =
+                if news.paths.is_empty() { until } else { Some(until.map_or(rested, |until| until.min(rested))) };
             news = match until.map(|until| until.saturating_duration_since(Instant::now())) {
                 None => self.arrived.wait(news).unwrap_or_else(PoisonError::into_inner),
                 Some(left) if left.is_zero() => return,
@@ -68,6 +73,7 @@ impl Inbox {
 
     fn hand_in(&self, event: notify::Result<notify::Event>) {
         let mut news = self.lock();
+        let was_empty = news.paths.is_empty();
         match event {
             Err(error) => match reason(&error) {
                 Some(reason) => news.trouble = Some(reason),
@@ -90,7 +96,10 @@ impl Inbox {
             news.paths.clear();
             news.rescan = true;
         }
-        self.arrived.notify_all();
+        // Who waits has been told about the first path.
+        if was_empty || news.rescan || news.trouble.is_some() {
+            self.arrived.notify_all();
+        }
     }
 
     /// Looks where the events point to.
