@@ -1,0 +1,100 @@
+//! Saves by real tools: vim, sed, git.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use amboss_reload::ChangeKind::{Created, Modified, Removed};
+
+use crate::support::{put, Place, Seen, BACKENDS};
+
+/// Runs a tool; whether it is there.
+fn run(folder: &Path, program: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    // Nobody's configuration but ours.
+    command.env("HOME", folder).env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
+    for role in ["AUTHOR", "COMMITTER"] {
+        command.env(format!("GIT_{role}_NAME"), "a").env(format!("GIT_{role}_EMAIL"), "a@example.org");
+    }
+    match command.output() {
+        Ok(output) => {
+            assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+            true
+        }
+        Err(error) => {
+            eprintln!("skipped: {program} can't be run ({error})");
+            false
+        }
+    }
+}
+
+#[test]
+fn a_save_by_vim_is_one_modified_file() {
+    // In place, and by a backup that is renamed.
+    for copy in ["yes", "no"] {
+        for backend in BACKENDS {
+            let place = Place::new();
+            put(place.root().join("a.py"), "1\n");
+            let mut watch = place.watch(backend, place.scope());
+            let set = format!("set backupcopy={copy} writebackup swapfile");
+            let save = ["-u", "NONE", "-es", "-c", &set, "-c", "edit a.py", "-c", "normal Atwo", "-c", "wq"];
+            if !run(&place.root(), "vim", &save) {
+                return;
+            }
+            let seen = place.seen(&mut watch);
+            assert_eq!(seen, Seen::from([("root/a.py".into(), Modified)]), "{backend}, backupcopy={copy}");
+        }
+    }
+}
+
+#[test]
+fn a_replacement_by_sed_is_one_modified_file() {
+    for backend in BACKENDS {
+        let place = Place::new();
+        put(place.root().join("a.py"), "1\n");
+        let mut watch = place.watch(backend, place.scope());
+        if !run(&place.root(), "sed", &["-i", "s/1/two/", "a.py"]) {
+            return;
+        }
+        assert_eq!(place.seen(&mut watch), Seen::from([("root/a.py".into(), Modified)]), "{backend}");
+    }
+}
+
+#[test]
+fn a_checkout_by_git_is_what_differs_between_the_branches() {
+    for backend in BACKENDS {
+        let place = Place::new();
+        let git = |arguments: &[&str]| run(&place.root(), "git", arguments);
+        for number in 0..60 {
+            put(place.root().join(format!("p{}/f{number}.py", number % 6)), "1\n");
+        }
+        if !git(&["init", "-q", "-b", "one"]) {
+            return;
+        }
+        git(&["add", "."]);
+        git(&["commit", "-q", "-m", "one"]);
+        git(&["checkout", "-q", "-b", "two"]);
+        let mut expected = Seen::new();
+        for number in 0..60 {
+            let name = format!("p{}/f{number}.py", number % 6);
+            match number % 3 {
+                0 => {
+                    put(place.root().join(&name), "two\n");
+                    expected.insert(Path::new("root").join(&name), Modified);
+                }
+                1 => {
+                    std::fs::remove_file(place.root().join(&name)).expect("it is there");
+                    expected.insert(Path::new("root").join(&name), Created);
+                }
+                _ => {}
+            }
+        }
+        put(place.root().join("new/deep/a.py"), "two\n");
+        expected.insert("root/new/deep/a.py".into(), Removed);
+        git(&["add", "."]);
+        git(&["commit", "-q", "-m", "two"]);
+        let mut watch = place.watch(backend, place.scope());
+        git(&["checkout", "-q", "one"]);
+        assert_eq!(place.seen(&mut watch), expected, "{backend}");
+    }
+}
