@@ -33,7 +33,7 @@ pub struct WatchOptions {
     pub backend: Backend,
     /// How long the `stat` back-end rests between two looks, and the `notify` back-end while a folder that it was told to
     /// watch isn't there; 1 s, as Werkzeug's, short beside the time it takes to reach for the browser. Not under 10 ms.
-    /// In large projects not every look takes in all files while nothing happens, but ten of them do; and looks that take
+    /// In large projects not every look takes in all files while nothing happens, but twelve do; and looks that take
     /// long are followed by longer rests.
     pub interval: Duration,
     /// A report is made when nothing has changed for so long; 50 ms, more than there is between the writes of one save

@@ -23,7 +23,7 @@ const ACTIVE: Duration = Duration::from_secs(60);
 /// The files modified last; each pass looks at these. More than anybody works on at a time.
 const NEWEST: usize = 40;
 /// Everything is looked at within so many passes, whatever it costs.
-const ROUND: usize = 10;
+const ROUND: usize = 12;
 
 pub(super) struct Passes {
     interval: Duration,
