@@ -1,9 +1,13 @@
-//! Reloading: what a development server needs to notice a save, build the program, and show what went wrong.
+//! Reloading: noticing a save, building the program, swapping a server's processes without losing a request, and showing
+//! what went wrong.
 //!
 //! - [`Scope`] says which files belong to a project: its folders without what git and everybody else ignores, plus the
 //!   files named besides.
 //! - [`Watch`] waits until some of them change, by the system's events or by looking at them again and again.
 //! - [`CargoProject`] knows the sources of a cargo project and builds it.
+//! - [`Supervisor`](supervisor::Supervisor) holds the listening sockets and runs the server as its child, or several: any
+//!   program that takes its sockets from its parent. What the two say to each other is in [`control`], what a child
+//!   finds in its environment in [`inherited`].
 //! - [`error_page`] shows a compiler's output in the browser.
 //!
 //! ```no_run
@@ -20,11 +24,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Unix only, as the server is.
+//! Unix only: elsewhere sockets can't be passed on like this.
+#![cfg(unix)]
 
+mod backoff;
 mod cargo;
+pub mod child;
+pub mod control;
 mod error_page;
+pub mod inherited;
 mod scope;
+pub mod supervisor;
 mod watch;
 
 pub use cargo::{Build, Built, CancelBuild, CargoError, CargoErrorKind, CargoProject, Executable, Outcome};

@@ -1,0 +1,157 @@
+//! Starting a program with listening sockets and a control socket, under the numbers its environment tells it.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use command_fds::{CommandFdExt, FdMapping};
+
+use crate::inherited::{CONTROL_FD, GENERATION, LISTEN_FDS, NOT_PASSED_ON, RUN_MAIN, SERVER_FD, SUPERVISOR};
+
+/// The first descriptor that is passed on: `sd_listen_fds(3)` says so.
+const FIRST: RawFd = 3;
+
+/// What to run.
+///
+/// ```
+/// use amboss_reload::child::Program;
+/// let mut program = Program::new("./target/debug/app");
+/// program.args.push("--verbose".into());
+/// program.env.push(("RUST_BACKTRACE".into(), "1".into()));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Program {
+    /// The executable: a path (a relative one is looked up from `current_dir`), or a name that is looked up in `PATH`.
+    pub path: PathBuf,
+    /// Its arguments, without its own name.
+    pub args: Vec<OsString>,
+    /// Variables set in addition to the supervisor's own.
+    pub env: Vec<(OsString, OsString)>,
+    /// Where it runs; the supervisor's own folder without it.
+    pub current_dir: Option<PathBuf>,
+    /// An executable and its first arguments that make the rest of its arguments the program, by
+    /// [`exec_as_child`](crate::inherited::exec_as_child). Without it the program gets no `LISTEN_PID`, and one that
+    /// does not read its control socket outlives a supervisor that was killed.
+    pub shim: Option<Vec<OsString>>,
+    /// Its stderr goes through the supervisor, which keeps the end of it for
+    /// [`Failure::output`](crate::supervisor::Failure::output). The program then sees a pipe instead of a terminal.
+    pub capture: bool,
+}
+
+impl Program {
+    /// A program without arguments.
+    pub fn new(path: impl Into<PathBuf>) -> Program {
+        Program { path: path.into(), args: Vec::new(), env: Vec::new(), current_dir: None, shim: None, capture: false }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = match self.shim.as_deref() {
+            Some([shim, first @ ..]) => {
+                let mut command = Command::new(shim);
+                command.args(first).arg(&self.path);
+                command
+            }
+            _ => Command::new(&self.path),
+        };
+        command.args(&self.args);
+        for name in NOT_PASSED_ON {
+            command.env_remove(name);
+        }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        if let Some(folder) = &self.current_dir {
+            command.current_dir(folder);
+        }
+        if self.capture {
+            command.stderr(Stdio::piped());
+        }
+        command
+    }
+}
+
+/// Starts a program; the supervisor's end of the control socket is given when the program is to have one.
+///
+/// To be called from the thread that waits for the children to the end: on Linux, the death of the thread that started
+/// a child counts as its parent's.
+pub(crate) fn start(
+    program: &Program,
+    listeners: &[OwnedFd],
+    generation: u64,
+    with_control: bool,
+) -> io::Result<(Child, Option<UnixStream>)> {
+    let mut command = program.command();
+    let mut mappings = Vec::with_capacity(listeners.len() + 1);
+    for (child_fd, listener) in (FIRST..).zip(listeners) {
+        mappings.push(FdMapping { parent_fd: listener.try_clone()?, child_fd });
+    }
+    let numbers: Vec<String> = mappings.iter().map(|mapping| mapping.child_fd.to_string()).collect();
+    command
+        .env(RUN_MAIN, "true")
+        .env(SERVER_FD, numbers.join(","))
+        .env(LISTEN_FDS, listeners.len().to_string())
+        .env(GENERATION, generation.to_string())
+        .env(SUPERVISOR, std::process::id().to_string());
+    let mut control = None;
+    if with_control {
+        let (ours, theirs) = UnixStream::pair()?;
+        let child_fd = FIRST + listeners.len() as RawFd;
+        command.env(CONTROL_FD, child_fd.to_string());
+        mappings.push(FdMapping { parent_fd: theirs.into(), child_fd });
+        control = Some(ours);
+    }
+    let end = FIRST + mappings.len() as RawFd;
+    command.fd_mappings(mappings).map_err(io::Error::other)?;
+    let _occupied = occupy_below(end)?;
+    Ok((command.spawn()?, control))
+}
+
+/// Occupies every free descriptor below `end`. `spawn` learns through a pipe why a program can't be executed; with a
+/// number that is passed on, that pipe would be replaced.
+fn occupy_below(end: RawFd) -> io::Result<Vec<OwnedFd>> {
+    let mut occupied = Vec::new();
+    loop {
+        let descriptor = OwnedFd::from(File::open("/dev/null")?);
+        if descriptor.as_raw_fd() >= end {
+            return Ok(occupied);
+        }
+        occupied.push(descriptor);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_program_that_is_not_there_is_an_error() {
+        let program = Program::new("/nowhere/at/all");
+        let listener = OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
+        let listeners: Vec<OwnedFd> = (0..20).map(|_| listener.try_clone().unwrap()).collect();
+        let error = start(&program, &listeners, 1, true).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_child_gets_its_sockets_and_nothing_else() {
+        let mut program = Program::new("sh");
+        let script = r#"for fd in 3 4 5 6 7 8 9; do [ -e /dev/fd/$fd ] && printf "%s " $fd; done
+            echo "$AMBOSS_RUN_MAIN $AMBOSS_SERVER_FD $LISTEN_FDS $AMBOSS_CONTROL_FD $AMBOSS_GENERATION $COLOUR" >&2"#;
+        program.args = vec!["-c".into(), format!("exec >&2; {script}").into()];
+        program.env.push(("COLOUR".into(), "blue".into()));
+        program.capture = true;
+        let listener = OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
+        let (mut child, control) = start(&program, &[listener.try_clone().unwrap(), listener], 7, true).unwrap();
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        child.wait().unwrap();
+        assert_eq!(said, "3 4 5 true 3,4 2 5 7 blue\n");
+        let end = control.unwrap().read(&mut [0]).unwrap();
+        assert_eq!(end, 0, "the child's end must be the only other one");
+    }
+}

@@ -1,0 +1,258 @@
+//! What supervisor and child say to each other, over a Unix stream socket.
+//!
+//! A frame is a tag (one byte), the payload's length (four bytes, big-endian) and the payload. The descriptor of a
+//! connection rides on the first byte of its frame.
+//!
+//! | tag | direction | meaning |
+//! |---|---|---|
+//! | `R` | child → supervisor | ready: it serves |
+//! | `C` | both | a connection; the payload is what was read from it and not answered |
+//! | `D` | child → supervisor | drained: about to exit |
+//! | `S` | supervisor → child | stop: finish the running requests, then exit |
+//! | `H` | supervisor → child | drain: stop accepting, finish what runs, hand idle connections back, then `D` and exit |
+//! | `U` | supervisor → child | reopen the logs |
+//!
+//! Unknown tags are skipped, so that either side may be newer. The end of the stream means that the other side is gone:
+//! for a child, the order to stop.
+//!
+//! A reading thread must never send, or two sides that send much at once wait for each other: read in a thread of its
+//! own, and send from others through a [`Sender`].
+
+mod receive;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::net::{sendmsg, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+
+use receive::Incoming;
+
+/// The longest payload, in bytes: more has nobody read from a connection ahead of its answer.
+pub const LONGEST_PAYLOAD: usize = 128 * 1024;
+
+/// How long sending waits for the other side to read. It reads at once unless it hangs.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+
+const HEADER: usize = 5;
+
+/// One thing said.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Message {
+    /// The child serves.
+    Ready,
+    /// A connection for somebody else to serve.
+    Connection {
+        /// The connection.
+        socket: OwnedFd,
+        /// What was read from it and not answered, at most [`LONGEST_PAYLOAD`] bytes.
+        read: Vec<u8>,
+    },
+    /// The child has drained and is about to exit.
+    Drained,
+    /// Finish the running requests, then exit.
+    Stop,
+    /// Stop accepting, finish what runs, hand idle connections back, then say [`Drained`](Message::Drained) and exit.
+    Drain,
+    /// Reopen the log files.
+    ReopenLogs,
+}
+
+impl Message {
+    fn tag(&self) -> u8 {
+        match self {
+            Message::Ready => b'R',
+            Message::Connection { .. } => b'C',
+            Message::Drained => b'D',
+            Message::Stop => b'S',
+            Message::Drain => b'H',
+            Message::ReopenLogs => b'U',
+        }
+    }
+
+    fn payload(&self) -> &[u8] {
+        match self {
+            Message::Connection { read, .. } => read,
+            _ => &[],
+        }
+    }
+
+    /// `None` for a tag of another version, or for a connection whose descriptor did not make it.
+    fn from_frame(tag: u8, payload: &[u8], socket: Option<OwnedFd>) -> Option<Message> {
+        Some(match tag {
+            b'R' => Message::Ready,
+            b'C' => Message::Connection { socket: socket?, read: payload.to_vec() },
+            b'D' => Message::Drained,
+            b'S' => Message::Stop,
+            b'H' => Message::Drain,
+            b'U' => Message::ReopenLogs,
+            _ => return None,
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Wire {
+    stream: UnixStream,
+    /// Frames of several threads don't mix.
+    sending: Mutex<()>,
+    patience: Duration,
+}
+
+/// One end of the socket: the one reader of it.
+#[derive(Debug)]
+pub struct Control {
+    wire: Arc<Wire>,
+    incoming: Incoming,
+}
+
+/// Sends to the other side; for any number of threads.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    wire: Arc<Wire>,
+}
+
+impl Control {
+    /// Speaks over a connected, blocking stream socket.
+    ///
+    /// # Errors
+    /// When no time-out can be set on it.
+    pub fn new(stream: UnixStream) -> io::Result<Control> {
+        Control::with_patience(stream, WRITE_TIMEOUT)
+    }
+
+    fn with_patience(stream: UnixStream, patience: Duration) -> io::Result<Control> {
+        stream.set_write_timeout(Some(patience))?;
+        let wire = Arc::new(Wire { stream, sending: Mutex::new(()), patience });
+        Ok(Control { wire, incoming: Incoming::default() })
+    }
+
+    /// For the threads that send.
+    pub fn sender(&self) -> Sender {
+        Sender { wire: self.wire.clone() }
+    }
+
+    /// As [`Sender::send`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn send(&self, message: &Message) -> io::Result<()> {
+        self.wire.send(message)
+    }
+
+    /// Waits for the next message; `None` when the other side is gone.
+    ///
+    /// # Errors
+    /// Bytes that no frame begins with, a stream that ends within a frame, or what reading fails with.
+    pub fn receive(&mut self) -> io::Result<Option<Message>> {
+        loop {
+            match self.incoming.frame()? {
+                Some(Some(message)) => return Ok(Some(message)),
+                Some(None) => continue,
+                None => {}
+            }
+            if !self.incoming.fill(self.wire.stream.as_fd())? {
+                return self.incoming.end();
+            }
+        }
+    }
+}
+
+impl Sender {
+    /// Sends one message, and waits at most [`WRITE_TIMEOUT`] for the other side to make room.
+    ///
+    /// A connection stays open until both the message and what the other side received are closed: drop the message
+    /// when it was sent.
+    ///
+    /// # Errors
+    /// When the other side is gone (`BrokenPipe`), hangs (`TimedOut`), or the payload is longer than
+    /// [`LONGEST_PAYLOAD`] (`InvalidInput`).
+    pub fn send(&self, message: &Message) -> io::Result<()> {
+        self.wire.send(message)
+    }
+
+    /// Ends the conversation, for both sides and at once; the reader of this side sees the end, too.
+    pub fn close(&self) {
+        let _ = self.wire.stream.shutdown(Shutdown::Both);
+    }
+}
+
+impl Wire {
+    fn send(&self, message: &Message) -> io::Result<()> {
+        let payload = message.payload();
+        if payload.len() > LONGEST_PAYLOAD {
+            let why = format!("{} bytes are more than a connection is handed over with", payload.len());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+        let mut frame = Vec::with_capacity(HEADER + payload.len());
+        frame.push(message.tag());
+        frame.extend((payload.len() as u32).to_be_bytes());
+        frame.extend(payload);
+        let socket = match message {
+            Message::Connection { socket, .. } => Some(socket.as_fd()),
+            _ => None,
+        };
+        let _alone = self.sending.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        self.send_frame(&frame, socket)
+    }
+
+    fn send_frame(&self, frame: &[u8], mut socket: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let deadline = Instant::now() + self.patience;
+        let mut sent = 0;
+        while sent < frame.len() {
+            let result = match sent {
+                1.. if Instant::now() >= deadline => Err(Errno::AGAIN),
+                _ => send_some(&self.stream, &frame[sent..], socket),
+            };
+            match result {
+                Ok(count) => {
+                    sent += count;
+                    // It rides on the first byte alone.
+                    socket = None;
+                }
+                Err(Errno::INTR) => {}
+                // Too many descriptors are on their way, or the system has no buffers: the other side is at it.
+                Err(Errno::TOOMANYREFS | Errno::NOBUFS) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(error) => {
+                    if sent > 0 {
+                        // Half a frame: nothing after it could be understood.
+                        let _ = self.stream.shutdown(Shutdown::Both);
+                    }
+                    return Err(match error {
+                        Errno::AGAIN | Errno::TOOMANYREFS | Errno::NOBUFS => {
+                            io::Error::new(io::ErrorKind::TimedOut, "the other process does not read what it is told")
+                        }
+                        error => error.into(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn send_some(stream: &UnixStream, bytes: &[u8], socket: Option<BorrowedFd<'_>>) -> rustix::io::Result<usize> {
+    // A peer that is gone is an error here, not a signal. Apple's systems have no such flag; Rust ignores the signal.
+    #[cfg(not(target_vendor = "apple"))]
+    let flags = SendFlags::NOSIGNAL;
+    #[cfg(target_vendor = "apple")]
+    let flags = SendFlags::empty();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let sockets = socket.as_slice();
+    if !sockets.is_empty() {
+        ancillary.push(SendAncillaryMessage::ScmRights(sockets));
+    }
+    sendmsg(stream, &[IoSlice::new(bytes)], &mut ancillary, flags)
+}

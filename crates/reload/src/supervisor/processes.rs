@@ -1,0 +1,297 @@
+//! The children as processes: starting them, telling them, hearing them, and their end.
+//!
+//! Three small threads end with each child: one waits for its end, one reads its control socket, one copies its stderr.
+//! The waiting one does not collect the child, so that its process id stays its own until this room does: a signal
+//! never hits a stranger.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::process::{Child, ChildStderr, ExitStatus};
+use std::sync::mpsc::{channel, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use std::os::fd::OwnedFd;
+
+use rustix::process::{kill_process, waitid, Pid, Signal, WaitId, WaitIdOptions};
+
+use super::events::{last_line, Death, Events, Failure};
+use super::machine::{Notice, Order, Why, World};
+use super::{Event, Options};
+use crate::child::{self, Program};
+use crate::control::{self, Control, Message};
+
+/// How much of a child's stderr is kept, in bytes: a compiler's page or a long traceback.
+const KEPT_OUTPUT: usize = 64 * 1024;
+
+/// How long after a child's end its last words are waited for; a program that it left behind may keep them open.
+const LAST_WORDS: Duration = Duration::from_millis(250);
+
+/// What became of a message.
+pub(super) enum Sent {
+    Yes,
+    /// The child is gone, or about to be.
+    No,
+}
+
+pub(super) struct Processes {
+    listeners: Vec<OwnedFd>,
+    with_control: bool,
+    options: Options,
+    events: Box<dyn Events>,
+    sender: Sender<Event>,
+    running: HashMap<u64, Running>,
+}
+
+struct Running {
+    process: Child,
+    control: Option<control::Sender>,
+    /// It has said something: it will understand.
+    speaks: bool,
+    output: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Its reading thread ends also when a program that the child left behind keeps the other end.
+        if let Some(control) = &self.control {
+            control.close();
+        }
+    }
+}
+
+impl Running {
+    fn signal(&self, signal: Signal) {
+        let _ = kill_process(Pid::from_child(&self.process), signal);
+    }
+
+    fn output(&self) -> Vec<u8> {
+        self.output.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+}
+
+impl Processes {
+    pub(super) fn new(
+        listeners: Vec<OwnedFd>,
+        options: Options,
+        events: Box<dyn Events>,
+        sender: Sender<Event>,
+    ) -> Processes {
+        let with_control = options.protocol.has_control();
+        Processes { listeners, with_control, options, events, sender, running: HashMap::new() }
+    }
+
+    pub(super) fn say(&mut self, line: &str) {
+        self.events.say(line);
+    }
+
+    /// A child has said something over its control socket.
+    pub(super) fn heard(&mut self, id: u64) {
+        if let Some(running) = self.running.get_mut(&id) {
+            running.speaks = true;
+        }
+    }
+
+    pub(super) fn speaks(&self, id: u64) -> bool {
+        self.running.get(&id).is_some_and(|running| running.speaks && running.control.is_some())
+    }
+
+    /// Hands a connection to a child.
+    pub(super) fn hand(&mut self, id: u64, connection: &Message) -> Sent {
+        if self.send(id, connection) {
+            Sent::Yes
+        } else {
+            Sent::No
+        }
+    }
+
+    /// False when the child can't be spoken to, now and later.
+    fn send(&mut self, id: u64, message: &Message) -> bool {
+        let Some(running) = self.running.get_mut(&id).filter(|running| running.speaks) else { return false };
+        let Some(control) = &running.control else { return false };
+        match control.send(message) {
+            Ok(()) => true,
+            Err(error) => {
+                if error.kind() == io::ErrorKind::TimedOut {
+                    let pid = running.process.id();
+                    running.signal(Signal::KILL);
+                    self.events.say(&format!("The process {pid} hangs; killing it."));
+                }
+                running.control = None;
+                false
+            }
+        }
+    }
+
+    /// Collects a child that has ended.
+    pub(super) fn collect(&mut self, id: u64) -> Option<ExitStatus> {
+        self.running.get_mut(&id).and_then(|running| running.process.wait().ok())
+    }
+
+    /// Forgets a child that was collected.
+    pub(super) fn forget(&mut self, id: u64) {
+        self.running.remove(&id);
+    }
+
+    fn output(&self, id: u64) -> Vec<u8> {
+        self.running.get(&id).map(Running::output).unwrap_or_default()
+    }
+
+    fn pid(&self, id: u64) -> u32 {
+        self.running.get(&id).map_or(0, |running| running.process.id())
+    }
+
+    fn tell_failed(&mut self, id: u64, generation: u64, why: Why, serving: bool, again_in: Option<Duration>) {
+        let (why, status) = match why {
+            Why::NotStarted(error) => (format!("could not be started: {error}"), None),
+            Why::Exited(status) => (format!("ended before it was ready ({status})"), Some(status)),
+            Why::TooSlow => (format!("was not ready within {}", seconds(self.options.start_deadline)), None),
+        };
+        let output = self.output(id);
+        let next = match (serving, again_in) {
+            (true, None) => "; the old one keeps serving.".to_owned(),
+            (false, None) => "; waiting for a change.".to_owned(),
+            (_, Some(delay)) => format!("; trying again in {}.", seconds(delay)),
+        };
+        self.say(&format!("The new process {why}{next}"));
+        let why = format!("The new process {why}.");
+        self.events.failed(&Failure { generation, output, status, why, serving });
+    }
+
+    fn tell_died(&mut self, death: &Death) {
+        let Death { pid, status, row, again_in, .. } = death;
+        let again = seconds(*again_in);
+        if *row <= 2 {
+            self.say(&format!("The process {pid} died ({status}); starting another in {again}."));
+        } else {
+            let word = last_line(&death.output).map_or_else(String::new, |line| format!(": {line}"));
+            self.say(&format!(
+                "The process {pid} died ({status}{word}), the {row}th in a row that lived less than {}; \
+                 starting another in {again}.",
+                seconds(self.options.healthy_after)
+            ));
+        }
+        self.events.died(death);
+    }
+}
+
+impl World for Processes {
+    fn start(&mut self, id: u64, generation: u64, program: &Program) -> io::Result<()> {
+        let (mut process, control) = child::start(program, &self.listeners, generation, self.with_control)?;
+        let pid = process.id();
+        let errors = process.stderr.take();
+        let output = Arc::new(Mutex::new(Vec::new()));
+        let mut running = Running { process, control: None, speaks: false, output: output.clone() };
+        let threads = (|| {
+            // Both threads hold a clone; when both have ended, everything that the child said has been heard.
+            let (heard, all_heard) = channel();
+            if let Some(control) = control {
+                let control = Control::new(control)?;
+                running.control = Some(control.sender());
+                let (events, heard) = (self.sender.clone(), heard.clone());
+                thread("control", move || listen(id, control, &events, heard))?;
+            }
+            if let Some(errors) = errors {
+                thread("stderr", move || copy(errors, &output, heard))?;
+            }
+            let (events, pid) = (self.sender.clone(), Pid::from_child(&running.process));
+            thread("wait", move || wait(id, pid, &events, &all_heard))
+        })();
+        if let Err(error) = threads {
+            running.signal(Signal::KILL);
+            let _ = running.process.wait();
+            return Err(error);
+        }
+        self.running.insert(id, running);
+        self.events.started(generation, pid);
+        Ok(())
+    }
+
+    fn order(&mut self, id: u64, order: Order) {
+        let polite = match order {
+            Order::Drain => Some(Message::Drain),
+            Order::Stop => Some(Message::Stop),
+            Order::ReopenLogs => {
+                self.send(id, &Message::ReopenLogs);
+                return;
+            }
+            Order::Terminate | Order::Kill => None,
+        };
+        if polite.is_some_and(|message| self.send(id, &message)) {
+            return;
+        }
+        if let Some(running) = self.running.get(&id) {
+            running.signal(if order == Order::Kill { Signal::KILL } else { Signal::TERM });
+        }
+    }
+
+    fn tell(&mut self, notice: Notice) {
+        match notice {
+            Notice::Ready { generation } => self.events.ready(generation),
+            Notice::Failed { id, generation, why, serving, again_in } => {
+                self.tell_failed(id, generation, why, serving, again_in);
+            }
+            Notice::Died { id, generation, status, lived, row, again_in } => {
+                let (pid, output) = (self.pid(id), self.output(id));
+                self.tell_died(&Death { generation, pid, status, output, lived, row, again_in });
+            }
+            Notice::Swapped { old, new } => self.events.swapped(old, new),
+            Notice::TooManyRestarts { again_in } => self.say(&format!(
+                "The program asked for a restart (exit code 3) more than {} times within {}; granting the next in {}.",
+                self.options.again,
+                seconds(self.options.again_within),
+                seconds(again_in)
+            )),
+            Notice::TooSlowToLeave { id } => self.say(&format!(
+                "The process {} has not finished within {}; ending it.",
+                self.pid(id),
+                seconds(self.options.drain_deadline)
+            )),
+            Notice::Ended => self.say("The application has ended itself; stopping."),
+        }
+    }
+}
+
+fn seconds(time: Duration) -> String {
+    if time < Duration::from_secs(1) {
+        return format!("{} ms", time.as_millis());
+    }
+    format!("{} s", (time.as_secs_f64() * 10.0).round() / 10.0)
+}
+
+fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    std::thread::Builder::new().name(name.into()).spawn(body).map(drop)
+}
+
+fn listen(id: u64, mut control: Control, events: &Sender<Event>, _heard: Sender<()>) {
+    // What can't be understood is the end, too: the supervisor has other ways to tell such a child to go.
+    while let Ok(Some(message)) = control.receive() {
+        if events.send(Event::Message(id, message)).is_err() {
+            return;
+        }
+    }
+}
+
+fn copy(mut errors: ChildStderr, kept: &Mutex<Vec<u8>>, _heard: Sender<()>) {
+    let mut piece = [0; 8192];
+    loop {
+        let count = match errors.read(&mut piece) {
+            Ok(0) => return,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) => return,
+        };
+        let _ = io::stderr().write_all(&piece[..count]);
+        let mut kept = kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        kept.extend(&piece[..count]);
+        let excess = kept.len().saturating_sub(KEPT_OUTPUT);
+        kept.drain(..excess);
+    }
+}
+
+fn wait(id: u64, pid: Pid, events: &Sender<Event>, all_heard: &Receiver<()>) {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
+    let _ = all_heard.recv_timeout(LAST_WORDS);
+    let _ = events.send(Event::Exited(id));
+}
