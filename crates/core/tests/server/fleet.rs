@@ -99,9 +99,10 @@ fn a_stop_under_load_loses_no_answer() {
         let clients: Vec<_> = (0..16)
             .map(|index| {
                 let over = over.clone();
+                // Not in the thread, which may come late, when nobody listens any more.
+                let mut client = Client::connect(address);
                 thread::spawn(move || {
                     let path = if index % 4 == 0 { "/sleep" } else { "/" };
-                    let mut client = Client::connect(address);
                     while !over.load(SeqCst) {
                         client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
                         let all = client.until_end_or("hello");

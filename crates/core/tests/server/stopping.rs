@@ -82,9 +82,10 @@ fn stop_under_load(concurrency: Concurrency) {
     let clients: Vec<_> = (0..8)
         .map(|number| {
             let answered = answered.clone();
+            // Not in the thread, which may come late, when nobody listens any more.
+            let mut client = Client::connect(addr);
             thread::spawn(move || {
                 let path = if number % 4 == 0 { "/sleep/3" } else { "/" };
-                let mut client = Client::connect(addr);
                 loop {
                     client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
                     // Either nothing at all, or a whole answer.
