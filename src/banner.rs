@@ -2,18 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use amboss_core::{LocalAddr, Server};
+use amboss_core::LocalAddr;
 
 /// The lines that tell where a server can be reached: Werkzeug's, without its warning.
 ///
 /// A wildcard address is shown with a loopback URL and with the URL of the interface that leads outside. The
 /// certificate's fingerprint is there to be compared with what a browser shows.
-pub fn banner(server: &Server, fingerprint: Option<&str>) -> String {
-    let scheme = server.settings().transport.as_ref().map_or("http", |layer| layer.scheme());
-    lines(server.local_addrs(), scheme, fingerprint)
-}
-
-fn lines(addresses: &[LocalAddr], scheme: &str, fingerprint: Option<&str>) -> String {
+pub fn banner(addresses: &[LocalAddr], scheme: &str, fingerprint: Option<&str>) -> String {
     let mut text = String::new();
     let mut line = |what: &str| {
         text.push_str(" * Running on ");
@@ -72,16 +67,16 @@ mod tests {
             LocalAddr::Tcp("[::1]:5000".parse().unwrap()),
             LocalAddr::Unix(Some("/tmp/a.sock".into())),
         ];
-        let text = lines(&addresses, "http", None);
+        let text = banner(&addresses, "http", None);
         assert_eq!(
             text,
             " * Running on http://127.0.0.1:5000\n * Running on http://[::1]:5000\n * Running on unix:///tmp/a.sock\n\
              Press CTRL+C to quit\n"
         );
-        let text = lines(&addresses[..1], "https", Some("AB:CD"));
+        let text = banner(&addresses[..1], "https", Some("AB:CD"));
         let fingerprint = " * Certificate fingerprint (SHA-256): AB:CD\n";
         assert_eq!(text, format!(" * Running on https://127.0.0.1:5000\n{fingerprint}Press CTRL+C to quit\n"));
-        let text = lines(&[LocalAddr::Tcp("0.0.0.0:80".parse().unwrap())], "http", None);
+        let text = banner(&[LocalAddr::Tcp("0.0.0.0:80".parse().unwrap())], "http", None);
         assert!(
             text.starts_with(" * Running on all addresses (0.0.0.0)\n * Running on http://127.0.0.1:80\n"),
             "{text}"

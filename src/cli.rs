@@ -25,6 +25,14 @@ pub(crate) struct Cli {
     #[command(flatten)]
     tls: crate::tls::TlsArgs,
 
+    #[cfg(all(unix, feature = "reload"))]
+    #[command(flatten)]
+    reload: crate::reload::ReloadArgs,
+
+    /// Reload open pages in the browser when the code has been replaced
+    #[arg(long)]
+    live: bool,
+
     /// Where to listen: host:port, [::1]:port, localhost:port (IPv4 and IPv6), unix://path, fd://N; may be repeated
     #[arg(short, long, value_name = "ADDRESS")]
     bind: Vec<Address>,
@@ -64,6 +72,13 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Make a certificate that browsers accept once they trust this machine's own authority
     Devcert(crate::tls::Devcert),
+}
+
+/// The rest of the command line when the supervisor asks for a program to be started as its child.
+#[cfg(all(unix, feature = "reload"))]
+pub(crate) fn shimmed() -> Option<Vec<std::ffi::OsString>> {
+    let mut words = std::env::args_os().skip(1);
+    (words.next()? == crate::reload::SHIM).then(|| words.collect())
 }
 
 /// Ends the process with code 2 and a sentence that says what to change on the command line.
@@ -110,7 +125,7 @@ impl Cli {
     }
 
     /// Was no address asked for?
-    pub(crate) fn is_default_address(&self) -> bool {
+    fn is_default_address(&self) -> bool {
         self.bind.is_empty() && self.port.is_none()
     }
 
@@ -149,6 +164,10 @@ impl Cli {
         options.threaded = self.single.then_some(false);
         options.next_free_port = self.is_default_address();
         options.quiet = self.is_quiet();
+        options.from_systemd = self.is_default_address();
+        options.live = self.live;
+        #[cfg(all(unix, feature = "reload"))]
+        self.reload.apply(&mut options);
         #[cfg(feature = "tls")]
         {
             options.ssl_context = self.tls.context(&self.addresses())?;

@@ -16,6 +16,9 @@
 //! applications need only this crate.
 
 mod banner;
+mod live;
+#[cfg(all(unix, feature = "reload"))]
+mod reload;
 mod run;
 mod test_app;
 
@@ -23,5 +26,7 @@ pub use amboss_core::*;
 #[cfg(feature = "tls")]
 pub use amboss_tls::{make_ssl_devcert, ClientCertificates, LocalCa, PlainHttp, SslContext, SslError, SslErrorKind};
 pub use banner::banner;
-pub use run::{make_run_server, run_simple, RunError, RunOptions};
+#[cfg(all(unix, feature = "reload"))]
+pub use reload::{exec_as_child, is_running_from_reloader, BrokenSave, ReloaderType};
+pub use run::{make_run_server, run_on, run_simple, RunError, RunOptions};
 pub use test_app::TestApp;

@@ -1,6 +1,9 @@
-//! The `amboss` command: reads the command line, makes the server, and stops it when told to.
+//! The `amboss` command: reads the command line, serves, and stops when told to.
 
 mod cli;
+#[cfg(all(unix, feature = "reload"))]
+#[path = "reload_args.rs"]
+mod reload;
 #[cfg(feature = "tls")]
 mod tls;
 
@@ -8,11 +11,14 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use amboss::{
-    banner, make_run_server, make_server_from_systemd, RunError, RunOptions, Server, ShutdownHandle, TestApp,
-};
+use amboss::{run_on, RunError, ShutdownHandle, TestApp};
 
 fn main() -> ExitCode {
+    #[cfg(all(unix, feature = "reload"))]
+    if let Some(program) = cli::shimmed() {
+        eprintln!("amboss: {}", amboss::exec_as_child(program));
+        return ExitCode::FAILURE;
+    }
     let cli = cli::Cli::read();
     #[cfg(feature = "tls")]
     if let Some(cli::Command::Devcert(devcert)) = &cli.command {
@@ -22,39 +28,21 @@ fn main() -> ExitCode {
         Ok(options) => options,
         Err(sentence) => cli::refuse(&sentence),
     };
-    let fingerprint = options.fingerprint();
-    let mut server = match make(&cli, options) {
-        Ok(server) => server,
-        Err(error) => {
-            eprintln!("amboss: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    if let Err(error) = stop_on_signals(server.shutdown_handle(), cli.is_quiet()) {
-        eprintln!("amboss: can't watch for CTRL+C: {error}");
-        return ExitCode::FAILURE;
-    }
-    if !cli.is_quiet() {
-        eprint!("{}", banner(&server, fingerprint.as_deref()));
-    }
-    match server.serve_forever() {
+    let app = TestApp::new(&options.settings, &cli.concurrency());
+    let quiet = cli.is_quiet();
+    let served = run_on(&cli.addresses(), app, options, |server| {
+        stop_on_signals(server.shutdown_handle(), quiet)
+            .map_err(|error| std::io::Error::other(format!("can't watch for CTRL+C: {error}")).into())
+    });
+    match served {
         Ok(()) => ExitCode::SUCCESS,
+        Err(RunError::Exit(code)) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+        Err(error @ (RunError::Options(_) | RunError::Reload(_))) => cli::refuse(&error.to_string()),
         Err(error) => {
             eprintln!("amboss: {error}");
             ExitCode::FAILURE
         }
     }
-}
-
-fn make(cli: &cli::Cli, options: RunOptions) -> Result<Server, RunError> {
-    let app = TestApp::new(&options.settings, &cli.concurrency());
-    if cli.is_default_address() {
-        let (concurrency, settings) = options.clone().resolve()?;
-        if let Some(server) = make_server_from_systemd(app.clone(), concurrency, settings)? {
-            return Ok(server);
-        }
-    }
-    make_run_server(&cli.addresses(), app, options)
 }
 
 /// CTRL+C and SIGTERM: the first stops gracefully, the second at once.

@@ -2,11 +2,20 @@
 
 use std::fmt;
 use std::io;
+#[cfg(all(unix, feature = "reload"))]
+use std::path::PathBuf;
 use std::sync::Arc;
+#[cfg(all(unix, feature = "reload"))]
+use std::time::Duration;
 
-use amboss_core::{make_server, Address, Application, Concurrency, RequestHandler, ServeError, Server, Settings};
+use amboss_core::{
+    make_server_on, Address, Application, Concurrency, Listeners, RequestHandler, ServeError, Server, Settings,
+};
 
 use crate::banner::banner;
+use crate::live::Live;
+#[cfg(all(unix, feature = "reload"))]
+use crate::reload::{self, BrokenSave, ReloaderType};
 
 /// What [`run_simple`] can be told; named after Werkzeug's parameters where it has them.
 ///
@@ -27,6 +36,42 @@ pub struct RunOptions {
     /// [`from_files`](crate::SslContext::from_files), or a configuration of your own.
     #[cfg(feature = "tls")]
     pub ssl_context: Option<crate::SslContext>,
+    /// Serves from a child process that is replaced whenever a file of the project changes; no request is lost by it. A
+    /// program in the target folder of a cargo project is built first. Unix only.
+    #[cfg(all(unix, feature = "reload"))]
+    pub use_reloader: bool,
+    /// Also watched: files, folders and globs.
+    #[cfg(all(unix, feature = "reload"))]
+    pub extra_files: Vec<PathBuf>,
+    /// Never reacted to: patterns as in Python's `fnmatch`, matched against whole paths.
+    #[cfg(all(unix, feature = "reload"))]
+    pub exclude_patterns: Vec<String>,
+    /// How long the `stat` reloader rests between two looks; one second by default.
+    #[cfg(all(unix, feature = "reload"))]
+    pub reloader_interval: Option<Duration>,
+    /// How changes are noticed.
+    #[cfg(all(unix, feature = "reload"))]
+    pub reloader_type: ReloaderType,
+    /// What clients get while the newest code is broken.
+    #[cfg(all(unix, feature = "reload"))]
+    pub broken_save: BrokenSave,
+    /// Open pages load again when the code has been replaced: a script for that goes into HTML responses.
+    pub live: bool,
+    /// More than 1: so many processes serve beside each other, under one that replaces those that die. Unix only.
+    #[cfg(all(unix, feature = "reload"))]
+    pub workers: usize,
+    /// Serves with this program and its arguments instead of this process: any that takes its sockets from its parent
+    /// (`AMBOSS_SERVER_FD`, `LISTEN_FDS`).
+    #[cfg(all(unix, feature = "reload"))]
+    pub program: Option<Vec<std::ffi::OsString>>,
+    /// Arguments of this executable that make it run [`exec_as_child`](crate::exec_as_child) on the rest.
+    #[cfg(all(unix, feature = "reload"))]
+    #[doc(hidden)]
+    pub shim: Option<Vec<std::ffi::OsString>>,
+    /// Listen on the sockets that systemd passes on, when it does.
+    pub from_systemd: bool,
+    /// Called when the logs are to be reopened (USR1 to the supervisor).
+    pub reopen_logs: Option<Arc<dyn Fn() + Send + Sync>>,
     /// Replaces the default handler.
     pub request_handler: Option<Arc<dyn RequestHandler>>,
     /// An error of the application ends the server.
@@ -47,6 +92,7 @@ impl fmt::Debug for RunOptions {
             .field("threaded", &self.threaded)
             .field("processes", &self.processes)
             .field("passthrough_errors", &self.passthrough_errors)
+            .field("live", &self.live)
             .field("also", &self.also)
             .field("next_free_port", &self.next_free_port)
             .field("quiet", &self.quiet)
@@ -62,6 +108,15 @@ impl RunOptions {
         return self.ssl_context.as_ref()?.fingerprint();
         #[cfg(not(feature = "tls"))]
         None
+    }
+
+    /// The scheme of the server's URLs.
+    fn scheme(&self) -> &'static str {
+        #[cfg(feature = "tls")]
+        if self.ssl_context.is_some() {
+            return "https";
+        }
+        self.settings.transport.as_ref().map_or("http", |layer| layer.scheme())
     }
 
     /// What these options mean for [`make_server`]: how requests run, and the settings.
@@ -108,6 +163,10 @@ pub enum RunError {
     },
     /// Anything else that a server can fail with.
     Serve(ServeError),
+    /// What is to be watched or started can't be.
+    Reload(String),
+    /// The supervisor ended with this exit code.
+    Exit(i32),
 }
 
 impl fmt::Display for RunError {
@@ -128,6 +187,8 @@ impl fmt::Display for RunError {
             }
             RunError::AddressInUse { error, .. } => f.write_str(error),
             RunError::Serve(error) => error.fmt(f),
+            RunError::Reload(sentence) => f.write_str(sentence),
+            RunError::Exit(code) => write!(f, "stopped with exit code {code}"),
         }
     }
 }
@@ -138,6 +199,12 @@ impl std::error::Error for RunError {
             RunError::Serve(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+impl From<io::Error> for RunError {
+    fn from(error: io::Error) -> RunError {
+        RunError::Serve(error.into())
     }
 }
 
@@ -152,22 +219,68 @@ impl From<ServeError> for RunError {
 /// `host` is a name, an IPv4 or IPv6 address, or `unix://path`; `localhost` listens on both families. Port 0 lets the
 /// system pick one; the banner says which.
 ///
+/// With `use_reloader` or `workers` this process becomes the one that holds the sockets and watches: the same command
+/// line is started again, and this function serves there
+/// ([`is_running_from_reloader`](crate::is_running_from_reloader)).
+///
 /// # Errors
 /// Contradictory options, an address that can't be listened on, or what ended the server.
 ///
 /// # Panics
 /// With a panic of the application, with [`RunOptions::passthrough_errors`].
 pub fn run_simple(host: &str, port: u16, app: impl Application + 'static, options: RunOptions) -> Result<(), RunError> {
-    let quiet = options.quiet;
-    let fingerprint = options.fingerprint();
-    let mut server = make_run_server(&[Address::new(host, port)], app, options)?;
-    if !quiet {
-        eprint!("{}", banner(&server, fingerprint.as_deref()));
+    run_on(&[Address::new(host, port)], app, options, |_| Ok(()))
+}
+
+/// [`run_simple`] on several addresses, with a look at the server before it serves: in the process that does, to watch
+/// for signals there.
+///
+/// # Errors
+/// As [`run_simple`], and the error of `started`.
+///
+/// # Panics
+/// As [`run_simple`].
+pub fn run_on(
+    addresses: &[Address],
+    app: impl Application + 'static,
+    options: RunOptions,
+    started: impl FnOnce(&Server) -> Result<(), RunError>,
+) -> Result<(), RunError> {
+    let app: Arc<dyn Application> = Arc::new(app);
+    #[cfg(all(unix, feature = "reload"))]
+    {
+        if let Some(child) = reload::Child::inherited()? {
+            let app = child.application(app);
+            let reopen_logs = options.reopen_logs.clone();
+            let mut server = make(child.listeners(), app, options)?;
+            started(&server)?;
+            return Ok(child.serve(&mut server, move || reopen_logs.iter().for_each(|reopen| reopen()))?);
+        }
+        if options.use_reloader || options.workers > 1 || options.program.is_some() {
+            // What contradicts itself does so before anything is started.
+            options.clone().resolve()?;
+            let (quiet, fingerprint) = (options.quiet, options.fingerprint());
+            let scheme = options.scheme();
+            let code = reload::supervise(&options, || {
+                let listeners = bind(addresses, &options)?;
+                if !quiet {
+                    eprint!("{}", banner(&listeners.local_addrs(), scheme, fingerprint.as_deref()));
+                }
+                Ok(listeners)
+            })?;
+            return if code == 0 { Ok(()) } else { Err(RunError::Exit(code)) };
+        }
     }
+    let (quiet, fingerprint, scheme) = (options.quiet, options.fingerprint(), options.scheme());
+    let mut server = make(bind(addresses, &options)?, app, options)?;
+    if !quiet {
+        eprint!("{}", banner(server.local_addrs(), scheme, fingerprint.as_deref()));
+    }
+    started(&server)?;
     Ok(server.serve_forever()?)
 }
 
-/// The server that [`run_simple`] runs, not started yet.
+/// The server that [`run_simple`] runs without a reloader, not started yet.
 ///
 /// # Errors
 /// As `run_simple`.
@@ -176,17 +289,37 @@ pub fn make_run_server(
     app: impl Application + 'static,
     options: RunOptions,
 ) -> Result<Server, RunError> {
-    let next_free_port = options.next_free_port;
-    let mut addresses: Vec<Address> = addresses.iter().chain(&options.also).cloned().collect();
+    make(bind(addresses, &options)?, Arc::new(app), options)
+}
+
+fn make(listeners: Listeners, app: Arc<dyn Application>, options: RunOptions) -> Result<Server, RunError> {
+    let live = options.live;
     let (concurrency, settings) = options.resolve()?;
-    let app: Arc<dyn Application> = Arc::new(app);
+    if !live {
+        return Ok(make_server_on(listeners, app, concurrency, settings)?);
+    }
+    let app = Live::new(app);
+    let stop = app.stop();
+    let server = make_server_on(listeners, app, concurrency, settings)?;
+    stop.set(server.shutdown_handle());
+    Ok(server)
+}
+
+fn bind(addresses: &[Address], options: &RunOptions) -> Result<Listeners, RunError> {
+    if options.from_systemd {
+        let listeners = Listeners::from_systemd()?;
+        if !listeners.is_empty() {
+            return Ok(listeners);
+        }
+    }
+    let mut addresses: Vec<Address> = addresses.iter().chain(&options.also).cloned().collect();
     loop {
-        match make_server(&addresses, app.clone(), concurrency, settings.clone()) {
-            Ok(server) => return Ok(server),
-            Err(ServeError::Io(error)) if error.kind() == io::ErrorKind::AddrInUse => {
+        match Listeners::bind(&addresses, &options.settings) {
+            Ok(listeners) => return Ok(listeners),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 let taken = addresses.iter_mut().find(|address| error.to_string().contains(&address.to_string()));
                 match taken {
-                    Some(Address::Tcp { port, .. }) if next_free_port && *port < u16::MAX => {
+                    Some(Address::Tcp { port, .. }) if options.next_free_port && *port < u16::MAX => {
                         eprintln!("Port {port} is in use by another program; trying {}.", *port + 1);
                         *port += 1;
                     }
@@ -194,7 +327,7 @@ pub fn make_run_server(
                         let address = address.clone();
                         return Err(RunError::AddressInUse { address, error: error.to_string() });
                     }
-                    None => return Err(ServeError::Io(error).into()),
+                    None => return Err(error.into()),
                 }
             }
             Err(error) => return Err(error.into()),

@@ -72,6 +72,16 @@ impl Listeners {
         Ok(Listeners(Listener::from_systemd()?.into_iter().map(Arc::new).collect()))
     }
 
+    /// Sockets that another process opened.
+    ///
+    /// # Errors
+    /// When one of them does not listen.
+    #[cfg(unix)]
+    pub fn adopt(sockets: impl IntoIterator<Item = std::os::fd::OwnedFd>) -> io::Result<Listeners> {
+        let listeners = sockets.into_iter().map(|socket| unix::adopt(socket).map(Arc::new));
+        listeners.collect::<io::Result<Vec<_>>>().map(Listeners)
+    }
+
     /// The addresses they are bound to, with the ports the system picked.
     pub fn local_addrs(&self) -> Vec<LocalAddr> {
         self.0.iter().map(|listener| listener.local.clone()).collect()
@@ -97,7 +107,7 @@ impl Listener {
             #[cfg(unix)]
             Address::Unix(path) => unix::bind(path, unix_mode).map(|listener| vec![listener]),
             #[cfg(unix)]
-            Address::Fd(number) => unix::adopt(*number).map(|listener| vec![listener]),
+            Address::Fd(number) => sys::adopt(*number, true).and_then(unix::adopt).map(|listener| vec![listener]),
             #[cfg(not(unix))]
             Address::Unix(_) | Address::Fd(_) => {
                 let _ = unix_mode;

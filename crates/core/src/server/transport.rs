@@ -223,6 +223,16 @@ impl From<std::os::fd::OwnedFd> for Socket {
 }
 
 #[cfg(unix)]
+impl From<Socket> for std::os::fd::OwnedFd {
+    fn from(socket: Socket) -> std::os::fd::OwnedFd {
+        match socket {
+            Socket::Tcp(stream) => stream.into(),
+            Socket::Unix(stream) => stream.into(),
+        }
+    }
+}
+
+#[cfg(unix)]
 impl std::os::fd::AsFd for Socket {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.handle()

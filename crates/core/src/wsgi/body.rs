@@ -57,6 +57,19 @@ impl Body {
         Body(Kind::Blocks(Box::new(blocks.into_iter())))
     }
 
+    /// This body with some more bytes behind it, as middleware adds to a page.
+    #[must_use]
+    pub fn followed_by(self, more: Vec<u8>) -> Body {
+        match self.0 {
+            Kind::Bytes(bytes) => Body::from([&bytes[..], &more].concat()),
+            Kind::Blocks(blocks) => Body(Kind::Blocks(Box::new(blocks.chain(std::iter::once(Ok(more)))))),
+            Kind::File { file, length } => {
+                let blocks = FileBlocks { file, left: length };
+                Body(Kind::Blocks(Box::new(blocks.chain(std::iter::once(Ok(more))))))
+            }
+        }
+    }
+
     /// A file from its current position to its end (`wsgi.file_wrapper`), by `sendfile` where the system has it.
     pub fn file(file: File) -> Body {
         Body(Kind::File { file, length: None })
@@ -99,5 +112,32 @@ impl From<Vec<u8>> for Body {
 impl From<String> for Body {
     fn from(text: String) -> Body {
         Body::from(text.into_bytes())
+    }
+}
+
+/// What is read from a file at once.
+const BLOCK: usize = 64 * 1024;
+
+/// A file from its position on as an iterator of blocks; how a pipe or device is sent.
+pub(crate) struct FileBlocks {
+    pub(crate) file: File,
+    pub(crate) left: Option<u64>,
+}
+
+impl Iterator for FileBlocks {
+    type Item = Result<Vec<u8>, AppError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let wanted = self.left.map_or(BLOCK, |left| usize::try_from(left).unwrap_or(BLOCK).min(BLOCK));
+        let mut block = vec![0; wanted];
+        match std::io::Read::read(&mut self.file, &mut block) {
+            Ok(0) => None,
+            Ok(count) => {
+                block.truncate(count);
+                self.left = self.left.map(|left| left - count as u64);
+                Some(Ok(block))
+            }
+            Err(error) => Some(Err(error.into())),
+        }
     }
 }

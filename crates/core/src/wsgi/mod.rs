@@ -41,7 +41,7 @@ mod start_response;
 
 pub use application::{AppError, Application};
 pub use body::Body;
-pub(crate) use body::{Blocks, Kind};
+pub(crate) use body::{Blocks, FileBlocks, Kind};
 pub(crate) use environ::{ConnectionInfo, ServerInfo};
 pub use environ::{Environ, Extensions, Peer};
 pub(crate) use input::Source;

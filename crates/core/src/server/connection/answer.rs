@@ -14,7 +14,7 @@ use super::super::sys;
 use super::super::upgrade::OnUpgrade;
 use super::super::wire::{Out, Started};
 use crate::http::{Answering, BodyWriter, ResponseFraming, ResponseHead, ResponsePlan};
-use crate::wsgi::{AppError, Blocks, Body, InputError, Kind};
+use crate::wsgi::{AppError, Blocks, Body, FileBlocks, InputError, Kind};
 
 use super::{Connection, Permission, State, Step, Transfer, Turn, IN_A_ROW};
 
@@ -536,28 +536,4 @@ fn open_file(mut file: File, length: Option<u64>) -> io::Result<(Source, Option<
 
 fn as_blocks(file: File, left: Option<u64>) -> Source {
     Source::Blocks(Theirs::new(Box::new(FileBlocks { file, left })))
-}
-
-/// A pipe or device as an iterator of blocks.
-struct FileBlocks {
-    file: File,
-    left: Option<u64>,
-}
-
-impl Iterator for FileBlocks {
-    type Item = Result<Vec<u8>, AppError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let wanted = self.left.map_or(FILE_READ, |left| usize::try_from(left).unwrap_or(FILE_READ).min(FILE_READ));
-        let mut block = vec![0; wanted];
-        match io::Read::read(&mut self.file, &mut block) {
-            Ok(0) => None,
-            Ok(count) => {
-                block.truncate(count);
-                self.left = self.left.map(|left| left - count as u64);
-                Some(Ok(block))
-            }
-            Err(error) => Some(Err(error.into())),
-        }
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -55,8 +55,10 @@ pub(super) fn bind(path: &Path, mode: Option<u32>) -> io::Result<Listener> {
 }
 
 /// Takes over a listening socket that another process opened.
-pub(super) fn adopt(number: i32) -> io::Result<Listener> {
-    let fd = sys::adopt(number, true)?;
+pub(super) fn adopt(fd: OwnedFd) -> io::Result<Listener> {
+    if !sys::is_listening(fd.as_raw_fd())? {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a socket that does not listen"));
+    }
     // The family tells itself: a Unix socket has no socket address that std can read, and the other way round.
     let tcp = TcpListener::from(fd);
     match tcp.local_addr() {
@@ -79,7 +81,7 @@ pub(super) fn from_systemd() -> io::Result<Vec<Listener>> {
     let count = variable("LISTEN_FDS").unwrap_or(0) as i32;
     (FIRST..FIRST + count)
         .map(|number| {
-            adopt(number).map_err(|error| {
+            sys::adopt(number, true).and_then(adopt).map_err(|error| {
                 io::Error::new(error.kind(), format!("can't listen on descriptor {number} of LISTEN_FDS: {error}"))
             })
         })

@@ -114,7 +114,9 @@ pub(in crate::server) fn adopt(fd: RawFd, listening: bool) -> io::Result<OwnedFd
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     }
     // SAFETY: the descriptor is open (getsockopt answered for it) and passed to us to own, see above.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    let owned = unsafe { OwnedFd::from_raw_fd(fd) };
+    // A copy, which no program that this one starts inherits; the number that it was passed on under is free then.
+    owned.try_clone()
 }
 
 /// Which side of a fork this is.

@@ -1,0 +1,267 @@
+//! The parent's side: sockets, children, and what becomes of code that can't start.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use amboss_core::Listeners;
+use amboss_reload::child::Program;
+use amboss_reload::supervisor::{Death, Events, Failure, Options, Protocol, Supervisor, SupervisorHandle};
+use amboss_reload::{Scope, ScopeOptions, Watch, WatchOptions};
+
+use super::page;
+use super::project::Project;
+use super::rebuild::Rebuilder;
+use super::BrokenSave;
+use crate::run::{RunError, RunOptions};
+
+/// What the children are.
+enum Command {
+    /// This program again, with the same command line.
+    Again,
+    /// Another program that takes its sockets from its parent.
+    Other(Vec<std::ffi::OsString>),
+}
+
+/// Holds the sockets and runs children on them; returns when it was told to stop, with the exit code.
+///
+/// `bind` is called when everything else that can be wrong has turned out right.
+pub(crate) fn supervise(
+    options: &RunOptions,
+    bind: impl FnOnce() -> Result<Listeners, RunError>,
+) -> Result<i32, RunError> {
+    let command = match &options.program {
+        Some(words) if !words.is_empty() => Command::Other(words.clone()),
+        _ => Command::Again,
+    };
+    let mut program = program(&command, options)?;
+    let project = options.use_reloader.then(|| Project::of(&program.path)).flatten();
+    let watch = if options.use_reloader { Some(watch(options, &command, &program, project.as_ref())?) } else { None };
+    let stage = Arc::new(Stage::new(options.broken_save, &program));
+    let mut first_failure = None;
+    if let (Some(project), Command::Other(_)) = (&project, &command) {
+        // What is started is what the sources say.
+        match project.build().map_err(|error| RunError::Reload(error.to_string()))?.wait() {
+            Ok(amboss_reload::Outcome::Failed(output)) => first_failure = Some(output),
+            Ok(amboss_reload::Outcome::Built(built)) => {
+                program.path = project.executable(&built).map_or(program.path, |(path, _)| path);
+            }
+            Ok(amboss_reload::Outcome::Cancelled) => {}
+            Err(error) => return Err(RunError::Reload(format!("cargo can't be waited for: {error}"))),
+        }
+    }
+
+    let listeners = bind()?;
+    let sockets = listeners.as_fds().map(|socket| socket.try_clone_to_owned()).collect::<Result<Vec<_>, _>>();
+    let sockets = sockets.map_err(|error| RunError::Serve(error.into()))?;
+    let mut settings = Options::default();
+    settings.workers = options.workers.max(1);
+    // Where a save can mend what is broken, that is waited for.
+    settings.retry = !options.use_reloader;
+    settings.drain_deadline = options.settings.timeouts.shutdown.max(settings.drain_deadline);
+    if let Command::Other(_) = command {
+        settings.protocol = Protocol::Either { settled: Protocol::SETTLED };
+    }
+    let told = Told { stage: stage.clone(), handle: Arc::default() };
+    let handle_slot = told.handle.clone();
+    let supervisor = Supervisor::new(program.clone(), sockets, settings, Box::new(told));
+    let handle = supervisor.handle();
+    *handle_slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(handle.clone());
+    if let Some(output) = first_failure {
+        eprintln!(" * The code can't be built; {}", stage.broken(&handle, output.as_bytes()));
+    }
+    let watching = watch.map(|watch| {
+        eprintln!(" * Restarting with {}", watch.backend());
+        let (over, waker) = (Arc::new(AtomicBool::new(false)), watch.waker());
+        let told = watch.fallback_reason().map(str::to_owned);
+        if let Some(reason) = &told {
+            eprintln!(" * {reason}");
+        }
+        let rebuilder = Rebuilder { watch, handle, project, program, stage: stage.clone(), over: over.clone(), told };
+        (over, waker, thread::spawn(move || rebuilder.follow()))
+    });
+    let outcome = supervisor.run();
+    drop(listeners);
+    if let Some((over, waker, thread)) = watching {
+        over.store(true, Ordering::SeqCst);
+        waker.wake();
+        let _ = thread.join();
+    }
+    Ok(outcome.exit_code)
+}
+
+fn program(command: &Command, options: &RunOptions) -> Result<Program, RunError> {
+    let this = std::env::current_exe()
+        .map_err(|error| RunError::Reload(format!("this program can't be started again: {error}")))?;
+    let mut program = match command {
+        Command::Again => {
+            let mut program = Program::new(this.clone());
+            program.args = std::env::args_os().skip(1).collect();
+            program
+        }
+        Command::Other(words) => {
+            let mut program = Program::new(PathBuf::from(&words[0]));
+            program.args = words[1..].to_vec();
+            program
+        }
+    };
+    // Only the command has the hidden subcommand for it.
+    program.shim = options.shim.as_ref().map(|words| [vec![this.into_os_string()], words.clone()].concat());
+    if options.use_reloader && options.broken_save == BrokenSave::ErrorPage {
+        program.capture = true;
+        // Behind a pipe it can't see the terminal that its words end up on.
+        if std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+            program.env.push(("CLICOLOR_FORCE".into(), "1".into()));
+        }
+    }
+    Ok(program)
+}
+
+fn watch(
+    options: &RunOptions,
+    command: &Command,
+    program: &Program,
+    project: Option<&Project>,
+) -> Result<Watch, RunError> {
+    let mut scope = match (project, command) {
+        (Some(project), _) => project.scope(),
+        (None, Command::Again) => ScopeOptions::default(),
+        (None, Command::Other(_)) => {
+            let mut scope = ScopeOptions::default();
+            scope.roots.push(PathBuf::from("."));
+            scope
+        }
+    };
+    if project.is_none() && program.path.components().count() > 1 {
+        // A program that is built by other means is a file that changes.
+        scope.optional_files.push(program.path.clone());
+    }
+    scope.extra_files.extend(options.extra_files.iter().cloned());
+    scope.exclude_patterns.extend(options.exclude_patterns.iter().cloned());
+    scope.exclude_patterns.extend(own_output());
+    let mut how = WatchOptions::default();
+    how.backend = options.reloader_type.into();
+    if let Some(interval) = options.reloader_interval {
+        how.interval = interval;
+    }
+    let scope = Scope::new(scope).map_err(|error| RunError::Reload(error.to_string()))?;
+    Watch::start(scope, how).map_err(|error| RunError::Reload(error.to_string()))
+}
+
+/// The files that this process and its children write their own lines to, as patterns: in a project's folder, each line
+/// would be a change that is answered with a line.
+fn own_output() -> impl Iterator<Item = String> {
+    let links = ["/proc/self/fd/1", "/proc/self/fd/2"].into_iter();
+    let files = links.filter_map(|link| std::fs::read_link(link).ok()).filter(|path| path.is_file());
+    files.filter_map(|path| {
+        let plain = |letter| if matches!(letter, '*' | '?' | '[') { format!("[{letter}]") } else { letter.to_string() };
+        Some(path.to_str()?.chars().map(plain).collect())
+    })
+}
+
+/// What is on show: the program, or what stands in for it.
+pub(super) struct Stage {
+    broken_save: BrokenSave,
+    /// This executable as it is now, whatever is built in its place later.
+    page: Program,
+    /// The program serves.
+    serving: AtomicBool,
+    /// The page was asked for last.
+    showing: AtomicBool,
+}
+
+impl Stage {
+    fn new(broken_save: BrokenSave, program: &Program) -> Stage {
+        let mut page = program.clone();
+        page.path = this_executable().unwrap_or_else(|| program.path.clone());
+        page.args = std::env::args_os().skip(1).collect();
+        page.capture = false;
+        Stage { broken_save, page, serving: AtomicBool::new(false), showing: AtomicBool::new(false) }
+    }
+
+    /// Starts the program again, in its newest form.
+    pub(super) fn renew(&self, handle: &SupervisorHandle, program: &Program) {
+        self.showing.store(false, Ordering::SeqCst);
+        handle.replace(Some(program.clone()));
+    }
+
+    pub(super) fn is_serving(&self) -> bool {
+        self.serving.load(Ordering::SeqCst)
+    }
+
+    /// The newest code is no good: does what is set, and says what in a few words.
+    pub(super) fn broken(&self, handle: &SupervisorHandle, output: &[u8]) -> &'static str {
+        if self.broken_save == BrokenSave::KeepServing && self.is_serving() {
+            return "the old code keeps serving";
+        }
+        if let Err(error) = self.show(handle, output) {
+            eprintln!(" * The page that shows why can't be served: {error}");
+        }
+        "requests get a page that shows why"
+    }
+
+    fn show(&self, handle: &SupervisorHandle, output: &[u8]) -> std::io::Result<()> {
+        // Gone with the child that reads it, or with the next page.
+        let path = std::env::temp_dir().join(format!("amboss-{}-error", std::process::id()));
+        write_private(&path, output)?;
+        let mut page = self.page.clone();
+        page.env.push((page::VARIABLE.into(), path.into_os_string()));
+        self.showing.store(true, Ordering::SeqCst);
+        self.serving.store(false, Ordering::SeqCst);
+        handle.stand_in(page);
+        Ok(())
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(std::env::temp_dir().join(format!("amboss-{}-error", std::process::id())));
+    }
+}
+
+fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let _ = std::fs::remove_file(path);
+    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(content)
+}
+
+/// On Linux the file that this process runs, also when something else has taken its name.
+fn this_executable() -> Option<PathBuf> {
+    if cfg!(target_os = "linux") {
+        return Some(PathBuf::from(format!("/proc/{}/exe", std::process::id())));
+    }
+    std::env::current_exe().ok()
+}
+
+/// Hears what happens to the children.
+struct Told {
+    stage: Arc<Stage>,
+    handle: Arc<Mutex<Option<SupervisorHandle>>>,
+}
+
+impl Events for Told {
+    fn ready(&mut self, _: u64) {
+        let page = self.stage.showing.load(Ordering::SeqCst);
+        self.stage.serving.store(!page, Ordering::SeqCst);
+    }
+
+    fn failed(&mut self, failure: &Failure) {
+        if self.stage.showing.swap(false, Ordering::SeqCst) {
+            // The page itself can't be shown; there is nothing to put in its place.
+            return;
+        }
+        self.stage.serving.store(failure.serving, Ordering::SeqCst);
+        let handle = self.handle.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+        if let Some(handle) = handle {
+            let output = if failure.output.is_empty() { failure.why.as_bytes() } else { &failure.output };
+            eprintln!(" * {}", self.stage.broken(&handle, output));
+        }
+    }
+
+    fn died(&mut self, _: &Death) {
+        self.stage.serving.store(false, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,129 @@
+//! From a change to new children: wait, build, replace.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{channel, TryRecvError};
+use std::sync::Arc;
+use std::thread;
+
+use amboss_reload::child::Program;
+use amboss_reload::supervisor::SupervisorHandle;
+use amboss_reload::{Changes, Outcome, Watch};
+
+use super::parent::Stage;
+use super::project::Project;
+
+/// Saves that stop a build so that the next one begins at once. With more of them in a row something else than an editor
+/// is at work, and a build has to come to its end before the next.
+const IMPATIENCE: u32 = 3;
+
+pub(super) struct Rebuilder {
+    pub(super) watch: Watch,
+    pub(super) handle: SupervisorHandle,
+    pub(super) project: Option<Project>,
+    pub(super) program: Program,
+    pub(super) stage: Arc<Stage>,
+    /// The supervisor has ended.
+    pub(super) over: Arc<AtomicBool>,
+    pub(super) told: Option<String>,
+}
+
+impl Rebuilder {
+    /// Until the supervisor has ended; woken to see that.
+    pub(super) fn follow(mut self) {
+        while !self.is_over() {
+            self.tell_fallback();
+            if let Some(changes) = self.watch.next(None) {
+                announce(&changes);
+                self.renew();
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    fn tell_fallback(&mut self) {
+        let reason = self.watch.fallback_reason();
+        if reason.is_some() && reason != self.told.as_deref() {
+            self.told = reason.map(str::to_owned);
+            eprintln!(" * {}", self.told.as_deref().unwrap_or_default());
+        }
+    }
+
+    /// Builds, as often as saves come in between, and replaces the children.
+    fn renew(&mut self) {
+        let mut stopped = 0;
+        let Some(project) = self.project.take() else { return self.stage.renew(&self.handle, &self.program) };
+        loop {
+            let build = match project.build() {
+                Ok(build) => build,
+                Err(error) => {
+                    eprintln!(" * {error}");
+                    break;
+                }
+            };
+            let (canceller, waker) = (build.canceller(), self.watch.waker());
+            let (ended_to, ended) = channel();
+            thread::spawn(move || {
+                let _ = ended_to.send(build.wait());
+                waker.wake();
+            });
+            let mut outdated = false;
+            let outcome = loop {
+                match ended.try_recv() {
+                    Ok(outcome) => break Some(outcome),
+                    Err(TryRecvError::Disconnected) => break None,
+                    Err(TryRecvError::Empty) => {}
+                }
+                let changes = self.watch.next(None);
+                if self.is_over() {
+                    canceller.cancel();
+                    return;
+                }
+                if let Some(changes) = changes.filter(|_| !outdated) {
+                    announce(&changes);
+                    outdated = true;
+                    if stopped < IMPATIENCE {
+                        stopped += 1;
+                        canceller.cancel();
+                    }
+                }
+            };
+            match outcome {
+                Some(Ok(Outcome::Built(built))) => {
+                    match project.executable(&built) {
+                        Some((path, true)) => {
+                            self.program.path = path;
+                            self.stage.renew(&self.handle, &self.program);
+                        }
+                        // What was saved makes no other program; but one that is not running is to be.
+                        Some((_, false)) if !self.stage.is_serving() => self.stage.renew(&self.handle, &self.program),
+                        Some((_, false)) => eprintln!(" * Nothing to replace: the program is the same"),
+                        None => eprintln!(" * Cargo builds, but not the program that is running"),
+                    }
+                }
+                Some(Ok(Outcome::Failed(output))) => {
+                    eprintln!(" * The new code can't be built; {}", self.stage.broken(&self.handle, output.as_bytes()));
+                }
+                Some(Ok(Outcome::Cancelled)) => continue,
+                Some(Err(error)) => {
+                    eprintln!(" * The build can't be waited for: {error}");
+                    break;
+                }
+                None => break,
+            }
+            if !outdated {
+                break;
+            }
+            stopped = 0;
+        }
+        self.project = Some(project);
+    }
+}
+
+fn announce(changes: &Changes) {
+    let more = changes.iter().count() - 1;
+    let others = if more == 0 { String::new() } else { format!(" and {more} more") };
+    eprintln!(" * Detected change in '{}'{others}, reloading", changes.first().path.display());
+}

@@ -1,0 +1,67 @@
+//! The flags of reloading and workers.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use amboss::{BrokenSave, ReloaderType, RunOptions};
+use clap::Args;
+
+/// The hidden subcommand that becomes another program, as the supervisor's child.
+pub(crate) const SHIM: &str = "__child";
+
+#[derive(Args, Debug)]
+pub(crate) struct ReloadArgs {
+    /// Serve the newest code: replace the program whenever a file changes, without losing a request
+    #[arg(short, long)]
+    reload: bool,
+
+    /// How to notice changes: auto, stat or notify
+    #[arg(long, value_name = "TYPE", default_value_t = ReloaderType::Auto, requires = "reload")]
+    reloader_type: ReloaderType,
+
+    /// Seconds between two looks of the stat reloader
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds, requires = "reload")]
+    reloader_interval: f64,
+
+    /// Also watch these: a file, a folder or a glob; may be repeated
+    #[arg(long, value_name = "PATH", requires = "reload")]
+    extra_files: Vec<PathBuf>,
+
+    /// Never react to these: a pattern such as "*/static/*"; may be repeated
+    #[arg(long, value_name = "PATTERN", requires = "reload")]
+    exclude_patterns: Vec<String>,
+
+    /// While the newest code is broken, show why to every request instead of serving the old code
+    #[arg(long, requires = "reload")]
+    error_page: bool,
+
+    /// So many processes beside each other; replaced when they die
+    #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    workers: u16,
+
+    /// Serve this program instead: any that takes its sockets from AMBOSS_SERVER_FD or LISTEN_FDS
+    #[arg(last = true, value_name = "PROGRAM")]
+    program: Vec<OsString>,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.01..=3600.0).contains(&seconds) => Ok(seconds),
+        _ => Err("give seconds, from 0.01 to 3600".into()),
+    }
+}
+
+impl ReloadArgs {
+    pub(crate) fn apply(&self, options: &mut RunOptions) {
+        options.use_reloader = self.reload;
+        options.reloader_type = self.reloader_type;
+        options.reloader_interval = Some(Duration::from_secs_f64(self.reloader_interval));
+        options.extra_files.clone_from(&self.extra_files);
+        options.exclude_patterns.clone_from(&self.exclude_patterns);
+        options.broken_save = if self.error_page { BrokenSave::ErrorPage } else { BrokenSave::KeepServing };
+        options.workers = self.workers.into();
+        options.program = (!self.program.is_empty()).then(|| self.program.clone());
+        options.shim = Some(vec![SHIM.into()]);
+    }
+}
