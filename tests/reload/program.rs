@@ -1,0 +1,232 @@
+//! The program under reload: started, asked, changed and ended.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use amboss::{run_simple, AppError, Body, BrokenSave, Environ, ReloaderType, RunOptions, StartResponse};
+
+/// Nothing in these tests takes this long unless it hangs.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Waits until `condition` holds.
+#[track_caller]
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let until = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < until, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A supervisor with its children, in a folder of its own.
+pub struct Program {
+    pub child: Child,
+    pub port: u16,
+    folder: PathBuf,
+    said: Arc<Mutex<String>>,
+}
+
+/// What the program is told, by its environment.
+#[derive(Default)]
+pub struct Told {
+    pub error_page: bool,
+    pub workers: usize,
+    pub stat: bool,
+}
+
+impl Program {
+    pub fn start(name: &str, told: Told) -> Program {
+        let folder = std::env::temp_dir().join(format!("amboss-reload-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("code"), "good 0").unwrap();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .args(["--ignored", "--exact", "--nocapture", "--test-threads=1", "program::runs"])
+            .env("AMBOSS_TEST_FOLDER", &folder)
+            .env("AMBOSS_TEST_WORKERS", told.workers.to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        for (variable, set) in [("AMBOSS_TEST_ERROR_PAGE", told.error_page), ("AMBOSS_TEST_STAT", told.stat)] {
+            if set {
+                command.env(variable, "1");
+            }
+        }
+        let mut child = command.spawn().unwrap();
+        let said = Arc::new(Mutex::new(String::new()));
+        let (mut lines, kept) = (BufReader::new(child.stderr.take().unwrap()), said.clone());
+        std::thread::spawn(move || {
+            let mut line = Vec::new();
+            while let Ok(1..) = lines.read_until(b'\n', &mut line) {
+                kept.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
+                line.clear();
+            }
+        });
+        let mut program = Program { child, port: 0, folder, said };
+        eventually("the banner says where", || {
+            let said = program.said();
+            let port = said.split("127.0.0.1:").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
+            program.port = port.unwrap_or(0);
+            program.port != 0
+        });
+        program
+    }
+
+    pub fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+
+    /// Saves new code.
+    pub fn save(&self, code: &str) {
+        std::fs::write(self.folder.join("code"), code).unwrap();
+    }
+
+    pub fn connect(&self) -> Option<Client> {
+        Client::connect(self.port).ok()
+    }
+
+    /// What a client gets that connects now; `None` when it gets nothing whole.
+    pub fn get(&self, path: &str) -> Option<(u16, String)> {
+        self.connect()?.get(path).ok()
+    }
+
+    /// The answer's first word is the code, the second the process that runs it.
+    #[track_caller]
+    pub fn wait_for(&self, code: &str) -> u32 {
+        let mut pid = 0;
+        eventually(&format!("{code:?} is served; {}", self.said()), || {
+            let answer = self.get("/").unwrap_or_default().1;
+            pid = answer.rsplit(' ').next().and_then(|pid| pid.parse().ok()).unwrap_or(0);
+            answer.starts_with(code)
+        });
+        pid
+    }
+
+    pub fn signal(&self, name: &str) {
+        signal(self.child.id(), name);
+    }
+
+    /// How it ended.
+    #[track_caller]
+    pub fn ends(&mut self) -> Option<i32> {
+        let mut status = None;
+        eventually("the supervisor ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap().code()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            self.signal("TERM");
+            let until = Instant::now() + DEADLINE;
+            while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+pub fn signal(pid: u32, name: &str) {
+    let _ = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).stderr(Stdio::null()).status();
+}
+
+/// A connection that is kept.
+pub struct Client(BufReader<TcpStream>);
+
+impl Client {
+    pub fn connect(port: u16) -> std::io::Result<Client> {
+        let stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        stream.set_nodelay(true)?;
+        Ok(Client(BufReader::new(stream)))
+    }
+
+    /// Status and body; an error unless both came whole.
+    pub fn get(&mut self, path: &str) -> std::io::Result<(u16, String)> {
+        self.send(path)?;
+        self.answer()
+    }
+
+    pub fn send(&mut self, path: &str) -> std::io::Result<()> {
+        write!(self.0.get_mut(), "GET {path} HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\n\r\n")
+    }
+
+    pub fn answer(&mut self) -> std::io::Result<(u16, String)> {
+        let bad = || std::io::Error::other("no whole answer");
+        let (mut status, mut length, mut line) = (0, None, String::new());
+        loop {
+            line.clear();
+            if self.0.read_line(&mut line)? == 0 {
+                return Err(bad());
+            }
+            if status == 0 {
+                status = line.get(9..12).and_then(|status| status.parse().ok()).ok_or_else(bad)?;
+            }
+            if let Some(value) = line.strip_prefix("Content-Length: ") {
+                length = value.trim().parse().ok();
+            }
+            if line == "\r\n" {
+                break;
+            }
+        }
+        let mut body = vec![0; length.ok_or_else(bad)?];
+        self.0.read_exact(&mut body)?;
+        Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    }
+}
+
+fn app(code: &str, environ: &mut Environ<'_>, start: &mut dyn StartResponse) -> Result<Body, AppError> {
+    match &*environ.path() {
+        b"/slow" => std::thread::sleep(Duration::from_secs(2)),
+        b"/exit3" => std::process::exit(3),
+        b"/die" => std::process::abort(),
+        b"/stop" => environ.shutdown_server(),
+        _ => {}
+    }
+    start.start("200 OK", &[("Content-Type", "text/html")])?;
+    Ok(Body::from(format!("{code} {}", std::process::id())))
+}
+
+/// No test by itself: what a [`Program`] runs.
+#[test]
+#[ignore = "is started by other tests"]
+fn runs() {
+    let Some(folder) = std::env::var_os("AMBOSS_TEST_FOLDER").map(PathBuf::from) else { return };
+    let set = |name| std::env::var_os(name).is_some();
+    let mut options = RunOptions::default();
+    options.extra_files = vec![folder.join("code")];
+    options.workers = std::env::var("AMBOSS_TEST_WORKERS").unwrap().parse().unwrap();
+    options.use_reloader = options.workers == 0;
+    if set("AMBOSS_TEST_ERROR_PAGE") {
+        options.broken_save = BrokenSave::ErrorPage;
+    }
+    if set("AMBOSS_TEST_STAT") {
+        options.reloader_type = ReloaderType::Stat;
+        options.reloader_interval = Some(Duration::from_millis(50));
+    }
+    let code = std::fs::read_to_string(folder.join("code")).unwrap();
+    // Of the page that stands in for broken code, nothing is asked that the code could spoil.
+    if amboss::is_running_from_reloader() && code.starts_with("bad") && !set("AMBOSS_ERROR_PAGE") {
+        eprintln!("this code <can't> start");
+        std::process::exit(1);
+    }
+    let result =
+        run_simple("127.0.0.1", 0, move |e: &mut Environ<'_>, s: &mut dyn StartResponse| app(&code, e, s), options);
+    match result {
+        Ok(()) => std::process::exit(0),
+        Err(amboss::RunError::Exit(code)) => std::process::exit(code),
+        Err(error) => panic!("{error}"),
+    }
+}

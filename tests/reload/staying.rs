@@ -1,0 +1,93 @@
+//! Code that is broken, children that die, and ends that leave nothing behind.
+
+use crate::program::{eventually, signal, Program, Told};
+
+fn is_alive(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+#[test]
+fn broken_code_leaves_the_old_serving_until_a_save_mends_it() {
+    let program = Program::start("broken", Told::default());
+    let old = program.wait_for("good 0");
+    program.save("bad 1");
+    eventually("the supervisor says so", || program.said().contains("the old code keeps serving"));
+    assert_eq!(program.get("/").unwrap(), (200, format!("good 0 {old}")));
+    program.save("good 2");
+    program.wait_for("good 2");
+}
+
+#[test]
+fn broken_code_shows_its_output_to_every_request_when_asked_for() {
+    let program = Program::start("page", Told { error_page: true, ..Told::default() });
+    program.wait_for("good 0");
+    let mut kept = program.connect().unwrap();
+    assert_eq!(kept.get("/").unwrap().0, 200);
+    program.save("bad 1");
+    eventually("the page is there", || program.get("/any").is_some_and(|(status, _)| status == 503));
+    let (_, page) = program.get("/any").unwrap();
+    assert!(page.contains("this code &lt;can&#39;t&gt; start"), "{page}");
+    assert_eq!(kept.get("/").unwrap().0, 503, "kept connections see it, too");
+    program.save("good 2");
+    program.wait_for("good 2");
+    assert_eq!(kept.get("/").unwrap().0, 200);
+}
+
+#[test]
+fn code_that_never_worked_shows_a_page_instead_of_refusing() {
+    let program = Program::start("never", Told::default());
+    program.wait_for("good 0");
+    program.save("bad 1");
+    eventually("it is refused", || program.said().contains("keeps serving"));
+    // The old code goes, and the new can't come.
+    let _ = program.get("/die");
+    eventually("the page is there", || program.get("/").is_some_and(|(status, _)| status == 503));
+    program.save("good 2");
+    program.wait_for("good 2");
+}
+
+#[test]
+fn a_child_that_dies_or_asks_for_it_is_started_again() {
+    let program = Program::start("dies", Told::default());
+    let first = program.wait_for("good 0");
+    let _ = program.get("/die");
+    let mut second = first;
+    eventually("another process answers", || {
+        second = program.get("/").and_then(|(_, body)| body.rsplit(' ').next()?.parse().ok()).unwrap_or(first);
+        second != first
+    });
+    let _ = program.get("/exit3");
+    eventually("and another one", || program.get("/").is_some_and(|(_, body)| !body.ends_with(&format!(" {second}"))));
+}
+
+#[test]
+fn an_application_that_stops_itself_ends_the_supervisor_with_code_0() {
+    let mut program = Program::start("stops", Told::default());
+    program.wait_for("good 0");
+    assert_eq!(program.get("/stop").unwrap().0, 200);
+    assert_eq!(program.ends(), Some(0));
+}
+
+#[test]
+fn a_supervisor_that_is_killed_leaves_no_process_and_no_port() {
+    let mut program = Program::start("killed", Told::default());
+    let serving = program.wait_for("good 0");
+    signal(program.child.id(), "KILL");
+    assert_eq!(program.ends(), None);
+    eventually("the child goes with it", || !is_alive(serving));
+    eventually("the port is free", || std::net::TcpListener::bind(("127.0.0.1", program.port)).is_ok());
+}
+
+#[test]
+fn a_signal_stops_supervisor_and_child_gracefully() {
+    let mut program = Program::start("term", Told::default());
+    let serving = program.wait_for("good 0");
+    let mut running = program.connect().unwrap();
+    running.send("/slow").unwrap();
+    // Until the request is certainly in the child.
+    program.wait_for("good 0");
+    program.signal("TERM");
+    assert_eq!(running.answer().unwrap().0, 200);
+    assert_eq!(program.ends(), Some(0));
+    assert!(!is_alive(serving));
+}
