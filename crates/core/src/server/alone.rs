@@ -28,7 +28,7 @@ pub(super) fn serve(lead: &mut Loop, shutdown: &ShutdownHandle) -> io::Result<()
 pub(super) fn work(lead: &mut Loop, token: Token, mut connection: Box<Connection>, readable: bool) -> bool {
     let service = lead.service.clone();
     let before = connection.answered;
-    let step = connection.advance(&service, &mut Alone, readable, lead.now);
+    let step = connection.guarded(&service, |it| it.advance(&service, &mut Alone, readable, lead.now));
     lead.answered += connection.answered - before;
     let has_request = connection.answered > before || connection.is_answering();
     if step == Step::Upgrade {

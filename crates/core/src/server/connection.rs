@@ -27,6 +27,7 @@ use super::buffer::Buffer;
 use super::incoming::BodyState;
 use super::listener::Endpoint;
 use super::log::CloseReason;
+use super::panics;
 use super::service::Service;
 use super::settings::millis;
 use super::transport::{Handshake, Session, Transport};
@@ -320,6 +321,19 @@ impl Connection {
             _ => {}
         }
         self.end()
+    }
+
+    /// Runs one of this connection's own functions. A panic in there, of a transport that somebody else has written or
+    /// of the server itself, ends this connection and nothing else.
+    #[inline]
+    pub(super) fn guarded(&mut self, service: &Service, run: impl FnOnce(&mut Connection) -> Step) -> Step {
+        panics::catch(|| run(self)).unwrap_or_else(|panic| {
+            service.settings.log.error(&format!("panic in the connection with {}: {}", self.peer, panic.report));
+            self.set_reason(CloseReason::CutShort);
+            // Nobody else's business, whatever state it is in.
+            self.buffer = None;
+            self.end()
+        })
     }
 
     fn end(&mut self) -> Step {

@@ -360,7 +360,7 @@ impl Crew {
             };
             let now = lead.now;
             let mut turn = Lead { crew: self, held: Some(lead), call: 0 };
-            let step = connection.advance(&self.service, &mut turn, readable, now);
+            let step = connection.guarded(&self.service, |it| it.advance(&self.service, &mut turn, readable, now));
             turn.regain();
             match turn.held.take() {
                 Some(held) if step == Step::Upgrade => {
@@ -383,7 +383,9 @@ impl Crew {
                 }
                 None => {
                     let step = match step {
-                        Step::Flush => connection.settle(&self.service, self.service.now()),
+                        Step::Flush => {
+                            connection.guarded(&self.service, |it| it.settle(&self.service, self.service.now()))
+                        }
                         step => step,
                     };
                     if step == Step::Upgrade {

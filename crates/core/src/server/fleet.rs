@@ -51,7 +51,10 @@ struct State {
 
 #[derive(Default)]
 struct Berth {
+    /// Connections there.
     open: AtomicUsize,
+    /// Connections on their way there.
+    coming: AtomicUsize,
     /// Complete heads wait there until an application may run.
     waiting: AtomicBool,
     mail: Mutex<Mail>,
@@ -62,6 +65,12 @@ struct Berth {
 struct Mail {
     wake: Option<Arc<Wake>>,
     connections: Vec<(Arc<Socket>, Box<Connection>)>,
+}
+
+impl Berth {
+    fn connections(&self) -> usize {
+        self.open.load(Ordering::Relaxed) + self.coming.load(Ordering::Relaxed)
+    }
 }
 
 impl Fleet {
@@ -108,13 +117,15 @@ impl Fleet {
 
     /// A loop takes no more connections. What had been sent to it is its own.
     pub(super) fn cast_off(&self, berth: usize) -> Vec<(Arc<Socket>, Box<Connection>)> {
-        let mut mail = lock(&self.berths[berth].mail);
-        mail.wake = None;
-        std::mem::take(&mut mail.connections)
+        lock(&self.berths[berth].mail).wake = None;
+        self.collect(berth)
     }
 
     pub(super) fn collect(&self, berth: usize) -> Vec<(Arc<Socket>, Box<Connection>)> {
-        std::mem::take(&mut lock(&self.berths[berth].mail).connections)
+        let berth = &self.berths[berth];
+        let connections = std::mem::take(&mut lock(&berth.mail).connections);
+        berth.coming.fetch_sub(connections.len(), Ordering::Relaxed);
+        connections
     }
 
     fn loops(&self) -> usize {
@@ -127,7 +138,7 @@ impl Fleet {
 
     /// Connections of all loops.
     pub(super) fn open(&self) -> usize {
-        self.berths.iter().map(|berth| berth.open.load(Ordering::Relaxed)).sum()
+        self.berths.iter().map(Berth::connections).sum()
     }
 
     /// Has this loop company?
@@ -142,14 +153,13 @@ impl Fleet {
         }
         let loops = self.loops();
         let others = (0..loops).filter(|&other| other != berth);
-        let fewest = others.map(|other| (self.berths[other].open.load(Ordering::Relaxed), other)).min();
+        let fewest = others.map(|other| (self.berths[other].connections(), other)).min();
         fewest.filter(|(fewest, _)| fewest + fewest / 8 < open).map(|(_, other)| other)
     }
 
     /// The loop with the fewest connections.
     pub(super) fn roomiest(&self) -> usize {
-        let open = |berth: &usize| self.berths[*berth].open.load(Ordering::Relaxed);
-        (0..self.loops()).min_by_key(open).unwrap_or(0)
+        (0..self.loops()).min_by_key(|&berth| self.berths[berth].connections()).unwrap_or(0)
     }
 
     /// Asks for another loop, when there is work for one. Called by a loop that no other has more room than.
@@ -183,7 +193,7 @@ impl Fleet {
         let Some(wake) = mail.wake.clone() else { return Err((socket, connection)) };
         mail.connections.push((socket, connection));
         // Counted at once, or everybody would think of the same loop as empty.
-        self.berths[berth].open.fetch_add(1, Ordering::Relaxed);
+        self.berths[berth].coming.fetch_add(1, Ordering::Relaxed);
         drop(mail);
         wake.wake();
         Ok(())

@@ -61,7 +61,7 @@ pub(super) fn serve(lead: &mut Loop, shutdown: &ShutdownHandle) -> io::Result<()
         match lead.next(None) {
             Ok(Next::Work { token, mut connection, readable }) => {
                 let service = lead.service.clone();
-                let step = connection.advance(&service, &mut Parent, readable, lead.now);
+                let step = connection.guarded(&service, |it| it.advance(&service, &mut Parent, readable, lead.now));
                 lead.put_back(token, connection, step);
             }
             Ok(Next::Look) => {}

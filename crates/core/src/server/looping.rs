@@ -14,6 +14,7 @@ use super::fleet::Fleet;
 use super::handover::{Heir, Waiting};
 use super::listener::Listener;
 use super::log::CloseReason;
+use super::panics;
 use super::poller::{Interest, Poller};
 use super::service::Service;
 use super::settings::millis;
@@ -266,9 +267,14 @@ impl Loop {
                     let socket = Arc::new(socket);
                     let connection = match &self.service.settings.transport {
                         None => Connection::new(Box::new(socket.clone()), endpoint, peer, self.now),
-                        Some(layer) => {
-                            Connection::new(layer.wrap(socket.clone()), endpoint, peer, self.now).with_handshake()
-                        }
+                        Some(layer) => match panics::catch(|| layer.wrap(socket.clone())) {
+                            Ok(transport) => Connection::new(transport, endpoint, peer, self.now).with_handshake(),
+                            Err(panic) => {
+                                let message = format!("panic in the transport layer: {}", panic.report);
+                                self.service.settings.log.error(&message);
+                                continue;
+                            }
+                        },
                     };
                     self.place(socket, Box::new(connection));
                 }
@@ -392,7 +398,9 @@ impl Loop {
     #[inline]
     pub(super) fn put_back(&mut self, token: Token, mut connection: Box<Connection>, step: Step) {
         let step = match step {
-            Step::Flush if !self.write_late => connection.settle(&self.service, self.now),
+            Step::Flush if !self.write_late => {
+                connection.guarded(&self.service, |it| it.settle(&self.service, self.now))
+            }
             step => step,
         };
         if let Some(buffer) = connection.give_back() {
@@ -541,7 +549,7 @@ impl Loop {
         let mut late = std::mem::take(&mut self.late);
         for token in late.drain(..) {
             if let Some(mut connection) = self.take(token) {
-                let step = connection.settle(&self.service, self.now);
+                let step = connection.guarded(&self.service, |it| it.settle(&self.service, self.now));
                 self.put_back(token, connection, step);
             }
         }
@@ -565,7 +573,7 @@ impl Loop {
             let token = token_of(index, slot);
             if let Some(mut connection) = self.take(token) {
                 connection.lend(|| self.buffer());
-                let step = connection.time_out(&self.service, self.now);
+                let step = connection.guarded(&self.service, |it| it.time_out(&self.service, self.now));
                 self.put_back(token, connection, step);
             }
         }

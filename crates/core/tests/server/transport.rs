@@ -245,6 +245,76 @@ fn idle_and_upgraded_connections_end_with_the_layers_goodbye() {
     }
 }
 
+/// Panics in one of its functions.
+struct Faulty(&'static str);
+
+struct FaultyTransport(&'static str, Arc<Socket>);
+
+impl FaultyTransport {
+    fn may_panic(&self, place: &str) {
+        assert_ne!(self.0, place, "as it should");
+    }
+}
+
+impl TransportLayer for Faulty {
+    fn wrap(&self, socket: Arc<Socket>) -> Box<dyn Transport> {
+        let transport = FaultyTransport(self.0, socket);
+        transport.may_panic("wrap");
+        Box::new(transport)
+    }
+
+    fn scheme(&self) -> &'static str {
+        "http"
+    }
+}
+
+impl Transport for FaultyTransport {
+    fn handshake(&mut self) -> io::Result<Handshake> {
+        self.may_panic("handshake");
+        Ok(Handshake::Done(Session::default()))
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.may_panic("read");
+        (&*self.1).read(buffer)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.may_panic("write");
+        (&*self.1).write(bytes)
+    }
+
+    fn wait(&mut self, writable: bool, timeout: Duration) -> io::Result<bool> {
+        self.1.clone().wait(writable, timeout)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.may_panic("shutdown");
+        self.1.shutdown(std::net::Shutdown::Write)
+    }
+
+    fn close(&mut self) {
+        self.may_panic("close");
+    }
+}
+
+#[test]
+fn a_panic_in_a_transport_ends_its_connection_and_nothing_else() {
+    for place in ["wrap", "handshake", "read", "write", "shutdown", "close"] {
+        for setup in [Setup::base(), Setup::threaded()] {
+            let server = setup.with(|settings| settings.transport = Some(Arc::new(Faulty(place)))).start(fixture);
+            for request in ["GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "rubbish\r\n\r\n"] {
+                let mut client = server.connect();
+                client.send(request);
+                client.rest();
+            }
+            server.log.wait_for("as it should");
+            assert!(!server.is_finished(), "{place}");
+            server.stop();
+        }
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_forking_server_ends_a_layered_connection_with_its_answer() {
