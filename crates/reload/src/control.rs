@@ -61,7 +61,8 @@ pub enum Message {
     Drained,
     /// Finish the running requests, then exit.
     Stop,
-    /// Stop accepting, finish what runs, hand idle connections back, then say [`Drained`](Message::Drained) and exit.
+    /// Stop accepting, finish what runs, hand idle connections back, then say [`Drained`](Message::Drained) and exit. It
+    /// may come before the child was [`Ready`](Message::Ready): then it is not wanted any more.
     Drain,
     /// Reopen the log files.
     ReopenLogs,

@@ -27,7 +27,8 @@ pub trait Events: Send {
         let _ = death;
     }
 
-    /// Every request that arrives from now on is answered by the generation `new`.
+    /// The generation `new` has taken over: it takes every new connection, and the children of `old` have been told to
+    /// hand theirs back.
     fn swapped(&mut self, old: u64, new: u64) {
         let _ = (old, new);
     }

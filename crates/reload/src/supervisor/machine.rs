@@ -44,6 +44,8 @@ pub(super) trait World {
 pub(super) enum Order {
     /// Hand idle connections back, finish the rest, go.
     Drain,
+    /// The same for one that has not said yet that it is ready: it may be about to.
+    Abandon,
     /// Finish what runs, go.
     Stop,
     Terminate,
@@ -162,7 +164,7 @@ impl Machine {
             return;
         }
         for member in self.members.iter_mut().filter(|member| member.is_starting()) {
-            member.leave(Step::Terminated, now, &self.options, world);
+            member.leave(Step::Abandoned, now, &self.options, world);
         }
         self.begin_round(program);
     }
@@ -194,7 +196,7 @@ impl Machine {
                 State::Starting { .. } => member.leave(Step::Terminated, now, &self.options, world),
                 State::Ready { .. } => member.leave(Step::Stopped, now, &self.options, world),
                 // It need not hand anything back any more; its deadline runs on.
-                State::Leaving { step: Step::Drained, .. } => world.order(member.id, Order::Stop),
+                State::Leaving { step: Step::Drained | Step::Abandoned, .. } => world.order(member.id, Order::Stop),
                 State::Leaving { .. } => {}
             }
         }
@@ -246,9 +248,14 @@ impl Machine {
 
     /// A child serves.
     pub(super) fn ready(&mut self, id: u64, now: Instant, world: &mut impl World) {
-        let Some(member) = self.members.iter_mut().find(|member| member.id == id && member.is_starting()) else {
+        let Some(member) = self.members.iter_mut().find(|member| member.id == id) else { return };
+        if let State::Leaving { step: Step::Abandoned, until } = &mut member.state {
+            // It was ready before it heard that it is not wanted, and may have something to finish.
+            *until = Some(now + self.options.drain_deadline);
+        }
+        if !member.is_starting() {
             return;
-        };
+        }
         member.state = State::Ready { since: now };
         let version = member.version.clone();
         world.tell(Notice::Ready { generation: version.generation });
@@ -356,7 +363,7 @@ impl Machine {
                     self.failed(id, generation, Why::TooSlow, now, world);
                 }
                 State::Leaving { step, .. } => {
-                    if let Step::Drained | Step::Stopped = step {
+                    if matches!(step, Step::Drained | Step::Stopped) {
                         world.tell(Notice::TooSlowToLeave { id });
                     }
                     member.leave(step.next(), now, &self.options, world);
@@ -412,7 +419,7 @@ impl Machine {
             excess -= 1;
             let starting = self.members.iter().position(Member::is_starting);
             let Some(index) = starting.or_else(|| self.members.iter().position(Member::is_ready)) else { return };
-            let step = if starting.is_some() { Step::Terminated } else { Step::Drained };
+            let step = if starting.is_some() { Step::Abandoned } else { Step::Drained };
             self.members[index].leave(step, now, &self.options, world);
         }
     }

@@ -17,7 +17,8 @@ use rustix::process::{kill_process, waitid, Pid, Signal, WaitId, WaitIdOptions};
 
 use super::events::{last_line, Death, Events, Failure};
 use super::machine::{Notice, Order, Why, World};
-use super::{Event, Options};
+use super::options::{Options, Protocol};
+use super::Event;
 use crate::child::{self, Program};
 use crate::control::{self, Control, Message};
 
@@ -107,7 +108,8 @@ impl Processes {
 
     /// False when the child can't be spoken to, now and later.
     fn send(&mut self, id: u64, message: &Message) -> bool {
-        let Some(running) = self.running.get_mut(&id).filter(|running| running.speaks) else { return false };
+        let speaks = self.options.protocol == Protocol::Control;
+        let Some(running) = self.running.get_mut(&id).filter(|running| running.speaks || speaks) else { return false };
         let Some(control) = &running.control else { return false };
         match control.send(message) {
             Ok(()) => true,
@@ -209,7 +211,7 @@ impl World for Processes {
 
     fn order(&mut self, id: u64, order: Order) {
         let polite = match order {
-            Order::Drain => Some(Message::Drain),
+            Order::Drain | Order::Abandon => Some(Message::Drain),
             Order::Stop => Some(Message::Stop),
             Order::ReopenLogs => {
                 self.send(id, &Message::ReopenLogs);

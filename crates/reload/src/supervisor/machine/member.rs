@@ -30,10 +30,12 @@ pub(super) enum State {
 }
 
 /// How a child was asked to leave, each way less polite than the one before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Drained,
     Stopped,
+    /// As drained, but it is not known to do anything yet: less patience.
+    Abandoned,
     Terminated,
     Killed,
 }
@@ -41,7 +43,7 @@ pub(super) enum Step {
 impl Step {
     pub(super) fn next(self) -> Step {
         match self {
-            Step::Drained | Step::Stopped => Step::Terminated,
+            Step::Drained | Step::Stopped | Step::Abandoned => Step::Terminated,
             Step::Terminated | Step::Killed => Step::Killed,
         }
     }
@@ -80,6 +82,7 @@ impl Member {
         let (order, until) = match step {
             Step::Drained => (Order::Drain, Some(now + options.drain_deadline)),
             Step::Stopped => (Order::Stop, Some(now + options.drain_deadline)),
+            Step::Abandoned => (Order::Abandon, Some(now + options.kill_deadline)),
             Step::Terminated => (Order::Terminate, Some(now + options.kill_deadline)),
             Step::Killed => (Order::Kill, None),
         };

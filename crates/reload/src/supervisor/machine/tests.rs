@@ -289,13 +289,32 @@ fn a_newer_replacement_takes_the_place_of_one_that_is_starting() {
     let mut stage = Stage::serving(options(1, false));
     stage.replace(Some("new"));
     stage.replace(Some("newer"));
-    stage.expect(&["start 2 g2 new", "Terminate 2", "start 3 g3 newer"]);
+    stage.expect(&["start 2 g2 new", "Abandon 2", "start 3 g3 newer"]);
     // Its end is no failure, and its word does not count.
     stage.ready(2);
     stage.exited(2, EXIT_1);
     stage.expect(&[]);
     stage.ready(3);
     stage.expect(&["Drain 1", "swapped 1 3"]);
+}
+
+#[test]
+fn who_was_ready_before_it_heard_that_it_is_abandoned_has_time_to_finish() {
+    let mut stage = Stage::new(options(1, false));
+    stage.replace(None);
+    stage.ready(1);
+    stage.expect(&["start 1 g1 app", "Abandon 1", "start 2 g2 app"]);
+    assert_eq!(stage.machine.serving().count(), 0);
+    stage.ready(2);
+    stage.pass(29_999);
+    stage.expect(&[]);
+    stage.pass(1);
+    stage.expect(&["Terminate 1"]);
+    // One that says nothing is not waited for.
+    stage.replace(None);
+    stage.replace(None);
+    stage.pass(2000);
+    stage.expect(&["start 3 g3 app", "Abandon 3", "start 4 g4 app", "Kill 1", "Terminate 3"]);
 }
 
 #[test]
@@ -309,7 +328,7 @@ fn a_stand_in_speaks_until_the_wanted_program_is_replaced() {
     stage.pass(100);
     stage.expect(&["died 2 row=1 again=100ms", "start 3 g2 page"]);
     stage.replace(None);
-    stage.expect(&["Terminate 3", "start 4 g3 app"]);
+    stage.expect(&["Abandon 3", "start 4 g3 app"]);
 }
 
 #[test]
@@ -331,7 +350,7 @@ fn one_more_and_one_less_but_never_none() {
     stage.pass(0);
     stage.machine.remove_worker();
     stage.pass(0);
-    stage.expect(&["start 3 g1 app", "Terminate 3"]);
+    stage.expect(&["start 3 g1 app", "Abandon 3"]);
 }
 
 #[test]
@@ -342,7 +361,7 @@ fn fewer_workers_in_the_middle_of_a_round_end_it_with_the_new() {
     stage.expect(&["start 4 g2 app", "Drain 1", "start 5 g2 app"]);
     stage.machine.set_workers(1);
     stage.pass(0);
-    stage.expect(&["Drain 2", "Drain 3", "swapped 1 2", "Terminate 5"]);
+    stage.expect(&["Drain 2", "Drain 3", "swapped 1 2", "Abandon 5"]);
 }
 
 #[test]

@@ -1,0 +1,267 @@
+//! This test binary, started again to play a role: a child that speaks the protocol, a supervisor, a shim.
+
+use std::io::{BufRead, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use amboss_reload::child::Program;
+use amboss_reload::control::{Message, Sender};
+use amboss_reload::inherited::{exec_as_child, is_running_from_reloader, Inherited};
+use amboss_reload::supervisor::{Death, Events, Failure, Options, Supervisor};
+
+const ROLE: &str = "AMBOSS_TEST_ROLE";
+const CODE: &str = "AMBOSS_TEST_CODE";
+const WORKERS: &str = "AMBOSS_TEST_WORKERS";
+
+fn arguments(role: &str) -> Vec<String> {
+    ["--ignored", "--exact", "--nocapture", "--test-threads=1", role].map(str::to_owned).to_vec()
+}
+
+fn me() -> PathBuf {
+    std::env::current_exe().unwrap()
+}
+
+/// A child that does what is written in the file `code`: a version, and words that say how it behaves.
+pub fn child(code: &std::path::Path) -> Program {
+    let mut program = Program::new("sh");
+    // The harness talks to stdout; a signal that is ignored here stays ignored.
+    let script = r#"grep -q stubborn "$AMBOSS_TEST_CODE" && trap "" TERM; exec "$@" >/dev/null"#;
+    program.args = vec!["-c".into(), script.into(), "sh".into(), me().into()];
+    program.args.extend(arguments("roles::plays_a_child").into_iter().map(Into::into));
+    program.env = vec![(ROLE.into(), "child".into()), (CODE.into(), code.into())];
+    program
+}
+
+/// What [`Program::shim`] needs.
+pub fn shim() -> Vec<std::ffi::OsString> {
+    let mut shim = vec![me().into()];
+    shim.extend(arguments("roles::plays_a_shim").into_iter().map(Into::into));
+    shim.push("--".into());
+    shim
+}
+
+/// A supervisor of children that run `code`, in a process of its own.
+pub fn supervisor(code: &std::path::Path, workers: usize) -> std::process::Command {
+    let mut command = std::process::Command::new(me());
+    command.args(arguments("roles::plays_a_supervisor"));
+    command.env(ROLE, "supervisor").env(CODE, code).env(WORKERS, workers.to_string());
+    command
+}
+
+#[test]
+#[ignore = "is started by other tests"]
+fn plays_a_shim() {
+    if !is_running_from_reloader() {
+        return;
+    }
+    let program = std::env::args_os().skip_while(|argument| argument != "--").skip(1);
+    panic!("{}", exec_as_child(program));
+}
+
+#[test]
+#[ignore = "is started by other tests"]
+fn plays_a_supervisor() {
+    if std::env::var_os(ROLE).is_none_or(|role| role != "supervisor") {
+        return;
+    }
+    struct Printed;
+    impl Events for Printed {
+        fn started(&mut self, generation: u64, pid: u32) {
+            println!("started {generation} {pid}");
+        }
+        fn ready(&mut self, generation: u64) {
+            println!("ready {generation}");
+        }
+        fn failed(&mut self, failure: &Failure) {
+            println!("failed {failure}");
+        }
+        fn died(&mut self, death: &Death) {
+            println!("died {} {}", death.pid, death.status);
+        }
+        fn swapped(&mut self, old: u64, new: u64) {
+            println!("swapped {old} {new}");
+        }
+        fn say(&mut self, line: &str) {
+            println!("say {line}");
+        }
+    }
+    let code = PathBuf::from(std::env::var_os(CODE).unwrap());
+    let mut options = Options::default();
+    options.workers = std::env::var(WORKERS).unwrap().parse().unwrap();
+    options.drain_deadline = Duration::from_secs(5);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    println!("\nlistening {}", listener.local_addr().unwrap());
+    let mut program = child(&code);
+    if std::fs::read_to_string(&code).unwrap().contains("foreign") {
+        program = crate::foreign::python("foreign");
+        program.shim = Some(shim());
+        options.protocol = crate::foreign::SETTLED_SOON;
+    }
+    let outcome = Supervisor::new(program, vec![listener.into()], options, Box::new(Printed)).run();
+    println!("outcome {}", outcome.exit_code);
+    std::process::exit(outcome.exit_code);
+}
+
+struct Server {
+    version: String,
+    reopened: AtomicUsize,
+    /// Told to drain or to stop.
+    leaving: AtomicBool,
+    stopping: AtomicBool,
+    /// Threads that accept or serve.
+    busy: AtomicUsize,
+    sender: Sender,
+}
+
+#[test]
+#[ignore = "is started by other tests"]
+fn plays_a_child() {
+    if std::env::var_os(ROLE).is_none_or(|role| role != "child") {
+        return;
+    }
+    let inherited = Inherited::from_env().unwrap().unwrap();
+    let mut control = inherited.take_control().unwrap().unwrap();
+    let code = std::fs::read_to_string(std::env::var_os(CODE).unwrap()).unwrap();
+    let mut words = code.split(' ');
+    let version = words.next().unwrap().to_owned();
+    let words: Vec<&str> = words.collect();
+    let number = |prefix: &str| words.iter().find_map(|word| word.strip_prefix(prefix)?.parse::<i32>().ok());
+    if let Some(code) = number("exit=") {
+        eprintln!("version {version} is broken");
+        std::process::exit(code);
+    }
+    if words.contains(&"hang") {
+        while !matches!(control.receive().unwrap(), None | Some(Message::Drain | Message::Stop)) {}
+        std::process::exit(0);
+    }
+    let server = Arc::new(Server {
+        version,
+        reopened: AtomicUsize::new(0),
+        leaving: AtomicBool::new(false),
+        stopping: AtomicBool::new(false),
+        busy: AtomicUsize::new(0),
+        sender: control.sender(),
+    });
+    for listener in inherited.take_listeners().unwrap() {
+        let accepting = server.clone();
+        server.spawn(move || accepting.accept(TcpListener::from(listener)));
+    }
+    control.send(&Message::Ready).unwrap();
+    if let Some(code) = number("then_exit=") {
+        std::process::exit(code);
+    }
+    let finishing = server.clone();
+    std::thread::spawn(move || finishing.finish());
+    loop {
+        match control.receive().unwrap() {
+            _ if words.contains(&"deaf") => {}
+            Some(Message::Drain) => server.leaving.store(true, Ordering::SeqCst),
+            Some(Message::Connection { socket, read }) => {
+                let serving = server.clone();
+                server.spawn(move || serving.serve(socket.into(), read));
+            }
+            Some(Message::ReopenLogs) => {
+                server.reopened.fetch_add(1, Ordering::SeqCst);
+            }
+            end @ (Some(Message::Stop) | None) => {
+                server.stopping.store(true, Ordering::SeqCst);
+                server.leaving.store(true, Ordering::SeqCst);
+                if end.is_none() {
+                    std::thread::park();
+                }
+            }
+            other => panic!("{other:?} is not for a child"),
+        }
+    }
+}
+
+impl Server {
+    fn spawn(self: &Arc<Server>, body: impl FnOnce() + Send + 'static) {
+        self.busy.fetch_add(1, Ordering::SeqCst);
+        let server = self.clone();
+        std::thread::spawn(move || {
+            body();
+            server.busy.fetch_sub(1, Ordering::SeqCst);
+        });
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::SeqCst)
+    }
+
+    fn accept(self: Arc<Server>, listener: TcpListener) {
+        listener.set_nonblocking(true).unwrap();
+        while !self.is_leaving() {
+            match listener.accept() {
+                Ok((stream, _)) => {
+                    let serving = self.clone();
+                    self.spawn(move || serving.serve(stream, Vec::new()));
+                }
+                Err(_) => std::thread::sleep(Duration::from_millis(1)),
+            }
+        }
+    }
+
+    fn serve(&self, mut stream: TcpStream, mut read: Vec<u8>) {
+        stream.set_nonblocking(false).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+        loop {
+            while let Some(end) = read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+                let head: Vec<u8> = read.drain(..end + 4).collect();
+                let path = String::from_utf8(head.split(|&byte| byte == b' ').nth(1).unwrap().to_vec()).unwrap();
+                let body = self.answer(&path);
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                if stream.write_all(answer.as_bytes()).is_err() {
+                    return;
+                }
+            }
+            if self.is_leaving() {
+                if !self.stopping.load(Ordering::SeqCst) {
+                    let message = Message::Connection { socket: OwnedFd::from(stream), read };
+                    let _ = self.sender.send(&message);
+                }
+                return;
+            }
+            let mut piece = [0; 4096];
+            match stream.read(&mut piece) {
+                Ok(0) => return,
+                Ok(count) => read.extend(&piece[..count]),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn answer(&self, path: &str) -> String {
+        if let Some(time) = path.strip_prefix("/sleep/") {
+            std::thread::sleep(Duration::from_millis(time.parse().unwrap()));
+        }
+        if let Some(code) = path.strip_prefix("/exit/") {
+            eprintln!("told to exit with {code}");
+            std::process::exit(code.parse().unwrap());
+        }
+        match path {
+            "/pid" => std::process::id().to_string(),
+            "/reopened" => self.reopened.load(Ordering::SeqCst).to_string(),
+            _ => self.version.clone(),
+        }
+    }
+
+    fn finish(&self) {
+        while !self.is_leaving() || self.busy.load(Ordering::SeqCst) > 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let _ = self.sender.send(&Message::Drained);
+        std::process::exit(0);
+    }
+}
+
+/// The lines that a supervisor in a process of its own prints, without the harness's.
+pub fn lines(stdout: std::process::ChildStdout) -> impl Iterator<Item = String> {
+    std::io::BufReader::new(stdout).lines().map_while(Result::ok)
+}

@@ -1,0 +1,102 @@
+//! What each signal does to a supervisor in a process of its own.
+
+use std::collections::HashSet;
+
+use rustix::process::Signal;
+
+use crate::support::*;
+
+/// Waits until so many different children answer.
+#[track_caller]
+fn expect_workers(site: &Apart, count: usize) -> HashSet<String> {
+    let mut pids = HashSet::new();
+    eventually("the number of children is right", || {
+        // Each accepts in turn, more or less; a child that has left does not answer any more.
+        pids = (0..30).map(|_| site.get("/pid")).collect();
+        pids.len() == count
+    });
+    pids
+}
+
+#[test]
+fn ttin_and_ttou_change_the_number_of_children() {
+    let code = Code::new("1");
+    let site = Apart::start(&code, 1);
+    expect_workers(&site, 1);
+    site.signal(Signal::TTIN);
+    site.log.expect(1, "say Workers: 2");
+    expect_workers(&site, 2);
+    site.signal(Signal::TTOU);
+    site.log.expect(1, "say Workers: 1");
+    expect_workers(&site, 1);
+    site.signal(Signal::TTOU);
+    site.log.expect(2, "say Workers: 1");
+    expect_workers(&site, 1);
+}
+
+#[test]
+fn hup_replaces_all_children() {
+    let code = Code::new("1");
+    let site = Apart::start(&code, 2);
+    site.log.expect(2, "ready 1");
+    let old = expect_workers(&site, 2);
+    let mut client = Client::connect(site.addr);
+    assert_eq!(client.get("/").unwrap(), "1");
+    code.save("2");
+    site.signal(Signal::HUP);
+    site.log.expect(1, "swapped 1 2");
+    eventually("the connection went on", || client.get("/").unwrap() == "2");
+    assert!(old.is_disjoint(&expect_workers(&site, 2)));
+}
+
+#[test]
+fn usr1_reaches_the_children() {
+    let code = Code::new("1");
+    let site = Apart::start(&code, 1);
+    assert_eq!(site.get("/reopened"), "0");
+    site.signal(Signal::USR1);
+    eventually("the child has reopened its logs", || site.get("/reopened") == "1");
+}
+
+#[test]
+fn term_and_int_stop_gracefully() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let code = Code::new("1");
+        let mut site = Apart::start(&code, 2);
+        site.log.expect(2, "ready 1");
+        let mut client = Client::connect(site.addr);
+        client.runs("/sleep/300");
+        site.signal(signal);
+        assert_eq!(client.answer().unwrap(), "1");
+        assert_eq!(site.exit_code(), Some(0));
+        assert!(site.log.pids().into_iter().all(|pid| !is_alive(pid)));
+    }
+}
+
+#[test]
+fn a_second_int_stops_at_once() {
+    let code = Code::new("1");
+    let mut site = Apart::start(&code, 1);
+    site.log.expect(1, "ready 1");
+    Client::connect(site.addr).runs("/sleep/60000");
+    site.signal(Signal::INT);
+    site.log.expect(1, "press CTRL+C again");
+    eventually("it ends", || {
+        // Two at once count as one.
+        site.signal_if_alive(Signal::INT);
+        site.has_ended()
+    });
+    assert_eq!(site.exit_code(), Some(130));
+    assert!(site.log.pids().into_iter().all(|pid| !is_alive(pid)));
+}
+
+#[test]
+fn quit_stops_at_once() {
+    let code = Code::new("1");
+    let mut site = Apart::start(&code, 1);
+    site.log.expect(1, "ready 1");
+    Client::connect(site.addr).runs("/sleep/60000");
+    site.signal(Signal::QUIT);
+    assert_eq!(site.exit_code(), Some(131));
+    assert!(site.log.pids().into_iter().all(|pid| !is_alive(pid)));
+}
