@@ -1,5 +1,5 @@
-//! nginx, which answers from its configuration, and with large bodies from a file. The configuration is written to a folder of its own, and nginx replaces this
-//! process, so that the driver holds nginx itself.
+//! nginx, which answers from its configuration, and `/large` from a file. Both are written to a folder of its own, and nginx
+//! replaces this process, so that the driver holds nginx itself.
 
 use super::{Mode, Site, BODY, LARGE};
 use crate::certificate;

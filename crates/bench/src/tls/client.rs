@@ -213,3 +213,66 @@ impl ServerCertVerifier for Anything {
         vec![SignatureScheme::ECDSA_NISTP256_SHA256]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certificate::{self, Certificate};
+    use amboss_core::{make_server, Address, AppError, Body, Concurrency, Environ, LocalAddr, Settings, StartResponse};
+    use amboss_tls::SslContext;
+    use rustls::pki_types::{pem::PemObject, PrivateKeyDer};
+    use rustls::server::NoServerSessionStorage;
+    use rustls::ServerConfig;
+
+    fn hello(_: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> std::result::Result<Body, AppError> {
+        start_response.start("200 OK", &[("Content-Type", "text/plain")])?;
+        Ok(Body::from(crate::peers::BODY))
+    }
+
+    /// Serves while `client` runs with the port.
+    fn serving(context: &SslContext, client: impl FnOnce(u16)) {
+        let mut settings = Settings::default();
+        settings.log = Arc::new(amboss_core::NoLog);
+        settings.transport = Some(context.layer());
+        let mut server =
+            make_server(&[Address::new("127.0.0.1", 0)], hello, Concurrency::Threads, settings).expect("listens");
+        let LocalAddr::Tcp(address) = server.local_addrs()[0] else { panic!("no TCP address") };
+        let handle = server.shutdown_handle();
+        let thread = std::thread::spawn(move || server.serve_forever());
+        client(address.port());
+        handle.shutdown();
+        thread.join().expect("no panic").expect("serves");
+    }
+
+    #[test]
+    fn a_resumed_handshake_is_told_from_a_full_one() {
+        let _certificate = Certificate::make().expect("writable");
+        let (certificate, key) = certificate::files(&certificate::folder(std::process::id()));
+
+        serving(&SslContext::from_files(&certificate, Some(&key)).expect("usable"), |port| {
+            for handshakes in
+                [Handshakes::FULL_1_3, Handshakes::FULL_1_2, Handshakes::RESUMED_1_3, Handshakes::RESUMED_1_2]
+            {
+                let caller = handshakes.caller(port).expect("answered");
+                for _ in 0..3 {
+                    caller.call().expect("answered");
+                }
+            }
+        });
+
+        let chain = vec![CertificateDer::from_pem_file(&certificate).expect("PEM")];
+        let mut forgetful = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(chain, PrivateKeyDer::from_pem_file(&key).expect("PEM"))
+            .expect("usable");
+        forgetful.session_storage = Arc::new(NoServerSessionStorage {});
+        serving(&SslContext::from_config(Arc::new(forgetful)), |port| {
+            for handshakes in [Handshakes::RESUMED_1_3, Handshakes::RESUMED_1_2] {
+                let error = handshakes.caller(port).expect("answered").call().expect_err("there is no session");
+                assert!(error.to_string().contains("not Resumed"), "{error}");
+            }
+        });
+    }
+}
