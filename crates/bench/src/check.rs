@@ -8,9 +8,10 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A connection that sends requests and checks answers.
-pub struct Client {
-    stream: TcpStream,
+/// A connection that sends requests and checks answers, in the clear or over TLS.
+pub struct Client<S = TcpStream> {
+    /// What it reads from and writes to.
+    pub stream: S,
     pending: Vec<u8>,
     /// The last answer said `Connection: close`.
     announced_close: bool,
@@ -26,7 +27,14 @@ impl Client {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Client { stream, pending: Vec::new(), announced_close: false })
+        Ok(Client::over(stream))
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    /// Goes on over this connection.
+    pub fn over(stream: S) -> Self {
+        Client { stream, pending: Vec::new(), announced_close: false }
     }
 
     /// Sends this many requests in one write; `field` is a whole extra field line, or empty.
@@ -45,6 +53,15 @@ impl Client {
     ///
     /// What the socket says, or what is wrong with the answer.
     pub fn receive(&mut self) -> io::Result<()> {
+        self.receive_body(BODY.as_bytes())
+    }
+
+    /// As [`receive`](Client::receive), with these bytes instead.
+    ///
+    /// # Errors
+    ///
+    /// As [`receive`](Client::receive).
+    pub fn receive_body(&mut self, expected: &[u8]) -> io::Result<()> {
         let head = loop {
             if let Some(at) = self.pending.windows(4).position(|four| four == b"\r\n\r\n") {
                 break self.pending.drain(..at + 4).collect::<Vec<u8>>();
@@ -62,7 +79,7 @@ impl Client {
         let length = value("content-length").and_then(|value| value.parse().ok());
         let wrong = [
             (!head.starts_with("http/1.1 200"), "the status is not 200"),
-            (length != Some(BODY.len()), "Content-Length is not 13"),
+            (length != Some(expected.len()), "Content-Length is another one"),
             (value("date").is_none(), "there is no Date"),
             (
                 !value("content-type").is_some_and(|value| value.starts_with("text/plain")),
@@ -72,11 +89,11 @@ impl Client {
         if let Some((_, what)) = wrong.iter().find(|(wrong, _)| *wrong) {
             return Err(io::Error::other(format!("{what}: {head}")));
         }
-        while self.pending.len() < BODY.len() {
+        while self.pending.len() < expected.len() {
             self.fill()?;
         }
-        let body: Vec<u8> = self.pending.drain(..BODY.len()).collect();
-        if body != BODY.as_bytes() {
+        let body: Vec<u8> = self.pending.drain(..expected.len()).collect();
+        if body != expected {
             return Err(io::Error::other("the body is another one"));
         }
         Ok(())

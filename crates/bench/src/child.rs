@@ -1,5 +1,6 @@
 //! One peer in a process of its own: started through this very program, pinned, awaited, and ended.
 
+use crate::certificate;
 use crate::peers::{self, Mode, Peer, Site};
 use crate::{proc, Result};
 use std::io;
@@ -30,7 +31,8 @@ impl Server {
         let port = free_port().map_err(|error| format!("no free port on the loopback interface: {error}"))?;
         let program = std::env::current_exe().map_err(|error| format!("cannot tell where this program is: {error}"))?;
         let mut command = pinned_command(&program.to_string_lossy(), pinned.then_some(SERVER_CORE));
-        command.args(["serve", peer.name, &port.to_string(), mode.word()]).stdin(Stdio::null()).stdout(Stdio::null());
+        command.args(["serve", peer.name, &port.to_string(), mode.word()]).arg(certificate::folder(std::process::id()));
+        command.stdin(Stdio::null()).stdout(Stdio::null());
         let child = command.spawn().map_err(|error| could_not_start(&command, &error))?;
         let mut server = Server { child, port };
         server.wait_until_listening(peer)?;
@@ -102,14 +104,14 @@ pub fn could_not_start(command: &Command, error: &io::Error) -> String {
     }
 }
 
-/// The hidden subcommand `serve <peer> <port> <mode>`: becomes that server.
+/// The hidden subcommand `serve <peer> <port> <mode> <folder>`: becomes that server.
 ///
 /// # Errors
 ///
 /// A sentence with what the server said when it gave up.
 pub fn serve(arguments: &[String]) -> Result<()> {
-    let [name, port, mode] = arguments else {
-        return Err("serve takes a peer, a port and a mode".into());
+    let [name, port, mode, folder] = arguments else {
+        return Err("serve takes a peer, a port, a mode and the folder of the certificate".into());
     };
     let peer = peers::find(name).ok_or_else(|| format!("there is no peer {name:?}"))?;
     proc::raise_open_files();
@@ -118,6 +120,7 @@ pub fn serve(arguments: &[String]) -> Result<()> {
         // Respects the cores this process is pinned to.
         workers: std::thread::available_parallelism().map_or(1, usize::from),
         mode: Mode::from_word(mode).ok_or_else(|| format!("there is no mode {mode:?}"))?,
+        folder: folder.into(),
     };
     (peer.serve)(&site).map_err(|error| format!("{name}: {error}"))
 }

@@ -26,6 +26,7 @@ pub fn run(options: &Options) -> Result<()> {
                 Close::LeftToTheClient => Some("announces the close and leaves it to the client: wrk closes".into()),
             })
         },
+        unit: "req",
         load: &|port, connections| Load { field: Some("Connection: close"), ..Load::new(options, port, connections) },
     }
     .run(options, "A new connection per request")

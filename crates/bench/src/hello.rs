@@ -20,6 +20,7 @@ pub fn run(options: &Options) -> Result<()> {
             check::keeps_alive(port).map_err(|error| error.to_string())?;
             Ok(None)
         },
+        unit: "req",
         load: &|port, connections| Load::new(options, port, connections),
     }
     .run(options, "Keep-alive hello")

@@ -1,16 +1,28 @@
-//! Runs `wrk` and reads what it prints.
+//! Puts load on a server: runs `wrk` and reads what it prints, or lets the client for handshakes loose.
 
 use crate::child::{could_not_start, pinned_command};
 use crate::options::Options;
+use crate::tls::client::Handshakes;
 use crate::Result;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-/// The core wrk is pinned to.
-const CORE: usize = 1;
+/// The core clients are pinned to.
+pub const CORE: usize = 1;
 
-/// One run of wrk.
+/// What requests go over.
+#[derive(Clone, Copy, Debug)]
+pub enum Carrier {
+    /// TCP alone.
+    Clear,
+    /// Kept-alive TLS.
+    Tls,
+    /// A TLS connection of its own for each request, by the client that is here instead of wrk.
+    Handshakes(Handshakes),
+}
+
+/// One run of a load generator.
 pub struct Load<'a> {
     /// The server's loopback port.
     pub port: u16,
@@ -22,13 +34,15 @@ pub struct Load<'a> {
     pub seconds: u32,
     /// On a core of its own.
     pub pinned: bool,
+    /// What the requests go over. What is said below is for wrk alone.
+    pub carrier: Carrier,
     /// An extra field line, such as `Connection: close`.
     pub field: Option<&'a str>,
     /// A Lua script that makes the requests.
     pub script: Option<&'a Script>,
 }
 
-/// What wrk found.
+/// What the load generator found.
 #[derive(Clone, Copy, Debug)]
 pub struct Found {
     /// Answers in all.
@@ -37,7 +51,7 @@ pub struct Found {
     pub rate: f64,
     /// The latency that 99 % stay under.
     pub p99: Duration,
-    /// Socket errors and answers that were not 2xx or 3xx.
+    /// Socket errors and answers that were not as they should be, which for wrk is 2xx or 3xx.
     pub errors: u64,
 }
 
@@ -45,15 +59,20 @@ impl<'a> Load<'a> {
     /// Plain requests for `/`, as long and where the options say.
     pub fn new(options: &Options, port: u16, connections: usize) -> Load<'a> {
         let Options { seconds, pinned, .. } = *options;
-        Load { port, path: "/", connections, seconds, pinned, field: None, script: None }
+        Load { port, path: "/", connections, seconds, pinned, carrier: Carrier::Clear, field: None, script: None }
     }
 
-    /// Runs wrk to its end, with one thread.
+    /// Asks until the time is over. wrk does it with one thread.
     ///
     /// # Errors
     ///
     /// When wrk is missing, fails, or prints something unexpected.
     pub fn run(&self) -> Result<Found> {
+        let scheme = match self.carrier {
+            Carrier::Clear => "http",
+            Carrier::Tls => "https",
+            Carrier::Handshakes(handshakes) => return handshakes.run(self),
+        };
         let mut command = pinned_command("wrk", self.pinned.then_some(CORE));
         command
             .args(["-t1", "--latency"])
@@ -66,7 +85,7 @@ impl<'a> Load<'a> {
         if let Some(script) = self.script {
             command.arg("-s").arg(&script.0);
         }
-        command.arg(format!("http://127.0.0.1:{}{}", self.port, self.path));
+        command.arg(format!("{scheme}://127.0.0.1:{}{}", self.port, self.path));
         let output = command.output().map_err(|error| could_not_start(&command, &error))?;
         let text = String::from_utf8_lossy(&output.stdout);
         if !output.status.success() {

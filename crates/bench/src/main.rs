@@ -1,12 +1,14 @@
 //! Side-by-side benchmarks: `cargo run --release -p amboss-bench -- <what>`. Every figure comes from the same run as the figures
 //! it is compared with, servers and parsers taking turns, and is the median of several rounds.
 //!
-//! Servers are started as children of this process (`serve <peer> <port> <mode>`), so that each has a process of its own whose
-//! CPU time and memory can be read. The load comes from `wrk`.
+//! Servers are started as children of this process (`serve <peer> <port> <mode> <folder>`), so that each has a process of its own
+//! whose CPU time and memory can be read. The load comes from `wrk`; for TLS handshakes, which it does not resume, from a client
+//! here.
 //!
 //! One command is enough for the parsers, too: httparse finds AVX2 when it runs, and the build script compiles the C source that
 //! came with picohttpparser-sys with `-O3 -mavx2`, so that no `CFLAGS` have to be set.
 
+mod certificate;
 mod check;
 mod child;
 mod connections;
@@ -22,6 +24,7 @@ mod pipelined;
 mod proc;
 mod slow;
 mod table;
+mod tls;
 
 use options::{Options, What};
 use std::process::ExitCode;
@@ -56,6 +59,7 @@ fn run(options: &Options) -> Result<()> {
         What::Connections => connections::run(options),
         What::Slow => slow::run(options),
         What::Idle => idle::run(options),
+        What::Tls => tls::run(options),
         What::Footprint => footprint::run(),
         What::All => all(options),
     }
@@ -71,5 +75,6 @@ fn all(options: &Options) -> Result<()> {
     pipelined::run(options)?;
     connections::run(options)?;
     slow::run(options)?;
-    idle::run(options)
+    idle::run(options)?;
+    tls::run(options)
 }

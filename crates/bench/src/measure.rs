@@ -15,7 +15,7 @@ const WARM_UP_SECONDS: u32 = 1;
 /// One measurement of one peer.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
-    /// What wrk found.
+    /// What the load generator found.
     pub found: Found,
     /// CPU the server's processes used meanwhile, per answer, in microseconds.
     pub cpu_micros: f64,
@@ -25,7 +25,7 @@ pub struct Sample {
 ///
 /// # Errors
 ///
-/// When wrk fails, the server is gone, or nothing was answered.
+/// When the load generator fails, the server is gone, or nothing was answered.
 pub fn sample(server: &Server, load: &Load<'_>) -> Result<Sample> {
     let before = proc::cpu_time(server.pid())?;
     let found = load.run()?;
@@ -44,6 +44,8 @@ pub struct Contest<'a> {
     pub connections: &'a [usize],
     /// Whether the peer answers as it should; a remark for the table, if any.
     pub check: fn(u16) -> Result<Option<String>>,
+    /// What an answer is counted as.
+    pub unit: &'a str,
     /// The load, for a port and a number of connections.
     pub load: &'a dyn Fn(u16, usize) -> Load<'a>,
 }
@@ -81,7 +83,7 @@ impl Contest<'_> {
         for (index, connections) in self.connections.iter().enumerate() {
             let plural = if *connections == 1 { "" } else { "s" };
             let pinned = if options.pinned { "one core each" } else { "unpinned" };
-            tabulate(&entries, index).print(&format!("{title}, {connections} connection{plural}, {pinned}"));
+            tabulate(&entries, index, self.unit).print(&format!("{title}, {connections} connection{plural}, {pinned}"));
         }
         Ok(())
     }
@@ -100,11 +102,12 @@ impl Contest<'_> {
     }
 }
 
-fn tabulate(entries: &[Entry], index: usize) -> Table {
+fn tabulate(entries: &[Entry], index: usize, unit: &str) -> Table {
     let rate = |entry: &Entry| table::median(entry.samples[index].iter().map(|s| s.found.rate));
     let cpu = |entry: &Entry| table::median(entry.samples[index].iter().map(|s| s.cpu_micros));
     let subject = entries.iter().find(|entry| entry.peer.name == SUBJECT && entry.failure.is_none());
-    let mut table = Table::new(&["peer", "req/s", "amboss ÷ peer", "CPU µs/req", "amboss ÷ peer", "p99"]);
+    let (rate_column, cpu_column) = (format!("{unit}/s"), format!("CPU µs/{unit}"));
+    let mut table = Table::new(&["peer", &rate_column, "amboss ÷ peer", &cpu_column, "amboss ÷ peer", "p99"]);
     for entry in entries {
         let name = entry.peer.name;
         if let Some(why) = &entry.failure {
@@ -129,7 +132,7 @@ fn tabulate(entries: &[Entry], index: usize) -> Table {
         }
         let errors: u64 = samples.iter().map(|s| s.found.errors).sum();
         if errors > 0 {
-            table.note(name, &format!("wrk counted {errors} errors"));
+            table.note(name, &format!("the client counted {errors} errors"));
         }
     }
     table

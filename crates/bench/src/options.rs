@@ -13,6 +13,7 @@ cargo run --release -p amboss-bench -- <what> [options]
   connections  a new connection for each request
   slow         a fast path beside eight connections that sleep 100 ms
   idle         threads and memory of 5,000 idle connections
+  tls          handshakes, hello and downloads of 1 MiB over TLS, beside hyper and nginx
   footprint    clean build time of amboss-core, size of the stripped hello
   all          all of these, hello both pinned and unpinned
 
@@ -35,6 +36,7 @@ pub enum What {
     Connections,
     Slow,
     Idle,
+    Tls,
     Footprint,
     All,
 }
@@ -46,6 +48,7 @@ const WORDS: &[(&str, What)] = &[
     ("connections", What::Connections),
     ("slow", What::Slow),
     ("idle", What::Idle),
+    ("tls", What::Tls),
     ("footprint", What::Footprint),
     ("all", What::All),
     ("help", What::Help),

@@ -24,6 +24,7 @@ pub fn run(options: &Options) -> Result<()> {
             check::pipelines(port, DEPTH).map_err(|error| error.to_string())?;
             Ok(None)
         },
+        unit: "req",
         load: &|port, connections| Load { script: Some(&script), ..Load::new(options, port, connections) },
     }
     .run(options, "Pipelined 16 deep")

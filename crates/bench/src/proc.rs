@@ -100,6 +100,25 @@ pub fn raise_open_files() -> u64 {
     limit.rlim_cur
 }
 
+/// Keeps the calling thread on one core.
+///
+/// # Errors
+///
+/// When there is no such core for this process.
+#[allow(unsafe_code)]
+pub fn pin_thread(core: usize) -> Result<()> {
+    // SAFETY: a `cpu_set_t` is a plain array of bits, and lives across the call, which only reads it; `CPU_SET` stays within it.
+    let done = unsafe {
+        let mut cores: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(core, &mut cores);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &cores)
+    };
+    match done {
+        0 => Ok(()),
+        _ => Err(format!("no thread can be kept on core {core}: {}", std::io::Error::last_os_error())),
+    }
+}
+
 /// Sends SIGTERM to a child of ours that has not been waited for.
 #[allow(unsafe_code)]
 pub fn terminate(pid: u32) {

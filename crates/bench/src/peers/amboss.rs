@@ -1,7 +1,9 @@
-//! The subject: `amboss-core`'s threaded server with default settings and no log.
+//! The subject: `amboss-core`'s threaded server with default settings and no log; for TLS with `amboss-tls`.
 
-use super::{Site, BODY, NAP};
+use super::{Mode, Site, BODY, LARGE, NAP};
+use crate::certificate;
 use amboss_core::{AppError, Body, Environ, NoLog, Settings, StartResponse, ThreadedWsgiServer};
+use amboss_tls::SslContext;
 use std::io;
 use std::sync::Arc;
 
@@ -10,6 +12,11 @@ use std::sync::Arc;
 pub fn serve(site: &Site) -> io::Result<()> {
     let mut settings = Settings::default();
     settings.log = Arc::new(NoLog);
+    if site.mode == Mode::Tls {
+        let (certificate, key) = certificate::files(&site.folder);
+        let context = SslContext::from_files(certificate, Some(&key)).map_err(io::Error::other)?;
+        settings.transport = Some(context.layer());
+    }
     let mut server = ThreadedWsgiServer::with_settings(&site.address(), hello, settings).map_err(io::Error::other)?;
     server.serve_forever().map_err(io::Error::other)
 }
@@ -19,5 +26,8 @@ fn hello(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> R
         std::thread::sleep(NAP);
     }
     start_response.start("200 OK", &[("Content-Type", "text/plain")])?;
-    Ok(Body::from(BODY))
+    Ok(match *environ.path() == *b"/large" {
+        true => Body::from(&LARGE[..]),
+        false => Body::from(BODY),
+    })
 }

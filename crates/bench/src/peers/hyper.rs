@@ -1,6 +1,7 @@
-//! hyper 1 on tokio: the lean HTTP/1 builder, one service function, no router.
+//! hyper 1 on tokio: the lean HTTP/1 builder, one service function, no router; for TLS with tokio-rustls.
 
-use super::{Site, BODY, NAP};
+use super::{Mode, Site, BODY, LARGE, NAP};
+use crate::certificate;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{HeaderValue, CONTENT_TYPE};
@@ -10,11 +11,23 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::TlsAcceptor;
 
 /// Serves until the process is killed.
 pub fn serve(site: &Site) -> io::Result<()> {
     let address = site.address();
+    let acceptor = match site.mode {
+        Mode::Tls => Some(acceptor(&site.folder).map_err(io::Error::other)?),
+        _ => None,
+    };
     let runtime = runtime(site.workers)?;
     // The accept loop is a task of its own, so that it runs on a worker, next to the connections.
     let accepting = runtime.spawn(async move {
@@ -22,15 +35,34 @@ pub fn serve(site: &Site) -> io::Result<()> {
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
-            tokio::spawn(async move {
-                let _ = http1::Builder::new()
-                    .pipeline_flush(true)
-                    .serve_connection(TokioIo::new(stream), service_fn(hello))
-                    .await;
-            });
+            match acceptor.clone() {
+                None => tokio::spawn(serve_connection(stream)),
+                Some(acceptor) => tokio::spawn(async move {
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        serve_connection(stream).await;
+                    }
+                }),
+            };
         }
     });
     runtime.block_on(accepting).map_err(io::Error::other)?
+}
+
+async fn serve_connection(stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let _ = http1::Builder::new().pipeline_flush(true).serve_connection(TokioIo::new(stream), service_fn(hello)).await;
+}
+
+/// rustls as its documentation sets it up, with ring, and with tickets.
+fn acceptor(folder: &Path) -> Result<TlsAcceptor, Box<dyn std::error::Error + Send + Sync>> {
+    let (certificate, key) = certificate::files(folder);
+    let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<Vec<_>, _>>()?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, PrivateKeyDer::from_pem_file(key)?)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.ticketer = ring::Ticketer::new()?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 /// tokio's multi-thread runtime with as many workers as cores; shared with axum.
@@ -42,7 +74,11 @@ async fn hello(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infa
     if request.uri().path() == "/slow" {
         tokio::time::sleep(NAP).await;
     }
-    let mut response = Response::new(Full::new(Bytes::from_static(BODY.as_bytes())));
+    let body = match request.uri().path() == "/large" {
+        true => &LARGE,
+        false => BODY.as_bytes(),
+    };
+    let mut response = Response::new(Full::new(Bytes::from_static(body)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     Ok(response)
 }

@@ -1,5 +1,6 @@
 //! The servers that are compared. Each file holds one of them, written the way its own documentation writes a server, and all
-//! answer the same: 13 bytes of `text/plain` with a `Date`, over a kept-alive connection, with no access log.
+//! answer the same: 13 bytes of `text/plain` with a `Date`, over a kept-alive connection, with no access log. Three of them
+//! speak TLS, too, with the same certificate, resume sessions by tickets, and know a large body.
 
 mod actix;
 mod amboss;
@@ -12,15 +13,19 @@ pub mod nginx;
 mod tiny_http;
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What every peer answers.
 pub const BODY: &str = "Hello, World!";
 
+/// What `/large` is answered with over TLS: 1 MiB.
+pub static LARGE: [u8; 1 << 20] = [b'x'; 1 << 20];
+
 /// How long `/slow` sleeps.
 pub const NAP: Duration = Duration::from_millis(100);
 
-/// What a peer is started for. Most serve all three with the same code; the word lets the others adapt.
+/// What a peer is started for. Most serve the first three with the same code; the word lets the others adapt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Kept-alive connections, the body at once.
@@ -29,6 +34,8 @@ pub enum Mode {
     Close,
     /// `/slow` sleeps for [`NAP`], everything else answers at once.
     Slow,
+    /// As [`Mode::Hello`] over TLS, and `/large` answers with [`LARGE`].
+    Tls,
 }
 
 impl Mode {
@@ -38,17 +45,18 @@ impl Mode {
             Mode::Hello => "hello",
             Mode::Close => "close",
             Mode::Slow => "slow",
+            Mode::Tls => "tls",
         }
     }
 
     /// The mode a word on the command line stands for.
     pub fn from_word(word: &str) -> Option<Self> {
-        [Mode::Hello, Mode::Close, Mode::Slow].into_iter().find(|mode| mode.word() == word)
+        [Mode::Hello, Mode::Close, Mode::Slow, Mode::Tls].into_iter().find(|mode| mode.word() == word)
     }
 }
 
 /// What a peer has to know to serve.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Site {
     /// The loopback port to listen on.
     pub port: u16,
@@ -56,6 +64,8 @@ pub struct Site {
     pub workers: usize,
     /// What is going to be asked.
     pub mode: Mode,
+    /// Where the certificate lies.
+    pub folder: PathBuf,
 }
 
 impl Site {
@@ -71,6 +81,8 @@ pub struct Peer {
     pub name: &'static str,
     /// Whether it runs application code, so that `/slow` means something.
     pub has_slow: bool,
+    /// Whether it knows [`Mode::Tls`].
+    pub has_tls: bool,
     /// Serves until the process is killed.
     pub serve: fn(&Site) -> io::Result<()>,
 }
@@ -80,16 +92,16 @@ pub const SUBJECT: &str = "amboss";
 
 /// All peers, the subject first.
 pub const PEERS: &[Peer] = &[
-    Peer { name: SUBJECT, has_slow: true, serve: self::amboss::serve },
-    Peer { name: "hyper", has_slow: true, serve: self::hyper::serve },
-    Peer { name: "axum", has_slow: true, serve: self::axum::serve },
-    Peer { name: "actix-web", has_slow: true, serve: self::actix::serve },
-    Peer { name: "may_minihttp", has_slow: true, serve: self::may::serve },
-    Peer { name: "khttp", has_slow: true, serve: self::khttp::serve_threaded },
-    Peer { name: "khttp-epoll", has_slow: true, serve: self::khttp::serve_epoll },
-    Peer { name: "tiny_http", has_slow: true, serve: self::tiny_http::serve },
-    Peer { name: "nginx", has_slow: false, serve: self::nginx::serve },
-    Peer { name: "bare", has_slow: false, serve: self::bare::serve },
+    Peer { name: SUBJECT, has_slow: true, has_tls: true, serve: self::amboss::serve },
+    Peer { name: "hyper", has_slow: true, has_tls: true, serve: self::hyper::serve },
+    Peer { name: "axum", has_slow: true, has_tls: false, serve: self::axum::serve },
+    Peer { name: "actix-web", has_slow: true, has_tls: false, serve: self::actix::serve },
+    Peer { name: "may_minihttp", has_slow: true, has_tls: false, serve: self::may::serve },
+    Peer { name: "khttp", has_slow: true, has_tls: false, serve: self::khttp::serve_threaded },
+    Peer { name: "khttp-epoll", has_slow: true, has_tls: false, serve: self::khttp::serve_epoll },
+    Peer { name: "tiny_http", has_slow: true, has_tls: false, serve: self::tiny_http::serve },
+    Peer { name: "nginx", has_slow: false, has_tls: true, serve: self::nginx::serve },
+    Peer { name: "bare", has_slow: false, has_tls: false, serve: self::bare::serve },
 ];
 
 /// The peer of that name.

@@ -1,7 +1,8 @@
-//! nginx, which answers from its configuration. The configuration is written to a folder of its own, and nginx replaces this
-//! process, so that the driver holds nginx itself.
+//! nginx, which answers from its configuration, and `/large` from a file. Both are written to a folder of its own, and nginx
+//! replaces this process, so that the driver holds nginx itself.
 
-use super::{Site, BODY};
+use super::{Mode, Site, BODY, LARGE};
+use crate::certificate;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ pub fn serve(site: &Site) -> io::Result<()> {
     std::fs::create_dir_all(&folder)?;
     let file = folder.join("nginx.conf");
     std::fs::write(&file, configuration(site))?;
+    std::fs::write(folder.join("large"), LARGE)?;
     let error = Command::new("nginx").arg("-e").arg("stderr").arg("-p").arg(&folder).arg("-c").arg(&file).exec();
     if error.kind() == io::ErrorKind::NotFound {
         return Err(io::Error::other(
@@ -47,12 +49,29 @@ http {{
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        listen 127.0.0.1:{port} backlog=4096{tls};
         location / {{ return 200 "{BODY}"; }}
+        location = /large {{ root .; }}
     }}
 }}
 "#,
         workers = site.workers,
         port = site.port,
+        tls = if site.mode == Mode::Tls { tls(site) } else { String::new() },
+    )
+}
+
+/// Ends the line that says where to listen, and adds those that go with TLS.
+fn tls(site: &Site) -> String {
+    let (certificate, key) = certificate::files(&site.folder);
+    format!(
+        r#" ssl;
+        ssl_certificate {};
+        ssl_certificate_key {};
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_session_tickets on;
+        ssl_session_cache shared:tls:10m"#,
+        certificate.display(),
+        key.display(),
     )
 }
