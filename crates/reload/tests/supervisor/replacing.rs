@@ -69,6 +69,23 @@ fn a_running_request_finishes_on_the_old_code() {
 }
 
 #[test]
+fn hundreds_of_idle_connections_go_over() {
+    let code = Code::new("1");
+    let site = Site::ready(child(code.path()), reloading());
+    let mut clients: Vec<Client> = (0..300).map(|_| Client::connect(site.addr)).collect();
+    for client in &mut clients {
+        assert_eq!(client.get("/").unwrap(), "1");
+    }
+    code.save("2");
+    site.handle.replace(None);
+    eventually("the old child is gone", || !is_alive(site.log.pids()[0]));
+    for client in &mut clients {
+        assert_eq!(client.get("/").unwrap(), "2");
+    }
+    assert_eq!(site.log.count("finished within"), 0);
+}
+
+#[test]
 fn twenty_replacements_under_load_lose_nothing() {
     let code = Code::new("0");
     let mut options = reloading();

@@ -91,6 +91,18 @@ fn a_second_int_stops_at_once() {
 }
 
 #[test]
+fn afterwards_signals_have_their_usual_effect() {
+    let code = Code::new("1 linger");
+    let mut site = Apart::start(&code, 1);
+    assert_eq!(site.get("/"), "1");
+    site.signal(Signal::TERM);
+    site.log.expect(1, "outcome 0");
+    assert!(!site.has_ended());
+    site.signal(Signal::TERM);
+    assert_eq!(site.exit_code(), None, "a signal ended it");
+}
+
+#[test]
 fn quit_stops_at_once() {
     let code = Code::new("1");
     let mut site = Apart::start(&code, 1);
