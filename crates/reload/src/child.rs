@@ -1,7 +1,6 @@
 //! Starting a program with listening sockets and a control socket, under the numbers its environment tells it.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -112,9 +111,10 @@ pub(crate) fn start(
 /// Occupies every free descriptor below `end`. `spawn` learns through a pipe why a program can't be executed; with a
 /// number that is passed on, that pipe would be replaced.
 fn occupy_below(end: RawFd) -> io::Result<Vec<OwnedFd>> {
+    let (any, _) = UnixStream::pair()?;
     let mut occupied = Vec::new();
     loop {
-        let descriptor = OwnedFd::from(File::open("/dev/null")?);
+        let descriptor = OwnedFd::from(any.try_clone()?);
         if descriptor.as_raw_fd() >= end {
             return Ok(occupied);
         }
@@ -135,6 +135,17 @@ mod tests {
         let listeners: Vec<OwnedFd> = (0..20).map(|_| listener.try_clone().unwrap()).collect();
         let error = start(&program, &listeners, 1, true).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn what_the_supervisor_was_told_is_not_passed_on() {
+        let mut program = Program::new("app");
+        program.env.push(("NOTIFY_SOCKET".into(), "/run/another".into()));
+        let command = program.command();
+        let of = |name: &str| command.get_envs().find(|(key, _)| *key == name).map(|(_, value)| value);
+        assert_eq!(of("LISTEN_PID"), Some(None));
+        assert_eq!(of("AMBOSS_CONTROL_FD"), Some(None));
+        assert_eq!(of("NOTIFY_SOCKET"), Some(Some("/run/another".as_ref())));
     }
 
     #[test]

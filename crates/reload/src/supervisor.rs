@@ -160,7 +160,7 @@ impl Supervisor {
         match event {
             Event::Signal(signal) => self.handle_signal(signal, now),
             Event::Message(id, message) => {
-                world.heard(id);
+                world.heard(id, &message);
                 match message {
                     Message::Ready => self.machine.ready(id, now, world),
                     Message::Drained => self.machine.drained(id, now),

@@ -27,8 +27,8 @@ pub trait Events: Send {
         let _ = death;
     }
 
-    /// The generation `new` has taken over: it takes every new connection, and the children of `old` have been told to
-    /// hand theirs back.
+    /// The generation `new` has taken over: the children of `old` have been told to accept nothing more and to hand
+    /// their connections back. In the moment until they hear it they may still answer something.
     fn swapped(&mut self, old: u64, new: u64) {
         let _ = (old, new);
     }

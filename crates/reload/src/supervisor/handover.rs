@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use rustix::process::{getrlimit, Resource};
+
 use super::processes::{Processes, Sent};
 use crate::control::Message;
 
@@ -15,6 +17,9 @@ pub(super) struct Handover {
 
 impl Handover {
     pub(super) fn new(most: usize) -> Handover {
+        // The other half is for starting whoever is to serve them.
+        let descriptors = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());
+        let most = descriptors.map_or(most, |limit| most.min(limit / 2));
         Handover { kept: VecDeque::new(), most, turn: 0 }
     }
 

@@ -31,7 +31,8 @@ pub struct Options {
     pub again: usize,
     /// See [`again`](Options::again) (1 s).
     pub again_within: Duration,
-    /// Connections kept while nobody can serve them (1024); beyond, the oldest are closed. They cost a descriptor each.
+    /// Connections kept while nobody can serve them (1024); beyond, the oldest are closed. They cost a descriptor each:
+    /// never more than half of those that the process may have.
     pub keep_connections: usize,
     /// Listen to signals (true) while running: INT, TERM, QUIT, HUP, TTIN, TTOU, USR1.
     pub signals: bool,

@@ -1,19 +1,20 @@
 //! The children as processes: starting them, telling them, hearing them, and their end.
 //!
-//! Three small threads end with each child: one waits for its end, one reads its control socket, one copies its stderr.
-//! The waiting one does not collect the child, so that its process id stays its own until this room does: a signal
-//! never hits a stranger.
+//! The thread that waits for a child's end does not collect it, so that its process id stays its own until this room
+//! does: a signal never hits a stranger.
+
+mod threads;
 
 use std::collections::HashMap;
-use std::io::{self, Read, Write};
-use std::process::{Child, ChildStderr, ExitStatus};
-use std::sync::mpsc::{channel, Receiver, Sender};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ExitStatus};
+use std::sync::mpsc::{channel, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use std::os::fd::OwnedFd;
-
-use rustix::process::{kill_process, waitid, Pid, Signal, WaitId, WaitIdOptions};
+use rustix::process::{kill_process, Pid, Signal};
 
 use super::events::{last_line, Death, Events, Failure};
 use super::machine::{Notice, Order, Why, World};
@@ -21,12 +22,7 @@ use super::options::{Options, Protocol};
 use super::Event;
 use crate::child::{self, Program};
 use crate::control::{self, Control, Message};
-
-/// How much of a child's stderr is kept, in bytes: a compiler's page or a long traceback.
-const KEPT_OUTPUT: usize = 64 * 1024;
-
-/// How long after a child's end its last words are waited for; a program that it left behind may keep them open.
-const LAST_WORDS: Duration = Duration::from_millis(250);
+use threads::{copy, listen, thread, wait, Gate};
 
 /// What became of a message.
 pub(super) enum Sent {
@@ -42,6 +38,13 @@ pub(super) struct Processes {
     events: Box<dyn Events>,
     sender: Sender<Event>,
     running: HashMap<u64, Running>,
+    gate: Arc<Gate>,
+}
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        self.gate.close();
+    }
 }
 
 struct Running {
@@ -79,7 +82,15 @@ impl Processes {
         sender: Sender<Event>,
     ) -> Processes {
         let with_control = options.protocol.has_control();
-        Processes { listeners, with_control, options, events, sender, running: HashMap::new() }
+        Processes {
+            listeners,
+            with_control,
+            options,
+            events,
+            sender,
+            running: HashMap::new(),
+            gate: Arc::new(Gate::new()),
+        }
     }
 
     pub(super) fn say(&mut self, line: &str) {
@@ -87,7 +98,10 @@ impl Processes {
     }
 
     /// A child has said something over its control socket.
-    pub(super) fn heard(&mut self, id: u64) {
+    pub(super) fn heard(&mut self, id: u64, message: &Message) {
+        if matches!(message, Message::Connection { .. }) {
+            self.gate.leave();
+        }
         if let Some(running) = self.running.get_mut(&id) {
             running.speaks = true;
         }
@@ -127,7 +141,10 @@ impl Processes {
 
     /// Collects a child that has ended.
     pub(super) fn collect(&mut self, id: u64) -> Option<ExitStatus> {
-        self.running.get_mut(&id).and_then(|running| running.process.wait().ok())
+        // Where SIGCHLD is ignored nobody knows how it ended. A death is the careful guess: 0 would end everything.
+        const UNKNOWN: i32 = 1 << 8;
+        let running = self.running.get_mut(&id)?;
+        Some(running.process.wait().unwrap_or_else(|_| ExitStatus::from_raw(UNKNOWN)))
     }
 
     /// Forgets a child that was collected.
@@ -168,8 +185,8 @@ impl Processes {
         } else {
             let word = last_line(&death.output).map_or_else(String::new, |line| format!(": {line}"));
             self.say(&format!(
-                "The process {pid} died ({status}{word}), the {row}th in a row that lived less than {}; \
-                 starting another in {again}.",
+                "The process {pid} died ({status}{word}); {row} in a row have lived less than {}. \
+                 Starting another in {again}.",
                 seconds(self.options.healthy_after)
             ));
         }
@@ -190,8 +207,8 @@ impl World for Processes {
             if let Some(control) = control {
                 let control = Control::new(control)?;
                 running.control = Some(control.sender());
-                let (events, heard) = (self.sender.clone(), heard.clone());
-                thread("control", move || listen(id, control, &events, heard))?;
+                let (events, heard, gate) = (self.sender.clone(), heard.clone(), self.gate.clone());
+                thread("control", move || listen(id, control, &gate, &events, heard))?;
             }
             if let Some(errors) = errors {
                 thread("stderr", move || copy(errors, &output, heard))?;
@@ -259,41 +276,4 @@ fn seconds(time: Duration) -> String {
         return format!("{} ms", time.as_millis());
     }
     format!("{} s", (time.as_secs_f64() * 10.0).round() / 10.0)
-}
-
-fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    std::thread::Builder::new().name(name.into()).spawn(body).map(drop)
-}
-
-fn listen(id: u64, mut control: Control, events: &Sender<Event>, _heard: Sender<()>) {
-    // What can't be understood is the end, too: the supervisor has other ways to tell such a child to go.
-    while let Ok(Some(message)) = control.receive() {
-        if events.send(Event::Message(id, message)).is_err() {
-            return;
-        }
-    }
-}
-
-fn copy(mut errors: ChildStderr, kept: &Mutex<Vec<u8>>, _heard: Sender<()>) {
-    let mut piece = [0; 8192];
-    loop {
-        let count = match errors.read(&mut piece) {
-            Ok(0) => return,
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(_) => return,
-        };
-        let _ = io::stderr().write_all(&piece[..count]);
-        let mut kept = kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        kept.extend(&piece[..count]);
-        let excess = kept.len().saturating_sub(KEPT_OUTPUT);
-        kept.drain(..excess);
-    }
-}
-
-fn wait(id: u64, pid: Pid, events: &Sender<Event>, all_heard: &Receiver<()>) {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
-    let _ = all_heard.recv_timeout(LAST_WORDS);
-    let _ = events.send(Event::Exited(id));
 }

@@ -62,10 +62,27 @@ fn a_running_request_finishes_on_the_old_code() {
     code.save("2");
     site.handle.replace(None);
     site.log.expect(1, "swapped 1 2");
-    assert_eq!(site.get("/"), "2");
+    site.answers("2");
     assert_eq!(client.answer().unwrap(), "1");
     // And its connection went on to the new.
     assert_eq!(client.get("/").unwrap(), "2");
+}
+
+#[test]
+fn hundreds_of_idle_connections_go_over() {
+    let code = Code::new("1");
+    let site = Site::ready(child(code.path()), reloading());
+    let mut clients: Vec<Client> = (0..300).map(|_| Client::connect(site.addr)).collect();
+    for client in &mut clients {
+        assert_eq!(client.get("/").unwrap(), "1");
+    }
+    code.save("2");
+    site.handle.replace(None);
+    eventually("the old child is gone", || !is_alive(site.log.pids()[0]));
+    for client in &mut clients {
+        assert_eq!(client.get("/").unwrap(), "2");
+    }
+    assert_eq!(site.log.count("finished within"), 0);
 }
 
 #[test]
@@ -103,7 +120,7 @@ fn twenty_replacements_under_load_lose_nothing() {
         }
         over.store(true, Ordering::SeqCst);
     });
-    assert_eq!(site.get("/"), "20");
+    site.answers("20");
     assert_eq!(site.log.count("died"), 0);
     assert_eq!(site.log.count("failed"), 0);
 }
@@ -177,15 +194,13 @@ fn a_replacement_that_is_never_ready_is_ended_at_its_deadline() {
 
 #[test]
 fn a_newer_replacement_ends_one_that_is_starting() {
-    let code = Code::new("1");
+    let (code, hanging, newest) = (Code::new("1"), Code::new("2 hang"), Code::new("3"));
     let site = Site::ready(child(code.path()), reloading());
-    code.save("2 hang");
-    site.handle.replace(None);
+    site.handle.replace(Some(child(hanging.path())));
     site.log.expect(1, "started 2");
-    code.save("3");
-    site.handle.replace(None);
+    site.handle.replace(Some(child(newest.path())));
     site.log.expect(1, "swapped 1 3");
-    assert_eq!(site.get("/"), "3");
+    site.answers("3");
     let hanging = site.log.pids()[1];
     eventually("the one that was starting is gone", || !is_alive(hanging));
     assert_eq!(site.log.count("failed"), 0);

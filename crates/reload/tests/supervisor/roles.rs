@@ -59,7 +59,8 @@ fn plays_a_shim() {
         return;
     }
     let program = std::env::args_os().skip_while(|argument| argument != "--").skip(1);
-    panic!("{}", exec_as_child(program));
+    eprintln!("{}", exec_as_child(program));
+    std::process::exit(127);
 }
 
 #[test]
@@ -103,6 +104,9 @@ fn plays_a_supervisor() {
     }
     let outcome = Supervisor::new(program, vec![listener.into()], options, Box::new(Printed)).run();
     println!("outcome {}", outcome.exit_code);
+    if std::fs::read_to_string(&code).unwrap().contains("linger") {
+        std::thread::sleep(crate::support::PATIENCE);
+    }
     std::process::exit(outcome.exit_code);
 }
 

@@ -27,7 +27,7 @@ fn a_crash_loop_backs_off_and_says_why() {
     let mut options = Options::default();
     options.first_delay = Duration::from_millis(10);
     let site = Site::start(program, options);
-    let why = site.log.expect(1, "the 3th in a row");
+    let why = site.log.expect(1, "3 in a row have lived less than 10 s");
     assert!(why.contains("exit status: 9"), "{why}");
     let delays: Vec<String> =
         site.log.lines().iter().filter_map(|line| line.split_once("again=").map(|(_, delay)| delay.into())).collect();

@@ -41,8 +41,11 @@ impl Code {
         code
     }
 
+    /// At once: nobody reads half of it.
     pub fn save(&self, text: &str) {
-        std::fs::write(&self.path, text).unwrap();
+        let new = self.path.with_extension("new");
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(new, &self.path).unwrap();
     }
 
     pub fn path(&self) -> &Path {
@@ -156,6 +159,12 @@ impl Site {
         Client::connect(self.addr).get(path).unwrap()
     }
 
+    /// Waits for the version: an old child may still take a connection before it hears that it is replaced.
+    #[track_caller]
+    pub fn answers(&self, version: &str) {
+        eventually("the new code answers", || self.get("/") == version);
+    }
+
     /// Waits until it has ended by itself.
     #[track_caller]
     pub fn outcome(mut self) -> i32 {
@@ -191,17 +200,13 @@ impl Apart {
         Apart { addr, log, child }
     }
 
+    #[cfg(target_os = "linux")]
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    /// It may be gone already.
-    pub fn signal_if_alive(&self, signal: Signal) {
-        let _ = kill_process(Pid::from_child(&self.child), signal);
     }
 
     pub fn get(&self, path: &str) -> String {

@@ -4,7 +4,6 @@ use std::net::TcpListener;
 
 use rustix::process::Signal;
 
-use crate::foreign::has_python;
 use crate::support::*;
 
 #[track_caller]
@@ -29,7 +28,7 @@ fn a_killed_supervisor_leaves_no_process_and_a_free_port() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_killed_supervisor_takes_foreign_programs_with_it() {
-    if !has_python() {
+    if !crate::foreign::has_python() {
         return;
     }
     let code = Code::new("foreign");
