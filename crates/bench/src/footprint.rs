@@ -32,13 +32,15 @@ pub fn run() -> Result<()> {
         }
     }
     eprintln!("footprint: stripped hello");
-    let hello = "stripped hello, release";
-    match build(&["--example", "hello", "--release"]).and_then(|(_, target)| {
-        let file = target.0.join("release/examples/hello");
-        std::fs::metadata(&file).map_err(|error| format!("there is no {}: {error}", file.display()))
-    }) {
-        Ok(metadata) => table.row(vec![hello.into(), format!("{:.0} KiB", metadata.len() as f64 / 1024.0)]),
-        Err(why) => table.absent(hello, &why),
+    for profile in ["release", "small"] {
+        let hello = format!("stripped hello, {profile}");
+        match build(&["--example", "hello", "--profile", profile]).and_then(|(_, target)| {
+            let file = target.0.join(profile).join("examples/hello");
+            std::fs::metadata(&file).map_err(|error| format!("there is no {}: {error}", file.display()))
+        }) {
+            Ok(metadata) => table.row(vec![hello, format!("{:.0} KiB", metadata.len() as f64 / 1024.0)]),
+            Err(why) => table.absent(&hello, &why),
+        }
     }
     table.print("Footprint");
     Ok(())
