@@ -22,6 +22,7 @@ mod parser;
 mod peers;
 mod pipelined;
 mod proc;
+mod saves;
 mod slow;
 mod table;
 mod tls;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match arguments.split_first() {
         Some((word, rest)) if word == "serve" => child::serve(rest),
+        Some((word, rest)) if word == "reloading" => saves::reloading(rest),
         _ => Options::parse(&arguments).and_then(|options| run(&options)),
     };
     match done {
@@ -60,6 +62,7 @@ fn run(options: &Options) -> Result<()> {
         What::Slow => slow::run(options),
         What::Idle => idle::run(options),
         What::Tls => tls::run(options),
+        What::Saves => saves::run(options),
         What::Footprint => footprint::run(),
         What::All => all(options),
     }
@@ -76,5 +79,6 @@ fn all(options: &Options) -> Result<()> {
     connections::run(options)?;
     slow::run(options)?;
     idle::run(options)?;
-    tls::run(options)
+    tls::run(options)?;
+    saves::run(options)
 }

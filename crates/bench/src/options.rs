@@ -14,6 +14,7 @@ cargo run --release -p amboss-bench -- <what> [options]
   slow         a fast path beside eight connections that sleep 100 ms
   idle         threads and memory of 5,000 idle connections
   tls          handshakes, hello and downloads of 1 MiB over TLS, beside hyper and nginx
+  saves        from a save to the first answer of the new code, with and without a build
   footprint    clean build time of amboss-core, size of the stripped hello
   all          all of these, hello both pinned and unpinned
 
@@ -37,6 +38,7 @@ pub enum What {
     Slow,
     Idle,
     Tls,
+    Saves,
     Footprint,
     All,
 }
@@ -49,6 +51,7 @@ const WORDS: &[(&str, What)] = &[
     ("slow", What::Slow),
     ("idle", What::Idle),
     ("tls", What::Tls),
+    ("saves", What::Saves),
     ("footprint", What::Footprint),
     ("all", What::All),
     ("help", What::Help),
