@@ -3,6 +3,9 @@
 //! It belongs to one thread at a time, the one that leads ([`crew`](super::crew)). Nothing ticks: when no deadline is
 //! near, waiting has no time-out.
 
+mod accepting;
+mod stopping;
+
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -11,13 +14,11 @@ use std::time::{Duration, Instant};
 use super::buffer::Buffer;
 use super::connection::{Connection, Step};
 use super::fleet::Fleet;
-use super::handover::{Heir, Waiting};
+use super::handover::Heir;
 use super::listener::Listener;
 use super::log::CloseReason;
-use super::panics;
 use super::poller::{Interest, Poller};
 use super::service::Service;
-use super::settings::millis;
 use super::sys;
 use super::transport::Socket;
 use super::wake::Wake;
@@ -249,151 +250,6 @@ impl Loop {
         self.slot(token)?.connection.take()
     }
 
-    fn accept(&mut self, index: usize) {
-        for _ in 0..ACCEPTS {
-            let limit = self.service.settings.limits.connections;
-            if !self.fleet.is_shared() {
-                if self.open >= limit {
-                    return self.rest(u64::MAX);
-                }
-            } else if self.fleet.open() >= limit {
-                // Where one closes elsewhere, nobody tells.
-                return self.rest(self.now + REST);
-            }
-            let Some(listener) = self.listeners.get(index) else { return };
-            match listener.accept() {
-                Ok((socket, peer)) => {
-                    let endpoint = listener.endpoint.clone();
-                    let socket = Arc::new(socket);
-                    let connection = match &self.service.settings.transport {
-                        None => Connection::new(Box::new(socket.clone()), endpoint, peer, self.now),
-                        Some(layer) => match panics::catch(|| layer.wrap(socket.clone())) {
-                            Ok(transport) => Connection::new(transport, endpoint, peer, self.now).with_handshake(),
-                            Err(panic) => {
-                                let message = format!("panic in the transport layer: {}", panic.report);
-                                self.service.settings.log.error(&message);
-                                continue;
-                            }
-                        },
-                    };
-                    self.place(socket, Box::new(connection));
-                }
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => return,
-                    // The client gave up before it was accepted.
-                    io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted => {}
-                    _ => {
-                        self.shed();
-                        self.service.settings.log.error(&format!(
-                            "can't accept connections for now: {error}; is the limit of open files (ulimit -n) too low?"
-                        ));
-                        return self.rest(self.now + REST);
-                    }
-                },
-            }
-        }
-    }
-
-    /// Keeps a new connection, or gives it to a loop that has fewer.
-    fn place(&mut self, socket: Arc<Socket>, connection: Box<Connection>) {
-        let roomier = self.stop_at.is_none().then(|| self.fleet.roomier(self.berth, self.open)).flatten();
-        let sent = match roomier {
-            Some(other) => self.fleet.send(other, socket, connection),
-            None => Err((socket, connection)),
-        };
-        if let Err((socket, connection)) = sent {
-            self.insert(socket, connection);
-            self.fleet.ask_for_another(self.open);
-        }
-    }
-
-    /// Takes in what other loops have sent, and sees whether there is now something to send to them.
-    pub(super) fn take_mail(&mut self) {
-        for (socket, connection) in self.fleet.collect(self.berth) {
-            self.insert(socket, connection);
-        }
-        self.note_open();
-        self.surplus = self.fleet.surplus(self.berth);
-        if self.surplus == 0 {
-            self.fleet.ask_for_another(self.open);
-        }
-    }
-
-    fn note_open(&self) {
-        self.fleet.note_open(self.berth, self.open);
-    }
-
-    /// Gives an idle connection away; false when nobody takes it.
-    #[cold]
-    fn give_away(&mut self, token: Token, connection: Box<Connection>) -> Result<(), Box<Connection>> {
-        self.surplus = self.fleet.surplus(self.berth);
-        let other = self.fleet.roomier(self.berth, self.open);
-        let (Some(other), Some(socket)) = (other, self.socket(token)) else { return Err(connection) };
-        self.unregister(token);
-        match self.fleet.send(other, socket, connection) {
-            Ok(()) => {
-                self.forget(token);
-                Ok(())
-            }
-            Err((_, connection)) => Err(connection),
-        }
-    }
-
-    pub(super) fn insert(&mut self, socket: Arc<Socket>, connection: Box<Connection>) {
-        let index = self.vacant.pop().unwrap_or_else(|| {
-            self.slots.push(Slot {
-                generation: 0,
-                socket: None,
-                connection: None,
-                registered: None,
-                deadline: u64::MAX,
-            });
-            self.slots.len() - 1
-        });
-        let slot = &mut self.slots[index];
-        slot.generation = slot.generation.wrapping_add(1) & 0x3fff_ffff;
-        slot.socket = Some(socket);
-        slot.registered = None;
-        let token = index as u64 | u64::from(slot.generation) << 32;
-        // The request has often arrived with the connection: looked for before it is waited for.
-        slot.connection = Some(connection);
-        self.open += 1;
-        self.note_open();
-        self.batch.push_back((token, true));
-    }
-
-    /// Stops accepting until a time, or until a connection closes.
-    fn rest(&mut self, until: u64) {
-        if self.resting.is_none() {
-            for listener in &self.listeners {
-                let _ = self.poller.remove(sys::raw(listener.handle()));
-            }
-        }
-        self.resting = Some(until);
-    }
-
-    fn accept_again(&mut self) {
-        self.resting = None;
-        for (index, listener) in self.listeners.iter().enumerate() {
-            let _ = self.poller.add(sys::raw(listener.handle()), LISTENER | index as u64, Interest::Accept);
-        }
-    }
-
-    /// Closes the connection that has been idle longest.
-    pub(super) fn shed(&mut self) {
-        let idle = self
-            .slots
-            .iter()
-            .enumerate()
-            .filter(|(_, slot)| slot.connection.as_ref().is_some_and(|connection| connection.is_idle()));
-        let oldest = idle.min_by_key(|(_, slot)| slot.deadline).map(|(index, slot)| token_of(index, slot));
-        let Some(token) = oldest else { return };
-        if let Some(mut connection) = self.take(token) {
-            connection.part(CloseReason::Shed);
-            self.put_back(token, connection, Step::Close);
-        }
-    }
-
     /// Puts a connection back after it was advanced, and sees to what it waits for.
     #[inline]
     pub(super) fn put_back(&mut self, token: Token, mut connection: Box<Connection>, step: Step) {
@@ -481,19 +337,6 @@ impl Loop {
             self.service.settings.log.error(&format!("can't wait for a connection: {error}"));
             self.vacate(token);
         }
-    }
-
-    /// Gives a connection to the heir; back when it has to stay.
-    #[cold]
-    fn bequeath(&mut self, token: Token, connection: Box<Connection>, heir: &Heir) -> Result<(), Box<Connection>> {
-        let Some(socket) = self.socket(token) else { return Err(connection) };
-        let ahead = connection.into_waiting()?;
-        self.vacate(token);
-        // Nobody else holds it: the connection is gone, and its place is vacant.
-        if let Some(socket) = Arc::into_inner(socket) {
-            heir(Waiting { socket, ahead });
-        }
-        Ok(())
     }
 
     fn unregister(&mut self, token: Token) {
@@ -587,63 +430,6 @@ impl Loop {
             self.batch.push_back((token, false));
         }
         self.fleet.note_waiting(self.berth, !self.waiting.is_empty());
-    }
-
-    /// Stops accepting, closes what is idle, and gives the rest until the deadline.
-    pub(super) fn begin_stop(&mut self, heir: Option<Heir>) {
-        if self.stop_at.is_some() {
-            return;
-        }
-        self.service.begin_stop(heir.is_some());
-        self.heir = heir;
-        self.fleet.stop_listening();
-        for (socket, connection) in self.fleet.cast_off(self.berth) {
-            self.insert(socket, connection);
-        }
-        self.surplus = 0;
-        // Whoever has connected already is let in, unless somebody else does that.
-        for index in 0..if self.heir.is_none() { self.listeners.len() } else { 0 } {
-            for _ in 0..=self.service.settings.backlog.max(0) as usize / ACCEPTS {
-                if self.resting.is_none() {
-                    self.accept(index);
-                }
-            }
-        }
-        for listener in std::mem::take(&mut self.listeners) {
-            if self.resting.is_none() {
-                let _ = self.poller.remove(sys::raw(listener.handle()));
-            }
-        }
-        self.resting = None;
-        self.now = self.service.now();
-        self.stop_at = Some(self.now + millis(self.service.settings.timeouts.shutdown));
-        // Idle connections are read from once more: a request that has arrived meanwhile is answered. Those that
-        // still wait afterwards are closed, like all that come to wait from now on. An heir gets them, and those that
-        // have sent a part of a request.
-        let hands_over = self.heir.is_some();
-        for (index, slot) in self.slots.iter().enumerate() {
-            let waits = |connection: &Connection| connection.is_idle() || hands_over && connection.is_reading();
-            if slot.connection.as_deref().is_some_and(waits) && slot.registered == Some(Interest::Read) {
-                self.batch.push_back((token_of(index, slot), true));
-            }
-        }
-    }
-
-    pub(super) fn is_stopping(&self) -> bool {
-        self.stop_at.is_some()
-    }
-
-    pub(super) fn is_past_stop(&self) -> bool {
-        self.stop_at.is_some_and(|at| self.service.now() >= at)
-    }
-
-    /// Ends every connection, those that other threads hold included.
-    pub(super) fn cut_all(&mut self) {
-        for slot in &self.slots {
-            if let Some(socket) = &slot.socket {
-                let _ = socket.shutdown(std::net::Shutdown::Both);
-            }
-        }
     }
 
     /// In a forked child: closes every descriptor but one connection's. The poller is shared with the parent, and only

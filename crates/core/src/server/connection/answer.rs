@@ -8,13 +8,13 @@ use std::time::Instant;
 
 use super::super::incoming::BodyState;
 use super::super::log::CloseReason;
-use super::super::panics::{self, Panic, Theirs};
+use super::super::panics::{self, Theirs};
 use super::super::service::{Failure, Service};
 use super::super::sys;
 use super::super::upgrade::OnUpgrade;
-use super::super::wire::{Out, Started};
+use super::super::wire::Started;
 use crate::http::{Answering, BodyWriter, ResponseFraming, ResponseHead, ResponsePlan};
-use crate::wsgi::{AppError, Blocks, Body, FileBlocks, InputError, Kind};
+use crate::wsgi::{Blocks, Body, FileBlocks, Kind};
 
 use super::{Connection, Permission, State, Step, Transfer, Turn, IN_A_ROW};
 
@@ -341,36 +341,6 @@ impl Connection {
         None
     }
 
-    /// An iterator failed.
-    pub(super) fn fail_midway(
-        &mut self,
-        service: &Service,
-        turn: &mut dyn Turn,
-        respond: Box<Respond>,
-        error: AppError,
-    ) -> Option<Step> {
-        let Respond { exchange, head, mark, sending, source } = *respond;
-        self.drop_source(service, turn, &exchange, source);
-        let mark = sending.is_none().then_some(mark);
-        self.fail(service, exchange, restore(head, sending), mark, error);
-        None
-    }
-
-    /// The client is gone; the application is told by dropping its body.
-    pub(super) fn abandon(
-        &mut self,
-        service: &Service,
-        turn: &mut dyn Turn,
-        respond: Box<Respond>,
-        error: io::Error,
-    ) -> Option<Step> {
-        let Respond { exchange, head, sending, source, .. } = *respond;
-        self.drop_source(service, turn, &exchange, source);
-        let written = sending.map_or(0, |(_, writer)| writer.written());
-        self.log(service, &exchange, head.status(), written);
-        Some(self.lost(error))
-    }
-
     /// Everything the application gave stands in the buffer.
     #[inline]
     pub(super) fn complete(
@@ -421,101 +391,13 @@ impl Connection {
             State::Drain(exchange.body)
         };
     }
-
-    /// The application failed: a 500 while the head has not been sent, a cut afterwards.
-    pub(super) fn fail(
-        &mut self,
-        service: &Service,
-        mut exchange: Exchange,
-        started: Started,
-        mark: Option<usize>,
-        error: AppError,
-    ) {
-        let status = exchange.body.failed.map_or(500, |failed: InputError| failed.status());
-        self.report(service, &exchange, &error);
-        if let Started::Sent { head, plan, writer } = started {
-            self.log(service, &exchange, head.status(), writer.written());
-            self.set_reason(CloseReason::CutShort);
-            if plan.framing == ResponseFraming::Close {
-                // Only a reset tells this client that something is missing.
-                let _ = self.out.flush(&mut *self.transport);
-                let _ = self.transport.abort();
-                self.out = Out::default();
-            }
-            self.state = State::Closing { linger: false };
-        } else {
-            if let Some(mark) = mark {
-                self.out.bytes.truncate(mark);
-            }
-            exchange.answering.keep_alive &= exchange.body.is_drainable(service.settings.limits.drain);
-            let sentence = match exchange.body.failed {
-                Some(failed) => failed.to_string(),
-                None => "the application failed; the server's log says how".to_owned(),
-            };
-            let (plan, written) = self.write_error(service, status, &sentence, None, exchange.answering);
-            self.log(service, &exchange, status, written);
-            self.answered += 1;
-            self.move_on(exchange, plan.keep_alive);
-        }
-        let kept = panics::catch(|| {
-            if !exchange_failed_input(status) {
-                service.pass_through(|| Failure::Error(error));
-            }
-        });
-        if let Err(panic) = kept {
-            service.settings.log.error(&format!("panic in the drop of an error: {}", panic.report));
-        }
-    }
-
-    /// The failure leaves through `serve_forever`; the client sees a cut.
-    pub(super) fn fail_silently(&mut self, exchange: Exchange) {
-        drop(exchange);
-        self.set_reason(CloseReason::CutShort);
-        self.state = State::Closing { linger: false };
-    }
-
-    /// PEP 3333's `close()`, which is the application's code and may take its time or panic.
-    pub(super) fn drop_body(&self, service: &Service, turn: &mut dyn Turn, exchange: &Exchange, body: Body) {
-        if let Kind::Blocks(blocks) = body.0 {
-            self.drop_source(service, turn, exchange, Source::Blocks(Theirs::new(blocks)));
-        }
-    }
-
-    pub(super) fn drop_source(&self, service: &Service, turn: &mut dyn Turn, exchange: &Exchange, source: Source) {
-        if let Source::Blocks(blocks) = source {
-            turn.leave();
-            let dropped = panics::catch(|| drop(blocks.into_inner()));
-            service.back(turn);
-            if let Err(panic) = dropped {
-                self.report_panic(service, exchange, "the response body's close", panic);
-            }
-        }
-    }
-
-    /// A panic that comes too late to change the answer.
-    pub(super) fn report_panic(&self, service: &Service, exchange: &Exchange, place: &str, panic: Panic) {
-        let report = format!("panic in {place}: {}", panic.report);
-        service.pass_through(|| Failure::Panic(panic));
-        self.report(service, exchange, &report.into());
-    }
-
-    /// Tells the log, by way of the request handler.
-    pub(super) fn report(&self, service: &Service, exchange: &Exchange, error: &AppError) {
-        let request_line = self.request_line(exchange.head_length);
-        service.tell(|handler, log| handler.handle_error(error, request_line, log));
-    }
-}
-
-/// Errors of reading a broken body are the client's, and never end the server.
-fn exchange_failed_input(status: u16) -> bool {
-    status != 500
 }
 
 fn is_not_now(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
-fn restore(head: ResponseHead, sending: Option<(ResponsePlan, BodyWriter)>) -> Started {
+pub(super) fn restore(head: ResponseHead, sending: Option<(ResponsePlan, BodyWriter)>) -> Started {
     match sending {
         Some((plan, writer)) => Started::Sent { head, plan, writer },
         None => Started::Set(head),

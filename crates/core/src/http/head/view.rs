@@ -1,0 +1,100 @@
+//! A complete head, looked at: request line and fields as views of the bytes they were parsed from.
+
+use super::{FieldSpan, HeadParser, Known, Span, Version, ABSENT, UNFOLDED};
+
+/// A field line: name and value as they were sent, white space around the value cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// The name, in the sender's spelling; compare it without regard to case.
+    pub name: &'a [u8],
+    /// The value; may hold bytes from 0x80 on (`obs-text`).
+    pub value: &'a [u8],
+}
+
+/// A complete head: a view of the bytes it was parsed from.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    pub(super) parser: &'a HeadParser,
+    pub(super) bytes: &'a [u8],
+}
+
+impl<'a> Head<'a> {
+    /// The method: a token, case-sensitive (RFC 9110 §9.1).
+    pub fn method(&self) -> &'a [u8] {
+        self.parser.method.of(self.bytes)
+    }
+
+    /// The request-target as it was sent (RFC 9112 §3.2).
+    pub fn target(&self) -> &'a [u8] {
+        self.parser.target.of(self.bytes)
+    }
+
+    /// The version of the request.
+    pub fn version(&self) -> Version {
+        self.parser.version
+    }
+
+    /// The whole head, its final empty line included.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The request line without its line end.
+    pub fn request_line(&self) -> &'a [u8] {
+        let end = self.parser.target.end as usize + " HTTP/1.1".len();
+        &self.bytes[self.parser.method.start as usize..end]
+    }
+
+    /// How many field lines there are.
+    pub fn field_count(&self) -> usize {
+        self.parser.count
+    }
+
+    /// The field lines in the order they were sent.
+    pub fn fields(&self) -> impl ExactSizeIterator<Item = Field<'a>> + DoubleEndedIterator + Clone + use<'a> {
+        let head = *self;
+        self.parser.fields[..self.parser.count].iter().map(move |span| head.field(span))
+    }
+
+    /// The value of the first field of this name, compared without regard to case.
+    pub fn get(&self, name: &str) -> Option<&'a [u8]> {
+        self.get_all(name).next()
+    }
+
+    /// The values of all fields of this name, in order.
+    pub fn get_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        self.fields().filter(move |field| field.name.eq_ignore_ascii_case(name.as_bytes())).map(|field| field.value)
+    }
+
+    /// The first field of a kind that was noted while parsing.
+    #[inline]
+    pub(crate) fn known(&self, known: Known) -> Option<&'a [u8]> {
+        match self.parser.known[known as usize] {
+            ABSENT => None,
+            index => Some(self.field(&self.parser.fields[usize::from(index)]).value),
+        }
+    }
+
+    /// Was there more than one field of this kind?
+    #[inline]
+    pub(crate) fn repeated(&self, known: Known) -> bool {
+        self.parser.repeated & 1 << known as u8 != 0
+    }
+
+    /// The values of every field of a known kind; costs nothing when there is none.
+    pub(crate) fn all_known(&self, known: Known, name: &'static str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let first = self.known(known);
+        let more = self.repeated(known).then(|| self.get_all(name).skip(1));
+        first.into_iter().chain(more.into_iter().flatten())
+    }
+
+    #[inline]
+    fn field(&self, span: &FieldSpan) -> Field<'a> {
+        let value = if span.value.start & UNFOLDED == 0 {
+            span.value.of(self.bytes)
+        } else {
+            Span { start: span.value.start & !UNFOLDED, end: span.value.end }.of(&self.parser.unfolded)
+        };
+        Field { name: span.name.of(self.bytes), value }
+    }
+}

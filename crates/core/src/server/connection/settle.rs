@@ -1,0 +1,120 @@
+//! Writing what stands in the buffer, and what comes after it; reading what the application left of a body.
+
+use std::io;
+
+use super::super::log::CloseReason;
+use super::super::service::Service;
+use super::{Connection, State, Step, Transfer};
+
+impl Connection {
+    /// Writes what stands in the buffer, and does what was to happen after that.
+    #[inline]
+    pub(crate) fn settle(&mut self, service: &Service, now: u64) -> Step {
+        if let State::Respond(respond) = &self.state {
+            // What is not to leave yet waits for its first block.
+            if respond.sending.is_none() {
+                return Step::Again;
+            }
+        }
+        let before = self.out.unsent();
+        match self.out.flush(&mut *self.transport) {
+            Ok(true) => self.writing = None,
+            Ok(false) => {
+                self.note_written(service, before - self.out.unsent());
+                return Step::Write;
+            }
+            Err(error) => return self.lost(error),
+        }
+        match &self.state {
+            State::Handshake { .. } => Step::Again,
+            State::Head => {
+                if self.buffer.as_ref().is_some_and(|buffer| !buffer.is_empty()) {
+                    return Step::Again;
+                }
+                // Idle from now on.
+                self.since = now;
+                Step::Read
+            }
+            State::Respond(_) | State::Upgrade(_) => Step::Again,
+            State::Drain(_) | State::Linger => Step::Read,
+            State::Closing { linger: true } => {
+                if self.transport.shutdown_write().is_err() {
+                    return self.end();
+                }
+                self.since = now;
+                self.buffer = None;
+                self.state = State::Linger;
+                Step::Read
+            }
+            State::Closing { linger: false } => {
+                self.transport.close();
+                self.end()
+            }
+            State::Closed => Step::Close,
+        }
+    }
+
+    pub(super) fn note_written(&mut self, service: &Service, count: usize) {
+        let now = service.now();
+        let writing = self.writing.get_or_insert(Transfer { started: now.max(1), progress: now, moved: 0 });
+        if count > 0 {
+            writing.progress = now;
+            writing.moved += count as u64;
+        }
+    }
+
+    /// Reads what the application left of a body, up to a bound.
+    pub(super) fn drain(&mut self, service: &Service, readable: &mut bool, now: u64) -> Option<Step> {
+        if self.reading.started == 0 {
+            self.reading = Transfer { started: now.max(1), progress: now, moved: 0 };
+        }
+        let State::Drain(body) = &mut self.state else { return None };
+        let Some(buffer) = &mut self.buffer else { return Some(Step::Read) };
+        loop {
+            while !buffer.is_empty() && !body.is_done() {
+                match body.take(&buffer.bytes[buffer.start..buffer.end]) {
+                    Ok((used, _)) => {
+                        buffer.start += used;
+                        self.reading.moved += used as u64;
+                        self.reading.progress = now;
+                    }
+                    Err(_) => {
+                        self.state = State::Closing { linger: true };
+                        return None;
+                    }
+                }
+            }
+            if body.is_done() {
+                buffer.next_request(0);
+                self.since = now;
+                self.reading = Transfer::default();
+                self.state = State::Head;
+                return None;
+            }
+            if self.reading.moved > service.settings.limits.drain {
+                self.set_reason(CloseReason::Undrained);
+                self.state = State::Closing { linger: true };
+                return None;
+            }
+            if !*readable && !self.transport.has_buffered() {
+                // The answer first: the client may be waiting for it before it sends the rest.
+                return Some(if self.out.unsent() > 0 { Step::Flush } else { Step::Read });
+            }
+            let room = buffer.free(1);
+            let free = room.len();
+            match self.transport.read(room) {
+                Ok(0) => {
+                    self.state = State::Closing { linger: false };
+                    return None;
+                }
+                Ok(count) => {
+                    *readable = count == free;
+                    buffer.end += count;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => *readable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Some(self.lost(error)),
+            }
+        }
+    }
+}

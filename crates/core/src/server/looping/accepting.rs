@@ -1,0 +1,159 @@
+//! New connections: accepted here or sent by another loop, up to what there is room for.
+
+use std::io;
+use std::sync::Arc;
+
+use super::super::connection::Connection;
+use super::super::log::CloseReason;
+use super::super::panics;
+use super::super::poller::Interest;
+use super::super::sys;
+use super::super::transport::Socket;
+use super::{token_of, Loop, Slot, Step, Token, ACCEPTS, LISTENER, REST};
+
+impl Loop {
+    pub(super) fn accept(&mut self, index: usize) {
+        for _ in 0..ACCEPTS {
+            let limit = self.service.settings.limits.connections;
+            if !self.fleet.is_shared() {
+                if self.open >= limit {
+                    return self.rest(u64::MAX);
+                }
+            } else if self.fleet.open() >= limit {
+                // Where one closes elsewhere, nobody tells.
+                return self.rest(self.now + REST);
+            }
+            let Some(listener) = self.listeners.get(index) else { return };
+            match listener.accept() {
+                Ok((socket, peer)) => {
+                    let endpoint = listener.endpoint.clone();
+                    let socket = Arc::new(socket);
+                    let connection = match &self.service.settings.transport {
+                        None => Connection::new(Box::new(socket.clone()), endpoint, peer, self.now),
+                        Some(layer) => match panics::catch(|| layer.wrap(socket.clone())) {
+                            Ok(transport) => Connection::new(transport, endpoint, peer, self.now).with_handshake(),
+                            Err(panic) => {
+                                let message = format!("panic in the transport layer: {}", panic.report);
+                                self.service.settings.log.error(&message);
+                                continue;
+                            }
+                        },
+                    };
+                    self.place(socket, Box::new(connection));
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return,
+                    // The client gave up before it was accepted.
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted => {}
+                    _ => {
+                        self.shed();
+                        self.service.settings.log.error(&format!(
+                            "can't accept connections for now: {error}; is the limit of open files (ulimit -n) too low?"
+                        ));
+                        return self.rest(self.now + REST);
+                    }
+                },
+            }
+        }
+    }
+
+    /// Keeps a new connection, or gives it to a loop that has fewer.
+    pub(super) fn place(&mut self, socket: Arc<Socket>, connection: Box<Connection>) {
+        let roomier = self.stop_at.is_none().then(|| self.fleet.roomier(self.berth, self.open)).flatten();
+        let sent = match roomier {
+            Some(other) => self.fleet.send(other, socket, connection),
+            None => Err((socket, connection)),
+        };
+        if let Err((socket, connection)) = sent {
+            self.insert(socket, connection);
+            self.fleet.ask_for_another(self.open);
+        }
+    }
+
+    /// Takes in what other loops have sent, and sees whether there is now something to send to them.
+    pub(in crate::server) fn take_mail(&mut self) {
+        for (socket, connection) in self.fleet.collect(self.berth) {
+            self.insert(socket, connection);
+        }
+        self.note_open();
+        self.surplus = self.fleet.surplus(self.berth);
+        if self.surplus == 0 {
+            self.fleet.ask_for_another(self.open);
+        }
+    }
+
+    pub(super) fn note_open(&self) {
+        self.fleet.note_open(self.berth, self.open);
+    }
+
+    /// Gives an idle connection away; false when nobody takes it.
+    #[cold]
+    pub(super) fn give_away(&mut self, token: Token, connection: Box<Connection>) -> Result<(), Box<Connection>> {
+        self.surplus = self.fleet.surplus(self.berth);
+        let other = self.fleet.roomier(self.berth, self.open);
+        let (Some(other), Some(socket)) = (other, self.socket(token)) else { return Err(connection) };
+        self.unregister(token);
+        match self.fleet.send(other, socket, connection) {
+            Ok(()) => {
+                self.forget(token);
+                Ok(())
+            }
+            Err((_, connection)) => Err(connection),
+        }
+    }
+
+    pub(in crate::server) fn insert(&mut self, socket: Arc<Socket>, connection: Box<Connection>) {
+        let index = self.vacant.pop().unwrap_or_else(|| {
+            self.slots.push(Slot {
+                generation: 0,
+                socket: None,
+                connection: None,
+                registered: None,
+                deadline: u64::MAX,
+            });
+            self.slots.len() - 1
+        });
+        let slot = &mut self.slots[index];
+        slot.generation = slot.generation.wrapping_add(1) & 0x3fff_ffff;
+        slot.socket = Some(socket);
+        slot.registered = None;
+        let token = index as u64 | u64::from(slot.generation) << 32;
+        // The request has often arrived with the connection: looked for before it is waited for.
+        slot.connection = Some(connection);
+        self.open += 1;
+        self.note_open();
+        self.batch.push_back((token, true));
+    }
+
+    /// Stops accepting until a time, or until a connection closes.
+    pub(super) fn rest(&mut self, until: u64) {
+        if self.resting.is_none() {
+            for listener in &self.listeners {
+                let _ = self.poller.remove(sys::raw(listener.handle()));
+            }
+        }
+        self.resting = Some(until);
+    }
+
+    pub(super) fn accept_again(&mut self) {
+        self.resting = None;
+        for (index, listener) in self.listeners.iter().enumerate() {
+            let _ = self.poller.add(sys::raw(listener.handle()), LISTENER | index as u64, Interest::Accept);
+        }
+    }
+
+    /// Closes the connection that has been idle longest.
+    pub(in crate::server) fn shed(&mut self) {
+        let idle = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.connection.as_ref().is_some_and(|connection| connection.is_idle()));
+        let oldest = idle.min_by_key(|(_, slot)| slot.deadline).map(|(index, slot)| token_of(index, slot));
+        let Some(token) = oldest else { return };
+        if let Some(mut connection) = self.take(token) {
+            connection.part(CloseReason::Shed);
+            self.put_back(token, connection, Step::Close);
+        }
+    }
+}

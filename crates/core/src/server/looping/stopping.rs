@@ -1,0 +1,87 @@
+//! The end of a loop: what waits is closed or handed over, what runs has until the deadline.
+
+use std::sync::Arc;
+
+use super::super::connection::Connection;
+use super::super::handover::{Heir, Waiting};
+use super::super::poller::Interest;
+use super::super::settings::millis;
+use super::super::sys;
+use super::{token_of, Loop, Token, ACCEPTS};
+
+impl Loop {
+    /// Gives a connection to the heir; back when it has to stay.
+    #[cold]
+    pub(super) fn bequeath(
+        &mut self,
+        token: Token,
+        connection: Box<Connection>,
+        heir: &Heir,
+    ) -> Result<(), Box<Connection>> {
+        let Some(socket) = self.socket(token) else { return Err(connection) };
+        let ahead = connection.into_waiting()?;
+        self.vacate(token);
+        // Nobody else holds it: the connection is gone, and its place is vacant.
+        if let Some(socket) = Arc::into_inner(socket) {
+            heir(Waiting { socket, ahead });
+        }
+        Ok(())
+    }
+
+    /// Stops accepting, closes what is idle, and gives the rest until the deadline.
+    pub(in crate::server) fn begin_stop(&mut self, heir: Option<Heir>) {
+        if self.stop_at.is_some() {
+            return;
+        }
+        self.service.begin_stop(heir.is_some());
+        self.heir = heir;
+        self.fleet.stop_listening();
+        for (socket, connection) in self.fleet.cast_off(self.berth) {
+            self.insert(socket, connection);
+        }
+        self.surplus = 0;
+        // Whoever has connected already is let in, unless somebody else does that.
+        for index in 0..if self.heir.is_none() { self.listeners.len() } else { 0 } {
+            for _ in 0..=self.service.settings.backlog.max(0) as usize / ACCEPTS {
+                if self.resting.is_none() {
+                    self.accept(index);
+                }
+            }
+        }
+        for listener in std::mem::take(&mut self.listeners) {
+            if self.resting.is_none() {
+                let _ = self.poller.remove(sys::raw(listener.handle()));
+            }
+        }
+        self.resting = None;
+        self.now = self.service.now();
+        self.stop_at = Some(self.now + millis(self.service.settings.timeouts.shutdown));
+        // Idle connections are read from once more: a request that has arrived meanwhile is answered. Those that
+        // still wait afterwards are closed, like all that come to wait from now on. An heir gets them, and those that
+        // have sent a part of a request.
+        let hands_over = self.heir.is_some();
+        for (index, slot) in self.slots.iter().enumerate() {
+            let waits = |connection: &Connection| connection.is_idle() || hands_over && connection.is_reading();
+            if slot.connection.as_deref().is_some_and(waits) && slot.registered == Some(Interest::Read) {
+                self.batch.push_back((token_of(index, slot), true));
+            }
+        }
+    }
+
+    pub(in crate::server) fn is_stopping(&self) -> bool {
+        self.stop_at.is_some()
+    }
+
+    pub(in crate::server) fn is_past_stop(&self) -> bool {
+        self.stop_at.is_some_and(|at| self.service.now() >= at)
+    }
+
+    /// Ends every connection, those that other threads hold included.
+    pub(in crate::server) fn cut_all(&mut self) {
+        for slot in &self.slots {
+            if let Some(socket) = &slot.socket {
+                let _ = socket.shutdown(std::net::Shutdown::Both);
+            }
+        }
+    }
+}
