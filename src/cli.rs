@@ -1,7 +1,6 @@
 //! The command line: what can be asked for, what goes together, and the options that follow from it. `tls` and `reload`
 //! have the flags of the optional crates.
 
-#[cfg(unix)]
 mod log_file;
 #[cfg(all(unix, feature = "reload"))]
 pub(crate) mod reload;
@@ -9,7 +8,6 @@ pub(crate) mod reload;
 mod tls;
 
 use std::io::{self, IsTerminal};
-#[cfg(unix)]
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -39,7 +37,7 @@ pub(crate) struct Cli {
     #[command(flatten)]
     reload: reload::ReloadArgs,
 
-    /// Reload open pages in the browser when the code has been replaced
+    /// Reload open pages in the browser when the code has been replaced; also those of a PROGRAM that calls run_simple
     #[arg(long)]
     live: bool,
 
@@ -68,7 +66,6 @@ pub(crate) struct Cli {
     log_format: Option<Format>,
 
     /// Log to the end of this file instead of stderr; USR1 opens it anew, after it was moved away
-    #[cfg(unix)]
     #[arg(long, value_name = "FILE")]
     log_file: Option<PathBuf>,
 
@@ -186,14 +183,14 @@ impl Cli {
             Format::Json => LogFormat::Json,
         };
         let mut options = RunOptions::default();
-        #[allow(unused_mut)]
-        let mut text = TextLog::new(Box::new(io::stderr()), format, self.wants_color(terminal), terminal);
-        #[cfg(unix)]
-        if let Some(path) = &self.log_file {
-            let file = log_file::LogFile::open(path)?;
-            // What the terminal likes does not matter here.
-            text = TextLog::new(Box::new(file.clone()), format, self.color == Color::Always, false);
-            #[cfg(feature = "reload")]
+        let file = self.log_file.as_deref().map(log_file::LogFile::open).transpose()?;
+        let text = match &file {
+            // What the terminal likes does not matter there.
+            Some(file) => TextLog::new(Box::new(file.clone()), format, self.color == Color::Always, false),
+            None => TextLog::new(Box::new(io::stderr()), format, self.wants_color(terminal), terminal),
+        };
+        if let Some(file) = file {
+            #[cfg(all(unix, feature = "reload"))]
             options.exclude_patterns.extend(file.pattern());
             options.reopen_logs = Some(Arc::new(move || file.reopen()));
         }

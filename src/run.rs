@@ -276,10 +276,11 @@ pub fn run_on(
     }
     let (quiet, fingerprint, scheme) = (options.quiet, options.fingerprint(), options.scheme());
     let mut server = make(bind(addresses, &options)?, app, options, Code::of_this_process())?;
+    // First, so that CTRL+C does what the banner says.
+    started(&server)?;
     if !quiet {
         eprint!("{}", banner(server.local_addrs(), scheme, fingerprint.as_deref()));
     }
-    started(&server)?;
     Ok(server.serve_forever()?)
 }
 

@@ -32,7 +32,7 @@ impl LogFile {
     }
 
     /// For a watch that must not react to it: the file, and the names it is moved to.
-    #[cfg(feature = "reload")]
+    #[cfg(all(unix, feature = "reload"))]
     pub(super) fn pattern(&self) -> Option<String> {
         let plain = |letter| if matches!(letter, '*' | '?' | '[') { format!("[{letter}]") } else { letter.to_string() };
         let path = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());

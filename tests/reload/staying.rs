@@ -1,10 +1,6 @@
 //! Code that is broken, children that die, and ends that leave nothing behind.
 
-use crate::program::{eventually, signal, Program, Told};
-
-fn is_alive(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
-}
+use crate::program::{eventually, is_alive, signal, Program, Told};
 
 #[test]
 fn broken_code_leaves_the_old_serving_until_a_save_mends_it() {
