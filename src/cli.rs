@@ -145,16 +145,18 @@ impl Cli {
     /// A flag that would have no effect on another program's server.
     #[cfg(all(unix, feature = "reload"))]
     fn of_its_own_server(&self) -> Option<&'static str> {
-        let mut flags = vec![
+        #[cfg(feature = "tls")]
+        let of_tls = self.tls.given();
+        #[cfg(not(feature = "tls"))]
+        let of_tls = [];
+        let flags = [
             (self.processes.is_some(), "--processes"),
             (self.threads.is_some(), "--threads"),
             (self.single, "--single"),
             (self.log_format.is_some(), "--log-format"),
             (self.log_file.is_some(), "--log-file"),
         ];
-        #[cfg(feature = "tls")]
-        flags.extend(self.tls.given());
-        flags.into_iter().find(|(given, _)| *given).map(|(_, flag)| flag)
+        flags.into_iter().chain(of_tls).find(|(given, _)| *given).map(|(_, flag)| flag)
     }
 
     /// Was no address asked for?

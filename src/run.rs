@@ -121,7 +121,7 @@ impl RunOptions {
         self.settings.transport.as_ref().map_or("http", |layer| layer.scheme())
     }
 
-    /// What these options mean for [`make_server`]: how requests run, and the settings.
+    /// What these options mean for [`make_server`](amboss_core::make_server): how requests run, and the settings.
     ///
     /// # Errors
     /// Options that contradict each other.

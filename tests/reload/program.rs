@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -49,6 +50,7 @@ impl Program {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
             .args(["--ignored", "--exact", "--nocapture", "--test-threads=1", "program::runs"])
+            .process_group(0)
             .env("AMBOSS_TEST_FOLDER", &folder)
             .env("AMBOSS_TEST_WORKERS", told.workers.to_string())
             .stdin(Stdio::null())
@@ -116,6 +118,12 @@ impl Program {
 
     pub fn signal(&self, name: &str) {
         signal(self.child.id(), name);
+    }
+
+    /// As a terminal does: to everybody in it.
+    pub fn signal_group(&self, name: &str) {
+        let group = format!("-{}", self.child.id());
+        let _ = Command::new("kill").args([&format!("-{name}"), "--", &group]).stderr(Stdio::null()).status();
     }
 
     /// How it ended.

@@ -87,3 +87,18 @@ fn a_signal_stops_supervisor_and_child_gracefully() {
     assert_eq!(program.ends(), Some(0));
     assert!(!is_alive(serving));
 }
+
+#[test]
+fn ctrl_c_in_its_terminal_lets_a_program_that_calls_run_simple_finish_what_runs() {
+    let mut program = Program::start("ctrl-c", Told::default());
+    let serving = program.wait_for("good 0");
+    let mut running = program.connect().unwrap();
+    running.send("/slow").unwrap();
+    // Until the request is certainly in the child.
+    program.wait_for("good 0");
+    program.signal_group("INT");
+    assert_eq!(running.answer().unwrap().0, 200);
+    assert_eq!(program.ends(), Some(0), "{}", program.said());
+    assert!(!is_alive(serving));
+    assert_eq!(program.said().matches("Stopping when").count(), 1, "{}", program.said());
+}
