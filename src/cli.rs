@@ -1,6 +1,14 @@
-//! The command line.
+//! The command line: what can be asked for, what goes together, and the options that follow from it. `tls` and `reload`
+//! have the flags of the optional crates.
+
+mod log_file;
+#[cfg(all(unix, feature = "reload"))]
+pub(crate) mod reload;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use amboss::{Address, LogFormat, NoLog, RunOptions, Settings, TextLog};
@@ -23,13 +31,13 @@ pub(crate) struct Cli {
 
     #[cfg(feature = "tls")]
     #[command(flatten)]
-    tls: crate::tls::TlsArgs,
+    tls: tls::TlsArgs,
 
     #[cfg(all(unix, feature = "reload"))]
     #[command(flatten)]
-    reload: crate::reload::ReloadArgs,
+    reload: reload::ReloadArgs,
 
-    /// Reload open pages in the browser when the code has been replaced
+    /// Reload open pages in the browser when the code has been replaced; also those of a PROGRAM that calls run_simple
     #[arg(long)]
     live: bool,
 
@@ -53,9 +61,13 @@ pub(crate) struct Cli {
     #[arg(long)]
     single: bool,
 
-    /// How requests are logged
-    #[arg(long, value_enum, default_value_t = Format::Werkzeug)]
-    log_format: Format,
+    /// How requests are logged [default: werkzeug]
+    #[arg(long, value_enum)]
+    log_format: Option<Format>,
+
+    /// Log to the end of this file instead of stderr; USR1 opens it anew, after it was moved away
+    #[arg(long, value_name = "FILE")]
+    log_file: Option<PathBuf>,
 
     /// Colours in the log
     #[arg(long, value_enum, default_value_t = Color::Auto)]
@@ -71,14 +83,14 @@ pub(crate) struct Cli {
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Make a certificate that browsers accept once they trust this machine's own authority
-    Devcert(crate::tls::Devcert),
+    Devcert(tls::Devcert),
 }
 
 /// The rest of the command line when the supervisor asks for a program to be started as its child.
 #[cfg(all(unix, feature = "reload"))]
 pub(crate) fn shimmed() -> Option<Vec<std::ffi::OsString>> {
     let mut words = std::env::args_os().skip(1);
-    (words.next()? == crate::reload::SHIM).then(|| words.collect())
+    (words.next()? == reload::SHIM).then(|| words.collect())
 }
 
 /// Ends the process with code 2 and a sentence that says what to change on the command line.
@@ -121,7 +133,30 @@ impl Cli {
             };
             Cli::command().error(ErrorKind::ArgumentConflict, sentence).exit();
         }
+        #[cfg(all(unix, feature = "reload"))]
+        if let Some(flag) = cli.of_its_own_server().filter(|_| cli.reload.has_program()) {
+            let sentence =
+                format!("{flag} is for amboss's own server; leave it out, and tell PROGRAM itself how to serve");
+            Cli::command().error(ErrorKind::ArgumentConflict, sentence).exit();
+        }
         cli
+    }
+
+    /// A flag that would have no effect on another program's server.
+    #[cfg(all(unix, feature = "reload"))]
+    fn of_its_own_server(&self) -> Option<&'static str> {
+        #[cfg(feature = "tls")]
+        let of_tls = self.tls.given();
+        #[cfg(not(feature = "tls"))]
+        let of_tls = [];
+        let flags = [
+            (self.processes.is_some(), "--processes"),
+            (self.threads.is_some(), "--threads"),
+            (self.single, "--single"),
+            (self.log_format.is_some(), "--log-format"),
+            (self.log_file.is_some(), "--log-file"),
+        ];
+        flags.into_iter().chain(of_tls).find(|(given, _)| *given).map(|(_, flag)| flag)
     }
 
     /// Was no address asked for?
@@ -143,13 +178,24 @@ impl Cli {
     pub(crate) fn options(&self) -> Result<RunOptions, String> {
         let mut settings = Settings::default();
         let terminal = io::stderr().is_terminal();
-        let format = match self.log_format {
+        let format = match self.log_format.unwrap_or(Format::Werkzeug) {
             Format::Werkzeug => LogFormat::Werkzeug,
             Format::Common => LogFormat::Common,
             Format::Combined => LogFormat::Combined,
             Format::Json => LogFormat::Json,
         };
-        let text = TextLog::new(Box::new(io::stderr()), format, self.wants_color(terminal), terminal);
+        let mut options = RunOptions::default();
+        let file = self.log_file.as_deref().map(log_file::LogFile::open).transpose()?;
+        let text = match &file {
+            // What the terminal likes does not matter there.
+            Some(file) => TextLog::new(Box::new(file.clone()), format, self.color == Color::Always, false),
+            None => TextLog::new(Box::new(io::stderr()), format, self.wants_color(terminal), terminal),
+        };
+        if let Some(file) = file {
+            #[cfg(all(unix, feature = "reload"))]
+            options.exclude_patterns.extend(file.pattern());
+            options.reopen_logs = Some(Arc::new(move || file.reopen()));
+        }
         settings.log = match self.quiet {
             0 => Arc::new(text),
             1 => Arc::new(text.errors_only()),
@@ -158,7 +204,6 @@ impl Cli {
         if let Some(threads) = self.threads {
             settings.threads = threads.into();
         }
-        let mut options = RunOptions::default();
         options.settings = settings;
         options.processes = self.processes.map_or(1, usize::from);
         options.threaded = self.single.then_some(false);

@@ -1,17 +1,12 @@
 //! The `amboss` command: reads the command line, serves, and stops when told to.
 
 mod cli;
-#[cfg(all(unix, feature = "reload"))]
-#[path = "reload_args.rs"]
-mod reload;
-#[cfg(feature = "tls")]
-mod tls;
+#[cfg(unix)]
+mod signals;
 
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
 
-use amboss::{run_on, RunError, ShutdownHandle, TestApp};
+use amboss::{run_on, RunError, TestApp};
 
 fn main() -> ExitCode {
     #[cfg(all(unix, feature = "reload"))]
@@ -30,9 +25,14 @@ fn main() -> ExitCode {
     };
     let app = TestApp::new(&options.settings, &cli.concurrency());
     let quiet = cli.is_quiet();
+    let reopen_logs = options.reopen_logs.clone();
     let served = run_on(&cli.addresses(), app, options, |server| {
-        stop_on_signals(server.shutdown_handle(), quiet)
-            .map_err(|error| std::io::Error::other(format!("can't watch for CTRL+C: {error}")).into())
+        #[cfg(unix)]
+        signals::follow(server.shutdown_handle(), reopen_logs, quiet)
+            .map_err(|error| std::io::Error::other(format!("can't listen to signals: {error}")))?;
+        #[cfg(not(unix))]
+        let _ = (server, reopen_logs, quiet);
+        Ok(())
     });
     match served {
         Ok(()) => ExitCode::SUCCESS,
@@ -43,27 +43,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// CTRL+C and SIGTERM: the first stops gracefully, the second at once.
-fn stop_on_signals(handle: ShutdownHandle, quiet: bool) -> Result<(), ctrlc::Error> {
-    /// A terminal sends CTRL+C to the processes of running requests, too, and those report it here: what comes within
-    /// this time is one signal.
-    const ONE: Duration = Duration::from_millis(300);
-    const STOPPED_BY_SIGINT: i32 = 130;
-    let first = Mutex::new(None::<Instant>);
-    ctrlc::set_handler(move || {
-        let mut first = first.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        match *first {
-            None => {
-                *first = Some(Instant::now());
-                if !quiet {
-                    eprintln!("Stopping when the running requests are done; press CTRL+C again to stop at once.");
-                }
-                handle.shutdown();
-            }
-            Some(when) if when.elapsed() > ONE => std::process::exit(STOPPED_BY_SIGINT),
-            Some(_) => {}
-        }
-    })
 }

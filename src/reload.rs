@@ -3,12 +3,14 @@
 //! `run_simple` is called in both. In the parent it binds, starts the same command line again and stays to watch; in the
 //! child ([`is_running_from_reloader`]) it serves on what it inherited and does what the parent says.
 
+mod accepting;
 mod child;
 mod options;
 mod page;
 mod parent;
 mod project;
 mod rebuild;
+mod stage;
 
 pub(crate) use child::Child;
 pub use options::{BrokenSave, ReloaderType};

@@ -13,7 +13,7 @@ use amboss_core::{
 };
 
 use crate::banner::banner;
-use crate::live::Live;
+use crate::live::{Code, Live};
 #[cfg(all(unix, feature = "reload"))]
 use crate::reload::{self, BrokenSave, ReloaderType};
 
@@ -55,7 +55,8 @@ pub struct RunOptions {
     /// What clients get while the newest code is broken.
     #[cfg(all(unix, feature = "reload"))]
     pub broken_save: BrokenSave,
-    /// Open pages load again when the code has been replaced: a script for that goes into HTML responses.
+    /// Open pages load again when the code has been replaced: a script for that goes into HTML responses, which no
+    /// cache keeps then. A page with a Content-Security-Policy has to allow scripts and connections to `'self'`.
     pub live: bool,
     /// More than 1: so many processes serve beside each other, under one that replaces those that die. Unix only.
     #[cfg(all(unix, feature = "reload"))]
@@ -70,7 +71,8 @@ pub struct RunOptions {
     pub shim: Option<Vec<std::ffi::OsString>>,
     /// Listen on the sockets that systemd passes on, when it does.
     pub from_systemd: bool,
-    /// Called when the logs are to be reopened (USR1 to the supervisor).
+    /// Called in the process that serves when the logs are to be reopened: on USR1 to its supervisor. Without one,
+    /// whoever wants it listens to the signal.
     pub reopen_logs: Option<Arc<dyn Fn() + Send + Sync>>,
     /// Replaces the default handler.
     pub request_handler: Option<Arc<dyn RequestHandler>>,
@@ -243,16 +245,17 @@ pub fn run_simple(host: &str, port: u16, app: impl Application + 'static, option
 pub fn run_on(
     addresses: &[Address],
     app: impl Application + 'static,
-    options: RunOptions,
+    #[cfg_attr(not(all(unix, feature = "reload")), allow(unused_mut))] mut options: RunOptions,
     started: impl FnOnce(&Server) -> Result<(), RunError>,
 ) -> Result<(), RunError> {
     let app: Arc<dyn Application> = Arc::new(app);
     #[cfg(all(unix, feature = "reload"))]
     {
-        if let Some(child) = reload::Child::inherited()? {
+        if let Some(child) = reload::Child::inherited(options.program.is_some())? {
             let app = child.application(app);
             let reopen_logs = options.reopen_logs.clone();
-            let mut server = make(child.listeners(), app, options)?;
+            options.live |= child.is_told_to_be_live();
+            let mut server = make(child.listeners(), app, options, child.code())?;
             started(&server)?;
             return Ok(child.serve(&mut server, move || reopen_logs.iter().for_each(|reopen| reopen()))?);
         }
@@ -272,11 +275,12 @@ pub fn run_on(
         }
     }
     let (quiet, fingerprint, scheme) = (options.quiet, options.fingerprint(), options.scheme());
-    let mut server = make(bind(addresses, &options)?, app, options)?;
+    let mut server = make(bind(addresses, &options)?, app, options, Code::of_this_process())?;
+    // First, so that CTRL+C does what the banner says.
+    started(&server)?;
     if !quiet {
         eprint!("{}", banner(server.local_addrs(), scheme, fingerprint.as_deref()));
     }
-    started(&server)?;
     Ok(server.serve_forever()?)
 }
 
@@ -289,16 +293,16 @@ pub fn make_run_server(
     app: impl Application + 'static,
     options: RunOptions,
 ) -> Result<Server, RunError> {
-    make(bind(addresses, &options)?, Arc::new(app), options)
+    make(bind(addresses, &options)?, Arc::new(app), options, Code::of_this_process())
 }
 
-fn make(listeners: Listeners, app: Arc<dyn Application>, options: RunOptions) -> Result<Server, RunError> {
+fn make(listeners: Listeners, app: Arc<dyn Application>, options: RunOptions, code: Code) -> Result<Server, RunError> {
     let live = options.live;
-    let (concurrency, settings) = options.resolve()?;
+    let (concurrency, mut settings) = options.resolve()?;
     if !live {
         return Ok(make_server_on(listeners, app, concurrency, settings)?);
     }
-    let app = Live::new(app);
+    let app = Live::new(app, code, concurrency, &mut settings);
     let stop = app.stop();
     let server = make_server_on(listeners, app, concurrency, settings)?;
     stop.set(server.shutdown_handle());

@@ -1,28 +1,60 @@
 //! The child's side: sockets from the supervisor, its orders, and connections in both directions.
 
 use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread;
 
 use amboss_core::{Application, Arrivals, Listeners, ServeError, Server, ShutdownHandle, Waiting};
 use amboss_reload::control::{Control, Message, Sender};
-use amboss_reload::inherited::Inherited;
+use amboss_reload::inherited::{leave_interrupts_to_the_supervisor, Inherited};
 
+use super::accepting::accept_all;
 use super::page::ErrorPage;
+use crate::live::Code;
+
+/// The variable by which a supervisor that was told to be live says so, with its own [`stamp`](crate::live::stamp).
+pub(super) const LIVE: &str = "AMBOSS_LIVE";
 
 /// What this process inherited from a supervisor.
 pub(crate) struct Child {
     listeners: Listeners,
+    /// Sockets that belong to a program of another kind as well.
+    shared: Vec<OwnedFd>,
     control: Option<Control>,
+    generation: u64,
 }
 
 impl Child {
-    /// `None` when no supervisor started this process. To be asked once.
-    pub(crate) fn inherited() -> io::Result<Option<Child>> {
+    /// `None` when no supervisor started this process. To be asked once. `for_others` says that the supervisor's program
+    /// is another one, for which this process may have to speak.
+    pub(crate) fn inherited(for_others: bool) -> io::Result<Option<Child>> {
         let Some(inherited) = Inherited::from_env()? else { return Ok(None) };
-        // What this process starts is nobody's child of that kind.
-        let listeners = Listeners::adopt(inherited.take_listeners()?)?;
-        Ok(Some(Child { listeners, control: inherited.take_control()? }))
+        let sockets = inherited.take_listeners()?;
+        let (listeners, shared) = if for_others {
+            // A server listens somewhere, and this is where nobody connects.
+            (Listeners::adopt([TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.into()])?, sockets)
+        } else {
+            (Listeners::adopt(sockets)?, Vec::new())
+        };
+        let control = inherited.take_control()?;
+        if control.is_some() {
+            leave_interrupts_to_the_supervisor()?;
+        }
+        Ok(Some(Child { listeners, shared, control, generation: inherited.generation }))
+    }
+
+    /// Was the supervisor told that open pages are to load again?
+    pub(crate) fn is_told_to_be_live(&self) -> bool {
+        std::env::var_os(LIVE).is_some()
+    }
+
+    /// What serves here: the same for all children of one generation.
+    pub(crate) fn code(&self) -> Code {
+        let supervisor = std::env::var(LIVE).unwrap_or_else(|_| std::os::unix::process::parent_id().to_string());
+        let id = format!("{supervisor}-{}", self.generation);
+        Code { id, is_error_page: ErrorPage::is_wanted() }
     }
 
     /// The sockets to serve on.
@@ -46,6 +78,7 @@ impl Child {
         let sender = control.sender();
         let orders = Orders { handle: server.shutdown_handle(), arrivals: server.arrivals(), sender: sender.clone() };
         thread::Builder::new().name("amboss-orders".into()).spawn(move || orders.follow(control, reopen_logs))?;
+        accept_all(self.shared, &server.arrivals(), &sender)?;
         // Its sockets listen already: whoever connects from now on waits for the first turn of the loop at most.
         sender.send(&Message::Ready)?;
         let served = server.serve_forever();

@@ -19,6 +19,11 @@ pub(super) struct ErrorPage {
 }
 
 impl ErrorPage {
+    /// Was this process started for that?
+    pub(super) fn is_wanted() -> bool {
+        std::env::var_os(VARIABLE).is_some()
+    }
+
     /// If this process was started for that.
     pub(super) fn from_env() -> Option<ErrorPage> {
         let path = PathBuf::from(std::env::var_os(VARIABLE)?);

@@ -1,20 +1,25 @@
 //! The parent's side: sockets, children, and what becomes of code that can't start.
 
+use std::ffi::OsStr;
 use std::io::IsTerminal;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 
 use amboss_core::Listeners;
 use amboss_reload::child::Program;
-use amboss_reload::supervisor::{Death, Events, Failure, Options, Protocol, Supervisor, SupervisorHandle};
+use amboss_reload::supervisor::{Options, Protocol, Supervisor};
 use amboss_reload::{Scope, ScopeOptions, Watch, WatchOptions};
 
-use super::page;
+use super::child::LIVE;
 use super::project::Project;
 use super::rebuild::Rebuilder;
+use super::stage::{Stage, Told};
 use super::BrokenSave;
+use crate::live::stamp;
 use crate::run::{RunError, RunOptions};
 
 /// What the children are.
@@ -38,6 +43,9 @@ pub(crate) fn supervise(
     };
     let mut program = program(&command, options)?;
     let project = options.use_reloader.then(|| Project::of(&program.path)).flatten();
+    if let (Command::Other(words), None) = (&command, &project) {
+        runnable(&words[0])?;
+    }
     let watch = if options.use_reloader { Some(watch(options, &command, &program, project.as_ref())?) } else { None };
     let stage = Arc::new(Stage::new(options.broken_save, &program));
     let mut first_failure = None;
@@ -56,6 +64,10 @@ pub(crate) fn supervise(
     let listeners = bind()?;
     let sockets = listeners.as_fds().map(|socket| socket.try_clone_to_owned()).collect::<Result<Vec<_>, _>>();
     let sockets = sockets.map_err(|error| RunError::Serve(error.into()))?;
+    if let Command::Other(_) = command {
+        // As systemd passes them on.
+        sockets.iter().try_for_each(amboss_reload::inherited::block).map_err(|error| RunError::Serve(error.into()))?;
+    }
     let mut settings = Options::default();
     settings.workers = options.workers.max(1);
     // Where a save can mend what is broken, that is waited for.
@@ -109,6 +121,9 @@ fn program(command: &Command, options: &RunOptions) -> Result<Program, RunError>
     };
     // Only the command has the hidden subcommand for it.
     program.shim = options.shim.as_ref().map(|words| [vec![this.into_os_string()], words.clone()].concat());
+    if options.live {
+        program.env.push((LIVE.into(), stamp().into()));
+    }
     if options.use_reloader && options.broken_save == BrokenSave::ErrorPage {
         program.capture = true;
         // Behind a pipe it can't see the terminal that its words end up on.
@@ -117,6 +132,27 @@ fn program(command: &Command, options: &RunOptions) -> Result<Program, RunError>
         }
     }
     Ok(program)
+}
+
+/// Can a program of this name be started? Otherwise children would fail one after the other.
+fn runnable(name: &OsStr) -> Result<(), RunError> {
+    let is_program =
+        |path: &Path| path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
+    let shown = name.to_string_lossy();
+    let sentence = if !name.as_bytes().contains(&b'/') {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        if std::env::split_paths(&path).any(|folder| is_program(&folder.join(name))) {
+            return Ok(());
+        }
+        format!("there is no program '{shown}' in the folders of PATH; for one that lies here write './{shown}'")
+    } else if is_program(Path::new(name)) {
+        return Ok(());
+    } else if Path::new(name).exists() {
+        format!("'{shown}' is no program; name a file that can be executed")
+    } else {
+        format!("there is no program '{shown}'; build it first, or mend the path")
+    };
+    Err(RunError::Reload(sentence))
 }
 
 fn watch(
@@ -159,109 +195,4 @@ fn own_output() -> impl Iterator<Item = String> {
         let plain = |letter| if matches!(letter, '*' | '?' | '[') { format!("[{letter}]") } else { letter.to_string() };
         Some(path.to_str()?.chars().map(plain).collect())
     })
-}
-
-/// What is on show: the program, or what stands in for it.
-pub(super) struct Stage {
-    broken_save: BrokenSave,
-    /// This executable as it is now, whatever is built in its place later.
-    page: Program,
-    /// The program serves.
-    serving: AtomicBool,
-    /// The page was asked for last.
-    showing: AtomicBool,
-}
-
-impl Stage {
-    fn new(broken_save: BrokenSave, program: &Program) -> Stage {
-        let mut page = program.clone();
-        page.path = this_executable().unwrap_or_else(|| program.path.clone());
-        page.args = std::env::args_os().skip(1).collect();
-        page.capture = false;
-        Stage { broken_save, page, serving: AtomicBool::new(false), showing: AtomicBool::new(false) }
-    }
-
-    /// Starts the program again, in its newest form.
-    pub(super) fn renew(&self, handle: &SupervisorHandle, program: &Program) {
-        self.showing.store(false, Ordering::SeqCst);
-        handle.replace(Some(program.clone()));
-    }
-
-    pub(super) fn is_serving(&self) -> bool {
-        self.serving.load(Ordering::SeqCst)
-    }
-
-    /// The newest code is no good: does what is set, and says what in a few words.
-    pub(super) fn broken(&self, handle: &SupervisorHandle, output: &[u8]) -> &'static str {
-        if self.broken_save == BrokenSave::KeepServing && self.is_serving() {
-            return "the old code keeps serving";
-        }
-        if let Err(error) = self.show(handle, output) {
-            eprintln!(" * The page that shows why can't be served: {error}");
-        }
-        "requests get a page that shows why"
-    }
-
-    fn show(&self, handle: &SupervisorHandle, output: &[u8]) -> std::io::Result<()> {
-        // Gone with the child that reads it, or with the next page.
-        let path = std::env::temp_dir().join(format!("amboss-{}-error", std::process::id()));
-        write_private(&path, output)?;
-        let mut page = self.page.clone();
-        page.env.push((page::VARIABLE.into(), path.into_os_string()));
-        self.showing.store(true, Ordering::SeqCst);
-        self.serving.store(false, Ordering::SeqCst);
-        handle.stand_in(page);
-        Ok(())
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(std::env::temp_dir().join(format!("amboss-{}-error", std::process::id())));
-    }
-}
-
-fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let _ = std::fs::remove_file(path);
-    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(content)
-}
-
-/// On Linux the file that this process runs, also when something else has taken its name.
-fn this_executable() -> Option<PathBuf> {
-    if cfg!(target_os = "linux") {
-        return Some(PathBuf::from(format!("/proc/{}/exe", std::process::id())));
-    }
-    std::env::current_exe().ok()
-}
-
-/// Hears what happens to the children.
-struct Told {
-    stage: Arc<Stage>,
-    handle: Arc<Mutex<Option<SupervisorHandle>>>,
-}
-
-impl Events for Told {
-    fn ready(&mut self, _: u64) {
-        let page = self.stage.showing.load(Ordering::SeqCst);
-        self.stage.serving.store(!page, Ordering::SeqCst);
-    }
-
-    fn failed(&mut self, failure: &Failure) {
-        if self.stage.showing.swap(false, Ordering::SeqCst) {
-            // The page itself can't be shown; there is nothing to put in its place.
-            return;
-        }
-        self.stage.serving.store(failure.serving, Ordering::SeqCst);
-        let handle = self.handle.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
-        if let Some(handle) = handle {
-            let output = if failure.output.is_empty() { failure.why.as_bytes() } else { &failure.output };
-            eprintln!(" * {}", self.stage.broken(&handle, output));
-        }
-    }
-
-    fn died(&mut self, _: &Death) {
-        self.stage.serving.store(false, Ordering::SeqCst);
-    }
 }

@@ -9,8 +9,8 @@ use amboss_reload::child::Program;
 use amboss_reload::supervisor::SupervisorHandle;
 use amboss_reload::{Changes, Outcome, Watch};
 
-use super::parent::Stage;
 use super::project::Project;
+use super::stage::Stage;
 
 /// Saves that stop a build so that the next one begins at once. With more of them in a row something else than an editor
 /// is at work, and a build has to come to its end before the next.

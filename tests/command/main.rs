@@ -1,6 +1,12 @@
 //! The built `amboss` command, run as a newcomer runs it: banner, port rules, exit codes, signals, the test page; `tls`
-//! has its HTTPS, `systemd` the sockets passed on to it.
+//! has its HTTPS, `systemd` the sockets passed on to it, `reload` its children, `stopping` signals and log files.
 
+#[cfg(all(unix, feature = "reload"))]
+mod reload;
+#[cfg(all(unix, feature = "reload"))]
+mod running;
+#[cfg(all(unix, feature = "reload"))]
+mod stopping;
 #[cfg(target_os = "linux")]
 mod systemd;
 #[cfg(feature = "tls")]

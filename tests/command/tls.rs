@@ -64,6 +64,80 @@ fn an_adhoc_certificate_stays_the_same_and_plain_http_is_sent_to_https() {
     assert_eq!(fingerprint(&again.banner), fingerprint(&server.banner));
 }
 
+/// Three clients that keep their connections and ask without a pause, and one whose request is running all the time,
+/// until a file says that it is enough. An idle connection may end while a request is on its way: a client that hears
+/// nothing on a connection it has used before asks once more on a new one (RFC 9112 section 9.3.1).
+#[cfg(all(unix, feature = "reload"))]
+const KEEPING: &str = r#"
+import http.client, os, socket, ssl, sys, threading, time
+port, over = int(sys.argv[1]), sys.argv[2]
+context = ssl._create_unverified_context()
+counts = {"failed": 0}
+def client():
+    connection, used = None, False
+    while not os.path.exists(over):
+        try:
+            connection = connection or http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=context)
+            connection.request("GET", "/")
+            answer = connection.getresponse()
+            assert answer.status == 200 and answer.read()
+            used = answer.getheader("Connection") != "close"
+            connection = connection if used else None
+        except Exception as error:
+            if not (used and isinstance(error, (http.client.RemoteDisconnected, ConnectionError, ssl.SSLEOFError))):
+                counts["failed"] += 1
+                print(repr(error))
+            connection, used = None, False
+running = context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=60))
+head = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"
+running.sendall(head)
+assert b" 100 " in running.recv(100)
+clients = [threading.Thread(target=client) for _ in range(3)]
+[client.start() for client in clients]
+[client.join() for client in clients]
+running.sendall(b"0\r\n\r\n")
+answer = b"".join(iter(lambda: running.recv(65536), b""))
+print(counts, "running:", answer.split(b"\r\n")[0])
+"#;
+
+#[cfg(all(unix, feature = "reload"))]
+#[test]
+fn a_reload_under_https_fails_no_request_and_the_running_one_finishes() {
+    use crate::running::{eventually, is_there, Folder, Running};
+    if !is_there("python3") {
+        return;
+    }
+    let folder = Folder::new("https");
+    folder.save("watched", "0");
+    let arguments = ["--adhoc", "--reload", "--extra-files", "watched", "-p", "0", "--log-file", "log"];
+    let mut server = Running::start(&mut folder.amboss(&arguments));
+    let over = folder.0.join("over").to_string_lossy().into_owned();
+    let clients = Command::new("python3")
+        .args(["-c", KEEPING, &server.port().to_string(), &over])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("python3 is there");
+    let answered = || folder.read("log").matches("\" 200 ").count();
+    for reload in 1..=3 {
+        let before = answered();
+        eventually("the clients are at it", || answered() > before + 30);
+        let children = format!("/proc/{0}/task/{0}/children", server.pid());
+        let pids = || std::fs::read_to_string(&children).unwrap_or_default();
+        let newest = || pids().split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()).max();
+        let old = newest();
+        folder.save("watched", &reload.to_string());
+        eventually("another process is there", || newest() > old);
+    }
+    let before = answered();
+    eventually("the clients go on", || answered() > before + 30);
+    folder.save("over", "");
+    let said = text(&clients.wait_with_output().expect("it ends"));
+    assert!(said.contains("{'failed': 0} running: b'HTTP/1.1 200 OK'"), "{said}");
+    server.signal("TERM");
+    assert_eq!(server.ends(), Some(0), "{}", server.said());
+}
+
 #[test]
 fn one_port_speaks_both_when_asked() {
     let home = Home::new("both");

@@ -7,4 +7,6 @@ mod program;
 
 mod losing_nothing;
 
+mod live;
+
 mod staying;

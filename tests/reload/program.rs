@@ -2,8 +2,10 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -36,6 +38,7 @@ pub struct Told {
     pub error_page: bool,
     pub workers: usize,
     pub stat: bool,
+    pub live: bool,
 }
 
 impl Program {
@@ -47,12 +50,17 @@ impl Program {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
             .args(["--ignored", "--exact", "--nocapture", "--test-threads=1", "program::runs"])
+            .process_group(0)
             .env("AMBOSS_TEST_FOLDER", &folder)
             .env("AMBOSS_TEST_WORKERS", told.workers.to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        for (variable, set) in [("AMBOSS_TEST_ERROR_PAGE", told.error_page), ("AMBOSS_TEST_STAT", told.stat)] {
+        for (variable, set) in [
+            ("AMBOSS_TEST_ERROR_PAGE", told.error_page),
+            ("AMBOSS_TEST_STAT", told.stat),
+            ("AMBOSS_TEST_LIVE", told.live),
+        ] {
             if set {
                 command.env(variable, "1");
             }
@@ -101,7 +109,8 @@ impl Program {
         let mut pid = 0;
         eventually(&format!("{code:?} is served; {}", self.said()), || {
             let answer = self.get("/").unwrap_or_default().1;
-            pid = answer.rsplit(' ').next().and_then(|pid| pid.parse().ok()).unwrap_or(0);
+            let words = answer.split('<').next().unwrap_or_default();
+            pid = words.rsplit(' ').next().and_then(|pid| pid.parse().ok()).unwrap_or(0);
             answer.starts_with(code)
         });
         pid
@@ -109,6 +118,12 @@ impl Program {
 
     pub fn signal(&self, name: &str) {
         signal(self.child.id(), name);
+    }
+
+    /// As a terminal does: to everybody in it.
+    pub fn signal_group(&self, name: &str) {
+        let group = format!("-{}", self.child.id());
+        let _ = Command::new("kill").args([&format!("-{name}"), "--", &group]).stderr(Stdio::null()).status();
     }
 
     /// How it ended.
@@ -136,6 +151,10 @@ impl Drop for Program {
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+pub fn is_alive(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
 pub fn signal(pid: u32, name: &str) {
@@ -187,12 +206,22 @@ impl Client {
     }
 }
 
+/// How often a tab has asked for its page.
+static TABS: AtomicUsize = AtomicUsize::new(0);
+
 fn app(code: &str, environ: &mut Environ<'_>, start: &mut dyn StartResponse) -> Result<Body, AppError> {
     match &*environ.path() {
         b"/slow" => std::thread::sleep(Duration::from_secs(2)),
         b"/exit3" => std::process::exit(3),
         b"/die" => std::process::abort(),
         b"/stop" => environ.shutdown_server(),
+        b"/tab" => {
+            TABS.fetch_add(1, SeqCst);
+        }
+        b"/tabs" => {
+            start.start("200 OK", &[("Content-Type", "text/plain")])?;
+            return Ok(Body::from(format!("{code} {} {}", std::process::id(), TABS.load(SeqCst))));
+        }
         _ => {}
     }
     start.start("200 OK", &[("Content-Type", "text/html")])?;
@@ -209,6 +238,7 @@ fn runs() {
     options.extra_files = vec![folder.join("code")];
     options.workers = std::env::var("AMBOSS_TEST_WORKERS").unwrap().parse().unwrap();
     options.use_reloader = options.workers == 0;
+    options.live = set("AMBOSS_TEST_LIVE");
     if set("AMBOSS_TEST_ERROR_PAGE") {
         options.broken_save = BrokenSave::ErrorPage;
     }

@@ -1,10 +1,6 @@
 //! Code that is broken, children that die, and ends that leave nothing behind.
 
-use crate::program::{eventually, signal, Program, Told};
-
-fn is_alive(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
-}
+use crate::program::{eventually, is_alive, signal, Program, Told};
 
 #[test]
 fn broken_code_leaves_the_old_serving_until_a_save_mends_it() {
@@ -90,4 +86,19 @@ fn a_signal_stops_supervisor_and_child_gracefully() {
     assert_eq!(running.answer().unwrap().0, 200);
     assert_eq!(program.ends(), Some(0));
     assert!(!is_alive(serving));
+}
+
+#[test]
+fn ctrl_c_in_its_terminal_lets_a_program_that_calls_run_simple_finish_what_runs() {
+    let mut program = Program::start("ctrl-c", Told::default());
+    let serving = program.wait_for("good 0");
+    let mut running = program.connect().unwrap();
+    running.send("/slow").unwrap();
+    // Until the request is certainly in the child.
+    program.wait_for("good 0");
+    program.signal_group("INT");
+    assert_eq!(running.answer().unwrap().0, 200);
+    assert_eq!(program.ends(), Some(0), "{}", program.said());
+    assert!(!is_alive(serving));
+    assert_eq!(program.said().matches("Stopping when").count(), 1, "{}", program.said());
 }

@@ -14,6 +14,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
 
 use crate::control::{Control, Message};
 
@@ -148,6 +150,24 @@ pub fn exec_as_child(arguments: impl IntoIterator<Item = OsString>) -> io::Error
     command.args(arguments).env_remove(SUPERVISOR).env(LISTEN_PID, std::process::id().to_string());
     let error = command.exec();
     io::Error::new(error.kind(), format!("can't run {}: {error}", program.to_string_lossy()))
+}
+
+/// Makes `accept` on a listening socket wait, as programs expect that know only `LISTEN_FDS`; in all processes that have
+/// it.
+///
+/// # Errors
+/// When it is not open.
+pub fn block(listener: &OwnedFd) -> io::Result<()> {
+    Ok(rustix::io::ioctl_fionbio(listener, false)?)
+}
+
+/// CTRL+C does not end this process from now on. A terminal sends it to the supervisor as well, which says what is to
+/// be done: running requests finish. A handler that the program has, or sets later, is called nevertheless.
+///
+/// # Errors
+/// When the system takes no handler.
+pub fn leave_interrupts_to_the_supervisor() -> io::Result<()> {
+    signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::new(AtomicBool::new(false))).map(drop)
 }
 
 fn end_with_parent() -> io::Result<()> {

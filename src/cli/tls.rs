@@ -26,6 +26,13 @@ pub(crate) struct TlsArgs {
 }
 
 impl TlsArgs {
+    /// Which flags are there.
+    #[cfg(all(unix, feature = "reload"))]
+    pub(super) fn given(&self) -> [(bool, &'static str); 3] {
+        let TlsArgs { adhoc, cert, http_and_https, .. } = self;
+        [(*adhoc, "--adhoc"), (cert.is_some(), "--cert"), (*http_and_https, "--http-and-https")]
+    }
+
     /// What was asked for, if anything was.
     pub(crate) fn context(&self, addresses: &[Address]) -> Result<Option<SslContext>, String> {
         let context = match &self.cert {

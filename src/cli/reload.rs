@@ -53,12 +53,16 @@ fn seconds(text: &str) -> Result<f64, String> {
 }
 
 impl ReloadArgs {
+    pub(super) fn has_program(&self) -> bool {
+        !self.program.is_empty()
+    }
+
     pub(crate) fn apply(&self, options: &mut RunOptions) {
         options.use_reloader = self.reload;
         options.reloader_type = self.reloader_type;
         options.reloader_interval = Some(Duration::from_secs_f64(self.reloader_interval));
         options.extra_files.clone_from(&self.extra_files);
-        options.exclude_patterns.clone_from(&self.exclude_patterns);
+        options.exclude_patterns.extend(self.exclude_patterns.iter().cloned());
         options.broken_save = if self.error_page { BrokenSave::ErrorPage } else { BrokenSave::KeepServing };
         options.workers = self.workers.into();
         options.program = (!self.program.is_empty()).then(|| self.program.clone());

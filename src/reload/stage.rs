@@ -1,0 +1,126 @@
+//! What is on show: the program, or the page that stands in for it.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use amboss_reload::child::Program;
+use amboss_reload::supervisor::{Death, Events, Failure, SupervisorHandle};
+
+use super::page;
+use super::BrokenSave;
+
+/// What is on show: the program, or what stands in for it.
+pub(super) struct Stage {
+    broken_save: BrokenSave,
+    /// This executable as it is now, whatever is built in its place later.
+    page: Program,
+    /// The program serves.
+    serving: AtomicBool,
+    /// The program was started, and whether it stays up has to be seen; one that says nothing may serve already.
+    starting: AtomicBool,
+    /// The page was asked for last.
+    showing: AtomicBool,
+}
+
+impl Stage {
+    pub(super) fn new(broken_save: BrokenSave, program: &Program) -> Stage {
+        let mut page = program.clone();
+        page.path = this_executable().unwrap_or_else(|| program.path.clone());
+        page.args = std::env::args_os().skip(1).collect();
+        page.capture = false;
+        let no = || AtomicBool::new(false);
+        Stage { broken_save, page, serving: no(), starting: no(), showing: no() }
+    }
+
+    /// Starts the program again, in its newest form.
+    pub(super) fn renew(&self, handle: &SupervisorHandle, program: &Program) {
+        self.showing.store(false, Ordering::SeqCst);
+        handle.replace(Some(program.clone()));
+    }
+
+    pub(super) fn is_serving(&self) -> bool {
+        self.serving.load(Ordering::SeqCst)
+    }
+
+    /// The newest code is no good: does what is set, and says what in a few words.
+    pub(super) fn broken(&self, handle: &SupervisorHandle, output: &[u8]) -> &'static str {
+        let serving = self.is_serving() || self.starting.load(Ordering::SeqCst);
+        if self.broken_save == BrokenSave::KeepServing && serving {
+            return "the old code keeps serving";
+        }
+        if let Err(error) = self.show(handle, output) {
+            eprintln!(" * The page that shows why can't be served: {error}");
+        }
+        "requests get a page that shows why"
+    }
+
+    fn show(&self, handle: &SupervisorHandle, output: &[u8]) -> std::io::Result<()> {
+        // Gone with the child that reads it, or with the next page.
+        let path = std::env::temp_dir().join(format!("amboss-{}-error", std::process::id()));
+        write_private(&path, output)?;
+        let mut page = self.page.clone();
+        page.env.push((page::VARIABLE.into(), path.into_os_string()));
+        self.showing.store(true, Ordering::SeqCst);
+        self.serving.store(false, Ordering::SeqCst);
+        handle.stand_in(page);
+        Ok(())
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(std::env::temp_dir().join(format!("amboss-{}-error", std::process::id())));
+    }
+}
+
+fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let _ = std::fs::remove_file(path);
+    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(content)
+}
+
+/// On Linux the file that this process runs, also when something else has taken its name.
+fn this_executable() -> Option<PathBuf> {
+    if cfg!(target_os = "linux") {
+        return Some(PathBuf::from(format!("/proc/{}/exe", std::process::id())));
+    }
+    std::env::current_exe().ok()
+}
+
+/// Hears what happens to the children.
+pub(super) struct Told {
+    pub(super) stage: Arc<Stage>,
+    pub(super) handle: Arc<Mutex<Option<SupervisorHandle>>>,
+}
+
+impl Events for Told {
+    fn started(&mut self, _: u64, _: u32) {
+        self.stage.starting.store(!self.stage.showing.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+
+    fn ready(&mut self, _: u64) {
+        self.stage.starting.store(false, Ordering::SeqCst);
+        let page = self.stage.showing.load(Ordering::SeqCst);
+        self.stage.serving.store(!page, Ordering::SeqCst);
+    }
+
+    fn failed(&mut self, failure: &Failure) {
+        self.stage.starting.store(false, Ordering::SeqCst);
+        if self.stage.showing.swap(false, Ordering::SeqCst) {
+            // The page itself can't be shown; there is nothing to put in its place.
+            return;
+        }
+        self.stage.serving.store(failure.serving, Ordering::SeqCst);
+        let handle = self.handle.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+        if let Some(handle) = handle {
+            let output = if failure.output.is_empty() { failure.why.as_bytes() } else { &failure.output };
+            eprintln!(" * {}", self.stage.broken(&handle, output));
+        }
+    }
+
+    fn died(&mut self, _: &Death) {
+        self.stage.serving.store(false, Ordering::SeqCst);
+    }
+}

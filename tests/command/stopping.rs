@@ -1,0 +1,100 @@
+//! CTRL+C in a terminal, which everybody in it gets, and log files that are moved away.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::get;
+use crate::running::{eventually, text, Folder, Running};
+
+/// A request whose last byte is still missing.
+fn begin(port: u16) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout can be set");
+    let head = "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\n";
+    write!(stream, "{head}Transfer-Encoding: chunked\r\n\r\n").expect("it can be sent");
+    // Asked for its body, it certainly runs.
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).expect("it is asked for its body");
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream
+}
+
+#[test]
+fn one_ctrl_c_in_the_terminal_of_a_supervisor_stops_gracefully() {
+    for arguments in [&["--reload", "-p", "0"][..], &["-w", "2", "-p", "0"]] {
+        let folder = Folder::new("ctrl-c");
+        folder.save("watched", "");
+        let mut running = Running::start(&mut folder.amboss(arguments));
+        running.waits_for("200 OK");
+        let mut request = begin(running.port());
+        running.signal_group("INT");
+        running.waits_to_say("Stopping when the running requests are done");
+        request.write_all(b"2\r\nok\r\n0\r\n\r\n").expect("it can be sent");
+        let mut answer = String::new();
+        request.read_to_string(&mut answer).expect("the answer comes");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{arguments:?}: {answer}\n{}", running.said());
+        assert_eq!(running.ends(), Some(0), "{arguments:?}: {}", running.said());
+        eventually("nothing is left", || !running.has_processes());
+        assert_eq!(running.said().matches("Stopping when").count(), 1, "{}", running.said());
+        assert!(!running.said().contains("died") && !running.said().contains("itself"), "{}", running.said());
+    }
+}
+
+#[test]
+fn a_second_ctrl_c_in_the_terminal_ends_everybody_at_once() {
+    let folder = Folder::new("ctrl-c-twice");
+    let mut running = Running::start(&mut folder.amboss(&["--reload", "-p", "0"]));
+    running.waits_for("200 OK");
+    let _request = begin(running.port());
+    running.signal_group("INT");
+    running.waits_to_say("Stopping when the running requests are done");
+    // What comes within 300 ms counts as one.
+    let mut code = None;
+    eventually("it ends", || {
+        running.signal_group("INT");
+        code = running.has_processes().then_some(0);
+        code.is_none()
+    });
+    assert_eq!(running.ends(), Some(130), "{}", running.said());
+    eventually("nothing is left", || !running.has_processes());
+}
+
+#[test]
+fn a_log_file_that_was_moved_away_is_opened_anew_on_usr1_and_no_line_is_lost() {
+    for arguments in [&[][..], &["--reload"], &["-w", "2"], &["--processes", "2"]] {
+        let folder = Folder::new("log");
+        folder.save("access.log", "before\n");
+        let path = text(&folder.0.join("access.log"));
+        let arguments = [&["-p", "0", "--log-file", &path, "--log-format", "common"], arguments].concat();
+        let mut running = Running::start(&mut folder.amboss(&arguments));
+        let port = running.port();
+        let lines = |name: &str| folder.read(name).matches("\"GET /a%20b?q=1 HTTP/1.1\" 200 ").count();
+        for _ in 0..5 {
+            get(port, "");
+        }
+        eventually("five lines", || lines("access.log") == 5);
+        std::fs::rename(folder.0.join("access.log"), folder.0.join("access.log.1")).expect("it can be moved");
+        get(port, "");
+        eventually("the old file has it", || lines("access.log.1") == 6);
+        running.signal("USR1");
+        let mut asked = 6;
+        // Of several workers, the order reaches one after the other.
+        eventually("a new file is used", || {
+            get(port, "");
+            asked += 1;
+            lines("access.log") > 3
+        });
+        running.signal("TERM");
+        assert_eq!(running.ends(), Some(0), "{arguments:?}: {}", running.said());
+        assert_eq!(lines("access.log") + lines("access.log.1"), asked, "{arguments:?}");
+        assert!(folder.read("access.log.1").starts_with("before\n"));
+        assert!(!running.said().contains("GET /"), "{}", running.said());
+        assert!(!running.said().contains("Detected change"), "its own lines are none: {}", running.said());
+    }
+}
+
+#[test]
+fn a_log_file_that_can_t_be_written_is_a_sentence_and_code_2() {
+    crate::fails(&["--log-file", "/not/there/log"], 2, "name a file in a folder that is there");
+}
