@@ -1,7 +1,6 @@
 //! The `amboss` command: reads the command line, serves, and stops when told to.
 
 mod cli;
-#[cfg(unix)]
 mod signals;
 
 use std::process::ExitCode;
@@ -27,12 +26,8 @@ fn main() -> ExitCode {
     let quiet = cli.is_quiet();
     let reopen_logs = options.reopen_logs.clone();
     let served = run_on(&cli.addresses(), app, options, |server| {
-        #[cfg(unix)]
         signals::follow(server.shutdown_handle(), reopen_logs, quiet)
-            .map_err(|error| std::io::Error::other(format!("can't listen to signals: {error}")))?;
-        #[cfg(not(unix))]
-        let _ = (server, reopen_logs, quiet);
-        Ok(())
+            .map_err(|error| std::io::Error::other(format!("can't listen to signals: {error}")).into())
     });
     match served {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,45 +1,48 @@
 //! What signals do to a process that serves: CTRL+C (INT) and TERM stop it, USR1 reopens its log.
 //!
-//! Under a supervisor CTRL+C is the supervisor's affair: a terminal sends it to both, and one of them has to say how the
-//! end is to be.
+//! Under a supervisor the end is the supervisor's affair: a terminal sends CTRL+C to both, and one of them has to say how
+//! it is to be. There a signal stops gracefully, and nothing is said.
 
-use std::io;
-use std::sync::Arc;
-use std::thread;
+use std::error::Error;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use amboss::ShutdownHandle;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::iterator::Signals;
 
 /// Called to reopen the log.
 type ReopenLogs = Arc<dyn Fn() + Send + Sync>;
 
 /// Does from now on what signals ask for: the first CTRL+C or TERM stops gracefully, the second at once.
-pub(crate) fn follow(handle: ShutdownHandle, reopen_logs: Option<ReopenLogs>, quiet: bool) -> io::Result<()> {
-    let supervised = is_supervised();
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    if reopen_logs.is_some() {
-        // Without a log file it has the system's usual effect.
-        signals.add_signal(SIGUSR1)?;
+pub(crate) fn follow(
+    handle: ShutdownHandle,
+    reopen_logs: Option<ReopenLogs>,
+    quiet: bool,
+) -> Result<(), Box<dyn Error>> {
+    if let Some(reopen_logs) = reopen_logs {
+        follow_usr1(reopen_logs)?;
     }
-    let mut stop = Stop { handle, since: None, quiet: quiet || supervised };
-    thread::Builder::new().name("signals".into()).spawn(move || {
-        for signal in signals.forever() {
-            match signal {
-                SIGUSR1 => reopen_logs.iter().for_each(|reopen| reopen()),
-                SIGINT if supervised => {}
-                _ => stop.asked(),
-            }
-        }
-    })?;
+    let supervised = is_supervised();
+    let stop = Mutex::new(Stop { handle, since: None, quiet: quiet || supervised, supervised });
+    Ok(ctrlc::set_handler(move || stop.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).asked())?)
+}
+
+/// Without a log file USR1 has the system's usual effect.
+#[cfg(unix)]
+fn follow_usr1(reopen_logs: ReopenLogs) -> std::io::Result<()> {
+    let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGUSR1])?;
+    let follow = move || signals.forever().for_each(|_| reopen_logs());
+    std::thread::Builder::new().name("signals".into()).spawn(follow).map(drop)
+}
+
+#[cfg(not(unix))]
+fn follow_usr1(_: ReopenLogs) -> std::io::Result<()> {
     Ok(())
 }
 
 fn is_supervised() -> bool {
-    #[cfg(feature = "reload")]
+    #[cfg(all(unix, feature = "reload"))]
     return amboss::is_running_from_reloader();
-    #[cfg(not(feature = "reload"))]
+    #[cfg(not(all(unix, feature = "reload")))]
     false
 }
 
@@ -47,11 +50,14 @@ struct Stop {
     handle: ShutdownHandle,
     since: Option<Instant>,
     quiet: bool,
+    /// Somebody else decides when it is enough.
+    supervised: bool,
 }
 
 impl Stop {
     fn asked(&mut self) {
-        /// What comes within this time is one signal: whoever runs this process may pass on what the terminal sends.
+        /// What comes within this time is one signal: whoever runs this process may pass on what the terminal sends, and
+        /// the processes of running requests report it here, too.
         const ONE: Duration = Duration::from_millis(300);
         const STOPPED_BY_SIGINT: i32 = 130;
         match self.since {
@@ -62,7 +68,7 @@ impl Stop {
                 }
                 self.handle.shutdown();
             }
-            Some(since) if since.elapsed() > ONE => std::process::exit(STOPPED_BY_SIGINT),
+            Some(since) if since.elapsed() > ONE && !self.supervised => std::process::exit(STOPPED_BY_SIGINT),
             Some(_) => {}
         }
     }

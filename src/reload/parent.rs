@@ -54,7 +54,7 @@ pub(crate) fn supervise(
         match project.build().map_err(|error| RunError::Reload(error.to_string()))?.wait() {
             Ok(amboss_reload::Outcome::Failed(output)) => first_failure = Some(output),
             Ok(amboss_reload::Outcome::Built(built)) => {
-                program.path = project.executable(&built).map_or(program.path, |(path, _)| path);
+                program.path = project.executable(&built).unwrap_or(program.path);
             }
             Ok(amboss_reload::Outcome::Cancelled) => {}
             Err(error) => return Err(RunError::Reload(format!("cargo can't be waited for: {error}"))),

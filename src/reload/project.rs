@@ -48,10 +48,10 @@ impl Project {
         self.cargo.build(&self.arguments)
     }
 
-    /// Where the program lies, and whether it is another one than before.
-    pub(super) fn executable(&self, built: &Built) -> Option<(PathBuf, bool)> {
+    /// Where the program lies.
+    pub(super) fn executable(&self, built: &Built) -> Option<PathBuf> {
         let executable = built.executables.iter().find(|executable| executable.name == self.name)?;
-        Some((executable.path.clone(), !executable.fresh))
+        Some(executable.path.clone())
     }
 }
 

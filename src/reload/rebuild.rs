@@ -93,13 +93,11 @@ impl Rebuilder {
             match outcome {
                 Some(Ok(Outcome::Built(built))) => {
                     match project.executable(&built) {
-                        Some((path, true)) => {
+                        // Also when it is the same program: it may read what was saved when it starts.
+                        Some(path) => {
                             self.program.path = path;
                             self.stage.renew(&self.handle, &self.program);
                         }
-                        // What was saved makes no other program; but one that is not running is to be.
-                        Some((_, false)) if !self.stage.is_serving() => self.stage.renew(&self.handle, &self.program),
-                        Some((_, false)) => eprintln!(" * Nothing to replace: the program is the same"),
                         None => eprintln!(" * Cargo builds, but not the program that is running"),
                     }
                 }

@@ -84,6 +84,8 @@ pub(super) struct Loop {
     next_sweep: u64,
     /// Running requests have until then.
     stop_at: Option<u64>,
+    /// Idle connections that can't be handed over have until then.
+    part_at: u64,
     /// Who gets the connections then.
     heir: Option<Heir>,
     /// Answers of a batch are written together.
@@ -144,6 +146,7 @@ impl Loop {
             now,
             next_sweep: u64::MAX,
             stop_at: None,
+            part_at: u64::MAX,
             heir: None,
             write_late,
             ended_children: Vec::new(),
@@ -310,7 +313,8 @@ impl Loop {
                 Err(kept) => connection = kept,
             }
         }
-        if self.stop_at.is_some() && connection.is_idle() {
+        let stays = self.heir.is_some() && !connection.is_plain();
+        if self.stop_at.is_some() && connection.is_idle() && !stays {
             connection.part(CloseReason::Shutdown);
             self.vacate(token);
             return self.note_end(&connection);
@@ -321,7 +325,11 @@ impl Loop {
                 Err(kept) => connection = kept,
             }
         }
-        let deadline = connection.deadline(&self.service);
+        let mut deadline = connection.deadline(&self.service);
+        if stays && connection.is_idle() {
+            // Its client may have sent the next request already; that one is answered, as the last.
+            deadline = deadline.min(self.part_at);
+        }
         self.next_sweep = self.next_sweep.min(deadline);
         let Some(slot) = self.slot(token) else { return };
         slot.deadline = deadline;

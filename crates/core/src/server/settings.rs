@@ -150,7 +150,9 @@ pub struct Timeouts {
     /// Bytes per second that a client has to send or take on average; 240, less than any modem's, more than an
     /// attacker wants to spend on each of thousands of connections.
     pub minimum_rate: u64,
-    /// For reading what a client still sends after the last answer, so that it sees the answer and no reset; 2 s.
+    /// For reading what a client still sends after the last answer, so that it sees the answer and no reset; 2 s. And for
+    /// the last request of an idle connection that can't go on in another process
+    /// ([`ShutdownHandle::hand_over`](super::ShutdownHandle::hand_over)).
     pub linger: Duration,
     /// For running requests when the server stops; 10 s.
     pub shutdown: Duration,

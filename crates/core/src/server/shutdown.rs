@@ -52,7 +52,7 @@ impl ShutdownHandle {
     ///
     /// `heir` is called by the thread that leads, and should not block for long. Connections through a
     /// [`TransportLayer`](super::TransportLayer) can't be handed over; they end with the answer to their next request
-    /// or, idle, at once.
+    /// or, idle, after [`Timeouts::linger`](super::Timeouts::linger).
     pub fn hand_over(&self, heir: impl Fn(Waiting) + Send + Sync + 'static) {
         *self.control.heir.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(Arc::new(heir));
         self.shutdown();

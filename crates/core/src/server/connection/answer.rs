@@ -69,6 +69,8 @@ impl Connection {
         on_upgrade: Option<OnUpgrade>,
     ) {
         exchange.answering.keep_alive &= exchange.body.is_drainable(service.settings.limits.drain);
+        // The server may have been told to stop while the application ran.
+        exchange.answering.keep_alive &= !service.is_last_request(self.is_plain());
         let (head, sending) = match started {
             Started::No => {
                 self.drop_body(service, turn, &exchange, body);

@@ -55,6 +55,7 @@ impl Loop {
         }
         self.resting = None;
         self.now = self.service.now();
+        self.part_at = self.now + millis(self.service.settings.timeouts.linger);
         self.stop_at = Some(self.now + millis(self.service.settings.timeouts.shutdown));
         // Idle connections are read from once more: a request that has arrived meanwhile is answered. Those that
         // still wait afterwards are closed, like all that come to wait from now on. An heir gets them, and those that
