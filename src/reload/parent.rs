@@ -116,6 +116,8 @@ fn program(command: &Command, options: &RunOptions) -> Result<Program, RunError>
         Command::Other(words) => {
             let mut program = Program::new(PathBuf::from(&words[0]));
             program.args = words[1..].to_vec();
+            // Nobody knows whether it obeys a signal, and nobody would be left to see to it.
+            program.kill_with_parent = true;
             program
         }
     };

@@ -123,6 +123,23 @@ fn a_python_program_that_knows_only_listen_fds_is_replaced_on_save() {
     eventually("nothing is left", || !running.has_processes());
 }
 
+#[test]
+#[cfg(target_os = "linux")]
+fn a_program_that_is_deaf_to_signals_goes_with_its_killed_supervisor_and_lets_go_of_the_port() {
+    if !is_there("python3") {
+        return;
+    }
+    let folder = Folder::new("deaf");
+    let deaf = "import signal\nfor name in (signal.SIGTERM, signal.SIGINT): signal.signal(name, signal.SIG_IGN)\n";
+    folder.save("app.py", &(deaf.to_owned() + &PYTHON.replace("ANSWER", "deaf")));
+    let mut running = Running::start(&mut folder.amboss(&["--reload", "-p", "0", "--", "python3", "app.py"]));
+    running.waits_for("deaf");
+    running.signal("KILL");
+    assert_eq!(running.ends(), None);
+    let port = running.port();
+    eventually("the port is free", || std::net::TcpListener::bind(("127.0.0.1", port)).is_ok());
+}
+
 /// Ids of the processes that a process has started.
 fn children(pid: u32) -> Vec<String> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();

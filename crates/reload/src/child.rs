@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use command_fds::{CommandFdExt, FdMapping};
 
-use crate::inherited::{CONTROL_FD, GENERATION, LISTEN_FDS, NOT_PASSED_ON, RUN_MAIN, SERVER_FD, SUPERVISOR};
+use crate::inherited::{CONTROL_FD, GENERATION, KILL, LISTEN_FDS, NOT_PASSED_ON, RUN_MAIN, SERVER_FD, SUPERVISOR};
 
 /// The first descriptor that is passed on: `sd_listen_fds(3)` says so.
 const FIRST: RawFd = 3;
@@ -37,6 +37,9 @@ pub struct Program {
     /// [`exec_as_child`](crate::inherited::exec_as_child). Without it the program gets no `LISTEN_PID`, and one that
     /// does not read its control socket outlives a supervisor that was killed.
     pub shim: Option<Vec<OsString>>,
+    /// When the supervisor is killed, so is the program, instead of being asked to end (Linux, with a
+    /// [`shim`](Program::shim)): for programs that may not obey, and would hold the port.
+    pub kill_with_parent: bool,
     /// Its stderr goes through the supervisor, which keeps the end of it for
     /// [`Failure::output`](crate::supervisor::Failure::output). The program then sees a pipe instead of a terminal.
     pub capture: bool,
@@ -45,7 +48,15 @@ pub struct Program {
 impl Program {
     /// A program without arguments.
     pub fn new(path: impl Into<PathBuf>) -> Program {
-        Program { path: path.into(), args: Vec::new(), env: Vec::new(), current_dir: None, shim: None, capture: false }
+        Program {
+            path: path.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            current_dir: None,
+            shim: None,
+            kill_with_parent: false,
+            capture: false,
+        }
     }
 
     fn command(&self) -> Command {
@@ -93,7 +104,7 @@ pub(crate) fn start(
         .env(SERVER_FD, numbers.join(","))
         .env(LISTEN_FDS, listeners.len().to_string())
         .env(GENERATION, generation.to_string())
-        .env(SUPERVISOR, std::process::id().to_string());
+        .env(SUPERVISOR, format!("{}{}", std::process::id(), if program.kill_with_parent { KILL } else { "" }));
     let mut control = None;
     if with_control {
         let (ours, theirs) = UnixStream::pair()?;

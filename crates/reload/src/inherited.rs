@@ -25,6 +25,8 @@ pub(crate) const CONTROL_FD: &str = "AMBOSS_CONTROL_FD";
 pub(crate) const GENERATION: &str = "AMBOSS_GENERATION";
 /// The supervisor's process id, for the shim alone.
 pub(crate) const SUPERVISOR: &str = "AMBOSS_SUPERVISOR";
+/// Behind the supervisor's process id: the child is to be killed with it.
+pub(crate) const KILL: &str = " KILL";
 pub(crate) const LISTEN_FDS: &str = "LISTEN_FDS";
 pub(crate) const LISTEN_PID: &str = "LISTEN_PID";
 
@@ -137,7 +139,8 @@ pub fn take(number: RawFd) -> io::Result<OwnedFd> {
 ///
 /// For the hidden subcommand that [`Program::shim`](crate::child::Program::shim) names. Only the process itself knows
 /// its id and can ask to be ended with its parent, so this says `LISTEN_PID`, asks for SIGTERM on the parent's death (on
-/// Linux), and executes the program in its own place.
+/// Linux; SIGKILL with [`Program::kill_with_parent`](crate::child::Program::kill_with_parent)), and executes the program
+/// in its own place.
 pub fn exec_as_child(arguments: impl IntoIterator<Item = OsString>) -> io::Error {
     let mut arguments = arguments.into_iter();
     let Some(program) = arguments.next() else {
@@ -174,9 +177,14 @@ fn end_with_parent() -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
         use rustix::process::{getppid, set_parent_process_death_signal, Pid, Signal};
-        set_parent_process_death_signal(Some(Signal::TERM))?;
+        let supervisor = std::env::var(SUPERVISOR).unwrap_or_default();
+        let (pid, signal) = match supervisor.strip_suffix(KILL) {
+            Some(pid) => (pid, Signal::KILL),
+            None => (supervisor.as_str(), Signal::TERM),
+        };
+        set_parent_process_death_signal(Some(signal))?;
         // Whoever died before the request sends no signal any more.
-        let parent = std::env::var(SUPERVISOR).ok().and_then(|pid| pid.parse().ok());
+        let parent = pid.parse().ok();
         if parent.is_some() && parent != Some(Pid::as_raw(getppid())) {
             return Err(io::Error::other("the supervisor has ended"));
         }

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Seek};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::super::incoming::BodyState;
@@ -69,8 +70,8 @@ impl Connection {
         on_upgrade: Option<OnUpgrade>,
     ) {
         exchange.answering.keep_alive &= exchange.body.is_drainable(service.settings.limits.drain);
-        // The server may have been told to stop while the application ran.
-        exchange.answering.keep_alive &= !service.is_last_request(self.is_plain());
+        // While the application ran, the server may have been told to hand over what this connection can't follow.
+        exchange.answering.keep_alive &= self.is_plain() || !service.hands_over.load(Ordering::Relaxed);
         let (head, sending) = match started {
             Started::No => {
                 self.drop_body(service, turn, &exchange, body);
