@@ -72,18 +72,18 @@ mod tests {
     #[test]
     fn the_deepest_mount_says_what_a_path_lies_on() {
         let mounts = b"22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n\
-            30 22 0:25 / /work rw - 9p host rw\n\
-            31 22 0:26 / /work/my\\040disk rw master:1 shared:2 - ext4 /dev/vdb rw\n\
+            30 22 0:25 / /srv rw - 9p host rw\n\
+            31 22 0:26 / /srv/my\\040disk rw master:1 shared:2 - ext4 /dev/vdb rw\n\
             32 22 0:27 / /home/u/remote rw - fuse.sshfs u@h: rw\n\
             35 22 8:17 / /media/stick rw - fuseblk /dev/sdb1 rw\n\
             33 22 0:28 / /tmp rw - tmpfs tmpfs rw\n\
             34 22 0:29 / /tmp rw - nfs4 h:/x rw\n";
         let cases = [
             ("/etc", "ext4", false),
-            ("/work", "9p", true),
-            ("/work/a", "9p", true),
-            ("/workshop", "ext4", false),
-            ("/work/my disk/a", "ext4", false),
+            ("/srv", "9p", true),
+            ("/srv/a", "9p", true),
+            ("/srvshop", "ext4", false),
+            ("/srv/my disk/a", "ext4", false),
             ("/home/u/remote/a", "fuse.sshfs", true),
             ("/media/stick/a", "fuseblk", false),
             ("/tmp/a", "nfs4", true),
