@@ -42,7 +42,9 @@ pub(crate) fn supervise(
         _ => Command::Again,
     };
     let mut program = program(&command, options)?;
-    let project = options.use_reloader.then(|| Project::of(&program.path)).flatten();
+    // The command with its built-in application is a tool, not what is being worked on.
+    let is_tool = matches!(command, Command::Again) && options.shim.is_some();
+    let project = if options.use_reloader && !is_tool { Project::of(&program.path) } else { None };
     if let (Command::Other(words), None) = (&command, &project) {
         runnable(&words[0])?;
     }
