@@ -39,7 +39,7 @@ impl Stage {
         handle.replace(Some(program.clone()));
     }
 
-    pub(super) fn is_serving(&self) -> bool {
+    fn is_serving(&self) -> bool {
         self.serving.load(Ordering::SeqCst)
     }
 
@@ -57,7 +57,7 @@ impl Stage {
 
     fn show(&self, handle: &SupervisorHandle, output: &[u8]) -> std::io::Result<()> {
         // Gone with the child that reads it, or with the next page.
-        let path = std::env::temp_dir().join(format!("amboss-{}-error", std::process::id()));
+        let path = output_file();
         write_private(&path, output)?;
         let mut page = self.page.clone();
         page.env.push((page::VARIABLE.into(), path.into_os_string()));
@@ -70,8 +70,13 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(std::env::temp_dir().join(format!("amboss-{}-error", std::process::id())));
+        let _ = std::fs::remove_file(output_file());
     }
+}
+
+/// Where the page's child finds what it shows.
+fn output_file() -> PathBuf {
+    std::env::temp_dir().join(format!("amboss-{}-error", std::process::id()))
 }
 
 fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
