@@ -83,7 +83,7 @@ fn play(option: u8, tape: &Arc<Mutex<Tape>>, seen: &Arc<Mutex<Vec<Seen>>>, dice:
     let service = service(option, seen);
     let endpoint = Arc::new(Endpoint { name: "fixture".into(), port: "80".into() });
     let transport = Box::new(Transport(tape.clone()));
-    let mut connection = Connection::new(transport, endpoint, Peer::Local, 0);
+    let mut connection = Connection::new(transport, std::sync::Weak::<crate::Socket>::new(), endpoint, Peer::Local, 0);
     let mut turn = Thread { dice, varied: option & PIECEMEAL != 0, waited: false };
     let mut spare = None;
 

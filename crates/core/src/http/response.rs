@@ -143,7 +143,34 @@ impl ResponseHead {
         }
         out.extend_from_slice(b"\r\n");
 
-        let mut head = ResponseHead { status: code, content_length: None, has_date: false, has_server: false };
+        ResponseHead::append_fields(out, code, fields)
+    }
+
+    /// `103 Early Hints` with these fields, whole (RFC 8297).
+    ///
+    /// # Errors
+    /// See [`ResponseError`]; `out` is then as it was.
+    pub fn early_hints<'f>(
+        out: &mut Vec<u8>,
+        fields: impl IntoIterator<Item = (&'f str, &'f [u8])>,
+    ) -> Result<(), ResponseError> {
+        let mark = out.len();
+        out.extend_from_slice(b"HTTP/1.1 103 Early Hints\r\n");
+        if let Err(error) = ResponseHead::append_fields(out, 103, fields) {
+            out.truncate(mark);
+            return Err(error);
+        }
+        out.extend_from_slice(b"\r\n");
+        Ok(())
+    }
+
+    #[inline]
+    fn append_fields<'f>(
+        out: &mut Vec<u8>,
+        status: u16,
+        fields: impl IntoIterator<Item = (&'f str, &'f [u8])>,
+    ) -> Result<ResponseHead, ResponseError> {
+        let mut head = ResponseHead { status, content_length: None, has_date: false, has_server: false };
         for (name, value) in fields {
             if !is_token_slice(name.as_bytes()) {
                 return Err(ResponseError::FieldName(name.to_owned()));

@@ -23,19 +23,19 @@ mod serve;
 mod settle;
 
 use std::io::{self};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::buffer::Buffer;
 use super::incoming::BodyState;
 use super::listener::Endpoint;
 use super::log::CloseReason;
-use super::panics;
+use super::panics::{self, Theirs};
 use super::service::Service;
 use super::settings::millis;
 use super::transport::{Handshake, Session, Transport};
 use super::upgrade::OnUpgrade;
 use super::wire::Out;
-use crate::wsgi::Peer;
+use crate::wsgi::{Extensions, Peer, Presence};
 
 use answer::Respond;
 
@@ -136,6 +136,9 @@ pub(crate) struct Connection {
     transport: Box<dyn Transport>,
     endpoint: Arc<Endpoint>,
     peer: Peer,
+    presence: Weak<dyn Presence>,
+    /// What the application keeps from one request to the next.
+    kept: Theirs<Extensions>,
     /// What the transport told after its handshake; nothing without one.
     session: Option<Box<Session>>,
     /// There while bytes are; an idle connection has none.
@@ -158,11 +161,19 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(transport: Box<dyn Transport>, endpoint: Arc<Endpoint>, peer: Peer, now: u64) -> Connection {
+    pub(crate) fn new(
+        transport: Box<dyn Transport>,
+        presence: Weak<dyn Presence>,
+        endpoint: Arc<Endpoint>,
+        peer: Peer,
+        now: u64,
+    ) -> Connection {
         Connection {
             transport,
             endpoint,
             peer,
+            presence,
+            kept: Theirs::new(Extensions::default()),
             session: None,
             buffer: None,
             out: Out::default(),

@@ -45,7 +45,8 @@ impl Arrivals {
             return Err(Waiting { socket, ahead });
         }
         let socket = Arc::new(socket);
-        let connection = Connection::new(Box::new(socket.clone()), Arc::new(endpoint), peer, self.service.now());
+        let connection =
+            Connection::new(Box::new(socket.clone()), socket.presence(), Arc::new(endpoint), peer, self.service.now());
         let connection = Box::new(connection.with_bytes(&self.service, &ahead));
         self.fleet.send(self.fleet.roomiest(), socket, connection).map_err(|(socket, connection)| {
             drop(connection);

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::http::{CivilTime, Head};
-use crate::wsgi::Peer;
+use crate::wsgi::{Extensions, Peer};
 
 /// A request that was answered or refused.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,9 @@ pub struct AccessRecord<'a> {
     pub request_line: &'a [u8],
     /// The request-target as sent; empty like the request line.
     pub target: &'a [u8],
+    /// What the application keeps with the connection
+    /// ([`Environ::connection_extensions`](crate::Environ::connection_extensions)).
+    pub connection: Option<&'a Extensions>,
     /// The head, when it was well-formed.
     pub head: Option<Head<'a>>,
     /// The status that was sent.
@@ -419,6 +422,7 @@ mod tests {
             peer: Peer::Local,
             request_line,
             target,
+            connection: None,
             head: None,
             status,
             bytes: 13,

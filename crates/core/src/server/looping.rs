@@ -365,8 +365,9 @@ impl Loop {
     /// Closes a connection and frees its place.
     fn close(&mut self, token: Token, connection: Box<Connection>) {
         drop(connection);
+        // Not `get_mut`: whoever looks after the client holds a weak reference.
         let closes =
-            self.slot(token).and_then(|slot| slot.socket.as_mut()).is_some_and(|socket| Arc::get_mut(socket).is_some());
+            self.slot(token).and_then(|slot| slot.socket.as_ref()).is_some_and(|socket| Arc::strong_count(socket) == 1);
         // Closing the last descriptor ends epoll's interest by itself, which saves a call.
         if closes && self.poller.forgets_closed() {
             self.forget(token);

@@ -33,6 +33,10 @@ impl<T> Theirs<T> {
         Theirs(Some(value))
     }
 
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.0.as_ref()
+    }
+
     #[inline]
     pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
         self.0.as_mut()

@@ -5,10 +5,11 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::sys;
+use crate::wsgi::Presence;
 
 /// A non-blocking stream of bytes in both directions. "Not now" is [`io::ErrorKind::WouldBlock`].
 ///
@@ -189,12 +190,31 @@ impl Socket {
         }
     }
 
+    /// For applications to look after their client.
+    pub(super) fn presence(self: &Arc<Socket>) -> Weak<dyn Presence> {
+        let socket: Weak<Socket> = Arc::downgrade(self);
+        socket
+    }
+
     pub(super) fn handle(&self) -> sys::Handle<'_> {
         match self {
             Socket::Tcp(stream) => sys::handle(stream),
             #[cfg(unix)]
             Socket::Unix(stream) => sys::handle(stream),
         }
+    }
+}
+
+impl Presence for Socket {
+    fn has_left(&self) -> bool {
+        sys::is_hung_up(self.handle())
+            // Where the system does not tell about a half that is closed, the end of the stream does.
+            || matches!(self, Socket::Tcp(stream) if matches!(stream.peek(&mut [0]), Ok(0)))
+    }
+
+    #[cfg(unix)]
+    fn duplicate(&self) -> io::Result<std::os::fd::OwnedFd> {
+        self.handle().try_clone_to_owned()
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::service::Service;
 use super::transport::Transport;
-use crate::http::{Answering, BodyWriter, ResponseHead, ResponsePlan};
+use crate::http::{Answering, BodyWriter, ResponseHead, ResponsePlan, Version};
 use crate::wsgi::{AppError, StartError, StartResponse};
 
 /// Bytes that wait to be written: `bytes[sent..]`.
@@ -116,14 +116,18 @@ impl Wire<'_> {
         }
     }
 
-    /// Sends `100 Continue`, behind earlier answers and never inside a head.
+    /// Sends `100 Continue`.
     pub(super) fn send_continue(&mut self) -> io::Result<()> {
-        const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+        self.send_interim(b"HTTP/1.1 100 Continue\r\n\r\n")
+    }
+
+    /// Sends an interim answer, behind earlier answers and never inside a head.
+    fn send_interim(&mut self, answer: &[u8]) -> io::Result<()> {
         let end = self.mark.unwrap_or(self.out.bytes.len());
         if self.out.sent < end {
             self.flush_patiently(end)?;
         }
-        let mut rest = CONTINUE;
+        let mut rest = answer;
         let started = self.service.now();
         while !rest.is_empty() {
             match self.transport.write(rest) {
@@ -179,6 +183,18 @@ impl StartResponse for Starter<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    fn early_hints(&mut self, fields: &[(&str, &[u8])]) -> Result<(), StartError> {
+        if let Started::Sent { .. } = self.started {
+            return Err(StartError::HeadSent);
+        }
+        if self.answering.version != Version::Http11 {
+            return Ok(());
+        }
+        let mut hints = Vec::new();
+        ResponseHead::early_hints(&mut hints, fields.iter().copied()).map_err(StartError::Response)?;
+        self.wire.borrow_mut().send_interim(&hints).map_err(StartError::Io)
     }
 
     fn write(&mut self, data: &[u8]) -> Result<(), StartError> {

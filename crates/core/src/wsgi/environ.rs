@@ -4,7 +4,9 @@ use std::any::{Any, TypeId};
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Weak;
 
+use super::client::{Client, Presence};
 use super::input::{Input, Source};
 use crate::http::head::Known;
 use crate::http::{percent_decode, Head, Target};
@@ -26,6 +28,9 @@ pub(crate) struct ConnectionInfo<'a> {
     pub server_port: &'a str,
     pub peer: Peer,
     pub scheme: &'static str,
+    pub presence: &'a Weak<dyn Presence>,
+    /// No transport layer stands between HTTP and the socket.
+    pub plain: bool,
     /// What the transport has to say.
     pub variables: &'a [(&'static str, Vec<u8>)],
 }
@@ -94,6 +99,7 @@ pub struct Environ<'a> {
     input: Input<'a>,
     changes: Vec<(String, Option<Vec<u8>>)>,
     extensions: Extensions,
+    kept: &'a mut Extensions,
 }
 
 /// Answered from the request, without HTTP_*.
@@ -129,9 +135,10 @@ impl<'a> Environ<'a> {
         server: &'a ServerInfo,
         connection: ConnectionInfo<'a>,
         input: &'a mut dyn Source,
+        kept: &'a mut Extensions,
     ) -> Environ<'a> {
         let (changes, extensions) = (Vec::new(), Extensions::default());
-        Environ { head, target, server, connection, input: Input::new(input), changes, extensions }
+        Environ { head, target, server, connection, input: Input::new(input), changes, extensions, kept }
     }
 
     /// The value of a key, or `None` when there is no such key.
@@ -258,6 +265,17 @@ impl<'a> Environ<'a> {
     /// What is no string, to add to.
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         &mut self.extensions
+    }
+
+    /// What stays with the connection from one request to the next, and is dropped when it closes: whatever is costly to
+    /// make and the same for all of them.
+    pub fn connection_extensions(&mut self) -> &mut Extensions {
+        self.kept
+    }
+
+    /// The connection that the request came over.
+    pub fn client(&self) -> Client {
+        Client::new(self.connection.presence.clone(), self.connection.plain)
     }
 
     /// The authority of an absolute-form target stands for Host (RFC 9112 §3.2.2).

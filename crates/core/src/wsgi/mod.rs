@@ -35,6 +35,7 @@
 
 mod application;
 mod body;
+mod client;
 mod environ;
 mod input;
 mod start_response;
@@ -42,6 +43,8 @@ mod start_response;
 pub use application::{AppError, Application};
 pub use body::Body;
 pub(crate) use body::{Blocks, FileBlocks, Kind};
+pub use client::Client;
+pub(crate) use client::Presence;
 pub(crate) use environ::{ConnectionInfo, ServerInfo};
 pub use environ::{Environ, Extensions, Peer};
 pub(crate) use input::Source;

@@ -49,6 +49,17 @@ pub trait StartResponse {
     /// [`StartError::NotStarted`] before `begin`; [`StartError::Io`] when the client has left or is too slow.
     fn write(&mut self, data: &[u8]) -> Result<(), StartError>;
 
+    /// Sends `103 Early Hints` (RFC 8297) with these fields now, ahead of the answer. Nothing is sent to clients of
+    /// HTTP/1.0; middleware that does not know of hints drops them.
+    ///
+    /// # Errors
+    /// [`StartError::HeadSent`] when the answer has begun; [`StartError::Response`] for fields that can't be sent;
+    /// [`StartError::Io`] when the client has left or is too slow.
+    fn early_hints(&mut self, fields: &[(&str, &[u8])]) -> Result<(), StartError> {
+        let _ = fields;
+        Ok(())
+    }
+
     /// [`begin`](StartResponse::begin) with text.
     ///
     /// # Errors

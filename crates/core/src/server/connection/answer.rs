@@ -34,6 +34,8 @@ pub(super) struct Respond {
     /// `None` until the first non-empty block.
     pub(super) sending: Option<(ResponsePlan, BodyWriter)>,
     pub(super) source: Source,
+    /// The first block left with the answers of its batch, or leaves at once.
+    pub(super) under_way: bool,
 }
 
 pub(super) enum Source {
@@ -128,7 +130,8 @@ impl Connection {
                     // Earlier answers don't wait for the first block of this one.
                     let _ = self.out.flush_to(mark, &mut *self.transport);
                 }
-                self.state = State::Respond(Box::new(Respond { exchange, head, mark, sending, source }));
+                let under_way = false;
+                self.state = State::Respond(Box::new(Respond { exchange, head, mark, sending, source, under_way }));
             }
         }
     }
@@ -180,6 +183,13 @@ impl Connection {
             // flushed: it stands behind the mark, and nothing else does.
             let held = respond.sending.is_none();
             if !held && self.out.unsent() > 0 {
+                let is_first = !std::mem::replace(&mut respond.under_way, true);
+                if is_first && turn.leads() && matches!(respond.source, Source::Blocks(_)) {
+                    // Most answers are a single block: it leaves together with the answers of the batch, and what the
+                    // application does after it delays nobody.
+                    self.state = State::Respond(respond);
+                    return Some(Step::Flush);
+                }
                 if let Source::Bytes { data, sent: 0 } = &respond.source {
                     // Head and body in one system call.
                     if let Some((_, writer)) = &mut respond.sending {

@@ -20,7 +20,7 @@ impl Connection {
         respond: Box<Respond>,
         error: AppError,
     ) -> Option<Step> {
-        let Respond { exchange, head, mark, sending, source } = *respond;
+        let Respond { exchange, head, mark, sending, source, .. } = *respond;
         self.drop_source(service, turn, &exchange, source);
         let mark = sending.is_none().then_some(mark);
         self.fail(service, exchange, restore(head, sending), mark, error);

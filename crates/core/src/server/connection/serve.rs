@@ -17,7 +17,7 @@ use crate::http::{
     reason_phrase, Answering, BodyLength, BodyWriter, Error, ErrorKind, Framing, ResponseHead, ResponsePlan, Target,
     TargetForm, Version,
 };
-use crate::wsgi::{ConnectionInfo, Environ};
+use crate::wsgi::{ConnectionInfo, Environ, Extensions};
 
 use super::answer::Exchange;
 use super::{Connection, Permission, Served, State, Step, Transfer, Turn};
@@ -96,6 +96,8 @@ impl Connection {
             peer: self.peer,
             scheme: self.session.as_ref().map_or("http", |session| session.scheme),
             variables: self.session.as_ref().map_or(&[], |session| &session.variables),
+            presence: &self.presence,
+            plain: self.session.is_none(),
         };
         let wire = RefCell::new(Wire {
             transport: &mut *self.transport,
@@ -105,7 +107,10 @@ impl Connection {
             begun: false,
         });
         let mut incoming = Incoming { wire: &wire, state: &mut body, bytes: rest, unread: 0..filled, ready: 0..0 };
-        let mut environ = Environ::new(head, target, &service.info, connection, &mut incoming);
+        // Always there: it is taken out only with the connection.
+        let mut nothing = Extensions::default();
+        let kept = self.kept.get_mut().unwrap_or(&mut nothing);
+        let mut environ = Environ::new(head, target, &service.info, connection, &mut incoming, kept);
         let mut starter = Starter { wire: &wire, answering, started: Started::No };
 
         turn.leave();
@@ -178,6 +183,7 @@ impl Connection {
             peer: self.peer,
             request_line: line,
             target: b"",
+            connection: None,
             head: None,
             status,
             bytes: written,
@@ -251,6 +257,7 @@ impl Connection {
             peer: self.peer,
             request_line: head.request_line(),
             target: head.target(),
+            connection: self.kept.get(),
             head: Some(head),
             status,
             bytes,

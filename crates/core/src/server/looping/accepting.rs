@@ -29,9 +29,11 @@ impl Loop {
                     let endpoint = listener.endpoint.clone();
                     let socket = Arc::new(socket);
                     let connection = match &self.service.settings.transport {
-                        None => Connection::new(Box::new(socket.clone()), endpoint, peer, self.now),
+                        None => Connection::new(Box::new(socket.clone()), socket.presence(), endpoint, peer, self.now),
                         Some(layer) => match panics::catch(|| layer.wrap(socket.clone())) {
-                            Ok(transport) => Connection::new(transport, endpoint, peer, self.now).with_handshake(),
+                            Ok(transport) => {
+                                Connection::new(transport, socket.presence(), endpoint, peer, self.now).with_handshake()
+                            }
                             Err(panic) => {
                                 let message = format!("panic in the transport layer: {}", panic.report);
                                 self.service.settings.log.error(&message);

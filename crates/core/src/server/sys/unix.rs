@@ -37,6 +37,11 @@ pub(in crate::server) struct PollFd {
 
 pub(in crate::server) const POLLIN: c_short = 1;
 pub(in crate::server) const POLLOUT: c_short = 4;
+/// The other side sends nothing more. Without it, errors and a connection closed for both are told all the same.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(in crate::server) const POLLRDHUP: c_short = 0x2000;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(in crate::server) const POLLRDHUP: c_short = 0;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 type NumberOfFds = std::ffi::c_ulong;

@@ -49,6 +49,8 @@ pub(in crate::server) struct PollFd {
 pub(in crate::server) const POLLIN: c_short = 0x100;
 /// `POLLWRNORM`.
 pub(in crate::server) const POLLOUT: c_short = 0x10;
+/// Errors and a connection that is closed are told without asking.
+pub(in crate::server) const POLLRDHUP: c_short = 0;
 
 #[link(name = "ws2_32")]
 extern "system" {
