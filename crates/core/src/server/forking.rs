@@ -103,7 +103,7 @@ fn give_away(
     // What is gathered in the log would otherwise be written by both.
     lead.service.settings.log.sync();
     let error = match sign_of_life(lead, number) {
-        Ok((alive, held)) => match sys::fork_process() {
+        Ok((alive, held)) => match fork(lead) {
             Ok(Forked::Child) => {
                 // Copies of descriptors that would keep other clients from seeing their connections close.
                 drop(alive);
@@ -128,6 +128,13 @@ fn give_away(
     connection.refuse_unavailable(&lead.service);
     lead.put_back(token, connection, Step::Flush);
     None
+}
+
+fn fork(lead: &Loop) -> io::Result<Forked> {
+    match &lead.service.settings.fork {
+        None => sys::fork_process(),
+        Some(fork) => fork().map(|pid| if pid == 0 { Forked::Child } else { Forked::Parent(pid) }),
+    }
 }
 
 /// Two sockets: the first reads as ended when the second has been closed, and is watched from now on.

@@ -37,6 +37,9 @@ pub struct Settings {
     pub loops: usize,
     /// How many children a [`ForkingWsgiServer`](super::ForkingWsgiServer) has at once; 40, as Werkzeug's.
     pub processes: usize,
+    /// How a [`ForkingWsgiServer`](super::ForkingWsgiServer) forks, for runtimes with hooks of their own around it: the
+    /// child's number in the parent, 0 in the child. The system's `fork` by default.
+    pub fork: Option<Arc<Fork>>,
     /// Connections that the system keeps waiting while the server is busy; 1024, since a burst beyond the queue is
     /// delayed by a second or refused.
     pub backlog: i32,
@@ -55,6 +58,9 @@ pub struct Settings {
     pub poller: PollerKind,
 }
 
+/// [`Settings::fork`].
+pub type Fork = dyn Fn() -> std::io::Result<i32> + Send + Sync;
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
@@ -64,6 +70,7 @@ impl Default for Settings {
             threads: 64,
             loops: 0,
             processes: 40,
+            fork: None,
             backlog: 1024,
             unix_mode: None,
             passthrough_errors: false,

@@ -28,7 +28,18 @@ pub struct Body(pub(crate) Kind);
 pub(crate) enum Kind {
     Bytes(Cow<'static, [u8]>),
     Blocks(Blocks),
-    File { file: File, length: Option<u64> },
+    File { file: File, length: Option<u64>, close: Option<OnClose> },
+}
+
+/// Called when it is dropped.
+pub(crate) struct OnClose(Option<Box<dyn FnOnce() + Send>>);
+
+impl Drop for OnClose {
+    fn drop(&mut self) {
+        if let Some(close) = self.0.take() {
+            close();
+        }
+    }
 }
 
 impl Body {
@@ -63,8 +74,8 @@ impl Body {
         match self.0 {
             Kind::Bytes(bytes) => Body::from([&bytes[..], &more].concat()),
             Kind::Blocks(blocks) => Body(Kind::Blocks(Box::new(blocks.chain(std::iter::once(Ok(more)))))),
-            Kind::File { file, length } => {
-                let blocks = FileBlocks { file, left: length };
+            Kind::File { file, length, close } => {
+                let blocks = FileBlocks { file, left: length, _close: close };
                 Body(Kind::Blocks(Box::new(blocks.chain(std::iter::once(Ok(more))))))
             }
         }
@@ -72,12 +83,32 @@ impl Body {
 
     /// A file from its current position to its end (`wsgi.file_wrapper`), by `sendfile` where the system has it.
     pub fn file(file: File) -> Body {
-        Body(Kind::File { file, length: None })
+        Body(Kind::File { file, length: None, close: None })
     }
 
     /// So many bytes of a file from its current position.
     pub fn file_range(file: File, length: u64) -> Body {
-        Body(Kind::File { file, length: Some(length) })
+        Body(Kind::File { file, length: Some(length), close: None })
+    }
+
+    /// Calls `close` when the body is dropped (PEP 3333's `close()`), for whoever has more to do then than to drop it.
+    #[must_use]
+    pub fn on_close(self, close: impl FnOnce() + Send + 'static) -> Body {
+        let on_close = OnClose(Some(Box::new(close)));
+        match self.0 {
+            Kind::Bytes(bytes) => {
+                let blocks = Box::new(std::iter::once(Ok(bytes.into_owned())));
+                Body(Kind::Blocks(Box::new(Closing { blocks, _close: on_close })))
+            }
+            Kind::Blocks(blocks) => Body(Kind::Blocks(Box::new(Closing { blocks, _close: on_close }))),
+            Kind::File { file, length, close: None } => Body(Kind::File { file, length, close: Some(on_close) }),
+            Kind::File { file, length, close: Some(mut earlier) } => {
+                let (first, mut second) = (earlier.0.take(), on_close);
+                let second = second.0.take();
+                let both = move || first.into_iter().chain(second).for_each(|close| close());
+                Body(Kind::File { file, length, close: Some(OnClose(Some(Box::new(both)))) })
+            }
+        }
     }
 }
 
@@ -86,7 +117,7 @@ impl fmt::Debug for Body {
         match &self.0 {
             Kind::Bytes(bytes) => write!(f, "Body({} bytes)", bytes.len()),
             Kind::Blocks(_) => f.write_str("Body(blocks)"),
-            Kind::File { file, length } => write!(f, "Body({file:?}, {length:?})"),
+            Kind::File { file, length, .. } => write!(f, "Body({file:?}, {length:?})"),
         }
     }
 }
@@ -122,6 +153,25 @@ const BLOCK: usize = 64 * 1024;
 pub(crate) struct FileBlocks {
     pub(crate) file: File,
     pub(crate) left: Option<u64>,
+    pub(crate) _close: Option<OnClose>,
+}
+
+/// Blocks with something to do after them.
+struct Closing {
+    blocks: Blocks,
+    _close: OnClose,
+}
+
+impl Iterator for Closing {
+    type Item = Result<Vec<u8>, AppError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.blocks.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.blocks.size_hint()
+    }
 }
 
 impl Iterator for FileBlocks {

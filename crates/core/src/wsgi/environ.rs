@@ -273,6 +273,11 @@ impl<'a> Environ<'a> {
         self.kept
     }
 
+    /// What the connection's transport told: names and values of the environ, the same for all of its requests.
+    pub fn connection_variables(&self) -> &'a [(&'static str, Vec<u8>)] {
+        self.connection.variables
+    }
+
     /// The connection that the request came over.
     pub fn client(&self) -> Client {
         Client::new(self.connection.presence.clone(), self.connection.plain)

@@ -42,7 +42,7 @@ mod start_response;
 
 pub use application::{AppError, Application};
 pub use body::Body;
-pub(crate) use body::{Blocks, FileBlocks, Kind};
+pub(crate) use body::{Blocks, FileBlocks, Kind, OnClose};
 pub use client::Client;
 pub(crate) use client::Presence;
 pub(crate) use environ::{ConnectionInfo, ServerInfo};

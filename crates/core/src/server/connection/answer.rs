@@ -15,7 +15,7 @@ use super::super::sys;
 use super::super::upgrade::OnUpgrade;
 use super::super::wire::Started;
 use crate::http::{Answering, BodyWriter, ResponseFraming, ResponseHead, ResponsePlan};
-use crate::wsgi::{Blocks, Body, FileBlocks, Kind};
+use crate::wsgi::{Blocks, Body, FileBlocks, Kind, OnClose};
 
 use super::{Connection, Permission, State, Step, Transfer, Turn, IN_A_ROW};
 
@@ -41,7 +41,7 @@ pub(super) struct Respond {
 pub(super) enum Source {
     Bytes { data: Cow<'static, [u8]>, sent: usize },
     Blocks(Theirs<Blocks>),
-    File { file: File, offset: u64, left: u64 },
+    File { file: File, offset: u64, left: u64, close: Option<Theirs<OnClose>> },
 }
 
 /// A request while it is being answered.
@@ -93,7 +93,7 @@ impl Connection {
                 (Source::Bytes { data, sent: 0 }, length)
             }
             Kind::Blocks(blocks) => (Source::Blocks(Theirs::new(blocks)), None),
-            Kind::File { file, length } => match open_file(file, length) {
+            Kind::File { file, length, close } => match open_file(file, length, close) {
                 Ok((source, length)) => (source, length),
                 Err(error) => {
                     let started = restore(head, sending);
@@ -118,10 +118,13 @@ impl Connection {
                 self.complete(service, exchange, &head, plan, writer);
             }
             (sending, mut source) => {
-                if let (true, Source::File { file, left, .. }) = (chunked, &source) {
+                if let (true, Source::File { file, left, close, .. }) = (chunked, &mut source) {
                     // After `write`, what follows has to be framed as chunks.
                     match file.try_clone() {
-                        Ok(file) => source = as_blocks(file, Some(*left)),
+                        Ok(file) => {
+                            let close = close.take().and_then(Theirs::into_inner);
+                            source = as_blocks(file, Some(*left), close);
+                        }
                         Err(error) => return self.fail(service, exchange, restore(head, sending), mark, error.into()),
                     }
                 }
@@ -256,7 +259,7 @@ impl Connection {
                         Err(error) => return self.abandon(service, turn, respond, error),
                     }
                 }
-                Source::File { file, offset, left } => {
+                Source::File { file, offset, left, .. } => {
                     let Some((_, writer)) = &mut respond.sending else { return Some(self.end()) };
                     let admitted = writer.admit(*left);
                     if admitted == 0 {
@@ -418,17 +421,17 @@ pub(super) fn restore(head: ResponseHead, sending: Option<(ResponsePlan, BodyWri
 }
 
 /// A regular file from its position on; anything else is read as it comes.
-fn open_file(mut file: File, length: Option<u64>) -> io::Result<(Source, Option<u64>)> {
+fn open_file(mut file: File, length: Option<u64>, close: Option<OnClose>) -> io::Result<(Source, Option<u64>)> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Ok((as_blocks(file, length), length));
+        return Ok((as_blocks(file, length, close), length));
     }
     let offset = file.stream_position()?;
     let there = metadata.len().saturating_sub(offset);
     let left = length.map_or(there, |length| length.min(there));
-    Ok((Source::File { file, offset, left }, Some(left)))
+    Ok((Source::File { file, offset, left, close: close.map(Theirs::new) }, Some(left)))
 }
 
-fn as_blocks(file: File, left: Option<u64>) -> Source {
-    Source::Blocks(Theirs::new(Box::new(FileBlocks { file, left })))
+fn as_blocks(file: File, left: Option<u64>, close: Option<OnClose>) -> Source {
+    Source::Blocks(Theirs::new(Box::new(FileBlocks { file, left, _close: close })))
 }

@@ -96,19 +96,27 @@ impl Connection {
 
     /// PEP 3333's `close()`, which is the application's code and may take its time or panic.
     pub(super) fn drop_body(&self, service: &Service, turn: &mut dyn Turn, exchange: &Exchange, body: Body) {
-        if let Kind::Blocks(blocks) = body.0 {
-            self.drop_source(service, turn, exchange, Source::Blocks(Theirs::new(blocks)));
+        match body.0 {
+            Kind::Bytes(_) => {}
+            Kind::Blocks(blocks) => self.close(service, turn, exchange, Theirs::new(blocks)),
+            Kind::File { close, .. } => self.close(service, turn, exchange, Theirs::new(close)),
         }
     }
 
     pub(super) fn drop_source(&self, service: &Service, turn: &mut dyn Turn, exchange: &Exchange, source: Source) {
-        if let Source::Blocks(blocks) = source {
-            turn.leave();
-            let dropped = panics::catch(|| drop(blocks.into_inner()));
-            service.back(turn);
-            if let Err(panic) = dropped {
-                self.report_panic(service, exchange, "the response body's close", panic);
-            }
+        match source {
+            Source::Blocks(blocks) => self.close(service, turn, exchange, blocks),
+            Source::File { close: Some(close), .. } => self.close(service, turn, exchange, close),
+            _ => {}
+        }
+    }
+
+    fn close<T>(&self, service: &Service, turn: &mut dyn Turn, exchange: &Exchange, theirs: Theirs<T>) {
+        turn.leave();
+        let dropped = panics::catch(|| drop(theirs.into_inner()));
+        service.back(turn);
+        if let Err(panic) = dropped {
+            self.report_panic(service, exchange, "the response body's close", panic);
         }
     }
 

@@ -1,0 +1,80 @@
+//! The application side of the contract, in Python: one call is one stay in the interpreter.
+
+use std::sync::{Arc, OnceLock};
+
+use amboss::{AppError, Application, Body, Environ, ShutdownHandle, StartResponse};
+use pyo3::prelude::*;
+
+use crate::body::body;
+use crate::environ::{About, Environs, Kept};
+use crate::exchange::Exchange;
+use crate::failure::failed;
+use crate::raw::attach;
+use crate::Log;
+
+/// A WSGI application.
+pub(crate) struct PyApplication {
+    app: Py<PyAny>,
+    environs: Environs,
+    /// The user's own request handler class.
+    handler: Option<Py<PyAny>>,
+    log: Log,
+    pub(crate) shutdown: Arc<OnceLock<ShutdownHandle>>,
+    after: Option<Box<dyn Fn(Python<'_>) + Send + Sync>>,
+}
+
+impl PyApplication {
+    pub(crate) fn new(py: Python<'_>, app: Py<PyAny>, handler: Option<Py<PyAny>>, about: &About) -> PyResult<PyApplication> {
+        Ok(PyApplication {
+            app,
+            environs: Environs::new(py, about)?,
+            handler,
+            log: about.log.clone(),
+            shutdown: about.shutdown.clone(),
+            after: None,
+        })
+    }
+
+    /// Has something done after each call.
+    pub(crate) fn after(&mut self, after: impl Fn(Python<'_>) + Send + Sync + 'static) {
+        self.after = Some(Box::new(after));
+    }
+
+    fn serve(
+        &self,
+        py: Python<'_>,
+        environ: &mut Environ<'_>,
+        start_response: &mut dyn StartResponse,
+    ) -> PyResult<Body> {
+        let length = environ.input().length();
+        let exchange = Bound::new(py, Exchange::new(length))?;
+        let dict = self.environs.make(py, environ, &exchange)?;
+        let dict = match &self.handler {
+            None => dict.into_any(),
+            Some(class) => {
+                let handler = class.bind(py).call_method1("_of", (dict,))?;
+                let dict = handler.call_method0("make_environ")?;
+                if let Some(kept) = environ.connection_extensions().get::<Kept>() {
+                    *kept.handler.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(handler.unbind());
+                }
+                dict
+            }
+        };
+        exchange.get().lent.lend(py, start_response, environ.input(), || {
+            let result = self.app.bind(py).call1((dict, &exchange))?;
+            body(py, result, &exchange, &self.log)
+        })
+    }
+}
+
+impl Application for PyApplication {
+    fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+        attach(|py| {
+            let result = self.serve(py, environ, start_response).map_err(|error| failed(py, error));
+            if let Some(after) = &self.after {
+                after(py);
+            }
+            result
+        })
+    }
+}

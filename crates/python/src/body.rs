@@ -1,0 +1,215 @@
+//! What an application returned, as the body of an answer: its blocks, and its `close()`.
+
+use std::io::Read;
+
+use amboss::{AppError, Body};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyIterator, PyList, PyTuple};
+
+use crate::exchange::{block, kind, Exchange};
+use crate::failure::{failed, traceback};
+use crate::file_wrapper::FileWrapper;
+use crate::raw::attach;
+use crate::Log;
+
+/// What is left of a request's body up to this size is kept for an application that reads it while it is iterated:
+/// what the server has read ahead in any case.
+const KEPT: u64 = 16 * 1024;
+
+/// Makes a body of what the application returned; its first block is asked for here, since `start_response` may come as
+/// late as that.
+pub(crate) fn body<'py>(
+    py: Python<'py>,
+    result: Bound<'py, PyAny>,
+    exchange: &Bound<'py, Exchange>,
+    log: &Log,
+) -> PyResult<Body> {
+    // Lists and tuples know how long they are, and have no `close`.
+    let single = if let Ok(list) = result.cast_exact::<PyList>() {
+        (list.len() == 1).then(|| list.get_item(0)).transpose()?
+    } else if let Ok(tuple) = result.cast_exact::<PyTuple>() {
+        (tuple.len() == 1).then(|| tuple.get_item(0)).transpose()?
+    } else {
+        None
+    };
+    if let Some(single) = single {
+        return Ok(Body::from(block(&single)?.as_bytes().to_vec()));
+    }
+    if let Ok(wrapper) = result.cast_exact::<FileWrapper>() {
+        match wrapper.get().system_file(py) {
+            Ok(Some(file)) => {
+                let mut closing = Closing::new(result.unbind(), log.clone());
+                return Ok(Body::file(file).on_close(move || closing.close()));
+            }
+            Ok(None) => {}
+            Err(error) => {
+                Closing::new(result.unbind(), log.clone()).close_attached(py);
+                return Err(error);
+            }
+        }
+    }
+    let mut blocks = Blocks::new(py, result, log)?;
+    match blocks.first(py) {
+        Ok(None) => Ok(Body::empty()),
+        Err(error) => {
+            blocks.finish(py);
+            Err(error)
+        }
+        Ok(Some(first)) => {
+            if !spare_input(py, exchange) {
+                // The application may want to read while it is iterated, and can do so only for as long as it is called.
+                let sent = write_all(py, &mut blocks, first, exchange.get());
+                blocks.finish(py);
+                return sent.map(|()| Body::empty());
+            }
+            blocks.first = Some(first.as_bytes().to_vec());
+            Ok(Body::try_iter(blocks))
+        }
+    }
+}
+
+/// Is nothing left of the request's body that the application could read later? A little is kept for it.
+fn spare_input(py: Python<'_>, exchange: &Bound<'_, Exchange>) -> bool {
+    let exchange = exchange.get();
+    match exchange.progress.left() {
+        Some(0) => true,
+        Some(left) if left <= KEPT => {
+            let read = py.detach(|| {
+                exchange.lent.with_detached(|_, input| {
+                    let mut rest = Vec::new();
+                    input.read_to_end(&mut rest).map(|_| rest)
+                })
+            });
+            // A broken body is for those who read it to notice.
+            if let Some(Ok(rest)) = read {
+                exchange.progress.keep(rest);
+                return true;
+            }
+            false
+        }
+        _ => false,
+    }
+}
+
+fn write_all(py: Python<'_>, blocks: &mut Blocks, first: Bound<'_, PyBytes>, exchange: &Exchange) -> PyResult<()> {
+    exchange.write(py, first.as_any())?;
+    while let Some(next) = blocks.ask(py)? {
+        exchange.write(py, next.as_any())?;
+    }
+    Ok(())
+}
+
+/// The object whose `close()` is owed, once.
+struct Closing {
+    object: Option<Py<PyAny>>,
+    log: Log,
+}
+
+impl Closing {
+    fn new(object: Py<PyAny>, log: Log) -> Closing {
+        Closing { object: Some(object), log }
+    }
+
+    fn close(&mut self) {
+        if self.object.is_some() {
+            attach(|py| self.close_attached(py));
+        }
+    }
+
+    fn close_attached(&mut self, py: Python<'_>) {
+        let Some(object) = self.object.take() else { return };
+        let closed = object.bind(py).getattr_opt("close").and_then(|close| match close {
+            Some(close) => close.call0().map(drop),
+            None => Ok(()),
+        });
+        if let Err(error) = closed {
+            // Too late to change the answer.
+            let text = traceback(py, &error);
+            py.detach(|| self.log.error(&format!("error in the response's close(): {text}")));
+        }
+    }
+}
+
+/// The blocks of an iterable, and its `close()` behind them.
+struct Blocks {
+    first: Option<Vec<u8>>,
+    iterator: Option<Py<PyIterator>>,
+    closing: Closing,
+}
+
+impl Blocks {
+    fn new(py: Python<'_>, result: Bound<'_, PyAny>, log: &Log) -> PyResult<Blocks> {
+        let mut closing = Closing::new(result.clone().unbind(), log.clone());
+        match result.try_iter() {
+            Ok(iterator) => Ok(Blocks { first: None, iterator: Some(iterator.unbind()), closing }),
+            Err(error) => {
+                closing.close_attached(py);
+                if error.is_instance_of::<PyTypeError>(py) && result.getattr_opt("__iter__")?.is_none() {
+                    let sentence =
+                        format!("the application must return an iterable of bytes, such as [b'...'], not {}", kind(&result));
+                    return Err(PyTypeError::new_err(sentence));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The next block; `None` at the end.
+    fn ask<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let Some(iterator) = &self.iterator else { return Ok(None) };
+        match iterator.bind(py).clone().next() {
+            None => Ok(None),
+            Some(next) => block(&next?).map(|block| Some(block.clone())),
+        }
+    }
+
+    /// The first block that is not empty.
+    fn first<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        loop {
+            match self.ask(py)? {
+                Some(block) if block.as_bytes().is_empty() => {}
+                Some(block) => return Ok(Some(block)),
+                None => {
+                    self.finish(py);
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self, py: Python<'_>) {
+        self.iterator = None;
+        self.closing.close_attached(py);
+    }
+}
+
+impl Iterator for Blocks {
+    type Item = Result<Vec<u8>, AppError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(first) = self.first.take() {
+            return Some(Ok(first));
+        }
+        self.iterator.as_ref()?;
+        attach(|py| match self.ask(py) {
+            Ok(Some(block)) => Some(Ok(block.as_bytes().to_vec())),
+            Ok(None) => {
+                self.finish(py);
+                None
+            }
+            Err(error) => {
+                self.finish(py);
+                Some(Err(failed(py, error)))
+            }
+        })
+    }
+}
+
+impl Drop for Blocks {
+    fn drop(&mut self) {
+        if self.iterator.is_some() || self.closing.object.is_some() {
+            attach(|py| self.finish(py));
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What an environ holds besides text: callables and streams that reach the connection or the server.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::ThreadId;
+
+use amboss::{Client, ShutdownHandle};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyString, PyTuple};
+
+use crate::exchange::{kind, start_error, Exchange};
+use crate::raw::latin1_bytes;
+use crate::Log;
+
+/// The connection behind a request.
+#[pyclass(frozen, module = "amboss._amboss")]
+pub(crate) struct Connection {
+    client: Client,
+}
+
+impl Connection {
+    pub(crate) fn new(client: Client) -> Connection {
+        Connection { client }
+    }
+}
+
+#[pymethods]
+impl Connection {
+    /// Has the client closed the connection, so that the rest of the work is for nobody?
+    fn has_left(&self) -> bool {
+        self.client.has_left()
+    }
+
+    /// A second descriptor of the socket, which the caller has to close.
+    fn duplicate(&self) -> PyResult<i32> {
+        use std::os::fd::IntoRawFd;
+        match self.client.socket() {
+            Ok(Some(socket)) => Ok(socket.into_raw_fd()),
+            Ok(None) => Err(PyOSError::new_err("over TLS the connection's socket is of no use")),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// `wsgi.early_hints`: sends 103 with header fields, ahead of the answer. One for a connection, whose requests come one
+/// after the other.
+#[pyclass(frozen, module = "amboss._amboss")]
+#[derive(Default)]
+pub(crate) struct EarlyHints {
+    exchange: Mutex<Option<Py<Exchange>>>,
+}
+
+impl EarlyHints {
+    /// Speaks for this request from now on.
+    pub(crate) fn follow(&self, exchange: &Bound<'_, Exchange>) {
+        *self.exchange.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(exchange.clone().unbind());
+    }
+}
+
+#[pymethods]
+impl EarlyHints {
+    fn __call__(&self, py: Python<'_>, headers: &Bound<'_, PyList>) -> PyResult<()> {
+        let mut texts = Vec::with_capacity(headers.len());
+        for item in headers {
+            let pair = item.cast::<PyTuple>().ok().filter(|pair| pair.len() == 2);
+            let pair = pair.ok_or_else(|| PyTypeError::new_err("early hints are a list of (name, value) tuples of str"))?;
+            texts.push((pair.get_item(0)?.cast_into::<PyString>()?, pair.get_item(1)?.cast_into::<PyString>()?));
+        }
+        let mut fields = Vec::with_capacity(texts.len());
+        for (name, value) in &texts {
+            let value = latin1_bytes(value).ok_or_else(|| PyTypeError::new_err("early hints must be latin-1"))?;
+            fields.push((name.to_str()?, value));
+        }
+        let exchange = {
+            let exchange = self.exchange.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            exchange.as_ref().map(|exchange| exchange.clone_ref(py))
+        };
+        let Some(exchange) = exchange else { return Ok(()) };
+        let sent = py.detach(|| {
+            let fields: Vec<(&str, &[u8])> = fields.iter().map(|(name, value)| (*name, &**value)).collect();
+            exchange.get().lent.with_detached(|start_response, _| start_response.early_hints(&fields))
+        });
+        match sent {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(start_error(error)),
+            None => Err(PyRuntimeError::new_err("early hints come before the answer, which has begun")),
+        }
+    }
+}
+
+/// `werkzeug.server.shutdown`: stops the server when the request is answered.
+#[pyclass(frozen, module = "amboss._amboss")]
+pub(crate) struct Shutdown {
+    handle: Arc<OnceLock<ShutdownHandle>>,
+}
+
+impl Shutdown {
+    pub(crate) fn new(handle: Arc<OnceLock<ShutdownHandle>>) -> Shutdown {
+        Shutdown { handle }
+    }
+}
+
+#[pymethods]
+impl Shutdown {
+    fn __call__(&self) {
+        if let Some(handle) = self.handle.get() {
+            handle.shutdown();
+        }
+    }
+}
+
+/// `wsgi.errors`: lines for the server's log, each written when it is whole.
+#[pyclass(frozen, module = "amboss._amboss")]
+pub(crate) struct Errors {
+    log: Log,
+    /// Lines under way, by the thread that writes them.
+    begun: Mutex<HashMap<ThreadId, String>>,
+}
+
+impl Errors {
+    pub(crate) fn new(log: Log) -> Errors {
+        Errors { log, begun: Mutex::new(HashMap::new()) }
+    }
+
+    fn begun(&self) -> std::sync::MutexGuard<'_, HashMap<ThreadId, String>> {
+        self.begun.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+#[pymethods]
+impl Errors {
+    fn write(&self, py: Python<'_>, text: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let text = text
+            .cast::<PyString>()
+            .map_err(|_| PyTypeError::new_err(format!("wsgi.errors takes str, not {}", kind(text))))?;
+        let length = text.len()?;
+        // A lone surrogate is no reason to lose a line of a log.
+        let text = text.to_string_lossy().into_owned();
+        let id = std::thread::current().id();
+        let mut begun = self.begun();
+        let line = begun.entry(id).or_default();
+        line.push_str(&text);
+        let whole = line.rfind('\n').map(|end| line.drain(..=end).collect::<String>());
+        if line.is_empty() {
+            begun.remove(&id);
+        }
+        drop(begun);
+        if let Some(whole) = whole {
+            py.detach(|| self.log.error(&whole));
+        }
+        Ok(length)
+    }
+
+    fn writelines(&self, py: Python<'_>, lines: &Bound<'_, PyAny>) -> PyResult<()> {
+        for line in lines.try_iter()? {
+            self.write(py, &line?)?;
+        }
+        Ok(())
+    }
+
+    fn flush(&self, py: Python<'_>) {
+        let line = self.begun().remove(&std::thread::current().id());
+        if let Some(line) = line {
+            py.detach(|| self.log.error(&line));
+        }
+    }
+}
