@@ -116,6 +116,18 @@ impl Program {
         pid
     }
 
+    /// The processes that answer, so many of them: whoever has answered stands still until all have.
+    #[track_caller]
+    pub fn workers(&self, count: usize) -> Vec<u32> {
+        let mut asked: Vec<Stopped> = Vec::new();
+        while asked.len() < count {
+            let (_, answer) = self.get("/pid").expect("somebody answers");
+            let pid = answer.split('<').next().unwrap().rsplit(' ').next().unwrap();
+            asked.push(Stopped::new(pid.parse().unwrap()));
+        }
+        asked.iter().map(|stopped| stopped.0).collect()
+    }
+
     pub fn signal(&self, name: &str) {
         signal(self.child.id(), name);
     }
@@ -155,6 +167,29 @@ impl Drop for Program {
 
 pub fn is_alive(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// A process that stands still until this is dropped: the system gives its work to others.
+pub struct Stopped(pub u32);
+
+impl Stopped {
+    #[track_caller]
+    pub fn new(pid: u32) -> Stopped {
+        signal(pid, "STOP");
+        let stopped = Stopped(pid);
+        eventually("all its threads stand still", || {
+            let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+            let mut stats = tasks.map(|task| std::fs::read_to_string(task.path().join("stat")).unwrap_or_default());
+            stats.all(|stat| stat.contains(") T "))
+        });
+        stopped
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        signal(self.0, "CONT");
+    }
 }
 
 pub fn signal(pid: u32, name: &str) {
