@@ -16,6 +16,7 @@
 //! applications need only this crate.
 
 mod banner;
+mod host;
 mod live;
 #[cfg(all(unix, feature = "reload"))]
 mod reload;
@@ -26,7 +27,8 @@ pub use amboss_core::*;
 #[cfg(feature = "tls")]
 pub use amboss_tls::{make_ssl_devcert, ClientCertificates, LocalCa, PlainHttp, SslContext, SslError, SslErrorKind};
 pub use banner::banner;
+pub use host::{Host, Worker};
 #[cfg(all(unix, feature = "reload"))]
 pub use reload::{exec_as_child, is_running_from_reloader, BrokenSave, ReloaderType};
-pub use run::{make_run_server, run_on, run_simple, RunError, RunOptions};
+pub use run::{make_run_server, run_host, run_on, run_simple, RunError, RunOptions};
 pub use test_app::TestApp;

@@ -27,4 +27,6 @@ pub mod server;
 pub mod wsgi;
 
 pub use server::*;
-pub use wsgi::{AppError, Application, Body, Client, Environ, Extensions, Input, InputError, Peer, StartError, StartResponse};
+pub use wsgi::{
+    AppError, Application, Body, Client, Environ, Extensions, Input, InputError, Peer, StartError, StartResponse,
+};

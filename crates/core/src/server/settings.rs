@@ -40,6 +40,9 @@ pub struct Settings {
     /// How a [`ForkingWsgiServer`](super::ForkingWsgiServer) forks, for runtimes with hooks of their own around it: the
     /// child's number in the parent, 0 in the child. The system's `fork` by default.
     pub fork: Option<Arc<Fork>>,
+    /// Other processes serve the same application beside this one, and `wsgi.multiprocess` is to say so; off. Where each
+    /// request has a process of its own it does anyway.
+    pub multiprocess: bool,
     /// Connections that the system keeps waiting while the server is busy; 1024, since a burst beyond the queue is
     /// delayed by a second or refused.
     pub backlog: i32,
@@ -71,6 +74,7 @@ impl Default for Settings {
             loops: 0,
             processes: 40,
             fork: None,
+            multiprocess: false,
             backlog: 1024,
             unix_mode: None,
             passthrough_errors: false,
@@ -91,6 +95,7 @@ impl fmt::Debug for Settings {
             .field("threads", &self.threads)
             .field("loops", &self.loops)
             .field("processes", &self.processes)
+            .field("multiprocess", &self.multiprocess)
             .field("backlog", &self.backlog)
             .field("unix_mode", &self.unix_mode)
             .field("passthrough_errors", &self.passthrough_errors)
