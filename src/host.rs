@@ -52,7 +52,7 @@ pub trait Host {
     ///
     /// # Errors
     /// What ended the server.
-    fn serve(&mut self, server: &mut Server) -> Result<(), ServeError> {
+    fn serve(&mut self, mut server: Server) -> Result<(), ServeError> {
         server.serve_forever()
     }
 }
@@ -66,7 +66,7 @@ impl<H: Host + ?Sized> Host for &mut H {
         (**self).started(server)
     }
 
-    fn serve(&mut self, server: &mut Server) -> Result<(), ServeError> {
+    fn serve(&mut self, server: Server) -> Result<(), ServeError> {
         (**self).serve(server)
     }
 }

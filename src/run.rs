@@ -75,13 +75,13 @@ pub fn run_host(addresses: &[Address], mut host: impl Host, options: RunOptions)
     // First, since it fails at once if it does, and whoever connects waits until the application is there.
     let listeners = bind(addresses, &options)?;
     let app = host.application(&Worker::default())?;
-    let mut server = make(listeners, app, options, Code::of_this_process())?;
+    let server = make(listeners, app, options, Code::of_this_process())?;
     // First, so that CTRL+C does what the banner says.
     host.started(&server)?;
     if !quiet {
         eprint!("{}", banner(server.local_addrs(), scheme, fingerprint.as_deref()));
     }
-    Ok(host.serve(&mut server)?)
+    Ok(host.serve(server)?)
 }
 
 #[cfg(all(unix, feature = "reload"))]

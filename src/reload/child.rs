@@ -82,14 +82,14 @@ impl Child {
         };
         let code = self.code();
         // The server alone has a hold on them: when it stops listening, this process does.
-        let mut server = make(self.listeners, app, options, code)?;
+        let server = make(self.listeners, app, options, code)?;
         host.started(&server)?;
-        let Some(orders) = self.orders else { return Ok(host.serve(&mut server)?) };
+        let Some(orders) = self.orders else { return Ok(host.serve(server)?) };
         orders.now_to(&server);
         accept_all(self.shared, &server.arrivals(), &orders.sender)?;
         // Its sockets listen already: whoever connects from now on waits for the first turn of the loop at most.
         orders.sender.send(&Message::Ready)?;
-        let served = host.serve(&mut server);
+        let served = host.serve(server);
         let _ = orders.sender.send(&Message::Drained);
         Ok(served?)
     }

@@ -12,6 +12,9 @@ use crate::failure::failed;
 use crate::raw::attach;
 use crate::Log;
 
+/// Something to do after a call, in the same thread.
+type After = Box<dyn Fn(Python<'_>) + Send + Sync>;
+
 /// A WSGI application.
 pub(crate) struct PyApplication {
     app: Py<PyAny>,
@@ -20,11 +23,16 @@ pub(crate) struct PyApplication {
     handler: Option<Py<PyAny>>,
     log: Log,
     pub(crate) shutdown: Arc<OnceLock<ShutdownHandle>>,
-    after: Option<Box<dyn Fn(Python<'_>) + Send + Sync>>,
+    after: Option<After>,
 }
 
 impl PyApplication {
-    pub(crate) fn new(py: Python<'_>, app: Py<PyAny>, handler: Option<Py<PyAny>>, about: &About) -> PyResult<PyApplication> {
+    pub(crate) fn new(
+        py: Python<'_>,
+        app: Py<PyAny>,
+        handler: Option<Py<PyAny>>,
+        about: &About,
+    ) -> PyResult<PyApplication> {
         Ok(PyApplication {
             app,
             environs: Environs::new(py, about)?,

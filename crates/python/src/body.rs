@@ -146,8 +146,10 @@ impl Blocks {
             Err(error) => {
                 closing.close_attached(py);
                 if error.is_instance_of::<PyTypeError>(py) && result.getattr_opt("__iter__")?.is_none() {
-                    let sentence =
-                        format!("the application must return an iterable of bytes, such as [b'...'], not {}", kind(&result));
+                    let sentence = format!(
+                        "the application must return an iterable of bytes, such as [b'...'], not {}",
+                        kind(&result)
+                    );
                     return Err(PyTypeError::new_err(sentence));
                 }
                 Err(error)

@@ -21,12 +21,14 @@ use crate::Log;
 /// Header names that are remembered with their keys: more than clients use, fewer than an attacker can think of.
 const NAMES: usize = 512;
 
+/// Keys by the names of fields as they are sent; none for a field that the environ has no place for.
+type Names = HashMap<Box<[u8]>, Option<Py<PyString>>>;
+
 /// Makes the environ of each request.
 pub(crate) struct Environs {
     template: Py<PyDict>,
     empty_input: Py<EmptyInput>,
-    /// Keys by the names of the fields as they are sent; none for a field that the environ has no place for.
-    names: Mutex<HashMap<Box<[u8]>, Option<Py<PyString>>>>,
+    names: Mutex<Names>,
     methods: HashMap<&'static [u8], Py<PyString>>,
     versions: [Py<PyString>; 2],
     empty: Py<PyString>,
@@ -70,9 +72,6 @@ pub(crate) struct Kept {
 
 /// What the environ says about the server.
 pub(crate) struct About {
-    pub(crate) software: String,
-    pub(crate) multithread: bool,
-    pub(crate) multiprocess: bool,
     pub(crate) log: Log,
     pub(crate) shutdown: Arc<OnceLock<ShutdownHandle>>,
 }
@@ -83,18 +82,14 @@ impl Environs {
         let empty = PyString::intern(py, "");
         template.set_item("wsgi.version", (1, 0))?;
         template.set_item("wsgi.errors", Py::new(py, Errors::new(about.log.clone()))?)?;
-        template.set_item("wsgi.multithread", about.multithread)?;
-        template.set_item("wsgi.multiprocess", about.multiprocess)?;
         template.set_item("wsgi.run_once", false)?;
         template.set_item("wsgi.input_terminated", true)?;
         template.set_item("wsgi.file_wrapper", py.get_type::<FileWrapper>())?;
         template.set_item("werkzeug.server.shutdown", Py::new(py, Shutdown::new(about.shutdown.clone()))?)?;
-        template.set_item("SERVER_SOFTWARE", &about.software)?;
         template.set_item("SCRIPT_NAME", &empty)?;
         let methods: [&'static str; 9] =
             ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "PROPFIND"];
-        let methods =
-            methods.iter().map(|name| (name.as_bytes(), PyString::intern(py, name).unbind())).collect();
+        let methods = methods.iter().map(|name| (name.as_bytes(), PyString::intern(py, name).unbind())).collect();
         let version = |name| PyString::intern(py, name).unbind();
         Ok(Environs {
             template: template.unbind(),
@@ -138,7 +133,10 @@ impl Environs {
         // The usual path is its own decoded form.
         let plain = path.first() == Some(&b'/') && path.get(1) != Some(&b'/') && !path.contains(&b'%');
         if plain && query.is_empty() {
-            dict.set_item(keys.path.bind(py), if path.len() == target.len() { uri.clone() } else { latin1(py, path)? })?;
+            dict.set_item(
+                keys.path.bind(py),
+                if path.len() == target.len() { uri.clone() } else { latin1(py, path)? },
+            )?;
             dict.set_item(keys.query.bind(py), self.empty.bind(py))?;
         } else {
             dict.set_item(keys.path.bind(py), latin1(py, &environ.path())?)?;
@@ -202,7 +200,11 @@ impl Environs {
 
     fn connection(&self, py: Python<'_>, environ: &Environ<'_>) -> PyResult<Kept> {
         let template = self.template.bind(py).copy()?;
-        for name in ["SERVER_NAME", "SERVER_PORT", "REMOTE_ADDR", "REMOTE_PORT", "wsgi.url_scheme"] {
+        for name in ["wsgi.multithread", "wsgi.multiprocess"] {
+            template.set_item(name, environ.get(name).is_some_and(|value| *value == b"true"[..]))?;
+        }
+        let texts = ["SERVER_NAME", "SERVER_PORT", "SERVER_SOFTWARE", "REMOTE_ADDR", "REMOTE_PORT", "wsgi.url_scheme"];
+        for name in texts {
             template.set_item(PyString::intern(py, name), latin1(py, &environ.get(name).unwrap_or_default())?)?;
         }
         for (name, value) in environ.connection_variables() {
@@ -225,9 +227,8 @@ impl Environs {
 /// The class of `werkzeug.socket`, which makes a socket object when somebody uses it.
 fn socket_class<'py>(py: Python<'py>) -> PyResult<&'py Bound<'py, PyAny>> {
     static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let class = CLASS.get_or_try_init(py, || {
-        PyResult::Ok(py.import("amboss._socket")?.getattr("ConnectionSocket")?.unbind())
-    })?;
+    let class = CLASS
+        .get_or_try_init(py, || PyResult::Ok(py.import("amboss._socket")?.getattr("ConnectionSocket")?.unbind()))?;
     Ok(class.bind(py))
 }
 
@@ -236,11 +237,11 @@ fn key(py: Python<'_>, name: &[u8]) -> Option<Py<PyString>> {
     if name.contains(&b'_') {
         return None;
     }
-    let upper: String = name.iter().map(|&byte| if byte == b'-' { '_' } else { byte.to_ascii_uppercase() as char }).collect();
+    let upper: String =
+        name.iter().map(|&byte| if byte == b'-' { '_' } else { byte.to_ascii_uppercase() as char }).collect();
     Some(match upper.as_str() {
         // PEP 3333 and RFC 3875: these two have names of their own.
         "CONTENT_TYPE" | "CONTENT_LENGTH" => PyString::intern(py, &upper).unbind(),
         _ => PyString::intern(py, &format!("HTTP_{upper}")).unbind(),
     })
 }
-

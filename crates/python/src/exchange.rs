@@ -1,9 +1,8 @@
 //! `start_response` and `write` of one request.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use amboss::{AppError, StartError, StartResponse};
+use amboss::{AppError, StartError};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
@@ -22,16 +21,11 @@ const FEW: usize = 8;
 pub(crate) struct Exchange {
     pub(crate) lent: Lent,
     pub(crate) progress: Progress,
-    started: AtomicBool,
 }
 
 impl Exchange {
     pub(crate) fn new(length: Option<u64>) -> Exchange {
-        Exchange { lent: Lent::default(), progress: Progress::new(length), started: AtomicBool::new(false) }
-    }
-
-    pub(crate) fn is_started(&self) -> bool {
-        self.started.load(Ordering::Relaxed)
+        Exchange { lent: Lent::default(), progress: Progress::new(length) }
     }
 
     fn start(
@@ -41,9 +35,9 @@ impl Exchange {
         headers: &Bound<'_, PyAny>,
         exc_info: Option<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let status = status
-            .cast::<PyString>()
-            .map_err(|_| PyTypeError::new_err(format!("the status must be a str like '200 OK', not {}", kind(status))))?;
+        let status = status.cast::<PyString>().map_err(|_| {
+            PyTypeError::new_err(format!("the status must be a str like '200 OK', not {}", kind(status)))
+        })?;
         let status = native(status, "the status")?;
         let status = std::str::from_utf8(&status).map_err(|_| PyValueError::new_err("the status must be ASCII"))?;
         let pairs = pairs(headers)?;
@@ -61,10 +55,7 @@ impl Exchange {
         let error: Option<AppError> = exc_info.as_ref().map(|_| "replaced".into());
         let begun = self.lent.with(py, |start_response, _| start_response.begin(status, &fields, error.as_ref()));
         match begun {
-            Some(Ok(())) => {
-                self.started.store(true, Ordering::Relaxed);
-                Ok(())
-            }
+            Some(Ok(())) => Ok(()),
             Some(Err(StartError::Twice)) => Err(PyRuntimeError::new_err(
                 "start_response was called a second time without exc_info; give it sys.exc_info() to replace the first",
             )),
@@ -145,7 +136,8 @@ pub(crate) fn block<'a, 'py>(object: &'a Bound<'py, PyAny>) -> PyResult<&'a Boun
 type Pair<'py> = (Bound<'py, PyString>, Bound<'py, PyString>);
 
 fn pairs<'py>(headers: &Bound<'py, PyAny>) -> PyResult<SmallVec<[Pair<'py>; FEW]>> {
-    let wrong = |what: String| PyTypeError::new_err(format!("headers must be a list of (name, value) tuples of str, {what}"));
+    let wrong =
+        |what: String| PyTypeError::new_err(format!("headers must be a list of (name, value) tuples of str, {what}"));
     let pair = |item: Bound<'py, PyAny>| -> PyResult<Pair<'py>> {
         let Ok(pair) = item.cast::<PyTuple>() else { return Err(wrong(format!("not of {}", kind(&item)))) };
         if pair.len() != 2 {
@@ -174,9 +166,9 @@ fn native<'a>(text: &'a Bound<'_, PyString>, what: &str) -> PyResult<std::borrow
 
 /// The exception of an `exc_info`, with its traceback.
 fn raise(exc_info: &Bound<'_, PyAny>) -> PyResult<PyErr> {
-    let exc_info = exc_info
-        .cast::<PyTuple>()
-        .map_err(|_| PyTypeError::new_err(format!("exc_info must be a tuple as of sys.exc_info(), not {}", kind(exc_info))))?;
+    let exc_info = exc_info.cast::<PyTuple>().map_err(|_| {
+        PyTypeError::new_err(format!("exc_info must be a tuple as of sys.exc_info(), not {}", kind(exc_info)))
+    })?;
     let value = exc_info.get_item(1)?;
     let value = value.call_method1("with_traceback", (exc_info.get_item(2)?,))?;
     Ok(PyErr::from_value(value))

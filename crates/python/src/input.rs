@@ -155,7 +155,9 @@ fn fill(
         Some(result) => result,
         None => match &mut *progress.kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) {
             Some(rest) => run(rest),
-            None => return Err(PyValueError::new_err("the body can't be read any more: its request has been answered")),
+            None => {
+                return Err(PyValueError::new_err("the body can't be read any more: its request has been answered"))
+            }
         },
     };
     result.map_err(|error| InputError::new_err(error.to_string()))

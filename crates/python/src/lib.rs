@@ -11,6 +11,7 @@ mod exchange;
 mod failure;
 mod file_wrapper;
 mod handler;
+mod host;
 mod input;
 mod raw;
 mod request;
@@ -26,7 +27,12 @@ use pyo3::prelude::*;
 /// Where the server's log goes.
 type Log = Arc<dyn amboss::Log>;
 
-create_exception!(amboss, InputError, PyOSError, "The body of a request is cut short, malformed, too large or too slow.");
+create_exception!(
+    amboss,
+    InputError,
+    PyOSError,
+    "The body of a request is cut short, malformed, too large or too slow."
+);
 create_exception!(amboss, ClientDisconnected, PyConnectionError, "The client has left before it had the whole answer.");
 
 #[pymodule(gil_used = false)]
@@ -38,5 +44,7 @@ fn _amboss(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<file_wrapper::FileWrapper>()?;
     module.add_class::<server::Server>()?;
     module.add_function(wrap_pyfunction!(server::make_ssl_devcert, module)?)?;
+    module.add_function(wrap_pyfunction!(server::run, module)?)?;
+    module.add_function(wrap_pyfunction!(server::check, module)?)?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! the server lends an application for the time of a call.
 //!
 //! Each function is safe to call; what makes it so stands with each block.
+#![allow(unsafe_code)]
 
 use std::cell::{Cell, OnceCell};
 use std::ptr::NonNull;
@@ -78,7 +79,7 @@ pub(crate) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, 
 pub(crate) fn latin1_bytes<'a>(text: &'a Bound<'_, PyString>) -> Option<std::borrow::Cow<'a, [u8]>> {
     // SAFETY: a string is immutable, and `text` keeps it alive for as long as the slice is borrowed.
     match unsafe { text.data() } {
-        Ok(pyo3::types::PyStringData::Ucs1(bytes)) => Some(std::borrow::Cow::Borrowed(bytes)),
+        Ok(pyo3::types::string::PyStringData::Ucs1(bytes)) => Some(std::borrow::Cow::Borrowed(bytes)),
         _ => None,
     }
 }
@@ -130,14 +131,11 @@ impl<'py> BytesUnderWay<'py> {
     pub(crate) fn finish(self) -> PyResult<Bound<'py, PyBytes>> {
         let py = self.object.py();
         if self.filled < self.size {
-            let mut object = self.object.into_ptr();
-            // SAFETY: an object with one owner, which is what resizing asks for. On failure it is gone, and null.
-            unsafe {
-                if ffi::_PyBytes_Resize(&raw mut object, self.filled as ffi::Py_ssize_t) != 0 {
-                    return Err(PyErr::fetch(py));
-                }
-                return Ok(Bound::from_owned_ptr(py, object).cast_into::<PyBytes>()?);
-            }
+            // SAFETY: so many bytes of the object were written, see `Filling::push`.
+            let filled = unsafe {
+                std::slice::from_raw_parts(ffi::PyBytes_AsString(self.object.as_ptr()).cast::<u8>(), self.filled)
+            };
+            return Ok(PyBytes::new(py, filled));
         }
         Ok(self.object.cast_into::<PyBytes>()?)
     }
@@ -238,7 +236,8 @@ impl Lent {
             Ok(guard) => guard,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => {
-                let waited = Waited(py.detach(|| Waited(self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))).0);
+                let waited =
+                    Waited(py.detach(|| Waited(self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))).0);
                 waited.0
             }
         }

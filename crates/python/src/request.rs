@@ -64,7 +64,8 @@ impl EarlyHints {
         let mut texts = Vec::with_capacity(headers.len());
         for item in headers {
             let pair = item.cast::<PyTuple>().ok().filter(|pair| pair.len() == 2);
-            let pair = pair.ok_or_else(|| PyTypeError::new_err("early hints are a list of (name, value) tuples of str"))?;
+            let pair =
+                pair.ok_or_else(|| PyTypeError::new_err("early hints are a list of (name, value) tuples of str"))?;
             texts.push((pair.get_item(0)?.cast_into::<PyString>()?, pair.get_item(1)?.cast_into::<PyString>()?));
         }
         let mut fields = Vec::with_capacity(texts.len());

@@ -1,0 +1,14 @@
+"""The command ``amboss``: see ``amboss --help``."""
+
+import sys
+
+from . import _amboss
+
+
+def main() -> int:
+    """Runs the command line."""
+    return _amboss.main(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

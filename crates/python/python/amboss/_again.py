@@ -1,0 +1,40 @@
+"""The command line that starts this program again, and leaving what it has started so far."""
+
+import os
+import sys
+from typing import List
+
+
+def command() -> List[str]:
+    """The words that start this program again."""
+    original = getattr(sys, "orig_argv", None)  # since 3.10
+    if original:
+        return [sys.executable, *original[1:]]
+    import subprocess
+
+    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    main = sys.modules.get("__main__")
+    spec = getattr(main, "__spec__", None)
+    if spec is not None:
+        # python -m package, or python -m package.module
+        name = spec.name[: -len(".__main__")] if spec.name.endswith(".__main__") else spec.name
+        return [sys.executable, *flags, "-m", name, *sys.argv[1:]]
+    return [sys.executable, *flags, *sys.argv]
+
+
+def leave_everything() -> None:
+    """Does what the end of the interpreter would do, short of ending it: another program takes this process over."""
+    multiprocessing = sys.modules.get("multiprocessing")
+    if multiprocessing is not None:
+        # At the end those that are no daemons would be waited for.
+        for child in multiprocessing.active_children():
+            child.terminate()
+    import atexit
+
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass
+    os.environ.pop("AMBOSS_RUN_MAIN", None)

@@ -1,0 +1,43 @@
+//! The user's `WSGIRequestHandler` class, between server and application.
+
+use amboss::{AccessRecord, AppError, Log, RequestHandler};
+use pyo3::prelude::*;
+
+use crate::environ::Kept;
+use crate::failure::{traceback, Failure};
+use crate::raw::attach;
+
+/// Hooks that end in Python where the user has a class of their own, and in the core's where not.
+pub(crate) struct PyHandler {
+    pub(crate) custom: bool,
+}
+
+impl RequestHandler for PyHandler {
+    fn log_request(&self, record: &AccessRecord<'_>, log: &dyn Log) {
+        let kept = record.connection.filter(|_| self.custom).and_then(|connection| connection.get::<Kept>());
+        let handler = kept.and_then(|kept| kept.handler.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take());
+        // A request that was refused has met no handler.
+        let Some(handler) = handler else { return log.access(record) };
+        attach(|py| {
+            let logged = handler.bind(py).call_method1("log_request", (record.status, record.bytes));
+            if let Err(error) = logged {
+                log.error(&format!("error in log_request: {}", traceback(py, &error)));
+            }
+        });
+    }
+
+    fn handle_error(&self, error: &AppError, request_line: &[u8], log: &dyn Log) {
+        if error.downcast_ref::<Failure>().is_some_and(|failure| failure.is_departure) {
+            return;
+        }
+        log.error(&format!("error on \"{}\": {error}", request_line.escape_ascii()));
+    }
+
+    fn server_version(&self) -> Option<&str> {
+        Some(concat!("amboss/", env!("CARGO_PKG_VERSION")))
+    }
+
+    fn wants_access(&self, log: &dyn Log) -> bool {
+        self.custom || log.wants_access()
+    }
+}
