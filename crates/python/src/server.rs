@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use amboss::{Address, LocalAddr, RunError, RunOptions, ServeError, SslContext, Worker};
+use amboss::{Address, LocalAddr, RunError, RunOptions, ServeError, SslContext, TextLog, Worker};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PySystemExit, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
@@ -41,6 +41,9 @@ pub(crate) fn prepare(py: Python<'_>, options: &Options<'_>) -> PyResult<RunOpti
     run.processes = options.processes;
     run.passthrough_errors = options.passthrough_errors;
     run.quiet = options.quiet;
+    if options.quiet {
+        run.settings.log = Arc::new(TextLog::stderr().errors_only());
+    }
     if let Some(context) = &options.ssl_context {
         run.ssl_context = Some(ssl_context(context)?);
     }
