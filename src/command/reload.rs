@@ -1,17 +1,18 @@
 //! The flags of reloading and workers.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use amboss::{BrokenSave, ReloaderType, RunOptions};
 use clap::Args;
 
+use crate::{BrokenSave, ReloaderType, RunOptions};
+
 /// The hidden subcommand that becomes another program, as the supervisor's child.
-pub(crate) const SHIM: &str = "__child";
+pub(super) const SHIM: &str = "__child";
 
 #[derive(Args, Debug)]
-pub(crate) struct ReloadArgs {
+#[command(next_help_heading = "Reloading and workers")]
+pub(super) struct ReloadArgs {
     /// Serve the newest code: replace the program whenever a file changes, without losing a request
     #[arg(short, long)]
     reload: bool,
@@ -32,17 +33,13 @@ pub(crate) struct ReloadArgs {
     #[arg(long, value_name = "PATTERN", requires = "reload")]
     exclude_patterns: Vec<String>,
 
-    /// While the newest code is broken, show why to every request instead of serving the old code
+    /// While the newest code is broken, show why to every request [default: the old code keeps serving, if there is any]
     #[arg(long, requires = "reload")]
     error_page: bool,
 
     /// So many processes beside each other; replaced when they die
     #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
     workers: u16,
-
-    /// Serve this program instead: any that takes its sockets from AMBOSS_SERVER_FD or LISTEN_FDS
-    #[arg(last = true, value_name = "PROGRAM")]
-    program: Vec<OsString>,
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -53,11 +50,11 @@ fn seconds(text: &str) -> Result<f64, String> {
 }
 
 impl ReloadArgs {
-    pub(super) fn has_program(&self) -> bool {
-        !self.program.is_empty()
+    pub(super) fn is_reloading(&self) -> bool {
+        self.reload
     }
 
-    pub(crate) fn apply(&self, options: &mut RunOptions) {
+    pub(super) fn apply(&self, options: &mut RunOptions) {
         options.use_reloader = self.reload;
         options.reloader_type = self.reloader_type;
         options.reloader_interval = Some(Duration::from_secs_f64(self.reloader_interval));
@@ -65,7 +62,6 @@ impl ReloadArgs {
         options.exclude_patterns.extend(self.exclude_patterns.iter().cloned());
         options.broken_save = if self.error_page { BrokenSave::ErrorPage } else { BrokenSave::KeepServing };
         options.workers = self.workers.into();
-        options.program = (!self.program.is_empty()).then(|| self.program.clone());
         options.shim = Some(vec![SHIM.into()]);
     }
 }
