@@ -19,6 +19,7 @@ mod banner;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod command;
+mod host;
 mod live;
 #[cfg(all(unix, feature = "reload"))]
 mod reload;
@@ -29,7 +30,8 @@ pub use amboss_core::*;
 #[cfg(feature = "tls")]
 pub use amboss_tls::{make_ssl_devcert, ClientCertificates, LocalCa, PlainHttp, SslContext, SslError, SslErrorKind};
 pub use banner::banner;
+pub use host::{Host, Worker};
 #[cfg(all(unix, feature = "reload"))]
 pub use reload::{exec_as_child, is_running_from_reloader, BrokenSave, ReloaderType};
-pub use run::{make_run_server, run_on, run_simple, RunError, RunOptions};
+pub use run::{make_run_server, run_host, run_on, run_simple, RunError, RunOptions};
 pub use test_app::TestApp;

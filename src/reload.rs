@@ -1,6 +1,6 @@
 //! Serving under a supervisor: the parent holds the sockets and watches, the child serves.
 //!
-//! `run_simple` is called in both. In the parent it binds, starts the same command line again and stays to watch; in the
+//! `run_host` is called in both. In the parent it binds, starts the same command line again and stays to watch; in the
 //! child ([`is_running_from_reloader`]) it serves on what it inherited and does what the parent says.
 
 mod accepting;
@@ -11,9 +11,11 @@ mod parent;
 mod project;
 mod rebuild;
 mod stage;
+mod worker;
 
 pub(crate) use child::Child;
 pub use options::{BrokenSave, ReloaderType};
 pub(crate) use parent::supervise;
+pub(crate) use worker::ToSupervisor;
 
 pub use amboss_reload::inherited::{exec_as_child, is_running_from_reloader};

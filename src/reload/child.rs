@@ -3,120 +3,163 @@
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use amboss_core::{Application, Arrivals, Listeners, ServeError, Server, ShutdownHandle, Waiting};
+use amboss_core::{Arrivals, Listeners, Server, ShutdownHandle, Waiting};
 use amboss_reload::control::{Control, Message, Sender};
 use amboss_reload::inherited::{leave_interrupts_to_the_supervisor, Inherited};
 
 use super::accepting::accept_all;
 use super::page::ErrorPage;
+use super::worker::ToSupervisor;
+use crate::host::{Host, Worker};
 use crate::live::Code;
+use crate::run::{make, RunError, RunOptions};
 
 /// The variable by which a supervisor that was told to be live says so, with its own [`stamp`](crate::live::stamp).
 pub(super) const LIVE: &str = "AMBOSS_LIVE";
+/// Set by a supervisor that watches files.
+pub(super) const RELOADING: &str = "AMBOSS_RELOADING";
+/// Set by a supervisor that has several children beside each other.
+pub(super) const MULTIPROCESS: &str = "AMBOSS_MULTIPROCESS";
 
-/// What this process inherited from a supervisor.
+/// What this process inherited from a supervisor, whose orders it follows from now on.
 pub(crate) struct Child {
     listeners: Listeners,
     /// Sockets that belong to a program of another kind as well.
     shared: Vec<OwnedFd>,
-    control: Option<Control>,
+    /// Whom the orders go to.
+    orders: Option<Orders>,
     generation: u64,
 }
 
 impl Child {
-    /// `None` when no supervisor started this process. To be asked once. `for_others` says that the supervisor's program
-    /// is another one, for which this process may have to speak.
-    pub(crate) fn inherited(for_others: bool) -> io::Result<Option<Child>> {
+    /// `None` when no supervisor started this process. To be asked once. With [`RunOptions::program`] the supervisor's
+    /// program is another one, for which this process may have to speak.
+    pub(crate) fn inherited(options: &RunOptions) -> io::Result<Option<Child>> {
         let Some(inherited) = Inherited::from_env()? else { return Ok(None) };
         let sockets = inherited.take_listeners()?;
-        let (listeners, shared) = if for_others {
+        let (listeners, shared) = if options.program.is_some() {
             // A server listens somewhere, and this is where nobody connects.
             (Listeners::adopt([TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.into()])?, sockets)
         } else {
             (Listeners::adopt(sockets)?, Vec::new())
         };
-        let control = inherited.take_control()?;
-        if control.is_some() {
-            leave_interrupts_to_the_supervisor()?;
-        }
-        Ok(Some(Child { listeners, shared, control, generation: inherited.generation }))
-    }
-
-    /// Was the supervisor told that open pages are to load again?
-    pub(crate) fn is_told_to_be_live(&self) -> bool {
-        std::env::var_os(LIVE).is_some()
+        let orders = match inherited.take_control()? {
+            Some(control) => {
+                leave_interrupts_to_the_supervisor()?;
+                let orders = Orders::new(control.sender());
+                let (following, reopen_logs) = (orders.clone(), options.reopen_logs.clone());
+                let follow = move || following.follow(control, || reopen_logs.iter().for_each(|reopen| reopen()));
+                thread::Builder::new().name("amboss-orders".into()).spawn(follow)?;
+                Some(orders)
+            }
+            None => None,
+        };
+        Ok(Some(Child { listeners, shared, orders, generation: inherited.generation }))
     }
 
     /// What serves here: the same for all children of one generation.
-    pub(crate) fn code(&self) -> Code {
+    fn code(&self) -> Code {
         let supervisor = std::env::var(LIVE).unwrap_or_else(|_| std::os::unix::process::parent_id().to_string());
         let id = format!("{supervisor}-{}", self.generation);
         Code { id, is_error_page: ErrorPage::is_wanted() }
     }
 
-    /// The sockets to serve on.
-    pub(crate) fn listeners(&self) -> Listeners {
-        self.listeners.clone()
-    }
-
-    /// The application, or what stands in for it.
-    pub(crate) fn application(&self, app: Arc<dyn Application>) -> Arc<dyn Application> {
-        match ErrorPage::from_env() {
+    /// Serves what the host has, or the page that stands in for it.
+    pub(crate) fn serve(self, host: &mut impl Host, mut options: RunOptions) -> Result<(), RunError> {
+        let is_set = |variable| std::env::var_os(variable).is_some();
+        options.live |= is_set(LIVE);
+        options.settings.multiprocess |= options.workers > 1 || is_set(MULTIPROCESS);
+        let app = match ErrorPage::from_env() {
             Some(page) => Arc::new(page),
-            None => app,
-        }
-    }
-
-    /// Serves, and does what the supervisor says meanwhile.
-    pub(crate) fn serve(self, server: &mut Server, reopen_logs: impl Fn() + Send + 'static) -> Result<(), ServeError> {
-        // The server has its own hold on them: when it stops listening, this process does.
-        drop(self.listeners);
-        let Some(control) = self.control else { return server.serve_forever() };
-        let sender = control.sender();
-        let orders = Orders { handle: server.shutdown_handle(), arrivals: server.arrivals(), sender: sender.clone() };
-        thread::Builder::new().name("amboss-orders".into()).spawn(move || orders.follow(control, reopen_logs))?;
-        accept_all(self.shared, &server.arrivals(), &sender)?;
+            None => {
+                let sender = self.orders.as_ref().map(|orders| orders.sender.clone());
+                let supervisor = ToSupervisor::new(sender, is_set(RELOADING));
+                host.application(&Worker { supervisor: Some(supervisor) })?
+            }
+        };
+        let code = self.code();
+        // The server alone has a hold on them: when it stops listening, this process does.
+        let mut server = make(self.listeners, app, options, code)?;
+        host.started(&server)?;
+        let Some(orders) = self.orders else { return Ok(host.serve(&mut server)?) };
+        orders.now_to(&server);
+        accept_all(self.shared, &server.arrivals(), &orders.sender)?;
         // Its sockets listen already: whoever connects from now on waits for the first turn of the loop at most.
-        sender.send(&Message::Ready)?;
-        let served = server.serve_forever();
-        let _ = sender.send(&Message::Drained);
-        served
+        orders.sender.send(&Message::Ready)?;
+        let served = host.serve(&mut server);
+        let _ = orders.sender.send(&Message::Drained);
+        Ok(served?)
     }
 }
 
+/// Does what the supervisor says.
+#[derive(Clone)]
 struct Orders {
+    sender: Sender,
+    /// None before there is one.
+    server: Arc<Mutex<Option<Serving>>>,
+}
+
+struct Serving {
     handle: ShutdownHandle,
     arrivals: Arrivals,
-    sender: Sender,
 }
 
 impl Orders {
-    fn follow(self, mut control: Control, reopen_logs: impl Fn()) {
+    fn new(sender: Sender) -> Orders {
+        Orders { sender, server: Arc::default() }
+    }
+
+    fn server(&self) -> MutexGuard<'_, Option<Serving>> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on they concern this server.
+    fn now_to(&self, server: &Server) {
+        *self.server() = Some(Serving { handle: server.shutdown_handle(), arrivals: server.arrivals() });
+    }
+
+    fn follow(&self, mut control: Control, reopen_logs: impl Fn()) {
         loop {
             match control.receive() {
-                Ok(Some(Message::Stop)) => self.handle.shutdown(),
+                Ok(Some(Message::Stop)) => self.server_to_stop().shutdown(),
                 Ok(Some(Message::Drain)) => {
                     let sender = self.sender.clone();
-                    self.handle.hand_over(move |Waiting { socket, ahead }| {
+                    self.server_to_stop().hand_over(move |Waiting { socket, ahead }| {
                         // A connection that can't be sent is closed: it is idle.
                         let _ = sender.send(&Message::Connection { socket: socket.into(), read: ahead });
                     });
                 }
-                Ok(Some(Message::Connection { socket, read })) => {
-                    let waiting = Waiting { socket: socket.into(), ahead: read };
-                    if let Err(Waiting { socket, ahead }) = self.arrivals.let_in(waiting) {
-                        // This server stops as well: somebody else has it then.
-                        let _ = self.sender.send(&Message::Connection { socket: socket.into(), read: ahead });
-                    }
-                }
+                Ok(Some(connection @ Message::Connection { .. })) => self.let_in(connection),
                 Ok(Some(Message::ReopenLogs)) => reopen_logs(),
                 Ok(Some(_)) => {}
                 // The supervisor is gone. Without it nobody would ever end this process, or let go of the port.
-                Ok(None) | Err(_) => return self.handle.shutdown(),
+                Ok(None) | Err(_) => return self.server_to_stop().shutdown(),
             }
+        }
+    }
+
+    /// While there is none, the application is on its way, and may be for long: nothing is lost by ending at once.
+    fn server_to_stop(&self) -> ShutdownHandle {
+        match &*self.server() {
+            Some(serving) => serving.handle.clone(),
+            None => std::process::exit(0),
+        }
+    }
+
+    fn let_in(&self, connection: Message) {
+        let Message::Connection { socket, read } = connection else { return };
+        let waiting = Waiting { socket: socket.into(), ahead: read };
+        let refused = match &*self.server() {
+            Some(serving) => serving.arrivals.let_in(waiting).err(),
+            None => Some(waiting),
+        };
+        if let Some(Waiting { socket, ahead }) = refused {
+            // This server stops as well: somebody else has it then.
+            let _ = self.sender.send(&Message::Connection { socket: socket.into(), read: ahead });
         }
     }
 }

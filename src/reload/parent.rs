@@ -1,6 +1,6 @@
 //! The parent's side: sockets, children, and what becomes of code that can't start.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -14,7 +14,7 @@ use amboss_reload::child::Program;
 use amboss_reload::supervisor::{Options, Protocol, Supervisor};
 use amboss_reload::{Scope, ScopeOptions, Watch, WatchOptions};
 
-use super::child::LIVE;
+use super::child::{LIVE, MULTIPROCESS, RELOADING};
 use super::project::Project;
 use super::rebuild::Rebuilder;
 use super::stage::{Stage, Told};
@@ -27,7 +27,7 @@ enum Command {
     /// This program again, with the same command line.
     Again,
     /// Another program that takes its sockets from its parent.
-    Other(Vec<std::ffi::OsString>),
+    Other(Vec<OsString>),
 }
 
 /// Holds the sockets and runs children on them; returns when it was told to stop, with the exit code.
@@ -44,12 +44,13 @@ pub(crate) fn supervise(
     let mut program = program(&command, options)?;
     // The command with its built-in application is a tool, not what is being worked on.
     let is_tool = matches!(command, Command::Again) && options.shim.is_some();
-    let project = if options.use_reloader && !is_tool { Project::of(&program.path) } else { None };
+    let is_built = options.use_reloader && !is_tool && !options.watch_reported;
+    let project = if is_built { Project::of(&program.path) } else { None };
     if let (Command::Other(words), None) = (&command, &project) {
         runnable(&words[0])?;
     }
     let watch = if options.use_reloader { Some(watch(options, &command, &program, project.as_ref())?) } else { None };
-    let stage = Arc::new(Stage::new(options.broken_save, &program));
+    let stage = Arc::new(Stage::new(options.broken_save, page(&program, options)?));
     let mut first_failure = None;
     if let (Some(project), Command::Other(_)) = (&project, &command) {
         // What is started is what the sources say.
@@ -113,11 +114,14 @@ fn program(command: &Command, options: &RunOptions) -> Result<Program, RunError>
         Command::Again => {
             let mut program = Program::new(this.clone());
             program.args = std::env::args_os().skip(1).collect();
+            if let Some(words) = &options.again {
+                (program.path, program.args) = command_line(words)?;
+            }
             program
         }
         Command::Other(words) => {
-            let mut program = Program::new(PathBuf::from(&words[0]));
-            program.args = words[1..].to_vec();
+            let mut program = Program::new(this.clone());
+            (program.path, program.args) = command_line(words)?;
             // Nobody knows whether it obeys a signal, and nobody would be left to see to it.
             program.kill_with_parent = true;
             program
@@ -128,7 +132,14 @@ fn program(command: &Command, options: &RunOptions) -> Result<Program, RunError>
     if options.live {
         program.env.push((LIVE.into(), stamp().into()));
     }
-    if options.use_reloader && options.broken_save == BrokenSave::ErrorPage {
+    if options.use_reloader {
+        program.env.push((RELOADING.into(), "true".into()));
+    }
+    if options.workers > 1 {
+        program.env.push((MULTIPROCESS.into(), "true".into()));
+    }
+    // What an interpreter can't start is rarely seen anywhere but in what it says.
+    if options.use_reloader && (options.broken_save == BrokenSave::ErrorPage || options.again.is_some()) {
         program.capture = true;
         // Behind a pipe it can't see the terminal that its words end up on.
         if std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
@@ -136,6 +147,36 @@ fn program(command: &Command, options: &RunOptions) -> Result<Program, RunError>
         }
     }
     Ok(program)
+}
+
+/// What stands in for the program.
+fn page(program: &Program, options: &RunOptions) -> Result<Program, RunError> {
+    let mut page = program.clone();
+    page.capture = false;
+    if let Some(words) = &options.page {
+        (page.path, page.args) = command_line(words)?;
+        return Ok(page);
+    }
+    // This executable as it is now, whatever is built in its place later.
+    page.path = this_executable().unwrap_or_else(|| program.path.clone());
+    page.args = std::env::args_os().skip(1).collect();
+    Ok(page)
+}
+
+/// On Linux the file that this process runs, also when something else has taken its name.
+fn this_executable() -> Option<PathBuf> {
+    if cfg!(target_os = "linux") {
+        return Some(PathBuf::from(format!("/proc/{}/exe", std::process::id())));
+    }
+    std::env::current_exe().ok()
+}
+
+/// A program and its arguments.
+fn command_line(words: &[OsString]) -> Result<(PathBuf, Vec<OsString>), RunError> {
+    match words {
+        [program, arguments @ ..] => Ok((program.into(), arguments.to_vec())),
+        [] => Err(RunError::Options("A command line without a program can't be started; name one.")),
+    }
 }
 
 /// Can a program of this name be started? Otherwise children would fail one after the other.
@@ -167,6 +208,7 @@ fn watch(
 ) -> Result<Watch, RunError> {
     let mut scope = match (project, command) {
         (Some(project), _) => project.scope(),
+        (None, _) if options.watch_reported => ScopeOptions::default(),
         (None, Command::Again) => ScopeOptions::default(),
         (None, Command::Other(_)) => {
             let mut scope = ScopeOptions::default();
@@ -174,7 +216,7 @@ fn watch(
             scope
         }
     };
-    if project.is_none() && program.path.components().count() > 1 {
+    if project.is_none() && !options.watch_reported && program.path.components().count() > 1 {
         // A program that is built by other means is a file that changes.
         scope.optional_files.push(program.path.clone());
     }

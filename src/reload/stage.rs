@@ -13,7 +13,6 @@ use super::BrokenSave;
 /// What is on show: the program, or what stands in for it.
 pub(super) struct Stage {
     broken_save: BrokenSave,
-    /// This executable as it is now, whatever is built in its place later.
     page: Program,
     /// The program serves.
     serving: AtomicBool,
@@ -24,11 +23,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub(super) fn new(broken_save: BrokenSave, program: &Program) -> Stage {
-        let mut page = program.clone();
-        page.path = this_executable().unwrap_or_else(|| program.path.clone());
-        page.args = std::env::args_os().skip(1).collect();
-        page.capture = false;
+    pub(super) fn new(broken_save: BrokenSave, page: Program) -> Stage {
         let no = || AtomicBool::new(false);
         Stage { broken_save, page, serving: no(), starting: no(), showing: no() }
     }
@@ -84,14 +79,6 @@ fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     let _ = std::fs::remove_file(path);
     std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(content)
-}
-
-/// On Linux the file that this process runs, also when something else has taken its name.
-fn this_executable() -> Option<PathBuf> {
-    if cfg!(target_os = "linux") {
-        return Some(PathBuf::from(format!("/proc/{}/exe", std::process::id())));
-    }
-    std::env::current_exe().ok()
 }
 
 /// Hears what happens to the children.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use amboss::{make_run_server, Address, AppError, Body, Environ, RunOptions, ShutdownHandle, StartResponse};
 
-use crate::program::{eventually, is_alive, Program, Told, DEADLINE};
+use crate::program::{eventually, is_alive, Program, Stopped, Told, DEADLINE};
 
 const PAGE: &str = "<!doctype html><p>a page</p>";
 const SCRIPT: &str = "<script async src=\"/__amboss__/live.js?";
@@ -186,15 +186,14 @@ fn open_tabs_delay_neither_a_swap_nor_a_stop() {
 fn workers_with_the_same_code_are_the_same_to_a_page() {
     let program = Program::start("live-workers", Told { live: true, workers: 3, ..Told::default() });
     program.wait_for("good 0");
-    let mut pids: Vec<String> = Vec::new();
+    let pids = program.workers(3);
     let mut codes: Vec<String> = Vec::new();
-    eventually("all workers were asked", || {
-        pids.extend(program.get("/tabs").map(|(_, body)| body));
-        pids.sort();
-        pids.dedup();
-        codes.extend((0..3).map(|_| listen(program.port).1));
-        pids.len() >= 2 && codes.len() > 30
-    });
+    for pid in &pids {
+        // Nobody else can answer.
+        let _others: Vec<Stopped> =
+            pids.iter().filter(|other| *other != pid).map(|&other| Stopped::new(other)).collect();
+        codes.push(listen(program.port).1);
+    }
     codes.dedup();
     assert_eq!(codes.len(), 1, "{codes:?}");
     program.save("good 1");

@@ -5,6 +5,8 @@
 
 mod program;
 
+mod host;
+
 mod losing_nothing;
 
 mod live;

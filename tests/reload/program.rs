@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use amboss::{run_simple, AppError, Body, BrokenSave, Environ, ReloaderType, RunOptions, StartResponse};
+use amboss::{run_simple, AppError, Body, BrokenSave, Environ, ReloaderType, RunError, RunOptions, StartResponse};
 
 /// Nothing in these tests takes this long unless it hangs.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -23,6 +23,9 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// What makes this binary play the program.
+pub const ARGUMENTS: [&str; 5] = ["--ignored", "--exact", "--nocapture", "--test-threads=1", "program::runs"];
 
 /// A supervisor with its children, in a folder of its own.
 pub struct Program {
@@ -39,6 +42,9 @@ pub struct Told {
     pub workers: usize,
     pub stat: bool,
     pub live: bool,
+    /// Runs a host that makes its application only where it serves.
+    pub host: bool,
+    pub supervised: bool,
 }
 
 impl Program {
@@ -49,7 +55,7 @@ impl Program {
         std::fs::write(folder.join("code"), "good 0").unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
-            .args(["--ignored", "--exact", "--nocapture", "--test-threads=1", "program::runs"])
+            .args(ARGUMENTS)
             .process_group(0)
             .env("AMBOSS_TEST_FOLDER", &folder)
             .env("AMBOSS_TEST_WORKERS", told.workers.to_string())
@@ -60,6 +66,8 @@ impl Program {
             ("AMBOSS_TEST_ERROR_PAGE", told.error_page),
             ("AMBOSS_TEST_STAT", told.stat),
             ("AMBOSS_TEST_LIVE", told.live),
+            ("AMBOSS_TEST_HOST", told.host),
+            ("AMBOSS_TEST_SUPERVISED", told.supervised),
         ] {
             if set {
                 command.env(variable, "1");
@@ -91,7 +99,11 @@ impl Program {
 
     /// Saves new code.
     pub fn save(&self, code: &str) {
-        std::fs::write(self.folder.join("code"), code).unwrap();
+        self.write("code", code);
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.folder.join(name), text).unwrap();
     }
 
     pub fn connect(&self) -> Option<Client> {
@@ -114,6 +126,18 @@ impl Program {
             answer.starts_with(code)
         });
         pid
+    }
+
+    /// The processes that answer, so many of them: whoever has answered stands still until all have.
+    #[track_caller]
+    pub fn workers(&self, count: usize) -> Vec<u32> {
+        let mut asked: Vec<Stopped> = Vec::new();
+        while asked.len() < count {
+            let (_, answer) = self.get("/pid").expect("somebody answers");
+            let pid = answer.split('<').next().unwrap().rsplit(' ').next().unwrap();
+            asked.push(Stopped::new(pid.parse().unwrap()));
+        }
+        asked.iter().map(|stopped| stopped.0).collect()
     }
 
     pub fn signal(&self, name: &str) {
@@ -155,6 +179,29 @@ impl Drop for Program {
 
 pub fn is_alive(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// A process that stands still until this is dropped: the system gives its work to others.
+pub struct Stopped(pub u32);
+
+impl Stopped {
+    #[track_caller]
+    pub fn new(pid: u32) -> Stopped {
+        signal(pid, "STOP");
+        let stopped = Stopped(pid);
+        eventually("all its threads stand still", || {
+            let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+            let mut stats = tasks.map(|task| std::fs::read_to_string(task.path().join("stat")).unwrap_or_default());
+            stats.all(|stat| stat.contains(") T "))
+        });
+        stopped
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        signal(self.0, "CONT");
+    }
 }
 
 pub fn signal(pid: u32, name: &str) {
@@ -209,12 +256,17 @@ impl Client {
 /// How often a tab has asked for its page.
 static TABS: AtomicUsize = AtomicUsize::new(0);
 
-fn app(code: &str, environ: &mut Environ<'_>, start: &mut dyn StartResponse) -> Result<Body, AppError> {
+pub fn app(code: &str, environ: &mut Environ<'_>, start: &mut dyn StartResponse) -> Result<Body, AppError> {
     match &*environ.path() {
         b"/slow" => std::thread::sleep(Duration::from_secs(2)),
         b"/exit3" => std::process::exit(3),
         b"/die" => std::process::abort(),
         b"/stop" => environ.shutdown_server(),
+        b"/environ" => {
+            start.start("200 OK", &[("Content-Type", "text/plain")])?;
+            let truths = ["wsgi.multithread", "wsgi.multiprocess"].map(|key| environ.text(key).into_owned());
+            return Ok(Body::from(truths.join(" ")));
+        }
         b"/tab" => {
             TABS.fetch_add(1, SeqCst);
         }
@@ -237,7 +289,8 @@ fn runs() {
     let mut options = RunOptions::default();
     options.extra_files = vec![folder.join("code")];
     options.workers = std::env::var("AMBOSS_TEST_WORKERS").unwrap().parse().unwrap();
-    options.use_reloader = options.workers == 0;
+    options.supervised = set("AMBOSS_TEST_SUPERVISED");
+    options.use_reloader = options.workers == 0 && !options.supervised;
     options.live = set("AMBOSS_TEST_LIVE");
     if set("AMBOSS_TEST_ERROR_PAGE") {
         options.broken_save = BrokenSave::ErrorPage;
@@ -246,17 +299,23 @@ fn runs() {
         options.reloader_type = ReloaderType::Stat;
         options.reloader_interval = Some(Duration::from_millis(50));
     }
+    if set("AMBOSS_TEST_HOST") {
+        ends(crate::host::run(&folder, options));
+    }
     let code = std::fs::read_to_string(folder.join("code")).unwrap();
     // Of the page that stands in for broken code, nothing is asked that the code could spoil.
     if amboss::is_running_from_reloader() && code.starts_with("bad") && !set("AMBOSS_ERROR_PAGE") {
         eprintln!("this code <can't> start");
         std::process::exit(1);
     }
-    let result =
-        run_simple("127.0.0.1", 0, move |e: &mut Environ<'_>, s: &mut dyn StartResponse| app(&code, e, s), options);
+    let app = move |environ: &mut Environ<'_>, start: &mut dyn StartResponse| app(&code, environ, start);
+    ends(run_simple("127.0.0.1", 0, app, options));
+}
+
+fn ends(result: Result<(), RunError>) -> ! {
     match result {
         Ok(()) => std::process::exit(0),
-        Err(amboss::RunError::Exit(code)) => std::process::exit(code),
+        Err(RunError::Exit(code)) => std::process::exit(code),
         Err(error) => panic!("{error}"),
     }
 }

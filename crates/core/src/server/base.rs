@@ -158,8 +158,8 @@ impl Server {
         let info = ServerInfo {
             software: String::new(),
             shutdown: Box::new(move || for_application.shutdown()),
-            multithread: concurrency == Concurrency::Threads,
-            multiprocess: concurrency == Concurrency::Processes,
+            multithread: concurrency == Concurrency::Threads && settings.threads > 1,
+            multiprocess: concurrency == Concurrency::Processes || settings.multiprocess,
             run_once: false,
         };
         let local = listeners.local_addrs();

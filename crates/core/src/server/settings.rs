@@ -37,6 +37,9 @@ pub struct Settings {
     pub loops: usize,
     /// How many children a [`ForkingWsgiServer`](super::ForkingWsgiServer) has at once; 40, as Werkzeug's.
     pub processes: usize,
+    /// Other processes serve the same application beside this one, and `wsgi.multiprocess` is to say so; off. Where each
+    /// request has a process of its own it does anyway.
+    pub multiprocess: bool,
     /// Connections that the system keeps waiting while the server is busy; 1024, since a burst beyond the queue is
     /// delayed by a second or refused.
     pub backlog: i32,
@@ -64,6 +67,7 @@ impl Default for Settings {
             threads: 64,
             loops: 0,
             processes: 40,
+            multiprocess: false,
             backlog: 1024,
             unix_mode: None,
             passthrough_errors: false,
@@ -84,6 +88,7 @@ impl fmt::Debug for Settings {
             .field("threads", &self.threads)
             .field("loops", &self.loops)
             .field("processes", &self.processes)
+            .field("multiprocess", &self.multiprocess)
             .field("backlog", &self.backlog)
             .field("unix_mode", &self.unix_mode)
             .field("passthrough_errors", &self.passthrough_errors)

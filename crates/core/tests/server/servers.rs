@@ -139,6 +139,10 @@ fn the_environ_tells_how_the_server_runs() {
     let truths = |text: String| ["wsgi.multithread=true\n", "wsgi.multiprocess=true\n"].map(|line| text.contains(line));
     assert_eq!(truths(Setup::base().start(fixture).get("/environ").text()), [false, false]);
     assert_eq!(truths(Setup::threaded().start(fixture).get("/environ").text()), [true, false]);
+    let alone = Setup::threaded().with(|settings| settings.threads = 1);
+    assert_eq!(truths(alone.start(fixture).get("/environ").text()), [false, false], "never two at once");
+    let beside_others = Setup::base().with(|settings| settings.multiprocess = true);
+    assert_eq!(truths(beside_others.start(fixture).get("/environ").text()), [false, true]);
     #[cfg(unix)]
     assert_eq!(truths(crate::helper::Helper::start("forking").get("/environ").text()), [false, true]);
 }

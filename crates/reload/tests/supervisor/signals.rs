@@ -6,15 +6,20 @@ use rustix::process::Signal;
 
 use crate::support::*;
 
-/// Waits until so many different children answer.
+/// Waits until there are so many children, and sees each of them answer.
 #[track_caller]
-fn expect_workers(site: &Apart, count: usize) -> HashSet<String> {
-    let mut pids = HashSet::new();
-    eventually("the number of children is right", || {
-        // Each accepts in turn, more or less; a child that has left does not answer any more.
-        pids = (0..30).map(|_| site.get("/pid")).collect();
-        pids.len() == count
-    });
+fn expect_workers(site: &Apart, count: usize) -> HashSet<i32> {
+    let alive = || -> HashSet<i32> { site.log.pids().into_iter().filter(|&pid| is_alive(pid)).collect() };
+    eventually("the number of children is right", || alive().len() == count);
+    let pids = alive();
+    let mut answered = HashSet::new();
+    let mut standing = Vec::new();
+    while answered.len() < count {
+        // While those stand still that have answered, another one has to.
+        let pid: i32 = site.get("/pid").parse().unwrap();
+        assert!(pids.contains(&pid) && answered.insert(pid), "{pid} of {pids:?}");
+        standing.push(Stopped::new(pid));
+    }
     pids
 }
 

@@ -255,6 +255,30 @@ pub fn is_alive(pid: i32) -> bool {
     !stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['Z', 'X']))
 }
 
+/// A process that stands still until this is dropped.
+pub struct Stopped(Pid);
+
+impl Stopped {
+    #[track_caller]
+    pub fn new(pid: i32) -> Stopped {
+        let stopped = Stopped(Pid::from_raw(pid).unwrap());
+        kill_process(stopped.0, Signal::STOP).unwrap();
+        eventually("all its threads stand still", || {
+            let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+            let mut stats =
+                tasks.flatten().map(|task| std::fs::read_to_string(task.path().join("stat")).unwrap_or_default());
+            stats.all(|stat| stat.contains(") T "))
+        });
+        stopped
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::CONT);
+    }
+}
+
 /// A kept-alive connection.
 pub struct Client {
     pub stream: TcpStream,

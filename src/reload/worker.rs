@@ -1,0 +1,29 @@
+//! What a child tells its supervisor of its own accord.
+
+use std::path::PathBuf;
+
+use amboss_reload::control::Sender;
+
+/// The way to the supervisor.
+#[derive(Clone, Debug)]
+pub(crate) struct ToSupervisor {
+    /// `None` when it takes this process for one that says nothing.
+    sender: Option<Sender>,
+    reloading: bool,
+}
+
+impl ToSupervisor {
+    pub(super) fn new(sender: Option<Sender>, reloading: bool) -> ToSupervisor {
+        ToSupervisor { sender, reloading }
+    }
+
+    pub(crate) fn is_reloading(&self) -> bool {
+        self.reloading
+    }
+
+    pub(crate) fn report_files(&self, _files: &[PathBuf]) {
+        let _ = &self.sender;
+    }
+
+    pub(crate) fn ask_to_be_replaced(&self) {}
+}

@@ -1,0 +1,72 @@
+//! Why nothing is served.
+
+use std::fmt;
+use std::io;
+
+use amboss_core::{Address, ServeError};
+
+/// Why nothing is served, or not any more.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RunError {
+    /// Options that contradict each other.
+    Options(&'static str),
+    /// An address is taken.
+    AddressInUse {
+        /// The address.
+        address: Address,
+        /// The system's message.
+        error: String,
+    },
+    /// Anything else that a server can fail with.
+    Serve(ServeError),
+    /// What is to be watched or started can't be.
+    Reload(String),
+    /// The supervisor ended with this exit code.
+    Exit(i32),
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RunError::Options(sentence) => f.write_str(sentence),
+            RunError::AddressInUse { address: Address::Tcp { port, .. }, error } => {
+                writeln!(f, "{error}")?;
+                write!(
+                    f,
+                    "Port {port} is in use by another program. Either identify and stop that program, or start the \
+                     server with a different port."
+                )?;
+                if cfg!(target_os = "macos") && *port == 5000 {
+                    write!(f, "\nOn macOS, try searching for and disabling 'AirPlay Receiver' in System Settings.")?;
+                }
+                Ok(())
+            }
+            RunError::AddressInUse { error, .. } => f.write_str(error),
+            RunError::Serve(error) => error.fmt(f),
+            RunError::Reload(sentence) => f.write_str(sentence),
+            RunError::Exit(code) => write!(f, "stopped with exit code {code}"),
+        }
+    }
+}
+
+impl std::error::Error for RunError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            RunError::Serve(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for RunError {
+    fn from(error: io::Error) -> RunError {
+        RunError::Serve(error.into())
+    }
+}
+
+impl From<ServeError> for RunError {
+    fn from(error: ServeError) -> RunError {
+        RunError::Serve(error)
+    }
+}

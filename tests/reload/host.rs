@@ -1,0 +1,131 @@
+//! Hosts: the application is made where it serves and nowhere else, and orders are heard while that takes its time.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use amboss::{run_host, Address, Application, Environ, Host, RunError, RunOptions, Server, StartResponse, Worker};
+
+use crate::program::{app, eventually, is_alive, signal, Program, Told, ARGUMENTS};
+
+/// What a [`Program`] is that was told to be a host. Its code says how the application is made.
+struct Late {
+    folder: PathBuf,
+}
+
+impl Host for Late {
+    fn application(&mut self, worker: &Worker) -> Result<Arc<dyn Application>, RunError> {
+        let pid = std::process::id();
+        eprintln!("an application, supervised={} reloading={}", worker.is_supervised(), worker.is_reloading());
+        let code = std::fs::read_to_string(self.folder.join("code")).unwrap();
+        if code.starts_with("bad") {
+            return Err(RunError::Reload("it can't be made".into()));
+        }
+        if code.starts_with("slow") {
+            eprintln!("slowly made by {pid};");
+            std::thread::park();
+        }
+        Ok(Arc::new(move |environ: &mut Environ<'_>, start: &mut dyn StartResponse| app(&code, environ, start)))
+    }
+
+    fn started(&mut self, _: &Server) -> Result<(), RunError> {
+        eprintln!("started as {}", std::env::var("AMBOSS_TEST_COMMAND").unwrap_or_default());
+        Ok(())
+    }
+}
+
+/// Says by its environment which of the command lines it was.
+fn command_line(name: &str) -> Option<Vec<OsString>> {
+    let mut words: Vec<OsString> = vec!["env".into(), format!("AMBOSS_TEST_COMMAND={name}").into()];
+    words.push(std::env::current_exe().unwrap().into());
+    words.extend(ARGUMENTS.map(Into::into));
+    Some(words)
+}
+
+/// In the process that a [`Program`] is, and in those that it starts.
+pub fn run(folder: &Path, mut options: RunOptions) -> Result<(), RunError> {
+    options.again = command_line("again");
+    options.page = command_line("page");
+    options.watch_reported = true;
+    run_host(&[Address::new("127.0.0.1", 0)], Late { folder: folder.into() }, options)
+}
+
+/// The process that says that it makes its application slowly.
+fn who_is_slow(program: &Program) -> u32 {
+    let mut pid = None;
+    eventually("a child makes its application", || {
+        pid = program.said().split("slowly made by ").nth(1).and_then(|rest| rest.split(';').next()?.parse().ok());
+        pid.is_some()
+    });
+    pid.unwrap()
+}
+
+#[test]
+fn an_application_is_made_only_where_it_serves_and_by_the_command_line_for_that() {
+    let program = Program::start("host", Told { host: true, ..Told::default() });
+    program.wait_for("good 0");
+    assert_eq!(program.said().matches("an application").count(), 1, "{}", program.said());
+    assert!(program.said().contains("supervised=true reloading=true"), "{}", program.said());
+    assert!(program.said().contains("started as again"), "{}", program.said());
+    program.save("good 1");
+    program.wait_for("good 1");
+    assert_eq!(program.said().matches("an application").count(), 2, "{}", program.said());
+}
+
+#[test]
+fn the_page_has_a_command_line_of_its_own_and_makes_no_application() {
+    let program = Program::start("host-page", Told { host: true, error_page: true, ..Told::default() });
+    program.wait_for("good 0");
+    program.save("bad 1");
+    eventually("the page is there", || program.get("/").is_some_and(|(status, _)| status == 503));
+    let (_, page) = program.get("/").unwrap();
+    assert!(page.contains("it can&#39;t be made"), "{page}");
+    assert!(program.said().contains("started as page"), "{}", program.said());
+    assert_eq!(program.said().matches("an application").count(), 2, "{}", program.said());
+    program.save("good 2");
+    program.wait_for("good 2");
+}
+
+#[test]
+fn who_is_not_wanted_any_more_ends_while_it_makes_its_application() {
+    let mut program = Program::start("host-slow", Told { host: true, ..Told::default() });
+    program.wait_for("good 0");
+    program.save("slow 1");
+    let slow = who_is_slow(&program);
+    program.save("good 2");
+    program.wait_for("good 2");
+    eventually("it is gone", || !is_alive(slow));
+    assert!(!program.said().contains("before it was ready"), "{}", program.said());
+    program.signal("TERM");
+    assert_eq!(program.ends(), Some(0));
+}
+
+#[test]
+fn a_supervisor_that_is_killed_takes_those_along_that_make_their_application() {
+    let mut program = Program::start("host-killed", Told { host: true, ..Told::default() });
+    let serving = program.wait_for("good 0");
+    program.save("slow 1");
+    let slow = who_is_slow(&program);
+    signal(program.child.id(), "KILL");
+    assert_eq!(program.ends(), None);
+    eventually("nobody is left", || !is_alive(serving) && !is_alive(slow));
+}
+
+#[test]
+fn the_environ_of_workers_tells_of_the_others() {
+    for (workers, multiprocess) in [(0, "false"), (2, "true")] {
+        let program = Program::start("host-environ", Told { host: true, workers, ..Told::default() });
+        program.wait_for("good 0");
+        assert_eq!(program.get("/environ").unwrap().1, format!("true {multiprocess}"), "{workers}");
+    }
+}
+
+#[test]
+fn a_single_process_can_have_a_supervisor_without_reloading() {
+    let program = Program::start("host-supervised", Told { host: true, supervised: true, ..Told::default() });
+    let first = program.wait_for("good 0");
+    assert!(program.said().contains("supervised=true reloading=false"), "{}", program.said());
+    let _ = program.get("/die");
+    eventually("it is gone", || !is_alive(first));
+    program.wait_for("good 0");
+}
