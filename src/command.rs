@@ -2,6 +2,7 @@
 //! installs. Both read the same command line here; a [`Runner`] is what differs between them. No stable interface.
 
 mod app;
+mod built_in;
 mod cli;
 mod interpreter;
 mod log_file;
@@ -18,7 +19,8 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::CommandFactory;
 
-use crate::{run_on, Address, RunError, RunOptions, ServeError, Server, TestApp};
+use crate::{run_host, Address, RunError, RunOptions, ServeError, Server};
+use built_in::BuiltIn;
 use cli::Cli;
 
 pub use interpreter::become_python;
@@ -85,11 +87,18 @@ pub struct Told {
 
 /// Does what the command line asks for, and returns the exit code. The first word is the command's own name.
 pub fn run(words: impl IntoIterator<Item = OsString>, runner: &mut dyn Runner) -> u8 {
-    let words: Vec<OsString> = words.into_iter().collect();
+    let mut words: Vec<OsString> = words.into_iter().collect();
+    if words.is_empty() {
+        words.push("amboss".into());
+    }
     #[cfg(all(unix, feature = "reload"))]
     if words.get(1).is_some_and(|word| word == reload::SHIM) {
         eprintln!("amboss: {}", crate::exec_as_child(words.into_iter().skip(2)));
         return FAILED;
+    }
+    let is_page = words.get(1).is_some_and(|word| word == built_in::PAGE);
+    if is_page {
+        words.remove(1);
     }
     let cli = match Cli::read(&words) {
         Ok(cli) => cli,
@@ -100,7 +109,8 @@ pub fn run(words: impl IntoIterator<Item = OsString>, runner: &mut dyn Runner) -
         return devcert.run().map_or_else(|sentence| refuse(&sentence), |()| 0);
     }
     let served = match cli.options() {
-        Ok(options) => serve(&cli, options, &words, runner),
+        Ok(options) if is_page || cli.target.is_none() => serve(&cli, options, &words, is_page, runner),
+        Ok(options) => serve_app(&cli, options, &words, runner),
         Err(sentence) => return refuse(&sentence),
     };
     match served {
@@ -117,16 +127,29 @@ pub fn run(words: impl IntoIterator<Item = OsString>, runner: &mut dyn Runner) -
 /// The exit code of a command that could not serve.
 const FAILED: u8 = 1;
 
-fn serve(cli: &Cli, options: RunOptions, words: &[OsString], runner: &mut dyn Runner) -> Result<(), RunError> {
-    let Some(target) = &cli.target else {
-        let app = TestApp::new(&options.settings, &cli.concurrency());
-        let signals = Signals { quiet: options.quiet, reopen_logs: options.reopen_logs.clone() };
-        return run_on(&cli.addresses(), app, options, |server| runner.started(server, signals));
-    };
-    let arguments = app::without_python(words.iter().skip(1));
+/// Serves the test application, another program, or the page.
+fn serve(
+    cli: &Cli,
+    mut options: RunOptions,
+    words: &[OsString],
+    is_page: bool,
+    runner: &mut dyn Runner,
+) -> Result<(), RunError> {
+    if is_page {
+        built_in::check_page()?;
+    } else {
+        start_again(&mut options, &words[1..], runner.itself());
+    }
+    let host = BuiltIn::new(&options, &cli.concurrency(), runner);
+    run_host(&cli.addresses(), host, options)
+}
+
+fn serve_app(cli: &Cli, mut options: RunOptions, words: &[OsString], runner: &mut dyn Runner) -> Result<(), RunError> {
+    let arguments = app::without_python(&words[1..]);
     if let Some(python) = cli.app.python() {
         return become_python(Some(python), &arguments);
     }
+    start_again(&mut options, &arguments, runner.itself());
     let mut told = Told {
         addresses: cli.addresses(),
         options,
@@ -137,8 +160,31 @@ fn serve(cli: &Cli, options: RunOptions, words: &[OsString], runner: &mut dyn Ru
         arguments,
     };
     cli.app.tell(&mut told);
-    runner.serve(target, told)
+    runner.serve(cli.target.as_deref().unwrap_or_default(), told)
 }
+
+/// What a supervisor runs in its children.
+#[cfg(all(unix, feature = "reload"))]
+fn start_again(options: &mut RunOptions, arguments: &[OsString], itself: Option<Vec<OsString>>) {
+    let Some(itself) = itself else {
+        // The rest is this executable anyhow.
+        options.shim = std::env::current_exe().ok().map(|this| vec![this.into(), reload::SHIM.into()]);
+        return;
+    };
+    let with = |word: Option<&str>, arguments: &[OsString]| {
+        itself.iter().cloned().chain(word.map(OsString::from)).chain(arguments.iter().cloned()).collect()
+    };
+    options.page = Some(with(Some(built_in::PAGE), arguments));
+    if options.program.is_none() {
+        options.again = Some(with(None, arguments));
+    } else if !options.watch_reported {
+        // A start of the interpreter that is worth it only for programs that don't know of amboss.
+        options.shim = Some(with(Some(reload::SHIM), &[]));
+    }
+}
+
+#[cfg(not(all(unix, feature = "reload")))]
+fn start_again(_: &mut RunOptions, _: &[OsString], _: Option<Vec<OsString>>) {}
 
 /// Says what to change on the command line; the exit code is 2.
 fn refuse(sentence: &str) -> u8 {

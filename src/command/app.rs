@@ -68,6 +68,12 @@ impl AppArgs {
         flags.into_iter().find(|(given, _)| *given).map(|(_, flag)| flag)
     }
 
+    /// Is anything asked for that only somebody beside the worker can do?
+    #[cfg(all(unix, feature = "reload"))]
+    pub(super) fn needs_supervisor(&self) -> bool {
+        self.timeout.is_some() || self.max_requests.is_some() || self.preload
+    }
+
     #[cfg(all(unix, feature = "reload"))]
     pub(super) fn is_preloading(&self) -> bool {
         self.preload

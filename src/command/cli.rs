@@ -197,6 +197,9 @@ impl Cli {
         {
             self.reload.apply(&mut options);
             options.program = (!self.program.is_empty()).then(|| self.program.clone());
+            // An application in Python is its modules, and those it is looking for.
+            options.watch_reported |= self.target.is_some() && options.use_reloader;
+            options.supervised = self.app.needs_supervisor();
         }
         #[cfg(feature = "tls")]
         {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::{BrokenSave, ReloaderType, RunOptions};
 
@@ -40,6 +40,24 @@ pub(super) struct ReloadArgs {
     /// So many processes beside each other; replaced when they die
     #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
     workers: u16,
+
+    /// Watch what PROGRAM reports, and --extra-files, instead of this folder
+    #[arg(long, hide = true, requires = "reload")]
+    watch_reported: bool,
+
+    /// The scheme of PROGRAM's URLs, when it speaks TLS by itself
+    #[arg(long, hide = true, value_name = "SCHEME", value_enum)]
+    url_scheme: Option<Scheme>,
+
+    /// The fingerprint of its certificate
+    #[arg(long, hide = true, value_name = "TEXT")]
+    fingerprint: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Scheme {
+    Http,
+    Https,
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -54,6 +72,21 @@ impl ReloadArgs {
         self.reload
     }
 
+    /// Whatever PROGRAM is, it knows of amboss, and its certificate is amboss's as well.
+    pub(super) fn is_watching_reported(&self) -> bool {
+        self.watch_reported
+    }
+
+    /// A flag that was given and says something about a PROGRAM.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        let flags = [
+            (self.watch_reported, "--watch-reported"),
+            (self.url_scheme.is_some(), "--url-scheme"),
+            (self.fingerprint.is_some(), "--fingerprint"),
+        ];
+        flags.into_iter().find(|(given, _)| *given).map(|(_, flag)| flag)
+    }
+
     pub(super) fn apply(&self, options: &mut RunOptions) {
         options.use_reloader = self.reload;
         options.reloader_type = self.reloader_type;
@@ -62,6 +95,11 @@ impl ReloadArgs {
         options.exclude_patterns.extend(self.exclude_patterns.iter().cloned());
         options.broken_save = if self.error_page { BrokenSave::ErrorPage } else { BrokenSave::KeepServing };
         options.workers = self.workers.into();
-        options.shim = Some(vec![SHIM.into()]);
+        options.watch_reported = self.watch_reported;
+        options.program_scheme = self.url_scheme.map(|scheme| match scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        });
+        options.program_fingerprint.clone_from(&self.fingerprint);
     }
 }

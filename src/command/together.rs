@@ -32,11 +32,8 @@ impl Cli {
             return Some(format!("{flag} is for a Python application; name one, as in amboss shop:app"));
         }
         #[cfg(all(unix, feature = "reload"))]
-        if let Some(flag) = self.of_its_own_server().filter(|_| !self.program.is_empty()) {
-            return Some(format!(
-                "{flag} is for amboss's own server; leave it out, and tell PROGRAM itself how to serve"
-            ));
-        }
+        return self.contradiction_with_program();
+        #[cfg(not(all(unix, feature = "reload")))]
         None
     }
 
@@ -45,6 +42,9 @@ impl Cli {
         {
             if !self.program.is_empty() {
                 return Some("APP and PROGRAM can't both be served; leave out one of them".into());
+            }
+            if let Some(flag) = self.reload.given() {
+                return Some(format!("{flag} is for a PROGRAM, not for APP; leave it out"));
             }
             if self.app.is_preloading() && self.reload.is_reloading() {
                 return Some(
@@ -60,13 +60,24 @@ impl Cli {
         None
     }
 
+    #[cfg(all(unix, feature = "reload"))]
+    fn contradiction_with_program(&self) -> Option<String> {
+        if self.program.is_empty() {
+            return self.reload.given().map(|flag| format!("{flag} is for a PROGRAM; name one at the end, behind --"));
+        }
+        let flag = self.of_its_own_server()?;
+        Some(format!("{flag} is for amboss's own server; leave it out, and tell PROGRAM itself how to serve"))
+    }
+
     /// A flag that would have no effect on another program's server.
     #[cfg(all(unix, feature = "reload"))]
     fn of_its_own_server(&self) -> Option<&'static str> {
         #[cfg(feature = "tls")]
         let of_tls = self.tls.given();
         #[cfg(not(feature = "tls"))]
-        let of_tls = [];
+        let of_tls: [(bool, &'static str); 0] = [];
+        // With them the page that stands in for the program is served as the program is.
+        let of_tls = of_tls.into_iter().filter(|_| !self.reload.is_watching_reported());
         let flags = [
             (self.processes.is_some(), "--processes"),
             (self.threads.is_some(), "--threads"),

@@ -168,6 +168,9 @@ fn flags_that_can_t_be_followed_are_refused_with_a_sentence() {
         (&["app", "--max-requests", "0"], "0 is not in 1.."),
         (&["app", "--max-requests-jitter", "9"], "--max-requests <N>"),
         (&["app", "another"], "unexpected argument 'another'"),
+        (&["app", "-r", "--watch-reported"], "--watch-reported is for a PROGRAM, not for APP"),
+        (&["-r", "--watch-reported"], "--watch-reported is for a PROGRAM; name one at the end, behind --"),
+        (&["--fingerprint", "AB"], "--fingerprint is for a PROGRAM"),
         (&["--timeout", "3"], "--timeout is for a Python application; name one, as in amboss shop:app"),
         (&["--max-requests", "3"], "--max-requests is for a Python application"),
         (&["--preload", "-w", "2"], "--preload is for a Python application"),
@@ -195,6 +198,10 @@ fn the_help_lists_the_flags_and_what_is_taken_without_them() {
         "--error-page While the newest code is broken, show why to every request [default: the old code keeps serving",
     ] {
         assert!(help.contains(part), "{part} in {help}");
+    }
+    // What only programs say to each other.
+    for part in ["__", "--watch-reported", "--url-scheme", "--fingerprint"] {
+        assert!(!help.contains(part), "{part} in {help}");
     }
 }
 
