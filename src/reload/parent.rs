@@ -17,7 +17,7 @@ use amboss_reload::{Scope, ScopeOptions, Watch, WatchOptions};
 use super::child::{LIVE, MULTIPROCESS, RELOADING};
 use super::project::Project;
 use super::rebuild::Rebuilder;
-use super::stage::{Stage, Told};
+use super::stage::{Stage, Told, Watched};
 use super::BrokenSave;
 use crate::live::stamp;
 use crate::run::{RunError, RunOptions};
@@ -79,7 +79,7 @@ pub(crate) fn supervise(
     if let Command::Other(_) = command {
         settings.protocol = Protocol::Either { settled: Protocol::SETTLED };
     }
-    let told = Told { stage: stage.clone(), handle: Arc::default() };
+    let told = Told { stage: stage.clone(), handle: Arc::default(), watched: watch.as_ref().map(Watched::by) };
     let handle_slot = told.handle.clone();
     let supervisor = Supervisor::new(program.clone(), sockets, settings, Box::new(told));
     let handle = supervisor.handle();
@@ -94,7 +94,9 @@ pub(crate) fn supervise(
         if let Some(reason) = &told {
             eprintln!(" * {reason}");
         }
-        let rebuilder = Rebuilder { watch, handle, project, program, stage: stage.clone(), over: over.clone(), told };
+        let until_reported = options.watch_reported;
+        let (stage, over_there) = (stage.clone(), over.clone());
+        let rebuilder = Rebuilder { watch, until_reported, handle, project, program, stage, over: over_there, told };
         (over, waker, thread::spawn(move || rebuilder.follow()))
     });
     let outcome = supervisor.run();
