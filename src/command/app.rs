@@ -12,8 +12,8 @@ use super::Told;
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Python applications")]
 pub(super) struct AppArgs {
-    /// The interpreter for APP, or the folder of its virtual environment [default: that of VIRTUAL_ENV, else .venv or venv
-    /// in the project, else python3]
+    /// The interpreter for APP, or the folder of its virtual environment [default: that of VIRTUAL_ENV, else .venv or
+    /// venv in the project, else python3]
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
 

@@ -21,5 +21,6 @@ if missing:
     refuse("amboss is not installed for " + python + "; run: " + python + " -m pip install amboss")
 package = getattr(amboss, "__version__", "VERSION")
 if package != "VERSION":
-    sys.stderr.write("amboss: this command is VERSION, the package of " + python + " is " + package + "; options may differ\n")
+    difference = "this command is VERSION, the package of %s is %s; options may differ" % (python, package)
+    sys.stderr.write("amboss: " + difference + "\n")
 runpy.run_module("amboss", run_name="__main__", alter_sys=True)

@@ -1,5 +1,5 @@
-//! The command line: what can be asked for, and the options that follow from it. `app`, `tls` and `reload` have the flags
-//! of Python applications and of the optional crates, `together` says what goes together.
+//! The command line: what can be asked for, and the options that follow from it. `app`, `tls` and `reload` have the
+//! flags of Python applications and of the optional crates, `together` says what goes together.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
@@ -16,8 +16,8 @@ use super::reload::ReloadArgs;
 use super::tls::{Devcert, TlsArgs};
 use crate::{Address, LogFormat, NoLog, RunOptions, Settings, TextLog};
 
-/// Serves a Python WSGI application, another program, or the built-in test application, which shows what a server tells an
-/// application.
+/// Serves a Python WSGI application, another program, or the built-in test application, which shows what a server tells
+/// an application.
 #[derive(Debug, Parser)]
 #[command(
     name = "amboss",
@@ -32,8 +32,8 @@ pub(super) struct Cli {
     #[command(subcommand)]
     pub(super) command: Option<Command>,
 
-    /// The Python application to serve: module:object, module:factory(), module:factory("text", n=1), or a module alone,
-    /// which has an `app` or `application`; instead of a module also the path of a .py file [default: the test
+    /// The Python application to serve: module:object, module:factory(), module:factory("text", n=1), or a module
+    /// alone, which has an `app` or `application`; instead of a module also the path of a .py file [default: the test
     /// application]
     #[arg(value_name = "APP")]
     pub(super) target: Option<String>,

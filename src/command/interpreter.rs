@@ -74,15 +74,16 @@ fn find(asked: Option<&Path>) -> Result<PathBuf, String> {
         if environment.join("pyvenv.cfg").exists() {
             let environment = environment.display();
             return Err(format!(
-                "the virtual environment '{environment}' has no interpreter any more; make it anew, or use --python PATH"
+                "the virtual environment '{environment}' has no interpreter any more; make it anew, or use \
+                 --python PATH"
             ));
         }
     }
     ["python3", "python"].into_iter().find_map(|name| in_path(OsStr::new(name))).ok_or_else(|| {
         let folders: Vec<String> = folders.iter().map(|folder| format!("'{}'", folder.display())).collect();
         format!(
-            "there is no Python to run APP: VIRTUAL_ENV is not set, there is no .venv or venv in {}, and no python3 or python \
-             in the folders of PATH; install Python 3.9 or newer, or name one with --python PATH",
+            "there is no Python to run APP: VIRTUAL_ENV is not set, there is no .venv or venv in {}, and no python3 or \
+             python in the folders of PATH; install Python 3.9 or newer, or name one with --python PATH",
             folders.join(" or ")
         )
     })

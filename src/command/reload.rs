@@ -33,7 +33,7 @@ pub(super) struct ReloadArgs {
     #[arg(long, value_name = "PATTERN", requires = "reload")]
     exclude_patterns: Vec<String>,
 
-    /// While the newest code is broken, show why to every request [default: the old code keeps serving, if there is any]
+    /// While the newest code is broken, show why to every request [default: the old code serves on, if there is any]
     #[arg(long, requires = "reload")]
     error_page: bool,
 

@@ -195,7 +195,7 @@ fn the_help_lists_the_flags_and_what_is_taken_without_them() {
         "--max-requests-jitter <N>",
         "--preload",
         "[default: 64; 16 for APP]",
-        "--error-page While the newest code is broken, show why to every request [default: the old code keeps serving",
+        "--error-page While the newest code is broken, show why to every request [default: the old code serves on",
     ] {
         assert!(help.contains(part), "{part} in {help}");
     }
