@@ -46,7 +46,7 @@ pub trait Runner {
     ///
     /// # Errors
     /// What ended it.
-    fn wait(&mut self, server: &mut Server) -> Result<(), ServeError> {
+    fn wait(&mut self, mut server: Server) -> Result<(), ServeError> {
         server.serve_forever()
     }
 

@@ -29,7 +29,7 @@ impl Host for BuiltIn<'_> {
         self.runner.started(server, self.signals.clone())
     }
 
-    fn serve(&mut self, server: &mut Server) -> Result<(), ServeError> {
+    fn serve(&mut self, server: Server) -> Result<(), ServeError> {
         self.runner.wait(server)
     }
 }

@@ -139,7 +139,8 @@ impl RunOptions {
 
     /// Is this process to hold the sockets, and others to serve?
     #[cfg(all(unix, feature = "reload"))]
-    pub(super) fn wants_supervisor(&self) -> bool {
+    #[doc(hidden)]
+    pub fn wants_supervisor(&self) -> bool {
         self.use_reloader || self.workers > 1 || self.program.is_some() || self.supervised
     }
 

@@ -31,7 +31,7 @@ impl Runner for Fake {
         Ok(())
     }
 
-    fn wait(&mut self, server: &mut Server) -> Result<(), ServeError> {
+    fn wait(&mut self, mut server: Server) -> Result<(), ServeError> {
         self.steps.push("wait");
         server.serve_forever()
     }

@@ -15,7 +15,7 @@ use crate::exchange::kind;
 use crate::failure::Failure;
 use crate::handler::PyHandler;
 use crate::host::PyHost;
-use crate::waiting;
+use crate::{command, reporting, waiting};
 
 /// What Python's functions take, in one place for both of them.
 #[derive(FromPyObject)]
@@ -257,7 +257,16 @@ pub(crate) fn run(py: Python<'_>, texts: Vec<String>, app: Py<PyAny>, options: O
     let run = prepare(py, &options)?;
     let addresses = addresses(&texts)?;
     let application = application(py, app, &run, options.request_handler)?;
-    let host = PyHost::new(move |_: Python<'_>, _: &Worker| Ok(application));
+    let make = move |py: Python<'_>, worker: &Worker| {
+        let mut application = application;
+        if let Some(reporter) = reporting::begin(py, worker, None)? {
+            application.after(move |py| reporter.look(py));
+        }
+        Ok(application)
+    };
+    let supervised = amboss::is_running_from_reloader();
+    let host = PyHost::new(make)
+        .with_signals(move |handle| if supervised { command::follow_as_child(handle) } else { Ok(()) });
     py.detach(|| amboss::run_host(&addresses, host, run)).map_err(|error| run_error(py, error))
 }
 
