@@ -14,6 +14,7 @@ mod file_wrapper;
 mod handler;
 mod host;
 mod input;
+mod lock;
 mod overseer;
 mod raw;
 mod reporting;

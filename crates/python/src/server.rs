@@ -15,7 +15,7 @@ use crate::exchange::kind;
 use crate::failure::Failure;
 use crate::handler::PyHandler;
 use crate::host::PyHost;
-use crate::{command, reporting, waiting};
+use crate::{command, lock, reporting, waiting};
 
 /// What Python's functions take, in one place for both of them.
 #[derive(FromPyObject)]
@@ -56,6 +56,7 @@ pub(crate) fn set_up(py: Python<'_>, run: &mut RunOptions, custom_handler: bool,
     run.settings.threads = threads.unwrap_or(THREADS).max(1);
     // The interpreter lets one thread run at a time: a second loop would only take it from the first.
     run.settings.loops = usize::from(has_lock(py));
+    run.settings.before_hand_over = Some(Arc::new(lock::wait_until_free));
     run.request_handler = Some(Arc::new(PyHandler { custom: custom_handler }));
     run.settings.fork = Some(Arc::new(|| {
         let forked = crate::raw::attach(|py| py.import("os")?.call_method0("fork")?.extract::<i32>());
