@@ -34,6 +34,11 @@ pub(crate) struct Options<'py> {
 /// threads than this only wait for each other.
 pub(crate) const THREADS: usize = 16;
 
+/// How long finished answers wait to be written together. A call takes a tenth of a millisecond where a framework is at
+/// work, and waking a client for each answer a tenth of that: with the core's own bound Flask answered a fifth fewer
+/// requests.
+const BATCH: Duration = Duration::from_millis(2);
+
 /// An application as the server calls it, and the options to serve it with.
 pub(crate) fn prepare(py: Python<'_>, options: &Options<'_>) -> PyResult<RunOptions> {
     let mut run = RunOptions::default();
@@ -56,6 +61,7 @@ pub(crate) fn set_up(py: Python<'_>, run: &mut RunOptions, custom_handler: bool,
     run.settings.threads = threads.unwrap_or(THREADS).max(1);
     // The interpreter lets one thread run at a time: a second loop would only take it from the first.
     run.settings.loops = usize::from(has_lock(py));
+    run.settings.timeouts.batch = BATCH;
     run.settings.before_hand_over = Some(Arc::new(lock::wait_until_free));
     run.request_handler = Some(Arc::new(PyHandler { custom: custom_handler }));
     run.settings.fork = Some(Arc::new(|| {

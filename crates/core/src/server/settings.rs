@@ -174,6 +174,9 @@ pub struct Timeouts {
     /// the last request of an idle connection that can't go on in another process
     /// ([`ShutdownHandle::hand_over`](super::ShutdownHandle::hand_over)).
     pub linger: Duration,
+    /// How long finished answers wait for the rest of their batch, to be written together; 200 µs: less than a client on
+    /// the same machine notices, more than a batch of fast answers takes.
+    pub batch: Duration,
     /// For running requests when the server stops; 10 s.
     pub shutdown: Duration,
 }
@@ -189,6 +192,7 @@ impl Default for Timeouts {
             grace: seconds(10),
             minimum_rate: 240,
             linger: seconds(2),
+            batch: Duration::from_micros(200),
             shutdown: seconds(10),
         }
     }
