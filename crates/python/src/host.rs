@@ -9,9 +9,13 @@ use crate::application::PyApplication;
 use crate::raw::attach;
 use crate::waiting;
 
+/// Has signals stop a server.
+type FollowSignals = Box<dyn FnOnce(ShutdownHandle) -> PyResult<()> + Send>;
+
 /// Makes its application when it is asked for it, in the process that serves, and waits with an ear for signals.
 pub(crate) struct PyHost<F> {
     make: Option<F>,
+    signals: Option<FollowSignals>,
     shutdown: Option<Arc<OnceLock<ShutdownHandle>>>,
 }
 
@@ -20,12 +24,21 @@ where
     F: FnOnce(Python<'_>, &Worker) -> PyResult<PyApplication>,
 {
     pub(crate) fn new(make: F) -> PyHost<F> {
-        PyHost { make: Some(make), shutdown: None }
+        PyHost { make: Some(make), signals: None, shutdown: None }
+    }
+
+    /// With something to do about signals before it serves.
+    pub(crate) fn with_signals(
+        mut self,
+        follow: impl FnOnce(ShutdownHandle) -> PyResult<()> + Send + 'static,
+    ) -> PyHost<F> {
+        self.signals = Some(Box::new(follow));
+        self
     }
 }
 
 /// An exception on its way through the library.
-fn raised(error: PyErr) -> RunError {
+pub(crate) fn raised(error: PyErr) -> RunError {
     RunError::Serve(ServeError::Application(attach(|py| crate::failure::failed(py, error))))
 }
 
@@ -44,14 +57,10 @@ where
         if let Some(shutdown) = &self.shutdown {
             let _ = shutdown.set(server.shutdown_handle());
         }
-        Ok(())
+        self.signals.take().map_or(Ok(()), |follow| follow(server.shutdown_handle())).map_err(raised)
     }
 
     fn serve(&mut self, server: Server) -> Result<(), ServeError> {
-        let served = attach(|py| waiting::serve(py, server, waiting::graceful_first));
-        match served {
-            Ok((_, served)) => served,
-            Err(error) => Err(ServeError::Application(attach(|py| crate::failure::failed(py, error)))),
-        }
+        waiting::flatten(attach(|py| waiting::serve(py, server, waiting::graceful_first)))
     }
 }
