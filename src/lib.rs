@@ -16,6 +16,9 @@
 //! applications need only this crate.
 
 mod banner;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod command;
 mod host;
 mod live;
 #[cfg(all(unix, feature = "reload"))]

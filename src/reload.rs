@@ -15,6 +15,8 @@ mod worker;
 
 pub(crate) use child::Child;
 pub use options::{BrokenSave, ReloaderType};
+#[cfg(feature = "cli")]
+pub(crate) use page::ErrorPage;
 pub(crate) use parent::supervise;
 pub(crate) use worker::ToSupervisor;
 

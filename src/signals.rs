@@ -4,20 +4,14 @@
 //! it is to be. There a signal stops gracefully, and nothing is said.
 
 use std::error::Error;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use amboss::command::{ReopenLogs, Signals};
 use amboss::ShutdownHandle;
 
-/// Called to reopen the log.
-type ReopenLogs = Arc<dyn Fn() + Send + Sync>;
-
 /// Does from now on what signals ask for: the first CTRL+C or TERM stops gracefully, the second at once.
-pub(crate) fn follow(
-    handle: ShutdownHandle,
-    reopen_logs: Option<ReopenLogs>,
-    quiet: bool,
-) -> Result<(), Box<dyn Error>> {
+pub(crate) fn follow(handle: ShutdownHandle, Signals { quiet, reopen_logs }: Signals) -> Result<(), Box<dyn Error>> {
     if let Some(reopen_logs) = reopen_logs {
         follow_usr1(reopen_logs)?;
     }

@@ -14,13 +14,13 @@ const POLL: Duration = Duration::from_millis(500);
 const TITLE: &str = "The newest code doesn't run";
 
 /// Answers everything with 503 and the output.
-pub(super) struct ErrorPage {
+pub(crate) struct ErrorPage {
     output: String,
 }
 
 impl ErrorPage {
     /// Was this process started for that?
-    pub(super) fn is_wanted() -> bool {
+    pub(crate) fn is_wanted() -> bool {
         std::env::var_os(VARIABLE).is_some()
     }
 

@@ -17,7 +17,7 @@ use amboss_reload::{Scope, ScopeOptions, Watch, WatchOptions};
 use super::child::{LIVE, MULTIPROCESS, RELOADING};
 use super::project::Project;
 use super::rebuild::Rebuilder;
-use super::stage::{Stage, Told};
+use super::stage::{Stage, Told, Watched};
 use super::BrokenSave;
 use crate::live::stamp;
 use crate::run::{RunError, RunOptions};
@@ -79,7 +79,7 @@ pub(crate) fn supervise(
     if let Command::Other(_) = command {
         settings.protocol = Protocol::Either { settled: Protocol::SETTLED };
     }
-    let told = Told { stage: stage.clone(), handle: Arc::default() };
+    let told = Told { stage: stage.clone(), handle: Arc::default(), watched: watch.as_ref().map(Watched::by) };
     let handle_slot = told.handle.clone();
     let supervisor = Supervisor::new(program.clone(), sockets, settings, Box::new(told));
     let handle = supervisor.handle();
@@ -94,7 +94,9 @@ pub(crate) fn supervise(
         if let Some(reason) = &told {
             eprintln!(" * {reason}");
         }
-        let rebuilder = Rebuilder { watch, handle, project, program, stage: stage.clone(), over: over.clone(), told };
+        let until_reported = options.watch_reported;
+        let (stage, over_there) = (stage.clone(), over.clone());
+        let rebuilder = Rebuilder { watch, until_reported, handle, project, program, stage, over: over_there, told };
         (over, waker, thread::spawn(move || rebuilder.follow()))
     });
     let outcome = supervisor.run();
@@ -112,7 +114,7 @@ fn program(command: &Command, options: &RunOptions) -> Result<Program, RunError>
         .map_err(|error| RunError::Reload(format!("this program can't be started again: {error}")))?;
     let mut program = match command {
         Command::Again => {
-            let mut program = Program::new(this.clone());
+            let mut program = Program::new(this);
             program.args = std::env::args_os().skip(1).collect();
             if let Some(words) = &options.again {
                 (program.path, program.args) = command_line(words)?;
@@ -120,7 +122,7 @@ fn program(command: &Command, options: &RunOptions) -> Result<Program, RunError>
             program
         }
         Command::Other(words) => {
-            let mut program = Program::new(this.clone());
+            let mut program = Program::new(this);
             (program.path, program.args) = command_line(words)?;
             // Nobody knows whether it obeys a signal, and nobody would be left to see to it.
             program.kill_with_parent = true;
@@ -128,7 +130,7 @@ fn program(command: &Command, options: &RunOptions) -> Result<Program, RunError>
         }
     };
     // Only the command has the hidden subcommand for it.
-    program.shim = options.shim.as_ref().map(|words| [vec![this.into_os_string()], words.clone()].concat());
+    program.shim.clone_from(&options.shim);
     if options.live {
         program.env.push((LIVE.into(), stamp().into()));
     }
@@ -138,8 +140,9 @@ fn program(command: &Command, options: &RunOptions) -> Result<Program, RunError>
     if options.workers > 1 {
         program.env.push((MULTIPROCESS.into(), "true".into()));
     }
+    let is_interpreted = options.again.is_some() || options.watch_reported;
     // What an interpreter can't start is rarely seen anywhere but in what it says.
-    if options.use_reloader && (options.broken_save == BrokenSave::ErrorPage || options.again.is_some()) {
+    if options.use_reloader && (options.broken_save == BrokenSave::ErrorPage || is_interpreted) {
         program.capture = true;
         // Behind a pipe it can't see the terminal that its words end up on.
         if std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {

@@ -1,5 +1,6 @@
 //! From a change to new children: wait, build, replace.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{channel, TryRecvError};
 use std::sync::Arc;
@@ -16,8 +17,13 @@ use super::stage::Stage;
 /// is at work, and a build has to come to its end before the next.
 const IMPATIENCE: u32 = 3;
 
+/// What is watched while nobody has said what the program consists of: a child may have died before it could.
+const UNTIL_REPORTED: &str = "**/*.py";
+
 pub(super) struct Rebuilder {
     pub(super) watch: Watch,
+    /// What is to be watched, the children say.
+    pub(super) until_reported: bool,
     pub(super) handle: SupervisorHandle,
     pub(super) project: Option<Project>,
     pub(super) program: Program,
@@ -30,6 +36,12 @@ pub(super) struct Rebuilder {
 impl Rebuilder {
     /// Until the supervisor has ended; woken to see that.
     pub(super) fn follow(mut self) {
+        if self.until_reported {
+            // Here, beside the first child's start: the folder may be large.
+            if let Err(error) = self.watch.watch_until_files_are_added(Path::new(UNTIL_REPORTED)) {
+                eprintln!(" * {error}");
+            }
+        }
         while !self.is_over() {
             self.tell_fallback();
             if let Some(changes) = self.watch.next(None) {

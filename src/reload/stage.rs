@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use amboss_reload::child::Program;
 use amboss_reload::supervisor::{Death, Events, Failure, SupervisorHandle};
+use amboss_reload::{Waker, Watch, WatchOptions};
 
 use super::page;
 use super::BrokenSave;
@@ -85,6 +86,27 @@ fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
 pub(super) struct Told {
     pub(super) stage: Arc<Stage>,
     pub(super) handle: Arc<Mutex<Option<SupervisorHandle>>>,
+    pub(super) watched: Option<Watched>,
+}
+
+/// The way to the watch.
+pub(super) struct Watched {
+    watch: Waker,
+    /// It was said that there are too many files.
+    said: bool,
+}
+
+impl Watched {
+    pub(super) fn by(watch: &Watch) -> Watched {
+        Watched { watch: watch.waker(), said: false }
+    }
+
+    fn add(&mut self, files: Vec<PathBuf>) {
+        if !self.watch.add_files(files) && !std::mem::replace(&mut self.said, true) {
+            let most = WatchOptions::default().added_files;
+            eprintln!(" * The program consists of more than {most} files; those beyond are not watched.");
+        }
+    }
 }
 
 impl Events for Told {
@@ -109,6 +131,12 @@ impl Events for Told {
         if let Some(handle) = handle {
             let output = if failure.output.is_empty() { failure.why.as_bytes() } else { &failure.output };
             eprintln!(" * {}", self.stage.broken(&handle, output));
+        }
+    }
+
+    fn files(&mut self, files: Vec<PathBuf>) {
+        if let Some(watched) = &mut self.watched {
+            watched.add(files);
         }
     }
 

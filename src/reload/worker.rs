@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use amboss_reload::control::Sender;
+use amboss_reload::control::{Message, Sender};
 
 /// The way to the supervisor.
 #[derive(Clone, Debug)]
@@ -21,8 +21,13 @@ impl ToSupervisor {
         self.reloading
     }
 
-    pub(crate) fn report_files(&self, _files: &[PathBuf]) {
-        let _ = &self.sender;
+    pub(crate) fn report_files(&self, files: &[PathBuf]) {
+        let Some(sender) = self.sender.as_ref().filter(|_| self.reloading) else { return };
+        let absolute = files.iter().filter_map(|file| std::path::absolute(file).ok());
+        for message in Message::files(absolute) {
+            // Whoever is not there any more needs to know nothing.
+            let _ = sender.send(&message);
+        }
     }
 
     pub(crate) fn ask_to_be_replaced(&self) {}

@@ -78,10 +78,18 @@ pub struct RunOptions {
     /// [asks for it](crate::Worker::ask_to_be_replaced).
     #[cfg(all(unix, feature = "reload"))]
     pub supervised: bool,
-    /// Arguments of this executable that make it run [`exec_as_child`](crate::exec_as_child) on the rest.
+    /// A command line that runs [`exec_as_child`](crate::exec_as_child) on what is added to it.
     #[cfg(all(unix, feature = "reload"))]
     #[doc(hidden)]
     pub shim: Option<Vec<std::ffi::OsString>>,
+    /// The scheme of the program's URLs in the banner, when it speaks TLS by itself.
+    #[cfg(all(unix, feature = "reload"))]
+    #[doc(hidden)]
+    pub program_scheme: Option<&'static str>,
+    /// The fingerprint of its certificate.
+    #[cfg(all(unix, feature = "reload"))]
+    #[doc(hidden)]
+    pub program_fingerprint: Option<String>,
     /// Listen on the sockets that systemd passes on, when it does.
     pub from_systemd: bool,
     /// Called in the process that serves when the logs are to be reopened: on USR1 to its supervisor. Without one,
@@ -119,6 +127,10 @@ impl fmt::Debug for RunOptions {
 impl RunOptions {
     /// The SHA-256 fingerprint of the certificate, to compare with what a browser shows; `None` without one.
     pub fn fingerprint(&self) -> Option<String> {
+        #[cfg(all(unix, feature = "reload"))]
+        if self.program_fingerprint.is_some() {
+            return self.program_fingerprint.clone();
+        }
         #[cfg(feature = "tls")]
         return self.ssl_context.as_ref()?.fingerprint();
         #[cfg(not(feature = "tls"))]
@@ -127,12 +139,17 @@ impl RunOptions {
 
     /// Is this process to hold the sockets, and others to serve?
     #[cfg(all(unix, feature = "reload"))]
-    pub(super) fn wants_supervisor(&self) -> bool {
+    #[doc(hidden)]
+    pub fn wants_supervisor(&self) -> bool {
         self.use_reloader || self.workers > 1 || self.program.is_some() || self.supervised
     }
 
     /// The scheme of the server's URLs.
     pub(super) fn scheme(&self) -> &'static str {
+        #[cfg(all(unix, feature = "reload"))]
+        if let Some(scheme) = self.program_scheme {
+            return scheme;
+        }
         #[cfg(feature = "tls")]
         if self.ssl_context.is_some() {
             return "https";

@@ -1,10 +1,15 @@
 //! The built `amboss` command, run as a newcomer runs it: banner, port rules, exit codes, signals, the test page; `tls`
-//! has its HTTPS, `systemd` the sockets passed on to it, `reload` its children, `stopping` signals and log files.
+//! has its HTTPS, `python` the interpreters it looks for, `systemd` the sockets passed on to it, `reload` its children,
+//! `stopping` signals and log files, `seam` the command as a library.
 
+#[cfg(all(unix, feature = "reload"))]
+mod python;
 #[cfg(all(unix, feature = "reload"))]
 mod reload;
 #[cfg(all(unix, feature = "reload"))]
 mod running;
+#[cfg(all(unix, feature = "reload"))]
+mod seam;
 #[cfg(all(unix, feature = "reload"))]
 mod stopping;
 #[cfg(target_os = "linux")]

@@ -1,6 +1,9 @@
 //! `amboss --reload -- PROGRAM`: cargo projects are built and swapped, programs that know nothing of amboss are replaced,
 //! and workers are kept at their number.
 
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::running::{eventually, is_there, try_get, Folder, Running};
@@ -202,4 +205,47 @@ fn what_can_t_be_watched_or_started_is_a_sentence_and_code_2() {
     #[cfg(feature = "tls")]
     fails(&["--reload", "--adhoc", "--", "sh"], 2, "--adhoc is for amboss's own server");
     fails(&["--reload", "--processes", "2", "--threads", "2"], 2, "Cannot have a multi-thread");
+}
+
+#[test]
+fn the_banner_says_what_a_program_that_speaks_tls_itself_has_to_say() {
+    let folder = Folder::new("speaks-tls");
+    let flags =
+        ["--url-scheme", "https", "--fingerprint", "AB:CD", "-b", "127.0.0.1:0", "-w", "1", "--", "sleep", "60"];
+    let running = Running::start(&mut folder.amboss(&flags));
+    let said = running.said();
+    assert!(said.starts_with(" * Running on https://127.0.0.1:"), "{said}");
+    assert!(said.contains("\n * Certificate fingerprint (SHA-256): AB:CD\nPress"), "{said}");
+}
+
+#[test]
+fn the_page_is_served_on_inherited_sockets_whatever_is_named_behind_it() {
+    let folder = Folder::new("hidden-page");
+    folder.save("why", "a syntax error");
+    for arguments in [&["__page"][..], &["__page", "--threads", "2", "-b", "127.0.0.1:1", "not.there:app"]] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let direct = folder.amboss(arguments);
+        // A supervisor passes the socket on as descriptor 3.
+        let mut command = Command::new("sh");
+        command.arg("-c").arg("exec 3<&0 </dev/null; exec \"$0\" \"$@\"").arg(direct.get_program());
+        command.args(direct.get_args()).stdin(OwnedFd::from(listener)).stderr(Stdio::null()).current_dir(&folder.0);
+        command.env("AMBOSS_RUN_MAIN", "true").env("AMBOSS_SERVER_FD", "3").env("AMBOSS_ERROR_PAGE", "why");
+        let mut page = command.spawn().expect("it starts");
+        let answer = get(port, "");
+        let _ = page.kill();
+        let _ = page.wait();
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("a syntax error"), "{answer}");
+    }
+    fails(&["__page"], 2, "is nothing to start by hand");
+    fails(&["__page", "shop:app", "-r"], 2, "is nothing to start by hand");
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn what_watches_reports_may_know_the_certificate_that_its_program_has() {
+    let folder = Folder::new("reported");
+    let flags = ["-r", "--watch-reported", "--adhoc", "-b", "127.0.0.1:0", "--", "sleep", "60"];
+    let running = Running::start(&mut folder.amboss(&flags));
+    assert!(running.said().contains(" * Running on https://127.0.0.1:"), "{}", running.said());
 }

@@ -18,6 +18,10 @@ impl Host for Late {
         let pid = std::process::id();
         eprintln!("an application, supervised={} reloading={}", worker.is_supervised(), worker.is_reloading());
         let code = std::fs::read_to_string(self.folder.join("code")).unwrap();
+        if !code.contains("silent") {
+            worker
+                .report_files(&["code", ".venv/lib/module.py", "not/yet/there.py"].map(|name| self.folder.join(name)));
+        }
         if code.starts_with("bad") {
             return Err(RunError::Reload("it can't be made".into()));
         }
@@ -47,6 +51,8 @@ pub fn run(folder: &Path, mut options: RunOptions) -> Result<(), RunError> {
     options.again = command_line("again");
     options.page = command_line("page");
     options.watch_reported = true;
+    // What is watched, the children say.
+    options.extra_files.clear();
     run_host(&[Address::new("127.0.0.1", 0)], Late { folder: folder.into() }, options)
 }
 
@@ -82,6 +88,42 @@ fn the_page_has_a_command_line_of_its_own_and_makes_no_application() {
     assert!(page.contains("it can&#39;t be made"), "{page}");
     assert!(program.said().contains("started as page"), "{}", program.said());
     assert_eq!(program.said().matches("an application").count(), 2, "{}", program.said());
+    program.save("good 2");
+    program.wait_for("good 2");
+}
+
+#[test]
+fn what_children_report_is_watched_also_where_nobody_would_look_and_before_it_is_there() {
+    let program = Program::start("host-reports", Told { host: true, ..Told::default() });
+    program.wait_for("good 0");
+    for name in [".venv/lib/module.py", "not/yet/there.py"] {
+        let applications = program.said().matches("an application").count();
+        program.write(name, "");
+        eventually("it is made again", || program.said().matches("an application").count() > applications);
+        assert!(program.said().contains(name), "{}", program.said());
+    }
+    program.save("good 1");
+    program.wait_for("good 1");
+    // What only the old ones have reported stays.
+    program.save("good 2 silent");
+    program.wait_for("good 2");
+    program.save("good 3");
+    program.wait_for("good 3");
+}
+
+#[test]
+fn code_that_dies_before_it_has_reported_anything_is_mended_by_a_save() {
+    let program = Program::start("host-silent", Told { host: true, code: Some("bad silent"), ..Told::default() });
+    eventually("the page is there", || program.get("/").is_some_and(|(status, _)| status == 503));
+    assert!(program.get("/").unwrap().1.contains("it can&#39;t be made"));
+    // Nobody knows of this file.
+    program.save("good 1");
+    eventually("new code serves", || {
+        if !program.said().contains("Detected change") {
+            program.write("app.py", &program.said());
+        }
+        program.get("/").is_some_and(|(status, answer)| status == 200 && answer.starts_with("good 1"))
+    });
     program.save("good 2");
     program.wait_for("good 2");
 }

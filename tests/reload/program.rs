@@ -45,6 +45,8 @@ pub struct Told {
     /// Runs a host that makes its application only where it serves.
     pub host: bool,
     pub supervised: bool,
+    /// The first code, unless it is "good 0".
+    pub code: Option<&'static str>,
 }
 
 impl Program {
@@ -52,10 +54,11 @@ impl Program {
         let folder = std::env::temp_dir().join(format!("amboss-reload-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("code"), "good 0").unwrap();
+        std::fs::write(folder.join("code"), told.code.unwrap_or("good 0")).unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
             .args(ARGUMENTS)
+            .current_dir(&folder)
             .process_group(0)
             .env("AMBOSS_TEST_FOLDER", &folder)
             .env("AMBOSS_TEST_WORKERS", told.workers.to_string())
@@ -103,7 +106,9 @@ impl Program {
     }
 
     pub fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.folder.join(name), text).unwrap();
+        let path = self.folder.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
     }
 
     pub fn connect(&self) -> Option<Client> {

@@ -1,5 +1,6 @@
 //! The application side of the contract, in Python: one call is one stay in the interpreter.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use amboss::{AppError, Application, Body, Environ, ShutdownHandle, StartResponse};
@@ -9,6 +10,7 @@ use crate::body::body;
 use crate::environ::{About, Environs, Kept};
 use crate::exchange::Exchange;
 use crate::failure::failed;
+use crate::overseer::Overseer;
 use crate::raw::attach;
 use crate::Log;
 
@@ -24,6 +26,7 @@ pub(crate) struct PyApplication {
     log: Log,
     pub(crate) shutdown: Arc<OnceLock<ShutdownHandle>>,
     after: Option<After>,
+    overseer: Option<Arc<Overseer>>,
 }
 
 impl PyApplication {
@@ -40,12 +43,18 @@ impl PyApplication {
             log: about.log.clone(),
             shutdown: about.shutdown.clone(),
             after: None,
+            overseer: None,
         })
     }
 
     /// Has something done after each call.
     pub(crate) fn after(&mut self, after: impl Fn(Python<'_>) + Send + Sync + 'static) {
         self.after = Some(Box::new(after));
+    }
+
+    /// Has each request timed and counted.
+    pub(crate) fn oversee(&mut self, overseer: Arc<Overseer>) {
+        self.overseer = Some(overseer);
     }
 
     fn serve(
@@ -70,19 +79,45 @@ impl PyApplication {
         };
         exchange.get().lent.lend(py, start_response, environ.input(), || {
             let result = self.app.bind(py).call1((dict, &exchange))?;
-            body(py, result, &exchange, &self.log)
+            body(py, result, &exchange, &self.log, self.overseer.as_ref())
         })
     }
 }
 
 impl Application for PyApplication {
     fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+        let _running = Running::begin();
         attach(|py| {
+            let _attended = self.overseer.as_ref().map(|overseer| overseer.attend(py));
             let result = self.serve(py, environ, start_response).map_err(|error| failed(py, error));
             if let Some(after) = &self.after {
                 after(py);
             }
             result
         })
+    }
+}
+
+/// Threads of servers that are inside an application.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+
+/// How many threads of servers are inside an application.
+pub(crate) fn running() -> usize {
+    RUNNING.load(Ordering::Relaxed)
+}
+
+/// This thread is inside an application.
+pub(crate) struct Running(());
+
+impl Running {
+    pub(crate) fn begin() -> Running {
+        RUNNING.fetch_add(1, Ordering::Relaxed);
+        Running(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        RUNNING.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -1,15 +1,18 @@
 //! What an application returned, as the body of an answer: its blocks, and its `close()`.
 
 use std::io::Read;
+use std::sync::Arc;
 
 use amboss::{AppError, Body};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyIterator, PyList, PyTuple};
 
+use crate::application::Running;
 use crate::exchange::{block, kind, Exchange};
 use crate::failure::{failed, traceback};
 use crate::file_wrapper::FileWrapper;
+use crate::overseer::Overseer;
 use crate::raw::attach;
 use crate::Log;
 
@@ -24,6 +27,7 @@ pub(crate) fn body<'py>(
     result: Bound<'py, PyAny>,
     exchange: &Bound<'py, Exchange>,
     log: &Log,
+    overseer: Option<&Arc<Overseer>>,
 ) -> PyResult<Body> {
     // Lists and tuples know how long they are, and have no `close`.
     let single = if let Ok(list) = result.cast_exact::<PyList>() {
@@ -49,7 +53,7 @@ pub(crate) fn body<'py>(
             }
         }
     }
-    let mut blocks = Blocks::new(py, result, log)?;
+    let mut blocks = Blocks::new(py, result, log, overseer.cloned())?;
     match blocks.first(py) {
         Ok(None) => Ok(Body::empty()),
         Err(error) => {
@@ -136,13 +140,14 @@ struct Blocks {
     first: Option<Vec<u8>>,
     iterator: Option<Py<PyIterator>>,
     closing: Closing,
+    overseer: Option<Arc<Overseer>>,
 }
 
 impl Blocks {
-    fn new(py: Python<'_>, result: Bound<'_, PyAny>, log: &Log) -> PyResult<Blocks> {
+    fn new(py: Python<'_>, result: Bound<'_, PyAny>, log: &Log, overseer: Option<Arc<Overseer>>) -> PyResult<Blocks> {
         let mut closing = Closing::new(result.clone().unbind(), log.clone());
         match result.try_iter() {
-            Ok(iterator) => Ok(Blocks { first: None, iterator: Some(iterator.unbind()), closing }),
+            Ok(iterator) => Ok(Blocks { first: None, iterator: Some(iterator.unbind()), closing, overseer }),
             Err(error) => {
                 closing.close_attached(py);
                 if error.is_instance_of::<PyTypeError>(py) && result.getattr_opt("__iter__")?.is_none() {
@@ -194,15 +199,20 @@ impl Iterator for Blocks {
             return Some(Ok(first));
         }
         self.iterator.as_ref()?;
-        attach(|py| match self.ask(py) {
-            Ok(Some(block)) => Some(Ok(block.as_bytes().to_vec())),
-            Ok(None) => {
-                self.finish(py);
-                None
-            }
-            Err(error) => {
-                self.finish(py);
-                Some(Err(failed(py, error)))
+        let _running = Running::begin();
+        let overseer = self.overseer.clone();
+        attach(|py| {
+            let _attended = overseer.as_ref().map(|overseer| overseer.timed(py));
+            match self.ask(py) {
+                Ok(Some(block)) => Some(Ok(block.as_bytes().to_vec())),
+                Ok(None) => {
+                    self.finish(py);
+                    None
+                }
+                Err(error) => {
+                    self.finish(py);
+                    Some(Err(failed(py, error)))
+                }
             }
         })
     }

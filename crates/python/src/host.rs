@@ -3,15 +3,21 @@
 use std::sync::{Arc, OnceLock};
 
 use amboss::{Application, Host, RunError, ServeError, Server, ShutdownHandle, Worker};
+use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 
 use crate::application::PyApplication;
+use crate::failure::failed;
 use crate::raw::attach;
 use crate::waiting;
+
+/// Has signals stop a server.
+type FollowSignals = Box<dyn FnOnce(ShutdownHandle) -> PyResult<()> + Send>;
 
 /// Makes its application when it is asked for it, in the process that serves, and waits with an ear for signals.
 pub(crate) struct PyHost<F> {
     make: Option<F>,
+    signals: Option<FollowSignals>,
     shutdown: Option<Arc<OnceLock<ShutdownHandle>>>,
 }
 
@@ -20,13 +26,28 @@ where
     F: FnOnce(Python<'_>, &Worker) -> PyResult<PyApplication>,
 {
     pub(crate) fn new(make: F) -> PyHost<F> {
-        PyHost { make: Some(make), shutdown: None }
+        PyHost { make: Some(make), signals: None, shutdown: None }
+    }
+
+    /// With something to do about signals before it serves.
+    pub(crate) fn with_signals(
+        mut self,
+        follow: impl FnOnce(ShutdownHandle) -> PyResult<()> + Send + 'static,
+    ) -> PyHost<F> {
+        self.signals = Some(Box::new(follow));
+        self
     }
 }
 
-/// An exception on its way through the library.
-fn raised(error: PyErr) -> RunError {
-    RunError::Serve(ServeError::Application(attach(|py| crate::failure::failed(py, error))))
+/// An exception on its way through the library: one that ends a program with a code ends it with that code.
+pub(crate) fn raised(error: PyErr) -> RunError {
+    attach(|py| {
+        let code = error.is_instance_of::<PySystemExit>(py).then(|| error.value(py).getattr("code")?.extract());
+        match code {
+            Some(Ok(code)) => RunError::Exit(code),
+            Some(PyResult::Err(_)) | None => RunError::Serve(ServeError::Application(failed(py, error))),
+        }
+    })
 }
 
 impl<F> Host for PyHost<F>
@@ -44,14 +65,10 @@ where
         if let Some(shutdown) = &self.shutdown {
             let _ = shutdown.set(server.shutdown_handle());
         }
-        Ok(())
+        self.signals.take().map_or(Ok(()), |follow| follow(server.shutdown_handle())).map_err(raised)
     }
 
     fn serve(&mut self, server: Server) -> Result<(), ServeError> {
-        let served = attach(|py| waiting::serve(py, server, waiting::graceful_first));
-        match served {
-            Ok((_, served)) => served,
-            Err(error) => Err(ServeError::Application(attach(|py| crate::failure::failed(py, error)))),
-        }
+        waiting::flatten(attach(|py| waiting::serve(py, server, waiting::graceful_first)))
     }
 }

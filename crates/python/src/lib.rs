@@ -6,6 +6,7 @@
 
 mod application;
 mod body;
+mod command;
 mod environ;
 mod exchange;
 mod failure;
@@ -13,7 +14,9 @@ mod file_wrapper;
 mod handler;
 mod host;
 mod input;
+mod overseer;
 mod raw;
+mod reporting;
 mod request;
 mod server;
 mod waiting;
@@ -45,6 +48,7 @@ fn _amboss(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<server::Server>()?;
     module.add_function(wrap_pyfunction!(server::make_ssl_devcert, module)?)?;
     module.add_function(wrap_pyfunction!(server::run, module)?)?;
+    module.add_function(wrap_pyfunction!(command::main, module)?)?;
     module.add_function(wrap_pyfunction!(server::check, module)?)?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use amboss::{Address, LocalAddr, RunError, RunOptions, ServeError, SslContext, Worker};
+use amboss::{Address, LocalAddr, RunError, RunOptions, ServeError, SslContext, TextLog, Worker};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PySystemExit, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
@@ -15,7 +15,7 @@ use crate::exchange::kind;
 use crate::failure::Failure;
 use crate::handler::PyHandler;
 use crate::host::PyHost;
-use crate::waiting;
+use crate::{command, reporting, waiting};
 
 /// What Python's functions take, in one place for both of them.
 #[derive(FromPyObject)]
@@ -41,6 +41,9 @@ pub(crate) fn prepare(py: Python<'_>, options: &Options<'_>) -> PyResult<RunOpti
     run.processes = options.processes;
     run.passthrough_errors = options.passthrough_errors;
     run.quiet = options.quiet;
+    if options.quiet {
+        run.settings.log = Arc::new(TextLog::stderr().errors_only());
+    }
     if let Some(context) = &options.ssl_context {
         run.ssl_context = Some(ssl_context(context)?);
     }
@@ -254,7 +257,16 @@ pub(crate) fn run(py: Python<'_>, texts: Vec<String>, app: Py<PyAny>, options: O
     let run = prepare(py, &options)?;
     let addresses = addresses(&texts)?;
     let application = application(py, app, &run, options.request_handler)?;
-    let host = PyHost::new(move |_: Python<'_>, _: &Worker| Ok(application));
+    let make = move |py: Python<'_>, worker: &Worker| {
+        let mut application = application;
+        if let Some(reporter) = reporting::begin(py, worker, None)? {
+            application.after(move |py| reporter.look(py));
+        }
+        Ok(application)
+    };
+    let supervised = amboss::is_running_from_reloader();
+    let host = PyHost::new(make)
+        .with_signals(move |handle| if supervised { command::follow_as_child(handle) } else { Ok(()) });
     py.detach(|| amboss::run_host(&addresses, host, run)).map_err(|error| run_error(py, error))
 }
 

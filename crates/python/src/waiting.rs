@@ -10,6 +10,9 @@ use pyo3::prelude::*;
 use rustix::event::{poll, PollFd, PollFlags};
 use rustix::io::Errno;
 
+use crate::failure::failed;
+use crate::raw::attach;
+
 /// What a server came back with.
 pub(crate) type Served<R> = (Server, Result<R, ServeError>);
 
@@ -51,6 +54,14 @@ pub(crate) fn wait_for<R: Send + 'static>(
         }
     }
     py.detach(|| thread.join()).map_err(|_| PyRuntimeError::new_err("the server has panicked; its log says where"))
+}
+
+/// What a server came back with, where an exception is a failure like another.
+pub(crate) fn flatten<R>(served: PyResult<Served<R>>) -> Result<R, ServeError> {
+    match served {
+        Ok((_, served)) => served,
+        Err(error) => Err(ServeError::Application(attach(|py| failed(py, error)))),
+    }
 }
 
 /// The first CTRL+C stops gracefully, the second at once; any other exception is raised, and the server stops.

@@ -8,6 +8,7 @@
 //! | `R` | child → supervisor | ready: it serves |
 //! | `C` | both | a connection; the payload is what was read from it and not answered |
 //! | `D` | child → supervisor | drained: about to exit |
+//! | `F` | child → supervisor | files that it consists of; the payload is their absolute paths, with a NUL between two |
 //! | `S` | supervisor → child | stop: finish the running requests, then exit |
 //! | `H` | supervisor → child | drain: stop accepting, finish what runs, hand idle connections back, then `D` and exit |
 //! | `U` | supervisor → child | reopen the logs |
@@ -23,11 +24,15 @@ mod receive;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -36,7 +41,8 @@ use rustix::net::{sendmsg, SendAncillaryBuffer, SendAncillaryMessage, SendFlags}
 
 use receive::Incoming;
 
-/// The longest payload, in bytes: more has nobody read from a connection ahead of its answer.
+/// The longest payload, in bytes: more has nobody read from a connection ahead of its answer, and files can be said in
+/// several messages.
 pub const LONGEST_PAYLOAD: usize = 128 * 1024;
 
 /// How long sending waits for the other side to read. It reads at once unless it hangs.
@@ -59,6 +65,8 @@ pub enum Message {
     },
     /// The child has drained and is about to exit.
     Drained,
+    /// Files to watch for the child, as absolute paths; see [`Message::files`]. Those that were said before stay.
+    Files(Vec<PathBuf>),
     /// Finish the running requests, then exit.
     Stop,
     /// Stop accepting, finish what runs, hand idle connections back, then say [`Drained`](Message::Drained) and exit. It
@@ -69,21 +77,46 @@ pub enum Message {
 }
 
 impl Message {
+    /// As many messages as it takes to say these files: all that are absolute and can be files of this system.
+    pub fn files(files: impl IntoIterator<Item = PathBuf>) -> impl Iterator<Item = Message> {
+        let sayable = |file: &PathBuf| {
+            let bytes = file.as_os_str().as_bytes();
+            file.is_absolute() && !bytes.contains(&0) && bytes.len() <= LONGEST_PAYLOAD
+        };
+        let mut files = files.into_iter().filter(sayable).peekable();
+        std::iter::from_fn(move || {
+            let mut some: Vec<PathBuf> = Vec::new();
+            let mut length = 0;
+            while let Some(file) =
+                files.next_if(|file| some.is_empty() || length + file.as_os_str().len() < LONGEST_PAYLOAD)
+            {
+                length += file.as_os_str().len() + 1;
+                some.push(file);
+            }
+            (!some.is_empty()).then_some(Message::Files(some))
+        })
+    }
+
     fn tag(&self) -> u8 {
         match self {
             Message::Ready => b'R',
             Message::Connection { .. } => b'C',
             Message::Drained => b'D',
+            Message::Files(_) => b'F',
             Message::Stop => b'S',
             Message::Drain => b'H',
             Message::ReopenLogs => b'U',
         }
     }
 
-    fn payload(&self) -> &[u8] {
+    fn payload(&self) -> Cow<'_, [u8]> {
         match self {
-            Message::Connection { read, .. } => read,
-            _ => &[],
+            Message::Connection { read, .. } => Cow::Borrowed(read),
+            Message::Files(files) => {
+                let files: Vec<&[u8]> = files.iter().map(|file| file.as_os_str().as_bytes()).collect();
+                Cow::Owned(files.join(&0))
+            }
+            _ => Cow::Borrowed(&[]),
         }
     }
 
@@ -93,6 +126,10 @@ impl Message {
             b'R' => Message::Ready,
             b'C' => Message::Connection { socket: socket?, read: payload.to_vec() },
             b'D' => Message::Drained,
+            b'F' => {
+                let paths = payload.split(|byte| *byte == 0).map(|path| PathBuf::from(OsStr::from_bytes(path)));
+                Message::Files(paths.filter(|path| path.is_absolute()).collect())
+            }
             b'S' => Message::Stop,
             b'H' => Message::Drain,
             b'U' => Message::ReopenLogs,
@@ -191,13 +228,13 @@ impl Wire {
     fn send(&self, message: &Message) -> io::Result<()> {
         let payload = message.payload();
         if payload.len() > LONGEST_PAYLOAD {
-            let why = format!("{} bytes are more than a connection is handed over with", payload.len());
+            let why = format!("{} bytes are more than one message may have", payload.len());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         let mut frame = Vec::with_capacity(HEADER + payload.len());
         frame.push(message.tag());
         frame.extend((payload.len() as u32).to_be_bytes());
-        frame.extend(payload);
+        frame.extend(&*payload);
         let socket = match message {
             Message::Connection { socket, .. } => Some(socket.as_fd()),
             _ => None,

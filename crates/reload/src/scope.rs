@@ -4,17 +4,19 @@
 //! whether it counts. In the order of their strength:
 //!
 //! 1. A path that an exclude pattern matches never counts.
-//! 2. A file that was named, itself or by a glob, counts: whatever git, suffixes or editors' habits say.
+//! 2. A file that was named, itself or by a glob, counts: whatever git, suffixes or editors' habits say. Files can be
+//!    named later, too, in any folder (`added`).
 //! 3. In a folder that was named everything counts, except the folders of [`ALWAYS_IGNORED`], what `.gitignore` files
 //!    ignore, what editors drop, and, if suffixes are given, files that end differently.
 //!
 //! Of git's rules the `.gitignore` files count, nested ones included, and for roots those above, up to the top of the
 //! work tree; `.git/info/exclude`, global excludes and `.ignore` files don't. Symbolic links are followed.
 
+mod added;
 mod fnmatch;
 mod rules;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
@@ -77,6 +79,10 @@ impl Default for ScopeOptions {
 #[derive(Debug)]
 pub struct Scope {
     anchors: Vec<Anchor>,
+    /// The anchor of each folder with files that were added later.
+    added: HashMap<PathBuf, usize>,
+    /// An anchor that goes when the first file is added.
+    provisional: Option<usize>,
     globs: Vec<Glob>,
     exclude_patterns: Vec<String>,
     ignored_folders: Vec<PathBuf>,
@@ -89,8 +95,8 @@ pub struct Scope {
 enum Anchor {
     /// A folder with everything in it; whether the `.gitignore` files above it count.
     Folder { path: PathBuf, above: bool },
-    /// One file of a folder.
-    File { folder: PathBuf, name: OsString },
+    /// Single files of a folder.
+    Files { folder: PathBuf, names: BTreeSet<OsString> },
     /// What a glob matches, from its last folder without a wildcard on.
     Glob { base: PathBuf, index: usize },
 }
@@ -152,6 +158,8 @@ impl Scope {
     pub fn new(options: ScopeOptions) -> Result<Scope, ScopeError> {
         let mut scope = Scope {
             anchors: Vec::new(),
+            added: HashMap::new(),
+            provisional: None,
             globs: Vec::new(),
             exclude_patterns: options.exclude_patterns,
             ignored_folders: options.ignored_folders.iter().map(|folder| tidy(folder)).collect(),
@@ -182,7 +190,7 @@ impl Scope {
     fn anchor(&mut self, path: &Path, above: bool) {
         let path = tidy(path);
         self.anchors.push(match (path.is_dir(), path.parent(), path.file_name()) {
-            (false, Some(folder), Some(name)) => Anchor::File { folder: folder.into(), name: name.into() },
+            (false, Some(folder), Some(name)) => Anchor::file(folder, name),
             _ => Anchor::Folder { path, above },
         });
     }
@@ -215,21 +223,21 @@ impl Scope {
         Ok(())
     }
 
-    /// The folders where the watch begins, and what is wanted of each. Reads the `.gitignore` files above them.
-    pub(crate) fn anchors(&self) -> Vec<(PathBuf, Interest)> {
-        let begin = |anchor: &Anchor| match anchor {
+    /// The folders where the watch begins.
+    pub(crate) fn anchors(&self) -> impl Iterator<Item = &Path> {
+        self.anchors.iter().map(Anchor::place)
+    }
+
+    /// What is wanted of the folder where the watch begins. Reads the `.gitignore` files above it.
+    pub(crate) fn interest(&self, anchor: usize) -> Interest {
+        match &self.anchors[anchor] {
             Anchor::Folder { path, above } => {
                 let rules = if *above && self.gitignore { Rules::above(path) } else { Rules::none() };
-                (path.clone(), Interest { everything: Some(rules), ..Interest::default() })
+                Interest { everything: Some(rules), ..Interest::default() }
             }
-            Anchor::File { folder, name } => {
-                (folder.clone(), Interest { names: BTreeSet::from([name.clone()]), ..Interest::default() })
-            }
-            Anchor::Glob { base, index } => {
-                (base.clone(), Interest { globs: BTreeSet::from([*index]), ..Interest::default() })
-            }
-        };
-        self.anchors.iter().map(begin).collect()
+            Anchor::Files { names, .. } => Interest { names: names.clone(), ..Interest::default() },
+            Anchor::Glob { index, .. } => Interest { globs: BTreeSet::from([*index]), ..Interest::default() },
+        }
     }
 
     /// The interest for what is in a folder: the one with which it is reached, and its own `.gitignore`.
@@ -296,6 +304,21 @@ impl Scope {
         }
         let path = format!("{}/", folder.to_string_lossy());
         self.exclude_patterns.iter().any(|pattern| pattern.ends_with('*') && fnmatch(pattern, &path))
+    }
+}
+
+impl Anchor {
+    fn file(folder: &Path, name: &OsStr) -> Anchor {
+        Anchor::Files { folder: folder.into(), names: BTreeSet::from([name.into()]) }
+    }
+
+    /// The folder where the watch begins.
+    fn place(&self) -> &Path {
+        match self {
+            Anchor::Folder { path, .. } => path,
+            Anchor::Files { folder, .. } => folder,
+            Anchor::Glob { base, .. } => base,
+        }
     }
 }
 

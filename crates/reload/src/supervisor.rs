@@ -165,6 +165,10 @@ impl Supervisor {
                     Message::Ready => self.machine.ready(id, now, world),
                     Message::Drained => self.machine.drained(id, now),
                     connection @ Message::Connection { .. } => self.handover.take(connection),
+                    Message::Files(files) => {
+                        self.machine.speaks(id);
+                        world.files(files);
+                    }
                     // Those are for children.
                     _ => {}
                 }

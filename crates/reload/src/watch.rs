@@ -15,6 +15,7 @@ mod stat;
 mod tree;
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,7 @@ pub use journal::{Change, ChangeKind, Changes};
 use stat::Passes;
 use tree::Tree;
 
-use crate::scope::Scope;
+use crate::scope::{Scope, ScopeError};
 
 /// How to watch. Start from `WatchOptions::default()` and change what you need.
 #[derive(Clone, Debug)]
@@ -44,6 +45,9 @@ pub struct WatchOptions {
     /// How often the `notify` back-end looks whether the folders that it was told to watch are still the same ones; 10 s.
     /// The system reports nothing when a folder above them is renamed.
     pub recheck: Duration,
+    /// So many files are [added](Waker::add_files) at most; 50,000, several times what the largest applications load, and
+    /// what a look at all of them can be paid for.
+    pub added_files: usize,
     /// As if the system's limit allowed so many watched folders; for tests.
     #[doc(hidden)]
     pub watch_limit: Option<usize>,
@@ -57,6 +61,7 @@ impl Default for WatchOptions {
             quiet: Duration::from_millis(50),
             settle: Duration::from_millis(500),
             recheck: Duration::from_secs(10),
+            added_files: 50_000,
             watch_limit: None,
         }
     }
@@ -106,7 +111,7 @@ impl Watch {
         let inbox = Arc::new(Inbox::default());
         let mut fallback = None;
         if options.backend == Backend::Auto {
-            let anchors: Vec<_> = scope.anchors().into_iter().map(|(path, _)| path).collect();
+            let anchors: Vec<_> = scope.anchors().map(PathBuf::from).collect();
             fallback = mounts::remote(&anchors);
         }
         let mut events = None;
@@ -168,7 +173,30 @@ impl Watch {
         }
     }
 
+    /// Watches also what this glob matches, as one of [`ScopeOptions::extra_files`](crate::ScopeOptions::extra_files)
+    /// does, until files are [added](Waker::add_files). Where some were, nothing more is watched.
+    ///
+    /// # Errors
+    /// A glob that can't be parsed, or whose folder isn't there.
+    pub fn watch_until_files_are_added(&mut self, glob: &Path) -> Result<(), ScopeError> {
+        self.tree.add_provisionally(glob)
+    }
+
     fn look(&mut self) {
+        self.look_for_changes();
+        let files = self.inbox.take_added();
+        if files.is_empty() {
+            return;
+        }
+        let folders = self.tree.add(&files);
+        if self.options.backend == Backend::Auto && self.passes.is_none() {
+            if let Some(reason) = mounts::remote(&folders) {
+                self.fall_back(reason);
+            }
+        }
+    }
+
+    fn look_for_changes(&mut self) {
         let now = Instant::now();
         if let Some(passes) = &mut self.passes {
             if passes.due() <= now {
@@ -213,9 +241,9 @@ impl Watch {
         self.fallback.as_deref()
     }
 
-    /// A handle with which other threads can interrupt [`next`](Watch::next).
+    /// A handle with which other threads can interrupt [`next`](Watch::next), and have more watched.
     pub fn waker(&self) -> Waker {
-        Waker(self.inbox.clone())
+        Waker { inbox: self.inbox.clone(), most: self.options.added_files }
     }
 }
 
@@ -228,14 +256,25 @@ impl fmt::Debug for Watch {
     }
 }
 
-/// Interrupts [`Watch::next`] from any thread, also if it is called only later.
+/// Interrupts [`Watch::next`] from any thread, also if it is called only later; and adds to what is watched.
 #[derive(Clone)]
-pub struct Waker(Arc<Inbox>);
+pub struct Waker {
+    inbox: Arc<Inbox>,
+    most: usize,
+}
 
 impl Waker {
     /// Lets the running, or else the next, call of [`Watch::next`] return.
     pub fn wake(&self) {
-        self.0.wake();
+        self.inbox.wake();
+    }
+
+    /// Watches these files, too, from when [`Watch::next`] runs: also in folders that are otherwise ignored, and also
+    /// such as aren't there yet. Only patterns that exclude them are stronger. Those that were added before cost nothing.
+    ///
+    /// False when there were more than [`WatchOptions::added_files`]; those beyond are not watched.
+    pub fn add_files(&self, files: impl IntoIterator<Item = PathBuf>) -> bool {
+        self.inbox.add(files, self.most)
     }
 }
 

@@ -151,6 +151,7 @@ def make_server(
     fd: Optional[int] = None,
     *,
     threads: Optional[int] = None,
+    quiet: bool = False,
 ) -> BaseWSGIServer:
     """Makes a server that listens already; call its ``serve_forever``.
 
@@ -159,11 +160,12 @@ def make_server(
     :param threaded: a thread for each running request, unless this is False or ``processes`` more than 1
     :param processes: more than 1: a process for each running request, at most so many
     :param threads: running requests at once, at most; 16
+    :param quiet: no access log
     :param fd: listen on this open socket instead
     :raises OSError: when the address can't be listened on
     :raises ValueError: for arguments that contradict each other
     """
-    options = _options(threaded, processes, threads, request_handler, passthrough_errors, ssl_context, True)
+    options = _options(threaded, processes, threads, request_handler, passthrough_errors, ssl_context, quiet)
     address = f"fd://{fd}" if fd is not None else _address(host, port)
     kind: Type[BaseWSGIServer] = ThreadedWSGIServer
     if processes > 1:
@@ -214,7 +216,7 @@ def run_simple(
     :param ssl_context: ``"adhoc"`` or ``(certfile, keyfile)``
     :param threads: running requests at once, at most; 16
     :param error_page: while the newest code is broken, show why to every request instead of serving the old code
-    :param quiet: no banner
+    :param quiet: no banner and no access log
     :raises ValueError: for arguments that contradict each other
     """
     address = _address(hostname, port)

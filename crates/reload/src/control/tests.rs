@@ -58,6 +58,32 @@ fn every_message_arrives_as_it_was_sent() {
     assert!(other.receive().unwrap().is_none());
 }
 
+#[test]
+fn files_go_in_as_many_messages_as_it_takes() {
+    let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+    let strange = [path(b"/a b"), path(b"/caf\xe9\n.py"), path(&[b'/'; LONGEST_PAYLOAD])];
+    let many: Vec<PathBuf> = (0..20_000).map(|number| path(format!("/lib/module_{number}.py").as_bytes())).collect();
+    let unsayable = [path(b""), path(b"relative.py"), path(b"/a\0b"), path(&[b'/'; LONGEST_PAYLOAD + 1])];
+    let expected = [&strange[..], &many].concat();
+    let (one, mut other) = pair();
+    let received = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for message in Message::files([&strange[..], &unsayable, &many].concat()) {
+                one.send(&message).unwrap();
+            }
+        });
+        let mut received = Vec::new();
+        while let Some(message) = other.receive().unwrap() {
+            let Message::Files(files) = message else { panic!("{message:?}") };
+            received.push(files);
+        }
+        received
+    });
+    assert!((4..10).contains(&received.len()), "{} messages", received.len());
+    assert_eq!(received.concat(), expected);
+    assert_eq!(Message::files([path(b"relative.py")]).count(), 0);
+}
+
 /// As `assert_connected`, while the sender still holds its copy.
 fn assert_connected_later(message: Message, client: &mut UnixStream, expected: &[u8]) {
     let Message::Connection { socket, read } = message else { panic!("not a connection: {message:?}") };

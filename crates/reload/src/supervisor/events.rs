@@ -1,6 +1,7 @@
 //! What a supervisor tells the program that it runs in.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -31,6 +32,11 @@ pub trait Events: Send {
     /// their connections back. In the moment until they hear it they may still answer something.
     fn swapped(&mut self, old: u64, new: u64) {
         let _ = (old, new);
+    }
+
+    /// A child says that it consists of these files; it may not be ready yet, and never be. Paths are absolute.
+    fn files(&mut self, files: Vec<PathBuf>) {
+        let _ = files;
     }
 
     /// A line for people.

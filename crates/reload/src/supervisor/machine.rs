@@ -246,6 +246,14 @@ impl Machine {
         self.hold != Hold::Replaced && (self.round.is_some() || self.members.iter().any(Member::is_starting))
     }
 
+    /// A child has said something before it is ready: it will say that, too.
+    pub(super) fn speaks(&mut self, id: u64) {
+        let member = self.members.iter_mut().find(|member| member.id == id);
+        if let Some(State::Starting { settled, .. }) = member.map(|member| &mut member.state) {
+            *settled = None;
+        }
+    }
+
     /// A child serves.
     pub(super) fn ready(&mut self, id: u64, now: Instant, world: &mut impl World) {
         let Some(member) = self.members.iter_mut().find(|member| member.id == id) else { return };

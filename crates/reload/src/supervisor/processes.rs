@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
 use std::sync::mpsc::{channel, Sender};
 use std::sync::{Arc, Mutex};
@@ -95,6 +96,10 @@ impl Processes {
 
     pub(super) fn say(&mut self, line: &str) {
         self.events.say(line);
+    }
+
+    pub(super) fn files(&mut self, files: Vec<PathBuf>) {
+        self.events.files(files);
     }
 
     /// A child has said something over its control socket.

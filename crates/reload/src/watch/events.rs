@@ -3,7 +3,7 @@
 //! On Linux each folder of the tree is watched for itself, so that ignored folders cost no watches. Elsewhere the system
 //! watches whole trees, and what doesn't count is sorted out here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -36,6 +36,10 @@ struct News {
     /// Events can't be relied on any more; a sentence.
     trouble: Option<String>,
     woken: bool,
+    /// Every file that was ever added.
+    added: HashSet<PathBuf>,
+    /// Those of them that the tree doesn't know yet.
+    new: Vec<PathBuf>,
 }
 
 impl Inbox {
@@ -53,6 +57,32 @@ impl Inbox {
         std::mem::take(&mut self.lock().woken)
     }
 
+    /// Adds files to what is watched, unless there would be more than that; whether all found room.
+    pub(super) fn add(&self, files: impl IntoIterator<Item = PathBuf>, most: usize) -> bool {
+        let mut news = self.lock();
+        let mut room = true;
+        for file in files {
+            if news.added.contains(&file) {
+                continue;
+            }
+            room = news.added.len() < most;
+            if !room {
+                break;
+            }
+            news.new.push(file.clone());
+            news.added.insert(file);
+        }
+        if !news.new.is_empty() {
+            self.arrived.notify_all();
+        }
+        room
+    }
+
+    /// The files that were added since the last time.
+    pub(super) fn take_added(&self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.lock().new)
+    }
+
     pub(super) fn take_trouble(&self) -> Option<String> {
         self.lock().trouble.take()
     }
@@ -60,7 +90,7 @@ impl Inbox {
     /// Waits for news, until then at the latest. Paths to look at are no news before `rested`.
     pub(super) fn wait(&self, until: Option<Instant>, rested: Instant) {
         let mut news = self.lock();
-        while !news.woken && !news.rescan && news.trouble.is_none() {
+        while !news.woken && !news.rescan && news.new.is_empty() && news.trouble.is_none() {
             let until =
                 if news.paths.is_empty() { until } else { Some(until.map_or(rested, |until| until.min(rested))) };
             news = match until.map(|until| until.saturating_duration_since(Instant::now())) {

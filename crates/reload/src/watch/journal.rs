@@ -135,6 +135,15 @@ impl Journal {
         };
     }
 
+    /// Takes over what happened to files that were known already.
+    pub(super) fn absorb(&mut self, other: Journal) {
+        for (path, Entry { before, now, written }) in other.entries {
+            if before.is_some() {
+                self.enter(&path, before, now, written);
+            }
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

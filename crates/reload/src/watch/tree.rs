@@ -4,7 +4,9 @@
 //! Each real folder is in the tree once, also if links lead to it again, so that a link to a folder above it can't send
 //! the walk in circles. Folders and files that can't be read are skipped.
 
-use std::collections::{HashMap, VecDeque};
+mod added;
+
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -59,6 +61,8 @@ struct Folder {
     /// The list was read so soon after that change that it has to be read again, then.
     read_again: Option<Instant>,
     interest: Interest,
+    /// An anchor has landed here: what that wants may not be what the folder above wants.
+    is_anchor: bool,
     /// In the order of their paths.
     files: Vec<File>,
     folders: Vec<PathBuf>,
@@ -107,26 +111,33 @@ impl Tree {
 
     /// Walks the whole scope again; what is as it was doesn't show in the journal.
     pub(super) fn replant(&mut self) {
+        self.landed.clear();
         for path in self.folders.keys().cloned().collect::<Vec<_>>() {
             self.remove(&path);
         }
         self.repeated = 0;
-        self.landed.clear();
         self.visit_anchors();
         self.stale = false;
     }
 
     fn visit_anchors(&mut self) {
-        let anchors = self.scope.anchors();
-        self.real_anchors = anchors.iter().filter_map(|(path, _)| fs::canonicalize(path).ok()).collect();
+        let anchors: Vec<PathBuf> = self.scope.anchors().map(PathBuf::from).collect();
+        // Files that were added are not looked for below their folders, so that no link can lead in circles there.
+        let walked = anchors.iter().enumerate().filter(|(anchor, _)| !self.scope.is_added(*anchor));
+        self.real_anchors = walked.filter_map(|(_, path)| fs::canonicalize(path).ok()).collect();
         self.landed.resize(anchors.len(), None);
-        for (index, (path, interest)) in anchors.into_iter().enumerate() {
-            if !self.stands(index) {
-                let mut queue = Queue::default();
-                self.landed[index] = self.visit(&path, interest, true, &mut queue);
-                self.grow(queue);
+        for (anchor, path) in anchors.iter().enumerate() {
+            if !self.stands(anchor) {
+                self.visit_anchor(anchor, path);
             }
         }
+    }
+
+    fn visit_anchor(&mut self, anchor: usize, path: &Path) {
+        let mut queue = Queue::default();
+        let interest = self.scope.interest(anchor);
+        self.landed[anchor] = self.visit(path, interest, true, &mut queue);
+        self.grow(queue);
     }
 
     fn stands(&self, anchor: usize) -> bool {
@@ -149,7 +160,7 @@ impl Tree {
 
     /// Looks whether the anchors are still the folders they were: no event tells that a folder above was renamed.
     pub(super) fn check_anchors(&mut self) {
-        for path in self.landed.iter().flatten().cloned().collect::<Vec<_>>() {
+        for path in self.landed.iter().flatten().cloned().collect::<HashSet<_>>() {
             self.check_folder(&path);
         }
     }
@@ -313,6 +324,7 @@ impl Tree {
                 }
                 let interest = self.scope.enter(&known, interest);
                 let folder = self.folders.get_mut(&known)?;
+                folder.is_anchor |= is_anchor;
                 if folder.interest.merge(interest) {
                     self.sentry.enter(&known, is_anchor, folder.interest.is_deep());
                     self.read(&known, &metadata, queue);
@@ -330,6 +342,7 @@ impl Tree {
             modified: modified(&metadata),
             read_again: None,
             interest: self.scope.enter(path, interest),
+            is_anchor,
             files: Vec::new(),
             folders: Vec::new(),
         };
@@ -405,6 +418,10 @@ impl Tree {
             self.by_identity.remove(&folder.identity);
         }
         self.generation += 1;
+        if folder.is_anchor {
+            // Whoever finds it there again may want less of it.
+            self.landed.iter_mut().filter(|landed| landed.as_deref() == Some(path)).for_each(|landed| *landed = None);
+        }
         // It may be reachable by another path.
         self.stale |= self.repeated > 0;
         for file in &folder.files {

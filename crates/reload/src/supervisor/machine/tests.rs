@@ -440,6 +440,19 @@ fn a_program_that_says_nothing_is_ready_when_it_has_settled() {
 }
 
 #[test]
+fn a_program_that_has_said_something_is_ready_when_it_says_so() {
+    let protocol = super::super::Protocol::Either { settled: Duration::from_millis(500) };
+    let mut stage = Stage::new(Options { protocol, ..options(1, false) });
+    stage.machine.speaks(1);
+    stage.pass(500);
+    assert_eq!(stage.machine.serving().count(), 0);
+    stage.ready(1);
+    assert_eq!(stage.machine.serving().count(), 1);
+    stage.machine.speaks(1);
+    assert_eq!(stage.machine.serving().count(), 1);
+}
+
+#[test]
 fn a_missing_worker_that_can_not_start_is_tried_again_beside_the_others() {
     let mut stage = Stage::serving(options(2, true));
     stage.exited(1, KILLED);

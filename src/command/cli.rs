@@ -1,45 +1,47 @@
-//! The command line: what can be asked for, what goes together, and the options that follow from it. `tls` and `reload`
-//! have the flags of the optional crates.
+//! The command line: what can be asked for, and the options that follow from it. `app`, `tls` and `reload` have the
+//! flags of Python applications and of the optional crates, `together` says what goes together.
 
-mod log_file;
-#[cfg(all(unix, feature = "reload"))]
-pub(crate) mod reload;
-#[cfg(feature = "tls")]
-mod tls;
-
+use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use amboss::{Address, LogFormat, NoLog, RunOptions, Settings, TextLog};
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, ValueEnum};
+use clap::{Parser, ValueEnum};
 
-/// Serves the built-in test application, which shows what a server tells an application.
+use super::app::AppArgs;
+use super::log_file::LogFile;
+#[cfg(all(unix, feature = "reload"))]
+use super::reload::ReloadArgs;
+#[cfg(feature = "tls")]
+use super::tls::{Devcert, TlsArgs};
+use crate::{Address, LogFormat, NoLog, RunOptions, Settings, TextLog};
+
+/// Serves a Python WSGI application, another program, or the built-in test application, which shows what a server tells
+/// an application.
 #[derive(Debug, Parser)]
 #[command(
     name = "amboss",
+    bin_name = "amboss",
     version,
     args_conflicts_with_subcommands = true,
     after_help = "Exit codes: 0 stopped as asked, 1 could not serve, 2 bad command line, 130 stopped at once by a second CTRL+C.\n\
                   The environment: NO_COLOR and CLICOLOR_FORCE as usual; LISTEN_FDS (systemd) when neither --bind nor --port is given."
 )]
-pub(crate) struct Cli {
+pub(super) struct Cli {
     #[cfg(feature = "tls")]
     #[command(subcommand)]
-    pub(crate) command: Option<Command>,
+    pub(super) command: Option<Command>,
 
-    #[cfg(feature = "tls")]
-    #[command(flatten)]
-    tls: tls::TlsArgs,
+    /// The Python application to serve: module:object, module:factory(), module:factory("text", n=1), or a module
+    /// alone, which has an `app` or `application`; instead of a module also the path of a .py file [default: the test
+    /// application]
+    #[arg(value_name = "APP")]
+    pub(super) target: Option<String>,
 
+    /// Serve this program instead: any that takes its sockets from AMBOSS_SERVER_FD or LISTEN_FDS
     #[cfg(all(unix, feature = "reload"))]
-    #[command(flatten)]
-    reload: reload::ReloadArgs,
-
-    /// Reload open pages in the browser when the code has been replaced; also those of a PROGRAM that calls run_simple
-    #[arg(long)]
-    live: bool,
+    #[arg(last = true, value_name = "PROGRAM")]
+    pub(super) program: Vec<OsString>,
 
     /// Where to listen: host:port, [::1]:port, localhost:port (IPv4 and IPv6), unix://path, fd://N; may be repeated
     #[arg(short, long, value_name = "ADDRESS")]
@@ -51,23 +53,27 @@ pub(crate) struct Cli {
 
     /// A process for each running request, at most N
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=1000))]
-    processes: Option<u16>,
+    pub(super) processes: Option<u16>,
 
-    /// Threads for running requests, at most N [default: 64]
+    /// Threads for running requests, at most N [default: 64; 16 for APP]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
-    threads: Option<u16>,
+    pub(super) threads: Option<u16>,
 
     /// One request at a time
     #[arg(long)]
-    single: bool,
+    pub(super) single: bool,
+
+    /// Reload open pages in the browser when the code has been replaced; also those of a PROGRAM that calls run_simple
+    #[arg(long)]
+    live: bool,
 
     /// How requests are logged [default: werkzeug]
     #[arg(long, value_enum)]
-    log_format: Option<Format>,
+    pub(super) log_format: Option<Format>,
 
     /// Log to the end of this file instead of stderr; USR1 opens it anew, after it was moved away
     #[arg(long, value_name = "FILE")]
-    log_file: Option<PathBuf>,
+    pub(super) log_file: Option<PathBuf>,
 
     /// Colours in the log
     #[arg(long, value_enum, default_value_t = Color::Auto)]
@@ -76,30 +82,29 @@ pub(crate) struct Cli {
     /// No banner and no access log; given twice, no errors either
     #[arg(short, long, action = clap::ArgAction::Count)]
     quiet: u8,
+
+    #[command(flatten)]
+    pub(super) app: AppArgs,
+
+    #[cfg(feature = "tls")]
+    #[command(flatten)]
+    pub(super) tls: TlsArgs,
+
+    #[cfg(all(unix, feature = "reload"))]
+    #[command(flatten)]
+    pub(super) reload: ReloadArgs,
 }
 
 /// What there is besides serving.
 #[cfg(feature = "tls")]
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Command {
+pub(super) enum Command {
     /// Make a certificate that browsers accept once they trust this machine's own authority
-    Devcert(tls::Devcert),
-}
-
-/// The rest of the command line when the supervisor asks for a program to be started as its child.
-#[cfg(all(unix, feature = "reload"))]
-pub(crate) fn shimmed() -> Option<Vec<std::ffi::OsString>> {
-    let mut words = std::env::args_os().skip(1);
-    (words.next()? == reload::SHIM).then(|| words.collect())
-}
-
-/// Ends the process with code 2 and a sentence that says what to change on the command line.
-pub(crate) fn refuse(sentence: &str) -> ! {
-    Cli::command().error(ErrorKind::ValueValidation, sentence).exit()
+    Devcert(Devcert),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// Werkzeug's line, with size and duration
     Werkzeug,
     /// Common log format
@@ -120,43 +125,18 @@ enum Color {
 /// The default port; the next free one is used instead when it is taken.
 const PORT: u16 = 5000;
 
-impl Cli {
-    /// Reads the command line; ends the process with code 2 and a sentence when it can't be followed.
-    pub(crate) fn read() -> Cli {
-        let cli = Cli::parse();
-        let concurrency = [cli.processes.is_some(), cli.threads.is_some(), cli.single];
-        if concurrency.iter().filter(|&&given| given).count() > 1 {
-            let sentence = if cli.single {
-                "--single is one request at a time; leave out --threads and --processes"
-            } else {
-                "Cannot have a multi-thread and multi-process server."
-            };
-            Cli::command().error(ErrorKind::ArgumentConflict, sentence).exit();
-        }
-        #[cfg(all(unix, feature = "reload"))]
-        if let Some(flag) = cli.of_its_own_server().filter(|_| cli.reload.has_program()) {
-            let sentence =
-                format!("{flag} is for amboss's own server; leave it out, and tell PROGRAM itself how to serve");
-            Cli::command().error(ErrorKind::ArgumentConflict, sentence).exit();
-        }
-        cli
-    }
+/// Threads for a Python application: one that waits for the interpreter lock is a thread, too.
+const PYTHON_THREADS: usize = 16;
 
-    /// A flag that would have no effect on another program's server.
-    #[cfg(all(unix, feature = "reload"))]
-    fn of_its_own_server(&self) -> Option<&'static str> {
-        #[cfg(feature = "tls")]
-        let of_tls = self.tls.given();
-        #[cfg(not(feature = "tls"))]
-        let of_tls = [];
-        let flags = [
-            (self.processes.is_some(), "--processes"),
-            (self.threads.is_some(), "--threads"),
-            (self.single, "--single"),
-            (self.log_format.is_some(), "--log-format"),
-            (self.log_file.is_some(), "--log-file"),
-        ];
-        flags.into_iter().chain(of_tls).find(|(given, _)| *given).map(|(_, flag)| flag)
+impl Cli {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    /// What can't be followed; and help and version, which are to be printed.
+    pub(super) fn read(words: &[OsString]) -> Result<Cli, clap::Error> {
+        let cli = Cli::try_parse_from(words)?;
+        cli.check()?;
+        Ok(cli)
     }
 
     /// Was no address asked for?
@@ -164,18 +144,18 @@ impl Cli {
         self.bind.is_empty() && self.port.is_none()
     }
 
-    pub(crate) fn addresses(&self) -> Vec<Address> {
+    pub(super) fn addresses(&self) -> Vec<Address> {
         if self.bind.is_empty() {
             return vec![Address::new("127.0.0.1", self.port.unwrap_or(PORT))];
         }
         self.bind.clone()
     }
 
-    pub(crate) fn is_quiet(&self) -> bool {
+    pub(super) fn is_quiet(&self) -> bool {
         self.quiet > 0
     }
 
-    pub(crate) fn options(&self) -> Result<RunOptions, String> {
+    pub(super) fn options(&self) -> Result<RunOptions, String> {
         let mut settings = Settings::default();
         let terminal = io::stderr().is_terminal();
         let format = match self.log_format.unwrap_or(Format::Werkzeug) {
@@ -185,7 +165,7 @@ impl Cli {
             Format::Json => LogFormat::Json,
         };
         let mut options = RunOptions::default();
-        let file = self.log_file.as_deref().map(log_file::LogFile::open).transpose()?;
+        let file = self.log_file.as_deref().map(LogFile::open).transpose()?;
         let text = match &file {
             // What the terminal likes does not matter there.
             Some(file) => TextLog::new(Box::new(file.clone()), format, self.color == Color::Always, false),
@@ -201,8 +181,10 @@ impl Cli {
             1 => Arc::new(text.errors_only()),
             _ => Arc::new(NoLog),
         };
-        if let Some(threads) = self.threads {
-            settings.threads = threads.into();
+        match self.threads {
+            Some(threads) => settings.threads = threads.into(),
+            None if self.target.is_some() => settings.threads = PYTHON_THREADS,
+            None => {}
         }
         options.settings = settings;
         options.processes = self.processes.map_or(1, usize::from);
@@ -212,7 +194,13 @@ impl Cli {
         options.from_systemd = self.is_default_address();
         options.live = self.live;
         #[cfg(all(unix, feature = "reload"))]
-        self.reload.apply(&mut options);
+        {
+            self.reload.apply(&mut options);
+            options.program = (!self.program.is_empty()).then(|| self.program.clone());
+            // An application in Python is its modules, and those it is looking for.
+            options.watch_reported |= self.target.is_some() && options.use_reloader;
+            options.supervised = self.app.needs_supervisor();
+        }
         #[cfg(feature = "tls")]
         {
             options.ssl_context = self.tls.context(&self.addresses())?;
@@ -221,7 +209,7 @@ impl Cli {
     }
 
     /// How the requests are run, for people.
-    pub(crate) fn concurrency(&self) -> String {
+    pub(super) fn concurrency(&self) -> String {
         match (self.single, self.processes, self.threads) {
             (true, ..) => "one request at a time".into(),
             (_, Some(processes), _) => format!("a process for each running request, at most {processes}"),

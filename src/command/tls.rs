@@ -1,13 +1,14 @@
 //! The flags of TLS, and `amboss devcert`.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
-use amboss::{Address, LocalCa, PlainHttp, SslContext};
 use clap::Args;
 
+use crate::{Address, LocalCa, PlainHttp, SslContext};
+
 #[derive(Args, Debug)]
-pub(crate) struct TlsArgs {
+#[command(next_help_heading = "HTTPS")]
+pub(super) struct TlsArgs {
     /// HTTPS with a certificate made for this machine, kept and used again: a browser asks once whether to trust it
     #[arg(long, conflicts_with = "cert")]
     adhoc: bool,
@@ -34,7 +35,7 @@ impl TlsArgs {
     }
 
     /// What was asked for, if anything was.
-    pub(crate) fn context(&self, addresses: &[Address]) -> Result<Option<SslContext>, String> {
+    pub(super) fn context(&self, addresses: &[Address]) -> Result<Option<SslContext>, String> {
         let context = match &self.cert {
             Some(cert) => SslContext::from_files(cert, self.key.as_deref()),
             None if self.adhoc => {
@@ -60,7 +61,7 @@ fn host(address: &Address) -> Option<&str> {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct Devcert {
+pub(super) struct Devcert {
     /// Names and addresses the certificate is for [default: localhost, *.localhost, 127.0.0.1, ::1]
     #[arg(value_name = "HOST")]
     hosts: Vec<String>,
@@ -71,19 +72,18 @@ pub(crate) struct Devcert {
 }
 
 impl Devcert {
-    pub(crate) fn run(&self) -> ExitCode {
+    /// # Errors
+    /// What can't be made, and what to do.
+    pub(super) fn run(&self) -> Result<(), String> {
         let hosts: Vec<&str> = self.hosts.iter().map(String::as_str).collect();
         let made = LocalCa::open().and_then(|ca| ca.issue(&hosts, &self.output).map(|pair| (ca, pair)));
-        let (ca, (certificate, key)) = match made {
-            Ok(made) => made,
-            Err(error) => crate::cli::refuse(&error.to_string()),
-        };
+        let (ca, (certificate, key)) = made.map_err(|error| error.to_string())?;
         println!("{} and {} are ready:\n", certificate.display(), key.display());
         println!("  amboss --cert {} --key {}\n", certificate.display(), key.display());
         if ca.is_new() {
             println!("The authority behind them was made just now; nothing trusts it yet.");
         }
         print!("{}", ca.how_to_trust());
-        ExitCode::SUCCESS
+        Ok(())
     }
 }

@@ -1,0 +1,72 @@
+"""Which files a program consists of: those that a reload depends on."""
+
+import importlib.machinery
+import os
+import sys
+import sysconfig
+from typing import Iterator, List, Set
+
+
+class Reporter:
+    """Knows which files were told already."""
+
+    def __init__(self) -> None:
+        paths = sysconfig.get_paths()
+        # What belongs to the interpreter changes with it. Packages stay: they may be worked on, too.
+        self._packages = tuple({os.path.join(os.path.realpath(paths[name]), "") for name in ("purelib", "platlib")})
+        self._library = tuple({os.path.join(os.path.realpath(paths[name]), "") for name in ("stdlib", "platstdlib")})
+        self._own = os.path.join(os.path.realpath(os.path.dirname(__file__)), "")
+        self._told: Set[str] = set()
+
+    def new_files(self) -> List[str]:
+        """The modules that came since the last call."""
+        found = []
+        for module in list(sys.modules.values()):
+            path = getattr(module, "__file__", None)
+            if not isinstance(path, str) or path in self._told:
+                continue
+            self._told.add(path)
+            path = os.path.realpath(path)
+            if path.startswith(self._own):
+                continue
+            if path.startswith(self._library) and not path.startswith(self._packages):
+                continue
+            found.append(path)
+        return found
+
+    def files_of(self, error: BaseException) -> List[str]:
+        """The files that an exception has to do with, also those that were missing."""
+        return sorted({os.path.realpath(path) for path in _involved(error)})
+
+
+def _involved(error: BaseException) -> Iterator[str]:
+    seen: Set[int] = set()
+    pending = [error]
+    while pending:
+        error = pending.pop()
+        if id(error) in seen:
+            continue
+        seen.add(id(error))
+        pending += [cause for cause in (error.__cause__, error.__context__) if cause is not None]
+        if isinstance(error, SyntaxError) and error.filename and os.path.isabs(error.filename):
+            yield error.filename
+        if isinstance(error, ImportError) and error.name:
+            yield from _candidates(error.name)
+        traceback = error.__traceback__
+        while traceback is not None:
+            path = traceback.tb_frame.f_code.co_filename
+            if os.path.isabs(path) and os.path.exists(path):
+                yield path
+            traceback = traceback.tb_next
+
+
+def _candidates(name: str) -> Iterator[str]:
+    """Where a module of this name would be found in the program's own folders."""
+    parts = os.path.join(*name.split("."))
+    outside = ("site-packages", "dist-packages", os.path.dirname(os.__file__))
+    for folder in sys.path:
+        folder = os.path.abspath(folder)
+        if os.path.isdir(folder) and not folder.startswith(outside[2]) and not folder.endswith(outside[:2]):
+            for suffix in importlib.machinery.SOURCE_SUFFIXES:
+                yield os.path.join(folder, parts + suffix)
+                yield os.path.join(folder, parts, "__init__" + suffix)

@@ -1,0 +1,197 @@
+//! `--timeout` and `--max-requests`: when a worker has served long enough, or not come back, its supervisor is asked for
+//! a successor.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use amboss::command::Told;
+use amboss::{ShutdownHandle, Worker};
+use pyo3::prelude::*;
+
+use crate::raw::attach;
+use crate::Log;
+
+/// How long a worker whose request does not come back goes on with its others once a successor has taken over: what
+/// running requests have when a server stops.
+const LEAVE: Duration = Duration::from_secs(10);
+
+/// Looks after the requests of a process.
+pub(crate) struct Overseer {
+    timeout: Option<Duration>,
+    /// Requests until a successor is asked for; 0 is without end.
+    requests: u64,
+    served: AtomicU64,
+    running: Mutex<Running>,
+    begun: Condvar,
+    worker: Mutex<Option<Worker>>,
+}
+
+#[derive(Default)]
+struct Running {
+    next: u64,
+    requests: HashMap<u64, Request>,
+    /// The thread that watches waits for something to watch.
+    resting: bool,
+}
+
+struct Request {
+    since: Instant,
+    /// Python's number of the thread.
+    thread: u64,
+}
+
+/// A request that is running; over when it is dropped.
+pub(crate) struct Attended<'a> {
+    overseer: &'a Overseer,
+    number: Option<u64>,
+}
+
+impl Overseer {
+    /// `None` when nothing is to be looked after.
+    pub(crate) fn new(told: &Told) -> Option<Overseer> {
+        let jitter = if told.max_requests_jitter == 0 { 0 } else { random() % (told.max_requests_jitter + 1) };
+        let requests = told.max_requests.map_or(0, |requests| requests + jitter);
+        (requests > 0 || told.timeout.is_some()).then(|| Overseer {
+            timeout: told.timeout,
+            requests,
+            served: AtomicU64::new(0),
+            running: Mutex::default(),
+            begun: Condvar::new(),
+            worker: Mutex::new(None),
+        })
+    }
+
+    /// Watches from now on.
+    pub(crate) fn begin(self: &Arc<Overseer>, worker: Worker, log: Log, shutdown: Arc<OnceLock<ShutdownHandle>>) {
+        *self.worker.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(worker);
+        if let Some(timeout) = self.timeout {
+            let overseer = self.clone();
+            let watching = thread::Builder::new()
+                .name("amboss-timeout".into())
+                .spawn(move || overseer.watch(timeout, &log, &shutdown));
+            if let Err(error) = watching {
+                eprintln!("amboss: requests are not timed: {error}");
+            }
+        }
+    }
+
+    /// A request begins in this thread.
+    pub(crate) fn attend(&self, py: Python<'_>) -> Attended<'_> {
+        if self.requests > 0 && self.served.fetch_add(1, Ordering::Relaxed) + 1 == self.requests {
+            self.ask();
+        }
+        self.timed(py)
+    }
+
+    /// A request goes on in this thread: its next block is asked for.
+    pub(crate) fn timed(&self, py: Python<'_>) -> Attended<'_> {
+        if self.timeout.is_none() {
+            return Attended { overseer: self, number: None };
+        }
+        let thread = thread_number(py);
+        let mut running = self.running();
+        let number = running.next;
+        running.next += 1;
+        running.requests.insert(number, Request { since: Instant::now(), thread });
+        if running.resting {
+            running.resting = false;
+            self.begun.notify_one();
+        }
+        Attended { overseer: self, number: Some(number) }
+    }
+
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn ask(&self) {
+        if let Some(worker) = &*self.worker.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+            worker.ask_to_be_replaced();
+        }
+    }
+
+    /// Sleeps until a request might have run too long; nothing ticks while none runs.
+    fn watch(&self, timeout: Duration, log: &Log, shutdown: &OnceLock<ShutdownHandle>) {
+        let thread = {
+            let mut running = self.running();
+            loop {
+                let oldest = running.requests.values().min_by_key(|request| request.since);
+                match oldest.map(|oldest| (oldest.since + timeout, oldest.thread)) {
+                    Some((due, thread)) if due <= Instant::now() => break thread,
+                    Some((due, _)) => {
+                        // Not to be woken by each request: the oldest decides, and is looked at again then.
+                        drop(running);
+                        thread::sleep(due.saturating_duration_since(Instant::now()));
+                        running = self.running();
+                    }
+                    None => {
+                        running.resting = true;
+                        running = self.begun.wait(running).unwrap_or_else(|poisoned| poisoned.into_inner());
+                    }
+                }
+            }
+        };
+        let seconds = timeout.as_secs_f64();
+        log.error(&format!("a request has been running for {seconds} seconds (--timeout); this worker is replaced"));
+        self.ask();
+        // If the interpreter can be had: code that never lets go of its lock can't be looked at.
+        let log = log.clone();
+        let _ = thread::Builder::new().name("amboss-where".into()).spawn(move || {
+            attach(|py| {
+                if let Ok(place) = stack(py, thread) {
+                    log.error(&format!("where it is:\n{place}"));
+                }
+            });
+        });
+        self.leave(timeout, shutdown);
+    }
+
+    /// Ends the process once a successor has taken over and only what is overdue still runs here.
+    fn leave(&self, timeout: Duration, shutdown: &OnceLock<ShutdownHandle>) {
+        // A look now and then, in a process that is about to end.
+        const LOOK: Duration = Duration::from_millis(20);
+        // Until there is a successor, it serves on.
+        while !shutdown.get().is_some_and(ShutdownHandle::is_requested) {
+            thread::sleep(LOOK);
+        }
+        let until = Instant::now() + LEAVE;
+        while Instant::now() < until {
+            thread::sleep(LOOK);
+            let now = Instant::now();
+            if self.running().requests.values().all(|request| request.since + timeout <= now) {
+                break;
+            }
+        }
+        std::process::exit(0);
+    }
+}
+
+impl Drop for Attended<'_> {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            self.overseer.running().requests.remove(&number);
+        }
+    }
+}
+
+fn thread_number(py: Python<'_>) -> u64 {
+    let number = py.import("threading").and_then(|threading| threading.call_method0("get_ident")?.extract());
+    number.unwrap_or(0)
+}
+
+/// Where a thread is, as Python's traceback shows it.
+fn stack(py: Python<'_>, thread: u64) -> PyResult<String> {
+    let frames = py.import("sys")?.call_method0("_current_frames")?;
+    let frame = frames.get_item(thread)?;
+    let lines: Vec<String> = py.import("traceback")?.call_method1("format_stack", (frame,))?.extract()?;
+    Ok(lines.concat())
+}
+
+/// Enough chance for workers not to go together.
+fn random() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}

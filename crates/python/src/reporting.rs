@@ -1,0 +1,54 @@
+//! Telling the supervisor which files a reload depends on: the modules that are imported, as they are.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use amboss::Worker;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+/// Reports modules as they come.
+pub(crate) struct Reporter {
+    worker: Worker,
+    modules: Py<PyDict>,
+    /// How many there were at the last look.
+    seen: AtomicUsize,
+    reporter: Py<PyAny>,
+}
+
+/// Reports what is imported now, and what failed to be; `None` when nobody watches.
+pub(crate) fn begin(py: Python<'_>, worker: &Worker, failed: Option<&PyErr>) -> PyResult<Option<Reporter>> {
+    if !worker.is_reloading() {
+        return Ok(None);
+    }
+    let reporter = py.import("amboss._modules")?.getattr("Reporter")?.call0()?;
+    let modules = py.import("sys")?.getattr("modules")?.cast_into::<PyDict>()?;
+    if let Some(error) = failed {
+        let files: Vec<PathBuf> = reporter.call_method1("files_of", (error.value(py),))?.extract()?;
+        worker.report_files(&files);
+    }
+    let reporter = Reporter {
+        worker: worker.clone(),
+        modules: modules.unbind(),
+        seen: AtomicUsize::new(0),
+        reporter: reporter.unbind(),
+    };
+    reporter.look(py);
+    Ok(Some(reporter))
+}
+
+impl Reporter {
+    /// Reports what was imported since the last look.
+    pub(crate) fn look(&self, py: Python<'_>) {
+        let now = self.modules.bind(py).len();
+        if self.seen.swap(now, Ordering::Relaxed) == now {
+            return;
+        }
+        let files = self.reporter.bind(py).call_method0("new_files").and_then(|files| files.extract::<Vec<PathBuf>>());
+        // A module that describes itself in an odd way is not watched; that is no reason to fail a request.
+        let files = files.unwrap_or_default();
+        if !files.is_empty() {
+            py.detach(|| self.worker.report_files(&files));
+        }
+    }
+}
