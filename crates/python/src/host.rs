@@ -3,9 +3,11 @@
 use std::sync::{Arc, OnceLock};
 
 use amboss::{Application, Host, RunError, ServeError, Server, ShutdownHandle, Worker};
+use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 
 use crate::application::PyApplication;
+use crate::failure::failed;
 use crate::raw::attach;
 use crate::waiting;
 
@@ -37,9 +39,15 @@ where
     }
 }
 
-/// An exception on its way through the library.
+/// An exception on its way through the library: one that ends a program with a code ends it with that code.
 pub(crate) fn raised(error: PyErr) -> RunError {
-    RunError::Serve(ServeError::Application(attach(|py| crate::failure::failed(py, error))))
+    attach(|py| {
+        let code = error.is_instance_of::<PySystemExit>(py).then(|| error.value(py).getattr("code")?.extract());
+        match code {
+            Some(Ok(code)) => RunError::Exit(code),
+            Some(PyResult::Err(_)) | None => RunError::Serve(ServeError::Application(failed(py, error))),
+        }
+    })
 }
 
 impl<F> Host for PyHost<F>
