@@ -7,6 +7,7 @@ On the command line: ``amboss myproject:app``. Where ``werkzeug.serving`` was im
 do.
 """
 
+from . import _early
 from ._amboss import ClientDisconnected, FileWrapper, InputError, __version__
 from .serving import (
     BaseWSGIServer,
@@ -18,6 +19,8 @@ from .serving import (
     make_ssl_devcert,
     run_simple,
 )
+
+_early.expect()
 
 __all__ = [
     "BaseWSGIServer",

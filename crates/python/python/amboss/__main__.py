@@ -2,11 +2,12 @@
 
 import sys
 
-from . import _amboss
+from . import _amboss, _early
 
 
 def main() -> int:
     """Runs the command line."""
+    _early.serves()
     return _amboss.main(sys.argv[1:])
 
 

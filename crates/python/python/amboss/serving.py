@@ -4,7 +4,7 @@ import os
 import sys
 from typing import Any, Callable, Iterable, List, NoReturn, Optional, Tuple, Type, Union
 
-from . import _amboss, _again
+from . import _again, _amboss, _early
 from ._handler import WSGIRequestHandler
 
 __all__ = [
@@ -231,6 +231,7 @@ def run_simple(
         )
     if use_debugger:
         application = _werkzeug("use_debugger", "werkzeug.debug", "DebuggedApplication")(application, evalex=use_evalex)
+    _early.serves()
     try:
         _amboss.run([address], application, options)
     except KeyboardInterrupt:
