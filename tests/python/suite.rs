@@ -20,6 +20,13 @@ macro_rules! files {
 }
 
 files! {
+    test_behind_nginx,
+    test_bottle_falcon,
+    test_clients,
+    test_django,
+    test_flask,
+    test_large_bodies,
+    test_programs,
     test_start_response,
 }
 

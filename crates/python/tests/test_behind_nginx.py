@@ -9,6 +9,7 @@ import socket
 import subprocess
 import threading
 from pathlib import Path
+from typing import Iterator
 
 import pytest
 
@@ -50,7 +51,7 @@ http {{
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, upstream: str):
+def nginx(folder: Path, upstream: str) -> Iterator[str]:
     """nginx in front of ``upstream``; its URL."""
     program = shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin")
     if program is None:

@@ -212,7 +212,8 @@ def test_a_client_that_leaves_a_stream_ends_it(flask, client):
 def test_access_lines_tell_status_size_and_path(flask, client):
     client.get(f"{flask.url}/?marker=lines%20here", timeout=PATIENCE)
     flask.wait_for_log(
-        r'127\.0\.0\.1 - - \[\d\d/\w{3}/\d{4} \d\d:\d\d:\d\d\] "GET /\?marker=lines here HTTP/1\.1" 200 13 \d+\.\d{3}s\n'
+        r'127\.0\.0\.1 - - \[\d\d/\w{3}/\d{4} \d\d:\d\d:\d\d\] '
+        r'"GET /\?marker=lines here HTTP/1\.1" 200 13 \d+\.\d{3}s\n'
     )
 
 

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import threading
+import time
 
 SECONDS = 30
 
@@ -35,6 +37,14 @@ def application(environ, start_response):
         size = int(environ["QUERY_STRING"] or 100_000)
         start_response("200 OK", [("Content-Type", "application/octet-stream"), ("Content-Length", str(size))])
         return [b"x" * size]
+    if path == "/wait":
+        # In a folder, which tells that it waits, until somebody makes a file there.
+        folder = environ["QUERY_STRING"]
+        open(os.path.join(folder, "waiting"), "w").close()
+        deadline = time.monotonic() + SECONDS
+        while not os.path.exists(os.path.join(folder, "go-on")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return answer(start_response, {"waited": True})
     if path == "/fail":
         raise ValueError("on purpose")
     told = {key: value for key, value in environ.items() if isinstance(value, str)}
