@@ -10,6 +10,7 @@ use crate::body::body;
 use crate::environ::{About, Environs, Kept};
 use crate::exchange::Exchange;
 use crate::failure::failed;
+use crate::input::Progress;
 use crate::overseer::Overseer;
 use crate::raw::attach;
 use crate::Log;
@@ -64,7 +65,8 @@ impl PyApplication {
         start_response: &mut dyn StartResponse,
     ) -> PyResult<Body> {
         let length = environ.input().length();
-        let exchange = Bound::new(py, Exchange::new(length))?;
+        let expects_continue = length != Some(0) && environ.get("HTTP_EXPECT").is_some();
+        let exchange = Bound::new(py, Exchange::new(Progress::new(length, expects_continue)))?;
         let dict = self.environs.make(py, environ, &exchange)?;
         let dict = match &self.handler {
             None => dict.into_any(),

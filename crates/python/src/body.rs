@@ -55,7 +55,7 @@ pub(crate) fn body<'py>(
     }
     let mut blocks = Blocks::new(py, result, log, overseer.cloned())?;
     match blocks.first(py) {
-        Ok(None) => Ok(Body::empty()),
+        Ok(None) => Ok(blocks.only_close(py)),
         Err(error) => {
             blocks.finish(py);
             Err(error)
@@ -63,9 +63,11 @@ pub(crate) fn body<'py>(
         Ok(Some(first)) => {
             if !spare_input(py, exchange) {
                 // The application may want to read while it is iterated, and can do so only for as long as it is called.
-                let sent = write_all(py, &mut blocks, first, exchange.get());
-                blocks.finish(py);
-                return sent.map(|()| Body::empty());
+                if let Err(error) = write_all(py, &mut blocks, first, exchange.get()) {
+                    blocks.finish(py);
+                    return Err(error);
+                }
+                return Ok(blocks.only_close(py));
             }
             blocks.first = Some(first.as_bytes().to_vec());
             Ok(Body::try_iter(blocks))
@@ -78,6 +80,8 @@ fn spare_input(py: Python<'_>, exchange: &Bound<'_, Exchange>) -> bool {
     let exchange = exchange.get();
     match exchange.progress.left() {
         Some(0) => true,
+        // The client sends nothing before the application reads, which it may never do.
+        _ if exchange.progress.is_awaited() => false,
         Some(left) if left <= KEPT => {
             let read = py.detach(|| {
                 exchange.lent.with_detached(|_, input| {
@@ -177,12 +181,20 @@ impl Blocks {
             match self.ask(py)? {
                 Some(block) if block.as_bytes().is_empty() => {}
                 Some(block) => return Ok(Some(block)),
-                None => {
-                    self.finish(py);
-                    return Ok(None);
-                }
+                None => return Ok(None),
             }
         }
+    }
+
+    /// Nothing more to send, but perhaps a `close()` to call when the client has what was sent.
+    fn only_close(mut self, py: Python<'_>) -> Body {
+        self.iterator = None;
+        let object = self.closing.object.as_ref();
+        if object.is_some_and(|object| matches!(object.bind(py).hasattr("close"), Ok(false))) {
+            self.closing.object = None;
+            return Body::empty();
+        }
+        Body::empty().on_close(move || drop(self))
     }
 
     fn finish(&mut self, py: Python<'_>) {
@@ -205,8 +217,9 @@ impl Iterator for Blocks {
             let _attended = overseer.as_ref().map(|overseer| overseer.timed(py));
             match self.ask(py) {
                 Ok(Some(block)) => Some(Ok(block.as_bytes().to_vec())),
+                // `close()` can wait until the client has its answer.
                 Ok(None) => {
-                    self.finish(py);
+                    self.iterator = None;
                     None
                 }
                 Err(error) => {
@@ -221,7 +234,12 @@ impl Iterator for Blocks {
 impl Drop for Blocks {
     fn drop(&mut self) {
         if self.iterator.is_some() || self.closing.object.is_some() {
-            attach(|py| self.finish(py));
+            let _running = Running::begin();
+            let overseer = self.overseer.clone();
+            attach(|py| {
+                let _attended = overseer.as_ref().map(|overseer| overseer.timed(py));
+                self.finish(py);
+            });
         }
     }
 }

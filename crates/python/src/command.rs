@@ -129,6 +129,11 @@ pub(crate) fn follow_as_child(handle: ShutdownHandle) -> PyResult<()> {
     follow(handle, &Signals { quiet: true, reopen_logs: None }, true)
 }
 
+/// And for one that has no supervisor: TERM stops it like CTRL+C.
+pub(crate) fn follow_term(handle: ShutdownHandle) -> PyResult<()> {
+    attach(|py| signals(py)?.call_method1("term_stops", (Py::new(py, Stop { handle })?,)).map(drop))
+}
+
 /// Stops a server.
 #[pyclass(frozen, module = "amboss._amboss")]
 struct Stop {

@@ -24,8 +24,8 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    pub(crate) fn new(length: Option<u64>) -> Exchange {
-        Exchange { lent: Lent::default(), progress: Progress::new(length) }
+    pub(crate) fn new(progress: Progress) -> Exchange {
+        Exchange { lent: Lent::default(), progress }
     }
 
     fn start(

@@ -20,6 +20,8 @@ const STEP: usize = 1 << 20;
 /// How much of a body the application has read.
 pub(crate) struct Progress {
     length: Option<u64>,
+    /// The client waits for `100 Continue`, which goes out with the first read.
+    expects_continue: bool,
     read: AtomicU64,
     ended: AtomicBool,
     /// What was left of a small body when the application had returned, for what it reads while it is iterated.
@@ -27,8 +29,14 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn new(length: Option<u64>) -> Progress {
-        Progress { length, read: AtomicU64::new(0), ended: AtomicBool::new(length == Some(0)), kept: Mutex::new(None) }
+    pub(crate) fn new(length: Option<u64>, expects_continue: bool) -> Progress {
+        let (read, ended) = (AtomicU64::new(0), AtomicBool::new(length == Some(0)));
+        Progress { length, expects_continue, read, ended, kept: Mutex::new(None) }
+    }
+
+    /// Does the client wait to be asked for the body?
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.expects_continue && self.read.load(Ordering::Relaxed) == 0
     }
 
     /// Bytes that are left at most; `None` when only the end will tell.

@@ -272,8 +272,7 @@ pub(crate) fn run(py: Python<'_>, texts: Vec<String>, app: Py<PyAny>, options: O
         Ok(application)
     };
     let supervised = amboss::is_running_from_reloader();
-    let host = PyHost::new(make)
-        .with_signals(move |handle| if supervised { command::follow_as_child(handle) } else { Ok(()) });
+    let host = PyHost::new(make).with_signals(if supervised { command::follow_as_child } else { command::follow_term });
     py.detach(|| amboss::run_host(&addresses, host, run)).map_err(|error| run_error(py, error))
 }
 

@@ -180,7 +180,7 @@ impl Log for TextLog {
                 write_json(&mut state.pending, line.as_bytes());
                 state.pending.extend_from_slice(b"}\n");
             } else {
-                write_escaped(&mut state.pending, line.as_bytes());
+                write_text(&mut state.pending, line);
                 state.pending.push(b'\n');
             }
         }
@@ -277,7 +277,19 @@ fn write_decoded_request_line(out: &mut Vec<u8>, record: &AccessRecord<'_>) {
     write_escaped(out, &rest[record.target.len()..]);
 }
 
-/// Anything that could move a terminal's cursor or end a line becomes `\xNN`.
+/// Text that stands for itself, such as a line of code in a traceback: only what could move a terminal's cursor is
+/// replaced.
+fn write_text(out: &mut Vec<u8>, text: &str) {
+    for part in text.chars() {
+        if part.is_control() && part != '\t' {
+            let _ = write!(out, "\\x{:02x}", u32::from(part));
+        } else {
+            let _ = write!(out, "{part}");
+        }
+    }
+}
+
+/// Anything that could move a terminal's cursor, leave the quotes or end a line becomes `\xNN`.
 fn write_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
     for &byte in bytes {
         match byte {
@@ -465,6 +477,13 @@ mod tests {
             }
         }
         assert!(line(b"GET /%1b%0a HTTP/1.1", b"/%1b%0a", 200, LogFormat::Werkzeug, false).contains("/\\x1b\\x0a "));
+    }
+
+    #[test]
+    fn errors_stand_as_they_were_written() {
+        let mut out = Vec::new();
+        write_text(&mut out, "raise E(\"é\\n\")\t\x1b[2J");
+        assert_eq!(String::from_utf8(out).unwrap(), "raise E(\"é\\n\")\t\\x1b[2J");
     }
 
     #[test]

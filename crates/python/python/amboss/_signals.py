@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from typing import Any, Callable, Optional
 
 
@@ -20,6 +21,27 @@ def follow(stop: Callable[[], None], reopen: Optional[Callable[[], None]], super
 def leave_interrupts() -> None:
     """CTRL+C is somebody else's affair. Not ignored: programs started from here would inherit that."""
     signal.signal(signal.SIGINT, _nothing)
+
+
+def term_stops(stop: Callable[[], None]) -> None:
+    """TERM stops a script's server gracefully, too, if the script has no plans of its own for TERM."""
+    global _ours
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        return
+    _ours = lambda *_: stop()  # noqa: E731
+    signal.signal(signal.SIGTERM, _ours)
+    os.register_at_fork(after_in_child=term_kills)
+
+
+def term_kills() -> None:
+    """The server has stopped, or is another process: TERM is again what it was."""
+    global _ours
+    if _ours is not None and signal.getsignal(signal.SIGTERM) is _ours:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _ours = None
+
+
+_ours: Optional[Callable[..., None]] = None
 
 
 def _nothing(*_: Any) -> None:

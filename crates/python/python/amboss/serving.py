@@ -4,7 +4,7 @@ import os
 import sys
 from typing import Any, Callable, Iterable, List, NoReturn, Optional, Tuple, Type, Union
 
-from . import _again, _amboss, _early
+from . import _amboss, _again, _early, _signals
 from ._handler import WSGIRequestHandler
 
 __all__ = [
@@ -63,6 +63,8 @@ def _options(
         raise ValueError("Cannot have a multi-thread and multi-process server.")
     if threads is not None and (threaded is False or processes > 1):
         raise ValueError("threads is for a server that runs several requests at once in one process")
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be 1 or more, not {threads}: a server without them answers nobody")
     if request_handler is WSGIRequestHandler:
         request_handler = None
     return {
@@ -199,6 +201,8 @@ def run_simple(
 ) -> None:
     """Serves an application until CTRL+C is pressed.
 
+    SIGTERM stops it in the same way, as long as the program has no handler of its own for that.
+
     :param hostname: a name or address, ``localhost`` for both families, or ``unix://path``
     :param port: 0 lets the system pick one; the banner says which
     :param use_reloader: start this program again in a process of its own whenever one of its modules changes
@@ -240,6 +244,8 @@ def run_simple(
         # As Werkzeug does: a sentence, not a traceback.
         print(error, file=sys.stderr)
         raise SystemExit(1) from None
+    finally:
+        _signals.term_kills()
 
 
 def _werkzeug(argument: str, module: str, name: str) -> Any:

@@ -44,6 +44,13 @@ pub(super) enum Source {
     File { file: File, offset: u64, left: u64, close: Option<Theirs<OnClose>> },
 }
 
+impl Source {
+    /// Is there something of the application's that is dropped with it, and may take its time?
+    fn has_close(&self) -> bool {
+        !matches!(self, Source::Bytes { .. } | Source::File { close: None, .. })
+    }
+}
+
 /// A request while it is being answered.
 pub(super) struct Exchange {
     /// The head's length in the buffer, which still holds it.
@@ -347,13 +354,20 @@ impl Connection {
     /// The source has nothing more, or nothing more belongs on the wire.
     pub(super) fn end_answer(&mut self, service: &Service, turn: &mut dyn Turn, respond: Box<Respond>) -> Option<Step> {
         let Respond { exchange, head, sending, source, .. } = *respond;
-        self.drop_source(service, turn, &exchange, source);
         let (plan, writer) = sending.unwrap_or_else(|| {
             let plan = service.finish_head(&head, &mut self.out.bytes, exchange.answering, Some(0));
             (plan, BodyWriter::new(plan.framing))
         });
         self.writing = None;
-        self.complete(service, exchange, &head, plan, writer);
+        let whole = writer.end(&mut self.out.bytes);
+        if whole && source.has_close() && self.out.unsent() > 0 {
+            // What the application does when its body is closed is nothing that the client has to wait for. What does
+            // not leave now, or never will, is seen to with what comes next.
+            let _ = self.out.flush(&mut *self.transport);
+        }
+        self.log(service, &exchange, head.status(), writer.written());
+        self.drop_source(service, turn, &exchange, source);
+        self.finish(service, exchange, plan, writer, whole);
         None
     }
 
@@ -367,9 +381,16 @@ impl Connection {
         plan: ResponsePlan,
         writer: BodyWriter,
     ) {
+        let whole = writer.end(&mut self.out.bytes);
         self.log(service, &exchange, head.status(), writer.written());
+        self.finish(service, exchange, plan, writer, whole);
+    }
+
+    /// The answer has ended: as it should, or because there was no more of it.
+    #[inline]
+    fn finish(&mut self, service: &Service, exchange: Exchange, plan: ResponsePlan, writer: BodyWriter, whole: bool) {
         self.answered += 1;
-        if !writer.end(&mut self.out.bytes) {
+        if !whole {
             self.set_reason(CloseReason::CutShort);
             service.settings.log.error(&format!(
                 "the application declared more bytes than it gave ({} came); the connection is cut",

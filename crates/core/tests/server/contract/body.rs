@@ -168,6 +168,38 @@ fn a_body_is_dropped_exactly_once_whatever_happens() {
 }
 
 #[test]
+fn a_drop_that_takes_its_time_keeps_nobody_waiting_for_the_end_of_an_answer() {
+    struct Slow(Gate, std::vec::IntoIter<Vec<u8>>);
+    impl Iterator for Slow {
+        type Item = Vec<u8>;
+        fn next(&mut self) -> Option<Vec<u8>> {
+            self.1.next()
+        }
+    }
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            self.0.pass();
+        }
+    }
+    let gate = Gate::default();
+    let app = app({
+        let gate = gate.clone();
+        move |environ, start_response| {
+            start_response.start("200 OK", &[])?;
+            let blocks = if *environ.path() == b"/empty"[..] { vec![] } else { vec![b"one".to_vec(), b"two".to_vec()] };
+            Ok(Body::iter(Slow(gate.clone(), blocks.into_iter())))
+        }
+    });
+    everywhere(app, |server| {
+        let mut client = server.connect();
+        for (path, text) in [("/", "onetwo"), ("/empty", ""), ("/", "onetwo")] {
+            assert_eq!(client.get(path).text(), text);
+            gate.open();
+        }
+    });
+}
+
+#[test]
 fn large_bodies_arrive_whole() {
     let app = app(|environ, start_response| {
         start_response.start("200 OK", &[])?;

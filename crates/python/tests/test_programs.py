@@ -1,0 +1,137 @@
+"""Scripts that call ``run_simple``, and the command: how they end, and what they say when they can't begin."""
+
+import contextlib
+import http.client
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+from programs import APPS, PATIENCE, WAYS, serving, wait_for
+
+
+def ask(program, target, answers):
+    with program.connect() as connection:
+        connection.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        answers.append(answer.read())
+
+
+def is_listening(program):
+    with contextlib.suppress(ConnectionError, FileNotFoundError):
+        program.connect().close()
+        return True
+    return False
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_lets_running_requests_finish_and_leaves_nothing_behind(tmp_path, way, name):
+    path = tmp_path / "amboss.sock"
+    with serving("plain:application", tmp_path, way, host=f"unix://{path}") as program:
+        answers = []
+        client = threading.Thread(target=ask, args=(program, f"/wait?{tmp_path}", answers))
+        client.start()
+        wait_for("the request to run", (tmp_path / "waiting").exists)
+        program.process.send_signal(getattr(signal, name))
+        wait_for("the end of listening", lambda: not is_listening(program))
+        assert program.process.poll() is None, program.log()
+        (tmp_path / "go-on").touch()
+        client.join(PATIENCE)
+        assert [json.loads(answer) for answer in answers] == [{"waited": True}], program.log()
+        assert program.process.wait(PATIENCE) == 0, program.log()
+        assert not path.exists()
+        assert "Traceback" not in program.log()
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_to_another_thread_is_heard(tmp_path, way, name):
+    # The system gives a process's signals to any of its threads.
+    with serving("plain:application", tmp_path, way) as program:
+        answers = []
+        ask(program, f"/raise?{name}", answers)
+        assert answers == [b"{}"]
+        assert program.process.wait(PATIENCE) == 0, program.log()
+
+
+def run(text, *, code, cwd = APPS):
+    """Runs a script to its end; what it said."""
+    done = subprocess.run(
+        [sys.executable, "-c", text],
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr.decode()
+    return done.stderr.decode()
+
+
+STOPS_ITSELF = """
+import os, signal, socket, threading, time
+from amboss import run_simple
+
+path = {path!r}
+{before}
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    environ["werkzeug.server.shutdown"]()
+    return []
+
+def ask():
+    with socket.socket(socket.AF_UNIX) as connection:
+        while connection.connect_ex(path) != 0:
+            time.sleep(0.01)
+        connection.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+        connection.recv(100)
+
+threading.Thread(target=ask).start()
+run_simple("unix://" + path, 0, app)
+os.kill(os.getpid(), signal.SIGTERM)
+{after}
+"""
+
+
+def test_after_the_server_term_is_what_it_was(tmp_path):
+    run(STOPS_ITSELF.format(before="", after="", path=str(tmp_path / "sock")), code=-signal.SIGTERM)
+
+
+def test_a_scripts_own_handler_of_term_stays(tmp_path):
+    before = "called = []\nsignal.signal(signal.SIGTERM, lambda *_: called.append(1))"
+    after = "assert called == [1]"
+    run(STOPS_ITSELF.format(before=before, after=after, path=str(tmp_path / "sock")), code=0)
+
+
+SERVE = "from amboss import run_simple\nfrom plain import application\nrun_simple({})"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("'127.0.0.1', 0, None", "TypeError: a WSGI application is called with environ and start_response"),
+        ("'127.0.0.1', '80', application", "TypeError: port must be an integer"),
+        ("'127.0.0.1', 65536, application", "ValueError: port must be from 0 to 65535, not 65536"),
+        ("'127.0.0.1', 0, application, threads=0", "ValueError: threads must be 1 or more, not 0"),
+        ("'127.0.0.1', 0, application, ssl_context='own'", "ValueError: ssl_context must be 'adhoc' or"),
+        ("'127.0.0.1', 0, application, ssl_context=('no.crt', 'no.key')", "can't read no.crt: No such file"),
+        ("'unix:///nowhere/a.sock', 0, application", "can't listen on unix:///nowhere/a.sock: No such file"),
+    ],
+)
+def test_what_can_not_be_served_is_said_in_a_sentence(arguments, said):
+    last = run(SERVE.format(arguments), code=1).strip().splitlines()[-1]
+    assert last.startswith(said)
+
+
+def test_a_port_in_use_is_said_in_two_sentences_and_no_traceback():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        said = run(SERVE.format(f"'127.0.0.1', {port}, application"), code=1)
+    assert f"Port {port} is in use by another program." in said
+    assert "Traceback" not in said

@@ -1,0 +1,75 @@
+//! The tests: each file of `crates/python/tests`, and all of them with other interpreters.
+
+use std::path::Path;
+
+use crate::environment::{python, run, Obstacle};
+use crate::interpreters::{find, Which};
+use crate::wheel::installed;
+
+/// A test for each Python file, named after it.
+macro_rules! files {
+    ($($name:ident),* $(,)?) => {
+        const FILES: &[&str] = &[$(stringify!($name)),*];
+        $(
+            #[test]
+            fn $name() {
+                pytest(Which::Default, concat!(stringify!($name), ".py"));
+            }
+        )*
+    };
+}
+
+files! {
+    test_behind_nginx,
+    test_bottle_falcon,
+    test_clients,
+    test_django,
+    test_flask,
+    test_large_bodies,
+    test_programs,
+    test_start_response,
+}
+
+#[test]
+fn everything_with_the_oldest_python() {
+    pytest(Which::Oldest, ".");
+}
+
+#[test]
+fn everything_with_the_newest_python() {
+    pytest(Which::Newest, ".");
+}
+
+#[test]
+fn no_file_is_forgotten() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/python/tests");
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        let Some(name) = name.strip_suffix(".py").filter(|name| name.starts_with("test_")) else { continue };
+        assert!(FILES.contains(&name), "tests/python/suite.rs has to name {name}");
+    }
+}
+
+fn pytest(which: Which, what: &str) {
+    let interpreter = match find(which) {
+        Ok(interpreter) => interpreter,
+        Err(reason) => return println!("skipped: {reason}"),
+    };
+    let environment = match installed(&interpreter) {
+        Ok(environment) => environment,
+        Err(Obstacle::Skipped(reason)) => return println!("skipped: {reason}"),
+        Err(Obstacle::Broken(reason)) => panic!("{reason}"),
+    };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/python/tests");
+    let options =
+        ["-m", "pytest", "-q", "--no-header", "--tb=short", "-p", "no:cacheprovider", "-rs", "--rootdir", "."];
+    match run(python(&environment).args(options).arg(what).current_dir(folder)) {
+        Ok(printed) => {
+            // What passed needs no list; what was skipped is said.
+            for line in printed.lines().filter(|line| line.contains("SKIPPED") || line.contains(" passed")) {
+                println!("Python {}: {}", interpreter.name(), line.replace("SKIPPED", "skipped:"));
+            }
+        }
+        Err(printed) => panic!("Python {}: {printed}", interpreter.name()),
+    }
+}
