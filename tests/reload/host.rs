@@ -29,7 +29,13 @@ impl Host for Late {
             eprintln!("slowly made by {pid};");
             std::thread::park();
         }
-        Ok(Arc::new(move |environ: &mut Environ<'_>, start: &mut dyn StartResponse| app(&code, environ, start)))
+        let worker = worker.clone();
+        Ok(Arc::new(move |environ: &mut Environ<'_>, start: &mut dyn StartResponse| {
+            if &*environ.path() == b"/replace-me" {
+                worker.ask_to_be_replaced();
+            }
+            app(&code, environ, start)
+        }))
     }
 
     fn started(&mut self, _: &Server) -> Result<(), RunError> {
@@ -70,11 +76,12 @@ fn who_is_slow(program: &Program) -> u32 {
 fn an_application_is_made_only_where_it_serves_and_by_the_command_line_for_that() {
     let program = Program::start("host", Told { host: true, ..Told::default() });
     program.wait_for("good 0");
+    program.wait_for_word("started as again");
     assert_eq!(program.said().matches("an application").count(), 1, "{}", program.said());
     assert!(program.said().contains("supervised=true reloading=true"), "{}", program.said());
-    assert!(program.said().contains("started as again"), "{}", program.said());
     program.save("good 1");
     program.wait_for("good 1");
+    eventually("it was said", || program.said().matches("started as again").count() == 2);
     assert_eq!(program.said().matches("an application").count(), 2, "{}", program.said());
 }
 
@@ -86,7 +93,7 @@ fn the_page_has_a_command_line_of_its_own_and_makes_no_application() {
     eventually("the page is there", || program.get("/").is_some_and(|(status, _)| status == 503));
     let (_, page) = program.get("/").unwrap();
     assert!(page.contains("it can&#39;t be made"), "{page}");
-    assert!(program.said().contains("started as page"), "{}", program.said());
+    program.wait_for_word("started as page");
     assert_eq!(program.said().matches("an application").count(), 2, "{}", program.said());
     program.save("good 2");
     program.wait_for("good 2");
@@ -100,7 +107,7 @@ fn what_children_report_is_watched_also_where_nobody_would_look_and_before_it_is
         let applications = program.said().matches("an application").count();
         program.write(name, "");
         eventually("it is made again", || program.said().matches("an application").count() > applications);
-        assert!(program.said().contains(name), "{}", program.said());
+        program.wait_for_word(name);
     }
     program.save("good 1");
     program.wait_for("good 1");
@@ -166,8 +173,29 @@ fn the_environ_of_workers_tells_of_the_others() {
 fn a_single_process_can_have_a_supervisor_without_reloading() {
     let program = Program::start("host-supervised", Told { host: true, supervised: true, ..Told::default() });
     let first = program.wait_for("good 0");
-    assert!(program.said().contains("supervised=true reloading=false"), "{}", program.said());
+    program.wait_for_word("supervised=true reloading=false");
     let _ = program.get("/die");
     eventually("it is gone", || !is_alive(first));
     program.wait_for("good 0");
+}
+
+#[test]
+fn who_asks_to_be_replaced_hands_its_connections_on() {
+    let program = Program::start("host-successor", Told { host: true, supervised: true, ..Told::default() });
+    let first = program.wait_for("good 0");
+    let mut kept = program.connect().unwrap();
+    let mut running = program.connect().unwrap();
+    running.send("/slow").unwrap();
+    for _ in 0..3 {
+        assert_eq!(kept.get("/replace-me").unwrap().1, format!("good 0 {first}"));
+    }
+    let mut second = first;
+    eventually("another process answers on the same connection", || {
+        second = kept.get("/").unwrap().1.rsplit(' ').next().unwrap().parse().unwrap();
+        second != first
+    });
+    assert_eq!(running.answer().unwrap().1, format!("good 0 {first}"));
+    assert_eq!(running.get("/").unwrap().1, format!("good 0 {second}"));
+    eventually("the first is gone", || !is_alive(first));
+    assert!(!program.said().contains("died"), "{}", program.said());
 }

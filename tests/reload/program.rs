@@ -100,6 +100,12 @@ impl Program {
         self.said.lock().unwrap().clone()
     }
 
+    /// Waits until that was said: what a child says may take a moment.
+    #[track_caller]
+    pub fn wait_for_word(&self, word: &str) {
+        eventually(&format!("{word:?} is said"), || self.said().contains(word));
+    }
+
     /// Saves new code.
     pub fn save(&self, code: &str) {
         self.write("code", code);

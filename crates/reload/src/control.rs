@@ -9,6 +9,7 @@
 //! | `C` | both | a connection; the payload is what was read from it and not answered |
 //! | `D` | child → supervisor | drained: about to exit |
 //! | `F` | child → supervisor | files that it consists of; the payload is their absolute paths, with a NUL between two |
+//! | `X` | child → supervisor | replace me: start another, and when that is ready, send me `H` |
 //! | `S` | supervisor → child | stop: finish the running requests, then exit |
 //! | `H` | supervisor → child | drain: stop accepting, finish what runs, hand idle connections back, then `D` and exit |
 //! | `U` | supervisor → child | reopen the logs |
@@ -67,6 +68,8 @@ pub enum Message {
     Drained,
     /// Files to watch for the child, as absolute paths; see [`Message::files`]. Those that were said before stay.
     Files(Vec<PathBuf>),
+    /// The child wants a successor, and to be told to [`Drain`](Message::Drain) when that is ready. Until then it serves.
+    ReplaceMe,
     /// Finish the running requests, then exit.
     Stop,
     /// Stop accepting, finish what runs, hand idle connections back, then say [`Drained`](Message::Drained) and exit. It
@@ -103,6 +106,7 @@ impl Message {
             Message::Connection { .. } => b'C',
             Message::Drained => b'D',
             Message::Files(_) => b'F',
+            Message::ReplaceMe => b'X',
             Message::Stop => b'S',
             Message::Drain => b'H',
             Message::ReopenLogs => b'U',
@@ -130,6 +134,7 @@ impl Message {
                 let paths = payload.split(|byte| *byte == 0).map(|path| PathBuf::from(OsStr::from_bytes(path)));
                 Message::Files(paths.filter(|path| path.is_absolute()).collect())
             }
+            b'X' => Message::ReplaceMe,
             b'S' => Message::Stop,
             b'H' => Message::Drain,
             b'U' => Message::ReopenLogs,

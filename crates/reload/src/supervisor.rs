@@ -16,6 +16,9 @@
 //! # #[allow(unreachable_code)] Ok::<(), std::io::Error>(())
 //! ```
 //!
+//! A child may also ask to be replaced itself, whenever it has had enough (see [`control`](crate::control)); it serves
+//! until its successor is ready.
+//!
 //! | signal | effect |
 //! |---|---|
 //! | HUP | the children are replaced, one by one |
@@ -165,9 +168,13 @@ impl Supervisor {
                     Message::Ready => self.machine.ready(id, now, world),
                     Message::Drained => self.machine.drained(id, now),
                     connection @ Message::Connection { .. } => self.handover.take(connection),
+                    Message::ReplaceMe => {
+                        self.machine.speaks(id);
+                        self.machine.wants_successor(id);
+                    }
                     Message::Files(files) => {
                         self.machine.speaks(id);
-                        world.files(files);
+                        world.files(id, files);
                     }
                     // Those are for children.
                     _ => {}

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
 use std::sync::mpsc::{channel, Sender};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustix::process::{kill_process, Pid, Signal};
 
@@ -50,6 +50,7 @@ impl Drop for Processes {
 
 struct Running {
     process: Child,
+    started: SystemTime,
     control: Option<control::Sender>,
     /// It has said something: it will understand.
     speaks: bool,
@@ -98,8 +99,10 @@ impl Processes {
         self.events.say(line);
     }
 
-    pub(super) fn files(&mut self, files: Vec<PathBuf>) {
-        self.events.files(files);
+    pub(super) fn files(&mut self, id: u64, files: Vec<PathBuf>) {
+        if let Some(running) = self.running.get(&id) {
+            self.events.files(files, running.started);
+        }
     }
 
     /// A child has said something over its control socket.
@@ -201,11 +204,12 @@ impl Processes {
 
 impl World for Processes {
     fn start(&mut self, id: u64, generation: u64, program: &Program) -> io::Result<()> {
+        let started = SystemTime::now();
         let (mut process, control) = child::start(program, &self.listeners, generation, self.with_control)?;
         let pid = process.id();
         let errors = process.stderr.take();
         let output = Arc::new(Mutex::new(Vec::new()));
-        let mut running = Running { process, control: None, speaks: false, output: output.clone() };
+        let mut running = Running { process, started, control: None, speaks: false, output: output.clone() };
         let threads = (|| {
             // Both threads hold a clone; when both have ended, everything that the child said has been heard.
             let (heard, all_heard) = channel();

@@ -2,6 +2,7 @@
 //!
 //! - `replacing`: children are swapped without a lost connection; broken and slow replacements leave the old alone.
 //! - `staying`: children that die, ask for a restart, or end themselves.
+//! - `successors`: children that ask to be replaced.
 //! - `signals`: what each signal does to a supervisor in a process of its own.
 //! - `foreign`: programs that know nothing of the control socket; systemd's variables; captured output.
 //! - `tidy`: no orphan, no zombie, no leaked descriptor.
@@ -17,6 +18,8 @@ mod roles;
 mod replacing;
 
 mod staying;
+
+mod successors;
 
 mod signals;
 

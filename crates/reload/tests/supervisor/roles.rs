@@ -250,6 +250,12 @@ impl Server {
             std::process::exit(code.parse().unwrap());
         }
         match path {
+            "/replace-me" => {
+                // Once would be enough.
+                self.sender.send(&Message::ReplaceMe).unwrap();
+                self.sender.send(&Message::ReplaceMe).unwrap();
+                self.version.clone()
+            }
             "/pid" => std::process::id().to_string(),
             "/reopened" => self.reopened.load(Ordering::SeqCst).to_string(),
             _ => self.version.clone(),

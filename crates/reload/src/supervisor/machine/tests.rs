@@ -1,5 +1,7 @@
 //! Every rule, with a world and a clock of our own.
 
+mod successors;
+
 use super::*;
 use std::os::unix::process::ExitStatusExt;
 
