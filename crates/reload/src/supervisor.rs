@@ -30,6 +30,7 @@
 //! | a child's exit code | effect |
 //! |---|---|
 //! | 3 | started again at once |
+//! | 2, when none was ever ready and [`Options::retry`] is set | it was told something wrong: the supervisor ends with 2 |
 //! | 0, when it was ready and not told to stop | the application has ended itself: the others stop, exit code 0 |
 //! | any other, or a signal | started again, later and later |
 
@@ -93,7 +94,8 @@ pub struct SupervisorHandle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Outcome {
-    /// What the process should exit with: 0 stopped as asked, 130 and 131 stopped at once, 1 could not listen to signals.
+    /// What the process should exit with: 0 stopped as asked, 130 and 131 stopped at once, 1 could not listen to signals, 2 when a
+    /// first child said so.
     pub exit_code: i32,
 }
 

@@ -27,6 +27,8 @@ use member::{Member, State, Step};
 
 /// A child that asks to be started again.
 const AGAIN: i32 = 3;
+/// The exit code of a program that can't be started like this: it was told something wrong.
+const HOPELESS: i32 = 2;
 
 /// Two signals within this time are one: a terminal and what runs in it may both send it.
 const ONE_SIGNAL: Duration = Duration::from_millis(300);
@@ -335,8 +337,16 @@ impl Machine {
                 let (row, generation) = (self.backoff.row(), member.generation());
                 world.tell(Notice::Died { id, generation, status, lived, row, again_in });
             }
+            State::Starting { .. } if status.code() == Some(HOPELESS) && self.is_hopeless() => {
+                self.stop(HOPELESS, now, world);
+            }
             State::Starting { .. } => self.failed(id, member.generation(), Why::Exited(status), now, world),
         }
+    }
+
+    /// Nothing has ever served, and nobody is about to mend anything.
+    fn is_hopeless(&self) -> bool {
+        self.options.retry && self.proven.is_none()
     }
 
     fn hold_until(&mut self, when: Instant) {
