@@ -146,3 +146,44 @@ fn the_environ_tells_how_the_server_runs() {
     #[cfg(unix)]
     assert_eq!(truths(crate::helper::Helper::start("forking").get("/environ").text()), [false, true]);
 }
+
+#[test]
+fn a_slow_call_keeps_the_lead_until_the_runtime_lets_go_of_its_lock() {
+    // A runtime whose lock is held for as long as the gate is shut.
+    let gate = Gate::default();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let sleeper = Sleeper::default();
+    let server = Setup::threaded()
+        .with(|settings| {
+            let (gate, asked) = (gate.clone(), asked.clone());
+            settings.before_hand_over = Some(Arc::new(move || {
+                if asked.fetch_add(1, SeqCst) == 0 {
+                    gate.pass();
+                }
+            }));
+        })
+        .start(sleeper.clone());
+    let (mut slow, mut other) = (server.connect(), server.connect());
+    slow.send("GET /sleep/300 HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("it was asked", || asked.load(SeqCst) == 1);
+    other.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(other.is_silent_for(MS * 50), "nobody else leads yet");
+    gate.open();
+    // The lead changes hands now, well before the slow call is back.
+    assert_eq!(other.response().text(), "hello");
+    assert!(slow.is_silent_for(MS));
+    assert_eq!(slow.response().text(), "hello");
+}
+
+#[test]
+fn a_panic_before_a_hand_over_changes_nothing() {
+    let server = Setup::threaded()
+        .with(|settings| settings.before_hand_over = Some(Arc::new(|| panic!("before a hand-over"))))
+        .start(Sleeper::default());
+    let (mut slow, mut other) = (server.connect(), server.connect());
+    slow.send("GET /sleep/300 HTTP/1.1\r\nHost: a\r\n\r\n");
+    other.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(other.response().text(), "hello");
+    assert!(slow.is_silent_for(MS));
+    assert_eq!(slow.response().text(), "hello");
+}
