@@ -78,7 +78,7 @@ fn base_runs_one_request_at_a_time_in_the_thread_that_serves() {
 #[test]
 fn slow_requests_delay_nobody_in_a_threaded_server() {
     for poller in [PollerKind::Auto, PollerKind::Poll] {
-        for path in ["/sleep/400", "/stream/200"] {
+        for path in ["/sleep/1500", "/stream/700"] {
             let server = Setup::threaded().with(|settings| settings.poller = poller).start(Sleeper::default());
             let mut slow: Vec<Client> = (0..8).map(|_| server.connect()).collect();
             let began = Instant::now();
@@ -89,12 +89,12 @@ fn slow_requests_delay_nobody_in_a_threaded_server() {
             for _ in 0..50 {
                 assert_eq!(fast.get("/").text(), "hello");
             }
-            assert!(began.elapsed() < 300 * MS, "{:?}", began.elapsed());
+            assert!(began.elapsed() < 1200 * MS, "{:?}", began.elapsed());
             for client in &mut slow {
                 assert!(client.response().text().starts_with("hello"));
             }
             // All at once, not one after the other.
-            assert!(began.elapsed() < 2000 * MS, "{:?}", began.elapsed());
+            assert!(began.elapsed() < 6000 * MS, "{:?}", began.elapsed());
         }
     }
 }
