@@ -13,9 +13,14 @@ mod rebuild;
 mod stage;
 mod worker;
 
+/// Forks, see [`RunOptions::fork`](crate::RunOptions::fork).
+pub type ForkWith = dyn Fn(Forked) -> std::io::Result<u32> + Send + Sync;
+
 pub(crate) use child::Child;
 pub use options::{BrokenSave, ReloaderType};
 pub(crate) use parent::supervise;
 pub(crate) use worker::ToSupervisor;
 
+/// What a forked child serves on, for [`run_forked`](crate::run_forked).
+pub use amboss_reload::child::Forked;
 pub use amboss_reload::inherited::{exec_as_child, is_running_from_reloader};
