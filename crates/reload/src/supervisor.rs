@@ -38,6 +38,7 @@ mod events;
 mod handover;
 mod machine;
 mod options;
+mod passing;
 mod processes;
 mod signals;
 
@@ -49,11 +50,13 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SI
 
 pub use events::{Death, Events, Failure};
 pub use options::{Options, Protocol};
+pub(crate) use signals::{have_usual_signals, let_handlers_finish};
 
 use crate::child::Program;
 use crate::control::Message;
 use handover::Handover;
 use machine::Machine;
+use passing::Passenger;
 use processes::Processes;
 
 /// What the supervisor's one thread waits for.
@@ -61,6 +64,8 @@ enum Event {
     Signal(i32),
     /// A child has said something.
     Message(u64, Message),
+    /// A child has handed a connection back.
+    Connection(u64, Passenger),
     /// A child has ended, and everything that it said was heard.
     Exited(u64),
     Command(Command),
@@ -164,12 +169,15 @@ impl Supervisor {
         let world = &mut self.processes;
         match event {
             Event::Signal(signal) => self.handle_signal(signal, now),
+            Event::Connection(id, connection) => {
+                world.heard(id, connection.message());
+                self.handover.take(connection);
+            }
             Event::Message(id, message) => {
                 world.heard(id, &message);
                 match message {
                     Message::Ready => self.machine.ready(id, now, world),
                     Message::Drained => self.machine.drained(id, now),
-                    connection @ Message::Connection { .. } => self.handover.take(connection),
                     Message::ReplaceMe => {
                         self.machine.speaks(id);
                         self.machine.wants_successor(id);

@@ -5,6 +5,7 @@
 //! - `successors`: children that ask to be replaced.
 //! - `signals`: what each signal does to a supervisor in a process of its own.
 //! - `foreign`: programs that know nothing of the control socket; systemd's variables; captured output.
+//! - `forked`: children that are copies of the supervisor's process.
 //! - `tidy`: no orphan, no zombie, no leaked descriptor.
 //!
 //! `support` starts supervisors and talks HTTP to their children; `roles` is what this binary does when it is started
@@ -24,5 +25,7 @@ mod successors;
 mod signals;
 
 mod foreign;
+
+mod forked;
 
 mod tidy;

@@ -3,10 +3,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::Tree;
 use crate::scope::ScopeError;
+
+/// The times that a file system writes down are taken from a clock that goes in steps: so much may they be too early.
+const CLOCK_STEP: Duration = Duration::from_millis(10);
 
 impl Tree {
     /// Takes files into the scope, also such as aren't there yet. What was modified after the moment that comes with it
@@ -34,7 +37,7 @@ impl Tree {
             let Some((folder, index)) = self.find(&path) else { continue };
             let stamp = self.folders[&folder].files[index].stamp;
             // A time to come was set by another clock, and says nothing.
-            if stamp.time().is_some_and(|modified| modified > since && modified <= now) {
+            if stamp.time().is_some_and(|modified| modified + CLOCK_STEP > since && modified <= now) {
                 self.journal.written(&path, stamp, stamp);
             }
         }
