@@ -21,13 +21,22 @@ macro_rules! files {
 
 files! {
     test_behind_nginx,
+    test_blocks,
     test_bottle_falcon,
     test_clients,
+    test_close,
     test_django,
+    test_environ,
+    test_errors,
+    test_extensions,
+    test_file_wrapper,
     test_flask,
+    test_heads,
+    test_input,
     test_large_bodies,
     test_programs,
     test_start_response,
+    test_threads,
 }
 
 #[test]
@@ -61,8 +70,7 @@ fn pytest(which: Which, what: &str) {
         Err(Obstacle::Broken(reason)) => panic!("{reason}"),
     };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/python/tests");
-    let options =
-        ["-m", "pytest", "-q", "--no-header", "--tb=short", "-p", "no:cacheprovider", "-rs", "--rootdir", "."];
+    let options = ["-m", "pytest", "-q", "--no-header", "-rs"];
     match run(python(&environment).args(options).arg(what).current_dir(folder)) {
         Ok(printed) => {
             // What passed needs no list; what was skipped is said.

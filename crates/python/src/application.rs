@@ -7,6 +7,7 @@ use amboss::{AppError, Application, Body, Environ, ShutdownHandle, StartResponse
 use pyo3::prelude::*;
 
 use crate::body::body;
+use crate::context::Context;
 use crate::environ::{About, Environs, Kept};
 use crate::exchange::Exchange;
 use crate::failure::failed;
@@ -80,6 +81,7 @@ impl PyApplication {
             }
         };
         exchange.get().lent.lend(py, start_response, environ.input(), || {
+            Context::provide(py)?;
             let result = self.app.bind(py).call1((dict, &exchange))?;
             body(py, result, &exchange, &self.log, self.overseer.as_ref())
         })

@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyIterator, PyList, PyTuple};
 
 use crate::application::Running;
+use crate::context::Context;
 use crate::exchange::{block, kind, Exchange};
 use crate::failure::{failed, traceback};
 use crate::file_wrapper::FileWrapper;
@@ -70,6 +71,7 @@ pub(crate) fn body<'py>(
                 return Ok(blocks.only_close(py));
             }
             blocks.first = Some(first.as_bytes().to_vec());
+            blocks.context = Some(Context::take(py));
             Ok(Body::try_iter(blocks))
         }
     }
@@ -145,13 +147,17 @@ struct Blocks {
     iterator: Option<Py<PyIterator>>,
     closing: Closing,
     overseer: Option<Arc<Overseer>>,
+    /// Where it runs once the call is over.
+    context: Option<Context>,
 }
 
 impl Blocks {
     fn new(py: Python<'_>, result: Bound<'_, PyAny>, log: &Log, overseer: Option<Arc<Overseer>>) -> PyResult<Blocks> {
         let mut closing = Closing::new(result.clone().unbind(), log.clone());
         match result.try_iter() {
-            Ok(iterator) => Ok(Blocks { first: None, iterator: Some(iterator.unbind()), closing, overseer }),
+            Ok(iterator) => {
+                Ok(Blocks { first: None, iterator: Some(iterator.unbind()), closing, overseer, context: None })
+            }
             Err(error) => {
                 closing.close_attached(py);
                 if error.is_instance_of::<PyTypeError>(py) && result.getattr_opt("__iter__")?.is_none() {
@@ -194,7 +200,23 @@ impl Blocks {
             self.closing.object = None;
             return Body::empty();
         }
+        self.context = Some(Context::take(py));
         Body::empty().on_close(move || drop(self))
+    }
+
+    /// Runs the application's code when its call is over.
+    fn later<R>(&mut self, run: impl FnOnce(&mut Blocks, Python<'_>) -> R) -> R {
+        let _running = Running::begin();
+        let (overseer, context) = (self.overseer.clone(), self.context.take());
+        attach(|py| {
+            let _attended = overseer.as_ref().map(|overseer| overseer.timed(py));
+            let result = match &context {
+                Some(context) => context.run(py, || run(self, py)),
+                None => run(self, py),
+            };
+            self.context = context;
+            result
+        })
     }
 
     fn finish(&mut self, py: Python<'_>) {
@@ -211,21 +233,16 @@ impl Iterator for Blocks {
             return Some(Ok(first));
         }
         self.iterator.as_ref()?;
-        let _running = Running::begin();
-        let overseer = self.overseer.clone();
-        attach(|py| {
-            let _attended = overseer.as_ref().map(|overseer| overseer.timed(py));
-            match self.ask(py) {
-                Ok(Some(block)) => Some(Ok(block.as_bytes().to_vec())),
-                // `close()` can wait until the client has its answer.
-                Ok(None) => {
-                    self.iterator = None;
-                    None
-                }
-                Err(error) => {
-                    self.finish(py);
-                    Some(Err(failed(py, error)))
-                }
+        self.later(|blocks, py| match blocks.ask(py) {
+            Ok(Some(block)) => Some(Ok(block.as_bytes().to_vec())),
+            // `close()` can wait until the client has its answer.
+            Ok(None) => {
+                blocks.iterator = None;
+                None
+            }
+            Err(error) => {
+                blocks.finish(py);
+                Some(Err(failed(py, error)))
             }
         })
     }
@@ -234,12 +251,7 @@ impl Iterator for Blocks {
 impl Drop for Blocks {
     fn drop(&mut self) {
         if self.iterator.is_some() || self.closing.object.is_some() {
-            let _running = Running::begin();
-            let overseer = self.overseer.clone();
-            attach(|py| {
-                let _attended = overseer.as_ref().map(|overseer| overseer.timed(py));
-                self.finish(py);
-            });
+            self.later(Blocks::finish);
         }
     }
 }

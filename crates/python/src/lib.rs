@@ -7,6 +7,7 @@
 mod application;
 mod body;
 mod command;
+mod context;
 mod environ;
 mod exchange;
 mod failure;

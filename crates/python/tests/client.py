@@ -56,7 +56,9 @@ class Client:
         self.socket.sendall(data)
         return self
 
-    def request(self, target: str = "/", method: str = "GET", headers: str = "", body: Optional[bytes] = None) -> "Client":
+    def request(
+        self, target: str = "/", method: str = "GET", headers: str = "", body: Optional[bytes] = None
+    ) -> "Client":
         """Sends a request; ``headers`` are lines that end in CR LF."""
         if body is not None:
             headers += f"Content-Length: {len(body)}\r\n"

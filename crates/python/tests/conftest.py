@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 from typing import Any, Callable, Iterator, List, Optional
-from wsgiref.validate import WSGIWarning, validator
+from wsgiref.validate import validator
 
 import pytest
 
@@ -39,19 +39,35 @@ def eventually(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
         time.sleep(0.005)
 
 
-class Log:
-    """What the process has written to its standard error, the server's log included."""
+class Gate:
+    """Holds an application back until the test has seen what it wanted to see."""
 
-    def __init__(self, capture: Any) -> None:
-        self._capture = capture
-        self._text = ""
-        #: Set by tests that mean the validator to complain.
-        self.complaints_expected = False
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def wait(self) -> bool:
+        return self._event.wait(PATIENCE)
+
+    def open(self) -> None:
+        self._event.set()
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    gate = Gate()
+    yield gate
+    gate.open()
+
+
+class Log:
+    """What the process writes to its standard error, the server's log included."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
 
     @property
     def text(self) -> str:
-        self._text += self._capture.readouterr().err
-        return self._text
+        return self._path.read_text("utf-8", "replace")
 
     def wait_for(self, part: str) -> str:
         eventually(lambda: part in self.text)
@@ -59,13 +75,22 @@ class Log:
 
 
 @pytest.fixture
-def log(capfd: Any) -> Iterator[Log]:
-    log = Log(capfd)
-    yield log
-    if not log.complaints_expected:
-        # wsgiref's validator complains by these.
-        for word in ("AssertionError", "WSGIWarning", "garbage collected without being closed"):
-            assert word not in log.text, log.text
+def log(tmp_path: Path) -> Iterator[Log]:
+    path = tmp_path / "standard-error"
+    # pytest's own capture loses what is written while it is being read.
+    with open(path, "a", encoding="utf-8") as file:
+        before = os.dup(2)
+        os.dup2(file.fileno(), 2)
+    log = Log(path)
+    try:
+        yield log
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        sys.stderr.write(log.text)
+    # wsgiref's validator complains by these; what it says when an iterator is not closed, pytest sees.
+    for word in ("AssertionError", "WSGIWarning"):
+        assert word not in log.text
 
 
 class Served:
@@ -212,6 +237,5 @@ def script(tmp_path: Path) -> Iterator[Callable[..., Script]]:
 
 
 def pytest_configure(config: Any) -> None:
-    # Nothing is captured yet.
+    # The `log` of a test may be there instead when its deadline passes.
     config.uncaptured = os.dup(2)
-    config.addinivalue_line("filterwarnings", f"error::{WSGIWarning.__module__}.{WSGIWarning.__name__}")

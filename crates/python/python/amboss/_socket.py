@@ -5,7 +5,8 @@ from typing import Any, Optional
 
 
 class ConnectionSocket:
-    """Behaves like the socket of the connection, and becomes one on first use.
+    """Behaves like the socket of the connection, and becomes one on first use, once more after it was closed: it is the
+    same for all requests of a connection.
 
     A request that doesn't use it costs no descriptor. What is read from it is missing in ``wsgi.input``, what is
     written to it stands between the server's own words: it is for protocols that take the connection over.
@@ -16,7 +17,7 @@ class ConnectionSocket:
         self._socket: Optional[socket.socket] = None
 
     def _real(self) -> socket.socket:
-        if self._socket is None:
+        if self._socket is None or self._socket.fileno() < 0:
             self._socket = socket.socket(fileno=self._connection.duplicate())
         return self._socket
 

@@ -406,7 +406,8 @@ impl Connection {
     #[inline]
     pub(super) fn move_on(&mut self, exchange: Exchange, keep_alive: bool) {
         let left = self.buffer.as_ref().is_some_and(|buffer| buffer.len() > exchange.consumed);
-        if !keep_alive || exchange.body.failed.is_some() {
+        // The head may have promised more, when it left before the application had decided not to read.
+        if !keep_alive || exchange.body.failed.is_some() || exchange.body.continue_pending {
             let clean = exchange.client_closes && exchange.body.is_done() && !left;
             if exchange.body.continue_pending {
                 self.set_reason(CloseReason::NotContinued);

@@ -64,6 +64,21 @@ fn without_a_read_there_is_no_continue_and_the_connection_closes() {
 }
 
 #[test]
+fn without_a_read_the_connection_closes_also_after_write() {
+    let app = app(|_, start_response| {
+        start_response.start("403 Forbidden", &[])?;
+        start_response.write(b"no")?;
+        Ok(Body::empty())
+    });
+    everywhere(app, |server| {
+        let mut client = server.connect();
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
+        assert_eq!(client.response().status, 403);
+        assert!(client.at_end());
+    });
+}
+
+#[test]
 fn continue_never_comes_after_the_answer_has_begun() {
     let app = app(|environ, start_response| {
         start_response.start("200 OK", &[])?;

@@ -1,0 +1,295 @@
+"""Applications that fail: what the client sees, what the log says, and that the server goes on."""
+
+import sys
+import threading
+
+import pytest
+
+from conftest import eventually
+
+PLAIN = [("Content-Type", "text/plain")]
+
+
+def hello(environ, start_response):
+    start_response("200 OK", PLAIN)
+    return [b"Hello"]
+
+
+def failing(error):
+    """An application that raises, except for ``/fine``."""
+
+    def app(environ, start_response):
+        if environ["PATH_INFO"] == "/fine":
+            return hello(environ, start_response)
+        raise error
+
+    return app
+
+
+class Unprintable(Exception):
+    def __str__(self):
+        raise ValueError("no text")
+
+    __repr__ = __str__
+
+
+class UnprintableBase(BaseException):
+    pass
+
+
+def cyclic():
+    error = ValueError("cyclic")
+    error.__cause__ = error
+    return error
+
+
+ERRORS = {
+    "an exception": lambda: ValueError("what went wrong"),
+    "an exception without text": lambda: ValueError(),
+    "one whose text raises": Unprintable,
+    "one that is its own cause": cyclic,
+    "a lone surrogate": lambda: ValueError("\udc80"),
+    "a NUL and a line feed": lambda: ValueError("a\0b\nc"),
+    "a syntax error": lambda: SyntaxError("bad", ("file", 1, 2, "text")),
+    "a stop iteration": lambda: StopIteration(5),
+    "a generator exit": GeneratorExit,
+    "a base exception": UnprintableBase,
+    "SystemExit": SystemExit,
+    "SystemExit with a code": lambda: SystemExit(3),
+    "SystemExit with a text": lambda: SystemExit("so long"),
+    "KeyboardInterrupt": KeyboardInterrupt,
+    "a recursion error": RecursionError,
+    "a memory error": MemoryError,
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_an_error_is_a_500_and_the_server_goes_on(serve, log, case):
+    error = ERRORS[case]()
+    served = serve(failing(error), validate=False)
+    client = served.client()
+    for _ in range(2):
+        answer = client.get()
+        assert (answer.status, answer.complete) == (500, True)
+        assert client.get("/fine").body == b"Hello"
+    log.wait_for(type(error).__name__)
+    assert served.thread.is_alive()
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_an_error_in_mid_body_is_a_cut_and_the_server_goes_on(serve, log, case):
+    def app(environ, start_response):
+        start_response("200 OK", PLAIN)
+
+        class Body:
+            def __init__(self):
+                self.blocks = [b"begun"]
+
+            def __iter__(self):
+                return self
+
+            def __next__(self):
+                if self.blocks:
+                    return self.blocks.pop()
+                raise ERRORS[case]()
+
+        return Body()
+
+    served = serve(app, validate=False)
+    answer = served.get()
+    # This one is no error but the end.
+    assert (answer.body, answer.complete) == (b"begun", case == "a stop iteration")
+    assert served.get().status == 200
+
+
+def test_a_real_recursion_error_does_not_end_the_process(serve, log):
+    def app(environ, start_response):
+        return app(environ, start_response)
+
+    served = serve(app, validate=False)
+    for _ in range(3):
+        assert served.get().status == 500
+    log.wait_for("RecursionError")
+
+
+def test_a_traceback_is_logged_once_and_whole(serve, log):
+    def inner():
+        raise KeyError("the cause")
+
+    def app(environ, start_response):
+        try:
+            inner()
+        except KeyError as error:
+            raise ValueError('the "effect" \xe4 \u20ac') from error
+
+    assert serve(app).get("/path?query").status == 500
+    text = log.wait_for("ValueError")
+    text = log.wait_for('"GET /path?query HTTP/1.1" 500')
+    assert text.count("Traceback (most recent call last)") == 2
+    assert text.count("KeyError: 'the cause'") == 1
+    assert text.count('ValueError: the "effect" \xe4 \u20ac') == 1
+    assert text.count("in inner") == 1
+    assert "The above exception was the direct cause" in text
+    assert text.index("KeyError: 'the cause'") < text.index("ValueError: the")
+    # As it was raised, not as it looks from the outside.
+    assert "raise KeyError(" in text
+
+
+def test_nothing_of_the_error_is_told_to_the_client(serve):
+    served = serve(failing(ValueError("secret")))
+    answer = served.get()
+    assert b"secret" not in answer.body and b"ValueError" not in answer.body and answer.status == 500
+
+
+def test_errors_is_line_buffered(serve, log, gate):
+    def app(environ, start_response):
+        errors = environ["wsgi.errors"]
+        errors.write("first ")
+        errors.write("half\nsecond half")
+        assert gate.wait()
+        errors.write(" is here\n")
+        errors.writelines(["third\n", "fourth\n"])
+        errors.write("without an end")
+        errors.flush()
+        start_response("200 OK", PLAIN)
+        return [b""]
+
+    client = serve(app).client().request()
+    text = log.wait_for("first half\n")
+    assert "second half" not in text
+    gate.open()
+    assert client.answer().status == 200
+    text = log.wait_for("without an end")
+    assert "first half\nsecond half is here\nthird\nfourth\nwithout an end" in text
+
+
+def test_errors_takes_print_and_logging(serve, log):
+    import logging
+
+    def app(environ, start_response):
+        print("printed", "\u20ac", file=environ["wsgi.errors"])
+        logger = logging.Logger("app")
+        logger.addHandler(logging.StreamHandler(environ["wsgi.errors"]))
+        logger.error("logged")
+        start_response("200 OK", PLAIN)
+        return [b""]
+
+    assert serve(app, validate=False).get().status == 200
+    assert "printed \u20ac\nlogged\n" in log.wait_for("logged\n")
+
+
+def test_errors_takes_str_alone(serve, log):
+    seen = []
+
+    def app(environ, start_response):
+        try:
+            environ["wsgi.errors"].write(b"bytes")
+        except TypeError as error:
+            seen.append(str(error))
+        start_response("200 OK", PLAIN)
+        return [b""]
+
+    assert serve(app, validate=False).get().status == 200
+    assert "not bytes" in seen[0]
+
+
+def test_lines_of_several_threads_are_not_mixed(serve, log):
+    together = threading.Barrier(4)
+
+    def app(environ, start_response):
+        errors = environ["wsgi.errors"]
+        name = environ["QUERY_STRING"]
+        together.wait(10)
+        for number in range(50):
+            errors.write(f"<{name} ")
+            errors.write(f"{number}>\n")
+        start_response("200 OK", PLAIN)
+        return [b""]
+
+    served = serve(app)
+    clients = [served.client().request(f"/?{name}") for name in "abcd"]
+    assert [client.answer().status for client in clients] == [200] * 4
+    text = log.wait_for("HTTP/1.1\" 200")
+    for name in "abcd":
+        for number in range(50):
+            assert f"<{name} {number}>\n" in text
+
+
+@pytest.mark.parametrize("case", ["call", "generator", "mid-body"])
+@pytest.mark.parametrize("threaded", [True, False])
+def test_passthrough_errors_raises_the_applications_own_exception(serve, case, threaded):
+    class Own(Exception):
+        pass
+
+    error = Own("mine")
+
+    def app(environ, start_response):
+        if case == "call":
+            raise error
+        return body(start_response)
+
+    def body(start_response):
+        start_response("200 OK", PLAIN)
+        if case == "mid-body":
+            yield b"begun"
+        raise error
+
+    served = serve(app, passthrough_errors=True, threaded=threaded)
+    client = served.client().request()
+    client.rest()
+    served.thread.join(10)
+    assert served.raised is error
+    names = []
+    traceback = error.__traceback__
+    while traceback is not None:
+        names.append(traceback.tb_frame.f_code.co_name)
+        traceback = traceback.tb_next
+    assert names[-1] == ("app" if case == "call" else "body")
+
+
+def test_passthrough_errors_lets_the_client_be_wrong(serve):
+    served = serve(lambda environ, start_response: environ["wsgi.input"].read(100_000), passthrough_errors=True)
+    client = served.client().request(method="POST", headers="Content-Length: 100000\r\n").send(b"x")
+    client.socket.shutdown(1)
+    assert client.answer().status == 400
+    assert served.thread.is_alive()
+
+
+def test_sys_exc_info_is_clear_in_the_next_request(serve):
+    seen = []
+
+    def app(environ, start_response):
+        seen.append(sys.exc_info())
+        if environ["PATH_INFO"] == "/fail":
+            raise ValueError
+        return hello(environ, start_response)
+
+    client = serve(app).client()
+    assert [client.get(path).status for path in ("/fail", "/", "/fail", "/")] == [500, 200, 500, 200]
+    assert seen == [(None, None, None)] * 4
+
+
+def test_an_errors_locals_are_let_go(serve):
+    import gc
+    import weakref
+
+    class Held:
+        pass
+
+    kept = []
+
+    def app(environ, start_response):
+        held = Held()
+        kept.append(weakref.ref(held))
+        raise ValueError
+
+    served = serve(app, validate=False)
+    assert served.get().status == 500
+
+    def gone():
+        # What a thread of the server let go of is freed when the interpreter is entered again.
+        served.get()
+        gc.collect()
+        return kept[0]() is None
+
+    eventually(gone)

@@ -1,0 +1,291 @@
+"""``wsgi.input``: the request body as a file that ends where the body ends, and raises where it is broken."""
+
+import io
+import threading
+
+import pytest
+
+import amboss
+from conftest import eventually
+
+PLAIN = [("Content-Type", "text/plain")]
+
+
+def chunked(*blocks):
+    """The blocks in the chunked coding."""
+    return b"".join(b"%x\r\n%s\r\n" % (len(block), block) for block in (*blocks, b""))
+
+
+def reading(read, seen):
+    """An application that keeps what ``read`` makes of the input."""
+
+    def app(environ, start_response):
+        assert environ["wsgi.input_terminated"] is True
+        try:
+            seen.append(read(environ["wsgi.input"]))
+        except Exception as error:
+            seen.append(error)
+            raise
+        start_response("200 OK", PLAIN)
+        return [b"read"]
+
+    return app
+
+
+BODY = b"first line\nsecond\n\nfourth, without an end"
+
+#: What is done with the input; the same is done with a file of the same bytes.
+READS = {
+    "read()": lambda file: file.read(),
+    "read(-1)": lambda file: file.read(-1),
+    "read(None)": lambda file: file.read(None),
+    "read(0)": lambda file: (file.read(0), file.read()),
+    "read(5) twice": lambda file: (file.read(5), file.read(5), file.read()),
+    "read(more than there is)": lambda file: (file.read(1000), file.read(1000)),
+    "read(1) to the end": lambda file: list(iter(lambda: file.read(1), b"")),
+    "read() twice": lambda file: (file.read(), file.read(), file.read(3)),
+    "readline()": lambda file: [file.readline() for _ in range(6)],
+    "readline(3)": lambda file: list(iter(lambda: file.readline(3), b"")),
+    "readline(0)": lambda file: (file.readline(0), file.read()),
+    "readline(-1)": lambda file: (file.readline(-1), file.read()),
+    "readline(None)": lambda file: (file.readline(None), file.read()),
+    "readline(exactly a line)": lambda file: (file.readline(11), file.readline(10), file.readline(7)),
+    "readline(one less)": lambda file: (file.readline(10), file.readline(10)),
+    "readlines()": lambda file: (file.readlines(), file.readlines()),
+    "readlines(1)": lambda file: (file.readlines(1), file.read()),
+    "readlines(12)": lambda file: (file.readlines(12), file.read()),
+    "readlines(0)": lambda file: file.readlines(0),
+    "readlines(-1)": lambda file: file.readlines(-1),
+    "readlines(None)": lambda file: file.readlines(None),
+    "iteration": lambda file: list(file),
+    "iteration in between": lambda file: (file.read(3), next(iter(file), b""), file.readline(), list(file)),
+}
+
+
+@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize("body", [BODY, b"", b"\n", BODY * 2000], ids=["short", "none", "a line feed", "long"])
+def test_the_input_reads_like_a_file(serve, read, body):
+    expected = READS[read](io.BytesIO(body))
+    seen = []
+    # The validator's wrapper knows less than a file.
+    served = serve(reading(READS[read], seen), validate=False)
+    client = served.client()
+    assert client.get(method="POST", body=body).status == 200
+    client.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+    middle = len(body) // 3
+    blocks = [block for block in (body[:middle], body[middle : middle + 1], body[middle + 1 :]) if block]
+    client.send(chunked(*blocks))
+    assert client.answer().status == 200
+    assert seen == [expected, expected]
+
+
+def test_without_a_body_there_is_nothing_to_read(serve):
+    for read in READS:
+        seen = []
+        assert serve(reading(READS[read], seen), validate=False).get().status == 200
+        assert seen == [READS[read](io.BytesIO())], read
+
+
+@pytest.mark.parametrize("argument", ["5", 5.0, b"5", [], object()])
+@pytest.mark.parametrize("body", [None, b"body"])
+def test_a_size_that_is_none_is_a_type_error(serve, argument, body):
+    for name in ("read", "readline", "readlines"):
+        seen = []
+        app = reading(lambda file: getattr(file, name)(argument), seen)
+        assert serve(app, validate=False).get(method="POST", body=body).status == 500
+        assert isinstance(seen[0], TypeError)
+
+
+def test_the_input_streams(serve, gate):
+    seen = []
+
+    def read(file):
+        seen.append(file.readline())
+        gate.open()
+        return file.read()
+
+    served = serve(reading(read, seen), validate=False)
+    client = served.client().request(method="POST", headers="Content-Length: 30000\r\n")
+    client.send(b"first\n")
+    assert gate.wait()
+    client.send(b"x" * 29994)
+    assert client.answer().status == 200
+    assert seen == [b"first\n", b"x" * 29994]
+
+
+@pytest.mark.parametrize("read", ["read()", "readlines()", "iteration", "read(1) to the end"])
+@pytest.mark.parametrize("coding", ["length", "chunked"])
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_a_truncated_body_raises(serve, read, coding, size):
+    seen = []
+    served = serve(reading(READS[read], seen), validate=False)
+    client = served.client()
+    body = b"x" * (size // 2)
+    if coding == "length":
+        client.request(method="POST", headers=f"Content-Length: {size}\r\n").send(body)
+    else:
+        client.request(method="POST", headers="Transfer-Encoding: chunked\r\n").send(b"%x\r\n%s" % (size, body))
+    client.socket.shutdown(1)
+    # The client has only stopped sending: it is told.
+    assert client.answer().status == 400
+    # Small bodies are waited for before the application is called, and it is not called for half of one.
+    assert seen == [] or isinstance(seen[0], amboss.InputError), seen
+    if size > 16384:
+        eventually(lambda: seen)
+        assert isinstance(seen[0], OSError) and "before the request body was complete" in str(seen[0])
+
+
+BROKEN = [
+    b"x\r\nabc\r\n0\r\n\r\n",
+    b"5\r\nabc\r\n0\r\n\r\n",
+    b"-1\r\n\r\n",
+    b"3\r\nabcde\r\n0\r\n\r\n",
+    b"3;a\nb\r\nabc\r\n",
+]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+@pytest.mark.parametrize("before", [0, 100_000])
+def test_a_malformed_body_raises(serve, broken, before):
+    seen = []
+    served = serve(reading(lambda file: file.read(), seen), validate=False)
+    client = served.client().request(method="POST", headers="Transfer-Encoding: chunked\r\n")
+    start = chunked(b"x" * before)[: -len(b"0\r\n\r\n")] if before else b""
+    client.send(start + broken)
+    assert client.answer().status == 400
+    if before:
+        assert isinstance(seen[0], amboss.InputError) and "malformed" in str(seen[0])
+    assert client.is_over()
+
+
+def test_an_error_of_the_body_that_the_application_lets_pass_is_no_500(serve, log):
+    served = serve(lambda environ, start_response: environ["wsgi.input"].read() and [], validate=False)
+    client = served.client().request(method="POST", headers="Transfer-Encoding: chunked\r\n")
+    client.send(chunked(b"x" * 100_000)[:-5] + b"zz\r\n")
+    assert client.answer().status == 400
+
+
+def test_100_continue_is_sent_on_the_first_read_only(serve, gate):
+    order = []
+
+    def app(environ, start_response):
+        assert gate.wait()
+        order.append(environ["wsgi.input"].read(2))
+        order.append(environ["wsgi.input"].read())
+        start_response("200 OK", PLAIN)
+        return [b"read"]
+
+    served = serve(app, validate=False)
+    client = served.client().request(method="POST", headers="Expect: 100-continue\r\nContent-Length: 5\r\n")
+    client.socket.settimeout(0.2)
+    with pytest.raises(OSError):
+        client.more()
+    client.socket.settimeout(10)
+    gate.open()
+    assert client.head()[:2] == (100, "Continue")
+    client.send(b"abcde")
+    answer = client.answer()
+    assert (answer.status, answer.body, order) == (200, b"read", [b"ab", b"cde"])
+
+
+@pytest.mark.parametrize("result", [lambda: [b"no"], lambda: [b"n", b"o"], lambda: iter([b"n", b"o"]), lambda: []])
+def test_100_continue_is_not_sent_for_a_body_that_nobody_reads(serve, result):
+    def app(environ, start_response):
+        start_response("403 Forbidden", PLAIN)
+        return result()
+
+    client = serve(app).client().request(method="POST", headers="Expect: 100-continue\r\nContent-Length: 5\r\n")
+    assert client.answer().status == 403
+    assert client.is_over()
+
+
+def test_100_continue_is_not_sent_after_the_answer_has_begun(serve):
+    def app(environ, start_response):
+        start_response("200 OK", PLAIN)(b"begun")
+        environ["wsgi.input"].read(10)
+        return []
+
+    client = serve(app).client().request(method="POST", headers="Expect: 100-continue\r\nContent-Length: 5\r\n")
+    assert client.head().status == 200
+    assert client.chunk() == b"begun"
+    client.send(b"abcde")
+    assert client.chunk() == b""
+
+
+@pytest.mark.parametrize("size", [5, 16384, 16385, 300_000])
+@pytest.mark.parametrize("coding", ["length", "chunked"])
+def test_a_generator_reads_after_the_answer_has_begun(serve, size, coding):
+    def app(environ, start_response):
+        start_response("200 OK", PLAIN)
+        yield b"begun "
+        while True:
+            piece = environ["wsgi.input"].read(1000)
+            if not piece:
+                return
+            yield piece
+
+    body = bytes(range(256)) * (size // 256 + 1)
+    body = body[:size]
+    client = serve(app).client()
+    for _ in range(2):
+        if coding == "length":
+            client.request(method="POST", body=body)
+        else:
+            client.request(method="POST", headers="Transfer-Encoding: chunked\r\n").send(chunked(body[:3], body[3:]))
+        assert client.answer().body == b"begun " + body
+
+
+def test_a_generator_echoes_while_the_client_still_sends(serve):
+    def app(environ, start_response):
+        start_response("200 OK", PLAIN)
+        for line in iter(environ["wsgi.input"].readline, b""):
+            yield line
+
+    client = serve(app).client().request(method="POST", headers="Transfer-Encoding: chunked\r\n")
+    for number in range(3):
+        line = b"line %d\n" % number
+        client.send(b"%x\r\n%s\r\n" % (len(line), line))
+        if number == 0:
+            client.head()
+        assert client.chunk() == line
+    client.send(b"0\r\n\r\n")
+    assert client.chunk() == b""
+
+
+def test_the_input_can_not_be_read_after_the_answer(serve):
+    kept = []
+
+    def app(environ, start_response):
+        kept.append(environ["wsgi.input"])
+        start_response("200 OK", PLAIN)
+        return [b"done"]
+
+    assert serve(app, validate=False).get(method="POST", body=b"body").status == 200
+    with pytest.raises(ValueError, match="has been answered"):
+        kept[0].read()
+
+
+def test_the_input_may_be_read_in_another_thread(serve):
+    def app(environ, start_response):
+        seen = []
+        reader = threading.Thread(target=lambda: seen.append(environ["wsgi.input"].read()))
+        reader.start()
+        reader.join(10)
+        start_response("200 OK", PLAIN)
+        return seen
+
+    body = b"x" * 500_000
+    assert serve(app, validate=False).get(method="POST", body=body).body == body
+
+
+def test_an_announced_body_reserves_no_memory(serve, gate):
+    def app(environ, start_response):
+        gate.open()
+        environ["wsgi.input"].read()
+        return []
+
+    served = serve(app, validate=False)
+    client = served.client().request(method="POST", headers=f"Content-Length: {1 << 50}\r\n").send(b"abc")
+    assert gate.wait()
+    client.close()
+    assert served.get().status in (500,)

@@ -1,0 +1,303 @@
+"""Which threads run an application, how many at once, and what is left of them."""
+
+import os
+import threading
+import time
+
+import pytest
+
+import amboss
+from conftest import Served, eventually
+
+PLAIN = [("Content-Type", "text/plain")]
+
+
+class Counting:
+    """Counts how many run at once."""
+
+    def __init__(self, block=0.002):
+        self.lock = threading.Lock()
+        self.running = 0
+        self.most = 0
+        self.block = block
+
+    def __enter__(self):
+        with self.lock:
+            self.running += 1
+            self.most = max(self.most, self.running)
+        time.sleep(self.block)
+
+    def __exit__(self, *_):
+        with self.lock:
+            self.running -= 1
+
+
+@pytest.mark.parametrize("options", [{"threads": 1}, {"threaded": False}])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_one_thread_never_runs_two_at_once(serve, options, streamed):
+    counting = Counting()
+
+    def app(environ, start_response):
+        with counting:
+            start_response("200 OK", PLAIN)
+        if streamed:
+            return blocks()
+        return [b"done"]
+
+    def blocks():
+        for block in (b"do", b"ne"):
+            with counting:
+                pass
+            yield block
+
+    served = serve(app, **options)
+    clients = [served.client() for _ in range(8)]
+    for _ in range(5):
+        for client in clients:
+            client.request()
+        for client in clients:
+            assert client.answer().body == b"done"
+    assert counting.most == 1
+
+
+def test_threads_bounds_what_runs_at_once(serve):
+    counting = Counting(block=0.02)
+
+    def app(environ, start_response):
+        with counting:
+            start_response("200 OK", PLAIN)
+        return [b"done"]
+
+    served = serve(app, threads=3)
+    clients = [served.client().request() for _ in range(12)]
+    for client in clients:
+        assert client.answer().body == b"done"
+    assert counting.most == 3
+
+
+def test_requests_run_side_by_side(serve):
+    together = threading.Barrier(4)
+
+    def app(environ, start_response):
+        together.wait(10)
+        start_response("200 OK", PLAIN)
+        return [b"together"]
+
+    served = serve(app)
+    clients = [served.client().request() for _ in range(4)]
+    assert [client.answer().body for client in clients] == [b"together"] * 4
+
+
+def test_fast_requests_beside_a_slow_one(serve, gate):
+    def app(environ, start_response):
+        if environ["PATH_INFO"] == "/slow":
+            assert gate.wait()
+        start_response("200 OK", PLAIN)
+        return [b"done"]
+
+    served = serve(app)
+    slow = [served.client().request("/slow") for _ in range(5)]
+    client = served.client()
+    for _ in range(100):
+        assert client.get().body == b"done"
+    gate.open()
+    assert [one.answer().body for one in slow] == [b"done"] * 5
+
+
+def test_what_a_thread_keeps_survives_between_requests(serve):
+    local = threading.local()
+
+    def app(environ, start_response):
+        local.count = getattr(local, "count", 0) + 1
+        start_response("200 OK", PLAIN)
+        return [b"%d %d" % (threading.get_ident(), local.count)]
+
+    served = serve(app, threads=1)
+    client = served.client()
+    last = {}
+    for _ in range(50):
+        thread, count = client.get().body.split()
+        assert int(count) == last.get(thread, 0) + 1
+        last[thread] = int(count)
+    assert max(last.values()) >= 25
+
+
+def test_streams_have_a_context_of_their_own(serve):
+    """Between their blocks others run in the same thread, and any thread may run the next block."""
+    import contextvars
+
+    variable = contextvars.ContextVar("variable", default="none")
+
+    def app(environ, start_response):
+        name = environ["QUERY_STRING"]
+        token = variable.set(name)
+        start_response("200 OK", PLAIN)
+
+        def blocks():
+            assert variable.get() == name
+            for number in range(20):
+                inner = variable.set(f"{name} {number}")
+                yield b"x" * 1000
+                if number % 5 == 0:
+                    # Long enough for another thread to take the lead.
+                    time.sleep(0.005)
+                assert variable.get() == f"{name} {number}"
+                variable.reset(inner)
+            variable.reset(token)
+            assert variable.get() == "none"
+
+        return blocks()
+
+    served = serve(app)
+    clients = [served.client() for _ in range(6)]
+    for _ in range(2):
+        for number, client in enumerate(clients):
+            client.request(f"/?{number}")
+        for client in clients:
+            answer = client.answer()
+            assert (len(answer.body), answer.complete) == (20_000, True)
+
+
+def test_a_context_is_there_again_when_a_stream_is_closed(serve):
+    import contextvars
+
+    variable = contextvars.ContextVar("variable", default="none")
+    seen = []
+
+    def app(environ, start_response):
+        token = variable.set("set")
+        start_response("200 OK", PLAIN)
+        try:
+            yield b"one"
+            yield b"two"
+        finally:
+            seen.append(variable.get())
+            variable.reset(token)
+
+    served = serve(app)
+    assert served.get().body == b"onetwo"
+    eventually(lambda: seen == ["set"])
+
+
+def test_current_thread_and_context_variables_are_of_use(serve):
+    import contextvars
+
+    variable = contextvars.ContextVar("variable", default=None)
+    names = []
+
+    def app(environ, start_response):
+        names.append(threading.current_thread().name)
+        variable.set(1)
+        assert variable.get() == 1
+        start_response("200 OK", PLAIN)
+        return [b""]
+
+    client = serve(app).client()
+    for _ in range(5):
+        assert client.get().status == 200
+    assert all(names)
+
+
+def threads_of_the_process():
+    return len(os.listdir("/proc/self/task"))
+
+
+def test_no_thread_is_left_after_the_end(log):
+    if not os.path.exists("/proc/self/task"):
+        pytest.skip("there is no /proc here")
+
+    together = threading.Barrier(4)
+
+    def app(environ, start_response):
+        together.wait(10)
+        start_response("200 OK", PLAIN)
+        return [b""]
+
+    before = threads_of_the_process()
+    for _ in range(3):
+        served = Served(amboss.make_server("127.0.0.1", 0, app))
+        clients = [served.client().request() for _ in range(4)]
+        assert [client.answer().status for client in clients] == [200] * 4
+        served.stop()
+        eventually(lambda: threads_of_the_process() <= before)
+
+
+def test_start_response_from_another_thread_after_the_answer(serve):
+    seen = []
+    answered = threading.Event()
+    over = threading.Event()
+
+    def app(environ, start_response):
+        def later():
+            assert answered.wait(10)
+            for call in (
+                lambda: start_response("200 OK", PLAIN),
+                lambda: start_response("200 OK", PLAIN, (ValueError, ValueError("own"), None)),
+                lambda: write(b"late"),
+                lambda: environ["wsgi.input"].read(1),
+                lambda: environ["wsgi.early_hints"]([("Link", "x")]),
+            ):
+                try:
+                    seen.append(call())
+                except Exception as error:
+                    seen.append(error)
+            over.set()
+
+        write = start_response("200 OK", PLAIN)
+        if not answered.is_set():
+            threading.Thread(target=later).start()
+        return [b"done"]
+
+    served = serve(app, validate=False)
+    client = served.client()
+    assert client.get(method="POST", body=b"x" * 40000).body == b"done"
+    answered.set()
+    assert over.wait(10)
+    assert [type(one) for one in seen] == [RuntimeError, ValueError, RuntimeError, ValueError, RuntimeError]
+    assert served.get().body == b"done"
+
+
+def test_start_response_from_another_thread_during_the_call(serve):
+    def app(environ, start_response):
+        def start():
+            start_response("200 OK", PLAIN)(b"from elsewhere ")
+
+        starter = threading.Thread(target=start)
+        starter.start()
+        starter.join(10)
+        return [b"and from here"]
+
+    assert serve(app, validate=False).get().body == b"from elsewhere and from here"
+
+
+def test_many_threads_at_one_request(serve):
+    def app(environ, start_response):
+        write = start_response("200 OK", PLAIN)
+
+        def both():
+            write(b"x")
+            environ["wsgi.input"].read(10)
+
+        helpers = [threading.Thread(target=both) for _ in range(8)]
+        for helper in helpers:
+            helper.start()
+        for helper in helpers:
+            helper.join(10)
+        return [b"."]
+
+    body = serve(app, validate=False).get(method="POST", body=b"y" * 40000).body
+    assert body == b"xxxxxxxx."
+
+
+def test_connections_that_wait_hold_no_thread(serve):
+    served = serve(lambda environ, start_response: start_response("200 OK", PLAIN) and [b"done"], validate=False)
+    if os.path.exists("/proc/self/task"):
+        assert served.get().body == b"done"
+        before = threads_of_the_process()
+        idle = [served.client() for _ in range(100)]
+        for client in idle:
+            client.send(b"GET / HTTP/1.1\r\nHost: local")
+        assert served.get().body == b"done"
+        assert threads_of_the_process() <= before + 1
+        for client in idle:
+            assert client.send(b"host\r\n\r\n").answer().body == b"done"
