@@ -1,6 +1,7 @@
 //! Hosts: the application is made where it serves and nowhere else, and orders are heard while that takes its time.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,10 +16,15 @@ struct Late {
     folder: PathBuf,
 }
 
+/// Says a line in one piece: the supervisor speaks to the same pipe.
+fn say(line: &str) {
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
 impl Host for Late {
     fn application(&mut self, worker: &Worker) -> Result<Arc<dyn Application>, RunError> {
         let pid = std::process::id();
-        eprintln!("an application, supervised={} reloading={}", worker.is_supervised(), worker.is_reloading());
+        say(&format!("an application, supervised={} reloading={}", worker.is_supervised(), worker.is_reloading()));
         let code = std::fs::read_to_string(self.folder.join("code")).unwrap();
         if !code.contains("silent") {
             worker
@@ -28,7 +34,7 @@ impl Host for Late {
             return Err(RunError::Reload("it can't be made".into()));
         }
         if code.starts_with("slow") {
-            eprintln!("slowly made by {pid};");
+            say(&format!("slowly made by {pid};"));
             std::thread::park();
         }
         let worker = worker.clone();
@@ -41,7 +47,7 @@ impl Host for Late {
     }
 
     fn started(&mut self, _: &Server) -> Result<(), RunError> {
-        eprintln!("started as {}", std::env::var("AMBOSS_TEST_COMMAND").unwrap_or_default());
+        say(&format!("started as {}", std::env::var("AMBOSS_TEST_COMMAND").unwrap_or_default()));
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! What a supervisor tells the program that it runs in.
 
 use std::fmt;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::{Duration, SystemTime};
@@ -42,7 +43,8 @@ pub trait Events: Send {
 
     /// A line for people.
     fn say(&mut self, line: &str) {
-        eprintln!(" * {line}");
+        // In one piece: the children speak to the same terminal. Nobody can be told when it can't be written.
+        let _ = std::io::stderr().write_all(format!(" * {line}\n").as_bytes());
     }
 }
 
