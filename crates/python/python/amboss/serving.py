@@ -84,8 +84,8 @@ class BaseWSGIServer:
     multithread = False
     multiprocess = False
 
-    def __init__(self, address: str, app: WSGIApplication, options: dict) -> None:
-        self._server = _amboss.Server([address], app, options)
+    def __init__(self, address: Optional[str], app: WSGIApplication, options: dict, fd: Optional[int] = None) -> None:
+        self._server = _amboss.Server([address] if fd is None else [], app, options, fd)
         self.app = app
         self.ssl_context = options["ssl_context"]
         self.passthrough_errors = options["passthrough_errors"]
@@ -163,18 +163,18 @@ def make_server(
     :param processes: more than 1: a process for each running request, at most so many
     :param threads: running requests at once, at most; 16
     :param quiet: no access log
-    :param fd: listen on this open socket instead
+    :param fd: listen on this open socket instead, which is not closed with the server
     :raises OSError: when the address can't be listened on
     :raises ValueError: for arguments that contradict each other
     """
     options = _options(threaded, processes, threads, request_handler, passthrough_errors, ssl_context, quiet)
-    address = f"fd://{fd}" if fd is not None else _address(host, port)
+    address = _address(host, port) if fd is None else None
     kind: Type[BaseWSGIServer] = ThreadedWSGIServer
     if processes > 1:
         kind = ForkingWSGIServer
     elif threaded is False:
         kind = BaseWSGIServer
-    return kind(address, app, options)
+    return kind(address, app, options, fd)
 
 
 def run_simple(
