@@ -35,5 +35,5 @@ pub use host::{Host, Worker};
 pub use reload::{exec_as_child, is_running_from_reloader, BrokenSave, ForkWith, Forked, ReloaderType};
 #[cfg(all(unix, feature = "reload"))]
 pub use run::run_forked;
-pub use run::{make_run_server, run_host, run_on, run_simple, RunError, RunOptions};
+pub use run::{make_run_server, make_run_server_on, run_host, run_on, run_simple, RunError, RunOptions};
 pub use test_app::TestApp;

@@ -127,6 +127,18 @@ pub fn make_run_server(
     make(bind(addresses, &options)?, Arc::new(app), options, Code::of_this_process())
 }
 
+/// [`make_run_server`] on sockets that listen already.
+///
+/// # Errors
+/// Contradictory options.
+pub fn make_run_server_on(
+    listeners: Listeners,
+    app: impl Application + 'static,
+    options: RunOptions,
+) -> Result<Server, RunError> {
+    make(listeners, Arc::new(app), options, Code::of_this_process())
+}
+
 /// The server of a process that serves.
 pub(crate) fn make(
     listeners: Listeners,

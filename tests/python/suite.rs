@@ -31,12 +31,17 @@ files! {
     test_extensions,
     test_file_wrapper,
     test_flask,
+    test_handler,
     test_heads,
     test_input,
     test_large_bodies,
+    test_make_server,
     test_programs,
+    test_robust,
+    test_run_simple,
     test_start_response,
     test_threads,
+    test_typing,
 }
 
 #[test]

@@ -10,6 +10,7 @@ use pyo3::types::{PyBytes, PyIterator, PyList, PyTuple};
 
 use crate::application::Running;
 use crate::context::Context;
+use crate::ending::detach;
 use crate::exchange::{block, kind, Exchange};
 use crate::failure::{failed, traceback};
 use crate::file_wrapper::FileWrapper;
@@ -85,7 +86,7 @@ fn spare_input(py: Python<'_>, exchange: &Bound<'_, Exchange>) -> bool {
         // The client sends nothing before the application reads, which it may never do.
         _ if exchange.progress.is_awaited() => false,
         Some(left) if left <= KEPT => {
-            let read = py.detach(|| {
+            let read = detach(py, || {
                 exchange.lent.with_detached(|_, input| {
                     let mut rest = Vec::new();
                     input.read_to_end(&mut rest).map(|_| rest)
@@ -136,7 +137,7 @@ impl Closing {
         if let Err(error) = closed {
             // Too late to change the answer.
             let text = traceback(py, &error);
-            py.detach(|| self.log.error(&format!("error in the response's close(): {text}")));
+            detach(py, || self.log.error(&format!("error in the response's close(): {text}")));
         }
     }
 }

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use smallvec::SmallVec;
 
+use crate::ending::detach;
 use crate::input::Progress;
 use crate::raw::{latin1_bytes, Lent};
 use crate::ClientDisconnected;
@@ -73,7 +74,7 @@ impl Exchange {
     pub(crate) fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let data = block(data)?;
         let bytes = data.as_bytes();
-        let written = py.detach(|| self.lent.with_detached(|start_response, _| start_response.write(bytes)));
+        let written = detach(py, || self.lent.with_detached(|start_response, _| start_response.write(bytes)));
         match written {
             Some(Ok(())) => Ok(()),
             Some(Err(error)) => Err(start_error(error)),

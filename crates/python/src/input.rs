@@ -9,6 +9,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
+use crate::ending::detach;
 use crate::exchange::{kind, Exchange};
 use crate::raw::BytesUnderWay;
 use crate::InputError;
@@ -89,7 +90,7 @@ impl Input {
         let filled = {
             let filling = bytes.filling();
             let (gathered, exchange) = (&mut gathered, &self.exchange);
-            py.detach(move || {
+            detach(py, move || {
                 let exchange = exchange.get();
                 fill(exchange, filling, gathered, most, line)
             })

@@ -8,6 +8,7 @@ mod application;
 mod body;
 mod command;
 mod context;
+mod ending;
 mod environ;
 mod exchange;
 mod failure;

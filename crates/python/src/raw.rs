@@ -13,6 +13,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
+use crate::ending::{detach, wait_for_the_end, Stay};
+
 /// Runs Python code in a thread of the server.
 ///
 /// The interpreter keeps its record of this thread until the thread ends. Without that, each call would make and
@@ -22,11 +24,19 @@ pub(crate) fn attach<R>(run: impl FnOnce(Python<'_>) -> R) -> R {
     thread_local! {
         static KNOWN: OnceCell<Known> = const { OnceCell::new() };
     }
-    // In a thread that is ending the slower way does, too.
+    // A thread that is ending does it the slower way.
     let _ = KNOWN.try_with(|known| {
         known.get_or_init(Known::new);
     });
-    Python::attach(run)
+    let around = Stay::begin();
+    let result = Python::try_attach(|py| {
+        let inside = Stay::begin();
+        let result = run(py);
+        inside.end();
+        result
+    });
+    around.end();
+    result.unwrap_or_else(|| wait_for_the_end())
 }
 
 struct Known {
@@ -41,8 +51,11 @@ impl Known {
             if ffi::PyGILState_Check() == 1 {
                 None
             } else {
+                let stay = Stay::begin();
                 let state = ffi::PyGILState_Ensure();
-                NonNull::new(ffi::PyEval_SaveThread()).map(|thread| (state, thread))
+                let thread = NonNull::new(ffi::PyEval_SaveThread()).map(|thread| (state, thread));
+                stay.end();
+                thread
             }
         };
         Known { outermost: Cell::new(outermost) }
@@ -56,11 +69,13 @@ impl Drop for Known {
         if Python::try_attach(|_| ()).is_none() {
             return;
         }
+        let stay = Stay::begin();
         // SAFETY: this undoes, in reverse order and in the same thread, what `new` did.
         unsafe {
             ffi::PyEval_RestoreThread(thread.as_ptr());
             ffi::PyGILState_Release(state);
         }
+        stay.end();
     }
 }
 
@@ -285,7 +300,7 @@ impl Lent {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => {
                 let waited =
-                    Waited(py.detach(|| Waited(self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))).0);
+                    Waited(detach(py, || Waited(self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))).0);
                 waited.0
             }
         }

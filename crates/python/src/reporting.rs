@@ -7,6 +7,8 @@ use amboss::Worker;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::ending::detach;
+
 /// Reports modules as they come.
 pub(crate) struct Reporter {
     worker: Worker,
@@ -48,7 +50,7 @@ impl Reporter {
         // A module that describes itself in an odd way is not watched; that is no reason to fail a request.
         let files = files.unwrap_or_default();
         if !files.is_empty() {
-            py.detach(|| self.worker.report_files(&files));
+            detach(py, || self.worker.report_files(&files));
         }
     }
 }

@@ -9,6 +9,7 @@ use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
 
+use crate::ending::detach;
 use crate::exchange::{kind, start_error, Exchange};
 use crate::raw::latin1_bytes;
 use crate::Log;
@@ -78,7 +79,7 @@ impl EarlyHints {
             exchange.as_ref().map(|exchange| exchange.clone_ref(py))
         };
         let Some(exchange) = exchange else { return Ok(()) };
-        let sent = py.detach(|| {
+        let sent = detach(py, || {
             let fields: Vec<(&str, &[u8])> = fields.iter().map(|(name, value)| (*name, &**value)).collect();
             exchange.get().lent.with_detached(|start_response, _| start_response.early_hints(&fields))
         });
@@ -148,7 +149,7 @@ impl Errors {
         }
         drop(begun);
         if let Some(whole) = whole {
-            py.detach(|| self.log.error(&whole));
+            detach(py, || self.log.error(&whole));
         }
         Ok(length)
     }
@@ -163,7 +164,7 @@ impl Errors {
     fn flush(&self, py: Python<'_>) {
         let line = self.begun().remove(&std::thread::current().id());
         if let Some(line) = line {
-            py.detach(|| self.log.error(&line));
+            detach(py, || self.log.error(&line));
         }
     }
 }

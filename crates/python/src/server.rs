@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use amboss::{Address, LocalAddr, RunError, RunOptions, ServeError, SslContext, TextLog, Worker};
+use amboss::{Address, Listeners, LocalAddr, RunError, RunOptions, ServeError, SslContext, TextLog, Worker};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PySystemExit, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
@@ -164,6 +164,16 @@ pub(crate) fn addresses(texts: &[String]) -> PyResult<Vec<Address>> {
         .collect()
 }
 
+/// A copy of an open socket that listens.
+fn listening(number: i32) -> PyResult<Listeners> {
+    if number < 0 {
+        return Err(PyValueError::new_err(format!("fd is the number of an open socket, not {number}")));
+    }
+    let copy = crate::raw::borrow_descriptor(number, |socket| socket.try_clone_to_owned());
+    copy.and_then(|copy| Listeners::adopt([copy]))
+        .map_err(|error| PyOSError::new_err(format!("can't listen on descriptor {number}: {error}")))
+}
+
 /// A server that listens, and serves when it is told to.
 #[pyclass(frozen, module = "amboss._amboss")]
 pub(crate) struct Server {
@@ -186,14 +196,26 @@ impl Server {
 
 #[pymethods]
 impl Server {
+    /// Listens on addresses, or on an open socket, which stays its owner's: the server has a copy.
     #[new]
-    fn new(py: Python<'_>, texts: Vec<String>, app: Py<PyAny>, options: Options<'_>) -> PyResult<Server> {
+    #[pyo3(signature = (texts, app, options, fd = None))]
+    fn new(
+        py: Python<'_>,
+        texts: Vec<String>,
+        app: Py<PyAny>,
+        options: Options<'_>,
+        fd: Option<i32>,
+    ) -> PyResult<Server> {
         let run = prepare(py, &options)?;
         let addresses = addresses(&texts)?;
+        let listeners = fd.map(listening).transpose()?;
         let app = Arc::new(application(py, app, &run, options.request_handler)?);
         let shutdown = app.shutdown.clone();
-        let server =
-            py.detach(|| amboss::make_run_server(&addresses, app, run)).map_err(|error| run_error(py, error))?;
+        let made = py.detach(|| match listeners {
+            Some(listeners) => amboss::make_run_server_on(listeners, app, run),
+            None => amboss::make_run_server(&addresses, app, run),
+        });
+        let server = made.map_err(|error| run_error(py, error))?;
         let (handle, local) = (server.shutdown_handle(), server.local_addrs().to_vec());
         let _ = shutdown.set(handle.clone());
         Ok(Server { server: std::sync::Mutex::new(Some(server)), handle, local })

@@ -432,6 +432,8 @@ impl Crew {
         let running = self.away.load(Ordering::SeqCst);
         lead.take_mail();
         lead.resume_waiting(self.fleet.room());
+        // The others follow when these are answered; if the leader does that by itself, no thread comes back to say so.
+        lead.woken |= !lead.waiting.is_empty() && self.fleet.room() > 0;
         if self.service.settings.passthrough_errors && lock(&self.service.failure).is_some() {
             self.shutdown.shutdown();
         }

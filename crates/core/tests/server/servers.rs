@@ -120,6 +120,41 @@ fn never_more_requests_run_than_there_may_be_threads_and_the_others_wait_their_t
 }
 
 #[test]
+fn all_that_wait_go_on_when_one_of_two_threads_comes_back() {
+    let gates = [Gate::default(), Gate::default()];
+    let entered = Arc::new(AtomicUsize::new(0));
+    let app = {
+        let (gates, entered) = (gates.clone(), entered.clone());
+        move |environ: &mut Environ<'_>, start_response: &mut dyn StartResponse| -> Result<Body, AppError> {
+            let path = environ.text("PATH_INFO").into_owned();
+            if let Some(gate) = path.strip_prefix("/gate/") {
+                entered.fetch_add(1, SeqCst);
+                gates[gate.parse::<usize>()?].pass();
+            }
+            start_response.start("200 OK", &[])?;
+            Ok(Body::from("hello"))
+        }
+    };
+    let server = Setup::threaded().with(|settings| (settings.threads, settings.loops) = (2, 1)).start(app);
+    let mut slow = [server.connect(), server.connect()];
+    for (number, client) in slow.iter_mut().enumerate() {
+        client.send(format!("GET /gate/{number} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        eventually("a request runs", || entered.load(SeqCst) == number + 1);
+    }
+    let mut clients: Vec<Client> = (0..5).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    assert!(clients[4].is_silent_for(20 * MS), "two run, and more may not");
+    gates[0].open();
+    for client in slow[..1].iter_mut().chain(&mut clients) {
+        assert_eq!(client.response().text(), "hello");
+    }
+    gates[1].open();
+    assert_eq!(slow[1].response().text(), "hello");
+}
+
+#[test]
 fn pipelined_requests_behind_a_slow_one_are_answered_in_order() {
     let server = Setup::threaded().start(Sleeper::default());
     let mut client = server.connect();

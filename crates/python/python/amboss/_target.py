@@ -34,7 +34,8 @@ def load(target: str) -> Callable[..., Any]:
         if expression is not None and not expression.endswith(")"):
             hint = "; name a function that takes environ and start_response, or an object with __call__"
         raise TargetError(f"{target!r} is {_article(app)}, which can't be called{hint}")
-    return app
+    application: Callable[..., Any] = app
+    return application
 
 
 def explain(target: str, error: BaseException) -> str:

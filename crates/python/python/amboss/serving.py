@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import Any, Callable, Iterable, List, NoReturn, Optional, Tuple, Type, Union
+from typing import Any, Callable, Dict, Iterable, List, NoReturn, Optional, Tuple, Type, Union
 
 from . import _amboss, _again, _early, _signals
 from ._handler import WSGIRequestHandler
@@ -58,7 +58,7 @@ def _options(
     passthrough_errors: bool,
     ssl_context: Optional[SSLContext],
     quiet: bool,
-) -> dict:
+) -> Dict[str, Any]:
     if threaded and processes > 1:
         raise ValueError("Cannot have a multi-thread and multi-process server.")
     if threads is not None and (threaded is False or processes > 1):
@@ -84,8 +84,10 @@ class BaseWSGIServer:
     multithread = False
     multiprocess = False
 
-    def __init__(self, address: str, app: WSGIApplication, options: dict) -> None:
-        self._server = _amboss.Server([address], app, options)
+    def __init__(
+        self, addresses: List[str], app: WSGIApplication, options: Dict[str, Any], fd: Optional[int] = None
+    ) -> None:
+        self._server = _amboss.Server(addresses, app, options, fd)
         self.app = app
         self.ssl_context = options["ssl_context"]
         self.passthrough_errors = options["passthrough_errors"]
@@ -163,18 +165,18 @@ def make_server(
     :param processes: more than 1: a process for each running request, at most so many
     :param threads: running requests at once, at most; 16
     :param quiet: no access log
-    :param fd: listen on this open socket instead
+    :param fd: listen on this open socket instead, which is not closed with the server
     :raises OSError: when the address can't be listened on
     :raises ValueError: for arguments that contradict each other
     """
     options = _options(threaded, processes, threads, request_handler, passthrough_errors, ssl_context, quiet)
-    address = f"fd://{fd}" if fd is not None else _address(host, port)
+    addresses = [_address(host, port)] if fd is None else []
     kind: Type[BaseWSGIServer] = ThreadedWSGIServer
     if processes > 1:
         kind = ForkingWSGIServer
     elif threaded is False:
         kind = BaseWSGIServer
-    return kind(address, app, options)
+    return kind(addresses, app, options, fd)
 
 
 def run_simple(
@@ -259,7 +261,7 @@ def _werkzeug(argument: str, module: str, name: str) -> Any:
 
 def _supervise(
     address: str,
-    options: dict,
+    options: Dict[str, Any],
     extra_files: Optional[Iterable[str]],
     exclude_patterns: Optional[Iterable[str]],
     reloader_interval: float,

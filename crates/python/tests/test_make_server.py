@@ -1,0 +1,297 @@
+"""``make_server``, and what can be done with what it makes."""
+
+import inspect
+import os
+import socket
+import ssl
+import threading
+import time
+
+import pytest
+
+import amboss
+from amboss import serving
+from client import Client
+from conftest import Served, eventually
+
+PLAIN = [("Content-Type", "text/plain")]
+
+
+def app(environ, start_response):
+    start_response("200 OK", PLAIN)
+    return [b"Hello"]
+
+
+def test_werkzeugs_names_are_here():
+    werkzeug = pytest.importorskip("werkzeug.serving")
+    for name in (
+        "BaseWSGIServer ThreadedWSGIServer ForkingWSGIServer WSGIRequestHandler run_simple make_server make_ssl_devcert "
+        "is_running_from_reloader"
+    ).split():
+        assert hasattr(werkzeug, name) and hasattr(amboss, name) and hasattr(serving, name), name
+    for name in ("run_simple", "make_server"):
+        theirs = list(inspect.signature(getattr(werkzeug, name)).parameters)
+        ours = list(inspect.signature(getattr(amboss, name)).parameters)
+        # make_server's Werkzeug takes app without a default for it, too.
+        assert ours[: len(theirs)] == theirs, name
+
+
+@pytest.mark.parametrize(
+    "options, kind",
+    [
+        ({}, serving.ThreadedWSGIServer),
+        ({"threaded": True}, serving.ThreadedWSGIServer),
+        ({"threaded": False}, serving.BaseWSGIServer),
+        ({"processes": 2}, serving.ForkingWSGIServer),
+    ],
+)
+def test_the_kinds_of_servers(options, kind):
+    with amboss.make_server("127.0.0.1", 0, app, **options) as server:
+        assert type(server) is kind
+        assert server.multithread is (kind is serving.ThreadedWSGIServer)
+        assert server.multiprocess is (kind is serving.ForkingWSGIServer)
+        assert server.host == "127.0.0.1" and server.port > 0
+        assert (server.server_address, server.server_port) == ((server.host, server.port), server.port)
+        assert server.app is app and server.ssl_context is None and server.passthrough_errors is False
+
+
+def test_it_listens_from_the_beginning_and_not_after_its_end(log):
+    server = amboss.make_server("127.0.0.1", 0, app)
+    early = Client(("127.0.0.1", server.port)).request()
+    served = Served(server)
+    assert early.answer().body == b"Hello"
+    early.close()
+    served.stop()
+    with pytest.raises(OSError):
+        Client(("127.0.0.1", server.port))
+    with pytest.raises(RuntimeError, match="serves already, or was closed"):
+        server.serve_forever()
+
+
+def test_server_close_lets_go_of_the_port():
+    server = amboss.make_server("127.0.0.1", 0, app)
+    server.server_close()
+    server.server_close()
+    again = amboss.make_server("127.0.0.1", server.port, app)
+    again.server_close()
+
+
+def test_shutdown_before_serving_makes_serving_return(log):
+    server = amboss.make_server("127.0.0.1", 0, app)
+    server.shutdown()
+    server.shutdown()
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_shutdown_waits_for_running_requests(serve, gate):
+    entered = threading.Event()
+
+    def slow(environ, start_response):
+        entered.set()
+        assert gate.wait()
+        return app(environ, start_response)
+
+    served = serve(slow)
+    client = served.client().request()
+    assert entered.wait(10)
+    served.server.shutdown()
+    gate.open()
+    assert client.answer().body == b"Hello"
+    served.thread.join(10)
+    assert not served.thread.is_alive()
+
+
+def test_shutdown_closes_idle_connections_at_once(serve):
+    served = serve(app)
+    client = served.client()
+    assert client.get().body == b"Hello"
+    begun = time.monotonic()
+    served.server.shutdown()
+    served.thread.join(10)
+    assert time.monotonic() - begun < 2
+    assert client.is_over()
+
+
+def test_handle_request_serves_one(log):
+    with amboss.make_server("127.0.0.1", 0, app) as server:
+        for _ in range(2):
+            client = Client(("127.0.0.1", server.port)).request(headers="Connection: close\r\n")
+            assert server.handle_request(10) is True
+            assert client.answer().body == b"Hello"
+            assert client.is_over()
+            client.close()
+
+
+def test_handle_request_has_a_deadline():
+    with amboss.make_server("127.0.0.1", 0, app) as server:
+        begun = time.monotonic()
+        assert server.handle_request(0.05) is False
+        assert server.handle_request(0) is False
+        assert 0.04 < time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan"), "1"])
+def test_handle_request_wants_a_number_of_seconds(timeout):
+    with amboss.make_server("127.0.0.1", 0, app) as server:
+        with pytest.raises((ValueError, TypeError)):
+            server.handle_request(timeout)
+        # It was not lost by that.
+        assert server.handle_request(0) is False
+
+
+def test_a_server_does_not_serve_twice_at_once(serve):
+    served = serve(app)
+    assert served.get().status == 200
+    with pytest.raises(RuntimeError, match="serves already"):
+        served.server.serve_forever()
+
+
+def test_several_servers_in_one_process(serve):
+    def named(name):
+        def app(environ, start_response):
+            start_response("200 OK", PLAIN)
+            return [name]
+
+        return app
+
+    servers = [serve(named(b"%d" % number)) for number in range(4)]
+    for number, served in enumerate(servers):
+        assert served.get().body == b"%d" % number
+    servers[0].stop()
+    assert servers[1].get().body == b"1"
+
+
+def test_localhost_is_both_families(log):
+    served = Served(amboss.make_server("localhost", 0, app))
+    try:
+        hosts = ["127.0.0.1"]
+        if socket.has_ipv6 and any(info[0] == socket.AF_INET6 for info in socket.getaddrinfo("localhost", 0)):
+            hosts.append("::1")
+        for host in hosts:
+            with Client((host, served.port)) as client:
+                assert client.get().body == b"Hello"
+    finally:
+        served.stop()
+
+
+def test_fd_is_a_socket_that_listens_already(log):
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+    served = Served(amboss.make_server("ignored", 1, app, fd=listening.fileno()))
+    try:
+        assert served.port == port
+        assert served.get().body == b"Hello"
+    finally:
+        served.stop()
+    # It stays its owner's.
+    assert listening.getsockname()[1] == port
+    listening.close()
+
+
+def test_fd_has_to_be_a_socket_that_listens(tmp_path):
+    with socket.socket() as idle, open(tmp_path / "file", "w") as file:
+        for number, kind in ((idle.fileno(), OSError), (file.fileno(), OSError), (-1, ValueError), (10**6, OSError)):
+            with pytest.raises(kind, match=str(number)):
+                amboss.make_server("127.0.0.1", 0, app, fd=number)
+        # It was not closed by that.
+        assert idle.fileno() >= 0 and os.fstat(idle.fileno()) and os.fstat(file.fileno())
+
+
+def test_a_left_over_unix_socket_is_replaced(tmp_path, log):
+    path = str(tmp_path / "s")
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(path)
+    left.close()
+    server = amboss.make_server("unix://" + path, 0, app)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    with Client(path) as client:
+        assert client.get().body == b"Hello"
+    server.shutdown()
+    thread.join(10)
+    assert not os.path.exists(path)
+
+
+WRONG = {
+    "threads and processes": ({"threaded": True, "processes": 2}, ValueError, "Cannot have a multi-thread and multi-process"),
+    "threads for one": ({"threads": 3, "threaded": False}, ValueError, "threads is for"),
+    "threads and processes by number": ({"threads": 3, "processes": 2}, ValueError, "threads is for"),
+    "no threads": ({"threads": 0}, ValueError, ""),
+    "an unknown certificate": ({"ssl_context": ("/no/such.crt", "/no/such.key")}, OSError, "/no/such.crt"),
+    "an unknown word": ({"ssl_context": "ad hoc"}, ValueError, "'adhoc' or (certfile, keyfile)"),
+    "an SSLContext": ({"ssl_context": ssl.create_default_context()}, TypeError, "can't use a context of the ssl module"),
+    "a tuple of three": ({"ssl_context": ("a", "b", "c")}, TypeError, "not of 3"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_options_are_exceptions(case):
+    options, kind, part = WRONG[case]
+    with pytest.raises(kind) as raised:
+        amboss.make_server("127.0.0.1", 0, app, **options)
+    assert part in str(raised.value)
+
+
+@pytest.mark.parametrize("port", ["5000", 5000.0, None, True])
+def test_the_port_must_be_an_integer(port):
+    for function in (amboss.make_server, amboss.run_simple):
+        with pytest.raises(TypeError, match="^port must be an integer$"):
+            function("127.0.0.1", port, app)
+
+
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_the_port_must_be_one(port):
+    with pytest.raises(ValueError, match="from 0 to 65535"):
+        amboss.make_server("127.0.0.1", port, app)
+
+
+def test_the_application_must_be_callable():
+    with pytest.raises(TypeError, match="can't be called"):
+        amboss.make_server("127.0.0.1", 0, [app])
+
+
+def test_a_port_in_use_is_an_os_error():
+    with amboss.make_server("127.0.0.1", 0, app) as server:
+        with pytest.raises(OSError, match=f"Port {server.port} is in use by another program"):
+            amboss.make_server("127.0.0.1", server.port, app)
+
+
+def test_certificates_made_here_serve_here(tmp_path, log):
+    paths = amboss.make_ssl_devcert(str(tmp_path / "dev"), host="localhost")
+    assert paths == (str(tmp_path / "dev.crt"), str(tmp_path / "dev.key"))
+    served = Served(amboss.make_server("127.0.0.1", 0, app, ssl_context=paths))
+    try:
+        tls = ssl.create_default_context(cafile=paths[0])
+        with served.client(tls=tls) as client:
+            assert client.get().body == b"Hello"
+    finally:
+        served.stop()
+
+
+def test_is_running_from_reloader(monkeypatch):
+    monkeypatch.delenv("AMBOSS_RUN_MAIN", raising=False)
+    assert amboss.is_running_from_reloader() is False
+    monkeypatch.setenv("AMBOSS_RUN_MAIN", "true")
+    assert amboss.is_running_from_reloader() is True
+
+
+def test_quiet_has_no_access_log(serve, log):
+    def failing(environ, start_response):
+        raise ValueError("still said")
+
+    assert serve(failing, quiet=True).get().status == 500
+    log.wait_for("still said")
+    assert '" 500' not in log.text
+
+
+def test_a_server_that_nobody_wants_lets_go_of_its_port():
+    import gc
+
+    server = amboss.make_server("127.0.0.1", 0, app)
+    port = server.port
+    del server
+    gc.collect()
+    eventually(lambda: amboss.make_server("127.0.0.1", port, app).server_close() or True)

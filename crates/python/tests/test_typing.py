@@ -1,0 +1,73 @@
+"""The package's types, as mypy sees them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import amboss
+
+USE = """
+from typing import Any, Callable, Dict, Iterable, List, Tuple
+
+import amboss
+from amboss import run_simple, make_server
+from amboss.serving import WSGIRequestHandler
+
+
+def app(environ: Dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    start_response("200 OK", [])
+    return [b"Hello"]
+
+
+class Handler(WSGIRequestHandler):
+    def make_environ(self) -> Dict[str, Any]:
+        return {**super().make_environ(), "path": self.path}
+
+
+server = make_server("localhost", 0, app, request_handler=Handler, ssl_context="adhoc")
+port: int = server.port
+done: bool = server.handle_request(timeout=1.5)
+run_simple("localhost", 5000, app, ssl_context=("a.crt", "a.key"), threads=4)
+wrapper = amboss.FileWrapper(open(__file__, "rb"), 100)
+blocks: List[bytes] = list(wrapper)
+version: str = amboss.__version__
+pair: Tuple[str, str] = amboss.make_ssl_devcert("base", host="localhost")
+try:
+    pass
+except (amboss.InputError, amboss.ClientDisconnected) as error:
+    number: int = error.errno or 0
+"""
+
+
+def mypy(*arguments, cwd):
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--cache-dir", str(cwd / "cache")]
+    done = subprocess.run([*command, *arguments], cwd=str(cwd), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return done.returncode, done.stdout.decode()
+
+
+def test_the_package_is_typed_strictly(tmp_path):
+    pytest.importorskip("mypy")
+    code, said = mypy(str(Path(amboss.__file__).parent), cwd=tmp_path)
+    assert code == 0, said
+
+
+def test_those_who_use_it_are_checked(tmp_path):
+    pytest.importorskip("mypy")
+    (tmp_path / "use.py").write_text(USE)
+    code, said = mypy("use.py", cwd=tmp_path)
+    assert code == 0, said
+    (tmp_path / "wrong.py").write_text("import amboss\namboss.make_server('localhost', '5000', None)\n")
+    code, said = mypy("wrong.py", cwd=tmp_path)
+    assert code == 1 and said.count("arg-type") == 2, said
+
+
+def test_the_stub_names_what_the_module_has():
+    pytest.importorskip("mypy")
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy.stubtest", "amboss._amboss", "--ignore-missing-stub"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert done.returncode == 0, done.stdout.decode()
