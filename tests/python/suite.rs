@@ -23,6 +23,7 @@ files! {
     test_behind_nginx,
     test_bottle_falcon,
     test_clients,
+    test_command,
     test_django,
     test_flask,
     test_large_bodies,
@@ -63,7 +64,12 @@ fn pytest(which: Which, what: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/python/tests");
     let options =
         ["-m", "pytest", "-q", "--no-header", "--tb=short", "-p", "no:cacheprovider", "-rs", "--rootdir", "."];
-    match run(python(&environment).args(options).arg(what).current_dir(folder)) {
+    let mut pytest = python(&environment);
+    // Where that is a program as well.
+    if let Some(command) = option_env!("CARGO_BIN_EXE_amboss") {
+        pytest.env("AMBOSS_TEST_COMMAND", command);
+    }
+    match run(pytest.args(options).arg(what).current_dir(folder)) {
         Ok(printed) => {
             // What passed needs no list; what was skipped is said.
             for line in printed.lines().filter(|line| line.contains("SKIPPED") || line.contains(" passed")) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use amboss::command::{self, ReopenLogs, Runner, Signals, Told};
 use amboss::{RunError, ServeError, Server, ShutdownHandle, Worker};
+use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
 
 use crate::application::{self, PyApplication};
@@ -17,6 +18,8 @@ use crate::{reporting, waiting};
 
 /// Exit code of a command whose application can't be served.
 const CAN_T_BE_SERVED: i32 = 2;
+/// Exit code of a command that CTRL+C ends while nothing is served yet.
+const INTERRUPTED: i32 = 130;
 
 /// Does what the command line asks for; returns the exit code.
 #[pyfunction]
@@ -90,10 +93,13 @@ fn load(
     let reporter = reporting::begin(py, worker, loaded.as_ref().err())?;
     let app = match loaded {
         Ok(app) => app,
+        Err(error) if error.is_instance_of::<PyKeyboardInterrupt>(py) => {
+            return Err(PySystemExit::new_err(INTERRUPTED))
+        }
         Err(error) => {
             let text = py.import("amboss._target")?.call_method1("explain", (target, error.value(py)))?;
             eprintln!("{text}");
-            return Err(pyo3::exceptions::PySystemExit::new_err(CAN_T_BE_SERVED));
+            return Err(PySystemExit::new_err(CAN_T_BE_SERVED));
         }
     };
     let mut application = server::application(py, app.unbind(), options, None)?;
