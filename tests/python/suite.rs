@@ -25,6 +25,7 @@ files! {
     test_bottle_falcon,
     test_clients,
     test_close,
+    test_command,
     test_django,
     test_environ,
     test_errors,
@@ -76,7 +77,12 @@ fn pytest(which: Which, what: &str) {
     };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/python/tests");
     let options = ["-m", "pytest", "-q", "--no-header", "-rs"];
-    match run(python(&environment).args(options).arg(what).current_dir(folder)) {
+    let mut pytest = python(&environment);
+    // Where that is a program as well.
+    if let Some(command) = option_env!("CARGO_BIN_EXE_amboss") {
+        pytest.env("AMBOSS_TEST_COMMAND", command);
+    }
+    match run(pytest.args(options).arg(what).current_dir(folder)) {
         Ok(printed) => {
             // What passed needs no list; what was skipped is said.
             for line in printed.lines().filter(|line| line.contains("SKIPPED") || line.contains(" passed")) {

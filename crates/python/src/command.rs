@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use amboss::command::{self, ReopenLogs, Runner, Signals, Told};
 use amboss::{Application, Host, RunError, ServeError, Server, ShutdownHandle, Worker};
-use pyo3::exceptions::PySystemExit;
+use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
 
 use crate::application::{self, PyApplication};
@@ -19,6 +19,8 @@ use crate::waiting;
 
 /// Exit code of a command whose application can't be served.
 const CAN_T_BE_SERVED: i32 = 2;
+/// Exit code of a command that CTRL+C ends while nothing is served yet.
+const INTERRUPTED: i32 = 130;
 
 /// Does what the command line asks for; returns the exit code.
 #[pyfunction]
@@ -140,6 +142,9 @@ fn import<'py>(py: Python<'py>, target: &str) -> PyResult<Bound<'py, PyAny>> {
 /// Says why an application could not be imported, and ends with the code for that.
 fn explained<'py>(py: Python<'py>, target: &str, imported: PyResult<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
     imported.or_else(|error| {
+        if error.is_instance_of::<PyKeyboardInterrupt>(py) {
+            return Err(PySystemExit::new_err(INTERRUPTED));
+        }
         let text = py.import("amboss._target")?.call_method1("explain", (target, error.value(py)))?;
         eprintln!("{text}");
         Err(PySystemExit::new_err(CAN_T_BE_SERVED))

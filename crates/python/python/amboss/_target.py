@@ -92,10 +92,16 @@ def _import_file(path: str) -> ModuleType:
         raise TargetError(f"there is no file {path!r}; mend the path, or name a module")
     if not full.endswith(".py"):
         raise TargetError(f"{path!r} is no Python file; name one that ends with .py")
+    folder, name = os.path.split(full[: -len(".py")])
+    if name == "__init__":
+        folder, name = os.path.split(folder)
+    # A part of a package is imported as that, so that it can say "from . import neighbour".
+    while os.path.isfile(os.path.join(folder, "__init__.py")):
+        folder, package = os.path.split(folder)
+        name = f"{package}.{name}"
     # As when Python runs it: its folder comes first.
-    sys.path.insert(0, os.path.dirname(full))
-    name = os.path.splitext(os.path.basename(full))[0]
-    if name.isidentifier() and name not in sys.modules:
+    sys.path.insert(0, folder)
+    if all(part.isidentifier() for part in name.split(".")) and name not in sys.modules:
         module = importlib.import_module(name)
         if getattr(module, "__file__", None) == full:
             return module
@@ -141,9 +147,13 @@ def _evaluate(module: ModuleType, expression: str, target: str) -> Any:
         if len(kwargs) != len(node.keywords):
             raise ValueError
     except ValueError:
-        raise TargetError(f"the arguments in {expression!r} must be literals: strings, numbers, True, None, lists ...") from None
+        raise TargetError(
+            f"the arguments in {expression!r} must be literals: strings, numbers, True, None, lists ..."
+        ) from None
     if not callable(factory):
-        raise TargetError(f"{target!r}: the factory is {_article(factory)}, which can't be called; leave out the parentheses")
+        raise TargetError(
+            f"{target!r}: the factory is {_article(factory)}, which can't be called; leave out the parentheses"
+        )
     try:
         return factory(*args, **kwargs)
     except Exception as error:
