@@ -18,10 +18,13 @@ use amboss_reload::{Scope, ScopeOptions, Watch, WatchOptions};
 use super::child::{LIVE, MULTIPROCESS, RELOADING};
 use super::project::Project;
 use super::rebuild::Rebuilder;
-use super::stage::{Stage, Told, Watched};
+use super::stage::{Pages, Stage, Told, Watched};
 use super::{BrokenSave, ForkWith};
 use crate::live::stamp;
 use crate::run::{RunError, RunOptions};
+
+/// With this exit code a program says that what it was told makes no sense; it would not the next time.
+const BAD_INPUT: i32 = 2;
 
 /// What the children are.
 enum Command {
@@ -79,18 +82,20 @@ pub(crate) fn supervise(
     settings.workers = options.workers.max(1);
     // Where a save can mend what is broken, that is waited for.
     settings.retry = !options.use_reloader;
+    settings.give_up = settings.retry.then_some(BAD_INPUT);
     settings.private = listeners.as_fds().map(|socket| socket.as_raw_fd()).collect();
     settings.drain_deadline = options.settings.timeouts.shutdown.max(settings.drain_deadline);
     if let Command::Other(_) = command {
         settings.protocol = Protocol::Either { settled: Protocol::SETTLED };
     }
-    let told = Told { stage: stage.clone(), handle: Arc::default(), watched: watch.as_ref().map(Watched::by) };
+    let watched = watch.as_ref().map(Watched::by);
+    let told = Told { stage: stage.clone(), handle: Arc::default(), watched, pages: Pages::default() };
     let handle_slot = told.handle.clone();
     let supervisor = Supervisor::new(program.clone(), sockets, settings, Box::new(told));
     let handle = supervisor.handle();
     *handle_slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(handle.clone());
     if let Some(output) = first_failure {
-        eprintln!(" * The code can't be built; {}", stage.broken(&handle, output.as_bytes()));
+        eprintln!(" * The code can't be built; {}", stage.broken(&handle, output.as_bytes(), None));
     }
     let watching = watch.map(|watch| {
         eprintln!(" * Restarting with {}", watch.backend());

@@ -114,7 +114,10 @@ impl Rebuilder {
                     }
                 }
                 Some(Ok(Outcome::Failed(output))) => {
-                    eprintln!(" * The new code can't be built; {}", self.stage.broken(&self.handle, output.as_bytes()));
+                    eprintln!(
+                        " * The new code can't be built; {}",
+                        self.stage.broken(&self.handle, output.as_bytes(), None)
+                    );
                 }
                 Some(Ok(Outcome::Cancelled)) => continue,
                 Some(Err(error)) => {

@@ -1,5 +1,6 @@
 //! What is on show: the program, or the page that stands in for it.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,19 +21,15 @@ pub(super) struct Stage {
     serving: AtomicBool,
     /// The program was started, and whether it stays up has to be seen; one that says nothing may serve already.
     starting: AtomicBool,
-    /// The page was asked for last.
-    showing: AtomicBool,
 }
 
 impl Stage {
     pub(super) fn new(broken_save: BrokenSave, page: Program) -> Stage {
-        let no = || AtomicBool::new(false);
-        Stage { broken_save, page, serving: no(), starting: no(), showing: no() }
+        Stage { broken_save, page, serving: AtomicBool::new(false), starting: AtomicBool::new(false) }
     }
 
     /// Starts the program again, in its newest form.
     pub(super) fn renew(&self, handle: &SupervisorHandle, program: &Program) {
-        self.showing.store(false, Ordering::SeqCst);
         handle.replace(Some(program.clone()));
     }
 
@@ -40,27 +37,30 @@ impl Stage {
         self.serving.load(Ordering::SeqCst)
     }
 
-    /// The newest code is no good: does what is set, and says what in a few words.
-    pub(super) fn broken(&self, handle: &SupervisorHandle, output: &[u8]) -> &'static str {
+    /// The newest code is no good, because it can't be built, or because this generation of it has failed: does what is
+    /// set, and says what in a few words.
+    pub(super) fn broken(&self, handle: &SupervisorHandle, output: &[u8], generation: Option<u64>) -> &'static str {
         let serving = self.is_serving() || self.starting.load(Ordering::SeqCst);
         if self.broken_save == BrokenSave::KeepServing && serving {
             return "the old code keeps serving";
         }
-        if let Err(error) = self.show(handle, output) {
+        if let Err(error) = self.show(handle, output, generation) {
             eprintln!(" * The page that shows why can't be served: {error}");
         }
         "requests get a page that shows why"
     }
 
-    fn show(&self, handle: &SupervisorHandle, output: &[u8]) -> std::io::Result<()> {
+    fn show(&self, handle: &SupervisorHandle, output: &[u8], generation: Option<u64>) -> std::io::Result<()> {
         // Gone with the child that reads it, or with the next page.
         let path = output_file();
         write_private(&path, output)?;
         let mut page = self.page.clone();
         page.env.push((page::VARIABLE.into(), path.into_os_string()));
-        self.showing.store(true, Ordering::SeqCst);
         self.serving.store(false, Ordering::SeqCst);
-        handle.stand_in(page);
+        match generation {
+            Some(generation) => handle.stand_in_for(generation, page),
+            None => handle.stand_in(page),
+        }
         Ok(())
     }
 }
@@ -88,6 +88,15 @@ pub(super) struct Told {
     pub(super) stage: Arc<Stage>,
     pub(super) handle: Arc<Mutex<Option<SupervisorHandle>>>,
     pub(super) watched: Option<Watched>,
+    pub(super) pages: Pages,
+}
+
+/// Which children are pages.
+#[derive(Default)]
+pub(super) struct Pages {
+    generations: HashSet<u64>,
+    /// The newest that serves is one. Nobody is to be content with it when the next code is broken as well.
+    serve: bool,
 }
 
 /// The way to the watch.
@@ -111,27 +120,35 @@ impl Watched {
 }
 
 impl Events for Told {
-    fn started(&mut self, _: u64, _: u32) {
-        self.stage.starting.store(!self.stage.showing.load(Ordering::SeqCst), Ordering::SeqCst);
+    fn stands_in(&mut self, generation: u64) {
+        self.pages.generations.insert(generation);
     }
 
-    fn ready(&mut self, _: u64) {
+    fn started(&mut self, generation: u64, _: u32) {
+        self.stage.starting.store(!self.pages.generations.contains(&generation), Ordering::SeqCst);
+    }
+
+    fn ready(&mut self, generation: u64) {
+        self.pages.serve = self.pages.generations.contains(&generation);
         self.stage.starting.store(false, Ordering::SeqCst);
-        let page = self.stage.showing.load(Ordering::SeqCst);
-        self.stage.serving.store(!page, Ordering::SeqCst);
+        self.stage.serving.store(!self.pages.serve, Ordering::SeqCst);
     }
 
     fn failed(&mut self, failure: &Failure) {
         self.stage.starting.store(false, Ordering::SeqCst);
-        if self.stage.showing.swap(false, Ordering::SeqCst) {
+        if self.pages.generations.contains(&failure.generation) {
             // The page itself can't be shown; there is nothing to put in its place.
             return;
         }
-        self.stage.serving.store(failure.serving, Ordering::SeqCst);
+        self.stage.serving.store(failure.serving && !self.pages.serve, Ordering::SeqCst);
+        if self.watched.is_none() {
+            // Only time can mend it: it is tried again.
+            return;
+        }
         let handle = self.handle.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
         if let Some(handle) = handle {
             let output = if failure.output.is_empty() { failure.why.as_bytes() } else { &failure.output };
-            eprintln!(" * {}", self.stage.broken(&handle, output));
+            eprintln!(" * {}", self.stage.broken(&handle, output, Some(failure.generation)));
         }
     }
 

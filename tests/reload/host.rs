@@ -30,8 +30,11 @@ impl Host for Late {
             worker
                 .report_files(&["code", ".venv/lib/module.py", "not/yet/there.py"].map(|name| self.folder.join(name)));
         }
+        if code.contains("nonsense") {
+            std::process::exit(2);
+        }
         if code.starts_with("bad") {
-            return Err(RunError::Reload("it can't be made".into()));
+            return Err(RunError::Reload(format!("{code} can't be made")));
         }
         if code.starts_with("slow") {
             say(&format!("slowly made by {pid};"));
@@ -142,11 +145,52 @@ fn the_page_has_a_command_line_of_its_own_and_makes_no_application() {
         page = body;
         status == 503
     });
-    assert!(page.contains("it can&#39;t be made"), "{page}");
+    assert!(page.contains("can&#39;t be made"), "{page}");
     program.wait_for_word("started as page");
     assert_eq!(program.said().matches("an application").count(), 2, "{}", program.said());
     program.save("good 2");
     program.wait_for("good 2");
+}
+
+#[test]
+fn while_there_is_only_the_page_each_save_shows_what_is_wrong_now() {
+    for error_page in [false, true] {
+        let name = if error_page { "host-pages" } else { "host-only-page" };
+        let told = Told { host: true, error_page, code: Some("bad 0"), ..Told::default() };
+        let program = Program::start(name, told);
+        let shows = |code: &str| {
+            let word = format!("{code} can&#39;t be made");
+            eventually(&word, || program.get("/").is_some_and(|(status, page)| status == 503 && page.contains(&word)));
+        };
+        shows("bad 0");
+        for code in ["bad 1", "bad 2"] {
+            program.save(code);
+            shows(code);
+        }
+        program.save("good 3");
+        program.wait_for("good 3");
+        program.save("bad 4");
+        if error_page {
+            shows("bad 4");
+        } else {
+            program.wait_for_word("the old code keeps serving");
+            assert!(program.get("/").unwrap().1.starts_with("good 3"));
+        }
+    }
+}
+
+#[test]
+fn without_a_reloader_a_program_that_makes_no_sense_ends_everything() {
+    let told = Told { host: true, workers: 2, code: Some("bad nonsense"), ..Told::default() };
+    let mut program = Program::start("host-nonsense", told);
+    assert_eq!(program.ends(), Some(2), "{}", program.said());
+    // What may mend itself is tried again, and no page is shown to strangers.
+    let told = Told { host: true, workers: 2, code: Some("bad"), ..Told::default() };
+    let program = Program::start("host-retry", told);
+    program.wait_for_word("trying again in 200 ms");
+    program.save("good 1");
+    program.wait_for("good 1");
+    assert!(!program.said().contains("page"), "{}", program.said());
 }
 
 #[test]
@@ -172,7 +216,7 @@ fn what_children_report_is_watched_also_where_nobody_would_look_and_before_it_is
 fn code_that_dies_before_it_has_reported_anything_is_mended_by_a_save() {
     let program = Program::start("host-silent", Told { host: true, code: Some("bad silent"), ..Told::default() });
     eventually("the page is there", || program.get("/").is_some_and(|(status, _)| status == 503));
-    assert!(program.get("/").unwrap().1.contains("it can&#39;t be made"));
+    assert!(program.get("/").unwrap().1.contains("can&#39;t be made"));
     // Nobody knows of this file.
     program.save("good 1");
     eventually("new code serves", || {

@@ -30,8 +30,8 @@
 //! | a child's exit code | effect |
 //! |---|---|
 //! | 3 | started again at once |
-//! | 2, when none was ever ready and [`Options::retry`] is set | it was told something wrong: the supervisor ends with 2 |
 //! | 0, when it was ready and not told to stop | the application has ended itself: the others stop, exit code 0 |
+//! | the one of [`Options::give_up`], before any child was ready | everything ends with it |
 //! | any other, or a signal | started again, later and later |
 
 mod events;
@@ -73,7 +73,8 @@ enum Event {
 
 enum Command {
     Replace(Option<Program>),
-    StandIn(Program),
+    /// For a generation, if not for whatever there is.
+    StandIn(Program, Option<u64>),
     Workers(usize),
     ReopenLogs,
     Stop,
@@ -99,8 +100,8 @@ pub struct SupervisorHandle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Outcome {
-    /// What the process should exit with: 0 stopped as asked, 130 and 131 stopped at once, 1 could not listen to signals, 2 when a
-    /// first child said so.
+    /// What the process should exit with: 0 stopped as asked, 130 and 131 stopped at once, 1 could not listen to signals,
+    /// [`Options::give_up`] could not begin.
     pub exit_code: i32,
 }
 
@@ -197,7 +198,9 @@ impl Supervisor {
                 world.forget(id);
             }
             Event::Command(Command::Replace(program)) => self.machine.replace(program, now, world),
-            Event::Command(Command::StandIn(program)) => self.machine.stand_in(program, now, world),
+            Event::Command(Command::StandIn(program, instead_of)) => {
+                self.machine.stand_in(program, instead_of, now, world);
+            }
             Event::Command(Command::Workers(count)) => self.machine.set_workers(count),
             Event::Command(Command::ReopenLogs) => self.machine.reopen_logs(world),
             Event::Command(Command::Stop) => self.machine.stop(0, now, world),
@@ -243,7 +246,13 @@ impl SupervisorHandle {
     /// Replaces the children by a program that speaks for the real one, as a page that shows why that can't be built.
     /// The next [`replace`](SupervisorHandle::replace) ends it, also one without a program, and also SIGHUP.
     pub fn stand_in(&self, program: Program) {
-        self.tell(Command::StandIn(program));
+        self.tell(Command::StandIn(program, None));
+    }
+
+    /// The same for a generation that has [failed](Events::failed), unless the children are being replaced again
+    /// meanwhile: what was wrong with it is of no interest then.
+    pub fn stand_in_for(&self, generation: u64, program: Program) {
+        self.tell(Command::StandIn(program, Some(generation)));
     }
 
     /// Sets the number of children that serve beside each other; at least 1.

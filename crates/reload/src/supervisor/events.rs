@@ -8,6 +8,12 @@ use std::time::{Duration, SystemTime};
 
 /// Told what happens, from the supervisor's thread: whatever takes long belongs into another.
 pub trait Events: Send {
+    /// The children of this generation will be stand-ins, see
+    /// [`SupervisorHandle::stand_in`](super::SupervisorHandle::stand_in). None of them was started yet.
+    fn stands_in(&mut self, generation: u64) {
+        let _ = generation;
+    }
+
     /// A child was started.
     fn started(&mut self, generation: u64, pid: u32) {
         let _ = (generation, pid);

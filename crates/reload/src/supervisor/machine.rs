@@ -12,6 +12,7 @@
 //! an old one leaves. A round in which a new child fails is over, as long as anything old serves.
 
 mod member;
+mod number;
 
 #[cfg(test)]
 mod tests;
@@ -27,8 +28,6 @@ use member::{Member, State, Step};
 
 /// A child that asks to be started again.
 const AGAIN: i32 = 3;
-/// The exit code of a program that can't be started like this: it was told something wrong.
-const HOPELESS: i32 = 2;
 
 /// Two signals within this time are one: a terminal and what runs in it may both send it.
 const ONE_SIGNAL: Duration = Duration::from_millis(300);
@@ -62,9 +61,11 @@ pub(super) enum Notice {
     Failed { id: u64, generation: u64, why: Why, serving: bool, again_in: Option<Duration> },
     Died { id: u64, generation: u64, status: ExitStatus, lived: Duration, row: u32, again_in: Duration },
     Swapped { old: u64, new: u64 },
+    StandsIn { generation: u64 },
     TooManyRestarts { again_in: Duration },
     TooSlowToLeave { id: u64 },
     Ended,
+    GivenUp,
 }
 
 /// Why a child counts as failed.
@@ -164,9 +165,15 @@ impl Machine {
         self.run(self.wanted.clone(), now, world);
     }
 
-    /// Replaces all children by a program that speaks for the wanted one, until that is replaced.
-    pub(super) fn stand_in(&mut self, program: Program, now: Instant, world: &mut impl World) {
+    /// Replaces all children by a program that speaks for the wanted one, until that is replaced. If something newer than
+    /// `instead_of` is on its way, it is too late for it.
+    pub(super) fn stand_in(&mut self, program: Program, instead_of: Option<u64>, now: Instant, world: &mut impl World) {
+        let newer = self.round.as_ref().map(|round| round.version.generation);
+        if self.stopping.is_some() || instead_of.is_some_and(|generation| newer > Some(generation)) {
+            return;
+        }
         self.run(program, now, world);
+        world.tell(Notice::StandsIn { generation: self.generations });
     }
 
     fn run(&mut self, program: Program, now: Instant, world: &mut impl World) {
@@ -322,6 +329,10 @@ impl Machine {
                     world.tell(Notice::TooManyRestarts { again_in });
                 }
             }
+            State::Starting { .. } if self.proven.is_none() && self.gives_up(status) => {
+                world.tell(Notice::GivenUp);
+                self.stop(status.code().unwrap_or(1), now, world);
+            }
             State::Ready { .. } if status.success() => {
                 world.tell(Notice::Ended);
                 self.stop(0, now, world);
@@ -337,16 +348,12 @@ impl Machine {
                 let (row, generation) = (self.backoff.row(), member.generation());
                 world.tell(Notice::Died { id, generation, status, lived, row, again_in });
             }
-            State::Starting { .. } if status.code() == Some(HOPELESS) && self.is_hopeless() => {
-                self.stop(HOPELESS, now, world);
-            }
             State::Starting { .. } => self.failed(id, member.generation(), Why::Exited(status), now, world),
         }
     }
 
-    /// Nothing has ever served, and nobody is about to mend anything.
-    fn is_hopeless(&self) -> bool {
-        self.options.retry && self.proven.is_none()
+    fn gives_up(&self, status: ExitStatus) -> bool {
+        status.code().is_some_and(|code| Some(code) == self.options.give_up)
     }
 
     fn hold_until(&mut self, when: Instant) {
@@ -417,75 +424,6 @@ impl Machine {
             self.successor_at = self.successor_at.filter(|&when| when > now);
             self.go_on_with_round(now, world);
             self.keep_number(now, world);
-        }
-    }
-
-    fn go_on_with_round(&mut self, now: Instant, world: &mut impl World) {
-        let Some(round) = &self.round else { return };
-        let version = round.version.clone();
-        let old = self.serving().any(|(generation, _)| generation < version.generation);
-        let new = self.serving().filter(|(generation, _)| *generation == version.generation).count();
-        if new >= self.workers {
-            let before = round.before;
-            self.round = None;
-            for member in &mut self.members {
-                if member.is_ready() && member.generation() < version.generation {
-                    member.leave(Step::Drained, now, &self.options, world);
-                }
-            }
-            if let Some(old) = before {
-                world.tell(Notice::Swapped { old, new: version.generation });
-            }
-            return;
-        }
-        let proven = self.proven.as_ref().is_some_and(|proven| proven.generation == version.generation);
-        // One alone shows whether it can start at all, and while something old serves there is no hurry.
-        let most = if old || !proven { 1 } else { self.workers - new };
-        while self.round.is_some() && self.hold == Hold::No && self.starting() < most {
-            self.start(&version, now, world);
-        }
-    }
-
-    fn keep_number(&mut self, now: Instant, world: &mut impl World) {
-        if self.round.is_some() {
-            return;
-        }
-        let Some(version) = self.proven.clone() else { return };
-        // Where a successor serves, whoever asked for one goes.
-        while self.serving().count() > self.workers {
-            let Some(retiring) = self.members.iter_mut().find(|member| member.is_retiring()) else { break };
-            retiring.leave(Step::Drained, now, &self.options, world);
-        }
-        while self.hold == Hold::No && self.starting() + self.serving().count() < self.number() {
-            self.start(&version, now, world);
-        }
-        let mut excess = (self.starting() + self.serving().count()).saturating_sub(self.number());
-        while excess > 0 {
-            excess -= 1;
-            let starting = self.members.iter().position(Member::is_starting);
-            let Some(index) = starting.or_else(|| self.members.iter().position(Member::is_ready)) else { return };
-            let step = if starting.is_some() { Step::Abandoned } else { Step::Drained };
-            self.members[index].leave(step, now, &self.options, world);
-        }
-    }
-
-    /// How many children there should be now: one more than workers for whoever has asked for a successor. One after the
-    /// other, since they may all ask at the same time.
-    fn number(&self) -> usize {
-        let successor = self.successor_at.is_none() && self.members.iter().any(Member::is_retiring);
-        self.workers + usize::from(successor)
-    }
-
-    fn starting(&self) -> usize {
-        self.members.iter().filter(|member| member.is_starting()).count()
-    }
-
-    fn start(&mut self, version: &Version, now: Instant, world: &mut impl World) {
-        self.ids += 1;
-        let id = self.ids;
-        match world.start(id, version.generation, &version.program) {
-            Ok(()) => self.members.push(Member::new(id, version.clone(), now, &self.options)),
-            Err(error) => self.failed(id, version.generation, Why::NotStarted(error), now, world),
         }
     }
 }

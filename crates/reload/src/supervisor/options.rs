@@ -15,6 +15,9 @@ pub struct Options {
     /// where only time can mend it. False: the next [`replace`](super::SupervisorHandle::replace) is waited for; right
     /// where a changed file can.
     pub retry: bool,
+    /// The exit code by which the first child says that no other could start, either (none): the supervisor ends with it.
+    /// Once a child was ready it counts as any other.
+    pub give_up: Option<i32>,
     /// How long a child may take to be ready (60 s): longer than any sane import, shorter than patience.
     pub start_deadline: Duration,
     /// How long a child may take to finish what it runs (30 s), before SIGTERM.
@@ -48,6 +51,7 @@ impl Default for Options {
             workers: 1,
             protocol: Protocol::Control,
             retry: true,
+            give_up: None,
             start_deadline: Duration::from_secs(60),
             drain_deadline: Duration::from_secs(30),
             kill_deadline: Duration::from_secs(2),

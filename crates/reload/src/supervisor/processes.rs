@@ -282,6 +282,7 @@ impl World for Processes {
                 self.tell_died(&Death { generation, pid, status, output, lived, row, again_in });
             }
             Notice::Swapped { old, new } => self.events.swapped(old, new),
+            Notice::StandsIn { generation } => self.events.stands_in(generation),
             Notice::TooManyRestarts { again_in } => self.say(&format!(
                 "The program asked for a restart (exit code 3) more than {} times within {}; granting the next in {}.",
                 self.options.again,
@@ -293,6 +294,7 @@ impl World for Processes {
                 self.pid(id),
                 seconds(self.options.drain_deadline)
             )),
+            Notice::GivenUp => self.say("It can't start, and trying again would not help; stopping."),
             Notice::Ended => self.say("The application has ended itself; stopping."),
         }
     }

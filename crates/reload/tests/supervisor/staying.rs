@@ -16,7 +16,7 @@ fn a_child_that_dies_is_replaced() {
     let death = site.log.expect(1, "row=1");
     assert!(death.contains(&first) && death.contains("exit status: 7") && death.contains("again=100ms"), "{death}");
     assert_ne!(site.get("/pid"), first);
-    assert_eq!(site.log.count("started 1"), 2);
+    site.log.expect(2, "started 1");
 }
 
 #[test]
@@ -29,6 +29,7 @@ fn a_crash_loop_backs_off_and_says_why() {
     let site = Site::start(program, options);
     let why = site.log.expect(1, "3 in a row have lived less than 10 s");
     assert!(why.contains("exit status: 9"), "{why}");
+    site.log.expect(3, "again=");
     let delays: Vec<String> =
         site.log.lines().iter().filter_map(|line| line.split_once("again=").map(|(_, delay)| delay.into())).collect();
     assert_eq!(delays[..3], ["10ms", "20ms", "40ms"]);

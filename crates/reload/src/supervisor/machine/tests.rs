@@ -1,5 +1,6 @@
 //! Every rule, with a world and a clock of our own.
 
+mod standing_in;
 mod successors;
 
 use super::*;
@@ -41,6 +42,8 @@ impl World for Script {
             Notice::TooManyRestarts { again_in } => format!("too many restarts again={again_in:?}"),
             Notice::TooSlowToLeave { id } => format!("too slow to leave {id}"),
             Notice::Ended => "ended".into(),
+            Notice::StandsIn { generation } => format!("g{generation} stands in"),
+            Notice::GivenUp => "given up".into(),
         });
     }
 }
@@ -54,7 +57,6 @@ struct Stage {
 
 const EXIT_0: i32 = 0;
 const EXIT_1: i32 = 1 << 8;
-const EXIT_2: i32 = 2 << 8;
 const EXIT_3: i32 = 3 << 8;
 const KILLED: i32 = 9;
 
@@ -185,25 +187,6 @@ fn a_replacement_that_is_too_slow_has_failed_and_is_ended() {
 }
 
 #[test]
-fn a_first_child_that_was_told_something_wrong_ends_the_supervisor() {
-    let mut stage = Stage::new(options(2, true));
-    stage.expect(&["start 1 g1 app"]);
-    stage.exited(1, EXIT_2);
-    stage.expect(&[]);
-    assert_eq!(stage.machine.outcome(), Some(2));
-    // Once something has served, what was told was right.
-    let mut stage = Stage::serving(options(1, true));
-    stage.exited(1, KILLED);
-    stage.pass(100);
-    stage.exited(2, EXIT_2);
-    assert_eq!(stage.machine.outcome(), None);
-    // And where a save can mend it, that is waited for.
-    let mut stage = Stage::new(options(1, false));
-    stage.exited(1, EXIT_2);
-    assert_eq!(stage.machine.outcome(), None);
-}
-
-#[test]
 fn with_nothing_old_a_worker_is_tried_again_and_a_reloading_one_waits_for_new_code() {
     let mut stage = Stage::new(options(1, true));
     stage.exited(1, EXIT_1);
@@ -307,6 +290,20 @@ fn an_application_that_ends_itself_ends_everything() {
 }
 
 #[test]
+fn a_first_child_may_say_that_no_other_would_start() {
+    let told = Options { give_up: Some(1), ..options(2, true) };
+    let mut stage = Stage::new(told.clone());
+    stage.exited(1, EXIT_1);
+    stage.expect(&["start 1 g1 app", "given up"]);
+    assert_eq!(stage.machine.outcome(), Some(1));
+    let mut stage = Stage::serving(told);
+    stage.replace(None);
+    stage.exited(3, EXIT_1);
+    stage.expect(&["start 3 g2 app", "failed 3 exited serving=true again=None"]);
+    assert_eq!(stage.machine.outcome(), None);
+}
+
+#[test]
 fn a_newer_replacement_takes_the_place_of_one_that_is_starting() {
     let mut stage = Stage::serving(options(1, false));
     stage.replace(Some("new"));
@@ -337,20 +334,6 @@ fn who_was_ready_before_it_heard_that_it_is_abandoned_has_time_to_finish() {
     stage.replace(None);
     stage.pass(2000);
     stage.expect(&["start 3 g3 app", "Abandon 3", "start 4 g4 app", "Kill 1", "Terminate 3"]);
-}
-
-#[test]
-fn a_stand_in_speaks_until_the_wanted_program_is_replaced() {
-    let mut stage = Stage::serving(options(1, false));
-    stage.machine.stand_in(Program::new("page"), stage.now, &mut stage.script);
-    stage.pass(0);
-    stage.ready(2);
-    stage.expect(&["start 2 g2 page", "Drain 1", "swapped 1 2"]);
-    stage.exited(2, KILLED);
-    stage.pass(100);
-    stage.expect(&["died 2 row=1 again=100ms", "start 3 g2 page"]);
-    stage.replace(None);
-    stage.expect(&["Abandon 3", "start 4 g3 app"]);
 }
 
 #[test]
