@@ -32,6 +32,8 @@ pub use amboss_tls::{make_ssl_devcert, ClientCertificates, LocalCa, PlainHttp, S
 pub use banner::banner;
 pub use host::{Host, Worker};
 #[cfg(all(unix, feature = "reload"))]
-pub use reload::{exec_as_child, is_running_from_reloader, BrokenSave, ReloaderType};
+pub use reload::{exec_as_child, is_running_from_reloader, BrokenSave, ForkWith, Forked, ReloaderType};
+#[cfg(all(unix, feature = "reload"))]
+pub use run::run_forked;
 pub use run::{make_run_server, make_run_server_on, run_host, run_on, run_simple, RunError, RunOptions};
 pub use test_app::TestApp;

@@ -13,6 +13,9 @@ mod rebuild;
 mod stage;
 mod worker;
 
+/// Forks, see [`RunOptions::fork`](crate::RunOptions::fork).
+pub type ForkWith = dyn Fn(Forked) -> std::io::Result<u32> + Send + Sync;
+
 pub(crate) use child::Child;
 pub use options::{BrokenSave, ReloaderType};
 #[cfg(feature = "cli")]
@@ -20,4 +23,6 @@ pub(crate) use page::ErrorPage;
 pub(crate) use parent::supervise;
 pub(crate) use worker::ToSupervisor;
 
+/// What a forked child serves on, for [`run_forked`](crate::run_forked).
+pub use amboss_reload::child::Forked;
 pub use amboss_reload::inherited::{exec_as_child, is_running_from_reloader};

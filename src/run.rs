@@ -84,6 +84,18 @@ pub fn run_host(addresses: &[Address], mut host: impl Host, options: RunOptions)
     Ok(host.serve(server)?)
 }
 
+/// [`run_host`] in a child that was made by [`RunOptions::fork`].
+///
+/// # Errors
+/// As [`run_host`], and when the supervisor has ended meanwhile.
+///
+/// # Panics
+/// As [`run_simple`].
+#[cfg(all(unix, feature = "reload"))]
+pub fn run_forked(forked: reload::Forked, mut host: impl Host, options: RunOptions) -> Result<(), RunError> {
+    reload::Child::forked(forked, &options)?.serve(&mut host, options)
+}
+
 #[cfg(all(unix, feature = "reload"))]
 fn supervise(addresses: &[Address], options: &RunOptions) -> Result<(), RunError> {
     // What contradicts itself does so before anything is started.

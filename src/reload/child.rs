@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use amboss_core::{Arrivals, Listeners, Server, ShutdownHandle, Waiting};
+use amboss_reload::child::Forked;
 use amboss_reload::control::{Control, Message, Sender};
 use amboss_reload::inherited::{leave_interrupts_to_the_supervisor, Inherited};
 
@@ -49,15 +50,19 @@ impl Child {
         let orders = match inherited.take_control()? {
             Some(control) => {
                 leave_interrupts_to_the_supervisor()?;
-                let orders = Orders::new(control.sender());
-                let (following, reopen_logs) = (orders.clone(), options.reopen_logs.clone());
-                let follow = move || following.follow(control, || reopen_logs.iter().for_each(|reopen| reopen()));
-                thread::Builder::new().name("amboss-orders".into()).spawn(follow)?;
-                Some(orders)
+                Some(Orders::follow_from_now_on(control, options)?)
             }
             None => None,
         };
         Ok(Some(Child { listeners, shared, orders, generation: inherited.generation }))
+    }
+
+    /// This process is a copy of the supervisor's.
+    pub(crate) fn forked(forked: Forked, options: &RunOptions) -> io::Result<Child> {
+        let entered = forked.enter()?;
+        let listeners = Listeners::adopt(entered.listeners)?;
+        let orders = Some(Orders::follow_from_now_on(entered.control, options)?);
+        Ok(Child { listeners, shared: Vec::new(), orders, generation: entered.generation })
     }
 
     /// What serves here: the same for all children of one generation.
@@ -109,8 +114,13 @@ struct Serving {
 }
 
 impl Orders {
-    fn new(sender: Sender) -> Orders {
-        Orders { sender, server: Arc::default() }
+    /// Begins while the application is still on its way.
+    fn follow_from_now_on(control: Control, options: &RunOptions) -> io::Result<Orders> {
+        let orders = Orders { sender: control.sender(), server: Arc::default() };
+        let (following, reopen_logs) = (orders.clone(), options.reopen_logs.clone());
+        let follow = move || following.follow(control, || reopen_logs.iter().for_each(|reopen| reopen()));
+        thread::Builder::new().name("amboss-orders".into()).spawn(follow)?;
+        Ok(orders)
     }
 
     fn server(&self) -> MutexGuard<'_, Option<Serving>> {

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use super::child::{LIVE, MULTIPROCESS, RELOADING};
 use super::project::Project;
 use super::rebuild::Rebuilder;
 use super::stage::{Stage, Told, Watched};
-use super::BrokenSave;
+use super::{BrokenSave, ForkWith};
 use crate::live::stamp;
 use crate::run::{RunError, RunOptions};
 
@@ -26,6 +27,8 @@ use crate::run::{RunError, RunOptions};
 enum Command {
     /// This program again, with the same command line.
     Again,
+    /// Copies of this process.
+    Copies(Arc<ForkWith>),
     /// Another program that takes its sockets from its parent.
     Other(Vec<OsString>),
 }
@@ -37,8 +40,9 @@ pub(crate) fn supervise(
     options: &RunOptions,
     bind: impl FnOnce() -> Result<Listeners, RunError>,
 ) -> Result<i32, RunError> {
-    let command = match &options.program {
-        Some(words) if !words.is_empty() => Command::Other(words.clone()),
+    let command = match (&options.program, &options.fork) {
+        (Some(words), _) if !words.is_empty() => Command::Other(words.clone()),
+        (_, Some(fork)) => Command::Copies(fork.clone()),
         _ => Command::Again,
     };
     let mut program = program(&command, options)?;
@@ -75,6 +79,7 @@ pub(crate) fn supervise(
     settings.workers = options.workers.max(1);
     // Where a save can mend what is broken, that is waited for.
     settings.retry = !options.use_reloader;
+    settings.private = listeners.as_fds().map(|socket| socket.as_raw_fd()).collect();
     settings.drain_deadline = options.settings.timeouts.shutdown.max(settings.drain_deadline);
     if let Command::Other(_) = command {
         settings.protocol = Protocol::Either { settled: Protocol::SETTLED };
@@ -121,6 +126,10 @@ fn program(command: &Command, options: &RunOptions) -> Result<Program, RunError>
             }
             program
         }
+        Command::Copies(fork) => {
+            let fork = fork.clone();
+            return Ok(Program::forked(move |forked| fork(forked)));
+        }
         Command::Other(words) => {
             let mut program = Program::new(this);
             (program.path, program.args) = command_line(words)?;
@@ -154,8 +163,10 @@ fn program(command: &Command, options: &RunOptions) -> Result<Program, RunError>
 
 /// What stands in for the program.
 fn page(program: &Program, options: &RunOptions) -> Result<Program, RunError> {
-    let mut page = program.clone();
-    page.capture = false;
+    let mut page = Program::new("");
+    page.env.clone_from(&program.env);
+    page.shim.clone_from(&program.shim);
+    page.kill_with_parent = program.kill_with_parent;
     if let Some(words) = &options.page {
         (page.path, page.args) = command_line(words)?;
         return Ok(page);
@@ -212,7 +223,7 @@ fn watch(
     let mut scope = match (project, command) {
         (Some(project), _) => project.scope(),
         (None, _) if options.watch_reported => ScopeOptions::default(),
-        (None, Command::Again) => ScopeOptions::default(),
+        (None, Command::Again | Command::Copies(_)) => ScopeOptions::default(),
         (None, Command::Other(_)) => {
             let mut scope = ScopeOptions::default();
             scope.roots.push(PathBuf::from("."));

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use amboss_reload::child::Program;
 use amboss_reload::supervisor::{Death, Events, Failure, SupervisorHandle};
@@ -101,8 +102,8 @@ impl Watched {
         Watched { watch: watch.waker(), said: false }
     }
 
-    fn add(&mut self, files: Vec<PathBuf>) {
-        if !self.watch.add_files(files) && !std::mem::replace(&mut self.said, true) {
+    fn add(&mut self, files: Vec<PathBuf>, since: SystemTime) {
+        if !self.watch.add_files(files, since) && !std::mem::replace(&mut self.said, true) {
             let most = WatchOptions::default().added_files;
             eprintln!(" * The program consists of more than {most} files; those beyond are not watched.");
         }
@@ -134,9 +135,9 @@ impl Events for Told {
         }
     }
 
-    fn files(&mut self, files: Vec<PathBuf>) {
+    fn files(&mut self, files: Vec<PathBuf>, started: SystemTime) {
         if let Some(watched) = &mut self.watched {
-            watched.add(files);
+            watched.add(files, started);
         }
     }
 

@@ -30,5 +30,9 @@ impl ToSupervisor {
         }
     }
 
-    pub(crate) fn ask_to_be_replaced(&self) {}
+    pub(crate) fn ask_to_be_replaced(&self) {
+        if let Some(sender) = &self.sender {
+            let _ = sender.send(&Message::ReplaceMe);
+        }
+    }
 }

@@ -11,7 +11,7 @@ use amboss_core::{Address, Concurrency, RequestHandler, Settings};
 
 use super::RunError;
 #[cfg(all(unix, feature = "reload"))]
-use crate::reload::{BrokenSave, ReloaderType};
+use crate::reload::{BrokenSave, ForkWith, ReloaderType};
 
 /// What [`run_simple`](crate::run_simple) can be told; named after Werkzeug's parameters where it has them.
 ///
@@ -78,6 +78,12 @@ pub struct RunOptions {
     /// [asks for it](crate::Worker::ask_to_be_replaced).
     #[cfg(all(unix, feature = "reload"))]
     pub supervised: bool,
+    /// Children are copies of this process, which has the application in memory already: in the thread that calls
+    /// [`run_host`](crate::run_host) this forks, and returns the copy's process id in the parent; in the copy it calls
+    /// [`run_forked`](crate::run_forked) and ends the process. Only the caller knows whether what it has in memory can
+    /// stand that: other threads don't exist in the copy. Not with `use_reloader`, since nothing would be read anew.
+    #[cfg(all(unix, feature = "reload"))]
+    pub fork: Option<Arc<ForkWith>>,
     /// A command line that runs [`exec_as_child`](crate::exec_as_child) on what is added to it.
     #[cfg(all(unix, feature = "reload"))]
     #[doc(hidden)]
@@ -141,7 +147,7 @@ impl RunOptions {
     #[cfg(all(unix, feature = "reload"))]
     #[doc(hidden)]
     pub fn wants_supervisor(&self) -> bool {
-        self.use_reloader || self.workers > 1 || self.program.is_some() || self.supervised
+        self.use_reloader || self.workers > 1 || self.program.is_some() || self.supervised || self.fork.is_some()
     }
 
     /// The scheme of the server's URLs.
@@ -162,6 +168,13 @@ impl RunOptions {
     /// # Errors
     /// Options that contradict each other.
     pub fn resolve(self) -> Result<(Concurrency, Settings), RunError> {
+        #[cfg(all(unix, feature = "reload"))]
+        if self.fork.is_some() && self.use_reloader {
+            return Err(RunError::Options(
+                "An application that is in memory before its processes are made is not read again when a file changes; \
+                 leave out either the preloading or the reloader.",
+            ));
+        }
         let RunOptions { threaded, processes, request_handler, passthrough_errors, mut settings, .. } = self;
         #[cfg(feature = "tls")]
         if let Some(context) = self.ssl_context {

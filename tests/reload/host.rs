@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use amboss::{run_host, Address, Application, Environ, Host, RunError, RunOptions, Server, StartResponse, Worker};
+use amboss::{
+    run_forked, run_host, Address, Application, Environ, Host, RunError, RunOptions, Server, StartResponse, Worker,
+};
 
 use crate::program::{app, eventually, is_alive, signal, Program, Told, ARGUMENTS};
 
@@ -29,7 +31,13 @@ impl Host for Late {
             eprintln!("slowly made by {pid};");
             std::thread::park();
         }
-        Ok(Arc::new(move |environ: &mut Environ<'_>, start: &mut dyn StartResponse| app(&code, environ, start)))
+        let worker = worker.clone();
+        Ok(Arc::new(move |environ: &mut Environ<'_>, start: &mut dyn StartResponse| {
+            if &*environ.path() == b"/replace-me" {
+                worker.ask_to_be_replaced();
+            }
+            app(&code, environ, start)
+        }))
     }
 
     fn started(&mut self, _: &Server) -> Result<(), RunError> {
@@ -53,7 +61,44 @@ pub fn run(folder: &Path, mut options: RunOptions) -> Result<(), RunError> {
     options.watch_reported = true;
     // What is watched, the children say.
     options.extra_files.clear();
+    if std::env::var_os("AMBOSS_TEST_FORKED").is_some() {
+        return run_forking(folder, options);
+    }
     run_host(&[Address::new("127.0.0.1", 0)], Late { folder: folder.into() }, options)
+}
+
+/// The application is made once, here; the copies of this process have it.
+fn run_forking(folder: &Path, mut options: RunOptions) -> Result<(), RunError> {
+    let mut late = Late { folder: folder.into() };
+    let app = late.application(&Worker::default())?;
+    let of_copies = options.clone();
+    options.fork = Some(Arc::new(move |forked| match fork::fork()? {
+        fork::Fork::Parent(pid) => Ok(pid.unsigned_abs()),
+        fork::Fork::Child => {
+            let served = run_forked(forked, There(app.clone()), of_copies.clone());
+            std::process::exit(i32::from(served.is_err()));
+        }
+    }));
+    run_host(&[Address::new("127.0.0.1", 0)], Nowhere, options)
+}
+
+/// An application that is in memory.
+struct There(Arc<dyn Application>);
+
+impl Host for There {
+    fn application(&mut self, worker: &Worker) -> Result<Arc<dyn Application>, RunError> {
+        assert!(worker.is_supervised() && !worker.is_reloading() && amboss::is_running_from_reloader());
+        Ok(self.0.clone())
+    }
+}
+
+/// The supervisor's side of it.
+struct Nowhere;
+
+impl Host for Nowhere {
+    fn application(&mut self, _: &Worker) -> Result<Arc<dyn Application>, RunError> {
+        panic!("nothing is served by the supervisor");
+    }
 }
 
 /// The process that says that it makes its application slowly.
@@ -70,11 +115,12 @@ fn who_is_slow(program: &Program) -> u32 {
 fn an_application_is_made_only_where_it_serves_and_by_the_command_line_for_that() {
     let program = Program::start("host", Told { host: true, ..Told::default() });
     program.wait_for("good 0");
+    program.wait_for_word("started as again");
     assert_eq!(program.said().matches("an application").count(), 1, "{}", program.said());
     assert!(program.said().contains("supervised=true reloading=true"), "{}", program.said());
-    assert!(program.said().contains("started as again"), "{}", program.said());
     program.save("good 1");
     program.wait_for("good 1");
+    eventually("it was said", || program.said().matches("started as again").count() == 2);
     assert_eq!(program.said().matches("an application").count(), 2, "{}", program.said());
 }
 
@@ -86,7 +132,7 @@ fn the_page_has_a_command_line_of_its_own_and_makes_no_application() {
     eventually("the page is there", || program.get("/").is_some_and(|(status, _)| status == 503));
     let (_, page) = program.get("/").unwrap();
     assert!(page.contains("it can&#39;t be made"), "{page}");
-    assert!(program.said().contains("started as page"), "{}", program.said());
+    program.wait_for_word("started as page");
     assert_eq!(program.said().matches("an application").count(), 2, "{}", program.said());
     program.save("good 2");
     program.wait_for("good 2");
@@ -100,7 +146,7 @@ fn what_children_report_is_watched_also_where_nobody_would_look_and_before_it_is
         let applications = program.said().matches("an application").count();
         program.write(name, "");
         eventually("it is made again", || program.said().matches("an application").count() > applications);
-        assert!(program.said().contains(name), "{}", program.said());
+        program.wait_for_word(name);
     }
     program.save("good 1");
     program.wait_for("good 1");
@@ -166,8 +212,77 @@ fn the_environ_of_workers_tells_of_the_others() {
 fn a_single_process_can_have_a_supervisor_without_reloading() {
     let program = Program::start("host-supervised", Told { host: true, supervised: true, ..Told::default() });
     let first = program.wait_for("good 0");
-    assert!(program.said().contains("supervised=true reloading=false"), "{}", program.said());
+    program.wait_for_word("supervised=true reloading=false");
     let _ = program.get("/die");
     eventually("it is gone", || !is_alive(first));
     program.wait_for("good 0");
+}
+
+#[test]
+fn who_asks_to_be_replaced_hands_its_connections_on() {
+    let program = Program::start("host-successor", Told { host: true, supervised: true, ..Told::default() });
+    let first = program.wait_for("good 0");
+    let mut kept = program.connect().unwrap();
+    let mut running = program.connect().unwrap();
+    running.send("/slow").unwrap();
+    assert_eq!(kept.get("/replace-me").unwrap().1, format!("good 0 {first}"));
+    let mut second = first;
+    eventually("another process answers on the same connection", || {
+        second = kept.get("/").unwrap().1.rsplit(' ').next().unwrap().parse().unwrap();
+        second != first
+    });
+    assert_eq!(running.answer().unwrap().1, format!("good 0 {first}"));
+    assert_eq!(running.get("/").unwrap().1, format!("good 0 {second}"));
+    eventually("the first is gone", || !is_alive(first));
+    assert!(!program.said().contains("died"), "{}", program.said());
+}
+
+#[test]
+fn an_application_can_be_made_once_for_all_workers() {
+    let mut program = Program::start("host-forked", Told { forked: true, workers: 2, ..Told::default() });
+    program.wait_for("good 0");
+    let old = program.workers(2);
+    assert_ne!(old[0], old[1]);
+    assert_eq!(program.get("/environ").unwrap().1, "true true");
+    let mut kept = program.connect().unwrap();
+    let mut running = program.connect().unwrap();
+    assert_eq!(kept.get("/").unwrap().0, 200);
+    running.send("/slow").unwrap();
+    let _ = kept.get("/").unwrap();
+    program.signal("HUP");
+    eventually("the connection went on to a new one", || {
+        let answer = kept.get("/").unwrap().1;
+        !old.iter().any(|pid| answer.ends_with(&format!(" {pid}")))
+    });
+    assert_eq!(running.answer().unwrap().0, 200);
+    eventually("the old ones are gone", || !old.iter().any(|&pid| is_alive(pid)));
+    let new = program.workers(2);
+    signal(new[0], "KILL");
+    eventually("it is replaced", || program.said().contains("died"));
+    program.workers(2);
+    assert_eq!(program.said().matches("an application").count(), 1, "{}", program.said());
+    program.signal("TERM");
+    assert_eq!(program.ends(), Some(0));
+    let port = program.port;
+    eventually("the port is free", || std::net::TcpListener::bind(("127.0.0.1", port)).is_ok());
+}
+
+#[test]
+fn a_supervisor_that_is_killed_takes_its_copies_along() {
+    let mut program = Program::start("host-forked-killed", Told { forked: true, workers: 2, ..Told::default() });
+    program.wait_for("good 0");
+    let workers = program.workers(2);
+    signal(program.child.id(), "KILL");
+    assert_eq!(program.ends(), None);
+    eventually("nobody is left", || !workers.iter().any(|&pid| is_alive(pid)));
+    eventually("the port is free", || std::net::TcpListener::bind(("127.0.0.1", program.port)).is_ok());
+}
+
+#[test]
+fn what_is_in_memory_is_not_reloaded() {
+    let mut options = RunOptions::default();
+    options.use_reloader = true;
+    options.fork = Some(Arc::new(|_| unreachable!()));
+    let error = run_host(&[Address::new("127.0.0.1", 0)], Nowhere, options).unwrap_err();
+    assert!(matches!(error, RunError::Options(_)) && error.to_string().contains("reloader"), "{error}");
 }

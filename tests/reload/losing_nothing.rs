@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::program::{is_alive, Client, Program, Told};
+use crate::program::{eventually, is_alive, Client, Program, Told};
 
 #[test]
 fn twenty_reloads_under_load_lose_no_request() {
@@ -82,15 +82,14 @@ fn a_running_request_finishes_on_the_old_code_and_its_connection_goes_on_with_th
 fn workers_are_replaced_one_by_one_and_counted_up_and_down() {
     let program = Program::start("workers", Told { workers: 2, ..Told::default() });
     program.wait_for("good 0");
+    let old = program.workers(2);
     program.save("good 1");
     program.signal("HUP");
-    program.wait_for("good 1");
-    // An old one may still be on its way out.
-    crate::program::eventually("only the new answer", || program.get("/").unwrap().1.starts_with("good 1"));
-    let two = program.workers(2);
-    assert_ne!(two[0], two[1]);
+    eventually("the old ones are gone", || !old.iter().any(|&pid| is_alive(pid)));
+    let new = program.workers(2);
+    assert!(program.get("/").unwrap().1.starts_with("good 1"));
     program.signal("TTOU");
-    crate::program::eventually("one is left", || two.iter().filter(|&&pid| is_alive(pid)).count() == 1);
-    let left = two.into_iter().find(|&pid| is_alive(pid)).unwrap();
+    eventually("one is left", || new.iter().filter(|&&pid| is_alive(pid)).count() == 1);
+    let left = new.into_iter().find(|&pid| is_alive(pid)).unwrap();
     assert_eq!(program.workers(1), [left]);
 }

@@ -45,6 +45,8 @@ pub struct Told {
     /// Runs a host that makes its application only where it serves.
     pub host: bool,
     pub supervised: bool,
+    /// As a host whose application is in memory before its processes are made.
+    pub forked: bool,
     /// The first code, unless it is "good 0".
     pub code: Option<&'static str>,
 }
@@ -69,7 +71,8 @@ impl Program {
             ("AMBOSS_TEST_ERROR_PAGE", told.error_page),
             ("AMBOSS_TEST_STAT", told.stat),
             ("AMBOSS_TEST_LIVE", told.live),
-            ("AMBOSS_TEST_HOST", told.host),
+            ("AMBOSS_TEST_HOST", told.host || told.forked),
+            ("AMBOSS_TEST_FORKED", told.forked),
             ("AMBOSS_TEST_SUPERVISED", told.supervised),
         ] {
             if set {
@@ -98,6 +101,12 @@ impl Program {
 
     pub fn said(&self) -> String {
         self.said.lock().unwrap().clone()
+    }
+
+    /// Waits until that was said: what a child says may take a moment.
+    #[track_caller]
+    pub fn wait_for_word(&self, word: &str) {
+        eventually(&format!("{word:?} is said"), || self.said().contains(word));
     }
 
     /// Saves new code.

@@ -8,6 +8,20 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What a server answered.
+pub struct Answer {
+    /// Status line and fields, in lower case.
+    pub head: String,
+    /// What came after them.
+    pub body: Vec<u8>,
+}
+
+/// The value of a field of a head in lower case.
+pub fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+    fields.find(|(key, _)| *key == name).map(|(_, value)| value.trim())
+}
+
 /// A connection that sends requests and checks answers, in the clear or over TLS.
 pub struct Client<S = TcpStream> {
     /// What it reads from and writes to.
@@ -62,20 +76,8 @@ impl<S: Read + Write> Client<S> {
     ///
     /// As [`receive`](Client::receive).
     pub fn receive_body(&mut self, expected: &[u8]) -> io::Result<()> {
-        let head = loop {
-            if let Some(at) = self.pending.windows(4).position(|four| four == b"\r\n\r\n") {
-                break self.pending.drain(..at + 4).collect::<Vec<u8>>();
-            }
-            self.fill()?;
-        };
-        let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
-        let value = |name: &str| {
-            head.lines()
-                .filter_map(|line| line.split_once(':'))
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| value.trim())
-        };
-        self.announced_close = value("connection") == Some("close");
+        let Answer { head, body } = self.answer()?;
+        let value = |name| field(&head, name);
         let length = value("content-length").and_then(|value| value.parse().ok());
         let wrong = [
             (!head.starts_with("http/1.1 200"), "the status is not 200"),
@@ -89,14 +91,31 @@ impl<S: Read + Write> Client<S> {
         if let Some((_, what)) = wrong.iter().find(|(wrong, _)| *wrong) {
             return Err(io::Error::other(format!("{what}: {head}")));
         }
-        while self.pending.len() < expected.len() {
-            self.fill()?;
-        }
-        let body: Vec<u8> = self.pending.drain(..expected.len()).collect();
         if body != expected {
             return Err(io::Error::other("the body is another one"));
         }
         Ok(())
+    }
+
+    /// Reads one answer whatever it says; its body is as long as Content-Length says, and nothing without it.
+    ///
+    /// # Errors
+    ///
+    /// What the socket says.
+    pub fn answer(&mut self) -> io::Result<Answer> {
+        let head = loop {
+            if let Some(at) = self.pending.windows(4).position(|four| four == b"\r\n\r\n") {
+                break self.pending.drain(..at + 4).collect::<Vec<u8>>();
+            }
+            self.fill()?;
+        };
+        let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
+        self.announced_close = field(&head, "connection") == Some("close");
+        let length = field(&head, "content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
+        while self.pending.len() < length {
+            self.fill()?;
+        }
+        Ok(Answer { body: self.pending.drain(..length).collect(), head })
     }
 
     /// Whether the peer closes the connection now, with nothing more to say.

@@ -28,34 +28,20 @@ impl Server {
     ///
     /// When the process cannot be started, ends at once, or does not listen in time.
     pub fn start(peer: &Peer, mode: Mode, pinned: bool) -> Result<Self> {
-        let port = free_port().map_err(|error| format!("no free port on the loopback interface: {error}"))?;
+        let port = free_port()?;
         let program = std::env::current_exe().map_err(|error| format!("cannot tell where this program is: {error}"))?;
         let mut command = pinned_command(&program.to_string_lossy(), pinned.then_some(SERVER_CORE));
         command.args(["serve", peer.name, &port.to_string(), mode.word()]).arg(certificate::folder(std::process::id()));
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let child = command.spawn().map_err(|error| could_not_start(&command, &error))?;
         let mut server = Server { child, port };
-        server.wait_until_listening(peer)?;
+        wait_until_listening(&mut server.child, server.port, peer.name)?;
         Ok(server)
     }
 
     /// The server's process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
-    }
-
-    fn wait_until_listening(&mut self, peer: &Peer) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(format!("{} ended before it listened: {status}", peer.name));
-            }
-            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Err(format!("{} does not listen", peer.name))
     }
 }
 
@@ -75,6 +61,25 @@ impl Drop for Server {
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(peers::nginx::folder(self.child.id()));
     }
+}
+
+/// Returns once the loopback port accepts.
+///
+/// # Errors
+///
+/// When the server ends, or does not listen in time.
+pub fn wait_until_listening(child: &mut Child, port: u16, name: &str) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Ok(Some(status)) = child.try_wait() {
+            return Err(format!("{name} ended before it listened: {status}"));
+        }
+        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Err(format!("{name} does not listen"))
 }
 
 /// A command, through taskset when it is to run on one core. Taskset replaces itself with the program: the process id is the
@@ -125,6 +130,14 @@ pub fn serve(arguments: &[String]) -> Result<()> {
     (peer.serve)(&site).map_err(|error| format!("{name}: {error}"))
 }
 
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+/// A loopback port nobody listens on.
+///
+/// # Errors
+///
+/// When there is none.
+pub fn free_port() -> Result<u16> {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .map(|address| address.port())
+        .map_err(|error| format!("no free port on the loopback interface: {error}"))
 }

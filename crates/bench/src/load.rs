@@ -146,6 +146,23 @@ impl Script {
              end\n\
              request = function() return all end\n"
         );
+        Script::write(&lua)
+    }
+
+    /// Posts this many bytes with each request.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn posting(length: usize) -> Result<Self> {
+        Script::write(&format!(
+            "wrk.method = \"POST\"\n\
+             wrk.body = string.rep(\"x\", {length})\n\
+             wrk.headers[\"Content-Type\"] = \"application/octet-stream\"\n"
+        ))
+    }
+
+    fn write(lua: &str) -> Result<Self> {
         let name = format!("amboss-bench-{}.lua", std::process::id());
         let path = std::env::temp_dir().join(name);
         std::fs::write(&path, lua).map_err(|error| format!("cannot write {}: {error}", path.display()))?;

@@ -22,6 +22,7 @@ mod parser;
 mod peers;
 mod pipelined;
 mod proc;
+mod python;
 mod saves;
 mod slow;
 mod table;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     let done = match arguments.split_first() {
         Some((word, rest)) if word == "serve" => child::serve(rest),
         Some((word, rest)) if word == "reloading" => saves::reloading(rest),
+        Some((word, rest)) if word == "python" => python::run(rest),
         _ => Options::parse(&arguments).and_then(|options| run(&options)),
     };
     match done {

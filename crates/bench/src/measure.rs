@@ -21,15 +21,15 @@ pub struct Sample {
     pub cpu_micros: f64,
 }
 
-/// Puts load on a server and reads its CPU time before and after.
+/// Puts load on a server, of this process id, and reads its CPU time before and after.
 ///
 /// # Errors
 ///
 /// When the load generator fails, the server is gone, or nothing was answered.
-pub fn sample(server: &Server, load: &Load<'_>) -> Result<Sample> {
-    let before = proc::cpu_time(server.pid())?;
+pub fn sample(pid: u32, load: &Load<'_>) -> Result<Sample> {
+    let before = proc::cpu_time(pid)?;
     let found = load.run()?;
-    let used = proc::cpu_time(server.pid())?.saturating_sub(before);
+    let used = proc::cpu_time(pid)?.saturating_sub(before);
     if found.requests == 0 {
         return Err("answered nothing".into());
     }
@@ -96,7 +96,7 @@ impl Contest<'_> {
         warm_up.run()?;
         for (samples, &connections) in entry.samples.iter_mut().zip(self.connections) {
             let load = (self.load)(server.port, connections);
-            samples.push(sample(&server, &load)?);
+            samples.push(sample(server.pid(), &load)?);
         }
         Ok(())
     }

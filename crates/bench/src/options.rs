@@ -17,6 +17,7 @@ cargo run --release -p amboss-bench -- <what> [options]
   saves        from a save to the first answer of the new code, with and without a build
   footprint    clean build time of amboss-core, size of the stripped hello
   all          all of these, hello both pinned and unpinned
+  python       Python WSGI applications, beside Python's servers; has options of its own: python --help
 
   --rounds N      rounds per figure, of which the median is shown (3; parser: at least 5)
   --seconds S     seconds per measurement (4)

@@ -50,7 +50,8 @@ pub fn memory(pid: u32) -> Result<Memory> {
     Ok(memory)
 }
 
-fn family(pid: u32) -> Vec<u32> {
+/// The process and its children.
+pub fn family(pid: u32) -> Vec<u32> {
     let all: Vec<u32> = fs::read_dir("/proc")
         .into_iter()
         .flatten()

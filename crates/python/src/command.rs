@@ -5,15 +5,17 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use amboss::command::{self, ReopenLogs, Runner, Signals, Told};
-use amboss::{RunError, ServeError, Server, ShutdownHandle, Worker};
+use amboss::{Application, Host, RunError, ServeError, Server, ShutdownHandle, Worker};
+use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 
 use crate::application::{self, PyApplication};
 use crate::host::{raised, PyHost};
 use crate::overseer::Overseer;
 use crate::raw::attach;
+use crate::reporting::{self, Reporter};
 use crate::server::{self, flush_streams, set_up};
-use crate::{reporting, waiting};
+use crate::waiting;
 
 /// Exit code of a command whose application can't be served.
 const CAN_T_BE_SERVED: i32 = 2;
@@ -45,7 +47,6 @@ struct Package {
 impl Runner for Package {
     fn serve(&mut self, target: &str, mut told: Told) -> Result<(), RunError> {
         let threads = told.options.settings.threads;
-        let overseer = Overseer::new(&told).map(Arc::new);
         attach(|py| {
             set_up(py, &mut told.options, false, Some(threads));
             if told.options.wants_supervisor() && !amboss::is_running_from_reloader() {
@@ -55,11 +56,17 @@ impl Runner for Package {
             PyResult::Ok(())
         })
         .map_err(raised)?;
+        if told.preload {
+            return serve_copies(target, told);
+        }
+        let overseer = Overseer::new(&told).map(Arc::new);
         let (target, options) = (target.to_owned(), told.options.clone());
-        let make = move |py: Python<'_>, worker: &Worker| load(py, &target, &options, worker, overseer.as_ref());
-        let is_supervised = amboss::is_running_from_reloader();
-        let signals = Signals { quiet: told.options.quiet, reopen_logs: told.options.reopen_logs.clone() };
-        let host = PyHost::new(make).with_signals(move |handle| follow(handle, &signals, is_supervised));
+        let make = move |py: Python<'_>, worker: &Worker| {
+            let imported = import(py, &target);
+            let reporter = reporting::begin(py, worker, imported.as_ref().err())?;
+            serving(py, explained(py, &target, imported)?, &options, worker, reporter, overseer.as_ref())
+        };
+        let host = PyHost::new(make).with_signals(signals_of(&told.options, amboss::is_running_from_reloader()));
         amboss::run_host(&told.addresses, host, told.options)
     }
 
@@ -78,24 +85,76 @@ impl Runner for Package {
     }
 }
 
-/// Imports the application in the process that serves; says why when it can't be.
-fn load(
+/// `--preload`: imports the application once, and serves from copies of this process.
+fn serve_copies(target: &str, mut told: Told) -> Result<(), RunError> {
+    let app = attach(|py| explained(py, target, import(py, target)).map(Bound::unbind)).map_err(raised)?;
+    let in_copy = told.clone();
+    told.options.fork = Some(Arc::new(move |forked| {
+        let child = attach(|py| py.import("os")?.call_method0("fork")?.extract::<u32>());
+        match child {
+            Ok(0) => {
+                let code = serve_as_copy(forked, &app, &in_copy);
+                // What lies further down belongs to the supervisor.
+                attach(|py| py.import("amboss._signals")?.call_method1("end_copy", (code,)).map(drop)).ok();
+                std::process::exit(code)
+            }
+            Ok(pid) => Ok(pid),
+            Err(error) => Err(std::io::Error::other(error)),
+        }
+    }));
+    amboss::run_host(&told.addresses, Nobody, told.options)
+}
+
+/// In the copy: serves until it is told to stop.
+fn serve_as_copy(forked: amboss::Forked, app: &Py<PyAny>, told: &Told) -> i32 {
+    let (app, options) = (attach(|py| app.clone_ref(py)), told.options.clone());
+    // Its jitter is its own.
+    let overseer = Overseer::new(told).map(Arc::new);
+    let make = move |py: Python<'_>, worker: &Worker| {
+        serving(py, app.into_bound(py), &options, worker, None, overseer.as_ref())
+    };
+    let host = PyHost::new(make).with_signals(signals_of(&told.options, true));
+    match amboss::run_forked(forked, host, told.options.clone()) {
+        Ok(()) => 0,
+        Err(RunError::Exit(code)) => code,
+        Err(error) => {
+            eprintln!("amboss: {error}");
+            1
+        }
+    }
+}
+
+/// The host of a supervisor whose children are copies.
+struct Nobody;
+
+impl Host for Nobody {
+    fn application(&mut self, _: &Worker) -> Result<Arc<dyn Application>, RunError> {
+        Err(RunError::Options("a supervisor serves nothing by itself"))
+    }
+}
+
+fn import<'py>(py: Python<'py>, target: &str) -> PyResult<Bound<'py, PyAny>> {
+    py.import("amboss._target")?.call_method1("load", (target,))
+}
+
+/// Says why an application could not be imported, and ends with the code for that.
+fn explained<'py>(py: Python<'py>, target: &str, imported: PyResult<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+    imported.or_else(|error| {
+        let text = py.import("amboss._target")?.call_method1("explain", (target, error.value(py)))?;
+        eprintln!("{text}");
+        Err(PySystemExit::new_err(CAN_T_BE_SERVED))
+    })
+}
+
+/// The application as the server calls it.
+fn serving(
     py: Python<'_>,
-    target: &str,
+    app: Bound<'_, PyAny>,
     options: &amboss::RunOptions,
     worker: &Worker,
+    reporter: Option<Reporter>,
     overseer: Option<&Arc<Overseer>>,
 ) -> PyResult<PyApplication> {
-    let loaded = py.import("amboss._target")?.call_method1("load", (target,));
-    let reporter = reporting::begin(py, worker, loaded.as_ref().err())?;
-    let app = match loaded {
-        Ok(app) => app,
-        Err(error) => {
-            let text = py.import("amboss._target")?.call_method1("explain", (target, error.value(py)))?;
-            eprintln!("{text}");
-            return Err(pyo3::exceptions::PySystemExit::new_err(CAN_T_BE_SERVED));
-        }
-    };
     let mut application = server::application(py, app.unbind(), options, None)?;
     if let Some(reporter) = reporter {
         application.after(move |py| reporter.look(py));
@@ -105,6 +164,15 @@ fn load(
         application.oversee(overseer.clone());
     }
     Ok(application)
+}
+
+/// What signals do where these options are served with.
+fn signals_of(
+    options: &amboss::RunOptions,
+    is_supervised: bool,
+) -> impl FnOnce(ShutdownHandle) -> PyResult<()> + Send + 'static {
+    let signals = Signals { quiet: options.quiet, reopen_logs: options.reopen_logs.clone() };
+    move |handle| follow(handle, &signals, is_supervised)
 }
 
 fn signals<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyModule>> {

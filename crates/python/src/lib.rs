@@ -1,8 +1,8 @@
 //! The Python package `amboss`: WSGI applications behind the server of `amboss-core`.
 //!
 //! Sockets, HTTP, TLS and waiting need no interpreter; its lock is taken for the application's own code alone. A request
-//! is one stay in the interpreter ([`application`]), from a dict that is mostly copied ([`environ`]) to the first block
-//! of the answer ([`body`]); what follows is asked for when the client has room for it.
+//! is one stay in the interpreter (`application`), from a dict that is mostly copied (`environ`) to the first block
+//! of the answer (`body`); what follows is asked for when the client has room for it.
 
 mod application;
 mod body;
@@ -16,6 +16,7 @@ mod file_wrapper;
 mod handler;
 mod host;
 mod input;
+mod lock;
 mod overseer;
 mod raw;
 mod reporting;

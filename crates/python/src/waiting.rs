@@ -1,15 +1,18 @@
 //! Serving while Python's main thread waits for signals: its handlers run as they do in any Python program.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::thread;
 
 use amboss::{ServeError, Server, ShutdownHandle};
-use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError};
+use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::IntoPyDict;
 use rustix::event::{poll, PollFd, PollFlags};
 use rustix::io::Errno;
+use rustix::pipe::{pipe_with, PipeFlags};
 
+use crate::ending::detach;
 use crate::failure::failed;
 use crate::raw::attach;
 
@@ -35,25 +38,75 @@ pub(crate) fn wait_for<R: Send + 'static>(
     mut interrupted: impl FnMut(&ShutdownHandle, PyErr) -> PyResult<()>,
 ) -> PyResult<Served<R>> {
     let handle = server.shutdown_handle();
-    let (over, end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(io::Error::from)?;
+    let (over, end) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from)?;
     let thread = thread::Builder::new().name("amboss-serve".into()).spawn(move || {
         let served = run(&mut server);
         drop(end);
         (server, served)
     })?;
+    let wakeup = Wakeup::new(py)?;
     loop {
-        let waited = py.detach(|| poll(&mut [PollFd::from_borrowed_fd(over.as_fd(), PollFlags::IN)], None));
+        let (over, woken) = (over.as_fd(), wakeup.noted.as_fd());
+        let waited = detach(py, || {
+            let mut both = [over, woken].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+            poll(&mut both, None).map(|_| !both[0].revents().is_empty())
+        });
+        wakeup.forget();
         // Before the end is noticed: a signal may have been its cause.
         if let Err(error) = py.check_signals() {
             interrupted(&handle, error)?;
         }
         match waited {
-            Ok(_) => break,
-            Err(Errno::INTR) => {}
+            Ok(true) => break,
+            Ok(false) | Err(Errno::INTR) => {}
             Err(error) => return Err(io::Error::from(error).into()),
         }
     }
-    py.detach(|| thread.join()).map_err(|_| PyRuntimeError::new_err("the server has panicked; its log says where"))
+    drop(wakeup);
+    detach(py, || thread.join()).map_err(|_| PyRuntimeError::new_err("the server has panicked; its log says where"))
+}
+
+/// Has each signal leave a byte in a pipe. A signal interrupts only who waits already, and only the thread it is delivered
+/// to; without this, one that comes a moment too early, or to another thread, is noted by nobody.
+struct Wakeup<'py> {
+    py: Python<'py>,
+    noted: OwnedFd,
+    _noting: OwnedFd,
+    /// Where they were noted before; `None` when this is not the thread that runs handlers.
+    before: Option<i32>,
+}
+
+impl<'py> Wakeup<'py> {
+    fn new(py: Python<'py>) -> PyResult<Wakeup<'py>> {
+        let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
+        let (noted, noting) = pipe_with(flags).map_err(io::Error::from)?;
+        let before = match set_wakeup_fd(py, noting.as_raw_fd()) {
+            Ok(before) => Some(before),
+            Err(error) if error.is_instance_of::<PyValueError>(py) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Wakeup { py, noted, _noting: noting, before })
+    }
+
+    /// What was noted is seen to now.
+    fn forget(&self) {
+        let mut bytes = [0; 64];
+        while rustix::io::read(&self.noted, &mut bytes).is_ok_and(|count| count == bytes.len()) {}
+    }
+}
+
+impl Drop for Wakeup<'_> {
+    fn drop(&mut self) {
+        if let Some(before) = self.before {
+            // It was good before.
+            let _ = set_wakeup_fd(self.py, before);
+        }
+    }
+}
+
+fn set_wakeup_fd(py: Python<'_>, number: i32) -> PyResult<i32> {
+    let options = [("warn_on_full_buffer", false)].into_py_dict(py)?;
+    py.import("signal")?.call_method("set_wakeup_fd", (number,), Some(&options))?.extract()
 }
 
 /// What a server came back with, where an exception is a failure like another.

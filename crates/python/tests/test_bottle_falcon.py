@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-requests = pytest.importorskip("requests", reason="skipped: requests is not installed")
+requests = pytest.importorskip("requests", reason="requests is not installed")
 
 from programs import PATIENCE, WAYS, serving  # noqa: E402
 
@@ -12,7 +12,7 @@ BYTES = bytes(range(256)) * 4000
 
 
 def start(name, way, tmp_path_factory):
-    pytest.importorskip(name, reason=f"skipped: {name} is not installed")
+    pytest.importorskip(name, reason=f"{name} is not installed")
     folder = tmp_path_factory.mktemp(name)
     file = folder / "file.bin"
     file.write_bytes(BYTES)

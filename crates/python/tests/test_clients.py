@@ -10,7 +10,7 @@ import urllib.request
 
 import pytest
 
-requests = pytest.importorskip("requests", reason="skipped: requests is not installed")
+requests = pytest.importorskip("requests", reason="requests is not installed")
 
 from programs import PATIENCE, WAYS, serving  # noqa: E402
 
@@ -33,7 +33,7 @@ def server(request, tmp_path_factory):
 
 def curl(*arguments):
     if shutil.which("curl") is None:
-        pytest.skip("skipped: curl is not installed")
+        pytest.skip("curl is not installed")
     done = subprocess.run(
         ["curl", "--silent", "--show-error", "--max-time", str(PATIENCE), *map(str, arguments)],
         stdin=subprocess.DEVNULL,

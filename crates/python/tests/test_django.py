@@ -13,8 +13,8 @@ import urllib.request
 
 import pytest
 
-pytest.importorskip("django", reason="skipped: Django is not installed")
-requests = pytest.importorskip("requests", reason="skipped: requests is not installed")
+pytest.importorskip("django", reason="Django is not installed")
+requests = pytest.importorskip("requests", reason="requests is not installed")
 
 from programs import APPS, PATIENCE, WAYS, serving  # noqa: E402
 

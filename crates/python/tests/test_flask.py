@@ -8,8 +8,8 @@ import socket
 
 import pytest
 
-pytest.importorskip("flask", reason="skipped: Flask is not installed")
-requests = pytest.importorskip("requests", reason="skipped: requests is not installed")
+pytest.importorskip("flask", reason="Flask is not installed")
+requests = pytest.importorskip("requests", reason="requests is not installed")
 
 from programs import PATIENCE, WAYS, serving, wait_for  # noqa: E402
 

@@ -48,6 +48,17 @@ def test_a_signal_lets_running_requests_finish_and_leaves_nothing_behind(tmp_pat
         assert "Traceback" not in program.log()
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_to_another_thread_is_heard(tmp_path, way, name):
+    # The system gives a process's signals to any of its threads.
+    with serving("plain:application", tmp_path, way) as program:
+        answers = []
+        ask(program, f"/raise?{name}", answers)
+        assert answers == [b"{}"]
+        assert program.process.wait(PATIENCE) == 0, program.log()
+
+
 def run(text, *, code, cwd = APPS):
     """Runs a script to its end; what it said."""
     done = subprocess.run(

@@ -1,13 +1,21 @@
-//! Starting a program with listening sockets and a control socket, under the numbers its environment tells it.
+//! Starting a program with listening sockets and a control socket, under the numbers its environment tells it; or a copy
+//! of this process, which has them at hand.
+
+mod fork;
+mod process;
 
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use command_fds::{CommandFdExt, FdMapping};
+
+use fork::Forker;
+pub use fork::{Entered, Forked};
+pub(crate) use process::Process;
 
 use crate::inherited::{CONTROL_FD, GENERATION, KILL, LISTEN_FDS, NOT_PASSED_ON, RUN_MAIN, SERVER_FD, SUPERVISOR};
 
@@ -43,6 +51,8 @@ pub struct Program {
     /// Its stderr goes through the supervisor, which keeps the end of it for
     /// [`Failure::output`](crate::supervisor::Failure::output). The program then sees a pipe instead of a terminal.
     pub capture: bool,
+    /// Instead of starting the program, this process is copied; see [`Program::forked`].
+    fork: Option<Forker>,
 }
 
 impl Program {
@@ -56,7 +66,23 @@ impl Program {
             shim: None,
             kill_with_parent: false,
             capture: false,
+            fork: None,
         }
+    }
+
+    /// A copy of this process, made by `fork`: in the parent it returns the copy's process id; in the copy it
+    /// [enters](Forked::enter) what it was given, serves, and ends the process. Called in the thread that
+    /// [runs](crate::supervisor::Supervisor::run) the supervisor, the only one that the copy has. In the copy the child is
+    /// known by what it was given and not by its environment, and speaks over its control socket.
+    ///
+    /// Of the fields only `kill_with_parent` counts.
+    pub fn forked(fork: impl Fn(Forked) -> io::Result<u32> + Send + Sync + 'static) -> Program {
+        Program { fork: Some(Forker::new(fork)), ..Program::new("") }
+    }
+
+    /// Is it a copy of this process?
+    pub(crate) fn is_forked(&self) -> bool {
+        self.fork.is_some()
     }
 
     fn command(&self) -> Command {
@@ -83,7 +109,8 @@ impl Program {
     }
 }
 
-/// Starts a program; the supervisor's end of the control socket is given when the program is to have one.
+/// Starts a program; the supervisor's end of the control socket is given when the program is to have one. A copy of this
+/// process closes those descriptors that are `of_the_supervisor`.
 ///
 /// To be called from the thread that waits for the children to the end: on Linux, the death of the thread that started
 /// a child counts as its parent's.
@@ -92,7 +119,11 @@ pub(crate) fn start(
     listeners: &[OwnedFd],
     generation: u64,
     with_control: bool,
-) -> io::Result<(Child, Option<UnixStream>)> {
+    of_the_supervisor: Vec<RawFd>,
+) -> io::Result<(Process, Option<UnixStream>)> {
+    if let Some(forker) = &program.fork {
+        return fork::fork(forker, program.kill_with_parent, listeners, generation, of_the_supervisor);
+    }
     let mut command = program.command();
     let mut mappings = Vec::with_capacity(listeners.len() + 1);
     for (child_fd, listener) in (FIRST..).zip(listeners) {
@@ -116,7 +147,7 @@ pub(crate) fn start(
     let end = FIRST + mappings.len() as RawFd;
     command.fd_mappings(mappings).map_err(io::Error::other)?;
     let _occupied = occupy_below(end)?;
-    Ok((command.spawn()?, control))
+    Ok((Process::Spawned(command.spawn()?), control))
 }
 
 /// Occupies every free descriptor below `end`. `spawn` learns through a pipe why a program can't be executed; with a
@@ -145,8 +176,8 @@ mod tests {
         let listener = OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
         let listeners: Vec<OwnedFd> = (0..20).map(|_| listener.try_clone().unwrap()).collect();
         // A test beside this one may close a descriptor just when all were occupied.
-        let error = (0..20).find_map(|_| match start(&program, &listeners, 1, true) {
-            Ok((mut child, _)) => child.wait().map(|_| None).unwrap(),
+        let error = (0..20).find_map(|_| match start(&program, &listeners, 1, true, Vec::new()) {
+            Ok((mut child, _)) => child.collect().map(|_| None).unwrap(),
             Err(error) => Some(error),
         });
         assert_eq!(error.unwrap().kind(), io::ErrorKind::NotFound);
@@ -172,10 +203,11 @@ mod tests {
         program.env.push(("COLOUR".into(), "blue".into()));
         program.capture = true;
         let listener = OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
-        let (mut child, control) = start(&program, &[listener.try_clone().unwrap(), listener], 7, true).unwrap();
+        let (mut child, control) =
+            start(&program, &[listener.try_clone().unwrap(), listener], 7, true, Vec::new()).unwrap();
         let mut said = String::new();
-        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        child.wait().unwrap();
+        child.take_stderr().unwrap().read_to_string(&mut said).unwrap();
+        child.collect().unwrap();
         assert_eq!(said, "3 4 5 true 3,4 2 5 7 blue\n");
         let end = control.unwrap().read(&mut [0]).unwrap();
         assert_eq!(end, 0, "the child's end must be the only other one");

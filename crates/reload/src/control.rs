@@ -9,6 +9,7 @@
 //! | `C` | both | a connection; the payload is what was read from it and not answered |
 //! | `D` | child → supervisor | drained: about to exit |
 //! | `F` | child → supervisor | files that it consists of; the payload is their absolute paths, with a NUL between two |
+//! | `X` | child → supervisor | replace me: start another, and when that is ready, send me `H` |
 //! | `S` | supervisor → child | stop: finish the running requests, then exit |
 //! | `H` | supervisor → child | drain: stop accepting, finish what runs, hand idle connections back, then `D` and exit |
 //! | `U` | supervisor → child | reopen the logs |
@@ -33,9 +34,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
+use rustix::event::{poll, PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{sendmsg, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
@@ -67,6 +69,8 @@ pub enum Message {
     Drained,
     /// Files to watch for the child, as absolute paths; see [`Message::files`]. Those that were said before stay.
     Files(Vec<PathBuf>),
+    /// The child wants a successor, and to be told to [`Drain`](Message::Drain) when that is ready. Until then it serves.
+    ReplaceMe,
     /// Finish the running requests, then exit.
     Stop,
     /// Stop accepting, finish what runs, hand idle connections back, then say [`Drained`](Message::Drained) and exit. It
@@ -103,6 +107,7 @@ impl Message {
             Message::Connection { .. } => b'C',
             Message::Drained => b'D',
             Message::Files(_) => b'F',
+            Message::ReplaceMe => b'X',
             Message::Stop => b'S',
             Message::Drain => b'H',
             Message::ReopenLogs => b'U',
@@ -130,6 +135,7 @@ impl Message {
                 let paths = payload.split(|byte| *byte == 0).map(|path| PathBuf::from(OsStr::from_bytes(path)));
                 Message::Files(paths.filter(|path| path.is_absolute()).collect())
             }
+            b'X' => Message::ReplaceMe,
             b'S' => Message::Stop,
             b'H' => Message::Drain,
             b'U' => Message::ReopenLogs,
@@ -157,6 +163,20 @@ pub struct Control {
 #[derive(Clone, Debug)]
 pub struct Sender {
     wire: Arc<Wire>,
+}
+
+/// A sender that doesn't keep the socket open.
+#[derive(Debug)]
+pub(crate) struct WeakSender {
+    wire: Weak<Wire>,
+}
+
+/// What one read has brought.
+pub(crate) enum Step {
+    Message(Message),
+    /// Part of one, or one to skip.
+    More,
+    End,
 }
 
 impl Control {
@@ -193,15 +213,39 @@ impl Control {
     /// Bytes that no frame begins with, a stream that ends within a frame, or what reading fails with.
     pub fn receive(&mut self) -> io::Result<Option<Message>> {
         loop {
-            match self.incoming.frame()? {
-                Some(Some(message)) => return Ok(Some(message)),
-                Some(None) => continue,
-                None => {}
-            }
-            if !self.incoming.fill(self.wire.stream.as_fd())? {
-                return self.incoming.end();
+            match self.step()? {
+                Step::Message(message) => return Ok(Some(message)),
+                Step::More => {}
+                Step::End => return Ok(None),
             }
         }
+    }
+
+    /// Waits until a step will not have to wait.
+    pub(crate) fn wait(&self) -> io::Result<()> {
+        let mut sockets = [PollFd::new(&self.wire.stream, PollFlags::IN)];
+        while let Err(error) = poll(&mut sockets, None) {
+            if error != Errno::INTR {
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads once, and never beyond a message.
+    pub(crate) fn step(&mut self) -> io::Result<Step> {
+        if !self.incoming.fill(self.wire.stream.as_fd())? {
+            return self.incoming.end().map(|()| Step::End);
+        }
+        Ok(match self.incoming.frame()? {
+            Some(Some(message)) => Step::Message(message),
+            _ => Step::More,
+        })
+    }
+
+    /// The descriptor that has come with a part of a message.
+    pub(crate) fn arriving(&self) -> Option<BorrowedFd<'_>> {
+        self.incoming.socket()
     }
 }
 
@@ -218,9 +262,26 @@ impl Sender {
         self.wire.send(message)
     }
 
+    pub(crate) fn downgrade(&self) -> WeakSender {
+        WeakSender { wire: Arc::downgrade(&self.wire) }
+    }
+
     /// Ends the conversation, for both sides and at once; the reader of this side sees the end, too.
     pub fn close(&self) {
         let _ = self.wire.stream.shutdown(Shutdown::Both);
+    }
+}
+
+impl WeakSender {
+    /// `None` when the socket is closed.
+    pub(crate) fn upgrade(&self) -> Option<Sender> {
+        self.wire.upgrade().map(|wire| Sender { wire })
+    }
+}
+
+impl AsFd for Sender {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wire.stream.as_fd()
     }
 }
 

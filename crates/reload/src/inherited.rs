@@ -14,8 +14,10 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+
+use rustix::process::Pid;
 
 use crate::control::{Control, Message};
 
@@ -45,9 +47,16 @@ pub(crate) const NOT_PASSED_ON: [&str; 10] = [
     "NOTIFY_SOCKET",
 ];
 
+/// This process was made a child without any variables.
+static FORKED: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn became_a_child() {
+    FORKED.store(true, Ordering::SeqCst);
+}
+
 /// Is this process a supervisor's child?
 pub fn is_running_from_reloader() -> bool {
-    std::env::var_os(RUN_MAIN).is_some_and(|value| value == "true")
+    FORKED.load(Ordering::SeqCst) || std::env::var_os(RUN_MAIN).is_some_and(|value| value == "true")
 }
 
 /// What the supervisor passed on to this process.
@@ -174,21 +183,27 @@ pub fn leave_interrupts_to_the_supervisor() -> io::Result<()> {
 }
 
 fn end_with_parent() -> io::Result<()> {
+    let supervisor = std::env::var(SUPERVISOR).unwrap_or_default();
+    let (pid, kill) = match supervisor.strip_suffix(KILL) {
+        Some(pid) => (pid, true),
+        None => (supervisor.as_str(), false),
+    };
+    end_with(pid.parse().ok().and_then(Pid::from_raw), kill)
+}
+
+/// On Linux the end of this process' parent is from now on its own: by SIGTERM, or by SIGKILL.
+pub(crate) fn end_with(supervisor: Option<Pid>, kill: bool) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
-        use rustix::process::{getppid, set_parent_process_death_signal, Pid, Signal};
-        let supervisor = std::env::var(SUPERVISOR).unwrap_or_default();
-        let (pid, signal) = match supervisor.strip_suffix(KILL) {
-            Some(pid) => (pid, Signal::KILL),
-            None => (supervisor.as_str(), Signal::TERM),
-        };
-        set_parent_process_death_signal(Some(signal))?;
-        // Whoever died before the request sends no signal any more.
-        let parent = pid.parse().ok();
-        if parent.is_some() && parent != Some(Pid::as_raw(getppid())) {
-            return Err(io::Error::other("the supervisor has ended"));
-        }
+        use rustix::process::{set_parent_process_death_signal, Signal};
+        set_parent_process_death_signal(Some(if kill { Signal::KILL } else { Signal::TERM }))?;
     }
+    // Whoever died before the request sends no signal any more.
+    if supervisor.is_some() && supervisor != rustix::process::getppid() {
+        return Err(io::Error::other("the supervisor has ended"));
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = kill;
     Ok(())
 }
 

@@ -16,6 +16,9 @@
 //! # #[allow(unreachable_code)] Ok::<(), std::io::Error>(())
 //! ```
 //!
+//! A child may also ask to be replaced itself, whenever it has had enough (see [`control`](crate::control)); it serves
+//! until its successor is ready.
+//!
 //! | signal | effect |
 //! |---|---|
 //! | HUP | the children are replaced, one by one |
@@ -27,6 +30,7 @@
 //! | a child's exit code | effect |
 //! |---|---|
 //! | 3 | started again at once |
+//! | 2, when none was ever ready and [`Options::retry`] is set | it was told something wrong: the supervisor ends with 2 |
 //! | 0, when it was ready and not told to stop | the application has ended itself: the others stop, exit code 0 |
 //! | any other, or a signal | started again, later and later |
 
@@ -34,6 +38,7 @@ mod events;
 mod handover;
 mod machine;
 mod options;
+mod passing;
 mod processes;
 mod signals;
 
@@ -45,11 +50,13 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SI
 
 pub use events::{Death, Events, Failure};
 pub use options::{Options, Protocol};
+pub(crate) use signals::{have_usual_signals, let_handlers_finish};
 
 use crate::child::Program;
 use crate::control::Message;
 use handover::Handover;
 use machine::Machine;
+use passing::Passenger;
 use processes::Processes;
 
 /// What the supervisor's one thread waits for.
@@ -57,6 +64,8 @@ enum Event {
     Signal(i32),
     /// A child has said something.
     Message(u64, Message),
+    /// A child has handed a connection back.
+    Connection(u64, Passenger),
     /// A child has ended, and everything that it said was heard.
     Exited(u64),
     Command(Command),
@@ -90,7 +99,8 @@ pub struct SupervisorHandle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Outcome {
-    /// What the process should exit with: 0 stopped as asked, 130 and 131 stopped at once, 1 could not listen to signals.
+    /// What the process should exit with: 0 stopped as asked, 130 and 131 stopped at once, 1 could not listen to signals, 2 when a
+    /// first child said so.
     pub exit_code: i32,
 }
 
@@ -159,15 +169,22 @@ impl Supervisor {
         let world = &mut self.processes;
         match event {
             Event::Signal(signal) => self.handle_signal(signal, now),
+            Event::Connection(id, connection) => {
+                world.heard(id, connection.message());
+                self.handover.take(connection);
+            }
             Event::Message(id, message) => {
                 world.heard(id, &message);
                 match message {
                     Message::Ready => self.machine.ready(id, now, world),
                     Message::Drained => self.machine.drained(id, now),
-                    connection @ Message::Connection { .. } => self.handover.take(connection),
+                    Message::ReplaceMe => {
+                        self.machine.speaks(id);
+                        self.machine.wants_successor(id);
+                    }
                     Message::Files(files) => {
                         self.machine.speaks(id);
-                        world.files(files);
+                        world.files(id, files);
                     }
                     // Those are for children.
                     _ => {}

@@ -17,7 +17,7 @@ mod tree;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use events::{Events, Inbox, REST};
 pub use journal::{Change, ChangeKind, Changes};
@@ -272,9 +272,12 @@ impl Waker {
     /// Watches these files, too, from when [`Watch::next`] runs: also in folders that are otherwise ignored, and also
     /// such as aren't there yet. Only patterns that exclude them are stronger. Those that were added before cost nothing.
     ///
+    /// Those that were modified after `since` count as changed at once: somebody has begun to read them then, and may
+    /// have read what they were before. For files of an application that is when its process was started.
+    ///
     /// False when there were more than [`WatchOptions::added_files`]; those beyond are not watched.
-    pub fn add_files(&self, files: impl IntoIterator<Item = PathBuf>) -> bool {
-        self.inbox.add(files, self.most)
+    pub fn add_files(&self, files: impl IntoIterator<Item = PathBuf>, since: SystemTime) -> bool {
+        self.inbox.add(files, since, self.most)
     }
 }
 

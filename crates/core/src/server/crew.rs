@@ -325,6 +325,11 @@ impl Crew {
             if now != before {
                 (idle, before) = (0, now);
             } else if now & 1 == 1 {
+                if let Some(before) = &self.service.settings.before_hand_over {
+                    if let Err(panic) = panics::catch(|| before()) {
+                        self.service.settings.log.error(&format!("panic before a hand-over: {}", panic.report));
+                    }
+                }
                 if self.turn_page(now, 1) {
                     let taken = lock(&self.slot).take();
                     self.away.fetch_add(1, Ordering::SeqCst);

@@ -30,9 +30,6 @@ const SWEEP: u64 = 50;
 const REST: u64 = 100;
 /// Connections accepted in a row before those that are there get their turn.
 const ACCEPTS: usize = 64;
-/// Finished answers wait no longer than this for the rest of their batch: less than a client on the same machine
-/// notices, more than a batch of fast answers takes.
-const LATE: Duration = Duration::from_micros(200);
 /// Buffers kept for the next connections that have something to say.
 const SPARE_BUFFERS: usize = 64;
 
@@ -275,7 +272,7 @@ impl Loop {
             Step::Flush => {
                 self.keep(token, connection, u64::MAX);
                 self.late.push(token);
-                if !self.batch.is_empty() && self.batch_began.elapsed() > LATE {
+                if !self.batch.is_empty() && self.batch_began.elapsed() > self.service.settings.timeouts.batch {
                     self.service.look_at_clock();
                     self.write_answers();
                 }

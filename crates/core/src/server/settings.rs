@@ -35,6 +35,10 @@ pub struct Settings {
     /// short requests; 0, the default, is one for each core, but no more than a quarter of `threads`. Loops begin as
     /// connections come; a server with a few connections has one.
     pub loops: usize,
+    /// Called before the lead is taken from a slow call of the application, by the thread that is to lead: for runtimes
+    /// with a lock of their own, to return once that lock can be had, or after a while. A call that was only kept waiting
+    /// has come back by then, and keeps the lead. Nothing by default.
+    pub before_hand_over: Option<Arc<BeforeHandOver>>,
     /// How many children a [`ForkingWsgiServer`](super::ForkingWsgiServer) has at once; 40, as Werkzeug's.
     pub processes: usize,
     /// How a [`ForkingWsgiServer`](super::ForkingWsgiServer) forks, for runtimes with hooks of their own around it: the
@@ -61,6 +65,9 @@ pub struct Settings {
     pub poller: PollerKind,
 }
 
+/// [`Settings::before_hand_over`].
+pub type BeforeHandOver = dyn Fn() + Send + Sync;
+
 /// [`Settings::fork`].
 pub type Fork = dyn Fn() -> std::io::Result<i32> + Send + Sync;
 
@@ -72,6 +79,7 @@ impl Default for Settings {
             leniency: Leniency::default(),
             threads: 64,
             loops: 0,
+            before_hand_over: None,
             processes: 40,
             fork: None,
             multiprocess: false,
@@ -166,6 +174,9 @@ pub struct Timeouts {
     /// the last request of an idle connection that can't go on in another process
     /// ([`ShutdownHandle::hand_over`](super::ShutdownHandle::hand_over)).
     pub linger: Duration,
+    /// How long finished answers wait for the rest of their batch, to be written together; 200 µs: less than a client on
+    /// the same machine notices, more than a batch of fast answers takes.
+    pub batch: Duration,
     /// For running requests when the server stops; 10 s.
     pub shutdown: Duration,
 }
@@ -181,6 +192,7 @@ impl Default for Timeouts {
             grace: seconds(10),
             minimum_rate: 240,
             linger: seconds(2),
+            batch: Duration::from_micros(200),
             shutdown: seconds(10),
         }
     }

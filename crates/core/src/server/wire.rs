@@ -189,11 +189,11 @@ impl StartResponse for Starter<'_, '_> {
         if let Started::Sent { .. } = self.started {
             return Err(StartError::HeadSent);
         }
+        let mut hints = Vec::new();
+        ResponseHead::early_hints(&mut hints, fields.iter().copied()).map_err(StartError::Response)?;
         if self.answering.version != Version::Http11 {
             return Ok(());
         }
-        let mut hints = Vec::new();
-        ResponseHead::early_hints(&mut hints, fields.iter().copied()).map_err(StartError::Response)?;
         self.wire.borrow_mut().send_interim(&hints).map_err(StartError::Io)
     }
 

@@ -9,6 +9,7 @@
 //! - `input`: the request's body as the application reads it.
 //! - `expect`: when `100 Continue` is sent.
 //! - `environ`: what may be changed in it.
+//! - `client`: what is kept with its connection, whether it has left, what it is told ahead.
 //! - `middleware`: applications around applications, and the request handler.
 
 mod start_response;
@@ -28,6 +29,8 @@ mod input;
 mod expect;
 
 mod environ;
+
+mod client;
 
 mod middleware;
 

@@ -52,3 +52,17 @@ def _forget() -> None:
     # A process that the application forks is not the server, and dies of TERM.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def end_copy(code: int) -> None:
+    """Ends a forked process as the interpreter's end would, but for what belongs to the process it was forked from."""
+    import atexit
+    import sys
+
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass
+    os._exit(code)

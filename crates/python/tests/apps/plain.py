@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import signal
 import threading
 import time
 
@@ -45,6 +46,10 @@ def application(environ, start_response):
         while not os.path.exists(os.path.join(folder, "go-on")) and time.monotonic() < deadline:
             time.sleep(0.01)
         return answer(start_response, {"waited": True})
+    if path == "/raise":
+        # To this thread, not to the one that waits for signals.
+        signal.raise_signal(getattr(signal, environ["QUERY_STRING"]))
+        return answer(start_response, {})
     if path == "/fail":
         raise ValueError("on purpose")
     told = {key: value for key, value in environ.items() if isinstance(value, str)}

@@ -5,7 +5,7 @@
 
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{recvmsg, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
@@ -80,10 +80,15 @@ impl Incoming {
         Ok(count)
     }
 
-    /// What the end of the stream means.
-    pub(super) fn end(&self) -> io::Result<Option<Message>> {
+    /// What has come with it so far.
+    pub(super) fn socket(&self) -> Option<BorrowedFd<'_>> {
+        self.socket.as_ref().map(AsFd::as_fd)
+    }
+
+    /// What the end of the stream means: an error in the middle of a frame.
+    pub(super) fn end(&self) -> io::Result<()> {
         if self.bytes.is_empty() {
-            return Ok(None);
+            return Ok(());
         }
         Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the other process ended in the middle of a frame"))
     }

@@ -36,7 +36,15 @@ fn frame(tag: u8, payload: &[u8]) -> Vec<u8> {
 #[test]
 fn every_message_arrives_as_it_was_sent() {
     let (one, mut other) = pair();
-    let tags = [Message::Ready, Message::Drained, Message::Stop, Message::Drain, Message::ReopenLogs];
+    let tags = [
+        Message::Ready,
+        Message::Drained,
+        Message::ReplaceMe,
+        Message::Stop,
+        Message::Drain,
+        Message::ReopenLogs,
+        Message::Files(vec!["/a.py".into(), "/b c.py".into()]),
+    ];
     for message in &tags {
         one.send(message).unwrap();
         let received = other.receive().unwrap().unwrap();

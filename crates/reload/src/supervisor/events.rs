@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitStatus;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Told what happens, from the supervisor's thread: whatever takes long belongs into another.
 pub trait Events: Send {
@@ -34,9 +34,10 @@ pub trait Events: Send {
         let _ = (old, new);
     }
 
-    /// A child says that it consists of these files; it may not be ready yet, and never be. Paths are absolute.
-    fn files(&mut self, files: Vec<PathBuf>) {
-        let _ = files;
+    /// A child that was started then says that it consists of these files; it may not be ready yet, and never be. Paths
+    /// are absolute.
+    fn files(&mut self, files: Vec<PathBuf>, started: SystemTime) {
+        let _ = (files, started);
     }
 
     /// A line for people.

@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 
 use rustix::process::{getrlimit, Resource};
 
+use super::passing::Passenger;
 use super::processes::{Processes, Sent};
-use crate::control::Message;
 
 /// Forwards connections to the children of the newest generation in turn, and keeps them while there is none.
 #[derive(Debug)]
 pub(super) struct Handover {
-    kept: VecDeque<Message>,
+    kept: VecDeque<Passenger>,
     most: usize,
     turn: usize,
 }
@@ -24,7 +24,7 @@ impl Handover {
     }
 
     /// Takes a connection; [`forward`](Handover::forward) sends it on.
-    pub(super) fn take(&mut self, connection: Message) {
+    pub(super) fn take(&mut self, connection: Passenger) {
         while !self.kept.is_empty() && self.kept.len() >= self.most {
             self.kept.pop_front();
         }
@@ -48,7 +48,7 @@ impl Handover {
                 return;
             }
             self.turn = self.turn.wrapping_add(1);
-            if let Sent::Yes = processes.hand(able[self.turn % able.len()], connection) {
+            if let Sent::Yes = processes.hand(able[self.turn % able.len()], connection.message()) {
                 self.kept.pop_front();
             }
         }

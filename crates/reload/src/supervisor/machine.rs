@@ -27,6 +27,8 @@ use member::{Member, State, Step};
 
 /// A child that asks to be started again.
 const AGAIN: i32 = 3;
+/// The exit code of a program that can't be started like this: it was told something wrong.
+const HOPELESS: i32 = 2;
 
 /// Two signals within this time are one: a terminal and what runs in it may both send it.
 const ONE_SIGNAL: Duration = Duration::from_millis(300);
@@ -114,6 +116,10 @@ pub(super) struct Machine {
     round: Option<Round>,
     hold: Hold,
     backoff: Backoff,
+    /// A successor that could not start is tried again then.
+    successor_at: Option<Instant>,
+    /// How long that is; no death has to do with it.
+    successors: Backoff,
     again: Again,
     stopping: Option<Stopping>,
 }
@@ -130,6 +136,8 @@ impl Machine {
             round: None,
             hold: Hold::No,
             backoff: Backoff::new(options.first_delay, options.longest_delay, options.healthy_after),
+            successor_at: None,
+            successors: Backoff::new(options.first_delay, options.longest_delay, options.healthy_after),
             again: Again::new(options.again, options.again_within),
             stopping: None,
             options: options.clone(),
@@ -144,6 +152,8 @@ impl Machine {
         self.round = Some(Round { version, before: self.proven.as_ref().map(|proven| proven.generation) });
         self.hold = Hold::No;
         self.backoff.reset();
+        self.successor_at = None;
+        self.successors.reset();
     }
 
     /// Replaces all children, by another program or by the same.
@@ -254,6 +264,13 @@ impl Machine {
         }
     }
 
+    /// A child asks to be replaced.
+    pub(super) fn wants_successor(&mut self, id: u64) {
+        if let Some(member) = self.members.iter_mut().find(|member| member.id == id) {
+            member.wants_successor = true;
+        }
+    }
+
     /// A child serves.
     pub(super) fn ready(&mut self, id: u64, now: Instant, world: &mut impl World) {
         let Some(member) = self.members.iter_mut().find(|member| member.id == id) else { return };
@@ -265,6 +282,7 @@ impl Machine {
             return;
         }
         member.state = State::Ready { since: now };
+        self.successors.reset();
         let version = member.version.clone();
         world.tell(Notice::Ready { generation: version.generation });
         if let Some(round) = self.round.as_ref().filter(|round| round.version.generation == version.generation) {
@@ -319,8 +337,16 @@ impl Machine {
                 let (row, generation) = (self.backoff.row(), member.generation());
                 world.tell(Notice::Died { id, generation, status, lived, row, again_in });
             }
+            State::Starting { .. } if status.code() == Some(HOPELESS) && self.is_hopeless() => {
+                self.stop(HOPELESS, now, world);
+            }
             State::Starting { .. } => self.failed(id, member.generation(), Why::Exited(status), now, world),
         }
+    }
+
+    /// Nothing has ever served, and nobody is about to mend anything.
+    fn is_hopeless(&self) -> bool {
+        self.options.retry && self.proven.is_none()
     }
 
     fn hold_until(&mut self, when: Instant) {
@@ -344,6 +370,10 @@ impl Machine {
             } else {
                 self.hold = Hold::Replaced;
             }
+        } else if self.members.iter().any(Member::is_retiring) {
+            let delay = self.successors.after(Duration::ZERO);
+            self.successor_at = Some(now + delay);
+            again_in = Some(delay);
         }
         world.tell(Notice::Failed { id, generation, why, serving: serving > 0, again_in });
     }
@@ -354,7 +384,8 @@ impl Machine {
             Hold::Until(when) if self.stopping.is_none() => Some(when),
             _ => None,
         };
-        self.members.iter().filter_map(Member::due).chain(held).min()
+        let successor = self.successor_at.filter(|_| self.stopping.is_none());
+        self.members.iter().filter_map(Member::due).chain(held).chain(successor).min()
     }
 
     /// Does what is due, and starts and ends children until there are as many as there should be.
@@ -383,6 +414,7 @@ impl Machine {
             if matches!(self.hold, Hold::Until(when) if when <= now) {
                 self.hold = Hold::No;
             }
+            self.successor_at = self.successor_at.filter(|&when| when > now);
             self.go_on_with_round(now, world);
             self.keep_number(now, world);
         }
@@ -419,10 +451,15 @@ impl Machine {
             return;
         }
         let Some(version) = self.proven.clone() else { return };
-        while self.hold == Hold::No && self.starting() + self.serving().count() < self.workers {
+        // Where a successor serves, whoever asked for one goes.
+        while self.serving().count() > self.workers {
+            let Some(retiring) = self.members.iter_mut().find(|member| member.is_retiring()) else { break };
+            retiring.leave(Step::Drained, now, &self.options, world);
+        }
+        while self.hold == Hold::No && self.starting() + self.serving().count() < self.number() {
             self.start(&version, now, world);
         }
-        let mut excess = (self.starting() + self.serving().count()).saturating_sub(self.workers);
+        let mut excess = (self.starting() + self.serving().count()).saturating_sub(self.number());
         while excess > 0 {
             excess -= 1;
             let starting = self.members.iter().position(Member::is_starting);
@@ -430,6 +467,13 @@ impl Machine {
             let step = if starting.is_some() { Step::Abandoned } else { Step::Drained };
             self.members[index].leave(step, now, &self.options, world);
         }
+    }
+
+    /// How many children there should be now: one more than workers for whoever has asked for a successor. One after the
+    /// other, since they may all ask at the same time.
+    fn number(&self) -> usize {
+        let successor = self.successor_at.is_none() && self.members.iter().any(Member::is_retiring);
+        self.workers + usize::from(successor)
     }
 
     fn starting(&self) -> usize {

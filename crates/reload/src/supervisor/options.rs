@@ -1,5 +1,6 @@
 //! The supervisor's settings, each with its unit and its reason.
 
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 /// How a supervisor treats its children.
@@ -36,6 +37,9 @@ pub struct Options {
     pub keep_connections: usize,
     /// Listen to signals (true) while running: INT, TERM, QUIT, HUP, TTIN, TTOU, USR1.
     pub signals: bool,
+    /// Descriptors of this process that a [forked](crate::child::Program::forked) child is not to keep, besides those of
+    /// the supervisor (none): copies of the listening sockets would hold the port.
+    pub private: Vec<RawFd>,
 }
 
 impl Default for Options {
@@ -54,6 +58,7 @@ impl Default for Options {
             again_within: Duration::from_secs(1),
             keep_connections: 1024,
             signals: true,
+            private: Vec::new(),
         }
     }
 }

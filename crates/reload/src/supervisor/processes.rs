@@ -7,22 +7,24 @@ mod threads;
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Child, ExitStatus};
+use std::process::ExitStatus;
 use std::sync::mpsc::{channel, Sender};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use rustix::process::{kill_process, Pid, Signal};
+use rustix::process::Signal;
 
 use super::events::{last_line, Death, Events, Failure};
 use super::machine::{Notice, Order, Why, World};
 use super::options::{Options, Protocol};
+use super::passing::Passing;
 use super::Event;
-use crate::child::{self, Program};
-use crate::control::{self, Control, Message};
+use crate::child::{self, Process, Program};
+use crate::control::{self, Control, Message, WeakSender};
 use threads::{copy, listen, thread, wait, Gate};
 
 /// What became of a message.
@@ -39,6 +41,9 @@ pub(super) struct Processes {
     events: Box<dyn Events>,
     sender: Sender<Event>,
     running: HashMap<u64, Running>,
+    /// Of all children, as long as they are open.
+    controls: Vec<WeakSender>,
+    passing: Passing,
     gate: Arc<Gate>,
 }
 
@@ -49,7 +54,8 @@ impl Drop for Processes {
 }
 
 struct Running {
-    process: Child,
+    process: Process,
+    started: SystemTime,
     control: Option<control::Sender>,
     /// It has said something: it will understand.
     speaks: bool,
@@ -66,10 +72,6 @@ impl Drop for Running {
 }
 
 impl Running {
-    fn signal(&self, signal: Signal) {
-        let _ = kill_process(Pid::from_child(&self.process), signal);
-    }
-
     fn output(&self) -> Vec<u8> {
         self.output.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
@@ -90,16 +92,33 @@ impl Processes {
             events,
             sender,
             running: HashMap::new(),
+            controls: Vec::new(),
+            passing: Passing::default(),
             gate: Arc::new(Gate::new()),
         }
+    }
+
+    fn start_process(&mut self, generation: u64, program: &Program) -> io::Result<(Process, Option<UnixStream>)> {
+        self.controls.retain(|control| control.upgrade().is_some());
+        if !program.is_forked() {
+            return child::start(program, &self.listeners, generation, self.with_control, Vec::new());
+        }
+        // None of them is closed, and no other one opened, before the process is copied.
+        let controls: Vec<control::Sender> = self.controls.iter().filter_map(WeakSender::upgrade).collect();
+        let passing = self.passing.lock();
+        let numbers = controls.iter().map(|control| control.as_fd().as_raw_fd()).chain(passing.iter().copied());
+        let private = numbers.chain(self.options.private.iter().copied()).collect();
+        child::start(program, &self.listeners, generation, self.with_control, private)
     }
 
     pub(super) fn say(&mut self, line: &str) {
         self.events.say(line);
     }
 
-    pub(super) fn files(&mut self, files: Vec<PathBuf>) {
-        self.events.files(files);
+    pub(super) fn files(&mut self, id: u64, files: Vec<PathBuf>) {
+        if let Some(running) = self.running.get(&id) {
+            self.events.files(files, running.started);
+        }
     }
 
     /// A child has said something over its control socket.
@@ -135,7 +154,7 @@ impl Processes {
             Err(error) => {
                 if error.kind() == io::ErrorKind::TimedOut {
                     let pid = running.process.id();
-                    running.signal(Signal::KILL);
+                    running.process.signal(Signal::KILL);
                     self.events.say(&format!("The process {pid} hangs; killing it."));
                 }
                 running.control = None;
@@ -149,7 +168,7 @@ impl Processes {
         // Where SIGCHLD is ignored nobody knows how it ended. A death is the careful guess: 0 would end everything.
         const UNKNOWN: i32 = 1 << 8;
         let running = self.running.get_mut(&id)?;
-        Some(running.process.wait().unwrap_or_else(|_| ExitStatus::from_raw(UNKNOWN)))
+        Some(running.process.collect().unwrap_or_else(|_| ExitStatus::from_raw(UNKNOWN)))
     }
 
     /// Forgets a child that was collected.
@@ -201,29 +220,32 @@ impl Processes {
 
 impl World for Processes {
     fn start(&mut self, id: u64, generation: u64, program: &Program) -> io::Result<()> {
-        let (mut process, control) = child::start(program, &self.listeners, generation, self.with_control)?;
+        let started = SystemTime::now();
+        let (mut process, control) = self.start_process(generation, program)?;
         let pid = process.id();
-        let errors = process.stderr.take();
+        let errors = process.take_stderr();
         let output = Arc::new(Mutex::new(Vec::new()));
-        let mut running = Running { process, control: None, speaks: false, output: output.clone() };
+        let mut running = Running { process, started, control: None, speaks: false, output: output.clone() };
         let threads = (|| {
             // Both threads hold a clone; when both have ended, everything that the child said has been heard.
             let (heard, all_heard) = channel();
             if let Some(control) = control {
                 let control = Control::new(control)?;
                 running.control = Some(control.sender());
-                let (events, heard, gate) = (self.sender.clone(), heard.clone(), self.gate.clone());
-                thread("control", move || listen(id, control, &gate, &events, heard))?;
+                self.controls.push(control.sender().downgrade());
+                let (events, heard) = (self.sender.clone(), heard.clone());
+                let (passing, gate) = (self.passing.clone(), self.gate.clone());
+                thread("control", move || listen(id, control, &passing, &gate, &events, heard))?;
             }
             if let Some(errors) = errors {
                 thread("stderr", move || copy(errors, &output, heard))?;
             }
-            let (events, pid) = (self.sender.clone(), Pid::from_child(&running.process));
+            let (events, pid) = (self.sender.clone(), running.process.pid());
             thread("wait", move || wait(id, pid, &events, &all_heard))
         })();
         if let Err(error) = threads {
-            running.signal(Signal::KILL);
-            let _ = running.process.wait();
+            running.process.signal(Signal::KILL);
+            let _ = running.process.collect();
             return Err(error);
         }
         self.running.insert(id, running);
@@ -245,7 +267,7 @@ impl World for Processes {
             return;
         }
         if let Some(running) = self.running.get(&id) {
-            running.signal(if order == Order::Kill { Signal::KILL } else { Signal::TERM });
+            running.process.signal(if order == Order::Kill { Signal::KILL } else { Signal::TERM });
         }
     }
 

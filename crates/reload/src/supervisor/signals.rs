@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, TryLockError};
 use std::thread::JoinHandle;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1};
@@ -14,8 +14,9 @@ use super::Event;
 
 const OURS: [i32; 7] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1];
 
-/// A handler can't be taken away again; instead it does what the system would have done while nobody listens.
-static IDLE: Mutex<Option<Arc<AtomicBool>>> = Mutex::new(None);
+/// A handler can't be taken away again; instead it does what the system would have done while nobody listens. One flag for
+/// each signal.
+static IDLE: Mutex<Option<[Arc<AtomicBool>; OURS.len()]>> = Mutex::new(None);
 static LISTENING: AtomicUsize = AtomicUsize::new(0);
 
 /// Sends signals as events until it is dropped; then they have the system's usual effect again.
@@ -28,17 +29,15 @@ impl Listening {
     pub(super) fn start(events: Sender<Event>) -> io::Result<Listening> {
         let mut idle = IDLE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if idle.is_none() {
-            let flag = Arc::new(AtomicBool::new(false));
-            for signal in OURS {
-                register_conditional_default(signal, flag.clone())?;
+            let flags = OURS.map(|_| Arc::new(AtomicBool::new(false)));
+            for (signal, flag) in OURS.iter().zip(&flags) {
+                register_conditional_default(*signal, flag.clone())?;
             }
-            *idle = Some(flag);
+            *idle = Some(flags);
         }
         let mut signals = Signals::new(OURS)?;
         LISTENING.fetch_add(1, Ordering::SeqCst);
-        if let Some(idle) = &*idle {
-            idle.store(false, Ordering::SeqCst);
-        }
+        idle.iter().flatten().for_each(|flag| flag.store(false, Ordering::SeqCst));
         let handle = signals.handle();
         let thread = std::thread::Builder::new().name("signals".into()).spawn(move || {
             for signal in signals.forever() {
@@ -62,9 +61,42 @@ impl Drop for Listening {
         }
         let idle = IDLE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if LISTENING.fetch_sub(1, Ordering::SeqCst) == 1 {
-            if let Some(idle) = &*idle {
-                idle.store(true, Ordering::SeqCst);
-            }
+            idle.iter().flatten().for_each(|flag| flag.store(true, Ordering::SeqCst));
         }
     }
+}
+
+/// Waits until no handler runs in any thread. In a copy of this process whoever changes handlers would wait for ever for
+/// one that was running at the moment of the copy, in a thread that it doesn't have.
+pub(crate) fn let_handlers_finish() {
+    if IDLE.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).is_none() {
+        // There are none.
+        return;
+    }
+    // That is what registering does before it returns.
+    if let Ok(id) = signal_hook::flag::register(SIGINT, Arc::default()) {
+        signal_hook::low_level::unregister(id);
+    }
+}
+
+/// In a copy of the supervisor's process nobody listens. CTRL+C and USR1 are the supervisor's affair there; who listens to
+/// them all the same must not find that they end the process first.
+///
+/// The pipe of the thread that has listened stays open: handlers write to it, and would write to whatever takes its
+/// number. Nobody but that thread is woken.
+pub(crate) fn have_usual_signals() -> io::Result<()> {
+    // Nobody else is here who could hold it; where it was held at the moment of the copy, nobody ever gives it back.
+    let idle = match IDLE.try_lock() {
+        Ok(idle) => idle,
+        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        Err(TryLockError::WouldBlock) => return Err(io::Error::other("a supervisor began or ended during the fork")),
+    };
+    for (signal, flag) in OURS.iter().zip(idle.iter().flatten()) {
+        flag.store(!matches!(*signal, SIGINT | SIGUSR1), Ordering::SeqCst);
+    }
+    if idle.is_none() {
+        // No handler is there that would keep CTRL+C from ending it.
+        crate::inherited::leave_interrupts_to_the_supervisor()?;
+    }
+    Ok(())
 }

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use notify::event::{EventKind, ModifyKind};
 use notify::{Config, ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
@@ -38,8 +38,8 @@ struct News {
     woken: bool,
     /// Every file that was ever added.
     added: HashSet<PathBuf>,
-    /// Those of them that the tree doesn't know yet.
-    new: Vec<PathBuf>,
+    /// Those of them that the tree doesn't know yet, and since when a change of them counts.
+    new: Vec<(PathBuf, SystemTime)>,
 }
 
 impl Inbox {
@@ -57,8 +57,8 @@ impl Inbox {
         std::mem::take(&mut self.lock().woken)
     }
 
-    /// Adds files to what is watched, unless there would be more than that; whether all found room.
-    pub(super) fn add(&self, files: impl IntoIterator<Item = PathBuf>, most: usize) -> bool {
+    /// Adds files to what is watched, up to so many; whether all found room.
+    pub(super) fn add(&self, files: impl IntoIterator<Item = PathBuf>, since: SystemTime, most: usize) -> bool {
         let mut news = self.lock();
         let mut room = true;
         for file in files {
@@ -69,7 +69,7 @@ impl Inbox {
             if !room {
                 break;
             }
-            news.new.push(file.clone());
+            news.new.push((file.clone(), since));
             news.added.insert(file);
         }
         if !news.new.is_empty() {
@@ -79,7 +79,7 @@ impl Inbox {
     }
 
     /// The files that were added since the last time.
-    pub(super) fn take_added(&self) -> Vec<PathBuf> {
+    pub(super) fn take_added(&self) -> Vec<(PathBuf, SystemTime)> {
         std::mem::take(&mut self.lock().new)
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How a file looked: if any of this differs, it has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,12 @@ impl Stamp {
             size: metadata.len(),
             identity: (metadata.dev(), metadata.ino()),
         }
+    }
+
+    /// When it was modified; `None` before 1970, where no clock goes.
+    pub(super) fn time(&self) -> Option<SystemTime> {
+        let since_1970 = Duration::new(self.modified.0.try_into().ok()?, self.modified.1.try_into().ok()?);
+        UNIX_EPOCH.checked_add(since_1970)
     }
 }
 
@@ -135,10 +141,10 @@ impl Journal {
         };
     }
 
-    /// Takes over what happened to files that were known already.
-    pub(super) fn absorb(&mut self, other: Journal) {
+    /// Takes over what another one says, except that files came that are only `new` here.
+    pub(super) fn absorb(&mut self, other: Journal, new: impl Fn(&Path) -> bool) {
         for (path, Entry { before, now, written }) in other.entries {
-            if before.is_some() {
+            if before.is_some() || !new(&path) {
                 self.enter(&path, before, now, written);
             }
         }

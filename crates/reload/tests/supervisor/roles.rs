@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
-use amboss_reload::child::Program;
-use amboss_reload::control::{Message, Sender};
+use amboss_reload::child::{Forked, Program};
+use amboss_reload::control::{Control, Message, Sender};
 use amboss_reload::inherited::{exec_as_child, is_running_from_reloader, Inherited};
 use amboss_reload::supervisor::{Death, Events, Failure, Options, Supervisor};
 
@@ -97,7 +97,11 @@ fn plays_a_supervisor() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     println!("\nlistening {}", listener.local_addr().unwrap());
     let mut program = child(&code);
-    if std::fs::read_to_string(&code).unwrap().contains("foreign") {
+    let words = std::fs::read_to_string(&code).unwrap();
+    if words.contains("forked") {
+        program = Program::forked(fork);
+    }
+    if words.contains("foreign") {
         program = crate::foreign::python("foreign");
         program.shim = Some(shim());
         options.protocol = crate::foreign::SETTLED_SOON;
@@ -128,8 +132,32 @@ fn plays_a_child() {
         return;
     }
     let inherited = Inherited::from_env().unwrap().unwrap();
-    let mut control = inherited.take_control().unwrap().unwrap();
-    let code = std::fs::read_to_string(std::env::var_os(CODE).unwrap()).unwrap();
+    let control = inherited.take_control().unwrap().unwrap();
+    serve(control, inherited.take_listeners().unwrap());
+}
+
+/// A child that is a copy of the supervisor's process.
+fn fork(forked: Forked) -> std::io::Result<u32> {
+    match fork::fork()? {
+        fork::Fork::Parent(pid) => Ok(pid.unsigned_abs()),
+        // It would be a second supervisor.
+        fork::Fork::Child if code().contains("returns") => Ok(1),
+        fork::Fork::Child => {
+            let entered = forked.enter().unwrap();
+            assert!(is_running_from_reloader());
+            serve(entered.control, entered.listeners);
+            std::process::exit(0);
+        }
+    }
+}
+
+fn code() -> String {
+    std::fs::read_to_string(std::env::var_os(CODE).unwrap()).unwrap()
+}
+
+/// What a child does, as it is written in the code.
+fn serve(mut control: Control, listeners: Vec<OwnedFd>) {
+    let code = code();
     let mut words = code.split(' ');
     let version = words.next().unwrap().to_owned();
     let words: Vec<&str> = words.collect();
@@ -150,7 +178,7 @@ fn plays_a_child() {
         busy: AtomicUsize::new(0),
         sender: control.sender(),
     });
-    for listener in inherited.take_listeners().unwrap() {
+    for listener in listeners {
         let accepting = server.clone();
         server.spawn(move || accepting.accept(TcpListener::from(listener)));
     }
@@ -220,7 +248,7 @@ impl Server {
                 let path = String::from_utf8(head.split(|&byte| byte == b' ').nth(1).unwrap().to_vec()).unwrap();
                 let body = self.answer(&path);
                 let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-                if stream.write_all(answer.as_bytes()).is_err() {
+                if stream.write_all(answer.as_bytes()).is_err() || path == "/close" {
                     return;
                 }
             }
@@ -250,6 +278,12 @@ impl Server {
             std::process::exit(code.parse().unwrap());
         }
         match path {
+            "/replace-me" => {
+                // Once would be enough.
+                self.sender.send(&Message::ReplaceMe).unwrap();
+                self.sender.send(&Message::ReplaceMe).unwrap();
+                self.version.clone()
+            }
             "/pid" => std::process::id().to_string(),
             "/reopened" => self.reopened.load(Ordering::SeqCst).to_string(),
             _ => self.version.clone(),

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use amboss_reload::ChangeKind::{Created, Modified, Removed};
 use amboss_reload::{Scope, ScopeOptions, Watch};
@@ -15,6 +15,11 @@ const ELSEWHERE: &str = "usr/lib/os.py";
 const MISSING: &str = "root/.venv/missing.py";
 const FAR: &str = "not/yet/there.py";
 
+/// Whatever was written until now was so before anybody read it.
+fn unread() -> SystemTime {
+    SystemTime::now() + Duration::from_secs(1)
+}
+
 #[test]
 fn added_files_count_wherever_they_are_and_what_is_beside_them_does_not() {
     for backend in BACKENDS {
@@ -24,7 +29,7 @@ fn added_files_count_wherever_they_are_and_what_is_beside_them_does_not() {
             put(at(path), "1");
         }
         let mut watch = place.watch(backend, place.scope());
-        assert!(watch.waker().add_files([INSTALLED, CACHED, ELSEWHERE, MISSING, FAR].map(at)));
+        assert!(watch.waker().add_files([INSTALLED, CACHED, ELSEWHERE, MISSING, FAR].map(at), unread()));
         assert_eq!(place.seen(&mut watch), Seen::new(), "{backend}: that they are there is no change");
         put(at("root/.venv/lib/site-packages/flask/other.py"), "12");
         put(at("usr/lib/re.py"), "12");
@@ -56,7 +61,7 @@ fn more_files_of_a_folder_may_follow_and_the_first_stay() {
         }
         let mut watch = place.watch(backend, place.scope());
         for number in 0..2 {
-            watch.waker().add_files([place.path().join(path(number)), place.path().join(path(0))]);
+            watch.waker().add_files([place.path().join(path(number)), place.path().join(path(0))], unread());
             assert_eq!(place.seen(&mut watch), Seen::new(), "{backend}");
         }
         for number in 0..3 {
@@ -73,7 +78,7 @@ fn excluded_files_stay_excluded() {
         let mut scope = place.scope();
         scope.exclude_patterns.push("*/lib/*".into());
         let mut watch = place.watch(backend, scope);
-        watch.waker().add_files([place.path().join("lib/a.py")]);
+        watch.waker().add_files([place.path().join("lib/a.py")], unread());
         put(place.path().join("lib/a.py"), "1");
         assert_eq!(place.seen(&mut watch), Seen::new(), "{backend}");
     }
@@ -87,10 +92,10 @@ fn there_is_a_limit_and_repetitions_do_not_reach_it() {
     let watch = Watch::start(Scope::new(place.scope()).unwrap(), options).unwrap();
     let waker = watch.waker();
     for _ in 0..3 {
-        assert!(waker.add_files(["/a", "/b"].map(PathBuf::from)));
+        assert!(waker.add_files(["/a", "/b"].map(PathBuf::from), unread()));
     }
-    assert!(!waker.add_files(["/a", "/c"].map(PathBuf::from)));
-    assert!(waker.add_files(["/b"].map(PathBuf::from)));
+    assert!(!waker.add_files(["/a", "/c"].map(PathBuf::from), unread()));
+    assert!(waker.add_files(["/b"].map(PathBuf::from), unread()));
 }
 
 #[test]
@@ -102,7 +107,7 @@ fn adding_a_file_ends_no_wait_and_is_heeded_in_the_middle_of_it() {
         let mut watch = place.watch(backend, place.scope());
         let waker = watch.waker();
         let waiting = std::thread::spawn(move || watch.next(Some(PATIENCE)));
-        waker.add_files([file.clone()]);
+        waker.add_files([file.clone()], unread());
         // When it is heeded can't be seen from outside.
         while !waiting.is_finished() {
             let text = fs::read_to_string(&file).unwrap() + "2";
@@ -132,7 +137,7 @@ fn a_glob_may_count_until_files_are_added() {
         assert_eq!(place.seen(&mut watch), Seen::from([("root/app/a.py".into(), Modified)]), "{backend}");
         // This one comes before, and so is not forgotten.
         put(at("root/app/b.py"), "12");
-        watch.waker().add_files([at("root/c.py")]);
+        watch.waker().add_files([at("root/c.py")], unread());
         assert_eq!(place.seen(&mut watch), Seen::from([("root/app/b.py".into(), Modified)]), "{backend}");
         put(at("root/app/a.py"), "123");
         put(at("root/c.py"), "12");
@@ -151,12 +156,38 @@ fn a_named_file_counts_also_when_its_folder_was_replaced_between_two_looks() {
         put(place.root().join(".gitignore"), "ignored");
         put(place.path().join(file), "1");
         let mut watch = place.watch(backend, place.scope());
-        watch.waker().add_files([place.path().join(file)]);
+        watch.waker().add_files([place.path().join(file)], unread());
         assert_eq!(place.seen(&mut watch), Seen::new());
         fs::rename(place.root().join("data"), place.path().join("old")).unwrap();
         put(place.path().join(file), "1");
         place.seen_until(&mut watch, |seen| *seen == Seen::from([(file.into(), Modified)]));
         put(place.path().join(file), "12");
         assert_eq!(place.seen(&mut watch), Seen::from([(file.into(), Modified)]), "{backend}");
+    }
+}
+
+#[test]
+fn a_file_that_was_modified_while_it_was_being_read_counts_as_changed() {
+    for backend in BACKENDS {
+        let place = Place::new();
+        let at = |path: &str| place.path().join(path);
+        put(at("root/watched.py"), "1");
+        let mut watch = place.watch(backend, place.scope());
+        put(at("lib/old.py"), "1");
+        // The clock of a file system goes in steps.
+        let written = fs::metadata(at("lib/old.py")).unwrap().modified().unwrap();
+        let mut since = SystemTime::now();
+        while since < written + Duration::from_millis(20) {
+            since = SystemTime::now();
+        }
+        put(at("lib/new.py"), "1");
+        put(at("lib/from_the_future.py"), "1");
+        let future = fs::File::options().write(true).open(at("lib/from_the_future.py")).unwrap();
+        future.set_modified(since + PATIENCE * 100).unwrap();
+        put(at("root/watched.py"), "12");
+        place.seen_until(&mut watch, |seen| *seen == Seen::from([("root/watched.py".into(), Modified)]));
+        let files = ["lib/old.py", "lib/new.py", "lib/from_the_future.py", "root/watched.py"];
+        watch.waker().add_files(files.map(at), since);
+        assert_eq!(place.seen(&mut watch), Seen::from([("lib/new.py".into(), Modified)]), "{backend}");
     }
 }

@@ -267,3 +267,65 @@ fn too_few_bytes_for_content_length_cut_the_connection() {
         assert_eq!(client.response_to_head().field("Content-Length"), Some("100000"));
     });
 }
+
+#[test]
+fn what_comes_after_the_only_block_delays_neither_its_client_nor_others() {
+    let gate = Gate::default();
+    let app = app({
+        let gate = gate.clone();
+        move |environ, start_response| {
+            start_response.start("200 OK", &[("Content-Length", "5")])?;
+            if environ.path() == &b"/fast"[..] {
+                return Ok(Body::from("hello"));
+            }
+            let gate = gate.clone();
+            // As a framework's answer: a block, and work to do when it is out.
+            let mut block = Some(b"hello".to_vec());
+            Ok(Body::iter(std::iter::from_fn(move || block.take())).on_close(move || gate.pass()))
+        }
+    });
+    let server = Setup::threaded().start(app);
+    let (mut client, mut other) = (server.connect(), server.connect());
+    client.send(GET);
+    assert_eq!(client.response().text(), "hello");
+    assert_eq!(other.get("/fast").text(), "hello");
+    gate.open();
+    assert_eq!(client.get("/fast").text(), "hello");
+}
+
+#[test]
+fn whoever_waits_for_the_end_of_a_body_is_told_once_whatever_it_is() {
+    let dir = temp_dir("on_close");
+    std::fs::write(dir.join("file"), "file").unwrap();
+    let closed = Arc::new(AtomicUsize::new(0));
+    let app = app({
+        let (closed, path) = (closed.clone(), dir.join("file"));
+        move |environ, start_response| {
+            start_response.start("200 OK", &[])?;
+            let body = match environ.path().as_ref() {
+                b"/bytes" => Body::from("bytes"),
+                b"/blocks" => Body::iter([b"blo".to_vec(), b"cks".to_vec()]),
+                b"/followed" => Body::file(std::fs::File::open(&path)?).followed_by(b" and more".to_vec()),
+                b"/unstarted" => return Err(AppError::from("failed").into()),
+                _ => Body::file(std::fs::File::open(&path)?),
+            };
+            let (first, second) = (closed.clone(), closed.clone());
+            let body = body.on_close(move || drop(first.fetch_add(1, SeqCst)));
+            Ok(body.on_close(move || drop(second.fetch_add(100, SeqCst))))
+        }
+    });
+    let server = Setup::threaded().start(app);
+    let mut client = server.connect();
+    let mut expected = 0;
+    for (path, text) in [("/bytes", "bytes"), ("/blocks", "blocks"), ("/followed", "file and more"), ("/file", "file")]
+    {
+        let response = client.get(path);
+        assert_eq!(response.text(), text);
+        assert_eq!(response.field("Content-Length").is_some(), path != "/blocks" && path != "/followed", "{path}");
+        expected += 101;
+        eventually("both were told", || closed.load(SeqCst) == expected);
+    }
+    client.send("HEAD /file HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.response_to_head().status, 200);
+    eventually("also for a HEAD", || closed.load(SeqCst) == expected + 101);
+}

@@ -9,6 +9,8 @@ pub(super) struct Member {
     pub(super) id: u64,
     pub(super) version: Version,
     pub(super) state: State,
+    /// It has asked to be replaced.
+    pub(super) wants_successor: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +55,7 @@ impl Member {
     pub(super) fn new(id: u64, version: Version, now: Instant, options: &Options) -> Member {
         let deadline = now + options.start_deadline;
         let settled = options.protocol.settled().map(|settled| now + settled);
-        Member { id, version, state: State::Starting { deadline, settled } }
+        Member { id, version, state: State::Starting { deadline, settled }, wants_successor: false }
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -66,6 +68,11 @@ impl Member {
 
     pub(super) fn is_ready(&self) -> bool {
         matches!(self.state, State::Ready { .. })
+    }
+
+    /// It serves, and only until there is another for it.
+    pub(super) fn is_retiring(&self) -> bool {
+        self.is_ready() && self.wants_successor
     }
 
     /// When something has to be done about it.

@@ -1,5 +1,7 @@
 //! Every rule, with a world and a clock of our own.
 
+mod successors;
+
 use super::*;
 use std::os::unix::process::ExitStatusExt;
 
@@ -52,6 +54,7 @@ struct Stage {
 
 const EXIT_0: i32 = 0;
 const EXIT_1: i32 = 1 << 8;
+const EXIT_2: i32 = 2 << 8;
 const EXIT_3: i32 = 3 << 8;
 const KILLED: i32 = 9;
 
@@ -179,6 +182,25 @@ fn a_replacement_that_is_too_slow_has_failed_and_is_ended() {
     // Its word comes too late.
     stage.ready(2);
     assert_eq!(stage.machine.serving().count(), 1);
+}
+
+#[test]
+fn a_first_child_that_was_told_something_wrong_ends_the_supervisor() {
+    let mut stage = Stage::new(options(2, true));
+    stage.expect(&["start 1 g1 app"]);
+    stage.exited(1, EXIT_2);
+    stage.expect(&[]);
+    assert_eq!(stage.machine.outcome(), Some(2));
+    // Once something has served, what was told was right.
+    let mut stage = Stage::serving(options(1, true));
+    stage.exited(1, KILLED);
+    stage.pass(100);
+    stage.exited(2, EXIT_2);
+    assert_eq!(stage.machine.outcome(), None);
+    // And where a save can mend it, that is waited for.
+    let mut stage = Stage::new(options(1, false));
+    stage.exited(1, EXIT_2);
+    assert_eq!(stage.machine.outcome(), None);
 }
 
 #[test]

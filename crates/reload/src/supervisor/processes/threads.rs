@@ -2,6 +2,7 @@
 //! decides anything; each ends with the child.
 
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::process::ChildStderr;
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Condvar, Mutex};
@@ -9,8 +10,9 @@ use std::time::Duration;
 
 use rustix::process::{waitid, Pid, WaitId, WaitIdOptions};
 
+use super::super::passing::{socket, Passing};
 use super::super::Event;
-use crate::control::{Control, Message};
+use crate::control::{Control, Message, Step};
 
 /// How much of a child's stderr is kept, in bytes: a compiler's page or a long traceback.
 const KEPT_OUTPUT: usize = 64 * 1024;
@@ -62,16 +64,50 @@ pub(super) fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> io::Re
     std::thread::Builder::new().name(name.into()).spawn(body).map(drop)
 }
 
-pub(super) fn listen(id: u64, mut control: Control, gate: &Gate, events: &Sender<Event>, _heard: Sender<()>) {
-    // What can't be understood is the end, too: the supervisor has other ways to tell such a child to go.
-    while let Ok(Some(message)) = control.receive() {
-        if matches!(message, Message::Connection { .. }) && !gate.enter() {
-            return;
-        }
-        if events.send(Event::Message(id, message)).is_err() {
+/// Hears a child until it has nothing more to say, or can't be understood: the supervisor has other ways to tell such a
+/// one to go.
+pub(super) fn listen(
+    id: u64,
+    mut control: Control,
+    passing: &Passing,
+    gate: &Gate,
+    events: &Sender<Event>,
+    _heard: Sender<()>,
+) {
+    let mut arriving = None;
+    while control.wait().is_ok() {
+        let mut known = passing.lock();
+        let step = control.step();
+        // What was there may have gone with a message that nobody understands.
+        arriving.take().map(|socket| known.remove(&socket));
+        let socket = match &step {
+            Ok(Step::Message(message)) => socket(message),
+            _ => control.arriving(),
+        };
+        arriving = socket.map(|socket| socket.as_raw_fd());
+        known.extend(arriving);
+        drop(known);
+        let event = match step {
+            Ok(Step::Message(message @ Message::Connection { .. })) => {
+                arriving = None;
+                let connection = passing.message(message);
+                if !gate.enter() {
+                    return;
+                }
+                Event::Connection(id, connection)
+            }
+            Ok(Step::Message(message)) => Event::Message(id, message),
+            Ok(Step::More) => continue,
+            Ok(Step::End) | Err(_) => break,
+        };
+        if events.send(event).is_err() {
             return;
         }
     }
+    let mut known = passing.lock();
+    arriving.map(|socket| known.remove(&socket));
+    // While nobody forks.
+    drop(control);
 }
 
 pub(super) fn copy(mut errors: ChildStderr, kept: &Mutex<Vec<u8>>, _heard: Sender<()>) {

@@ -1,19 +1,29 @@
-//! Files that come into the scope later. They are new to the tree and not to the world: what they are is no change.
+//! Files that come into the scope later. They are new to the tree and not to the world: what they are is no change, unless
+//! it is newer than the reason to watch them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use super::Tree;
 use crate::scope::ScopeError;
 
+/// The times that a file system writes down are taken from a clock that goes in steps: so much may they be too early.
+const CLOCK_STEP: Duration = Duration::from_millis(10);
+
 impl Tree {
-    /// Takes files into the scope, also such as aren't there yet. The folders that they lie in, as far as they are new.
-    pub(in crate::watch) fn add(&mut self, files: &[PathBuf]) -> Vec<PathBuf> {
+    /// Takes files into the scope, also such as aren't there yet. What was modified after the moment that comes with it
+    /// counts as changed. The folders that they lie in, as far as they are new.
+    pub(in crate::watch) fn add(&mut self, files: &[(PathBuf, SystemTime)]) -> Vec<PathBuf> {
         self.end_provisional();
         let known = self.scope.anchors().count();
-        let mut changed = BTreeMap::new();
-        for (anchor, path) in files.iter().filter_map(|file| self.scope.add(file)) {
+        let (mut changed, mut new) = (BTreeMap::new(), HashMap::new());
+        for (file, since) in files {
+            let Some((anchor, path)) = self.scope.add(file) else { continue };
             changed.insert(anchor, path.parent().map(PathBuf::from).unwrap_or_default());
+            if self.find(&path).is_none() {
+                new.insert(path, *since);
+            }
         }
         self.landed.resize(self.scope.anchors().count(), None);
         let noticed = std::mem::take(&mut self.journal);
@@ -21,7 +31,16 @@ impl Tree {
             self.visit_anchor(anchor, folder);
         }
         let found = std::mem::replace(&mut self.journal, noticed);
-        self.journal.absorb(found);
+        self.journal.absorb(found, |path| new.contains_key(path));
+        let now = SystemTime::now();
+        for (path, since) in new {
+            let Some((folder, index)) = self.find(&path) else { continue };
+            let stamp = self.folders[&folder].files[index].stamp;
+            // A time to come was set by another clock, and says nothing.
+            if stamp.time().is_some_and(|modified| modified + CLOCK_STEP > since && modified <= now) {
+                self.journal.written(&path, stamp, stamp);
+            }
+        }
         changed.into_iter().filter(|(anchor, _)| *anchor >= known).map(|(_, folder)| folder).collect()
     }
 
@@ -31,7 +50,7 @@ impl Tree {
             let noticed = std::mem::take(&mut self.journal);
             self.visit_anchors();
             let found = std::mem::replace(&mut self.journal, noticed);
-            self.journal.absorb(found);
+            self.journal.absorb(found, |_| true);
         }
         Ok(())
     }

@@ -1,0 +1,45 @@
+"""Starts the servers that have no command line of their own: launch.py SERVER PORT MODULE:OBJECT."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+# For type checkers, without the memory of importing typing, which is measured.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+    from wsgiref.types import WSGIApplication
+
+
+def serve_bjoern(app: WSGIApplication, port: int) -> None:
+    import bjoern
+
+    bjoern.run(app, "127.0.0.1", port)
+
+
+def serve_werkzeug(app: WSGIApplication, port: int, **options: Any) -> None:
+    from werkzeug.serving import WSGIRequestHandler, run_simple
+
+    class Quiet(WSGIRequestHandler):
+        def log_request(self, code: object = "-", size: object = "-") -> None:
+            pass
+
+    run_simple("127.0.0.1", port, app, request_handler=Quiet, threaded=True, **options)
+
+
+def main() -> None:
+    server, port, target = sys.argv[1:]
+    module, _, name = target.partition(":")
+    app = getattr(importlib.import_module(module), name)
+    if server == "bjoern":
+        serve_bjoern(app, int(port))
+    elif server == "werkzeug":
+        serve_werkzeug(app, int(port))
+    else:
+        _, _, reloader = server.partition("-")
+        serve_werkzeug(app, int(port), use_reloader=True, reloader_type=reloader)
+
+
+if __name__ == "__main__":
+    main()

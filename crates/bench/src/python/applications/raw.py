@@ -1,0 +1,47 @@
+"""Applications that use nothing but WSGI."""
+
+from __future__ import annotations
+
+import time
+
+# For type checkers, without the memory of importing typing, which is measured.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+HELLO = b"Hello, World!"
+TEN_KIB = b"x" * (10 << 10)
+BLOCK = 64 << 10
+
+
+def fixed(body: bytes, start_response: StartResponse) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+def hello(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+    return fixed(HELLO, start_response)
+
+
+def ten_kib(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+    return fixed(TEN_KIB, start_response)
+
+
+def upload(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+    """Reads the body in blocks and answers with how much it was."""
+    left = length = int(environ["CONTENT_LENGTH"])
+    body = environ["wsgi.input"]
+    while left > 0:
+        block = body.read(min(left, BLOCK))
+        if not block:
+            break
+        left -= len(block)
+    return fixed(str(length - left).encode(), start_response)
+
+
+def naps(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+    """Sleeps 50 ms at /sleep and answers with the path."""
+    path = environ["PATH_INFO"]
+    if path == "/sleep":
+        time.sleep(0.05)
+    return fixed(path.encode("latin-1"), start_response)

@@ -1,0 +1,10 @@
+"""An application that is saved again and again, with another NUMBER each time."""
+
+from flask import Flask
+
+app = Flask(__name__)
+
+
+@app.route("/")
+def number() -> str:
+    return "NUMBER"
