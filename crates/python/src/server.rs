@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
 use crate::application::PyApplication;
+use crate::ending::detach;
 use crate::environ::About;
 use crate::exchange::kind;
 use crate::failure::Failure;
@@ -211,7 +212,7 @@ impl Server {
         let listeners = fd.map(listening).transpose()?;
         let app = Arc::new(application(py, app, &run, options.request_handler)?);
         let shutdown = app.shutdown.clone();
-        let made = py.detach(|| match listeners {
+        let made = detach(py, || match listeners {
             Some(listeners) => amboss::make_run_server_on(listeners, app, run),
             None => amboss::make_run_server(&addresses, app, run),
         });
@@ -265,7 +266,7 @@ impl Server {
     /// Lets go of the sockets.
     fn server_close(&self, py: Python<'_>) {
         let server = self.server().take();
-        py.detach(|| drop(server));
+        detach(py, || drop(server));
     }
 }
 
@@ -295,7 +296,7 @@ pub(crate) fn run(py: Python<'_>, texts: Vec<String>, app: Py<PyAny>, options: O
     };
     let supervised = amboss::is_running_from_reloader();
     let host = PyHost::new(make).with_signals(if supervised { command::follow_as_child } else { command::follow_term });
-    py.detach(|| amboss::run_host(&addresses, host, run)).map_err(|error| run_error(py, error))
+    detach(py, || amboss::run_host(&addresses, host, run)).map_err(|error| run_error(py, error))
 }
 
 /// What would fail in a process started later fails now; the certificate's fingerprint, if there is one.

@@ -12,6 +12,7 @@ use rustix::event::{poll, PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::pipe::{pipe_with, PipeFlags};
 
+use crate::ending::detach;
 use crate::failure::failed;
 use crate::raw::attach;
 
@@ -46,7 +47,7 @@ pub(crate) fn wait_for<R: Send + 'static>(
     let wakeup = Wakeup::new(py)?;
     loop {
         let (over, woken) = (over.as_fd(), wakeup.noted.as_fd());
-        let waited = py.detach(|| {
+        let waited = detach(py, || {
             let mut both = [over, woken].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
             poll(&mut both, None).map(|_| !both[0].revents().is_empty())
         });
@@ -62,7 +63,7 @@ pub(crate) fn wait_for<R: Send + 'static>(
         }
     }
     drop(wakeup);
-    py.detach(|| thread.join()).map_err(|_| PyRuntimeError::new_err("the server has panicked; its log says where"))
+    detach(py, || thread.join()).map_err(|_| PyRuntimeError::new_err("the server has panicked; its log says where"))
 }
 
 /// Has each signal leave a byte in a pipe. A signal interrupts only who waits already, and only the thread it is delivered
