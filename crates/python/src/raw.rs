@@ -99,51 +99,29 @@ pub(crate) fn latin1_bytes<'a>(text: &'a Bound<'_, PyString>) -> Option<std::bor
 }
 
 /// A context for context variables, empty.
-#[cfg(not(feature = "abi3"))]
 pub(crate) fn new_context(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     // SAFETY: the result is a new object or null with an exception set.
     unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_New()) }
 }
 
 /// Makes a context the one of this thread, until [`exit_context`].
-#[cfg(not(feature = "abi3"))]
 pub(crate) fn enter_context(context: &Bound<'_, PyAny>) -> PyResult<()> {
     // SAFETY: an object that is no context, or is entered already, is refused with an exception.
     succeeded(context.py(), unsafe { ffi::PyContext_Enter(context.as_ptr()) })
 }
 
 /// Goes back to the context before this one.
-#[cfg(not(feature = "abi3"))]
 pub(crate) fn exit_context(context: &Bound<'_, PyAny>) -> PyResult<()> {
     // SAFETY: an object that is not this thread's context is refused with an exception.
     succeeded(context.py(), unsafe { ffi::PyContext_Exit(context.as_ptr()) })
 }
 
-#[cfg(not(feature = "abi3"))]
 fn succeeded(py: Python<'_>, code: std::os::raw::c_int) -> PyResult<()> {
     if code == 0 {
         Ok(())
     } else {
         Err(PyErr::fetch(py))
     }
-}
-
-/// The stable interface has no contexts.
-#[cfg(feature = "abi3")]
-pub(crate) fn new_context(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    Ok(py.None().into_bound(py))
-}
-
-/// The stable interface has no contexts.
-#[cfg(feature = "abi3")]
-pub(crate) fn enter_context(_: &Bound<'_, PyAny>) -> PyResult<()> {
-    Ok(())
-}
-
-/// The stable interface has no contexts.
-#[cfg(feature = "abi3")]
-pub(crate) fn exit_context(_: &Bound<'_, PyAny>) -> PyResult<()> {
-    Ok(())
 }
 
 /// Makes a `bytes` object of at most `size` bytes, filled piece by piece by other code than Python's.
