@@ -10,9 +10,13 @@ use std::time::{Duration, Instant};
 
 use crate::raw::attach;
 
-/// How long is waited: several of the intervals at which the interpreter takes its lock from a thread that computes.
-/// Code that holds it for longer is no Python, and the server goes on without it.
-const PATIENCE: Duration = Duration::from_millis(20);
+/// How long is waited for it. The interpreter takes its lock from a thread that computes after 5 ms, so what takes this
+/// long was not let go of.
+const PATIENCE: Duration = Duration::from_millis(4);
+/// A call that has computed for so long keeps the lead no longer, as connections are to be accepted and timed out
+/// nevertheless; also one that holds the lock all the time, which is no Python then. Shorter pauses are the garbage
+/// collector's, or the system's, which runs something else.
+const TOO_LONG: Duration = Duration::from_millis(50);
 
 #[derive(Default)]
 struct Asker {
@@ -26,22 +30,29 @@ struct State {
     answered: u64,
 }
 
-/// Returns once the lock could be had, or is not to be had for now.
-pub(crate) fn wait_until_free() {
+/// Was the lock let go of by a call that has been running for `running`, so that others can be served beside it? Or is
+/// it time to serve others anyway?
+pub(crate) fn is_free(running: Duration) -> bool {
     static ASKER: OnceLock<Option<&'static Asker>> = OnceLock::new();
-    let Some(asker) = ASKER.get_or_init(Asker::start) else { return };
+    if running >= TOO_LONG {
+        return true;
+    }
+    let Some(asker) = ASKER.get_or_init(Asker::start) else { return true };
     let mut state = asker.state();
-    state.asked += 1;
+    if state.asked == state.answered {
+        state.asked += 1;
+        asker.changed.notify_all();
+    }
     let mine = state.asked;
-    asker.changed.notify_all();
     let until = Instant::now() + PATIENCE;
     while state.answered < mine {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return;
+            return false;
         }
         state = asker.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
     }
+    true
 }
 
 impl Asker {

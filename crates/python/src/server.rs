@@ -63,7 +63,7 @@ pub(crate) fn set_up(py: Python<'_>, run: &mut RunOptions, custom_handler: bool,
     // The interpreter lets one thread run at a time: a second loop would only take it from the first.
     run.settings.loops = usize::from(has_lock(py));
     run.settings.timeouts.batch = BATCH;
-    run.settings.before_hand_over = Some(Arc::new(lock::wait_until_free));
+    run.settings.may_hand_over = Some(Arc::new(lock::is_free));
     run.request_handler = Some(Arc::new(PyHandler { custom: custom_handler }));
     run.settings.fork = Some(Arc::new(|| {
         let forked = crate::raw::attach(|py| py.import("os")?.call_method0("fork")?.extract::<i32>());

@@ -306,6 +306,8 @@ impl Crew {
         *lock(&self.watcher) = Some(thread::current());
         let mut idle = 0;
         let mut before = self.calls.load(Ordering::SeqCst);
+        // The call that is running was there by then.
+        let mut since = Instant::now();
         loop {
             if self.is_stopped() {
                 return None;
@@ -317,20 +319,15 @@ impl Crew {
                 }
                 self.parked.store(false, Ordering::SeqCst);
                 idle = 0;
-                before = self.calls.load(Ordering::SeqCst);
+                (before, since) = (self.calls.load(Ordering::SeqCst), Instant::now());
             }
             let close = self.service.now() < self.close_watch_until.load(Ordering::Relaxed);
             thread::sleep(if close { CLOSE_WATCH } else { WATCH });
             let now = self.calls.load(Ordering::SeqCst);
             if now != before {
-                (idle, before) = (0, now);
+                (idle, before, since) = (0, now, Instant::now());
             } else if now & 1 == 1 {
-                if let Some(before) = &self.service.settings.before_hand_over {
-                    if let Err(panic) = panics::catch(|| before()) {
-                        self.service.settings.log.error(&format!("panic before a hand-over: {}", panic.report));
-                    }
-                }
-                if self.turn_page(now, 1) {
+                if self.may_hand_over(since) && self.turn_page(now, 1) {
                     let taken = lock(&self.slot).take();
                     self.away.fetch_add(1, Ordering::SeqCst);
                     self.fleet.note_away();
@@ -342,6 +339,15 @@ impl Crew {
                 idle += 1;
             }
         }
+    }
+
+    /// Is the lead to be taken from a call that has been running since then at least?
+    fn may_hand_over(&self, since: Instant) -> bool {
+        let Some(may) = &self.service.settings.may_hand_over else { return true };
+        panics::catch(|| may(since.elapsed())).unwrap_or_else(|panic| {
+            self.service.settings.log.error(&format!("panic before a hand-over: {}", panic.report));
+            true
+        })
     }
 
     /// Leads until the lead is lost or the loop stops.

@@ -63,7 +63,7 @@ pub use listener::Listeners;
 pub use log::{AccessRecord, CloseReason, Log, LogFormat, NoLog, TextLog};
 #[doc(hidden)]
 pub use poller::PollerKind;
-pub use settings::{BeforeHandOver, Fork, Limits, Settings, Timeouts};
+pub use settings::{Fork, Limits, MayHandOver, Settings, Timeouts};
 pub use shutdown::ShutdownHandle;
 pub use transport::{Handshake, Misplaced, Session, Socket, Transport, TransportLayer};
 pub use upgrade::{on_upgrade, Upgraded};

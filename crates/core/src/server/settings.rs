@@ -35,10 +35,11 @@ pub struct Settings {
     /// short requests; 0, the default, is one for each core, but no more than a quarter of `threads`. Loops begin as
     /// connections come; a server with a few connections has one.
     pub loops: usize,
-    /// Called before the lead is taken from a slow call of the application, by the thread that is to lead: for runtimes
-    /// with a lock of their own, to return once that lock can be had, or after a while. A call that was only kept waiting
-    /// has come back by then, and keeps the lead. Nothing by default.
-    pub before_hand_over: Option<Arc<BeforeHandOver>>,
+    /// Asked before the lead is taken from a slow call of the application, with the time that it has been running at
+    /// least, by the thread that is to lead: for runtimes with a lock of their own, where a second thread would only wait
+    /// for the first. It may take its time, and is asked again when it said no and the call is still running. Without
+    /// it the lead is taken.
+    pub may_hand_over: Option<Arc<MayHandOver>>,
     /// How many children a [`ForkingWsgiServer`](super::ForkingWsgiServer) has at once; 40, as Werkzeug's.
     pub processes: usize,
     /// How a [`ForkingWsgiServer`](super::ForkingWsgiServer) forks, for runtimes with hooks of their own around it: the
@@ -65,8 +66,8 @@ pub struct Settings {
     pub poller: PollerKind,
 }
 
-/// [`Settings::before_hand_over`].
-pub type BeforeHandOver = dyn Fn() + Send + Sync;
+/// [`Settings::may_hand_over`].
+pub type MayHandOver = dyn Fn(Duration) -> bool + Send + Sync;
 
 /// [`Settings::fork`].
 pub type Fork = dyn Fn() -> std::io::Result<i32> + Send + Sync;
@@ -79,7 +80,7 @@ impl Default for Settings {
             leniency: Leniency::default(),
             threads: 64,
             loops: 0,
-            before_hand_over: None,
+            may_hand_over: None,
             processes: 40,
             fork: None,
             multiprocess: false,

@@ -191,10 +191,13 @@ fn a_slow_call_keeps_the_lead_until_the_runtime_lets_go_of_its_lock() {
     let server = Setup::threaded()
         .with(|settings| {
             let (gate, asked) = (gate.clone(), asked.clone());
-            settings.before_hand_over = Some(Arc::new(move || {
-                if asked.fetch_add(1, SeqCst) == 0 {
-                    gate.pass();
+            settings.may_hand_over = Some(Arc::new(move |running| {
+                match asked.fetch_add(1, SeqCst) {
+                    0 => gate.pass(),
+                    times => assert!(times < 2 || running > Duration::ZERO),
                 }
+                // Asked once, it says no.
+                asked.load(SeqCst) > 1
             }));
         })
         .start(sleeper.clone());
@@ -213,7 +216,7 @@ fn a_slow_call_keeps_the_lead_until_the_runtime_lets_go_of_its_lock() {
 #[test]
 fn a_panic_before_a_hand_over_changes_nothing() {
     let server = Setup::threaded()
-        .with(|settings| settings.before_hand_over = Some(Arc::new(|| panic!("before a hand-over"))))
+        .with(|settings| settings.may_hand_over = Some(Arc::new(|_| panic!("before a hand-over"))))
         .start(Sleeper::default());
     let (mut slow, mut other) = (server.connect(), server.connect());
     slow.send("GET /sleep/300 HTTP/1.1\r\nHost: a\r\n\r\n");
