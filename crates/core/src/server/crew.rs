@@ -308,6 +308,8 @@ impl Crew {
         let mut before = self.calls.load(Ordering::SeqCst);
         // The call that is running was there by then.
         let mut since = Instant::now();
+        // It was found that others may run beside it.
+        let mut agreed = false;
         loop {
             if self.is_stopped() {
                 return None;
@@ -319,15 +321,18 @@ impl Crew {
                 }
                 self.parked.store(false, Ordering::SeqCst);
                 idle = 0;
-                (before, since) = (self.calls.load(Ordering::SeqCst), Instant::now());
+                (before, since, agreed) = (self.calls.load(Ordering::SeqCst), Instant::now(), false);
             }
             let close = self.service.now() < self.close_watch_until.load(Ordering::Relaxed);
             thread::sleep(if close { CLOSE_WATCH } else { WATCH });
             let now = self.calls.load(Ordering::SeqCst);
             if now != before {
-                (idle, before, since) = (0, now, Instant::now());
+                (idle, before, since, agreed) = (0, now, Instant::now(), false);
             } else if now & 1 == 1 {
-                if self.may_hand_over(since) && self.turn_page(now, 1) {
+                // A lock that is let go of at the end of a call is no reason: by the next look it has come back.
+                let may = self.may_hand_over(since);
+                let twice = std::mem::replace(&mut agreed, may) || self.service.settings.may_hand_over.is_none();
+                if may && twice && self.turn_page(now, 1) {
                     let taken = lock(&self.slot).take();
                     self.away.fetch_add(1, Ordering::SeqCst);
                     self.fleet.note_away();

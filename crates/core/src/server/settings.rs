@@ -37,7 +37,7 @@ pub struct Settings {
     pub loops: usize,
     /// Asked before the lead is taken from a slow call of the application, with the time that it has been running at
     /// least, by the thread that is to lead: for runtimes with a lock of their own, where a second thread would only wait
-    /// for the first. It may take its time, and is asked again when it said no and the call is still running. Without
+    /// for the first. It may take its time, and has to say yes twice in a row, a millisecond at most between them. Without
     /// it the lead is taken.
     pub may_hand_over: Option<Arc<MayHandOver>>,
     /// How many children a [`ForkingWsgiServer`](super::ForkingWsgiServer) has at once; 40, as Werkzeug's.
