@@ -30,6 +30,9 @@ const SWEEP: u64 = 50;
 const REST: u64 = 100;
 /// Connections accepted in a row before those that are there get their turn.
 const ACCEPTS: usize = 64;
+/// Bodies whose first block waits to be written with the batch, before they go on. What an application holds for each of
+/// them is in the processor's caches for as long as they are few: with 25, a Flask application took half as long again.
+const UNDER_WAY: usize = 8;
 /// Buffers kept for the next connections that have something to say.
 const SPARE_BUFFERS: usize = 64;
 
@@ -70,6 +73,8 @@ pub(super) struct Loop {
     again: Vec<Token>,
     /// Connections whose answers are written when the batch is done.
     late: Vec<Token>,
+    /// How many of those have more to send.
+    under_way: usize,
     batch_began: Instant,
     /// Complete heads that wait until an application may run.
     pub(super) waiting: VecDeque<Token>,
@@ -136,6 +141,7 @@ impl Loop {
             batch: VecDeque::new(),
             again: Vec::new(),
             late: Vec::new(),
+            under_way: 0,
             batch_began: Instant::now(),
             waiting: VecDeque::new(),
             buffers: Vec::new(),
@@ -202,7 +208,7 @@ impl Loop {
             self.event(event);
         }
         self.ready = ready;
-        self.batch.extend(self.again.drain(..).map(|token| (token, true)));
+        self.go_on(false);
         if self.now >= self.next_sweep {
             self.sweep();
         }
@@ -270,9 +276,13 @@ impl Loop {
             Step::Read => self.watch(token, connection, Interest::Read),
             Step::Write => self.watch(token, connection, Interest::Write),
             Step::Flush => {
+                self.under_way += usize::from(connection.is_answering());
                 self.keep(token, connection, u64::MAX);
                 self.late.push(token);
-                if !self.batch.is_empty() && self.batch_began.elapsed() > self.service.settings.timeouts.batch {
+                if self.under_way >= UNDER_WAY {
+                    self.write_answers();
+                    self.go_on(true);
+                } else if !self.batch.is_empty() && self.batch_began.elapsed() > self.service.settings.timeouts.batch {
                     self.service.look_at_clock();
                     self.write_answers();
                 }
@@ -393,8 +403,23 @@ impl Loop {
         }
     }
 
+    /// Puts what can go on at once into the batch, in front of the others or behind them.
+    fn go_on(&mut self, in_front: bool) {
+        for token in std::mem::take(&mut self.again) {
+            // Whoever has more to send has its next request read when the others have had theirs.
+            let connection = self.slot(token).and_then(|slot| slot.connection.as_ref());
+            let readable = connection.is_some_and(|connection| !connection.is_answering());
+            if in_front && !readable {
+                self.batch.push_front((token, readable));
+            } else {
+                self.batch.push_back((token, readable));
+            }
+        }
+    }
+
     /// Writes the answers of the batch.
     pub(super) fn write_answers(&mut self) {
+        self.under_way = 0;
         let mut late = std::mem::take(&mut self.late);
         for token in late.drain(..) {
             if let Some(mut connection) = self.take(token) {
