@@ -16,7 +16,7 @@ use crate::failure::{failed, traceback};
 use crate::file_wrapper::FileWrapper;
 use crate::overseer::Overseer;
 use crate::raw::attach;
-use crate::Log;
+use crate::{werkzeug, Log};
 
 /// What is left of a request's body up to this size is kept for an application that reads it while it is iterated:
 /// what the server has read ahead in any case.
@@ -55,12 +55,18 @@ pub(crate) fn body<'py>(
             }
         }
     }
+    let is_single = werkzeug::is_single(&result);
     let mut blocks = Blocks::new(py, result, log, overseer.cloned())?;
     match blocks.first(py) {
         Ok(None) => Ok(blocks.only_close(py)),
         Err(error) => {
             blocks.finish(py);
             Err(error)
+        }
+        Ok(Some(first)) if is_single => {
+            let whole = Body::from(first.as_bytes().to_vec());
+            blocks.finish(py);
+            Ok(whole)
         }
         Ok(Some(first)) => {
             if !spare_input(py, exchange) {

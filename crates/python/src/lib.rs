@@ -23,6 +23,7 @@ mod reporting;
 mod request;
 mod server;
 mod waiting;
+mod werkzeug;
 
 use std::sync::Arc;
 
