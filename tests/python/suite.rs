@@ -27,8 +27,10 @@ files! {
     test_django,
     test_flask,
     test_large_bodies,
+    test_limits,
     test_programs,
     test_start_response,
+    test_workers,
 }
 
 #[test]

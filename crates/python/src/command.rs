@@ -10,6 +10,7 @@ use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
 
 use crate::application::{self, PyApplication};
+use crate::failure::Failure;
 use crate::host::{raised, PyHost};
 use crate::overseer::Overseer;
 use crate::raw::attach;
@@ -18,15 +19,17 @@ use crate::{reporting, waiting};
 
 /// Exit code of a command whose application can't be served.
 const CAN_T_BE_SERVED: i32 = 2;
-/// Exit code of a command that CTRL+C ends while nothing is served yet.
-const INTERRUPTED: i32 = 130;
+/// Exit code of a command that CTRL+C ends at once: the second one, or the first while nothing is served yet.
+const INTERRUPTED: u8 = 130;
 
 /// Does what the command line asks for; returns the exit code.
 #[pyfunction]
 pub(crate) fn main(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<u8> {
     let itself = vec![executable(py)?, "-m".into(), "amboss".into()];
     let words = std::iter::once(OsString::from("amboss")).chain(arguments);
-    let code = py.detach(|| command::run(words, &mut Package { itself, interrupted: false }));
+    let mut package = Package { itself, interrupted: false };
+    let code = py.detach(|| command::run(words, &mut package));
+    let code = if package.interrupted { INTERRUPTED } else { code };
     if application::running() > 0 {
         // What still runs would be torn out of the interpreter while that is taken down.
         flush_streams(py);
@@ -63,7 +66,12 @@ impl Runner for Package {
         let is_supervised = amboss::is_running_from_reloader();
         let signals = Signals { quiet: told.options.quiet, reopen_logs: told.options.reopen_logs.clone() };
         let host = PyHost::new(make).with_signals(move |handle| follow(handle, &signals, is_supervised));
-        amboss::run_host(&told.addresses, host, told.options)
+        let served = amboss::run_host(&told.addresses, host, told.options);
+        self.interrupted = served.as_ref().is_err_and(is_interrupt);
+        if self.interrupted {
+            return Ok(());
+        }
+        served
     }
 
     fn started(&mut self, server: &Server, signals: Signals) -> Result<(), RunError> {
@@ -71,14 +79,27 @@ impl Runner for Package {
     }
 
     fn wait(&mut self, server: Server) -> Result<(), ServeError> {
-        let served = attach(|py| waiting::serve(py, server, waiting::graceful_first));
-        self.interrupted = served.is_err();
+        let served = attach(|py| {
+            let served = waiting::serve(py, server, waiting::graceful_first);
+            self.interrupted = served.as_ref().is_err_and(|error| error.is_instance_of::<PyKeyboardInterrupt>(py));
+            served
+        });
+        if self.interrupted {
+            return Ok(());
+        }
         waiting::flatten(served)
     }
 
     fn itself(&self) -> Option<Vec<OsString>> {
         Some(self.itself.clone())
     }
+}
+
+/// Did CTRL+C end it?
+fn is_interrupt(error: &RunError) -> bool {
+    let RunError::Serve(ServeError::Application(error)) = error else { return false };
+    let failure = error.downcast_ref::<Failure>();
+    failure.is_some_and(|failure| attach(|py| failure.error.is_instance_of::<PyKeyboardInterrupt>(py)))
 }
 
 /// Imports the application in the process that serves; says why when it can't be.
