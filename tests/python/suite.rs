@@ -29,6 +29,7 @@ files! {
     test_large_bodies,
     test_limits,
     test_programs,
+    test_reload,
     test_start_response,
     test_workers,
 }

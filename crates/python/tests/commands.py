@@ -127,7 +127,8 @@ class Running(Program):
         try:
             return wait_for(what, ask)
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.log()}") from None
+            lines = [line for line in self.log().splitlines() if '" 200 ' not in line]
+            raise AssertionError("\n".join([str(error), *lines])) from None
 
 
 @contextlib.contextmanager
