@@ -4,6 +4,7 @@
 //! child ([`is_running_from_reloader`]) it serves on what it inherited and does what the parent says.
 
 mod accepting;
+mod bytecode;
 mod child;
 mod options;
 mod page;

@@ -5,11 +5,13 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use amboss_core::{Arrivals, Listeners, Server, ShutdownHandle, Waiting};
 use amboss_reload::child::Forked;
 use amboss_reload::control::{Control, Message, Sender};
 use amboss_reload::inherited::{leave_interrupts_to_the_supervisor, Inherited};
+use amboss_reload::supervisor::Options;
 
 use super::accepting::accept_all;
 use super::page::ErrorPage;
@@ -100,6 +102,12 @@ impl Child {
     }
 }
 
+/// How long a process without its supervisor goes on finishing: as long as that would have let it.
+fn alone() -> Duration {
+    let supervisors = Options::default();
+    supervisors.drain_deadline + supervisors.kill_deadline
+}
+
 /// Does what the supervisor says.
 #[derive(Clone)]
 struct Orders {
@@ -147,7 +155,12 @@ impl Orders {
                 Ok(Some(Message::ReopenLogs)) => reopen_logs(),
                 Ok(Some(_)) => {}
                 // The supervisor is gone. Without it nobody would ever end this process, or let go of the port.
-                Ok(None) | Err(_) => return self.server_to_stop().shutdown(),
+                Ok(None) | Err(_) => {
+                    self.server_to_stop().shutdown();
+                    thread::sleep(alone());
+                    // What does not come back by itself would have been killed by now.
+                    std::process::exit(1);
+                }
             }
         }
     }

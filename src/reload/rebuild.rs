@@ -10,6 +10,7 @@ use amboss_reload::child::Program;
 use amboss_reload::supervisor::SupervisorHandle;
 use amboss_reload::{Changes, Outcome, Watch};
 
+use super::bytecode;
 use super::project::Project;
 use super::stage::Stage;
 
@@ -46,6 +47,9 @@ impl Rebuilder {
             self.tell_fallback();
             if let Some(changes) = self.watch.next(None) {
                 announce(&changes);
+                if self.until_reported {
+                    changes.iter().for_each(|change| bytecode::forget(&change.path));
+                }
                 self.renew();
             }
         }

@@ -36,13 +36,16 @@ files! {
     test_heads,
     test_input,
     test_large_bodies,
+    test_limits,
     test_make_server,
     test_programs,
+    test_reload,
     test_robust,
     test_run_simple,
     test_start_response,
     test_threads,
     test_typing,
+    test_workers,
 }
 
 #[test]

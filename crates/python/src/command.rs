@@ -10,6 +10,7 @@ use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
 
 use crate::application::{self, PyApplication};
+use crate::failure::Failure;
 use crate::host::{raised, PyHost};
 use crate::overseer::Overseer;
 use crate::raw::attach;
@@ -19,15 +20,17 @@ use crate::waiting;
 
 /// Exit code of a command whose application can't be served.
 const CAN_T_BE_SERVED: i32 = 2;
-/// Exit code of a command that CTRL+C ends while nothing is served yet.
-const INTERRUPTED: i32 = 130;
+/// Exit code of a command that CTRL+C ends at once: the second one, or the first while nothing is served yet.
+const INTERRUPTED: u8 = 130;
 
 /// Does what the command line asks for; returns the exit code.
 #[pyfunction]
 pub(crate) fn main(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<u8> {
     let itself = vec![executable(py)?, "-m".into(), "amboss".into()];
     let words = std::iter::once(OsString::from("amboss")).chain(arguments);
-    let code = py.detach(|| command::run(words, &mut Package { itself, interrupted: false }));
+    let mut package = Package { itself, interrupted: false };
+    let code = py.detach(|| command::run(words, &mut package));
+    let code = if package.interrupted { INTERRUPTED } else { code };
     if application::running() > 0 {
         // What still runs would be torn out of the interpreter while that is taken down.
         flush_streams(py);
@@ -69,7 +72,12 @@ impl Runner for Package {
             serving(py, explained(py, &target, imported)?, &options, worker, reporter, overseer.as_ref())
         };
         let host = PyHost::new(make).with_signals(signals_of(&told.options, amboss::is_running_from_reloader()));
-        amboss::run_host(&told.addresses, host, told.options)
+        let served = amboss::run_host(&told.addresses, host, told.options);
+        self.interrupted = served.as_ref().is_err_and(is_interrupt);
+        if self.interrupted {
+            return Ok(());
+        }
+        served
     }
 
     fn started(&mut self, server: &Server, signals: Signals) -> Result<(), RunError> {
@@ -77,14 +85,27 @@ impl Runner for Package {
     }
 
     fn wait(&mut self, server: Server) -> Result<(), ServeError> {
-        let served = attach(|py| waiting::serve(py, server, waiting::graceful_first));
-        self.interrupted = served.is_err();
+        let served = attach(|py| {
+            let served = waiting::serve(py, server, waiting::graceful_first);
+            self.interrupted = served.as_ref().is_err_and(|error| error.is_instance_of::<PyKeyboardInterrupt>(py));
+            served
+        });
+        if self.interrupted {
+            return Ok(());
+        }
         waiting::flatten(served)
     }
 
     fn itself(&self) -> Option<Vec<OsString>> {
         Some(self.itself.clone())
     }
+}
+
+/// Did CTRL+C end it?
+fn is_interrupt(error: &RunError) -> bool {
+    let RunError::Serve(ServeError::Application(error)) = error else { return false };
+    let failure = error.downcast_ref::<Failure>();
+    failure.is_some_and(|failure| attach(|py| failure.error.is_instance_of::<PyKeyboardInterrupt>(py)))
 }
 
 /// `--preload`: imports the application once, and serves from copies of this process.

@@ -2,18 +2,18 @@
 processes, in a session of their own, as in a terminal of their own."""
 
 import contextlib
-import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional, Tuple
 
 from client import Answer, Client
-from programs import PATIENCE, Program, wait_for
+from programs import APPS, PATIENCE, Program, wait_for
 
 #: The command as a program of its own, where it was built.
 BINARY = os.environ.get("AMBOSS_TEST_COMMAND")
@@ -127,7 +127,8 @@ class Running(Program):
         try:
             return wait_for(what, ask)
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.log()}") from None
+            lines = [line for line in self.log().splitlines() if '" 200 ' not in line]
+            raise AssertionError("\n".join([str(error), *lines])) from None
 
 
 @contextlib.contextmanager
@@ -135,6 +136,11 @@ def serving_command(folder: Path, *arguments: str, **more: Any) -> Iterator[Runn
     """``amboss`` on a free port, started in a folder; what it says goes to a file beside that."""
     with serving_words(["--bind", "127.0.0.1:0", *arguments], folder, **more) as started:
         yield started
+
+
+def serving_processes(folder: Path, *arguments: str) -> ContextManager[Running]:
+    """The application of ``apps/processes.py``, started in another folder."""
+    return serving_command(folder, *arguments, "processes:application", env={"PYTHONPATH": str(APPS)})
 
 
 @contextlib.contextmanager
@@ -196,8 +202,6 @@ def is_alive(pid: int) -> bool:
 
 def is_free(port: int) -> bool:
     """Could somebody else listen there?"""
-    import socket
-
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -205,30 +209,3 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
         return True
-
-
-class Keeping:
-    """A client that keeps its connection, and notes what goes wrong."""
-
-    def __init__(self, running: Running) -> None:
-        self._running = running
-        self._connection: Optional[http.client.HTTPConnection] = None
-
-    def get(self, target: str) -> bytes:
-        if self._connection is None:
-            self._connection = http.client.HTTPConnection(self._running.host, self._running.port, timeout=PATIENCE)
-            self._connection.connect()
-            # A connection that was closed is to be seen, not to be opened again in silence.
-            self._connection.auto_open = 0
-        self._connection.request("GET", target)
-        answer = self._connection.getresponse()
-        body = answer.read()
-        assert answer.status == 200, f"{answer.status}: {body[:200]!r}"
-        if answer.will_close:
-            self.close()
-        return body
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None

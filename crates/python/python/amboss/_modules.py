@@ -2,6 +2,7 @@
 
 import importlib.machinery
 import os
+import re
 import sys
 import sysconfig
 from typing import Iterator, List, Set
@@ -50,8 +51,14 @@ def _involved(error: BaseException) -> Iterator[str]:
         pending += [cause for cause in (error.__cause__, error.__context__) if cause is not None]
         if isinstance(error, SyntaxError) and error.filename and os.path.isabs(error.filename):
             yield error.filename
+        if isinstance(error, OSError) and isinstance(error.filename, (str, bytes)):
+            yield os.path.abspath(os.fsdecode(error.filename))
         if isinstance(error, ImportError) and error.name:
             yield from _candidates(error.name)
+            # "from package import module"; before 3.12 only the message has the second name.
+            missing = re.match(r"cannot import name '(\w+)'", str(error))
+            if missing:
+                yield from _candidates(f"{error.name}.{missing.group(1)}")
         traceback = error.__traceback__
         while traceback is not None:
             path = traceback.tb_frame.f_code.co_filename

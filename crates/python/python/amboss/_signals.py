@@ -15,7 +15,7 @@ def follow(stop: Callable[[], None], reopen: Optional[Callable[[], None]], super
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if reopen is not None:
         signal.signal(signal.SIGUSR1, lambda *_: reopen())
-    os.register_at_fork(after_in_child=_forget)
+    _when_forked(_forget)
 
 
 def leave_interrupts() -> None:
@@ -30,7 +30,7 @@ def term_stops(stop: Callable[[], None]) -> None:
         return
     _ours = lambda *_: stop()  # noqa: E731
     signal.signal(signal.SIGTERM, _ours)
-    os.register_at_fork(after_in_child=term_kills)
+    _when_forked(term_kills)
 
 
 def term_kills() -> None:
@@ -42,6 +42,27 @@ def term_kills() -> None:
 
 
 _ours: Optional[Callable[..., None]] = None
+
+
+def _when_forked(forget: Callable[[], None]) -> None:
+    """In a process that is forked, ``forget`` is called first.
+
+    A TERM that comes before waits: Python drops whatever it has noted by then, and who sent it waits for ever.
+    """
+
+    blocked = threading.local()
+
+    def before() -> None:
+        blocked.before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def after() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked.before)
+
+    def in_child() -> None:
+        forget()
+        after()
+
+    os.register_at_fork(before=before, after_in_parent=after, after_in_child=in_child)
 
 
 def _nothing(*_: Any) -> None:

@@ -1,0 +1,110 @@
+"""Tells which process answers, and how: waits, computes, has children of its own, or counts who runs beside it."""
+
+import json
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+SECONDS = 60
+
+counting = threading.Lock()
+running = 0
+
+
+def application(environ, start_response):
+    global running
+    path = environ["PATH_INFO"]
+    query = environ["QUERY_STRING"]
+    told = {
+        "pid": os.getpid(),
+        "multithread": environ["wsgi.multithread"],
+        "multiprocess": environ["wsgi.multiprocess"],
+        "main": os.environ.get("AMBOSS_RUN_MAIN"),
+    }
+    if path == "/beside":
+        # How many run in this process while this one does.
+        most = 0
+        with counting:
+            running += 1
+        until = time.monotonic() + float(query)
+        while time.monotonic() < until:
+            most = max(most, running)
+            time.sleep(0.001)
+        with counting:
+            running -= 1
+        told["running"] = most
+    elif path == "/sleep":
+        time.sleep(float(query))
+    elif path == "/wait":
+        wait_in(query)
+    elif path == "/hang":
+        announce(query)
+        hang_here()
+    elif path == "/spin":
+        announce(query)
+        spin_here()
+    elif path == "/hold":
+        # A match that takes for ever, and never lets go of the interpreter.
+        announce(query)
+        re.match(r"(a+)+$", "a" * 64 + "b")
+    elif path == "/block":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return blocks(query)
+    elif path == "/child":
+        told["ended by"] = terminated(query)
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [json.dumps(told).encode()]
+
+
+def announce(folder):
+    with open(os.path.join(folder, f"waiting-{os.getpid()}"), "w"):
+        pass
+
+
+def wait_in(folder):
+    """Until somebody makes a file there."""
+    announce(folder)
+    until = time.monotonic() + SECONDS
+    while not os.path.exists(os.path.join(folder, "go-on")) and time.monotonic() < until:
+        time.sleep(0.01)
+
+
+def hang_here():
+    time.sleep(SECONDS)
+
+
+def spin_here():
+    while True:
+        pass
+
+
+def blocks(folder):
+    yield b"begun"
+    announce(folder)
+    hang_here()
+    yield b"never"
+
+
+def terminated(how):
+    """What a child ends with that is told to."""
+    if how == "fork":
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(SECONDS,))
+        child.start()
+        child.terminate()
+        child.join(SECONDS)
+        return child.exitcode
+    if how == "os.fork":
+        pid = os.fork()
+        if pid == 0:
+            time.sleep(SECONDS)
+            os._exit(0)
+        os.kill(pid, signal.SIGTERM)
+        return -os.waitpid(pid, 0)[1]
+    child = subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({SECONDS})"])
+    child.terminate()
+    return child.wait(SECONDS)

@@ -1,0 +1,167 @@
+"""What the command sees to in each process: how many requests run at once, how long, how many of them, and the log."""
+
+import json
+import re
+import socket
+import time
+
+import pytest
+from client import Client
+from commands import Folder, is_alive, serving_processes as serving, start
+from load import Asked, Load, wait_for_request
+from programs import APPS, wait_for
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An empty one, with the log beside it; requests wait there."""
+    return Folder(tmp_path / "work").path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "bound"),
+    [
+        (["--threads", "1"], 1),
+        (["--single"], 1),
+        (["--threads", "3"], 3),
+        (["-w", "2", "--threads", "1"], 1),
+        (["-w", "2", "--threads", "2"], 2),
+    ],
+)
+def test_no_more_requests_run_at_once_than_there_are_threads(folder, arguments, bound):
+    with serving(folder, *arguments) as server:
+
+        def most():
+            asked = [Asked(server, "/beside?0.1") for _ in range(8)]
+            return max(one.json()["running"] for one in asked)
+
+        beside = [most() for _ in range(3)]
+        assert max(beside) <= bound
+        # And they are used.
+        server.eventually(f"{bound} at once", lambda: most() == bound)
+
+
+@pytest.mark.parametrize("arguments", [[], ["-w", "2"], ["-r"]])
+@pytest.mark.parametrize(
+    ("what", "place"),
+    [("hang", "in hang_here"), ("spin", "in spin_here"), ("block", "in blocks"), ("hold", None)],
+)
+def test_a_request_that_takes_too_long_is_cut_and_its_worker_replaced(folder, arguments, what, place):
+    with serving(folder, "--timeout", "1", *arguments) as server:
+        with Load(server, 4, 0.02) as load:
+            load.more(50)
+            began = time.monotonic()
+            asked = Asked(server, f"/{what}?{folder}")
+            pid = wait_for_request(folder)
+            asked.join(15)
+            took = time.monotonic() - began
+            assert not asked.is_alive(), server.log()
+            server.eventually("the end of that process", lambda: not is_alive(pid))
+            load.more(50)
+        # Cut, before or within its answer.
+        assert asked.error is not None or not asked.answer.complete or asked.answer.status == 504
+        assert 1 <= took < 8
+        # What shares a process with code that never lets go of the interpreter can't be helped.
+        assert what == "hold" or load.failures == [], server.log()
+        log = server.log()
+        assert "a request has been running for 1 seconds (--timeout); this worker is replaced" in log
+        assert "died" not in log and "panicked" not in log, log
+        if place:
+            assert re.search(r'where it is:\n(.*\n)*  File ".*processes\.py", line \d+, ' + place, log), log
+
+
+def test_a_request_that_takes_its_time_within_the_timeout_is_left_alone(folder):
+    with serving(folder, "--timeout", "2") as server:
+        pid = server.json()["pid"]
+        for _ in range(3):
+            assert server.json("/sleep?0.9")["pid"] == pid
+        assert "--timeout" not in server.log()
+
+
+@pytest.mark.parametrize("arguments", [[], ["-w", "2"]])
+def test_after_so_many_requests_a_worker_is_replaced_and_nobody_notices(folder, arguments):
+    with serving(folder, "--max-requests", "40", "--max-requests-jitter", "20", *arguments) as server:
+        seen = set()
+        with Load(server, 6, 0.005) as load:
+
+            def replaced():
+                seen.add(server.json()["pid"])
+                return len(seen) >= 6
+
+            server.eventually("six processes, one after the other", replaced)
+        assert load.failures == [], server.log()
+        assert "died" not in server.log()
+
+
+def test_a_worker_serves_as_many_requests_as_was_said(folder):
+    with serving(folder, "--max-requests", "5") as server:
+        with server.client() as client:
+            served = [json.loads(client.get().body)["pid"] for _ in range(5)]
+            assert len(set(served)) == 1
+
+            def another():
+                served.append(json.loads(client.get().body)["pid"])
+                return served[-1] != served[0]
+
+            # The connection goes on, with the next process.
+            server.eventually("another process", another)
+
+
+@pytest.mark.parametrize("arguments", [[], ["-w", "2"], ["-r"]])
+def test_the_log_file_is_opened_anew_when_it_was_moved_away(folder, arguments):
+    log, moved = folder / "log", folder / "log.1"
+    with serving(folder, "--log-file", str(log), *arguments) as server:
+        server.get("/one")
+        wait_for("the first line", lambda: "GET /one " in log.read_text())
+        log.rename(moved)
+        server.signal("SIGUSR1")
+        wait_for("the file to be made", log.exists)
+
+        def comes():
+            server.get("/two")
+            return log.read_text().count("GET /two ") > 5
+
+        server.eventually("lines in the new file", comes)
+        # Both processes have it.
+        before = moved.read_text().count("GET /two ")
+        for _ in range(20):
+            server.get("/two")
+        assert moved.read_text().count("GET /two ") == before
+        assert "GET" not in server.log() and "died" not in server.log()
+
+
+@pytest.mark.parametrize("arguments", [[], ["-w", "2"], ["-r"]])
+def test_each_line_of_the_log_is_an_object(folder, arguments):
+    log = folder / "log"
+    with serving(folder, "--log-format", "json", "--log-file", str(log), *arguments) as server:
+        for _ in range(10):
+            server.get("/?a=\"b\"", headers='User-Agent: "me"\r\n')
+        wait_for("ten lines", lambda: log.read_text().count("\n") == 10)
+        for line in log.read_text().splitlines():
+            entry = json.loads(line)
+            assert entry["status"] == 200, entry
+
+
+@pytest.mark.parametrize("arguments", [[], ["-w", "2"]])
+@pytest.mark.parametrize("quiet", ["-q", "-qq"])
+def test_what_a_quiet_server_says(folder, arguments, quiet):
+    path = str(folder / "socket")
+    surroundings = {"PYTHONPATH": str(APPS)}
+    server = start(["--bind", f"unix://{path}", quiet, *arguments, "plain:application"], folder, env=surroundings)
+    try:
+        wait_for("the server", lambda: is_listening(path))
+        with Client(path) as client:
+            assert client.get("/there").status == 200
+            assert server.log() == ""
+            assert client.get("/fail").status == 500
+        server.signal("SIGTERM")
+        assert server.ended() == 0
+        assert ("ValueError: on purpose" in server.log()) == (quiet == "-q")
+        assert "GET /there" not in server.log()
+    finally:
+        server.end()
+
+
+def is_listening(path):
+    with socket.socket(socket.AF_UNIX) as connection:
+        return connection.connect_ex(path) == 0

@@ -1,0 +1,205 @@
+"""``amboss -w N``: several processes, and what becomes of them when one of them, or all, are told to end."""
+
+import json
+import time
+
+import pytest
+from commands import Folder, app, is_alive, is_free, serving_processes as serving, start
+from load import Asked, Load, go_on, wait_for_request
+from programs import PATIENCE, wait_for
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An empty one, with the log beside it; requests wait there."""
+    return Folder(tmp_path / "work").path
+
+
+def idle_connection(server, pid):
+    """A connection that is kept by this process."""
+
+    def ask():
+        client = server.client()
+        if json.loads(client.get().body)["pid"] == pid:
+            return client
+        client.close()
+        return None
+
+    return server.eventually(f"a connection to {pid}", ask)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "multithread", "multiprocess"),
+    [
+        ([], True, False),
+        (["--threads", "1"], False, False),
+        (["--single"], False, False),
+        (["--timeout", "60"], True, False),
+        (["-r"], True, False),
+        (["-w", "2"], True, True),
+        (["-w", "2", "--threads", "1"], False, True),
+    ],
+)
+def test_the_application_is_told_who_else_may_run_it(folder, arguments, multithread, multiprocess):
+    with serving(folder, *arguments) as server:
+        told = server.json()
+        assert (told["multithread"], told["multiprocess"]) == (multithread, multiprocess)
+        assert (told["pid"] == server.pid) == (told["main"] is None)
+
+
+def test_requests_reach_all_processes(folder):
+    with serving(folder, "-w", "3", "--threads", "1") as server:
+        workers = server.workers(3)
+        reached = set()
+
+        def all_reached():
+            asked = [Asked(server, "/sleep?0.1") for _ in range(6)]
+            reached.update(one.json()["pid"] for one in asked)
+            return reached >= set(workers)
+
+        server.eventually("requests in all processes", all_reached)
+        assert reached == set(workers)
+
+
+def test_a_worker_that_is_killed_is_replaced_and_takes_only_its_own_requests_along(folder):
+    with serving(folder, "-w", "2") as server:
+        before = server.workers(2)
+        # A connection that is kept goes down with the process that keeps it: each request has one of its own.
+        with Load(server, 6, 0.01, keep=False) as load:
+            load.more(100)
+            began = time.monotonic()
+            server.signal("SIGKILL", before[0])
+            server.eventually("its end", lambda: not is_alive(before[0]))
+            ended = time.monotonic()
+            after = server.eventually("a new one", lambda: others(server, before, 2))
+            load.more(200)
+        assert before[1] in after
+        # What failed was under way at that moment.
+        assert [failure for failure in load.failures if failure.began > ended or failure.ended < began] == []
+        assert len(load.failures) <= 6
+        assert f"The process {before[0]} died" in server.log()
+
+
+def others(server, before, count):
+    workers = server.workers(count)
+    return workers if set(workers) - set(before) else None
+
+
+def test_hup_replaces_them_and_loses_nothing(folder):
+    with serving(folder, "-w", "2") as server:
+        before = server.workers(2)
+        with Load(server, 6, 0.01) as load:
+            load.more(100)
+            server.signal("SIGHUP")
+            server.eventually("the end of the old ones", lambda: not any(map(is_alive, before)))
+            load.more(100)
+        assert load.failures == [], server.log()
+        assert not set(server.workers(2)) & set(before)
+
+
+def test_their_number_goes_up_and_down_and_never_to_none(folder):
+    with serving(folder, "-w", "2") as server:
+        server.workers(2)
+        for name, count in [("TTIN", 3), ("TTOU", 2), ("TTOU", 1), ("TTOU", 1), ("TTIN", 2)]:
+            server.signal(f"SIG{name}")
+            server.workers(count)
+        assert server.log().count("Workers: 1\n") == 2
+        assert server.json()["multiprocess"] is True
+
+
+@pytest.mark.parametrize("arguments", [[], ["-w", "2"], ["-r"], ["--timeout", "60"]])
+@pytest.mark.parametrize("name", ["SIGTERM", "CTRL+C"])
+def test_running_requests_finish_and_the_end_is_clean(folder, arguments, name):
+    with serving(folder, *arguments) as server:
+        asked = Asked(server, f"/wait?{folder}")
+        pid = wait_for_request(folder)
+        with idle_connection(server, pid) as idle:
+            server.interrupt() if name == "CTRL+C" else server.signal(name)
+            assert idle.is_over(), "it is closed as soon as that process stops"
+        assert is_alive(pid)
+        go_on(folder)
+        assert asked.json()["pid"] == pid
+        assert server.ended() == 0
+        log = server.log()
+        assert log.count("Stopping when the running requests are done") == (name == "CTRL+C"), log
+        assert "Traceback" not in log and "died" not in log
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    # Nobody but a supervisor takes the interpreter from code that never lets go of it.
+    [([], "wait"), ([], "spin"), (["-w", "2"], "wait"), (["-w", "2"], "hold"), (["-r"], "spin"), (["-r"], "hold")],
+)
+def test_a_second_interrupt_ends_it_at_once(folder, arguments, what):
+    with serving(folder, *arguments) as server:
+        asked = Asked(server, f"/{what}?{folder}")
+        wait_for_request(folder)
+        server.interrupt()
+        server.wait_for_log("again to stop at once")
+        began = time.monotonic()
+        interrupts = 0
+
+        def over():
+            # One that comes a moment after the first is taken for the first.
+            nonlocal interrupts
+            if server.process.poll() is None and time.monotonic() > began + interrupts:
+                interrupts += 1
+                server.interrupt()
+            return server.process.poll() is not None
+
+        server.eventually("the end", over)
+        # Not after the time that running requests would have.
+        assert time.monotonic() - began < 8
+        assert server.ended() == 130
+        assert "Traceback" not in server.log() and "Fatal" not in server.log(), server.log()
+        asked.join(PATIENCE)
+        assert asked.answer is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [(["-w", "2"], None), (["-r"], None), (["--timeout", "60"], None), (["-w", "2"], "wait"), (["-r"], "spin")],
+)
+def test_nothing_is_left_of_a_supervisor_that_is_killed(folder, arguments, what):
+    with serving(folder, *arguments) as server:
+        server.json()
+        if what:
+            Asked(server, f"/{what}?{folder}")
+            wait_for_request(folder)
+        server.signal("SIGKILL")
+        assert server.ended() == -9
+        assert is_free(server.port)
+
+
+def test_a_worker_that_never_comes_back_does_not_stay_without_its_supervisor(folder):
+    with serving(folder, "-w", "2") as server:
+        Asked(server, f"/hold?{folder}")
+        pid = wait_for_request(folder)
+        server.signal("SIGKILL")
+        # It has as long as the supervisor would have given it: half a minute, and two seconds.
+        wait_for("its end", lambda: not is_alive(pid), PATIENCE + 15)
+        assert server.ended() == -9 and is_free(server.port)
+
+
+def test_nothing_is_left_of_a_supervisor_that_is_killed_while_its_workers_import(folder):
+    work = Folder(folder)
+    work.save("lazy.py", "import time\nopen('here', 'w').close()\ntime.sleep(60)\n" + app("never"))
+    server = start(["--port", "0", "-w", "2", "lazy:app"], folder)
+    try:
+        wait_for("the import", (folder / "here").exists)
+        server.signal("SIGKILL")
+        server.ended()
+    finally:
+        server.end()
+
+
+@pytest.mark.parametrize("arguments", [[], ["-w", "2"]])
+@pytest.mark.parametrize("how", ["fork", "os.fork", "subprocess"])
+def test_a_child_of_the_application_is_terminated_and_the_server_is_not(folder, arguments, how):
+    with serving(folder, *arguments) as server:
+        for _ in range(5):
+            assert server.json(f"/child?{how}")["ended by"] == -15
+        assert len({server.json()["pid"] for _ in range(5)}) <= 2
+        assert "died" not in server.log() and "Traceback" not in server.log()
+        server.interrupt()
+        assert server.ended() == 0
