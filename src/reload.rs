@@ -12,6 +12,7 @@ mod parent;
 mod project;
 mod rebuild;
 mod stage;
+mod traceback;
 mod worker;
 
 pub(crate) use child::Child;

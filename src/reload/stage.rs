@@ -10,6 +10,7 @@ use amboss_reload::supervisor::{Death, Events, Failure, SupervisorHandle};
 use amboss_reload::{Waker, Watch, WatchOptions};
 
 use super::page;
+use super::traceback;
 use super::BrokenSave;
 
 /// What is on show: the program, or what stands in for it.
@@ -95,11 +96,15 @@ pub(super) struct Watched {
     watch: Waker,
     /// It was said that there are too many files.
     said: bool,
+    /// When the newest child was started.
+    started: SystemTime,
+    /// A child has said what it consists of; until then everything is watched anyhow.
+    reported: bool,
 }
 
 impl Watched {
     pub(super) fn by(watch: &Watch) -> Watched {
-        Watched { watch: watch.waker(), said: false }
+        Watched { watch: watch.waker(), said: false, started: SystemTime::now(), reported: false }
     }
 
     fn add(&mut self, files: Vec<PathBuf>, since: SystemTime) {
@@ -108,10 +113,21 @@ impl Watched {
             eprintln!(" * The program consists of more than {most} files; those beyond are not watched.");
         }
     }
+
+    /// One has failed, and may have had no time to say what it consists of.
+    fn failed(&mut self, output: &[u8]) {
+        let Ok(here) = std::env::current_dir() else { return };
+        if self.reported {
+            self.add(traceback::files(output, &here), self.started);
+        }
+    }
 }
 
 impl Events for Told {
     fn started(&mut self, _: u64, _: u32) {
+        if let Some(watched) = &mut self.watched {
+            watched.started = SystemTime::now();
+        }
         self.stage.starting.store(!self.stage.showing.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
@@ -122,6 +138,9 @@ impl Events for Told {
     }
 
     fn failed(&mut self, failure: &Failure) {
+        if let Some(watched) = &mut self.watched {
+            watched.failed(&failure.output);
+        }
         self.stage.starting.store(false, Ordering::SeqCst);
         if self.stage.showing.swap(false, Ordering::SeqCst) {
             // The page itself can't be shown; there is nothing to put in its place.
@@ -137,6 +156,7 @@ impl Events for Told {
 
     fn files(&mut self, files: Vec<PathBuf>, started: SystemTime) {
         if let Some(watched) = &mut self.watched {
+            watched.reported = true;
             watched.add(files, started);
         }
     }

@@ -30,6 +30,8 @@ files! {
     test_limits,
     test_programs,
     test_reload,
+    test_reload_load,
+    test_reload_scripts,
     test_start_response,
     test_workers,
 }
