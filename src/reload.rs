@@ -12,6 +12,7 @@ mod parent;
 mod project;
 mod rebuild;
 mod stage;
+mod traceback;
 mod worker;
 
 /// Forks, see [`RunOptions::fork`](crate::RunOptions::fork).

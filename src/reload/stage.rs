@@ -11,6 +11,7 @@ use amboss_reload::supervisor::{Death, Events, Failure, SupervisorHandle};
 use amboss_reload::{Waker, Watch, WatchOptions};
 
 use super::page;
+use super::traceback;
 use super::BrokenSave;
 
 /// What is on show: the program, or what stands in for it.
@@ -104,11 +105,15 @@ pub(super) struct Watched {
     watch: Waker,
     /// It was said that there are too many files.
     said: bool,
+    /// When the newest child was started.
+    started: SystemTime,
+    /// A child has said what it consists of; until then everything is watched anyhow.
+    reported: bool,
 }
 
 impl Watched {
     pub(super) fn by(watch: &Watch) -> Watched {
-        Watched { watch: watch.waker(), said: false }
+        Watched { watch: watch.waker(), said: false, started: SystemTime::now(), reported: false }
     }
 
     fn add(&mut self, files: Vec<PathBuf>, since: SystemTime) {
@@ -117,11 +122,27 @@ impl Watched {
             eprintln!(" * The program consists of more than {most} files; those beyond are not watched.");
         }
     }
+
+    /// One has failed, and may have had no time to say what it consists of.
+    fn failed(&mut self, output: &[u8]) {
+        let Ok(here) = std::env::current_dir() else { return };
+        if self.reported {
+            self.add(traceback::files(output, &here), self.started);
+        }
+    }
 }
 
 impl Events for Told {
+<<<<<<< HEAD
     fn stands_in(&mut self, generation: u64) {
         self.pages.generations.insert(generation);
+=======
+    fn started(&mut self, _: u64, _: u32) {
+        if let Some(watched) = &mut self.watched {
+            watched.started = SystemTime::now();
+        }
+        self.stage.starting.store(!self.stage.showing.load(Ordering::SeqCst), Ordering::SeqCst);
+>>>>>>> pycmd
     }
 
     fn started(&mut self, generation: u64, _: u32) {
@@ -135,6 +156,9 @@ impl Events for Told {
     }
 
     fn failed(&mut self, failure: &Failure) {
+        if let Some(watched) = &mut self.watched {
+            watched.failed(&failure.output);
+        }
         self.stage.starting.store(false, Ordering::SeqCst);
         if self.pages.generations.contains(&failure.generation) {
             // The page itself can't be shown; there is nothing to put in its place.
@@ -154,6 +178,7 @@ impl Events for Told {
 
     fn files(&mut self, files: Vec<PathBuf>, started: SystemTime) {
         if let Some(watched) = &mut self.watched {
+            watched.reported = true;
             watched.add(files, started);
         }
     }

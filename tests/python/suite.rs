@@ -40,6 +40,8 @@ files! {
     test_make_server,
     test_programs,
     test_reload,
+    test_reload_load,
+    test_reload_scripts,
     test_robust,
     test_run_simple,
     test_start_response,

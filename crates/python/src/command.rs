@@ -28,6 +28,8 @@ const INTERRUPTED: u8 = 130;
 pub(crate) fn main(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<u8> {
     let itself = vec![executable(py)?, "-m".into(), "amboss".into()];
     let words = std::iter::once(OsString::from("amboss")).chain(arguments);
+    // Until it is clear whose affair CTRL+C is. Where a supervisor runs, that hears it, and is no Python.
+    signals(py)?.call_method0("leave_interrupts")?;
     let mut package = Package { itself, interrupted: false };
     let code = py.detach(|| command::run(words, &mut package));
     let code = if package.interrupted { INTERRUPTED } else { code };
@@ -54,9 +56,9 @@ impl Runner for Package {
         let threads = told.options.settings.threads;
         attach(|py| {
             set_up(py, &mut told.options, false, Some(threads));
-            if told.options.wants_supervisor() && !amboss::is_running_from_reloader() {
-                // CTRL+C is for the supervisor to hear, which is no Python.
-                signals(py)?.call_method0("leave_interrupts")?;
+            if amboss::is_running_from_reloader() || !told.options.wants_supervisor() {
+                // It ends the import.
+                signals(py)?.call_method0("take_interrupts")?;
             }
             PyResult::Ok(())
         })

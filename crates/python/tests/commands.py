@@ -63,8 +63,8 @@ class Running(Program):
         """CTRL+C: a terminal sends it to everybody in its foreground."""
         os.killpg(self.pid, signal.SIGINT)
 
-    def client(self) -> Client:
-        return Client((self.host, self.port))
+    def client(self, **more: Any) -> Client:
+        return Client((self.host, self.port), **more)
 
     def get(self, target: str = "/", **more: Any) -> Answer:
         """One request on a connection of its own."""
@@ -127,7 +127,7 @@ class Running(Program):
         try:
             return wait_for(what, ask)
         except AssertionError as error:
-            lines = [line for line in self.log().splitlines() if '" 200 ' not in line]
+            lines = [line for line in self.log().splitlines() if ' HTTP/1.1" ' not in line]
             raise AssertionError("\n".join([str(error), *lines])) from None
 
 

@@ -48,7 +48,7 @@ class Load:
         :param keep: two of three keep their connection
         """
         self.failures: List[Failure] = []
-        self.answered = 0
+        self.asked = {target: 0 for target in targets}
         self._running = running
         self._each = each
         self._keep = keep
@@ -83,15 +83,25 @@ class Load:
                 with self._noting:
                     self.failures.append(Failure(target, began, time.monotonic(), repr(error)))
             with self._noting:
-                self.answered += 1
+                self.asked[target] += 1
             due += self._each
             self._over.wait(max(0.0, due - time.monotonic()))
         client.close()
 
+    @property
+    def answered(self) -> int:
+        """Requests that have come to an end."""
+        return sum(self.asked.values())
+
     def more(self, count: int) -> None:
-        """Waits for so many more answers."""
+        """Waits for so many more of them."""
         until = self.answered + count
         self._running.eventually(f"{count} more answers", lambda: self.answered >= until)
+
+    def more_of(self, target: str, count: int) -> None:
+        """The same for one target."""
+        until = self.asked[target] + count
+        self._running.eventually(f"{count} more answers of {target}", lambda: self.asked[target] >= until)
 
 
 class Failure(NamedTuple):

@@ -2,7 +2,24 @@
 
 import os
 import sys
-from typing import List
+from typing import List, Optional
+
+
+def _folder() -> Optional[str]:
+    """Where the program was started: its command line is to be read from there."""
+    main = getattr(sys.modules.get("__main__"), "__file__", None) or ""
+    script = os.sep + os.path.normpath(sys.argv[0] if sys.argv else "")
+    if os.path.isabs(main) and main.endswith(script):
+        # It may have gone elsewhere since.
+        return main[: -len(script)] or os.sep
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
+
+
+#: As far as anybody knows.
+FOLDER = _folder()
 
 
 def command() -> List[str]:
@@ -38,3 +55,5 @@ def leave_everything() -> None:
         except (AttributeError, OSError, ValueError):
             pass
     os.environ.pop("AMBOSS_RUN_MAIN", None)
+    if FOLDER is not None:
+        os.chdir(FOLDER)

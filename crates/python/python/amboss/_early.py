@@ -14,7 +14,9 @@ _serves = False
 
 def expect() -> None:
     """To be called as early as possible."""
-    if os.environ.get("AMBOSS_RELOADING") and os.environ.get("AMBOSS_CONTROL_FD"):
+    # What this process starts in its turn finds the same environment, and nothing behind the numbers in it.
+    supervisor = os.environ.get("AMBOSS_SUPERVISOR", "").split(" ")[0]
+    if os.environ.get("AMBOSS_RELOADING") and os.environ.get("AMBOSS_CONTROL_FD") and supervisor == str(os.getppid()):
         atexit.register(_report)
 
 

@@ -12,7 +12,7 @@ def follow(stop: Callable[[], None], reopen: Optional[Callable[[], None]], super
     if supervised:
         leave_interrupts()
     else:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        take_interrupts()
     if reopen is not None:
         signal.signal(signal.SIGUSR1, lambda *_: reopen())
     _when_forked(_forget)
@@ -21,6 +21,11 @@ def follow(stop: Callable[[], None], reopen: Optional[Callable[[], None]], super
 def leave_interrupts() -> None:
     """CTRL+C is somebody else's affair. Not ignored: programs started from here would inherit that."""
     signal.signal(signal.SIGINT, _nothing)
+
+
+def take_interrupts() -> None:
+    """CTRL+C is a KeyboardInterrupt."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def term_stops(stop: Callable[[], None]) -> None:

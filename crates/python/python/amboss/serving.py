@@ -277,19 +277,19 @@ def _supervise(
     # What would fail in the child fails here, where somebody sees it.
     fingerprint = _amboss.check(options)
     again = _again.command()
-    words: List[str] = ["--bind", address, "--reload", "--watch-reported", "--reloader-type", reloader_type]
-    words += ["--reloader-interval", str(reloader_interval)]
-    for path in extra_files or ():
-        words += ["--extra-files", os.fspath(path)]
-    for pattern in exclude_patterns or ():
-        words += ["--exclude-patterns", pattern]
+    # In one word each: a path or a pattern may look like a flag.
+    words: List[str] = [f"--bind={address}", "--reload", "--watch-reported", f"--reloader-type={reloader_type}"]
+    words.append(f"--reloader-interval={reloader_interval}")
+    # From where the script is now.
+    words += [f"--extra-files={os.path.abspath(path)}" for path in extra_files or ()]
+    words += [f"--exclude-patterns={pattern}" for pattern in exclude_patterns or ()]
     if error_page:
         words.append("--error-page")
     if options["quiet"]:
         words.append("--quiet")
     if options["ssl_context"] is not None:
-        words += ["--url-scheme", "https"]
+        words.append("--url-scheme=https")
         if fingerprint is not None:
-            words += ["--fingerprint", fingerprint]
+            words.append(f"--fingerprint={fingerprint}")
     _again.leave_everything()
     os.execv(sys.executable, [sys.executable, "-m", "amboss", *words, "--", *again])
