@@ -133,19 +133,14 @@ impl Watched {
 }
 
 impl Events for Told {
-<<<<<<< HEAD
     fn stands_in(&mut self, generation: u64) {
         self.pages.generations.insert(generation);
-=======
-    fn started(&mut self, _: u64, _: u32) {
-        if let Some(watched) = &mut self.watched {
-            watched.started = SystemTime::now();
-        }
-        self.stage.starting.store(!self.stage.showing.load(Ordering::SeqCst), Ordering::SeqCst);
->>>>>>> pycmd
     }
 
     fn started(&mut self, generation: u64, _: u32) {
+        if let Some(watched) = &mut self.watched {
+            watched.started = SystemTime::now();
+        }
         self.stage.starting.store(!self.pages.generations.contains(&generation), Ordering::SeqCst);
     }
 

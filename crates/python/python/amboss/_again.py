@@ -46,6 +46,14 @@ def leave_everything() -> None:
         # At the end those that are no daemons would be waited for.
         for child in multiprocessing.active_children():
             child.terminate()
+    end_interpreter()
+    os.environ.pop("AMBOSS_RUN_MAIN", None)
+    if FOLDER is not None:
+        os.chdir(FOLDER)
+
+
+def end_interpreter() -> None:
+    """Runs what the interpreter runs at its end, in a process that ends without it."""
     import atexit
 
     atexit._run_exitfuncs()
@@ -54,6 +62,3 @@ def leave_everything() -> None:
             stream.flush()
         except (AttributeError, OSError, ValueError):
             pass
-    os.environ.pop("AMBOSS_RUN_MAIN", None)
-    if FOLDER is not None:
-        os.chdir(FOLDER)

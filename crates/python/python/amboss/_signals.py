@@ -82,13 +82,7 @@ def _forget() -> None:
 
 def end_copy(code: int) -> None:
     """Ends a forked process as the interpreter's end would, but for what belongs to the process it was forked from."""
-    import atexit
-    import sys
+    from ._again import end_interpreter
 
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (AttributeError, OSError, ValueError):
-            pass
+    end_interpreter()
     os._exit(code)
