@@ -90,6 +90,6 @@ mod tests {
 
     #[test]
     fn what_is_no_traceback_names_nothing() {
-        assert_eq!(files(b"error: File \"x\"\n  File \"x\n\xff", Path::new("/here")), [PathBuf::new(); 0]);
+        assert!(files(b"error: File \"x\"\n  File \"x\n\xff", Path::new("/here")).is_empty());
     }
 }

@@ -56,7 +56,11 @@ where
 {
     fn application(&mut self, worker: &Worker) -> Result<Arc<dyn Application>, RunError> {
         let Some(make) = self.make.take() else { return Err(RunError::Options("this host has served already")) };
-        let application = attach(|py| make(py, worker)).map_err(raised)?;
+        let application = attach(|py| {
+            py.import("amboss._early")?.call_method0("taken_over")?;
+            make(py, worker)
+        });
+        let application = application.map_err(raised)?;
         self.shutdown = Some(application.shutdown.clone());
         Ok(Arc::new(application))
     }

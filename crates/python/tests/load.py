@@ -42,7 +42,9 @@ class Keeping:
 class Load:
     """Clients that ask all the time, and note what goes wrong: some keep their connection, some do not."""
 
-    def __init__(self, running: Running, clients: int, each: float, targets: Sequence[str] = ("/",), keep: bool = True) -> None:
+    def __init__(
+        self, running: Running, clients: int, each: float, targets: Sequence[str] = ("/",), keep: bool = True
+    ) -> None:
         """Each client asks every ``each`` seconds; the first of them for the first target, and so on.
 
         :param keep: two of three keep their connection

@@ -66,7 +66,10 @@ def folder(tmp_path_factory):
         ("site2.py:application", "default"),
         ("shop:Sites.de.app", "plain"),
         ("shop:make()", "made()[]"),
-        ("shop:make('a:b', 1.5, [None, True], n=-1, d={'k': (1,)})", "made('a:b', 1.5, [None, True])[('d', {'k': (1,)}), ('n', -1)]"),
+        (
+            "shop:make('a:b', 1.5, [None, True], n=-1, d={'k': (1,)})",
+            "made('a:b', 1.5, [None, True])[('d', {'k': (1,)}), ('n', -1)]",
+        ),
         ("shop.py:make('x.py:y')", "made('x.py:y',)[]"),
         ("./shop.py", "plain"),
         ("my shop/front-desk.py", "desk"),

@@ -1,4 +1,4 @@
-"""``amboss -r``: a save is served, whichever file of the application it was, and a broken one is shown or waited out."""
+"""``amboss -r``: a save is served, whichever file of the application it was; a broken one is shown, or waited out."""
 
 import re
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from commands import Folder, alive, app, is_free, run, serving_words
-from programs import wait_for
+from programs import APPS, wait_for
 
 RUN = """
 from amboss import run_simple
@@ -61,7 +61,12 @@ def test_a_save_of_the_script_and_of_its_modules_is_served(folder):
 
 @pytest.mark.parametrize(
     "broken",
-    ["import not_there\n" + script("?"), "def app(:\n", script("?").replace("run_simple", "nothing_simple", 1), "1 / 0"],
+    [
+        "import not_there\n" + script("?"),
+        "def app(:\n",
+        script("?").replace("run_simple", "nothing_simple", 1),
+        "1 / 0",
+    ],
     ids=["import", "syntax", "name", "run"],
 )
 @pytest.mark.parametrize("has_page", [False, True])
@@ -97,7 +102,8 @@ def test_extra_files_and_exclude_patterns(folder, tmp_path):
     for name in ["-odd name.txt", "texts/a.txt"]:
         folder.save(name, "one")
     beside.save("c.txt", "one")
-    options = f", extra_files=['-odd name.txt', 'texts', {str(beside.path)!r} + '/*.txt'], exclude_patterns=['-*', '*.log']"
+    extra = ["-odd name.txt", "texts", f"{beside.path}/*.txt"]
+    options = f", extra_files={extra}, exclude_patterns=['-*', '*.log']"
     folder.save("serve.py", script("one", options))
     with serving(folder) as server:
         pid = server.serves("one")
@@ -146,7 +152,8 @@ def test_nothing_that_the_script_has_begun_stays_beside_its_second_copy(folder, 
     def ticking():
         """Who writes now."""
         (folder.path / "beside").write_text("")
-        return wait_for("the thread, three times", lambda: [kind for kind, _ in noted()].count("thread") > 2 and noted())
+        wait_for("the thread, three times", lambda: [kind for kind, _ in noted()].count("thread") > 2)
+        return noted()
 
     with serving(folder) as server:
         worker = server.serves("one")
@@ -193,6 +200,19 @@ def test_a_script_that_goes_to_another_folder_is_found_again(folder, words, impo
         server.eventually("another process", lambda: others(server, "one", pid))
         folder.save("serve.py", script("two", options, before))
         server.serves("two")
+
+
+@pytest.mark.parametrize("reloader", [True, False])
+def test_children_of_the_application_are_its_own_affair(folder, reloader):
+    text = f"from amboss import run_simple\nfrom processes import application as app\n{RUN.format(options='')}"
+    folder.save("serve.py", text.replace("use_reloader=True", f"use_reloader={reloader}"))
+    with serving(folder, env={"PYTHONPATH": str(APPS)}) as server:
+        for how in ["fork", "os.fork", "subprocess"]:
+            assert server.json(f"/child?{how}")["ended by"] == -15
+        assert server.json(f"/server?{folder.path}/socket")["said"] == "answered\n"
+        server.interrupt()
+        assert server.ended() == 0
+        assert "died" not in server.log() and "Traceback" not in server.log()
 
 
 def test_nothing_is_left_of_it_when_it_is_killed(folder):

@@ -203,3 +203,9 @@ def test_a_child_of_the_application_is_terminated_and_the_server_is_not(folder, 
         assert "died" not in server.log() and "Traceback" not in server.log()
         server.interrupt()
         assert server.ended() == 0
+
+
+@pytest.mark.parametrize("arguments", [[], ["-w", "2"], ["-r"]])
+def test_a_server_that_the_application_starts_is_one_of_its_own(folder, arguments):
+    with serving(folder, *arguments) as server:
+        assert server.json(f"/server?{folder}/socket")["said"] == "answered\n"

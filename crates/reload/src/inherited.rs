@@ -72,12 +72,13 @@ pub struct Inherited {
 }
 
 impl Inherited {
-    /// Reads the environment; `None` when no supervisor started this process.
+    /// Reads the environment; `None` when no supervisor started this process, or nobody tells it of sockets.
     ///
     /// # Errors
     /// Variables that are no descriptors.
     pub fn from_env() -> io::Result<Option<Inherited>> {
-        if !is_running_from_reloader() {
+        // Without sockets it is what a child has started in its turn, and has taken them out of its environment for.
+        if !is_running_from_reloader() || std::env::var_os(SERVER_FD).is_none() {
             return Ok(None);
         }
         Inherited::from_variables(|name| std::env::var_os(name)).map(Some)

@@ -26,6 +26,16 @@ def serves() -> None:
     _serves = True
 
 
+def taken_over() -> None:
+    """What the supervisor has passed on has other numbers by now.
+
+    The application may start a server in its turn, which is not to look for them.
+    """
+    if os.environ.pop("AMBOSS_SERVER_FD", None) is not None:
+        for name in ("AMBOSS_CONTROL_FD", "LISTEN_FDS", "LISTEN_PID"):
+            os.environ.pop(name, None)
+
+
 def _report() -> None:
     if _serves:
         return

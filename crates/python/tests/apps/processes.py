@@ -12,6 +12,26 @@ import time
 
 SECONDS = 60
 
+#: Serves one request, its own.
+SERVER = """
+import amboss, socket, sys, threading, time
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    environ["werkzeug.server.shutdown"]()
+    return [b"answered"]
+
+def ask():
+    with socket.socket(socket.AF_UNIX) as connection:
+        while connection.connect_ex(sys.argv[1]) != 0:
+            time.sleep(0.01)
+        connection.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+        print(connection.makefile("rb").read().splitlines()[-1].decode())
+
+threading.Thread(target=ask, daemon=True).start()
+amboss.run_simple("unix://" + sys.argv[1], 0, app, use_reloader=True)
+"""
+
 counting = threading.Lock()
 running = 0
 
@@ -55,6 +75,10 @@ def application(environ, start_response):
     elif path == "/block":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return blocks(query)
+    elif path == "/server":
+        told["said"] = subprocess.run(
+            [sys.executable, "-c", SERVER, query], capture_output=True, text=True, timeout=SECONDS
+        ).stdout
     elif path == "/child":
         told["ended by"] = terminated(query)
     start_response("200 OK", [("Content-Type", "application/json")])
