@@ -306,12 +306,12 @@ fn whoever_waits_for_the_end_of_a_body_is_told_once_whatever_it_is() {
                 b"/bytes" => Body::from("bytes"),
                 b"/blocks" => Body::iter([b"blo".to_vec(), b"cks".to_vec()]),
                 b"/followed" => Body::file(std::fs::File::open(&path)?).followed_by(b" and more".to_vec()),
-                b"/unstarted" => return Err(AppError::from("failed").into()),
+                b"/unstarted" => return Err(AppError::from("failed")),
                 _ => Body::file(std::fs::File::open(&path)?),
             };
             let (first, second) = (closed.clone(), closed.clone());
-            let body = body.on_close(move || drop(first.fetch_add(1, SeqCst)));
-            Ok(body.on_close(move || drop(second.fetch_add(100, SeqCst))))
+            let body = body.on_close(move || _ = first.fetch_add(1, SeqCst));
+            Ok(body.on_close(move || _ = second.fetch_add(100, SeqCst)))
         }
     });
     let server = Setup::threaded().start(app);

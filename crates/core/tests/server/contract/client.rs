@@ -61,7 +61,7 @@ fn an_application_can_tell_that_its_client_has_left() {
     let server = Setup::threaded().start(app);
     let mut client = server.connect();
     // What it has sent besides does not hide that.
-    client.send(&[GET, GET].concat());
+    client.send([GET, GET].concat());
     eventually("it runs", || seen.lock().unwrap().is_some());
     drop(client);
     gate.open();
@@ -94,7 +94,7 @@ fn early_hints_come_before_the_answer_and_never_inside_it() {
     everywhere(app, |server| {
         for path in ["/", "/written"] {
             let mut client = server.connect();
-            client.send(&format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+            client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
             client.until("HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n");
             client.until("HTTP/1.1 103 Early Hints\r\nX-Second: yes\r\n\r\n");
             assert_eq!(client.response().text(), "hello", "{path}");
