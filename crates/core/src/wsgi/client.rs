@@ -1,6 +1,7 @@
 //! Who waits for the answer, as an application can look after it while it works.
 
 use std::fmt;
+#[cfg(unix)]
 use std::io;
 use std::sync::Weak;
 
