@@ -23,10 +23,15 @@ FOLDER = _folder()
 
 
 def command() -> List[str]:
-    """The words that start this program again."""
+    """The words that start this program again.
+
+    :raises RuntimeError: when nobody knows them any more
+    """
     original = getattr(sys, "orig_argv", None)  # since 3.10
     if original:
         return [sys.executable, *original[1:]]
+    if sys.argv[:1] == ["-c"]:
+        raise RuntimeError("a program that is given by -c can't be started again by this Python; save it to a file")
     import subprocess
 
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]

@@ -29,7 +29,7 @@ def ask():
         print(connection.makefile("rb").read().splitlines()[-1].decode())
 
 threading.Thread(target=ask, daemon=True).start()
-amboss.run_simple("unix://" + sys.argv[1], 0, app, use_reloader=True)
+amboss.run_simple("unix://" + sys.argv[1], 0, app, use_reloader=amboss.is_running_from_reloader())
 """
 
 counting = threading.Lock()
@@ -85,9 +85,12 @@ def application(environ, start_response):
     return [json.dumps(told).encode()]
 
 
-def announce(folder):
-    with open(os.path.join(folder, f"waiting-{os.getpid()}"), "w"):
+def announce(folder, what="waiting"):
+    with open(os.path.join(folder, f"{what}-{os.getpid()}"), "w"):
         pass
+
+
+announce(".", "imported")
 
 
 def wait_in(folder):
