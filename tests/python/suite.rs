@@ -1,6 +1,7 @@
 //! The tests: each file of `crates/python/tests`, and all of them with other interpreters.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use crate::environment::{python, run, Obstacle};
 use crate::interpreters::{find, Which};
@@ -13,7 +14,7 @@ macro_rules! files {
         $(
             #[test]
             fn $name() {
-                pytest(Which::Default, concat!(stringify!($name), ".py"));
+                pytest(Which::Default, &[concat!(stringify!($name), ".py").to_owned()]);
             }
         )*
     };
@@ -50,14 +51,23 @@ files! {
     test_workers,
 }
 
+/// What is about processes and time, not about the interpreter, and takes long: tried with the default one.
+const OF_PROCESSES: [&str; 3] = ["test_workers", "test_limits", "test_reload_load"];
+
+fn everything(which: Which) {
+    let mut what = vec![".".to_owned()];
+    what.extend(OF_PROCESSES.map(|name| format!("--ignore={name}.py")));
+    pytest(which, &what);
+}
+
 #[test]
 fn everything_with_the_oldest_python() {
-    pytest(Which::Oldest, ".");
+    everything(Which::Oldest);
 }
 
 #[test]
 fn everything_with_the_newest_python() {
-    pytest(Which::Newest, ".");
+    everything(Which::Newest);
 }
 
 #[test]
@@ -70,7 +80,10 @@ fn no_file_is_forgotten() {
     }
 }
 
-fn pytest(which: Which, what: &str) {
+fn pytest(which: Which, what: &[String]) {
+    // One at a time: each starts servers and loads by itself, and some of its tests are about time.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let interpreter = match find(which) {
         Ok(interpreter) => interpreter,
         Err(reason) => return println!("skipped: {reason}"),
@@ -87,7 +100,7 @@ fn pytest(which: Which, what: &str) {
     if let Some(command) = option_env!("CARGO_BIN_EXE_amboss") {
         pytest.env("AMBOSS_TEST_COMMAND", command);
     }
-    match run(pytest.args(options).arg(what).current_dir(folder)) {
+    match run(pytest.args(options).args(what).current_dir(folder)) {
         Ok(printed) => {
             // What passed needs no list; what was skipped is said.
             for line in printed.lines().filter(|line| line.contains("SKIPPED") || line.contains(" passed")) {

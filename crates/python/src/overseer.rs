@@ -11,6 +11,7 @@ use amboss::command::Told;
 use amboss::{ShutdownHandle, Worker};
 use pyo3::prelude::*;
 
+use crate::application;
 use crate::raw::attach;
 use crate::Log;
 
@@ -157,13 +158,16 @@ impl Overseer {
         while !shutdown.get().is_some_and(ShutdownHandle::is_requested) {
             thread::sleep(LOOK);
         }
+        // So many looks in a row: what others were answered has left by then.
+        const QUIET: u32 = 3;
         let until = Instant::now() + LEAVE;
-        while Instant::now() < until {
+        let mut quiet = 0;
+        while Instant::now() < until && quiet < QUIET {
             thread::sleep(LOOK);
             let now = Instant::now();
-            if self.running().requests.values().all(|request| request.since + timeout <= now) {
-                break;
-            }
+            let overdue = self.running().requests.values().filter(|request| request.since + timeout <= now).count();
+            // Those that wait for the interpreter run, too, and are not counted here yet.
+            quiet = if application::running() <= overdue { quiet + 1 } else { 0 };
         }
         std::process::exit(0);
     }

@@ -204,4 +204,4 @@ def test_a_child_of_the_application_is_terminated_and_the_server_is_not(folder, 
 @pytest.mark.parametrize("arguments", [[], ["-w", "2"], ["-r"]])
 def test_a_server_that_the_application_starts_is_one_of_its_own(folder, arguments):
     with serving(folder, *arguments) as server:
-        assert server.json(f"/server?{folder}/socket")["said"] == "answered\n"
+        assert server.json(f"/server?{folder}/socket")["said"].strip() == "answered"
