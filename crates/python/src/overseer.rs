@@ -19,6 +19,9 @@ use crate::Log;
 /// running requests have when a server stops.
 const LEAVE: Duration = Duration::from_secs(10);
 
+/// How long requests that wait for the interpreter are waited for then: many times what it gives each thread.
+const INTERPRETER: Duration = Duration::from_secs(2);
+
 /// Looks after the requests of a process.
 pub(crate) struct Overseer {
     timeout: Option<Duration>,
@@ -160,14 +163,19 @@ impl Overseer {
         }
         // So many looks in a row: what others were answered has left by then.
         const QUIET: u32 = 3;
-        let until = Instant::now() + LEAVE;
+        let (until, until_then) = (Instant::now() + LEAVE, Instant::now() + INTERPRETER);
         let mut quiet = 0;
         while Instant::now() < until && quiet < QUIET {
             thread::sleep(LOOK);
             let now = Instant::now();
-            let overdue = self.running().requests.values().filter(|request| request.since + timeout <= now).count();
-            // Those that wait for the interpreter run, too, and are not counted here yet.
-            quiet = if application::running() <= overdue { quiet + 1 } else { 0 };
+            let (overdue, others) = {
+                let running = self.running();
+                let overdue = running.requests.values().filter(|request| request.since + timeout <= now).count();
+                (overdue, running.requests.len() - overdue)
+            };
+            // Those that wait for the interpreter run, too, and are not counted here yet; it may never be let go of.
+            let waiting = application::running() > overdue + others && now < until_then;
+            quiet = if others == 0 && !waiting { quiet + 1 } else { 0 };
         }
         std::process::exit(0);
     }
