@@ -215,7 +215,8 @@ impl Connection {
 
     /// Can another process take the connection over at any point between two requests?
     pub(super) fn is_plain(&self) -> bool {
-        self.session.is_none()
+        // What a transport makes of it is seen after its handshake.
+        self.session.is_none() && !matches!(self.state, State::Handshake { .. })
     }
 
     /// Lends a buffer, if there is none.

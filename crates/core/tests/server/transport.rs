@@ -197,6 +197,19 @@ fn a_failed_handshake_is_told_once_and_a_stop_waits_for_no_silent_client() {
 }
 
 #[test]
+fn a_client_that_has_connected_is_let_in_by_a_server_that_hands_over() {
+    let server = masked(Setup::threaded(), None);
+    let address = server.addr();
+    let mut late = server.connect();
+    // Who came first is accepted when one that came later is answered.
+    assert_eq!(knock(address).get("/").status, 200);
+    server.handle.hand_over(|_| unreachable!("nobody else could go on with it"));
+    eventually("it has stopped listening", || TcpStream::connect(address).is_err());
+    late.send_bytewise(KNOCK);
+    assert_eq!(Client::on(Unmasked(late.stream)).get("/").status, 200);
+}
+
+#[test]
 fn http_in_the_clear_is_redirected_or_refused_as_set() {
     let server = masked(Setup::threaded(), Some(Misplaced::Redirect));
     let answer = server.get("/a%20b//?c=d");
