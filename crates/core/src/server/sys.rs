@@ -45,13 +45,13 @@ fn milliseconds(timeout: Option<Duration>) -> c_int {
     }
 }
 
-/// Waits until a descriptor is readable or writable; false when the time is up first.
 /// Has the other side of a connection closed it, or at least the half it sends on, as far as the system tells?
 pub(super) fn is_hung_up(handle: Handle<'_>) -> bool {
     let mut fds = [PollFd { fd: raw(handle), events: POLLRDHUP, revents: 0 }];
     poll_many(&mut fds, Some(Duration::ZERO)).is_ok_and(|ready| ready > 0)
 }
 
+/// Waits until a descriptor is readable or writable; false when the time is up first.
 pub(super) fn wait_for(handle: Handle<'_>, writable: bool, timeout: Duration) -> io::Result<bool> {
     let deadline = Instant::now() + timeout;
     loop {

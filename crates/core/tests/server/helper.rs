@@ -123,7 +123,13 @@ impl Helper {
 
     /// Entries of a directory below the process's in /proc: descriptors (`fd`), threads (`task`).
     pub fn count(&self, what: &str) -> usize {
-        std::fs::read_dir(format!("/proc/{}/{what}", self.child.id())).unwrap().count()
+        self.entries(what).count()
+    }
+
+    /// The names in a folder that the system keeps about the process.
+    pub fn entries(&self, what: &str) -> impl Iterator<Item = String> {
+        let folder = std::fs::read_dir(format!("/proc/{}/{what}", self.child.id())).unwrap();
+        folder.map(|entry| entry.unwrap().file_name().into_string().unwrap())
     }
 
     /// The processes that it started and that have not been reaped, with their states.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::super::connection::Connection;
 use super::super::log::CloseReason;
@@ -47,6 +48,9 @@ impl Loop {
                     io::ErrorKind::WouldBlock => return,
                     // The client gave up before it was accepted.
                     io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted => {}
+                    // Linux looks for a free descriptor before it looks for a client: in a full file table, this error
+                    // also stands for an empty queue, and then nobody needs the room that an idle connection takes.
+                    _ if matches!(sys::wait_for(listener.handle(), false, Duration::ZERO), Ok(false)) => return,
                     _ => {
                         self.shed();
                         self.service.settings.log.error(&format!(
