@@ -115,17 +115,14 @@ fn serve_copies(target: &str, mut told: Told) -> Result<(), RunError> {
     let app = attach(|py| explained(py, target, import(py, target)).map(Bound::unbind)).map_err(raised)?;
     let in_copy = told.clone();
     told.options.fork = Some(Arc::new(move |forked| {
-        let child = attach(|py| py.import("os")?.call_method0("fork")?.extract::<u32>());
-        match child {
-            Ok(0) => {
-                let code = serve_as_copy(forked, &app, &in_copy);
-                // What lies further down belongs to the supervisor.
-                attach(|py| py.import("amboss._signals")?.call_method1("end_copy", (code,)).map(drop)).ok();
-                std::process::exit(code)
-            }
-            Ok(pid) => Ok(pid),
-            Err(error) => Err(std::io::Error::other(error)),
+        let child = server::fork()?;
+        if child != 0 {
+            return Ok(child.unsigned_abs());
         }
+        let code = serve_as_copy(forked, &app, &in_copy);
+        // What lies further down belongs to the supervisor.
+        attach(|py| signals(py)?.call_method1("end_copy", (code,)).map(drop)).ok();
+        std::process::exit(code)
     }));
     amboss::run_host(&told.addresses, Nobody, told.options)
 }

@@ -134,9 +134,10 @@ pub(crate) fn block<'a, 'py>(object: &'a Bound<'py, PyAny>) -> PyResult<&'a Boun
     })
 }
 
-type Pair<'py> = (Bound<'py, PyString>, Bound<'py, PyString>);
+pub(crate) type Pair<'py> = (Bound<'py, PyString>, Bound<'py, PyString>);
 
-fn pairs<'py>(headers: &Bound<'py, PyAny>) -> PyResult<SmallVec<[Pair<'py>; FEW]>> {
+/// The fields of a head, as PEP 3333 has them.
+pub(crate) fn pairs<'py>(headers: &Bound<'py, PyAny>) -> PyResult<SmallVec<[Pair<'py>; FEW]>> {
     let wrong =
         |what: String| PyTypeError::new_err(format!("headers must be a list of (name, value) tuples of str, {what}"));
     let pair = |item: Bound<'py, PyAny>| -> PyResult<Pair<'py>> {
@@ -159,7 +160,8 @@ fn pairs<'py>(headers: &Bound<'py, PyAny>) -> PyResult<SmallVec<[Pair<'py>; FEW]
     }
 }
 
-fn native<'a>(text: &'a Bound<'_, PyString>, what: &str) -> PyResult<std::borrow::Cow<'a, [u8]>> {
+/// The bytes of a native string.
+pub(crate) fn native<'a>(text: &'a Bound<'_, PyString>, what: &str) -> PyResult<std::borrow::Cow<'a, [u8]>> {
     latin1_bytes(text).ok_or_else(|| {
         PyValueError::new_err(format!("{what} has characters beyond latin-1 ({text:?}); encode them (PEP 3333)"))
     })

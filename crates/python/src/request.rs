@@ -7,11 +7,10 @@ use std::thread::ThreadId;
 use amboss::{Client, ShutdownHandle};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyString, PyTuple};
+use pyo3::types::PyString;
 
 use crate::ending::detach;
-use crate::exchange::{kind, start_error, Exchange};
-use crate::raw::latin1_bytes;
+use crate::exchange::{kind, native, pairs, start_error, Exchange};
 use crate::Log;
 
 /// The connection behind a request.
@@ -61,18 +60,11 @@ impl EarlyHints {
 
 #[pymethods]
 impl EarlyHints {
-    fn __call__(&self, py: Python<'_>, headers: &Bound<'_, PyList>) -> PyResult<()> {
-        let mut texts = Vec::with_capacity(headers.len());
-        for item in headers {
-            let pair = item.cast::<PyTuple>().ok().filter(|pair| pair.len() == 2);
-            let pair =
-                pair.ok_or_else(|| PyTypeError::new_err("early hints are a list of (name, value) tuples of str"))?;
-            texts.push((pair.get_item(0)?.cast_into::<PyString>()?, pair.get_item(1)?.cast_into::<PyString>()?));
-        }
-        let mut fields = Vec::with_capacity(texts.len());
-        for (name, value) in &texts {
-            let value = latin1_bytes(value).ok_or_else(|| PyTypeError::new_err("early hints must be latin-1"))?;
-            fields.push((name.to_str()?, value));
+    fn __call__(&self, py: Python<'_>, headers: &Bound<'_, PyAny>) -> PyResult<()> {
+        let pairs = pairs(headers)?;
+        let mut fields = Vec::with_capacity(pairs.len());
+        for (name, value) in &pairs {
+            fields.push((name.to_str()?, native(value, "the value of a header")?));
         }
         let exchange = {
             let exchange = self.exchange.lock().unwrap_or_else(|poisoned| poisoned.into_inner());

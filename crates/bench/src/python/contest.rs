@@ -137,13 +137,7 @@ fn tabulate(entries: &[Entry<Measured>], index: usize) -> Table {
     let mut table = Table::new(&["server", "req/s", "÷ bjoern", "CPU µs/req", "÷ bjoern", "p99", "errors"]);
     for entry in entries {
         let name = entry.peer.name;
-        let measured = match &entry.outcome {
-            Ok(measured) => measured,
-            Err(why) => {
-                table.absent(name, why);
-                continue;
-            }
-        };
+        let Some(measured) = entry.measured(&mut table) else { continue };
         let errors: u64 = measured.iter().map(|one| one.samples[index].found.errors).sum();
         let p99 = Duration::from_secs_f64(entry.middle(|one| one.samples[index].found.p99.as_secs_f64()));
         table.row(vec![

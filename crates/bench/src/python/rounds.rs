@@ -2,7 +2,7 @@
 
 use super::peers::Peer;
 use super::Bench;
-use crate::table;
+use crate::table::{self, Table};
 use crate::Result;
 
 /// What one peer gave in all rounds, or why it gave nothing.
@@ -14,6 +14,17 @@ pub struct Entry<T> {
 }
 
 impl<T> Entry<T> {
+    /// What was measured; a line in the table that says why, if nothing was.
+    pub fn measured(&self, table: &mut Table) -> Option<&[T]> {
+        match &self.outcome {
+            Ok(measured) => Some(measured),
+            Err(why) => {
+                table.absent(self.peer.name, why);
+                None
+            }
+        }
+    }
+
     /// The middle of a value over all rounds. Zero without one.
     pub fn middle(&self, value: impl Fn(&T) -> f64) -> f64 {
         table::median(self.outcome.iter().flatten().map(value))

@@ -98,13 +98,7 @@ fn tabulate(entries: &[Entry<Measured>]) -> Table {
     let mut table = Table::new(&["server", &naps, "÷ possible", "fast p99 alone", &few, &many, "errors"]);
     for entry in entries {
         let name = entry.peer.name;
-        let measured = match &entry.outcome {
-            Ok(measured) => measured,
-            Err(why) => {
-                table.absent(name, why);
-                continue;
-            }
-        };
+        let Some(measured) = entry.measured(&mut table) else { continue };
         let naps = entry.middle(|one| one.many.sleeping.rate);
         let time = |value: &dyn Fn(&Measured) -> Duration| {
             table::duration(Duration::from_secs_f64(entry.middle(|one| value(one).as_secs_f64())))
