@@ -17,6 +17,10 @@ import pytest
 import amboss
 from client import PATIENCE, Client
 
+# A shell that runs something in the background has it ignore this, and whatever it starts; programs under test are to
+# take it as they do in a terminal.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # Seconds for a whole test: one that hangs shows where, and ends the run.
 DEADLINE = 90.0
 
