@@ -4,24 +4,41 @@
 use std::any::Any;
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::fmt;
 use std::io::{self, Write};
 use std::mem;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use super::log::{AccessRecord, Log};
 
+/// A log that panics each time has the backtraces of so many different panics written; one for each entry would bury them.
+const EXPLAINED: usize = 16;
+
 thread_local! {
     static WATCHING: Cell<bool> = const { Cell::new(false) };
-    static REPORT: RefCell<Option<String>> = const { RefCell::new(None) };
+    static REPORT: RefCell<Option<Report>> = const { RefCell::new(None) };
 }
 
 /// A panic that was caught.
 pub(crate) struct Panic {
-    /// Message, place and backtrace.
-    pub(crate) report: String,
+    pub(crate) report: Report,
     pub(crate) payload: Theirs<Box<dyn Any + Send>>,
+}
+
+/// Place and message of a panic, and the backtrace.
+pub(crate) struct Report {
+    headline: String,
+    backtrace: String,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.headline)?;
+        f.write_str(&self.backtrace)
+    }
 }
 
 /// Something that an application made. When it panics on being dropped, that goes no further than the process's panic
@@ -69,7 +86,8 @@ pub(crate) fn install_hook() {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             if WATCHING.get() {
-                let report = format!("{info}\n{}", Backtrace::force_capture());
+                let (headline, backtrace) = (info.to_string(), Backtrace::force_capture().to_string());
+                let report = Report { headline, backtrace };
                 REPORT.with(|slot| *slot.borrow_mut() = Some(report));
             } else {
                 before(info);
@@ -87,27 +105,44 @@ pub(crate) fn catch<R>(run: impl FnOnce() -> R) -> Result<R, Panic> {
     WATCHING.set(outer);
     result.map_err(|payload| {
         let report = REPORT.with(|slot| slot.borrow_mut().take());
-        Panic { report: report.unwrap_or_else(|| "panicked".into()), payload: Theirs::new(payload) }
+        // Without one when somebody has put another hook in place of ours.
+        let report = report.unwrap_or_else(|| Report { headline: "panicked".into(), backtrace: String::new() });
+        Panic { report, payload: Theirs::new(payload) }
     })
 }
 
 /// A log of somebody else's making: what it panics about goes to standard error, with the entry that is lost.
-pub(super) struct Shielded(pub(super) Arc<dyn Log>);
+pub(super) struct Shielded {
+    log: Arc<dyn Log>,
+    /// The ways in which it panicked that standard error has had the backtrace of.
+    explained: Mutex<HashSet<String>>,
+}
 
 impl Shielded {
+    pub(super) fn new(log: Arc<dyn Log>) -> Shielded {
+        Shielded { log, explained: Mutex::default() }
+    }
+
     fn ask<R: Default>(&self, lost: &str, run: impl FnOnce(&dyn Log) -> R) -> R {
-        catch(|| run(&*self.0)).unwrap_or_else(|panic| {
+        catch(|| run(&*self.log)).unwrap_or_else(|panic| {
+            let Report { headline, backtrace } = panic.report;
+            let backtrace = if self.is_new(&headline) { backtrace } else { String::new() };
             // Where that can't be written either, nobody is left to tell.
-            let _ = writeln!(io::stderr(), "{lost}\npanic in the log: {}", panic.report);
+            let _ = writeln!(io::stderr(), "{lost}\npanic in the log: {headline}\n{backtrace}");
             R::default()
         })
+    }
+
+    fn is_new(&self, headline: &str) -> bool {
+        let mut explained = self.explained.lock().unwrap_or_else(PoisonError::into_inner);
+        explained.len() < EXPLAINED && explained.insert(headline.to_owned())
     }
 }
 
 impl Log for Shielded {
     fn access(&self, record: &AccessRecord<'_>) {
         // Called by hooks only, which are shielded themselves.
-        self.0.access(record);
+        self.log.access(record);
     }
 
     fn error(&self, message: &str) {
@@ -123,6 +158,6 @@ impl Log for Shielded {
     }
 
     fn wants_access(&self) -> bool {
-        self.0.wants_access()
+        self.log.wants_access()
     }
 }

@@ -40,7 +40,7 @@ pub(crate) struct Service {
 impl Service {
     pub(crate) fn new(app: Arc<dyn Application>, settings: Settings, mut info: ServerInfo) -> Service {
         panics::install_hook();
-        let settings = Settings { log: Arc::new(Shielded(settings.log)), ..settings };
+        let settings = Settings { log: Arc::new(Shielded::new(settings.log)), ..settings };
         let server_field = settings.handler.server_version().map(str::to_owned);
         info.software = server_field.clone().unwrap_or_default();
         Service {

@@ -16,7 +16,7 @@ mod start_response;
 
 mod errors;
 
-mod panics;
+pub mod panics;
 
 mod drops;
 

@@ -9,6 +9,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::contract::panics::{panicky, PanickingLog};
 use crate::support::*;
 use amboss_core::{
     make_server, make_server_from_systemd, Address, AppError, Body, Concurrency, Environ, LocalAddr, PollerKind,
@@ -214,12 +215,17 @@ fn a_process_of_its_own() {
     let mut settings = Settings::default();
     settings.timeouts.shutdown = Duration::from_secs(2);
     let mut first = false;
+    let mut app: fn(&mut Environ<'_>, &mut dyn StartResponse) -> Result<Body, AppError> = helper_app;
     let (kind, words) = role.split_once(' ').unwrap_or((&role, ""));
     for word in words.split_whitespace() {
         match word.split_once('=').unwrap_or((word, "")) {
             ("processes", count) => settings.processes = count.parse().unwrap(),
             ("poll", "") => settings.poller = PollerKind::Poll,
             ("first", "") => first = true,
+            ("panicking", "") => {
+                settings.log = Arc::new(PanickingLog);
+                app = panicky;
+            }
             _ => panic!("there is no setting {word}"),
         }
     }
@@ -234,8 +240,8 @@ fn a_process_of_its_own() {
         other => panic!("there is no role {other}"),
     };
     let mut server = match kind {
-        "systemd" => make_server_from_systemd(helper_app, concurrency, settings).unwrap().unwrap(),
-        _ => make_server(&[address], helper_app, concurrency, settings).unwrap(),
+        "systemd" => make_server_from_systemd(app, concurrency, settings).unwrap().unwrap(),
+        _ => make_server(&[address], app, concurrency, settings).unwrap(),
     };
     let handle = server.shutdown_handle();
     std::thread::spawn(move || {

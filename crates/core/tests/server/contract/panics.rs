@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{app, GET};
+use crate::helper::Helper;
 use crate::support::*;
 use amboss_core::{AccessRecord, AppError, Body, Environ, Log, RequestHandler, StartResponse};
 
@@ -42,7 +43,7 @@ impl std::fmt::Display for Unspeakable {
 
 impl std::error::Error for Unspeakable {}
 
-fn panicky(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+pub fn panicky(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
     let path = environ.text("PATH_INFO").into_owned();
     if path == "/call" {
         panic!("panic in the call");
@@ -151,48 +152,47 @@ fn a_panic_in_a_hook_changes_no_answer() {
     );
 }
 
-#[test]
-fn a_log_that_panics_costs_nothing_but_its_entries() {
-    struct Panicking(Arc<Captured>);
-    impl Log for Panicking {
-        fn access(&self, record: &AccessRecord<'_>) {
-            self.0.access(record);
-            panic!("panic in access");
-        }
-        fn error(&self, message: &str) {
-            self.0.error(message);
-            panic!("panic in error");
-        }
-        fn flush(&self, _: bool) -> Option<Duration> {
-            panic!("panic in flush");
-        }
-        fn sync(&self) {
-            panic!("panic in sync");
-        }
+/// A log whose every part panics.
+pub struct PanickingLog;
+
+impl Log for PanickingLog {
+    fn access(&self, _: &AccessRecord<'_>) {
+        panic!("panic in access");
     }
-    let app = app(|environ, start_response| {
-        if environ.path() == &b"/short"[..] {
-            start_response.start("200 OK", &[("Content-Length", "10")])?;
-            return Ok(Body::from("short"));
-        }
-        panicky(environ, start_response)
-    });
-    let app = Arc::new(app);
-    for setup in [Setup::base, Setup::threaded] {
-        let server = setup().start_logging(app.clone(), |log| Arc::new(Panicking(log)));
+    fn error(&self, _: &str) {
+        panic!("panic in error");
+    }
+    fn flush(&self, _: bool) -> Option<Duration> {
+        panic!("panic in flush");
+    }
+    fn sync(&self) {
+        panic!("panic in sync");
+    }
+}
+
+/// In a process of its own, since the lost entries are on its standard error.
+#[test]
+fn a_log_that_panics_costs_nothing_but_its_entries_which_standard_error_has() {
+    for role in ["base panicking", "threads panicking"] {
+        let helper = Helper::start(role);
         for (path, status, complete, _) in PANICS {
-            let answer = server.get(path);
-            assert_eq!((answer.status, answer.complete), (*status, *complete), "{path}: {answer:?}");
+            let answer = helper.get(path);
+            assert_eq!((answer.status, answer.complete), (*status, *complete), "{role}, {path}: {answer:?}");
         }
-        assert!(!server.get("/short").complete);
-        let mut client = server.connect();
+        let mut client = Client::connect(helper.addr);
         client.send("rubbish\r\n\r\n");
         assert_eq!(client.response().status, 400);
-        assert_eq!(server.get("/").text(), "hello");
-        for entry in ["panic in the call", "panic in access", "declared more bytes"] {
-            server.log.wait_for(entry);
+        for _ in 0..2 {
+            assert_eq!(helper.get("/").text(), "hello");
         }
-        server.stop();
+        for entry in ["panic in the call", "panic in access", "panic in error", "panic in flush", "panic after write"] {
+            eventually(entry, || helper.stderr().contains(entry));
+        }
+        // Where the log itself panics is told whole once; later only that it did.
+        let told = helper.stderr();
+        let frames = told.matches("PanickingLog as amboss_core::server::log::Log>::error\n").count();
+        assert_eq!(frames, 1, "{told}");
+        assert!(told.matches("panic in the log:").count() > 10, "{told}");
     }
 }
 
