@@ -75,7 +75,8 @@ pub(super) struct Loop {
     late: Vec<Token>,
     /// How many of those have more to send.
     under_way: usize,
-    batch_began: Instant,
+    /// When the batch began, or what was finished of it by then was written.
+    gathering_since: Instant,
     /// Complete heads that wait until an application may run.
     pub(super) waiting: VecDeque<Token>,
     /// Boxed, as connections hold them: lending moves a pointer.
@@ -142,7 +143,7 @@ impl Loop {
             again: Vec::new(),
             late: Vec::new(),
             under_way: 0,
-            batch_began: Instant::now(),
+            gathering_since: Instant::now(),
             waiting: VecDeque::new(),
             buffers: Vec::new(),
             ready: Vec::new(),
@@ -201,7 +202,7 @@ impl Loop {
 
         let mut ready = std::mem::take(&mut self.ready);
         self.poller.wait(&mut ready, timeout)?;
-        self.batch_began = Instant::now();
+        self.gathering_since = Instant::now();
         self.now = self.service.now();
         self.service.look_at_clock();
         for event in ready.drain(..) {
@@ -282,9 +283,13 @@ impl Loop {
                 if self.under_way >= UNDER_WAY {
                     self.write_answers();
                     self.go_on(true);
-                } else if !self.batch.is_empty() && self.batch_began.elapsed() > self.service.settings.timeouts.batch {
+                } else if !self.batch.is_empty()
+                    && self.gathering_since.elapsed() > self.service.settings.timeouts.batch
+                {
                     self.service.look_at_clock();
                     self.write_answers();
+                    // The next ones wait for each other again: written one by one, each would wake its client.
+                    self.gathering_since = Instant::now();
                 }
             }
             Step::Again => {

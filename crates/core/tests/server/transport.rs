@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::support::*;
@@ -258,22 +258,28 @@ fn idle_and_upgraded_connections_end_with_the_layers_goodbye() {
     }
 }
 
-/// Panics in one of its functions.
-struct Faulty(&'static str);
+/// Passes everything on, and tells which of its functions is called.
+#[derive(Clone)]
+struct Telling(Arc<dyn Fn(&'static str) + Send + Sync>);
 
-struct FaultyTransport(&'static str, Arc<Socket>);
-
-impl FaultyTransport {
-    fn may_panic(&self, place: &str) {
-        assert_ne!(self.0, place, "as it should");
+impl Telling {
+    fn new(tell: impl Fn(&'static str) + Send + Sync + 'static) -> Telling {
+        Telling(Arc::new(tell))
     }
 }
 
-impl TransportLayer for Faulty {
+struct TellingTransport(Telling, Arc<Socket>);
+
+impl TellingTransport {
+    fn tell(&self, place: &'static str) {
+        self.0 .0(place);
+    }
+}
+
+impl TransportLayer for Telling {
     fn wrap(&self, socket: Arc<Socket>) -> Box<dyn Transport> {
-        let transport = FaultyTransport(self.0, socket);
-        transport.may_panic("wrap");
-        Box::new(transport)
+        self.0("wrap");
+        Box::new(TellingTransport(self.clone(), socket))
     }
 
     fn scheme(&self) -> &'static str {
@@ -281,19 +287,19 @@ impl TransportLayer for Faulty {
     }
 }
 
-impl Transport for FaultyTransport {
+impl Transport for TellingTransport {
     fn handshake(&mut self) -> io::Result<Handshake> {
-        self.may_panic("handshake");
+        self.tell("handshake");
         Ok(Handshake::Done(Session::default()))
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.may_panic("read");
+        self.tell("read");
         (&*self.1).read(buffer)
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.may_panic("write");
+        self.tell("write");
         (&*self.1).write(bytes)
     }
 
@@ -302,12 +308,12 @@ impl Transport for FaultyTransport {
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
-        self.may_panic("shutdown");
+        self.tell("shutdown");
         self.1.shutdown(std::net::Shutdown::Write)
     }
 
     fn close(&mut self) {
-        self.may_panic("close");
+        self.tell("close");
     }
 }
 
@@ -315,7 +321,8 @@ impl Transport for FaultyTransport {
 fn a_panic_in_a_transport_ends_its_connection_and_nothing_else() {
     for place in ["wrap", "handshake", "read", "write", "shutdown", "close"] {
         for setup in [Setup::base(), Setup::threaded()] {
-            let server = setup.with(|settings| settings.transport = Some(Arc::new(Faulty(place)))).start(fixture);
+            let faulty = Telling::new(move |called| assert_ne!(called, place, "as it should"));
+            let server = setup.with(|settings| settings.transport = Some(Arc::new(faulty))).start(fixture);
             for request in ["GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "rubbish\r\n\r\n"] {
                 let mut client = server.connect();
                 client.send(request);
@@ -326,6 +333,60 @@ fn a_panic_in_a_transport_ends_its_connection_and_nothing_else() {
             server.stop();
         }
     }
+}
+
+#[test]
+fn answers_that_waited_long_enough_are_written_and_the_next_ones_are_gathered_again() {
+    const CLIENTS: usize = 40;
+    // Forty calls take four times as long as answers are to wait for each other.
+    const CALL: Duration = Duration::from_millis(10);
+    const BATCH: Duration = Duration::from_millis(100);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (calls, writes) = (seen.clone(), seen.clone());
+    let telling = Telling::new(move |place| writes.lock().unwrap().push(place));
+    let setup = Setup::threaded().with(|settings| {
+        settings.transport = Some(Arc::new(telling));
+        settings.timeouts.batch = BATCH;
+        settings.loops = 1;
+        // The calls run one after the other.
+        settings.may_hand_over = Some(Arc::new(|_| false));
+    });
+    let gate = Gate::default();
+    let opened = gate.clone();
+    let server = setup.start(move |environ: &mut Environ<'_>, start_response: &mut dyn StartResponse| {
+        match &*environ.path() {
+            b"/gate" => {
+                calls.lock().unwrap().push("gate");
+                opened.pass();
+            }
+            b"/slow" => {
+                calls.lock().unwrap().push("call");
+                std::thread::sleep(CALL);
+            }
+            _ => {}
+        }
+        fixture(environ, start_response)
+    });
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        assert_eq!(client.get("/").text(), "hello");
+    }
+    // They all wait when the server looks next.
+    let mut first = server.connect();
+    first.send("GET /gate HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("it is held up", || seen.lock().unwrap().contains(&"gate"));
+    for client in &mut clients {
+        client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    seen.lock().unwrap().clear();
+    gate.open();
+    for client in &mut clients {
+        assert_eq!(client.response().text(), "hello");
+    }
+    let seen = seen.lock().unwrap();
+    let turns: Vec<_> = seen.iter().filter(|place| ["call", "write"].contains(place)).collect();
+    let runs = turns.windows(2).filter(|pair| pair[0] != pair[1] && *pair[1] == "write").count();
+    assert!((2..CLIENTS / 2).contains(&runs), "{runs} times: {turns:?}");
 }
 
 #[cfg(unix)]
