@@ -33,6 +33,7 @@ files! {
     test_extensions,
     test_file_wrapper,
     test_flask,
+    test_forks,
     test_handler,
     test_heads,
     test_input,

@@ -39,9 +39,10 @@ pub(crate) fn wait_for<R: Send + 'static>(
 ) -> PyResult<Served<R>> {
     let handle = server.shutdown_handle();
     let (over, end) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from)?;
+    let end = End(end);
     let thread = thread::Builder::new().name("amboss-serve".into()).spawn(move || {
+        let _end = end;
         let served = run(&mut server);
-        drop(end);
         (server, served)
     })?;
     let wakeup = Wakeup::new(py)?;
@@ -64,6 +65,17 @@ pub(crate) fn wait_for<R: Send + 'static>(
     }
     drop(wakeup);
     detach(py, || thread.join()).map_err(|_| PyRuntimeError::new_err("the server has panicked; its log says where"))
+}
+
+/// Says that a thread is over, also one that panicked. By a byte: a process that the application has forked may hold the
+/// pipe open.
+struct End(OwnedFd);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        // Nobody is there to be told when the other side is closed.
+        let _ = rustix::io::write(&self.0, &[1]);
+    }
 }
 
 /// Has each signal leave a byte in a pipe. A signal interrupts only who waits already, and only the thread it is delivered

@@ -75,6 +75,9 @@ impl From<io::Error> for ServeError {
 /// A bound server: what the three kinds have in common. Made by [`make_server`] or by one of the kinds' `bind`.
 ///
 /// It listens from the moment it is made; clients that connect before [`serve_forever`](Server::serve_forever) wait.
+///
+/// On Unix, what the application forks without `exec` has nothing of it: in such a process its descriptors stand for the
+/// null device, so that connections end and the port is free when the server says so, however long that process lives.
 pub struct Server {
     lead: Option<Box<Loop>>,
     concurrency: Concurrency,

@@ -26,13 +26,15 @@ use std::io::{self};
 use std::sync::{Arc, Weak};
 
 use super::buffer::Buffer;
+use super::descriptors::Noted;
 use super::incoming::BodyState;
 use super::listener::Endpoint;
 use super::log::CloseReason;
 use super::panics::{self, Theirs};
 use super::service::Service;
 use super::settings::millis;
-use super::transport::{Handshake, Session, Transport};
+use super::sys;
+use super::transport::{Handshake, Session, Socket, Transport};
 use super::upgrade::OnUpgrade;
 use super::wire::Out;
 use crate::wsgi::{Extensions, Peer, Presence};
@@ -133,6 +135,8 @@ struct Transfer {
 }
 
 pub(crate) struct Connection {
+    /// In front of what closes it.
+    noted: Option<Noted>,
     transport: Box<dyn Transport>,
     endpoint: Arc<Endpoint>,
     peer: Peer,
@@ -169,6 +173,7 @@ impl Connection {
         now: u64,
     ) -> Connection {
         Connection {
+            noted: None,
             transport,
             endpoint,
             peer,
@@ -256,6 +261,11 @@ impl Connection {
         let State::Upgrade(on_upgrade) = std::mem::replace(&mut self.state, State::Closed) else { return None };
         let ahead = self.buffer.take().map_or_else(Vec::new, |buffer| buffer.bytes[buffer.start..buffer.end].to_vec());
         Some((on_upgrade, self.transport, ahead))
+    }
+
+    /// It is served from now on, by this process alone.
+    pub(super) fn note(&mut self, socket: &Socket) {
+        self.noted.get_or_insert_with(|| Noted::new(sys::raw(socket.handle())));
     }
 
     /// Another process answers the request that stands in the buffer.

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use super::alone;
 use super::connection::{Connection, Permission, Step, Turn};
+use super::descriptors::{self, Noted};
 use super::fleet::Fleet;
 use super::looping::{Loop, Next, Token};
 use super::panics;
@@ -109,8 +110,9 @@ fn give_away(
                 drop(alive);
                 others.clear();
                 // A panic must not unwind into what belongs to the parent.
+                let noted = Noted::new(held.as_raw_fd());
                 let code = panics::catch(|| in_child(lead, token, connection)).unwrap_or(GONE);
-                drop(held);
+                drop((noted, held));
                 sys::exit_now(code);
             }
             Ok(Forked::Parent(pid)) => {
@@ -131,10 +133,10 @@ fn give_away(
 }
 
 fn fork(lead: &Loop) -> io::Result<Forked> {
-    match &lead.service.settings.fork {
+    descriptors::keep_in_child(|| match &lead.service.settings.fork {
         None => sys::fork_process(),
         Some(fork) => fork().map(|pid| if pid == 0 { Forked::Child } else { Forked::Parent(pid) }),
-    }
+    })
 }
 
 /// Two sockets: the first reads as ended when the second has been closed, and is watched from now on.

@@ -2,11 +2,13 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::ops::Deref;
 #[cfg(unix)]
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::address::{Address, LocalAddr};
+use super::descriptors::Noted;
 use super::settings::Settings;
 use super::sys;
 use super::transport::Socket;
@@ -20,6 +22,8 @@ mod unix;
 pub(super) struct Listener {
     kind: Kind,
     local: LocalAddr,
+    /// How many loops accept from it.
+    served: Mutex<(usize, Option<Noted>)>,
     /// `SERVER_NAME` and `SERVER_PORT`.
     pub(super) endpoint: Arc<Endpoint>,
 }
@@ -41,6 +45,8 @@ enum Kind {
 }
 
 /// Listening sockets that nobody need serve yet. Clones are the same sockets; they close with the last of them.
+///
+/// To have several processes serve them, fork before a server is made, and make one in each.
 ///
 /// ```
 /// use amboss_core::{Address, Listeners, Settings};
@@ -134,7 +140,7 @@ impl Listener {
         let local = listener.local_addr()?;
         let name = host.map_or_else(|| local.ip().to_string(), str::to_owned);
         let endpoint = Arc::new(Endpoint { name, port: local.port().to_string() });
-        Ok(Listener { kind: Kind::Tcp(listener), local: LocalAddr::Tcp(local), endpoint })
+        Ok(Listener::of(Kind::Tcp(listener), LocalAddr::Tcp(local), endpoint))
     }
 
     #[cfg(unix)]
@@ -146,7 +152,11 @@ impl Listener {
         listener.set_nonblocking(true)?;
         let name = path.as_ref().map_or_else(String::new, |path| format!("unix://{}", path.display()));
         let endpoint = Arc::new(Endpoint { name, port: "0".into() });
-        Ok(Listener { kind: Kind::Unix { listener, _file: file }, local: LocalAddr::Unix(path), endpoint })
+        Ok(Listener::of(Kind::Unix { listener, _file: file }, LocalAddr::Unix(path), endpoint))
+    }
+
+    fn of(kind: Kind, local: LocalAddr, endpoint: Arc<Endpoint>) -> Listener {
+        Listener { kind, local, served: Mutex::default(), endpoint }
     }
 
     /// Accepts one connection, non-blocking and with Nagle's algorithm off.
@@ -160,11 +170,46 @@ impl Listener {
         }
     }
 
+    fn served(&self) -> MutexGuard<'_, (usize, Option<Noted>)> {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn handle(&self) -> sys::Handle<'_> {
         match &self.kind {
             Kind::Tcp(listener) => sys::handle(listener),
             #[cfg(unix)]
             Kind::Unix { listener, .. } => sys::handle(listener),
+        }
+    }
+}
+
+/// A listening socket while a loop accepts from it.
+pub(super) struct Served(Arc<Listener>);
+
+impl Served {
+    pub(super) fn new(listener: Arc<Listener>) -> Served {
+        let mut served = listener.served();
+        served.0 += 1;
+        served.1.get_or_insert_with(|| Noted::new(sys::raw(listener.handle())));
+        drop(served);
+        Served(listener)
+    }
+}
+
+impl Deref for Served {
+    type Target = Listener;
+
+    fn deref(&self) -> &Listener {
+        &self.0
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let mut served = self.0.served();
+        served.0 -= 1;
+        if served.0 == 0 {
+            served.1 = None;
         }
     }
 }

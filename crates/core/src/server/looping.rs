@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 
 use super::buffer::Buffer;
 use super::connection::{Connection, Step};
+use super::descriptors;
 use super::fleet::Fleet;
 use super::handover::Heir;
-use super::listener::Listener;
+use super::listener::Served;
 use super::log::CloseReason;
 use super::poller::{Interest, Poller};
 use super::service::Service;
@@ -62,7 +63,9 @@ pub(super) struct Loop {
     surplus: usize,
     poller: Poller,
     wake: Arc<Wake>,
-    listeners: Vec<Arc<Listener>>,
+    /// As counted when the loop began.
+    forks: usize,
+    listeners: Vec<Served>,
     /// Accepting rests until then; `u64::MAX` until a connection closes.
     resting: Option<u64>,
     slots: Vec<Slot>,
@@ -119,7 +122,8 @@ impl Loop {
         wake: Arc<Wake>,
         write_late: bool,
     ) -> io::Result<Loop> {
-        let listeners = fleet.listeners();
+        descriptors::count_forks();
+        let listeners: Vec<Served> = fleet.listeners().into_iter().map(Served::new).collect();
         let mut poller = Poller::new(service.settings.poller)?;
         poller.add(wake.raw(), WAKE, Interest::Read)?;
         for (index, listener) in listeners.iter().enumerate() {
@@ -134,6 +138,7 @@ impl Loop {
             surplus: 0,
             poller,
             wake,
+            forks: descriptors::forks(),
             listeners,
             resting: None,
             slots: Vec::new(),
@@ -201,6 +206,12 @@ impl Loop {
         let timeout = [until, log_again, patience, at_once].into_iter().flatten().min();
 
         let mut ready = std::mem::take(&mut self.ready);
+        if descriptors::forks() != self.forks {
+            return Err(io::Error::other(
+                "this process was forked from the one that made the server, which serves there only; \
+                 make a server in each process that is to serve",
+            ));
+        }
         self.poller.wait(&mut ready, timeout)?;
         self.gathering_since = Instant::now();
         self.now = self.service.now();

@@ -31,6 +31,7 @@ pub(crate) mod buffer;
 #[cfg_attr(not(unix), allow(dead_code))]
 pub(crate) mod connection;
 mod crew;
+mod descriptors;
 mod fleet;
 #[cfg(unix)]
 mod forking;

@@ -6,6 +6,8 @@
 use std::io;
 use std::time::Duration;
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use super::descriptors::Noted;
 use super::sys::{self, Raw};
 
 /// What a descriptor is watched for.
@@ -107,6 +109,7 @@ const BATCH: usize = 64;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) struct Epoll {
+    _noted: Noted,
     fd: std::os::fd::OwnedFd,
     events: Box<[sys::EpollEvent; BATCH]>,
 }
@@ -114,7 +117,9 @@ pub(crate) struct Epoll {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 impl Epoll {
     fn new() -> io::Result<Epoll> {
-        Ok(Epoll { fd: sys::epoll_new()?, events: Box::new([sys::EpollEvent { events: 0, data: 0 }; BATCH]) })
+        let fd = sys::epoll_new()?;
+        let _noted = Noted::new(sys::raw(sys::handle(&fd)));
+        Ok(Epoll { _noted, fd, events: Box::new([sys::EpollEvent { events: 0, data: 0 }; BATCH]) })
     }
 
     fn change(&mut self, operation: std::ffi::c_int, fd: Raw, token: u64, interest: Interest) -> io::Result<()> {

@@ -108,7 +108,7 @@ impl Loop {
         }
     }
 
-    pub(in crate::server) fn insert(&mut self, socket: Arc<Socket>, connection: Box<Connection>) {
+    pub(in crate::server) fn insert(&mut self, socket: Arc<Socket>, mut connection: Box<Connection>) {
         let index = self.vacant.pop().unwrap_or_else(|| {
             self.slots.push(Slot {
                 generation: 0,
@@ -119,6 +119,7 @@ impl Loop {
             });
             self.slots.len() - 1
         });
+        connection.note(&socket);
         let slot = &mut self.slots[index];
         slot.generation = slot.generation.wrapping_add(1) & 0x3fff_ffff;
         slot.socket = Some(socket);

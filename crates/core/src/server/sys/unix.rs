@@ -1,6 +1,6 @@
 //! Calls of every Unix system.
 
-use std::ffi::{c_int, c_short, c_void};
+use std::ffi::{c_char, c_int, c_short, c_void};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -55,6 +55,11 @@ extern "C" {
     fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
     fn kill(pid: c_int, signal: c_int) -> c_int;
     fn _exit(status: c_int) -> !;
+    fn pthread_atfork(before: Option<AtFork>, in_parent: Option<AtFork>, in_child: Option<AtFork>) -> c_int;
+    fn open(path: *const c_char, flags: c_int, ...) -> c_int;
+    fn close(fd: c_int) -> c_int;
+    fn dup2(from: c_int, to: c_int) -> c_int;
+    fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
     fn setsockopt(socket: c_int, level: c_int, name: c_int, value: *const c_void, length: u32) -> c_int;
     fn getsockopt(socket: c_int, level: c_int, name: c_int, value: *mut c_void, length: *mut u32) -> c_int;
 }
@@ -138,6 +143,52 @@ pub(in crate::server) fn fork_process() -> io::Result<Forked> {
     match check(unsafe { fork() })? {
         0 => Ok(Forked::Child),
         pid => Ok(Forked::Parent(pid)),
+    }
+}
+
+/// What runs in every process that is forked from this one.
+type AtFork = extern "C" fn();
+
+/// Has something run in every process that is forked from this one, before anything else of it does. It may do what a
+/// signal handler may do.
+pub(in crate::server) fn at_fork(in_child: AtFork) {
+    // SAFETY: keeps a pointer to a function, which is there for as long as this library is. Without memory for that
+    // there is an error, and things stay as they are.
+    unsafe { pthread_atfork(None, None, Some(in_child)) };
+}
+
+/// Has these descriptors, which are ours, stand for the null device from now on: what they stood for is closed, as far
+/// as this process is concerned, and whoever still knows their numbers does no harm. Does what a signal handler may do.
+pub(in crate::server) fn put_on_null<Fds: Iterator<Item = RawFd>>(fds: impl Fn() -> Fds) {
+    const O_RDWR: c_int = 2;
+    const F_SETFD: c_int = 2;
+    const FD_CLOEXEC: c_int = 1;
+    // SAFETY: the path is a string that ends in NUL, and the rest are numbers. A number that is ours, and noted as such,
+    // is nobody else's.
+    unsafe {
+        let open_null = || open(c"/dev/null".as_ptr(), O_RDWR);
+        let mut null = open_null();
+        if null < 0 {
+            // In a full file table one of them makes room.
+            let Some(first) = fds().next() else { return };
+            close(first);
+            null = open_null();
+        }
+        if null < 0 {
+            return;
+        }
+        let mut is_spare = true;
+        for fd in fds() {
+            if fd == null {
+                is_spare = false;
+            } else {
+                dup2(null, fd);
+            }
+            fcntl(fd, F_SETFD, FD_CLOEXEC);
+        }
+        if is_spare {
+            close(null);
+        }
     }
 }
 

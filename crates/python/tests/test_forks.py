@@ -1,0 +1,167 @@
+"""Applications that fork: their processes hold nothing of the server, unless they are forked to serve."""
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import eventually
+
+APP = """
+    import multiprocessing, os, signal, sys, time
+    from amboss import make_server, run_simple
+
+    def fork():
+        pid = os.fork()
+        if pid == 0:
+            time.sleep(120)
+            os._exit(0)
+        return pid
+
+    def process():
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(120,))
+        child.start()
+        return child.pid
+
+    def app(environ, start_response):
+        path = environ["PATH_INFO"]
+        if path == "/both":
+            # The child goes on as if it were the server.
+            body = "child" if os.fork() == 0 else "parent"
+        else:
+            body = str({"/fork": fork, "/process": process, "/": os.getpid}[path]())
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [body.encode()]
+"""
+
+
+def is_alive(pid):
+    """Has it not ended? Then it may be a zombie, as nobody here waits for it."""
+    with contextlib.suppress(OSError):
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        return stat.rpartition(") ")[2][0] != "Z"
+    return False
+
+
+def ticks(pid):
+    """Processor time, in hundredths of a second."""
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[11:13]
+    return int(user) + int(system)
+
+
+@pytest.fixture
+def children():
+    """Processes to be ended with the test."""
+    pids = []
+    yield pids
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("options", ["", "threaded=False", "processes=4"])
+@pytest.mark.parametrize(
+    "path, ending, code",
+    # Python waits for the second kind before it ends.
+    [("/fork", signal.SIGTERM, 0), ("/process", signal.SIGKILL, -signal.SIGKILL)],
+)
+def test_what_the_application_forks_holds_nothing_of_the_server(script, children, options, path, ending, code):
+    program = script(APP + f"\n    run_simple('127.0.0.1', 0, app, {options})\n")
+    idle = program.client()
+    assert idle.get().status == 200
+    # A connection ends for its client though a copy of the server lives on.
+    with program.client() as client:
+        children.append(int(client.get(path, headers="Connection: close\r\n").body))
+        assert client.is_over()
+    assert is_alive(children[0])
+    # The end of a connection is seen by the server, and is no news for ever.
+    idle.close()
+    assert program.get().status == 200
+    before = ticks(program.process.pid)
+    time.sleep(0.5)
+    assert ticks(program.process.pid) - before < 20
+    # With the server ends its port.
+    port = program.port
+    program.process.send_signal(ending)
+    assert program.process.wait(10) == code
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+    assert is_alive(children[0])
+
+
+def test_the_process_of_a_request_ends_with_its_answer_whatever_that_has_forked(script, children):
+    program = script(APP + "\n    run_simple('127.0.0.1', 0, app, processes=2)\n")
+    for _ in range(4):
+        children.append(int(program.get("/fork").body))
+    # Those that wait beside them would be as many as may run.
+    assert program.get("/").status == 200
+    assert all(is_alive(pid) for pid in children)
+
+
+def test_a_child_that_returns_from_the_application_does_not_go_on_as_a_second_server(script):
+    program = script(APP + "\n    run_simple('127.0.0.1', 0, app)\n")
+    with program.client() as client:
+        assert client.get("/both").body == b"parent"
+        assert [client.get().body for _ in range(3)] == [str(program.process.pid).encode()] * 3
+    tasks = Path(f"/proc/{program.process.pid}/task")
+
+    def living():
+        texts = [task.joinpath("children").read_text() for task in tasks.iterdir()]
+        return [pid for text in texts for pid in text.split() if is_alive(pid)]
+
+    eventually(lambda: not living())
+
+
+def test_children_that_are_forked_to_serve_share_the_socket(script, children):
+    program = script(
+        APP
+        + """
+    import socket
+    listening = socket.create_server(("127.0.0.1", 0))
+    pids = []
+    for _ in range(3):
+        pid = os.fork()
+        if pid == 0:
+            make_server("127.0.0.1", 0, app, fd=listening.fileno()).serve_forever()
+            os._exit(0)
+        pids.append(pid)
+    print(listening.getsockname()[1], *pids, flush=True)
+    listening.close()
+    time.sleep(120)
+"""
+    )
+    program.wait_for("\n")
+    port, *pids = map(int, program.out.split())
+    children.extend(pids)
+    answering = set()
+
+    def ask():
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            pid = int(connection.makefile("rb").read().rpartition(b"\r\n")[2])
+        assert pid in children
+        answering.add(pid)
+        # The others are to have their turn.
+        if len(answering) < len(children):
+            os.kill(pid, signal.SIGSTOP)
+        return answering == set(children)
+
+    eventually(ask)
+
+
+def test_a_server_is_not_served_by_a_process_forked_behind_its_back(script):
+    program = script(
+        APP
+        + """
+    server = make_server("127.0.0.1", 0, app)
+    if os.fork() == 0:
+        server.serve_forever()
+    os.wait()
+"""
+    )
+    assert program.ended() == 0
+    assert "make a server in each process that is to serve" in program.err
