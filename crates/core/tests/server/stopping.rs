@@ -68,8 +68,13 @@ fn stopping_keeps_its_deadline_whoever_is_connected() {
                 client.send(request);
             }
             stays_responsive(&server, 2);
+            let log = server.log.clone();
             let took = server.stop();
             assert!(took < Duration::from_millis(2000), "{took:?} with {clients} of {request:?}");
+            if request.contains("/sleep") {
+                let cut = if clients == 1 { "cut 1 connection whose" } else { "cut 3 connections whose" };
+                assert!(log.errors().contains(cut), "{}", log.errors());
+            }
         }
     }
 }

@@ -79,10 +79,17 @@ impl Loop {
 
     /// Ends every connection, those that other threads hold included.
     pub(in crate::server) fn cut_all(&mut self) {
-        for slot in &self.slots {
-            if let Some(socket) = &slot.socket {
-                let _ = socket.shutdown(std::net::Shutdown::Both);
-            }
+        let mut cut = 0;
+        for socket in self.slots.iter().filter_map(|slot| slot.socket.as_ref()) {
+            let _ = socket.shutdown(std::net::Shutdown::Both);
+            cut += 1;
+        }
+        if cut > 0 {
+            let connections = if cut == 1 { "1 connection".to_owned() } else { format!("{cut} connections") };
+            let patience = self.service.settings.timeouts.shutdown;
+            self.service.settings.log.error(&format!(
+                "cut {connections} whose requests were not done {patience:?} after the server was told to stop"
+            ));
         }
     }
 }
