@@ -31,6 +31,9 @@ const SWEEP: u64 = 50;
 const REST: u64 = 100;
 /// Connections accepted in a row before those that are there get their turn.
 const ACCEPTS: usize = 64;
+/// How long connections are left to other processes by one that has just taken one, in milliseconds: as short as can be
+/// waited for.
+const GIVE_WAY: u64 = 1;
 /// Bodies whose first block waits to be written with the batch, before they go on. What an application holds for each of
 /// them is in the processor's caches for as long as they are few: with 25, a Flask application took half as long again.
 const UNDER_WAY: usize = 8;
@@ -66,6 +69,8 @@ pub(super) struct Loop {
     /// As counted when the loop began.
     forks: usize,
     listeners: Vec<Served>,
+    /// Other processes may take the connections that come now.
+    gives_way: bool,
     /// Accepting rests until then; `u64::MAX` until a connection closes.
     resting: Option<u64>,
     slots: Vec<Slot>,
@@ -140,6 +145,7 @@ impl Loop {
             wake,
             forks: descriptors::forks(),
             listeners,
+            gives_way: false,
             resting: None,
             slots: Vec::new(),
             vacant: Vec::new(),
@@ -271,6 +277,9 @@ impl Loop {
     /// Puts a connection back after it was advanced, and sees to what it waits for.
     #[inline]
     pub(super) fn put_back(&mut self, token: Token, mut connection: Box<Connection>, step: Step) {
+        if step == Step::Flush {
+            self.end_giving_way();
+        }
         let step = match step {
             Step::Flush if !self.write_late => {
                 connection.guarded(&self.service, |it| it.settle(&self.service, self.now))

@@ -1,11 +1,12 @@
 //! What tells the three servers apart: one request at a time, threads, processes.
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::*;
+use crate::transport::Telling;
 use amboss_core::{AppError, Body, Environ, PollerKind, StartResponse};
 
 /// `/sleep/N` takes N ms, `/stream/N` as long for each of three blocks. Keeps the greatest number that ran at once.
@@ -225,4 +226,65 @@ fn a_panic_before_a_hand_over_changes_nothing() {
     assert_eq!(other.response().text(), "hello");
     assert!(slow.is_silent_for(MS));
     assert_eq!(slow.response().text(), "hello");
+}
+
+#[test]
+fn beside_other_processes_a_server_takes_the_next_connection_when_it_has_answered_the_last() {
+    const CONNECTIONS: usize = 24;
+    for (setup, alone) in [(Setup::base(), true), (Setup::base(), false), (Setup::threaded(), false)] {
+        let taken = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (counted, noted, gate) = (taken.clone(), seen.clone(), Gate::default());
+        let telling = Telling::new(move |place| {
+            counted.fetch_add(usize::from(place == "wrap"), SeqCst);
+        });
+        let held = Arc::new(AtomicUsize::new(0));
+        let (opened, holding) = (gate.clone(), held.clone());
+        let server = setup
+            .with(|settings| {
+                settings.transport = Some(Arc::new(telling));
+                settings.multiprocess = !alone;
+                settings.loops = 1;
+                settings.may_hand_over = Some(Arc::new(|_| false));
+            })
+            .start(move |environ: &mut Environ<'_>, start_response: &mut dyn StartResponse| {
+                match &*environ.path() {
+                    b"/gate" => {
+                        holding.fetch_add(1, SeqCst);
+                        opened.pass();
+                    }
+                    _ => noted.lock().unwrap().push(taken.load(SeqCst) - 1),
+                }
+                fixture(environ, start_response)
+            });
+        // While this one is being answered, the others come.
+        let mut first = server.connect();
+        first.send("GET /gate HTTP/1.1\r\nHost: a\r\n\r\n");
+        eventually("it is being answered", || held.load(SeqCst) == 1);
+        let mut clients: Vec<Client> = (0..CONNECTIONS).map(|_| server.connect()).collect();
+        for client in &mut clients {
+            client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+        gate.open();
+        for client in &mut clients {
+            assert_eq!(client.response().text(), "hello");
+        }
+        let expected: Vec<usize> = if alone { vec![CONNECTIONS; CONNECTIONS] } else { (1..=CONNECTIONS).collect() };
+        assert_eq!(*seen.lock().unwrap(), expected);
+    }
+}
+
+#[test]
+fn beside_other_processes_connections_that_say_nothing_are_let_in_as_well() {
+    let server = Setup::threaded().with(|settings| settings.multiprocess = true).start(fixture);
+    let silent: Vec<Client> = (0..200).map(|_| server.connect()).collect();
+    assert_eq!(server.get("/").text(), "hello");
+    for mut client in silent {
+        assert_eq!(client.get("/").text(), "hello");
+    }
+    // And the stop finds nobody in between.
+    let mut last = server.connect();
+    last.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    server.handle.shutdown();
+    assert_eq!(last.response().text(), "hello");
 }

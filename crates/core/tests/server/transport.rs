@@ -260,10 +260,10 @@ fn idle_and_upgraded_connections_end_with_the_layers_goodbye() {
 
 /// Passes everything on, and tells which of its functions is called.
 #[derive(Clone)]
-struct Telling(Arc<dyn Fn(&'static str) + Send + Sync>);
+pub struct Telling(Arc<dyn Fn(&'static str) + Send + Sync>);
 
 impl Telling {
-    fn new(tell: impl Fn(&'static str) + Send + Sync + 'static) -> Telling {
+    pub fn new(tell: impl Fn(&'static str) + Send + Sync + 'static) -> Telling {
         Telling(Arc::new(tell))
     }
 }

@@ -10,11 +10,37 @@ use super::super::panics;
 use super::super::poller::Interest;
 use super::super::sys;
 use super::super::transport::Socket;
-use super::{token_of, Loop, Slot, Step, Token, ACCEPTS, LISTENER, REST};
+use super::{token_of, Loop, Slot, Step, Token, ACCEPTS, GIVE_WAY, LISTENER, REST};
 
 impl Loop {
+    /// A listener has connections.
+    ///
+    /// Where other processes accept from the same socket, one that takes all there are keeps them for as long as they
+    /// live, and the others stay idle. So each takes one, and the next when it has answered that one's request; or a few
+    /// after a moment, when the one has nothing to say yet.
     pub(super) fn accept(&mut self, index: usize) {
-        for _ in 0..ACCEPTS {
+        if !self.service.settings.multiprocess {
+            return self.accept_some(index, ACCEPTS);
+        }
+        let open = self.open;
+        self.accept_some(index, if self.gives_way { ACCEPTS / 8 } else { 1 });
+        if self.open > open && self.resting.is_none() {
+            self.gives_way = true;
+            self.rest(self.now + GIVE_WAY);
+        }
+    }
+
+    /// A request was answered: there is time for another connection.
+    #[inline]
+    pub(super) fn end_giving_way(&mut self) {
+        if self.gives_way {
+            self.gives_way = false;
+            self.resting = self.resting.map(|_| self.now);
+        }
+    }
+
+    pub(super) fn accept_some(&mut self, index: usize, most: usize) {
+        for _ in 0..most {
             let limit = self.service.settings.limits.connections;
             if !self.fleet.is_shared() {
                 if self.open >= limit {

@@ -41,10 +41,13 @@ impl Loop {
         }
         self.surplus = 0;
         // Whoever has connected already is let in, unless somebody else does that.
+        if std::mem::take(&mut self.gives_way) {
+            self.resting = None;
+        }
         for index in 0..if self.heir.is_none() { self.listeners.len() } else { 0 } {
             for _ in 0..=self.service.settings.backlog.max(0) as usize / ACCEPTS {
                 if self.resting.is_none() {
-                    self.accept(index);
+                    self.accept_some(index, ACCEPTS);
                 }
             }
         }
