@@ -93,6 +93,50 @@ mod unix {
         };
         sys::put_on_null(noted);
     }
+
+    #[cfg(test)]
+    mod tests {
+        use std::io::{Read, Write};
+        use std::iter;
+        use std::os::fd::AsRawFd;
+        use std::os::unix::net::UnixStream;
+
+        use super::*;
+
+        fn is_noted(fd: sys::Raw) -> bool {
+            let (word, bit) = place(fd).unwrap();
+            NOTED[word].load(Ordering::Relaxed) & bit != 0
+        }
+
+        #[test]
+        fn a_descriptor_is_noted_for_as_long_as_it_is_served() {
+            // Numbers that no process of tests has open.
+            for fd in [MOST as sys::Raw - 64, MOST as sys::Raw - 1] {
+                let noted = Noted::new(fd);
+                assert!(is_noted(fd) && !is_noted(fd - 1));
+                drop(noted);
+                assert!(!is_noted(fd));
+            }
+            // Beyond what is kept: nothing, and no panic.
+            for fd in [MOST as sys::Raw, sys::Raw::MAX, -1] {
+                assert!(place(fd).is_none());
+                drop(Noted::new(fd));
+            }
+        }
+
+        #[test]
+        fn what_is_put_on_null_ends_for_the_other_side_and_keeps_its_number() {
+            let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+            let (mut kept, mut other) = UnixStream::pair().unwrap();
+            sys::put_on_null(|| iter::once(ours.as_raw_fd()));
+            assert_eq!(theirs.read(&mut [0]).unwrap(), 0, "it is closed");
+            // Whoever still has the number does no harm with it.
+            let _ = ours.write(b"lost");
+            assert_eq!(ours.read(&mut [0]).unwrap_or(0), 0);
+            kept.write_all(b"x").unwrap();
+            assert_eq!(other.read(&mut [0]).unwrap(), 1);
+        }
+    }
 }
 
 #[cfg(not(unix))]

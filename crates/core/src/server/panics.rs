@@ -36,8 +36,7 @@ pub(crate) struct Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.headline)?;
-        f.write_str(&self.backtrace)
+        write!(f, "{}\n{}", self.headline, self.backtrace)
     }
 }
 

@@ -46,7 +46,8 @@ pub struct Settings {
     /// child's number in the parent, 0 in the child. The system's `fork` by default.
     pub fork: Option<Arc<Fork>>,
     /// Other processes serve the same application beside this one, and `wsgi.multiprocess` is to say so; off. Where each
-    /// request has a process of its own it does anyway.
+    /// request has a process of its own it does anyway. The server then takes one connection at a time and answers its
+    /// request, or waits a millisecond for one, before it takes the next, so that they share what comes to one socket.
     pub multiprocess: bool,
     /// Connections that the system keeps waiting while the server is busy; 1024, since a burst beyond the queue is
     /// delayed by a second or refused.
