@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from commands import children as running_below
+from commands import is_alive
 from conftest import eventually
 
 APP = """
@@ -37,14 +39,6 @@ APP = """
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [body.encode()]
 """
-
-
-def is_alive(pid):
-    """Has it not ended? Then it may be a zombie, as nobody here waits for it."""
-    with contextlib.suppress(OSError):
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        return stat.rpartition(") ")[2][0] != "Z"
-    return False
 
 
 def ticks(pid):
@@ -107,13 +101,7 @@ def test_a_child_that_returns_from_the_application_does_not_go_on_as_a_second_se
     with program.client() as client:
         assert client.get("/both").body == b"parent"
         assert [client.get().body for _ in range(3)] == [str(program.process.pid).encode()] * 3
-    tasks = Path(f"/proc/{program.process.pid}/task")
-
-    def living():
-        texts = [task.joinpath("children").read_text() for task in tasks.iterdir()]
-        return [pid for text in texts for pid in text.split() if is_alive(pid)]
-
-    eventually(lambda: not living())
+    eventually(lambda: not running_below(program.process.pid))
 
 
 def test_children_that_are_forked_to_serve_share_the_socket(script, children):

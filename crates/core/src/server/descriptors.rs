@@ -58,11 +58,12 @@ mod unix {
         Some((number / BITS, 1 << (number % BITS)))
     }
 
-    /// From now on a forked process lets go of what is noted.
-    pub(in crate::server) fn count_forks() {
+    /// From now on a forked process lets go of what is noted, and has another [`forks`], which is returned.
+    pub(in crate::server) fn count_forks() -> usize {
         static REGISTERED: Once = Once::new();
         // Without memory for it, things are as they are in other servers.
         REGISTERED.call_once(|| sys::at_fork(in_child));
+        forks()
     }
 
     /// How many times this process and those it comes from were forked by others than their servers.
@@ -157,7 +158,9 @@ mod elsewhere {
         }
     }
 
-    pub(in crate::server) fn count_forks() {}
+    pub(in crate::server) fn count_forks() -> usize {
+        forks()
+    }
 
     pub(in crate::server) fn forks() -> usize {
         0

@@ -4,6 +4,8 @@
 //! near, waiting has no time-out.
 
 mod accepting;
+#[cfg(unix)]
+mod children;
 mod stopping;
 
 use std::collections::VecDeque;
@@ -127,7 +129,7 @@ impl Loop {
         wake: Arc<Wake>,
         write_late: bool,
     ) -> io::Result<Loop> {
-        descriptors::count_forks();
+        let forks = descriptors::count_forks();
         let listeners: Vec<Served> = fleet.listeners().into_iter().map(Served::new).collect();
         let mut poller = Poller::new(service.settings.poller)?;
         poller.add(wake.raw(), WAKE, Interest::Read)?;
@@ -143,7 +145,7 @@ impl Loop {
             surplus: 0,
             poller,
             wake,
-            forks: descriptors::forks(),
+            forks,
             listeners,
             gives_way: false,
             resting: None,
@@ -486,33 +488,6 @@ impl Loop {
             self.batch.push_back((token, false));
         }
         self.fleet.note_waiting(self.berth, !self.waiting.is_empty());
-    }
-
-    /// In a forked child: closes every descriptor but one connection's. The poller is shared with the parent, and only
-    /// closed, never changed.
-    pub(super) fn abandon_but(&mut self, token: Token) -> Option<Arc<Socket>> {
-        let socket = self.socket(token);
-        self.poller = Poller::Poll(Default::default());
-        self.listeners.clear();
-        self.fleet.stop_listening();
-        self.slots.clear();
-        self.vacant.clear();
-        socket
-    }
-
-    /// Nothing is under way on any connection.
-    pub(super) fn is_quiet(&self) -> bool {
-        self.slots.iter().all(|slot| {
-            slot.socket.is_none() || slot.connection.as_ref().is_some_and(|connection| connection.is_idle())
-        })
-    }
-
-    pub(super) fn watch_child(&mut self, fd: sys::Raw, number: u64) -> io::Result<()> {
-        self.poller.add(fd, CHILD | number, Interest::Read)
-    }
-
-    pub(super) fn forget_child(&mut self, fd: sys::Raw) {
-        let _ = self.poller.remove(fd);
     }
 
     pub(super) fn socket(&mut self, token: Token) -> Option<Arc<Socket>> {

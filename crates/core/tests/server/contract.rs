@@ -18,6 +18,9 @@ mod errors;
 
 pub mod panics;
 
+#[cfg(unix)]
+pub mod panicking_log;
+
 mod drops;
 
 mod body;

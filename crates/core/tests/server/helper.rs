@@ -9,7 +9,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::contract::panics::{panicky, PanickingLog};
+use crate::contract::panicking_log::PanickingLog;
+use crate::contract::panics::panicky;
 use crate::support::*;
 use amboss_core::{
     make_server, make_server_from_systemd, Address, AppError, Body, Concurrency, Environ, LocalAddr, PollerKind,

@@ -1,10 +1,8 @@
 //! Panics of the application and of what it hands over: a 500 or a cut, a backtrace in the log, and the server lives.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::{app, GET};
-use crate::helper::Helper;
 use crate::support::*;
 use amboss_core::{AccessRecord, AppError, Body, Environ, Log, RequestHandler, StartResponse};
 
@@ -48,6 +46,10 @@ pub fn panicky(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse
     if path == "/call" {
         panic!("panic in the call");
     }
+    if path == "/short" {
+        start_response.start("200 OK", &[("Content-Length", "10")])?;
+        return Ok(Body::from("short"));
+    }
     start_response.start("200 OK", &[])?;
     match path.as_str() {
         "/started" => panic!("panic after start"),
@@ -74,7 +76,7 @@ pub fn panicky(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse
 }
 
 /// Path, status, complete, what the log says.
-const PANICS: &[(&str, u16, bool, &str)] = &[
+pub const PANICS: &[(&str, u16, bool, &str)] = &[
     ("/call", 500, true, "panic in the call"),
     ("/started", 500, true, "panic after start"),
     ("/written", 200, false, "panic after write"),
@@ -150,50 +152,6 @@ fn a_panic_in_a_hook_changes_no_answer() {
             assert_eq!(server.get("/").text(), "hello");
         },
     );
-}
-
-/// A log whose every part panics.
-pub struct PanickingLog;
-
-impl Log for PanickingLog {
-    fn access(&self, _: &AccessRecord<'_>) {
-        panic!("panic in access");
-    }
-    fn error(&self, _: &str) {
-        panic!("panic in error");
-    }
-    fn flush(&self, _: bool) -> Option<Duration> {
-        panic!("panic in flush");
-    }
-    fn sync(&self) {
-        panic!("panic in sync");
-    }
-}
-
-/// In a process of its own, since the lost entries are on its standard error.
-#[test]
-fn a_log_that_panics_costs_nothing_but_its_entries_which_standard_error_has() {
-    for role in ["base panicking", "threads panicking"] {
-        let helper = Helper::start(role);
-        for (path, status, complete, _) in PANICS {
-            let answer = helper.get(path);
-            assert_eq!((answer.status, answer.complete), (*status, *complete), "{role}, {path}: {answer:?}");
-        }
-        let mut client = Client::connect(helper.addr);
-        client.send("rubbish\r\n\r\n");
-        assert_eq!(client.response().status, 400);
-        for _ in 0..2 {
-            assert_eq!(helper.get("/").text(), "hello");
-        }
-        for entry in ["panic in the call", "panic in access", "panic in error", "panic in flush", "panic after write"] {
-            eventually(entry, || helper.stderr().contains(entry));
-        }
-        // Where the log itself panics is told whole once; later only that it did.
-        let told = helper.stderr();
-        let frames = told.matches("PanickingLog as amboss_core::server::log::Log>::error\n").count();
-        assert_eq!(frames, 1, "{told}");
-        assert!(told.matches("panic in the log:").count() > 10, "{told}");
-    }
 }
 
 #[test]
