@@ -31,7 +31,10 @@ APP = """
 
     def app(environ, start_response):
         path = environ["PATH_INFO"]
-        if path == "/both":
+        if path in ("/both", "/late"):
+            if path == "/late":
+                # Meanwhile another thread leads.
+                time.sleep(0.3)
             # The child goes on as if it were the server.
             body = "child" if os.fork() == 0 else "parent"
         else:
@@ -96,10 +99,11 @@ def test_the_process_of_a_request_ends_with_its_answer_whatever_that_has_forked(
     assert all(is_alive(pid) for pid in children)
 
 
-def test_a_child_that_returns_from_the_application_does_not_go_on_as_a_second_server(script):
+@pytest.mark.parametrize("path", ["/both", "/late"])
+def test_a_child_that_returns_from_the_application_does_not_go_on_as_a_second_server(script, path):
     program = script(APP + "\n    run_simple('127.0.0.1', 0, app)\n")
     with program.client() as client:
-        assert client.get("/both").body == b"parent"
+        assert client.get(path).body == b"parent"
         assert [client.get().body for _ in range(3)] == [str(program.process.pid).encode()] * 3
     eventually(lambda: not running_below(program.process.pid))
 

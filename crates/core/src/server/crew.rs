@@ -3,8 +3,9 @@
 //! One thread *leads*: it waits, reads, parses and runs the application itself. Before it calls the application it puts
 //! the loop into a slot that the crew shares and counts the call, and takes the loop back when it is done with the
 //! connection: two uncontended locks, no wake-up. Who changes the number has the loop. A *watcher* looks at the number
-//! about once a millisecond. When it finds the same call still running, it takes the loop and leads on from the next connection of the batch; another thread becomes watcher. Whoever lost the lead
-//! writes its own answer, gives its connection back through a queue, and stands by.
+//! about once a millisecond. When it finds the same call still running, it takes the loop and leads on from the next
+//! connection of the batch; another thread becomes watcher. Whoever lost the lead writes its own answer, gives its
+//! connection back through a queue, and stands by.
 //!
 //! So a slow application costs one hand-over and delays nobody for longer than the watch, a fast one costs nothing,
 //! and threads exist for requests that run. While nothing runs the watcher is parked, and nothing ticks.
@@ -16,6 +17,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Permission, Step, Turn};
+use super::descriptors;
 use super::fleet::Fleet;
 use super::looping::{Loop, Next, Token};
 use super::panics;
@@ -56,6 +58,8 @@ pub(super) struct Crew {
     parked: AtomicBool,
     watcher: Mutex<Option<Thread>>,
     close_watch_until: AtomicU64,
+    /// The watcher has found the leader inside the same call twice: the loop's time is not what it was.
+    was_slow: AtomicBool,
     roles: Mutex<Roles>,
     changed: Condvar,
     /// For the thread that serves: a thread has ended.
@@ -67,6 +71,8 @@ pub(super) struct Crew {
     hire_again: AtomicU64,
     stopped: AtomicBool,
     result: Mutex<Option<io::Result<()>>>,
+    /// In which process it began; see [`descriptors`].
+    forks: usize,
 }
 
 #[derive(Default)]
@@ -170,6 +176,7 @@ impl Crew {
             parked: AtomicBool::new(false),
             watcher: Mutex::new(None),
             close_watch_until: AtomicU64::new(0),
+            was_slow: AtomicBool::new(false),
             roles: Mutex::new(Roles::default()),
             changed: Condvar::new(),
             ended: Condvar::new(),
@@ -178,6 +185,7 @@ impl Crew {
             hire_again: AtomicU64::new(u64::MAX),
             stopped: AtomicBool::new(false),
             result: Mutex::new(None),
+            forks: descriptors::count_forks(),
         })
     }
 
@@ -248,6 +256,10 @@ impl Crew {
     /// The life of every thread but the first leader's first stretch: stand by, watch, lead, and again.
     fn stand_by_and_lead(self: &Arc<Crew>) {
         loop {
+            // A copy of a thread that the application has forked waits for nobody: none of the others is in its process.
+            if descriptors::forks() != self.forks {
+                return;
+            }
             let mut roles = lock(&self.roles);
             while roles.watching && !self.is_stopped() {
                 roles.standing_by += 1;
@@ -329,6 +341,7 @@ impl Crew {
             if now != before {
                 (idle, before, since, agreed) = (0, now, Instant::now(), false);
             } else if now & 1 == 1 {
+                self.was_slow.store(true, Ordering::Relaxed);
                 // A lock that is let go of at the end of a call is no reason: by the next look it has come back.
                 let may = self.may_hand_over(since);
                 let twice = std::mem::replace(&mut agreed, may) || self.service.settings.may_hand_over.is_none();
@@ -378,6 +391,13 @@ impl Crew {
             let mut turn = Lead { crew: self, held: Some(lead), call: 0 };
             let step = connection.guarded(&self.service, |it| it.advance(&self.service, &mut turn, readable, now));
             turn.regain();
+            if self.was_slow.load(Ordering::Relaxed) {
+                self.was_slow.store(false, Ordering::Relaxed);
+                if let Some(held) = &mut turn.held {
+                    held.now = self.service.now();
+                    self.service.look_at_clock();
+                }
+            }
             match turn.held.take() {
                 Some(held) if step == Step::Upgrade => {
                     let mut held = held;

@@ -30,6 +30,8 @@ pub(super) struct Fleet {
     berths: Box<[Berth]>,
     /// How many of them are taken.
     loops: AtomicUsize,
+    /// As many, and the one that is being started: it may lead before anybody is told.
+    leaders: AtomicUsize,
     /// Threads of all crews that lost the lead and are still inside the application.
     away: AtomicUsize,
     threads: usize,
@@ -93,6 +95,7 @@ impl Fleet {
         Arc::new(Fleet {
             berths: (0..most).map(|_| Berth::default()).collect(),
             loops: AtomicUsize::new(1),
+            leaders: AtomicUsize::new(1),
             away: AtomicUsize::new(0),
             threads,
             listeners: Mutex::new(listeners),
@@ -203,7 +206,7 @@ impl Fleet {
     /// have begun one that nobody has counted yet.
     #[inline]
     pub(super) fn room(&self) -> usize {
-        self.threads.saturating_sub(self.away.load(Ordering::SeqCst) + self.loops() - 1)
+        self.threads.saturating_sub(self.away.load(Ordering::SeqCst) + self.leaders.load(Ordering::SeqCst) - 1)
     }
 
     pub(super) fn note_away(&self) {
@@ -299,7 +302,11 @@ fn another(
     let lead = Box::new(Loop::new(service.clone(), fleet.clone(), berth, wake.clone(), true)?);
     shutdown.register(wake.clone());
     let crew = Crew::new(service.clone(), shutdown.clone(), wake.clone(), fleet.clone(), berth);
-    crew.start(lead).map_err(|_| io::Error::other("the system gives no thread for it"))?;
+    fleet.leaders.store(berth + 1, Ordering::SeqCst);
+    if crew.start(lead).is_err() {
+        fleet.leaders.store(berth, Ordering::SeqCst);
+        return Err(io::Error::other("the system gives no thread for it"));
+    }
     fleet.loops.store(berth + 1, Ordering::Release);
     for there in 0..=berth {
         // To look what is theirs now, and whether the server was told to stop meanwhile.

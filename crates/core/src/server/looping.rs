@@ -57,6 +57,8 @@ struct Slot {
     connection: Option<Box<Connection>>,
     registered: Option<Interest>,
     deadline: u64,
+    /// A deadline that has passed and was not the end, because what the client had done by then was yet to be seen.
+    spared: u64,
 }
 
 pub(super) struct Loop {
@@ -209,7 +211,8 @@ impl Loop {
         let log_again = self.service.settings.log.flush(!busy);
         let timers = [Some(self.next_sweep), self.resting, self.stop_at];
         let next = timers.into_iter().flatten().min().filter(|&at| at < u64::MAX / 4);
-        let until = next.map(|at| Duration::from_millis(at.saturating_sub(self.now)));
+        // Since the last wait an application may have taken its time.
+        let until = next.map(|at| Duration::from_millis(at.saturating_sub(self.service.now())));
         let at_once = busy.then_some(Duration::ZERO);
         let timeout = [until, log_again, patience, at_once].into_iter().flatten().min();
 
@@ -472,6 +475,14 @@ impl Loop {
                 continue;
             }
             let token = token_of(index, slot);
+            if slot.registered.is_some() && slot.spared != slot.deadline {
+                // The loop may have been away, in the application, while the client sent what was missing.
+                self.slots[index].spared = self.slots[index].deadline;
+                if !self.batch.contains(&(token, true)) {
+                    self.batch.push_back((token, true));
+                }
+                continue;
+            }
             if let Some(mut connection) = self.take(token) {
                 connection.lend(|| self.buffer());
                 let step = connection.guarded(&self.service, |it| it.time_out(&self.service, self.now));

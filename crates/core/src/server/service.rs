@@ -79,13 +79,14 @@ impl Service {
 
     #[inline]
     pub(super) fn is_last_request(&self, plain: bool) -> bool {
-        self.last_request.load(Ordering::Relaxed) && !(plain && self.hands_over.load(Ordering::Relaxed))
+        self.last_request.load(Ordering::Acquire) && !(plain && self.hands_over.load(Ordering::Relaxed))
     }
 
     /// From now on, requests are the last of their connections.
     pub(super) fn begin_stop(&self, hands_over: bool) {
         self.hands_over.store(hands_over, Ordering::Relaxed);
-        self.last_request.store(true, Ordering::Relaxed);
+        // Whoever sees this sees the other.
+        self.last_request.store(true, Ordering::Release);
     }
 
     /// When a request began, if anybody will ask.

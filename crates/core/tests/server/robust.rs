@@ -94,29 +94,31 @@ fn a_small_body_that_comes_slowly_holds_no_thread_and_nobody_up() {
 
 #[test]
 fn a_small_body_that_stalls_is_answered_with_408_and_one_that_ends_early_reaches_the_application() {
+    let request = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nab";
     everywhere_with(
         |settings| settings.timeouts.stalled = 150 * MS,
         robust_app,
         |server| {
-            let request = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nab";
             let mut stalled = server.connect();
             stalled.send(request);
             let answer = stalled.response();
             assert_eq!((answer.status, answer.field("Connection")), (408, Some("close")));
             server.log.wait_for("the body of a request came too slowly");
-            let mut ended = server.connect();
-            ended.send(request);
-            ended.finish_sending();
-            assert_eq!(ended.response().status, 400);
-            server.log.wait_for("error on \"POST /echo HTTP/1.1\"");
         },
     );
+    everywhere(robust_app, |server| {
+        let mut ended = server.connect();
+        ended.send(request);
+        ended.finish_sending();
+        assert_eq!(ended.response().status, 400);
+        server.log.wait_for("error on \"POST /echo HTTP/1.1\"");
+    });
 }
 
 #[test]
 fn an_idle_connection_is_closed_without_an_answer() {
     everywhere_with(
-        |settings| settings.timeouts.idle = 100 * MS,
+        |settings| settings.timeouts.idle = 500 * MS,
         fixture,
         |server| {
             assert!(server.connect().at_end(), "before the first request");
@@ -130,18 +132,69 @@ fn an_idle_connection_is_closed_without_an_answer() {
 }
 
 #[test]
+fn what_came_while_the_loop_was_away_came_in_time() {
+    // One thread, or one that keeps the lead: nobody looks at the others while the application takes its time.
+    let keeps_the_lead = |settings: &mut amboss_core::Settings| {
+        settings.loops = 1;
+        settings.may_hand_over = Some(Arc::new(|_| false));
+    };
+    for setup in [Setup::base(), Setup::threaded().with(keeps_the_lead)] {
+        let entered = Arc::new(AtomicBool::new(false));
+        let seen = entered.clone();
+        let app = move |environ: &mut Environ<'_>, start_response: &mut dyn StartResponse| {
+            seen.fetch_or(environ.path().starts_with(b"/sleep"), SeqCst);
+            robust_app(environ, start_response)
+        };
+        let setup = setup.with(|settings| {
+            (settings.timeouts.idle, settings.timeouts.head, settings.timeouts.stalled) =
+                (800 * MS, 800 * MS, 800 * MS);
+        });
+        let server = setup.start(app);
+        let [mut busy, idle, kept, head, body] = [(); 5].map(|()| server.connect());
+        let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let mut others = [
+            (idle, "", get),
+            (kept, get, get),
+            (head, "GET / HTTP/1.1\r\nHo", "st: a\r\n\r\n"),
+            (body, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo", "dy"),
+        ];
+        for (client, first, _) in &mut others {
+            client.send(*first);
+        }
+        assert_eq!(others[1].0.response().text(), "hello");
+        busy.send("GET /sleep/1700 HTTP/1.1\r\nHost: a\r\n\r\n");
+        eventually("it runs", || entered.load(SeqCst));
+        for (client, _, rest) in &mut others {
+            client.send(*rest);
+        }
+        assert_eq!(busy.response().text(), "hello");
+        // Whoever waited has all the time again.
+        let answered = Instant::now();
+        for (client, first, _) in &mut others {
+            assert_eq!(client.response().text(), "hello", "after {first:?}");
+        }
+        assert!(busy.is_silent_for(100 * MS));
+        assert_eq!(busy.get("/").text(), "hello");
+        for (client, first, _) in &mut others {
+            assert!(client.at_end(), "after {first:?}");
+            assert!(answered.elapsed() > 600 * MS, "{:?} after {first:?}", answered.elapsed());
+        }
+    }
+}
+
+#[test]
 fn a_reader_that_stops_reading_is_cut_after_its_time() {
     everywhere_with(
         |settings| settings.timeouts.stalled = 200 * MS,
         robust_app,
         |server| {
             for path in ["/large", "/endless"] {
+                let errors = server.log.errors.lock().unwrap().len();
                 let mut client = server.connect();
                 client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
                 client.exactly(100);
                 stays_responsive(server, 3);
                 let logged = || server.log.access.lock().unwrap().iter().any(|(line, ..)| line.contains(path));
-                let errors = server.log.errors.lock().unwrap().len();
                 eventually("the reader is cut", || logged() || server.log.errors.lock().unwrap().len() > errors);
             }
         },
@@ -167,6 +220,7 @@ fn a_body_below_the_minimum_rate_is_cut() {
 
 #[test]
 fn two_hundred_half_sent_heads_delay_nobody() {
+    let _turn = HUNDREDS.lock();
     everywhere(fixture, |server| {
         let mut half: Vec<Client> = (0..200).map(|_| server.connect()).collect();
         for client in &mut half {
