@@ -16,6 +16,8 @@ fn a_unix_socket_serves_and_its_file_goes_with_it() {
     // A file that a killed server left behind.
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists());
+    // A process that another test starts has copies of all descriptors for a moment.
+    eventually("nobody listens", || UnixStream::connect(&path).is_err());
     let server = Setup::threaded().on(&[&address]).with(|settings| settings.unix_mode = Some(0o600)).start(fixture);
     assert_eq!(server.local[0].to_string(), address);
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);

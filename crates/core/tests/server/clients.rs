@@ -1,9 +1,11 @@
 //! Real clients and a real proxy. What is missing on a machine is skipped aloud.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
+#[cfg(unix)]
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use crate::support::*;
 use amboss_core::PollerKind;
@@ -147,18 +149,18 @@ fn pythons_clients_get_right_answers() {
     });
 }
 
-/// nginx in front of a server, in a directory of its own.
+/// nginx in front of a server, in a directory of its own, on a socket there: it has no port 0.
+#[cfg(unix)]
 struct Nginx {
-    child: Child,
-    addr: SocketAddr,
-    _dir: TempDir,
+    child: std::process::Child,
+    dir: TempDir,
 }
 
+#[cfg(unix)]
 impl Nginx {
     fn start(upstream: &str) -> Option<Nginx> {
         let dir = temp_dir("nginx");
-        // Free a moment ago: nginx has no port 0.
-        let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let socket = dir.join("nginx.sock").display().to_string();
         let config = format!(
             "daemon off; master_process off; worker_processes 1; pid nginx.pid; error_log stderr warn;
              events {{ worker_connections 256; }}
@@ -168,7 +170,7 @@ impl Nginx {
                  uwsgi_temp_path uwsgi; scgi_temp_path scgi;
                  upstream app {{ server {upstream}; keepalive 4; }}
                  server {{
-                     listen {addr}; client_max_body_size 0;
+                     listen unix:{socket}; client_max_body_size 0;
                      location / {{
                          proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection \"\";
                          proxy_set_header Host $http_host; proxy_next_upstream off;
@@ -200,12 +202,19 @@ impl Nginx {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let nginx = Nginx { child, addr, _dir: dir };
-        eventually("nginx listens", || std::net::TcpStream::connect(addr).is_ok());
+        let nginx = Nginx { child, dir };
+        eventually("nginx listens", || nginx.connect().is_some());
         Some(nginx)
+    }
+
+    fn connect(&self) -> Option<Client<UnixStream>> {
+        let stream = UnixStream::connect(self.dir.join("nginx.sock")).ok()?;
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        Some(Client::on(stream))
     }
 }
 
+#[cfg(unix)]
 impl Drop for Nginx {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -213,12 +222,13 @@ impl Drop for Nginx {
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn nginx_in_front_gets_right_answers_over_kept_connections() {
     for poller in [PollerKind::Auto, PollerKind::Poll] {
         let server = Setup::threaded().with(|settings| settings.poller = poller).start(fixture);
         let Some(nginx) = Nginx::start(&server.addr().to_string()) else { return };
-        let mut client = Client::connect(nginx.addr);
+        let mut client = nginx.connect().unwrap();
         for _ in 0..100 {
             assert_eq!(client.get("/").text(), "hello");
             assert_eq!(client.get("/stream").text(), "onetwo");
@@ -258,6 +268,6 @@ fn nginx_in_front_speaks_over_a_unix_socket() {
     let path = dir.join("app.sock").display().to_string();
     let server = Setup::threaded().on(&[&format!("unix://{path}")]).start(fixture);
     let Some(nginx) = Nginx::start(&format!("unix:{path}")) else { return };
-    assert_eq!(Client::connect(nginx.addr).get("/").text(), "hello");
+    assert_eq!(nginx.connect().unwrap().get("/").text(), "hello");
     drop(server);
 }

@@ -36,7 +36,7 @@ fn no_more_children_run_than_allowed() {
         let helper = Helper::start(&format!("{role} processes=2"));
         let mut clients: Vec<Client> = (0..6).map(|_| Client::connect(helper.addr)).collect();
         for client in &mut clients {
-            client.send("GET /sleep/100 HTTP/1.1\r\nHost: a\r\n\r\n");
+            client.send("GET /sleep/400 HTTP/1.1\r\nHost: a\r\n\r\n");
         }
         let mut most = 0;
         eventually("all are answered", || {
@@ -53,10 +53,11 @@ fn a_child_that_is_killed_or_crashes_hurts_nobody() {
     let helper = Helper::start("forking");
     let mut victim = Client::connect(helper.addr);
     victim.send("GET /sleep/10000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("it runs", || helper.children().len() == 1);
+    let first = helper.children()[0].0;
     let mut other = Client::connect(helper.addr);
-    other.send("GET /sleep/300 HTTP/1.1\r\nHost: a\r\n\r\n");
+    other.send("GET /sleep/2000 HTTP/1.1\r\nHost: a\r\n\r\n");
     eventually("both run", || helper.children().len() == 2);
-    let first = helper.children().iter().map(|child| child.0).min().unwrap();
     assert!(std::process::Command::new("kill").arg("-9").arg(first.to_string()).status().unwrap().success());
     assert!(victim.at_end());
     assert!(Client::connect(helper.addr).get("/abort_not").status == 200);
@@ -77,7 +78,7 @@ fn a_forking_server_stops_within_its_deadline_and_leaves_no_child() {
 fn stops_within_its_deadline(role: &str) {
     let mut helper = Helper::start(role);
     let mut short = Client::connect(helper.addr);
-    short.send("GET /sleep/200 HTTP/1.1\r\nHost: a\r\n\r\n");
+    short.send("GET /sleep/1000 HTTP/1.1\r\nHost: a\r\n\r\n");
     let mut long = Client::connect(helper.addr);
     long.send("GET /sleep/60000 HTTP/1.1\r\nHost: a\r\n\r\n");
     eventually("both run", || helper.children().len() == 2);

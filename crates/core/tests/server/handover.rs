@@ -11,12 +11,13 @@ use amboss_core::{
     Settings, ShutdownHandle, StartResponse,
 };
 
-/// Says which generation answers; `/slow` takes 300 ms.
-struct Generation(usize);
+/// Says which generation answers; `/slow` takes 300 ms, and is counted.
+struct Generation(usize, Arc<AtomicUsize>);
 
 impl Application for Generation {
     fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
         if environ.path() == &b"/slow"[..] {
+            self.1.fetch_add(1, SeqCst);
             thread::sleep(Duration::from_millis(300));
         }
         let mut body = Vec::new();
@@ -29,6 +30,8 @@ impl Application for Generation {
 struct Serving {
     handle: ShutdownHandle,
     arrivals: Arrivals,
+    /// Slow requests that the application has begun.
+    slow: Arc<AtomicUsize>,
     thread: JoinHandle<Result<(), ServeError>>,
 }
 
@@ -36,9 +39,11 @@ fn serve(listeners: &Listeners, concurrency: Concurrency, generation: usize) -> 
     let mut settings = Settings::default();
     settings.log = Arc::new(NoLog);
     settings.loops = 3;
-    let mut server = make_server_on(listeners.clone(), Generation(generation), concurrency, settings).unwrap();
+    let slow = Arc::new(AtomicUsize::new(0));
+    let app = Generation(generation, slow.clone());
+    let mut server = make_server_on(listeners.clone(), app, concurrency, settings).unwrap();
     let (handle, arrivals) = (server.shutdown_handle(), server.arrivals());
-    Serving { handle, arrivals, thread: thread::spawn(move || server.serve_forever()) }
+    Serving { handle, arrivals, slow, thread: thread::spawn(move || server.serve_forever()) }
 }
 
 impl Serving {
@@ -70,8 +75,7 @@ fn idle_running_and_half_sent_requests_go_on() {
         half.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo");
         let mut running = Client::connect(address);
         running.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
-        // In the application by now, or at least in the old server.
-        thread::sleep(Duration::from_millis(50));
+        eventually("it runs", || old.slow.load(SeqCst) == 1);
         let new = serve(&listeners, concurrency, 2);
         old.hand_over_to(&new);
         half.send("dy");
@@ -87,7 +91,8 @@ fn idle_running_and_half_sent_requests_go_on() {
         new.handle.shutdown();
         new.join();
         drop(listeners);
-        assert!(std::net::TcpStream::connect(address).is_err(), "nobody listens any more");
+        // A process that another test starts has copies of all descriptors for a moment.
+        eventually("nobody listens any more", || std::net::TcpStream::connect(address).is_err());
     }
 }
 

@@ -99,7 +99,7 @@ fn a_threaded_server_that_began_without_threads_has_them_when_there_are_some() {
     for _ in 0..5 {
         assert_eq!(helper.get("/sleep/5").text(), "hello");
     }
-    assert!(helper.stderr().contains("can't start a thread for now"));
+    eventually("the log says so", || helper.stderr().contains("can't start a thread for now"));
     has_its_threads_again(&helper);
     assert!(helper.stop());
 }
@@ -159,7 +159,8 @@ fn ten_thousand_connections_leave_nothing_behind() {
         once();
     }
     eventually("as many descriptors as before", || helper.count("fd") <= descriptors);
-    assert!(helper.count("task") <= threads + 1, "{} threads, {threads} before", helper.count("task"));
+    // One that was hired beside a call that took long stands by for a while.
+    eventually("as many threads as before", || helper.count("task") <= threads + 1);
 }
 
 #[test]

@@ -203,7 +203,7 @@ fn a_slow_call_keeps_the_lead_until_the_runtime_lets_go_of_its_lock() {
         })
         .start(sleeper.clone());
     let (mut slow, mut other) = (server.connect(), server.connect());
-    slow.send("GET /sleep/300 HTTP/1.1\r\nHost: a\r\n\r\n");
+    slow.send("GET /sleep/2000 HTTP/1.1\r\nHost: a\r\n\r\n");
     eventually("it was asked", || asked.load(SeqCst) == 1);
     other.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(other.is_silent_for(MS * 50), "nobody else leads yet");
@@ -221,7 +221,7 @@ fn a_panic_before_a_hand_over_changes_nothing() {
         .with(|settings| settings.may_hand_over = Some(Arc::new(|_| panic!("before a hand-over"))))
         .start(Sleeper::default());
     let (mut slow, mut other) = (server.connect(), server.connect());
-    slow.send("GET /sleep/300 HTTP/1.1\r\nHost: a\r\n\r\n");
+    slow.send("GET /sleep/1000 HTTP/1.1\r\nHost: a\r\n\r\n");
     other.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(other.response().text(), "hello");
     assert!(slow.is_silent_for(MS));
@@ -276,6 +276,7 @@ fn beside_other_processes_a_server_takes_the_next_connection_when_it_has_answere
 
 #[test]
 fn beside_other_processes_connections_that_say_nothing_are_let_in_as_well() {
+    let _turn = HUNDREDS.lock();
     let server = Setup::threaded().with(|settings| settings.multiprocess = true).start(fixture);
     let silent: Vec<Client> = (0..200).map(|_| server.connect()).collect();
     assert_eq!(server.get("/").text(), "hello");

@@ -19,6 +19,9 @@ pub use client::*;
 pub const DEADLINE: Duration = Duration::from_secs(20);
 pub const MS: Duration = Duration::from_millis(1);
 
+/// Held by tests with hundreds of connections, so that one process has room for them.
+pub static HUNDREDS: Mutex<()> = Mutex::new(());
+
 /// Settings without a log.
 pub fn quiet() -> Settings {
     let mut settings = Settings::default();

@@ -170,7 +170,7 @@ fn what_lies_inside_the_layer_is_served_though_the_socket_is_silent() {
 fn silent_clients_and_half_handshakes_hold_nothing_for_long() {
     let server = masked(
         Setup::threaded().with(|settings| {
-            settings.timeouts.idle = Duration::from_millis(200);
+            settings.timeouts.idle = Duration::from_millis(800);
             settings.timeouts.handshake = Duration::from_millis(300);
         }),
         None,
@@ -229,7 +229,7 @@ fn http_in_the_clear_is_redirected_or_refused_as_set() {
 #[test]
 fn idle_and_upgraded_connections_end_with_the_layers_goodbye() {
     for setup in [Setup::base(), Setup::threaded()] {
-        let server = masked(setup.with(|settings| settings.timeouts.idle = Duration::from_millis(100)), None);
+        let server = masked(setup.with(|settings| settings.timeouts.idle = Duration::from_millis(500)), None);
         let mut client = knock(server.addr());
         assert_eq!(client.get("/").text(), "hello");
         assert_eq!(client.rest(), GOODBYE, "after the deadline for another request");

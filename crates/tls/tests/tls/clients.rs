@@ -28,7 +28,7 @@ fn curl_trusts_and_speaks_both_versions() {
             let Some(text) = curl(&[&arguments[..], &["-v", "-4", &urls[0], &urls[1]]].concat(), b"") else { return };
             assert!(text.contains(&format!("SSL_PROTOCOL={protocol}\n")), "{text}");
             assert!(text.contains("wsgi.url_scheme=https\n") && text.contains("hello"), "{text}");
-            assert!(text.contains("server accepted http/1.1"), "{text}");
+            assert!(text.contains("accepted http/1.1") || text.contains("accepted to use http/1.1"), "{text}");
             assert!(text.to_lowercase().contains("re-using") || text.to_lowercase().contains("reusing"), "{text}");
 
             let content = pattern(3_000_000);
@@ -106,6 +106,9 @@ fn chromium_shows_a_page() {
     // The browser is told to accept this one key.
     let script = "openssl x509 -in \"$0\" -noout -pubkey | openssl pkey -pubin -outform der \
                   | openssl dgst -sha256 -binary | base64";
+    if openssl(&["version"]).is_none() {
+        return;
+    }
     let Some(pin) = run("sh", &["-c", script, &certificate], b"") else { return };
     let pin = String::from_utf8(pin.stdout).unwrap();
     let arguments = [
@@ -125,7 +128,8 @@ fn chromium_shows_a_page() {
         eprintln!("skipped: there is no Chromium");
         return;
     };
-    let Some(output) = run(program, &arguments, b"") else { return };
+    // Its first start on a machine takes its time.
+    let Some(output) = run_for(DEADLINE * 10, program, &arguments, b"") else { return };
     let text = output.text();
     assert!(text.contains("SSL_PROTOCOL=TLSv1.3") && text.contains("HTTP_USER_AGENT=Mozilla/5.0"), "{text}");
 }
@@ -151,9 +155,11 @@ fn the_example_does_what_it_says() {
     let mut lines = std::io::BufReader::new(example.stdout.take().unwrap()).lines().map_while(Result::ok);
     let url = lines.next().and_then(|line| Some(line.strip_prefix("listening on ")?.to_owned()));
     let certificate = lines.next();
-    let text = curl(&["-k", url.as_deref().unwrap_or("")], b"");
+    let output = try_curl(&["-k", url.as_deref().unwrap_or("")], b"");
     let _ = example.kill();
     let _ = example.wait();
-    assert_eq!(text.as_deref().unwrap_or_default(), "Hello over TLSv1.3 with TLS_AES_256_GCM_SHA384!\n");
+    if let Some(output) = output {
+        assert_eq!(output.text(), "Hello over TLSv1.3 with TLS_AES_256_GCM_SHA384!\n");
+    }
     assert_eq!(certificate.unwrap_or_default().matches(':').count(), 31);
 }

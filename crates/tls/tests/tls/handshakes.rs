@@ -21,8 +21,8 @@ fn silent_and_half_spoken_clients_delay_nobody_and_are_let_go() {
     for setup in [Setup::base(), Setup::threaded()] {
         let server = setup
             .with(|settings| {
-                settings.timeouts.idle = Duration::from_millis(400);
-                settings.timeouts.handshake = Duration::from_millis(400);
+                settings.timeouts.idle = Duration::from_secs(1);
+                settings.timeouts.handshake = Duration::from_secs(1);
             })
             .start(&context());
         let mut silent: Vec<TcpStream> = (0..50).map(|_| server.connect()).collect();
@@ -216,7 +216,7 @@ fn a_scan_finds_no_weak_settings() {
 
 #[test]
 fn renegotiation_is_refused() {
-    let setup = Setup::threaded().with(|settings| settings.timeouts.idle = Duration::from_millis(500));
+    let setup = Setup::threaded().with(|settings| settings.timeouts.idle = Duration::from_secs(2));
     let server = setup.start(&context());
     let addr = server.addr.to_string();
     // A line with R asks openssl to shake hands again.

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::support::*;
 
@@ -23,6 +23,12 @@ impl Output {
 /// Runs a program with some input; `None`, said aloud, when there is no such program. One that hangs is ended.
 #[track_caller]
 pub fn run(program: &str, arguments: &[&str], input: &[u8]) -> Option<Output> {
+    run_for(DEADLINE * 2, program, arguments, input)
+}
+
+/// As [`run`], for a program that may take so long.
+#[track_caller]
+pub fn run_for(patience: Duration, program: &str, arguments: &[&str], input: &[u8]) -> Option<Output> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for proxy in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
@@ -45,7 +51,7 @@ pub fn run(program: &str, arguments: &[&str], input: &[u8]) -> Option<Output> {
         let _ = stderr.read_to_end(&mut bytes);
         String::from_utf8_lossy(&bytes).into_owned()
     });
-    let until = Instant::now() + DEADLINE * 2;
+    let until = Instant::now() + patience;
     let status = loop {
         match child.try_wait().unwrap() {
             Some(status) => break status,
@@ -54,7 +60,7 @@ pub fn run(program: &str, arguments: &[&str], input: &[u8]) -> Option<Output> {
                 let _ = child.wait();
                 panic!("{program} {arguments:?} hangs: {}", stderr.join().unwrap());
             }
-            None => std::thread::sleep(std::time::Duration::from_millis(2)),
+            None => std::thread::sleep(Duration::from_millis(2)),
         }
     };
     writer.join().unwrap();

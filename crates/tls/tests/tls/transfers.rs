@@ -113,7 +113,7 @@ fn pipelined_requests_are_answered_in_order() {
 #[test]
 fn connections_end_as_they_were_meant_to() {
     for version in BOTH {
-        let setup = Setup::threaded().with(|settings| settings.timeouts.idle = Duration::from_millis(200));
+        let setup = Setup::threaded().with(|settings| settings.timeouts.idle = Duration::from_secs(1));
         let server = setup.start(&context());
         let client = || Client::new(server.connect(), config(&[version]));
 

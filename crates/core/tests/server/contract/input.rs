@@ -146,7 +146,7 @@ fn a_broken_body_fails_with_its_reason_and_status() {
     });
     let change = |settings: &mut amboss_core::Settings| {
         settings.limits.body = Some(100);
-        settings.timeouts.stalled = Duration::from_millis(150);
+        settings.timeouts.stalled = Duration::from_millis(500);
     };
     everywhere_with(change, app, |server| {
         let head = "POST / HTTP/1.1\r\nHost: a\r\n";
