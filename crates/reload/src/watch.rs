@@ -40,6 +40,10 @@ pub struct WatchOptions {
     /// A report is made when nothing has changed for so long; 50 ms, more than there is between the writes of one save
     /// or checkout, less than anybody notices.
     pub quiet: Duration,
+    /// So long is enough where every file that changed is known to be complete, closed by whoever wrote it or moved to its
+    /// place, as the `notify` back-end can tell on Linux; 10 ms, more than there is between two files of one save or
+    /// checkout.
+    pub complete: Duration,
     /// A report is made so long after the first change, even if there are more all the time; 500 ms.
     pub settle: Duration,
     /// How often the `notify` back-end looks whether the folders that it was told to watch are still the same ones; 10 s.
@@ -59,6 +63,7 @@ impl Default for WatchOptions {
             backend: Backend::Auto,
             interval: Duration::from_secs(1),
             quiet: Duration::from_millis(50),
+            complete: Duration::from_millis(10),
             settle: Duration::from_millis(500),
             recheck: Duration::from_secs(10),
             added_files: 50_000,
@@ -148,7 +153,7 @@ impl Watch {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             self.look();
-            let report_at = self.tree.journal.due(self.options.quiet, self.options.settle);
+            let report_at = self.tree.journal.due(self.options.quiet, self.options.complete, self.options.settle);
             let now = Instant::now();
             if report_at.is_some_and(|due| due <= now) {
                 if let Some(changes) = self.tree.journal.take() {

@@ -10,7 +10,7 @@ use crate::Result;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Saves for each figure.
+/// Saves in each round.
 const SAVES: usize = 5;
 
 /// How long a reload may take.
@@ -55,6 +55,20 @@ const RELOADERS: &[Reloader] = &[
     },
 ];
 
+/// A line of the table.
+struct Candidate {
+    name: &'static str,
+    what: What,
+    /// Of all rounds so far; or why there are none.
+    times: Result<Vec<Duration>>,
+}
+
+enum What {
+    Saves(&'static Reloader),
+    /// A fresh interpreter with this program.
+    Starts(&'static str),
+}
+
 /// Measures and prints.
 ///
 /// # Errors
@@ -62,23 +76,39 @@ const RELOADERS: &[Reloader] = &[
 /// When Flask can't be had.
 pub fn run(bench: &Bench) -> Result<()> {
     bench.environment.require("flask")?;
-    let mut table = Table::new(&["started again by", "median", "fastest", "slowest"]);
-    for reloader in RELOADERS {
+    let mut candidates: Vec<Candidate> = RELOADERS
+        .iter()
         // The first package is the peer's, and installed if the peer was asked for.
-        let Some((peer, others)) = reloader.packages.split_first() else { continue };
-        if !bench.has(peer) {
-            continue;
-        }
-        let had = others.iter().try_for_each(|package| bench.environment.require(package));
-        match had.and_then(|()| saves(bench, reloader)) {
-            Ok(times) => row(&mut table, reloader.name, &times),
-            Err(why) => table.absent(reloader.name, &why),
+        .filter(|reloader| reloader.packages.first().is_some_and(|peer| bench.has(peer)))
+        .map(|reloader| {
+            let mut others = reloader.packages.iter().skip(1);
+            let had = others.try_for_each(|package| bench.environment.require(package));
+            Candidate { name: reloader.name, what: What::Saves(reloader), times: had.map(|()| Vec::new()) }
+        })
+        .collect();
+    for (name, code) in [("(python -c pass)", "pass"), ("(python -c \"import flask\")", "import flask")] {
+        candidates.push(Candidate { name, what: What::Starts(code), times: Ok(Vec::new()) });
+    }
+    let rounds = bench.options.rounds;
+    for round in 1..=rounds {
+        for candidate in &mut candidates {
+            let Ok(times) = &mut candidate.times else { continue };
+            eprintln!("reload: round {round} of {rounds}, {}", candidate.name);
+            let more = match candidate.what {
+                What::Saves(reloader) => saves(bench, reloader),
+                What::Starts(code) => starts(bench, code),
+            };
+            match more {
+                Ok(more) => times.extend(more),
+                Err(why) => candidate.times = Err(why),
+            }
         }
     }
-    for (name, code) in [("(python -c pass)", "pass"), ("(python -c \"import flask\")", "import flask")] {
-        match starts(bench, code) {
-            Ok(times) => row(&mut table, name, &times),
-            Err(why) => table.absent(name, &why),
+    let mut table = Table::new(&["started again by", "median", "fastest", "slowest"]);
+    for candidate in &candidates {
+        match &candidate.times {
+            Ok(times) => row(&mut table, candidate.name, times),
+            Err(why) => table.absent(candidate.name, why),
         }
     }
     table.print("Python, from a save to the first answer of the new code, Flask");
@@ -109,7 +139,6 @@ fn saves(bench: &Bench, reloader: &Reloader) -> Result<Vec<Duration>> {
     wait_for(server.port, 0)?;
     (1..=SAVES)
         .map(|number| {
-            eprintln!("reload: {}, save {number} of {SAVES}", reloader.name);
             // Lets what the last save has started come to rest, and meets those who look once a second at different moments.
             std::thread::sleep(Duration::from_millis(1000 + 170 * number as u64));
             let began = Instant::now();

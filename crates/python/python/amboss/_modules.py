@@ -4,19 +4,22 @@ import importlib.machinery
 import os
 import re
 import sys
-import sysconfig
-from typing import Iterator, List, Set
+from typing import Dict, Iterator, List, Set
+
+#: Folders of packages in the library's.
+PACKAGES = (f"site-packages{os.sep}", f"dist-packages{os.sep}")
 
 
 class Reporter:
     """Knows which files were told already."""
 
     def __init__(self) -> None:
-        paths = sysconfig.get_paths()
-        # What belongs to the interpreter changes with it. Packages stay: they may be worked on, too.
-        self._packages = tuple({os.path.join(os.path.realpath(paths[name]), "") for name in ("purelib", "platlib")})
-        self._library = tuple({os.path.join(os.path.realpath(paths[name]), "") for name in ("stdlib", "platstdlib")})
-        self._own = os.path.join(os.path.realpath(os.path.dirname(__file__)), "")
+        # As ``sysconfig`` says it, which takes a millisecond to be imported: a new process has no time to lose.
+        version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+        folders = [os.path.dirname(os.__file__), os.path.join(sys.base_exec_prefix, sys.platlibdir, version)]
+        self._library = tuple({os.path.join(os.path.realpath(folder), "") for folder in folders})
+        self._own = os.path.realpath(os.path.dirname(__file__))
+        self._real: Dict[str, str] = {}
         self._told: Set[str] = set()
 
     def new_files(self) -> List[str]:
@@ -27,13 +30,24 @@ class Reporter:
             if not isinstance(path, str) or path in self._told:
                 continue
             self._told.add(path)
-            path = os.path.realpath(path)
-            if path.startswith(self._own):
+            folder, name = os.path.split(path)
+            # Hundreds of modules lie in few folders, and each part of a path costs a system call.
+            real = self._real.get(folder)
+            if real is None:
+                real = self._real[folder] = os.path.realpath(folder)
+            if real == self._own or self._is_of_the_interpreter(real):
                 continue
-            if path.startswith(self._library) and not path.startswith(self._packages):
-                continue
-            found.append(path)
+            path = os.path.join(real, name)
+            found.append(os.path.realpath(path) if os.path.islink(path) else path)
         return found
+
+    def _is_of_the_interpreter(self, folder: str) -> bool:
+        """What belongs to the interpreter changes with it. Packages stay: they may be worked on, too."""
+        folder = os.path.join(folder, "")
+        for library in self._library:
+            if folder.startswith(library):
+                return not folder[len(library) :].startswith(PACKAGES)
+        return False
 
     def files_of(self, error: BaseException) -> List[str]:
         """The files that an exception has to do with, also those that were missing."""

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use notify::event::{EventKind, ModifyKind};
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{Config, ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::tree::{Sentry, Tree};
@@ -29,8 +29,10 @@ pub(super) struct Inbox {
 
 #[derive(Default)]
 struct News {
-    /// What to look at, and whether somebody wrote to it, as opposed to something that came or went.
-    paths: HashMap<PathBuf, bool>,
+    /// What to look at.
+    paths: HashMap<PathBuf, Hint>,
+    /// When the last of them came.
+    came: Option<Instant>,
     /// Events were lost.
     rescan: bool,
     /// Events can't be relied on any more; a sentence.
@@ -40,6 +42,43 @@ struct News {
     added: HashSet<PathBuf>,
     /// Those of them that the tree doesn't know yet, and since when a change of them counts.
     new: Vec<(PathBuf, SystemTime)>,
+}
+
+/// What happened at a path.
+#[derive(Clone, Copy)]
+struct Hint {
+    look: Look,
+    /// Whether whoever saved the file has done with it, if that is known.
+    complete: Option<bool>,
+}
+
+/// How close a look it takes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Look {
+    Needless,
+    /// Somebody wrote.
+    Written,
+    /// Something came or went.
+    Close,
+}
+
+impl Hint {
+    /// What an event says; nothing if it is about somebody who reads.
+    fn of(kind: EventKind) -> Option<Hint> {
+        let (look, complete) = match kind {
+            EventKind::Access(AccessKind::Close(AccessMode::Write)) => (Look::Needless, Some(true)),
+            EventKind::Access(_) => return None,
+            EventKind::Modify(ModifyKind::Data(_)) => (Look::Written, Some(false)),
+            EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both)) => (Look::Close, Some(true)),
+            EventKind::Modify(ModifyKind::Metadata(_)) => (Look::Close, None),
+            _ => (Look::Close, Some(false)),
+        };
+        Some(Hint { look, complete })
+    }
+
+    fn and_then(self, later: Hint) -> Hint {
+        Hint { look: self.look.max(later.look), complete: later.complete.or(self.complete) }
+    }
 }
 
 impl Inbox {
@@ -111,15 +150,11 @@ impl Inbox {
             },
             Ok(event) if event.need_rescan() => news.rescan = true,
             Ok(event) => {
-                let written = match event.kind {
-                    EventKind::Access(_) => return,
-                    EventKind::Modify(ModifyKind::Data(_)) => true,
-                    _ => false,
-                };
+                let Some(hint) = Hint::of(event.kind) else { return };
                 for path in event.paths {
-                    // What came or went needs the closer look.
-                    news.paths.entry(path).and_modify(|only_written| *only_written &= written).or_insert(written);
+                    news.paths.entry(path).and_modify(|before| *before = before.and_then(hint)).or_insert(hint);
                 }
+                news.came = Some(Instant::now());
             }
         }
         if news.paths.len() > PATHS {
@@ -137,25 +172,31 @@ impl Inbox {
     /// # Errors
     /// A sentence that says why events can't be relied on any more.
     pub(super) fn look(&self, tree: &mut Tree) -> Result<(), String> {
-        let (paths, rescan, trouble) = {
+        let (paths, came, rescan, trouble) = {
             let mut news = self.lock();
-            (std::mem::take(&mut news.paths), std::mem::take(&mut news.rescan), news.trouble.take())
+            let paths = std::mem::take(&mut news.paths);
+            (paths, news.came.take(), std::mem::take(&mut news.rescan), news.trouble.take())
         };
         if let Some(trouble) = trouble {
             return Err(trouble);
         }
+        tree.journal.came = came;
         if rescan {
             tree.replant();
         } else {
-            for (path, written) in paths {
-                if written {
-                    tree.written(&path);
-                } else {
-                    tree.refresh(&path);
+            for (path, hint) in paths {
+                match hint.look {
+                    Look::Needless => {}
+                    Look::Written => tree.written(&path),
+                    Look::Close => tree.refresh(&path),
+                }
+                if let Some(complete) = hint.complete {
+                    tree.journal.complete(&path, complete);
                 }
             }
         }
         tree.settle();
+        tree.journal.came = None;
         Ok(())
     }
 }

@@ -100,6 +100,8 @@ pub(super) struct Journal {
     entries: HashMap<PathBuf, Entry>,
     /// When the first and the last entry were made.
     span: Option<(Instant, Instant)>,
+    /// When what is entered next came; `None`: when it is entered.
+    pub(super) came: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -108,6 +110,8 @@ struct Entry {
     now: Option<Stamp>,
     /// It was written to, even if that can't be seen: the clock of a file system may stand still for some milliseconds.
     written: bool,
+    /// Whoever saved it has done with it.
+    complete: bool,
 }
 
 impl Journal {
@@ -120,17 +124,18 @@ impl Journal {
     }
 
     fn enter(&mut self, path: &Path, before: Option<Stamp>, now: Option<Stamp>, written: bool) {
-        let moment = Instant::now();
+        let moment = self.came.unwrap_or_else(Instant::now);
         match self.entries.get_mut(path) {
             Some(entry) => {
                 entry.now = now;
                 entry.written |= written;
+                entry.complete = false;
                 if entry.kind().is_none() {
                     self.entries.remove(path);
                 }
             }
             None if before != now || written => {
-                self.entries.insert(path.into(), Entry { before, now, written });
+                self.entries.insert(path.into(), Entry { before, now, written, complete: false });
             }
             None => return,
         }
@@ -143,7 +148,7 @@ impl Journal {
 
     /// Takes over what another one says, except that files came that are only `new` here.
     pub(super) fn absorb(&mut self, other: Journal, new: impl Fn(&Path) -> bool) {
-        for (path, Entry { before, now, written }) in other.entries {
+        for (path, Entry { before, now, written, .. }) in other.entries {
             if before.is_some() || !new(&path) {
                 self.enter(&path, before, now, written);
             }
@@ -159,9 +164,21 @@ impl Journal {
         self.span = None;
     }
 
-    /// When a report is due: when nothing has come for `quiet`, or when the first change is `settle` old.
-    pub(super) fn due(&self, quiet: Duration, settle: Duration) -> Option<Instant> {
-        self.span.map(|(first, last)| (last + quiet).min(first + settle))
+    /// Whether whoever saved a file has done with it: it was closed, or moved there.
+    pub(super) fn complete(&mut self, path: &Path, complete: bool) {
+        if let Some(entry) = self.entries.get_mut(path) {
+            // What is gone may be about to be written anew.
+            entry.complete = complete && entry.now.is_some();
+        }
+    }
+
+    /// When a report is due: when nothing has come for `quiet`, or only for `complete` if that is what all files are; or
+    /// when the first change is `settle` old.
+    pub(super) fn due(&self, quiet: Duration, complete: Duration, settle: Duration) -> Option<Instant> {
+        let (first, last) = self.span?;
+        let is_complete = self.entries.values().all(|entry| entry.complete);
+        let rest = if is_complete { complete.min(quiet) } else { quiet };
+        Some((last + rest).min(first + settle))
     }
 
     /// The report, if there is anything to say.
@@ -207,7 +224,11 @@ mod tests {
             for &(before, now) in steps {
                 journal.record(Path::new("/f"), before, now);
             }
-            assert_eq!(journal.due(Duration::ZERO, Duration::ZERO).is_some(), kind.is_some(), "{steps:?}");
+            assert_eq!(
+                journal.due(Duration::ZERO, Duration::ZERO, Duration::ZERO).is_some(),
+                kind.is_some(),
+                "{steps:?}"
+            );
             assert_eq!(journal.take().map(|changes| changes.first().kind), kind, "{steps:?}");
         }
         let mut journal = Journal::default();

@@ -373,7 +373,11 @@ impl Tree {
                 self.refresh(path);
                 return 0;
             }
-            Err(_) => return 0,
+            Err(_) => {
+                // Rights can change without leaving a trace in the folder.
+                folder.read_again = Some(Instant::now() + CLOCK_TICK);
+                return 0;
+            }
         };
         let count = names.len();
         let interest = folder.interest.clone();

@@ -18,7 +18,7 @@ fn a_burst_of_500_writes_is_one_report() {
             put(place.root().join(format!("p{}/f{number}.py", number % 10)), "1");
         }
         let mut options = options(backend);
-        options.quiet = Duration::from_millis(500);
+        (options.quiet, options.complete) = (Duration::from_millis(500), Duration::from_millis(500));
         options.settle = PATIENCE;
         let mut watch = Watch::start(Scope::new(place.scope()).expect("a scope"), options).expect("a watch");
         for number in 0..500 {
@@ -36,14 +36,62 @@ fn a_report_comes_even_if_changes_never_end() {
     for backend in BACKENDS {
         let place = Place::new();
         let mut options = options(backend);
-        options.quiet = PATIENCE;
+        (options.quiet, options.complete) = (PATIENCE, PATIENCE);
         options.settle = Duration::from_millis(100);
         let mut watch = Watch::start(Scope::new(place.scope()).expect("a scope"), options).expect("a watch");
-        put(place.root().join("a.py"), "1");
-        let started = Instant::now();
-        assert!(watch.next(Some(PATIENCE)).is_some(), "{backend}");
-        assert!(started.elapsed() < PATIENCE, "{backend}");
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in 0.. {
+                    put(place.root().join("a.py"), &number.to_string());
+                    std::thread::sleep(Duration::from_millis(5));
+                    if over.load(std::sync::atomic::Ordering::SeqCst) {
+                        break;
+                    }
+                }
+            });
+            let started = Instant::now();
+            let reported = watch.next(Some(PATIENCE)).is_some();
+            over.store(true, std::sync::atomic::Ordering::SeqCst);
+            assert!(reported && started.elapsed() < PATIENCE, "{backend}");
+        });
     }
+}
+
+/// Only events can tell that, and only Linux's do.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_was_closed_or_moved_into_its_place_is_not_waited_for() {
+    let place = Place::new();
+    let at = |name: &str| place.root().join(name);
+    for name in ["written.py", "replaced.py", "open.py", "gone.py"] {
+        put(at(name), "1");
+    }
+    let mut options = options(Backend::Notify);
+    (options.quiet, options.settle) = (PATIENCE, PATIENCE * 2);
+    let mut watch = Watch::start(Scope::new(place.scope()).expect("a scope"), options).expect("a watch");
+    put(at("written.py"), "12");
+    put(at("new.py"), "1");
+    put(place.path().join("temporary"), "12");
+    fs::rename(place.path().join("temporary"), at("replaced.py")).expect("it is there");
+    let started = Instant::now();
+    let mut seen = place.seen_until(&mut watch, |seen| seen.len() >= 3);
+    let expected = [("new.py", Created), ("replaced.py", Modified), ("written.py", Modified)];
+    assert_eq!(seen, expected.map(|(name, kind)| (Path::new("root").join(name), kind)).into());
+    // One that isn't closed yet holds back the others.
+    let open = fs::OpenOptions::new().write(true).open(at("open.py")).expect("it is there");
+    open.set_len(0).expect("it can be written");
+    put(at("written.py"), "123");
+    assert_eq!(watch.next(Some(Duration::from_millis(100))), None);
+    drop(open);
+    seen = place.seen_until(&mut watch, |seen| seen.len() >= 2);
+    assert_eq!(seen, ["open.py", "written.py"].map(|name| (Path::new("root").join(name), Modified)).into());
+    assert!(started.elapsed() < PATIENCE, "it took {:?}", started.elapsed());
+    // What is gone may be about to be written anew.
+    fs::remove_file(at("gone.py")).expect("it is there");
+    assert_eq!(watch.next(Some(Duration::from_millis(100))), None);
+    put(at("gone.py"), "12");
+    assert_eq!(watch.next(Some(PATIENCE / 2)).expect("a report").first().kind, Modified);
 }
 
 #[test]
