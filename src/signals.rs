@@ -1,7 +1,7 @@
 //! What signals do to a process that serves: CTRL+C (INT) and TERM stop it, USR1 reopens its log.
 //!
 //! Under a supervisor the end is the supervisor's affair: a terminal sends CTRL+C to both, and one of them has to say how
-//! it is to be. There a signal stops gracefully, and nothing is said.
+//! it is to be. There TERM stops gracefully, CTRL+C does nothing, and nothing is said.
 
 use std::error::Error;
 use std::sync::Mutex;
@@ -17,7 +17,20 @@ pub(crate) fn follow(handle: ShutdownHandle, Signals { quiet, reopen_logs }: Sig
     }
     let supervised = is_supervised();
     let stop = Mutex::new(Stop { handle, since: None, quiet: quiet || supervised, supervised });
-    Ok(ctrlc::set_handler(move || stop.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).asked())?)
+    let asked = move || stop.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).asked();
+    #[cfg(unix)]
+    if supervised {
+        return Ok(follow_term(asked)?);
+    }
+    Ok(ctrlc::set_handler(asked)?)
+}
+
+#[cfg(unix)]
+fn follow_term(mut asked: impl FnMut() + Send + 'static) -> std::io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGHUP])?;
+    let follow = move || signals.forever().for_each(|_| asked());
+    std::thread::Builder::new().name("signals".into()).spawn(follow).map(drop)
 }
 
 /// Without a log file USR1 has the system's usual effect.

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::get;
+use crate::reload::{children, tells_children};
 use crate::running::{eventually, text, Folder, Running};
 
 /// A request whose last byte is still missing.
@@ -39,6 +40,27 @@ fn one_ctrl_c_in_the_terminal_of_a_supervisor_stops_gracefully() {
         assert_eq!(running.said().matches("Stopping when").count(), 1, "{}", running.said());
         assert!(!running.said().contains("died") && !running.said().contains("itself"), "{}", running.said());
     }
+}
+
+#[test]
+fn a_worker_leaves_ctrl_c_to_its_supervisor() {
+    if !tells_children() {
+        return;
+    }
+    let folder = Folder::new("ctrl-c-worker");
+    let mut running = Running::start(&mut folder.amboss(&["-w", "2", "-p", "0"]));
+    running.waits_for("200 OK");
+    eventually("two workers", || children(running.pid()).len() == 2);
+    let workers = children(running.pid());
+    let asked = std::process::Command::new("kill").args(["-INT", &workers[0]]).status();
+    assert!(asked.is_ok_and(|status| status.success()));
+    for _ in 0..30 {
+        assert!(get(running.port(), "").starts_with("HTTP/1.1 200 "), "{}", running.said());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(children(running.pid()), workers, "{}", running.said());
+    running.signal("TERM");
+    assert_eq!(running.ends(), Some(0), "{}", running.said());
 }
 
 #[test]
