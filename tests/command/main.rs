@@ -219,9 +219,14 @@ fn processes_answer_on_one_connection_after_another() {
 #[test]
 fn chromium_shows_the_test_page() {
     let names = ["chromium", "chromium-browser", "google-chrome"];
-    let found = names
-        .iter()
-        .find(|name| Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok());
+    let found = names.iter().find(|name| {
+        Command::new(name)
+            .arg("--version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    });
     let Some(browser) = found else {
         println!("skipped: there is no Chromium here");
         return;

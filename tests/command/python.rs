@@ -1,7 +1,6 @@
 //! `amboss APP`: which interpreter is taken, what it is told, and what is said when there is none. The interpreters are
 //! scripts that print how they were called.
 
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use crate::fails;
@@ -12,8 +11,17 @@ const INTERPRETER: &str = "#!/bin/sh\necho \"$0\"\n[ \"$1\" = -c ] || exit 9\nsh
 
 /// Saves an interpreter.
 fn interpreter(folder: &Folder, name: &str) {
-    folder.save(name, INTERPRETER);
-    std::fs::set_permissions(folder.0.join(name), std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+    program(folder, name, INTERPRETER);
+}
+
+/// Saves a program, by another process: one that a test beside this one starts may hold what this one has open for
+/// writing, and what is open for writing can't be run.
+fn program(folder: &Folder, name: &str, text: &str) {
+    let path = folder.0.join(name);
+    std::fs::create_dir_all(path.parent().expect("it lies in the folder")).expect("it can be made");
+    let write = "printf %s \"$1\" >\"$0\" && chmod 755 \"$0\"";
+    let status = Command::new("sh").args(["-c", write]).arg(path).arg(text).status();
+    assert!(status.is_ok_and(|status| status.success()));
 }
 
 /// The command in a folder of this one, which has the home folder and the whole PATH as well.
@@ -150,8 +158,7 @@ fn without_an_interpreter_the_places_are_named_and_what_to_do() {
     ] {
         refuses(&mut amboss(&["--python", asked]), &[sentence]);
     }
-    interpreter(&folder, "shop/src/odd");
-    folder.save("shop/src/odd", "#!/not/there\n");
+    program(&folder, "shop/src/odd", "#!/not/there\n");
     refuses(&mut amboss(&["--python", "odd"]), &["odd' can't be run (", "name an interpreter with --python PATH"]);
 }
 
@@ -206,7 +213,7 @@ fn the_help_lists_the_flags_and_what_is_taken_without_them() {
 }
 
 /// The path of a real interpreter.
-fn real() -> Option<String> {
+pub fn real() -> Option<String> {
     let ask = "import sys; print(sys.executable)";
     let output = is_there("python3").then(|| Command::new("python3").args(["-c", ask]).output().expect("it runs"))?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())

@@ -73,8 +73,8 @@ fn a_compile_error_is_shown_in_the_browser_until_a_save_mends_it() {
     for round in 1..=2 {
         folder.save("src/main.rs", &server(&format!("\"mended {round}\"")));
         running.waits_for(&format!("mended {round}"));
-        folder.save("src/main.rs", &server("\"<never>\".nonsense()"));
-        running.waits_for("no method named `nonsense`");
+        folder.save("src/main.rs", &server(&format!("\"<never>\".nonsense_{round}()")));
+        running.waits_for(&format!("no method named `nonsense_{round}`"));
     }
     running.signal("TERM");
     assert_eq!(running.ends(), Some(0), "{}", running.said());
@@ -100,13 +100,12 @@ while True:
 
 #[test]
 fn a_python_program_that_knows_only_listen_fds_is_replaced_on_save() {
-    if !is_there("python3") {
-        return;
-    }
+    // The interpreter itself: what stands before it may take longer than half a second until a broken program ends.
+    let Some(python) = crate::python::real() else { return };
     let folder = Folder::new("python");
     folder.save("app.py", &PYTHON.replace("ANSWER", "the first"));
     folder.save("conf/a.txt", "1");
-    let arguments = ["--reload", "--extra-files", "conf/*.txt", "-p", "0", "--", "python3", "app.py"];
+    let arguments = ["--reload", "--extra-files", "conf/*.txt", "-p", "0", "--", &python, "app.py"];
     let mut running = Running::start(&mut folder.amboss(&arguments));
     running.waits_for("the first");
     settles();
@@ -118,9 +117,9 @@ fn a_python_program_that_knows_only_listen_fds_is_replaced_on_save() {
     assert!(try_get(running.port(), "").contains("the second"), "{}", running.said());
     folder.save("app.py", &PYTHON.replace("ANSWER", "the third"));
     running.waits_for("the third");
-    let before = running.said().matches("Detected change").count();
     folder.save("conf/b.txt", "2");
-    eventually("a file that the glob matches counts", || running.said().matches("Detected change").count() > before);
+    // A file that the glob matches.
+    running.waits_to_say("conf/b.txt', reloading");
     running.signal("TERM");
     assert_eq!(running.ends(), Some(0));
     eventually("nothing is left", || !running.has_processes());
@@ -143,8 +142,18 @@ fn a_program_that_is_deaf_to_signals_goes_with_its_killed_supervisor_and_lets_go
     eventually("the port is free", || std::net::TcpListener::bind(("127.0.0.1", port)).is_ok());
 }
 
+/// Does the system tell who is whose child? Says so aloud when not.
+pub fn tells_children() -> bool {
+    let pid = std::process::id();
+    let tells = std::path::Path::new(&format!("/proc/{pid}/task/{pid}/children")).exists();
+    if !tells {
+        println!("skipped: the system does not tell who is whose child");
+    }
+    tells
+}
+
 /// Ids of the processes that a process has started.
-fn children(pid: u32) -> Vec<String> {
+pub fn children(pid: u32) -> Vec<String> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     text.split_whitespace().map(str::to_owned).collect()
 }
@@ -154,8 +163,7 @@ fn three_workers_answer_a_killed_one_is_replaced_and_term_ends_all() {
     let folder = Folder::new("workers");
     let mut running = Running::start(&mut folder.amboss(&["-w", "3", "-p", "0"]));
     assert!(get(running.port(), "").starts_with("HTTP/1.1 200 "));
-    if !std::path::Path::new("/proc/self/task").exists() {
-        println!("skipped: the system does not tell who is whose child");
+    if !tells_children() {
         return;
     }
     eventually("three workers", || children(running.pid()).len() == 3);
@@ -166,7 +174,7 @@ fn three_workers_answer_a_killed_one_is_replaced_and_term_ends_all() {
         let now = children(running.pid());
         now.len() == 3 && !now.contains(&before[0])
     });
-    assert!(running.said().contains("died"), "{}", running.said());
+    running.waits_to_say("died");
     for _ in 0..20 {
         assert!(get(running.port(), "").starts_with("HTTP/1.1 200 "));
     }

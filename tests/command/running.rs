@@ -36,7 +36,10 @@ impl Folder {
     pub fn save(&self, name: &str, content: &str) {
         let path = self.0.join(name);
         std::fs::create_dir_all(path.parent().expect("it lies in the folder")).expect("it can be made");
-        std::fs::write(path, content).expect("it can be written");
+        // At once: nobody sees half of it.
+        let beside = self.0.join(format!("{name}~"));
+        std::fs::write(&beside, content).expect("it can be written");
+        std::fs::rename(beside, path).expect("it can be moved");
     }
 
     pub fn read(&self, name: &str) -> String {
@@ -66,6 +69,7 @@ impl Drop for Folder {
 pub struct Running {
     child: Child,
     said: Arc<Mutex<String>>,
+    readers: Vec<std::thread::JoinHandle<()>>,
 }
 
 impl Running {
@@ -74,17 +78,18 @@ impl Running {
         let said = Arc::new(Mutex::new(String::new()));
         let out = child.stdout.take().map(|out| Box::new(out) as Box<dyn Read + Send>);
         let err = child.stderr.take().map(|err| Box::new(err) as Box<dyn Read + Send>);
+        let mut readers = Vec::new();
         for pipe in [out, err].into_iter().flatten() {
             let kept = said.clone();
-            std::thread::spawn(move || {
+            readers.push(std::thread::spawn(move || {
                 let (mut pipe, mut line) = (BufReader::new(pipe), Vec::new());
                 while let Ok(1..) = pipe.read_until(b'\n', &mut line) {
                     kept.lock().expect("nobody panics with it").push_str(&String::from_utf8_lossy(&line));
                     line.clear();
                 }
-            });
+            }));
         }
-        let running = Running { child, said };
+        let running = Running { child, said, readers };
         eventually("the banner", || running.said().contains("Press CTRL+C to quit\n"));
         running
     }
@@ -124,7 +129,7 @@ impl Running {
         )
     }
 
-    /// How it ended.
+    /// How it ended. All that it and its processes had to say has been said then.
     #[track_caller]
     pub fn ends(&mut self) -> Option<i32> {
         let mut status = None;
@@ -132,6 +137,7 @@ impl Running {
             status = self.child.try_wait().expect("it is a child");
             status.is_some()
         });
+        eventually("nobody writes any more", || self.readers.iter().all(std::thread::JoinHandle::is_finished));
         status.and_then(|status| status.code())
     }
 

@@ -138,13 +138,7 @@ fn the_page_has_a_command_line_of_its_own_and_makes_no_application() {
     let program = Program::start("host-page", Told { host: true, error_page: true, ..Told::default() });
     program.wait_for("good 0");
     program.save("bad 1");
-    // For a moment the old process answers as well.
-    let mut page = String::new();
-    eventually("the page is there", || {
-        let (status, body) = program.get("/").unwrap_or_default();
-        page = body;
-        status == 503
-    });
+    let page = program.wait_for_page("/");
     assert!(page.contains("can&#39;t be made"), "{page}");
     program.wait_for_word("started as page");
     assert_eq!(program.said().matches("an application").count(), 2, "{}", program.said());

@@ -4,14 +4,19 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::RwLock;
 use std::time::{Duration, Instant};
 
 use amboss::{make_run_server, Address, AppError, Body, Environ, RunOptions, ShutdownHandle, StartResponse};
 
-use crate::program::{eventually, is_alive, Program, Stopped, Told, DEADLINE};
+use crate::program::{eventually, eventually_within, is_alive, Program, Stopped, Told, DEADLINE};
 
 const PAGE: &str = "<!doctype html><p>a page</p>";
 const SCRIPT: &str = "<script async src=\"/__amboss__/live.js?";
+
+/// Held by whoever serves in this process: shared, or alone where processes are forked, which no server does beside the
+/// threads of another one.
+static TURN: RwLock<()> = RwLock::new(());
 
 /// A server in this process, ended when dropped.
 struct Serving {
@@ -90,6 +95,7 @@ fn length(head: &str) -> Option<usize> {
 
 #[test]
 fn the_script_ends_every_kind_of_page_and_its_length_is_right() {
+    let _turn = TURN.read();
     let server = Serving::start(|_| {});
     for path in ["/bytes", "/declared", "/blocks", "/file", "/written", "/nothing-for-head"] {
         let (head, body) = ask(server.port, "GET", path, "");
@@ -110,6 +116,7 @@ fn the_script_ends_every_kind_of_page_and_its_length_is_right() {
 
 #[test]
 fn what_is_no_page_is_left_alone() {
+    let _turn = TURN.read();
     let server = Serving::start(|_| {});
     for (path, fields) in [("/plain", ""), ("/encoded", ""), ("/declared", "Sec-Fetch-Dest: empty\r\n")] {
         let (head, body) = ask(server.port, "GET", path, fields);
@@ -123,6 +130,7 @@ fn what_is_no_page_is_left_alone() {
 
 #[test]
 fn a_server_that_runs_few_requests_at_once_is_not_held_by_open_pages() {
+    let _turn = TURN.write();
     for change in [
         (|options: &mut RunOptions| options.threaded = Some(false)) as fn(&mut RunOptions),
         |options| options.processes = 2,
@@ -174,11 +182,11 @@ fn open_tabs_delay_neither_a_swap_nor_a_stop() {
     }
     let _tabs: Vec<(TcpStream, String)> = (0..8).map(|_| listen(program.port)).collect();
     // A busy machine takes its time; the deadline for running requests would be ten seconds.
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
     let began = Instant::now();
     program.signal("TERM");
     assert_eq!(program.ends(), Some(0));
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
     assert!(!program.said().contains("__amboss__"), "nobody has asked for that: {}", program.said());
 }
 
@@ -212,6 +220,10 @@ impl Chromium {
     fn open(url: &str) -> Option<Chromium> {
         let profile = std::env::temp_dir().join(format!("amboss-live-chromium-{}", std::process::id()));
         for name in ["chromium", "chromium-browser", "google-chrome"] {
+            let version = Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+            if !version.is_ok_and(|status| status.success()) {
+                continue;
+            }
             let child = Command::new(name)
                 .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
                 .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
@@ -262,7 +274,8 @@ fn an_open_tab_in_chromium_follows_the_code_also_through_the_error_page() {
             0
         }
     };
-    eventually("the tab is there", || asked("good 0") > 0);
+    // The browser's first start on a machine takes its time.
+    eventually_within(DEADLINE * 4, "the tab is there", || asked("good 0") > 0);
     for round in 1..=2 {
         let code = format!("good {round}");
         program.save(&code);

@@ -70,6 +70,8 @@ fn a_running_request_finishes_on_the_old_code_and_its_connection_goes_on_with_th
     assert_eq!(idle.get("/").unwrap().1, format!("good 0 {old}"));
     let mut running = program.connect().unwrap();
     running.send("/slow").unwrap();
+    // Who comes later is answered, so this one has been accepted.
+    program.wait_for("good 0");
     program.save("good 1");
     let new = program.wait_for("good 1");
     assert_eq!(running.answer().unwrap().1, format!("good 0 {old}"));

@@ -16,8 +16,13 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Waits until `condition` holds.
 #[track_caller]
-pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let until = Instant::now() + DEADLINE;
+pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    eventually_within(DEADLINE, what, condition);
+}
+
+#[track_caller]
+pub fn eventually_within(patience: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let until = Instant::now() + patience;
     while !condition() {
         assert!(Instant::now() < until, "in vain: {what}");
         std::thread::sleep(Duration::from_millis(5));
@@ -57,6 +62,9 @@ impl Program {
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("code"), told.code.unwrap_or("good 0")).unwrap();
+        // Not so new that it may have been written while somebody read it.
+        let code = std::fs::File::options().write(true).open(folder.join("code")).unwrap();
+        code.set_modified(std::time::SystemTime::now() - Duration::from_secs(60)).unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
             .args(ARGUMENTS)
@@ -117,7 +125,10 @@ impl Program {
     pub fn write(&self, name: &str, text: &str) {
         let path = self.folder.join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
+        // At once: nobody sees half of it.
+        let beside = self.folder.join(format!("{name}~"));
+        std::fs::write(&beside, text).unwrap();
+        std::fs::rename(beside, path).unwrap();
     }
 
     pub fn connect(&self) -> Option<Client> {
@@ -127,6 +138,18 @@ impl Program {
     /// What a client gets that connects now; `None` when it gets nothing whole.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         self.connect()?.get(path).ok()
+    }
+
+    /// What stands in the page once there is one. For a moment the old process answers as well.
+    #[track_caller]
+    pub fn wait_for_page(&self, path: &str) -> String {
+        let mut page = String::new();
+        eventually("the page is there", || {
+            let (status, body) = self.get(path).unwrap_or_default();
+            page = body;
+            status == 503
+        });
+        page
     }
 
     /// The answer's first word is the code, the second the process that runs it.

@@ -20,8 +20,7 @@ fn broken_code_shows_its_output_to_every_request_when_asked_for() {
     let mut kept = program.connect().unwrap();
     assert_eq!(kept.get("/").unwrap().0, 200);
     program.save("bad 1");
-    eventually("the page is there", || program.get("/any").is_some_and(|(status, _)| status == 503));
-    let (_, page) = program.get("/any").unwrap();
+    let page = program.wait_for_page("/any");
     assert!(page.contains("this code &lt;can&#39;t&gt; start"), "{page}");
     // As soon as the old process has heard that it is over.
     eventually("kept connections see it, too", || kept.get("/").unwrap().0 == 503);

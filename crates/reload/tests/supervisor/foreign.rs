@@ -8,7 +8,7 @@ use amboss_reload::supervisor::{Options, Protocol};
 use crate::roles::{child, shim};
 use crate::support::*;
 
-pub const SETTLED_SOON: Protocol = Protocol::None { settled: Duration::from_millis(300) };
+pub const SETTLED_SOON: Protocol = Protocol::None { settled: Duration::from_secs(1) };
 
 /// A server in Python on descriptor 3; answers with its version, and with variables of its environment.
 pub fn python(version: &str) -> Program {
@@ -103,7 +103,9 @@ fn a_program_that_a_shim_can_not_run_is_said_to_be() {
     let mut program = Program::new("/nowhere/at/all");
     program.shim = Some(shim());
     program.capture = true;
-    let site = Site::start(program, options());
+    let mut options = options();
+    options.protocol = Protocol::None { settled: PATIENCE };
+    let site = Site::start(program, options);
     let failure = site.log.expect(1, "failed 1");
     assert!(failure.contains("can't run /nowhere/at/all"), "{failure}");
 }

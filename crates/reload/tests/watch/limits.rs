@@ -11,8 +11,13 @@ use crate::support::{again, is_again, options, put, Place, Seen};
 
 const NAMESPACE: [&str; 3] = ["unshare", "--user", "--map-root-user"];
 
-fn lower(name: &str, limit: &str) {
-    fs::write(format!("/proc/sys/user/{name}"), limit).expect("root of a namespace may lower its limits");
+/// False, said aloud, where containers keep that from everybody.
+fn lower(name: &str, limit: &str) -> bool {
+    let lowered = fs::write(format!("/proc/sys/user/{name}"), limit);
+    if let Err(error) = &lowered {
+        eprintln!("skipped: root of a namespace can't lower its limits here: {error}");
+    }
+    lowered.is_ok()
 }
 
 fn place_with_folders() -> Place {
@@ -48,8 +53,9 @@ fn the_limit_of_watches_is_reached() {
     if !is_again() {
         return again("limits::the_limit_of_watches_is_reached", &NAMESPACE, &[]);
     }
-    lower("max_inotify_watches", "3");
-    falls_back("max_user_watches", None);
+    if lower("max_inotify_watches", "3") {
+        falls_back("max_user_watches", None);
+    }
 }
 
 #[test]
@@ -57,8 +63,9 @@ fn the_limit_of_instances_is_reached() {
     if !is_again() {
         return again("limits::the_limit_of_instances_is_reached", &NAMESPACE, &[]);
     }
-    lower("max_inotify_instances", "0");
-    falls_back("max_user_instances", None);
+    if lower("max_inotify_instances", "0") {
+        falls_back("max_user_instances", None);
+    }
 }
 
 #[test]

@@ -50,6 +50,7 @@ impl Place {
         let scope = Scope::new(scope).expect("the scope is well made");
         let watch = Watch::start(scope, options(backend)).expect("it can be watched");
         assert_eq!(watch.backend(), backend);
+        tick();
         watch
     }
 
@@ -89,6 +90,20 @@ impl Place {
     }
 }
 
+/// Waits until the clock of the file system has moved on: a folder that changes twice within one of its steps looks as it
+/// did, until it is looked at again later.
+fn tick() {
+    let probe = tempfile::NamedTempFile::new().expect("a file can be made");
+    let modified = || {
+        fs::write(probe.path(), "1").expect("a file can be written");
+        probe.path().metadata().and_then(|file| file.modified()).expect("it is there")
+    };
+    let first = modified();
+    while modified() == first {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 pub fn options(backend: Backend) -> WatchOptions {
     let mut options = WatchOptions::default();
     options.backend = backend;
@@ -106,12 +121,14 @@ pub fn put(path: impl AsRef<Path>, text: &str) {
 /// Runs one test of this file again with another program around it, which gives it other rights; `AGAIN` is set then.
 /// Says so and returns if that program can't do it here.
 pub fn again(test: &str, around: &[&str], environment: &[(&str, &str)]) {
-    let works = Command::new(around[0]).args(&around[1..]).arg("true").stderr(Stdio::null()).status();
-    if !works.is_ok_and(|status| status.success()) {
+    let this = std::env::current_exe().expect("a test knows its program");
+    // Whoever it is there may not get at this program.
+    let mut works = Command::new(around[0]);
+    works.args(&around[1..]).arg(&this).arg("--list").stdout(Stdio::null()).stderr(Stdio::null());
+    if !works.status().is_ok_and(|status| status.success()) {
         eprintln!("skipped: {} is not possible here", around.join(" "));
         return;
     }
-    let this = std::env::current_exe().expect("a test knows its program");
     let output = Command::new(around[0])
         .args(&around[1..])
         .arg(this)
