@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use amboss_core::Listeners;
 use amboss_reload::child::Program;
@@ -25,6 +26,9 @@ use crate::run::{RunError, RunOptions};
 
 /// With this exit code a program says that what it was told makes no sense; it would not the next time.
 const BAD_INPUT: i32 = 2;
+
+/// How long an interpreted program may take until it serves: some load models or tables before.
+const IMPORTS: Duration = Duration::from_secs(600);
 
 /// What the children are.
 enum Command {
@@ -85,8 +89,11 @@ pub(crate) fn supervise(
     settings.give_up = settings.retry.then_some(BAD_INPUT);
     settings.private = listeners.as_fds().map(|socket| socket.as_raw_fd()).collect();
     settings.drain_deadline = options.settings.timeouts.shutdown.max(settings.drain_deadline);
-    if let Command::Other(_) = command {
-        settings.protocol = Protocol::Either { settled: Protocol::SETTLED };
+    match command {
+        // Who reports what is to be watched says when it is ready, too; and what it imports first may take its time.
+        _ if options.watch_reported => settings.start_deadline = settings.start_deadline.max(IMPORTS),
+        Command::Other(_) => settings.protocol = Protocol::Either { settled: Protocol::SETTLED },
+        Command::Again | Command::Copies(_) => {}
     }
     let watched = watch.as_ref().map(Watched::by);
     let told = Told { stage: stage.clone(), handle: Arc::default(), watched, pages: Pages::default() };

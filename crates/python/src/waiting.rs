@@ -46,14 +46,11 @@ pub(crate) fn wait_for<R: Send + 'static>(
         (server, served)
     })?;
     let wakeup = Wakeup::new(py)?;
+    let mut waited = Ok(false);
     loop {
-        let (over, woken) = (over.as_fd(), wakeup.noted.as_fd());
-        let waited = detach(py, || {
-            let mut both = [over, woken].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
-            poll(&mut both, None).map(|_| !both[0].revents().is_empty())
-        });
         wakeup.forget();
-        // Before the end is noticed: a signal may have been its cause.
+        // Before the first wait, since one that came before the pipe was there has left nothing in it; and before the end is
+        // noticed, since a signal may have been its cause.
         if let Err(error) = py.check_signals() {
             interrupted(&handle, error)?;
         }
@@ -62,6 +59,11 @@ pub(crate) fn wait_for<R: Send + 'static>(
             Ok(false) | Err(Errno::INTR) => {}
             Err(error) => return Err(io::Error::from(error).into()),
         }
+        let (over, woken) = (over.as_fd(), wakeup.noted.as_fd());
+        waited = detach(py, || {
+            let mut both = [over, woken].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+            poll(&mut both, None).map(|_| !both[0].revents().is_empty())
+        });
     }
     drop(wakeup);
     detach(py, || thread.join()).map_err(|_| PyRuntimeError::new_err("the server has panicked; its log says where"))

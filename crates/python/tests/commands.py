@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional, Tuple
 
 from client import Answer, Client
-from programs import APPS, PATIENCE, Program, wait_for
+from programs import APPS, Program, wait_for
 
 #: The command as a program of its own, where it was built.
 BINARY = os.environ.get("AMBOSS_TEST_COMMAND")
@@ -47,9 +47,12 @@ class Folder:
         path.mkdir(parents=True, exist_ok=True)
 
     def save(self, name: str, text: str) -> Path:
+        """At once: nobody sees half of it."""
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(textwrap.dedent(text), encoding="utf-8")
+        beside = path.with_name(f"{path.name}~")
+        beside.write_text(textwrap.dedent(text), encoding="utf-8")
+        beside.replace(path)
         return path
 
 
@@ -186,9 +189,20 @@ def run(words: List[str], folder: Path, *more: Any, **others: Any) -> Tuple[int,
 
 def alive() -> Dict[int, Tuple[int, int]]:
     """Every process but the zombies: its parent, and its session."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,sess=,stat="], capture_output=True, text=True, check=True)
-    lines = [line.split() for line in listed.stdout.splitlines()]
-    return {int(pid): (int(parent), int(session)) for pid, parent, session, state in lines if state[0] != "Z"}
+    if not os.path.exists("/proc/self/stat"):
+        command = ["ps", "-A", "-o", "pid=,ppid=,sess=,stat="]
+        listed = subprocess.run(command, capture_output=True, text=True, check=True)
+        lines = [line.split() for line in listed.stdout.splitlines()]
+        return {int(pid): (int(parent), int(session)) for pid, parent, session, state in lines if state[0] != "Z"}
+    found = {}
+    for name in os.listdir("/proc"):
+        # Some end meanwhile.
+        with contextlib.suppress(OSError):
+            if name.isdigit():
+                state, parent, _, session = Path(f"/proc/{name}/stat").read_text().rpartition(") ")[2].split()[:4]
+                if state != "Z":
+                    found[int(name)] = (int(parent), int(session))
+    return found
 
 
 def children(parent: int) -> List[int]:

@@ -21,13 +21,19 @@ from client import PATIENCE, Client
 # take it as they do in a terminal.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# What the surroundings say about colours, caches and proxies is not for servers on the loopback.
+for name in list(os.environ):
+    if name.lower().endswith("_proxy") or name in ("FORCE_COLOR", "PYTHON_COLORS", "PYTHONPYCACHEPREFIX"):
+        del os.environ[name]
+
 # Seconds for a whole test: one that hangs shows where, and ends the run.
-DEADLINE = 90.0
+DEADLINE = 120.0
 
 
 @pytest.fixture(autouse=True)
-def deadline(pytestconfig: Any) -> Iterator[None]:
-    faulthandler.dump_traceback_later(DEADLINE, exit=True, file=pytestconfig.uncaptured)
+def deadline(request: Any, pytestconfig: Any) -> Iterator[None]:
+    takes = request.node.get_closest_marker("takes")
+    faulthandler.dump_traceback_later(takes.args[0] if takes else DEADLINE, exit=True, file=pytestconfig.uncaptured)
     yield
     faulthandler.cancel_dump_traceback_later()
 

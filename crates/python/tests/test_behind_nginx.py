@@ -64,7 +64,10 @@ def nginx(folder: Path, upstream: str) -> Iterator[str]:
         configuration.write_text(CONFIGURATION.format(folder=folder, upstream=upstream, port=port, user=user))
         process = subprocess.Popen(
             [program, "-p", str(folder), "-c", str(configuration), "-e", str(folder / "error.log")],
+            # It outlives a test that hangs, and nobody is to wait for what it might say.
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             env={**os.environ, "NGINX": f"{listening.fileno()};"},
             pass_fds=[listening.fileno()],
         )

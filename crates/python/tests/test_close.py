@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from client import PATIENCE
 from conftest import eventually
 
 PLAIN = [("Content-Type", "text/plain")]
@@ -137,9 +138,9 @@ def test_the_finally_of_a_generator_runs_when_the_client_has_left(serve):
             over.set()
 
     client = serve(app).client().request()
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
     client.close()
-    assert over.wait(5)
+    assert over.wait(PATIENCE)
 
 
 @pytest.mark.parametrize("size", [1, 1 << 20])
@@ -162,7 +163,7 @@ def test_close_is_called_within_a_second_when_a_client_that_took_nothing_has_lef
     # Nothing is asked for while the client takes nothing; that it leaves is noticed all the same.
     body = Body(iter(lambda: b"x" * (1 << 20), None))
     client = serve(returning(body), validate=False).client().request()
-    assert body.called.wait(10)
+    assert body.called.wait(PATIENCE)
     given = -1
     while given != body.given:
         given = body.given

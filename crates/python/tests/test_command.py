@@ -215,7 +215,7 @@ class TestBinary:
             assert server.ended() == 0
 
     def test_its_exit_code_is_the_interpreters(self, folder):
-        code, said = run(["--python", sys.executable, "shop:nothing"], folder, [BINARY])
+        code, said = run(["--python", sys.executable, "-p", "0", "shop:nothing"], folder, [BINARY])
         assert (code, said.strip()) == (2, "amboss: module 'shop' has no 'nothing' (there is app, Sites, make, fails)")
 
 

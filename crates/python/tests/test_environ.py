@@ -6,6 +6,7 @@ import ssl
 import pytest
 
 import amboss
+from client import PATIENCE
 
 PLAIN = [("Content-Type", "text/plain")]
 
@@ -269,5 +270,5 @@ def test_on_a_unix_socket(tmp_path, log):
             assert client.get().body == b"unix"
     finally:
         server.shutdown()
-        thread.join(10)
+        thread.join(PATIENCE)
     assert (seen[0]["REMOTE_ADDR"], seen[0]["REMOTE_PORT"]) == ("<local>", "0")

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from client import PATIENCE
 from conftest import eventually
 
 PLAIN = [("Content-Type", "text/plain")]
@@ -199,7 +200,7 @@ def test_lines_of_several_threads_are_not_mixed(serve, log):
     def app(environ, start_response):
         errors = environ["wsgi.errors"]
         name = environ["QUERY_STRING"]
-        together.wait(10)
+        together.wait(PATIENCE)
         for number in range(50):
             errors.write(f"<{name} ")
             errors.write(f"{number}>\n")
@@ -237,7 +238,7 @@ def test_passthrough_errors_raises_the_applications_own_exception(serve, case, t
     served = serve(app, passthrough_errors=True, threaded=threaded)
     client = served.client().request()
     client.rest()
-    served.thread.join(10)
+    served.thread.join(PATIENCE)
     assert served.raised is error
     names = []
     traceback = error.__traceback__
@@ -252,6 +253,9 @@ def test_passthrough_errors_lets_the_client_be_wrong(serve):
     client = served.client().request(method="POST", headers="Content-Length: 100000\r\n").send(b"x")
     client.socket.shutdown(1)
     assert client.answer().status == 400
+    with served.client() as client:
+        client.request(method="POST", headers="Content-Length: 100000\r\n").send(b"x").socket.shutdown(1)
+        assert client.answer().status == 400
     assert served.thread.is_alive()
 
 

@@ -210,7 +210,7 @@ def test_a_file_is_closed_when_the_client_has_left(serve, tmp_path):
     client = serve(app, validate=False).client().request()
     client.head()
     client.close()
-    eventually(lambda: app.files[0].closed, 2)
+    eventually(lambda: app.files[0].closed)
 
 
 def test_a_file_goes_over_tls(serve, path):

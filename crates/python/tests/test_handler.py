@@ -6,6 +6,7 @@ import pytest
 
 import amboss
 from amboss.serving import WSGIRequestHandler
+from client import PATIENCE
 from conftest import eventually
 
 PLAIN = [("Content-Type", "text/plain")]
@@ -77,7 +78,7 @@ def test_log_request_of_many_requests_at_once(serve):
     together = threading.Barrier(5)
 
     def waiting(environ, start_response):
-        together.wait(10)
+        together.wait(PATIENCE)
         start_response("200 OK", PLAIN)
         return iter([environ["QUERY_STRING"].encode(), b"."])
 

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 import amboss
+from client import PATIENCE
 from conftest import eventually
 
 PLAIN = [("Content-Type", "text/plain")]
@@ -180,7 +181,7 @@ def test_100_continue_is_sent_on_the_first_read_only(serve, gate):
     client.socket.settimeout(0.2)
     with pytest.raises(OSError):
         client.more()
-    client.socket.settimeout(10)
+    client.socket.settimeout(PATIENCE)
     gate.open()
     assert client.head()[:2] == (100, "Continue")
     client.send(b"abcde")
@@ -270,7 +271,7 @@ def test_the_input_may_be_read_in_another_thread(serve):
         seen = []
         reader = threading.Thread(target=lambda: seen.append(environ["wsgi.input"].read()))
         reader.start()
-        reader.join(10)
+        reader.join(PATIENCE)
         start_response("200 OK", PLAIN)
         return seen
 
@@ -279,13 +280,22 @@ def test_the_input_may_be_read_in_another_thread(serve):
 
 
 def test_an_announced_body_reserves_no_memory(serve, gate):
+    seen = []
+
     def app(environ, start_response):
         gate.open()
-        environ["wsgi.input"].read()
-        return []
+        try:
+            environ["wsgi.input"].read()
+        except Exception as error:
+            seen.append(error)
+            raise
+        start_response("200 OK", PLAIN)
+        return [b"read"]
 
     served = serve(app, validate=False)
     client = served.client().request(method="POST", headers=f"Content-Length: {1 << 50}\r\n").send(b"abc")
     assert gate.wait()
     client.close()
-    assert served.get().status in (500,)
+    assert served.get().body == b"read"
+    eventually(lambda: seen)
+    assert isinstance(seen[0], amboss.InputError)

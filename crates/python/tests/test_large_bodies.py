@@ -6,9 +6,10 @@
 import http.client
 import os
 import threading
+import time
 
 import pytest
-from programs import PATIENCE, serving
+from programs import PATIENCE, serving, wait_for
 
 SIZE = int(os.environ.get("AMBOSS_TEST_LARGE", 1024)) << 20
 PIECE = 1 << 20
@@ -114,5 +115,12 @@ def test_a_client_that_does_not_read_is_not_sent_everything(server):
     for connection in connections:
         request(connection, f"GET /down?{SIZE}")
         assert connection.recv(1)
+
+    def rests():
+        before = server.ticks()
+        time.sleep(0.3)
+        return server.ticks() - before <= 1
+
+    wait_for("the server to have sent what there is room for", rests)
     for connection in connections:
         connection.close()

@@ -6,7 +6,7 @@ import socket
 import time
 
 import pytest
-from client import Client
+from client import PATIENCE, Client
 from commands import Folder, is_alive, serving_processes as serving, start
 from load import Asked, Load, wait_for_request
 from programs import APPS, wait_for
@@ -53,14 +53,15 @@ def test_a_request_that_takes_too_long_is_cut_and_its_worker_replaced(folder, ar
             began = time.monotonic()
             asked = Asked(server, f"/{what}?{folder}")
             pid = wait_for_request(folder)
-            asked.join(15)
+            asked.join(PATIENCE)
             took = time.monotonic() - began
             assert not asked.is_alive(), server.log()
             server.eventually("the end of that process", lambda: not is_alive(pid))
             load.more(50)
         # Cut, before or within its answer.
         assert asked.error is not None or not asked.answer.complete or asked.answer.status == 504
-        assert 1 <= took < 8
+        # Not after the minute that it would take.
+        assert 1 <= took < PATIENCE
         # What shares a process with code that never lets go of the interpreter can't be helped.
         assert what == "hold" or load.failures == [], server.log()
         log = server.log()
@@ -71,10 +72,10 @@ def test_a_request_that_takes_too_long_is_cut_and_its_worker_replaced(folder, ar
 
 
 def test_a_request_that_takes_its_time_within_the_timeout_is_left_alone(folder):
-    with serving(folder, "--timeout", "2") as server:
+    with serving(folder, "--timeout", "5") as server:
         pid = server.json()["pid"]
         for _ in range(3):
-            assert server.json("/sleep?0.9")["pid"] == pid
+            assert server.json("/sleep?1.8")["pid"] == pid
         assert "--timeout" not in server.log()
 
 

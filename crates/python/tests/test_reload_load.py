@@ -1,7 +1,6 @@
 """Reloads that no client notices."""
 
-import time
-
+import pytest
 from commands import Folder, app, serving_command
 from load import Load
 
@@ -26,6 +25,7 @@ def serving(version):
     return app(version) + MORE
 
 
+@pytest.mark.takes(600)
 def test_twenty_reloads_under_load_lose_no_request(tmp_path):
     folder = Folder(tmp_path / "work")
     folder.save("shop.py", serving("version 0"))
@@ -33,16 +33,16 @@ def test_twenty_reloads_under_load_lose_no_request(tmp_path):
         pids = [server.serves("version 0")]
         with Load(server, CLIENTS + 1, EACH, ["/slow", "/"]) as load:
             load.more(CLIENTS)
-            began, before = time.monotonic(), load.answered
+            before = load.answered
             for number in range(1, ROUNDS + 1):
                 folder.save("shop.py", serving(f"version {number}"))
                 pids.append(server.serves(f"version {number}"))
             load.more_of("/slow", 2)
-            rate = (load.answered - before) / (time.monotonic() - began)
+            answered = load.answered - before
         assert load.failures == [], server.log()
     assert len(set(pids)) == ROUNDS + 1
-    # Machines that run tests are busy; a rate like this shows that it was a load.
-    assert rate > 100
+    # Machines that run tests are busy, and take as much longer to reload: so many show that it was a load.
+    assert answered > ROUNDS * 15
 
 
 def test_a_running_request_finishes_with_the_old_code_and_its_connection_goes_on_with_the_new(tmp_path):
@@ -55,6 +55,7 @@ def test_a_running_request_finishes_with_the_old_code_and_its_connection_goes_on
             running.request("/slow")
             folder.save("shop.py", serving("new"))
             new = server.serves("new")
-            assert idle.get().body == b"new %d" % new
+            # As soon as the old process has heard that it is over.
+            server.eventually("it goes over", lambda: idle.get().body == b"new %d" % new)
             assert running.answer().body == b"old %d" % old
             assert running.get().body == b"new %d" % new

@@ -6,7 +6,7 @@ import ssl
 import sys
 
 import pytest
-from commands import Folder, alive, app, is_free, run, serving_words
+from commands import Folder, alive, app, is_alive, is_free, run, serving_words
 from programs import APPS, wait_for
 
 RUN = """
@@ -77,13 +77,28 @@ def test_a_broken_save_is_waited_out_or_shown(folder, broken, has_page):
         pid = server.serves("one")
         folder.save("serve.py", broken)
         if has_page:
-            server.eventually("the page", lambda: server.get().status == 503)
-            answer = server.get(headers="Accept: text/html\r\n")
-            assert b"Error" in answer.body and b"serve.py" in answer.body, answer
+
+            def page():
+                answer = server.get(headers="Accept: text/html\r\n")
+                return answer if answer.status == 503 else None
+
+            body = server.eventually("the page", page).body
+            assert b"Error" in body and b"serve.py" in body, body
         else:
             server.wait_for_log("the old code keeps serving")
             assert server.version() == ("one", pid)
         folder.save("serve.py", script("two", options))
+        server.serves("two")
+
+
+def test_a_broken_save_that_takes_its_time_to_break_is_waited_out_as_well(folder):
+    folder.save("serve.py", script("one"))
+    with serving(folder) as server:
+        pid = server.serves("one")
+        folder.save("serve.py", "import time\ntime.sleep(1.5)\n1 / 0\n")
+        server.wait_for_log("the old code keeps serving")
+        assert server.version() == ("one", pid)
+        folder.save("serve.py", script("two", before="import time\ntime.sleep(1.5)\n"))
         server.serves("two")
 
 
@@ -110,7 +125,8 @@ def test_extra_files_and_exclude_patterns(folder, tmp_path):
         for where, name in [(folder, "-odd name.txt"), (folder, "texts/a.txt"), (beside, "c.txt")]:
             where.save("texts/b.log", "nobody reacts")
             where.save(name, "two")
-            pid = server.eventually("another process", lambda: others(server, "one", pid))
+            before, pid = pid, server.eventually("another process", lambda: others(server, "one", pid))
+            server.eventually("the end of the other one", lambda: not is_alive(before))
         changes = re.findall(r"Detected change in '.*/(.*)'", server.log())
         assert changes == ["-odd name.txt", "a.txt", "c.txt"]
 
@@ -166,7 +182,7 @@ def test_nothing_that_the_script_has_begun_stays_beside_its_second_copy(folder, 
         assert [alive()[pid][0] for pid in beside] in ([], [worker])
         server.signal("SIGTERM")
         assert server.ended() == 0
-        assert is_free(server.port)
+        wait_for("the port", lambda: is_free(server.port))
 
 
 @pytest.mark.parametrize("words", [["-m", "shop"], ["-m", "shop.serve", "--flag"], ["shop/serve.py", "a b"]])
@@ -220,7 +236,8 @@ def test_nothing_is_left_of_it_when_it_is_killed(folder):
     with serving(folder) as server:
         server.serves("one")
         server.signal("SIGKILL")
-        assert server.ended() == -9 and is_free(server.port)
+        assert server.ended() == -9
+        wait_for("the port", lambda: is_free(server.port))
 
 
 def test_the_adhoc_certificate_stays_over_a_reload(folder, tmp_path):

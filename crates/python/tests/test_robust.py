@@ -11,6 +11,7 @@ import tracemalloc
 
 import pytest
 
+from client import PATIENCE
 from conftest import eventually
 
 PLAIN = [("Content-Type", "text/plain")]
@@ -46,7 +47,7 @@ def test_a_large_upload_that_is_not_read_gets_its_answer(serve):
         answer = client.answer()
     finally:
         over.set()
-        sender.join(10)
+        sender.join(PATIENCE)
     assert (answer.status, answer.body) == (200, b"Hello")
     assert served.get().body == b"Hello"
 
@@ -249,7 +250,7 @@ def test_many_clients_at_once(serve):
         asker.start()
     for asker in askers:
         asker.join(60)
-    assert not wrong
+    assert not wrong and not any(asker.is_alive() for asker in askers)
 
 
 def test_clients_that_leave_at_any_moment(serve, log):
@@ -267,4 +268,5 @@ def test_clients_that_leave_at_any_moment(serve, log):
                 # A reset instead of an orderly end.
                 client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     assert served.get(method="POST", body=b"").status == 200
+    served.stop()
     assert "panic" not in log.text

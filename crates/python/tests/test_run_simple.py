@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from client import PATIENCE
 from conftest import eventually
 
 APP = """
@@ -110,7 +111,7 @@ def test_the_interpreter_ends_with_a_stuck_request(script, path, word, way):
         (program_folder(program) / "end").touch()
     else:
         program.process.send_signal(signal.SIGUSR1)
-    code = program.ended(10)
+    code = program.ended(PATIENCE)
     client.close()
     assert code == 7, (code, program.err)
     assert "panic" not in program.err and "Fatal" not in program.err and "Segmentation" not in program.err
@@ -155,7 +156,7 @@ sys.exit(7)
                 pass
             except OSError:
                 break
-            client.socket.settimeout(10)
+            client.socket.settimeout(PATIENCE)
         assert program.ended() == 7, program.err
     assert "ending" in program.out
     assert "panic" not in program.err and "Fatal" not in program.err
@@ -191,7 +192,7 @@ while not os.path.exists("end"):
     code = program.ended()
     over.set()
     for asker in askers:
-        asker.join(10)
+        asker.join(PATIENCE)
     assert code == 0, (code, program.err)
     assert "panic" not in program.err and "Fatal" not in program.err
 

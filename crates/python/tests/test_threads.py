@@ -3,10 +3,12 @@
 import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 import amboss
+from client import PATIENCE
 from conftest import Served, eventually
 
 PLAIN = [("Content-Type", "text/plain")]
@@ -61,10 +63,13 @@ def test_one_thread_never_runs_two_at_once(serve, options, streamed):
 
 
 def test_threads_bounds_what_runs_at_once(serve):
-    counting = Counting(block=0.02)
+    counting = Counting()
+    # So many do run at once, or it would wait for ever.
+    together = threading.Barrier(3)
 
     def app(environ, start_response):
         with counting:
+            together.wait(PATIENCE)
             start_response("200 OK", PLAIN)
         return [b"done"]
 
@@ -79,7 +84,7 @@ def test_requests_run_side_by_side(serve):
     together = threading.Barrier(4)
 
     def app(environ, start_response):
-        together.wait(10)
+        together.wait(PATIENCE)
         start_response("200 OK", PLAIN)
         return [b"together"]
 
@@ -119,7 +124,8 @@ def test_what_a_thread_keeps_survives_between_requests(serve):
         thread, count = client.get().body.split()
         assert int(count) == last.get(thread, 0) + 1
         last[thread] = int(count)
-    assert max(last.values()) >= 25
+    # One that runs it, one that leads meanwhile, and one that watches.
+    assert len(last) <= 3
 
 
 def test_streams_have_a_context_of_their_own(serve):
@@ -187,6 +193,7 @@ def test_current_thread_and_context_variables_are_of_use(serve):
 
     def app(environ, start_response):
         names.append(threading.current_thread().name)
+        assert threading.current_thread() in threading.enumerate()
         variable.set(1)
         assert variable.get() == 1
         start_response("200 OK", PLAIN)
@@ -199,7 +206,9 @@ def test_current_thread_and_context_variables_are_of_use(serve):
 
 
 def threads_of_the_process():
-    return len(os.listdir("/proc/self/task"))
+    """But for the one that stays for all servers of the process."""
+    names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+    return len(names) - names.count("amboss-lock\n")
 
 
 def test_no_thread_is_left_after_the_end(log):
@@ -209,7 +218,7 @@ def test_no_thread_is_left_after_the_end(log):
     together = threading.Barrier(4)
 
     def app(environ, start_response):
-        together.wait(10)
+        together.wait(PATIENCE)
         start_response("200 OK", PLAIN)
         return [b""]
 
@@ -229,7 +238,7 @@ def test_start_response_from_another_thread_after_the_answer(serve):
 
     def app(environ, start_response):
         def later():
-            assert answered.wait(10)
+            assert answered.wait(PATIENCE)
             for call in (
                 lambda: start_response("200 OK", PLAIN),
                 lambda: start_response("200 OK", PLAIN, (ValueError, ValueError("own"), None)),
@@ -252,7 +261,7 @@ def test_start_response_from_another_thread_after_the_answer(serve):
     client = served.client()
     assert client.get(method="POST", body=b"x" * 40000).body == b"done"
     answered.set()
-    assert over.wait(10)
+    assert over.wait(PATIENCE)
     assert [type(one) for one in seen] == [RuntimeError, ValueError, RuntimeError, ValueError, RuntimeError]
     assert served.get().body == b"done"
 
@@ -264,7 +273,7 @@ def test_start_response_from_another_thread_during_the_call(serve):
 
         starter = threading.Thread(target=start)
         starter.start()
-        starter.join(10)
+        starter.join(PATIENCE)
         return [b"and from here"]
 
     assert serve(app, validate=False).get().body == b"from elsewhere and from here"
@@ -282,7 +291,7 @@ def test_many_threads_at_one_request(serve):
         for helper in helpers:
             helper.start()
         for helper in helpers:
-            helper.join(10)
+            helper.join(PATIENCE)
         return [b"."]
 
     body = serve(app, validate=False).get(method="POST", body=b"y" * 40000).body

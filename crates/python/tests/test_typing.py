@@ -8,6 +8,9 @@ import pytest
 
 import amboss
 
+# mypy may be slow where it is not compiled.
+pytestmark = pytest.mark.takes(900)
+
 USE = """
 from typing import Any, Callable, Dict, Iterable, List, Tuple
 

@@ -28,8 +28,10 @@ def ask():
         connection.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
         print(connection.makefile("rb").read().splitlines()[-1].decode())
 
-threading.Thread(target=ask, daemon=True).start()
+asking = threading.Thread(target=ask, daemon=True)
+asking.start()
 amboss.run_simple("unix://" + sys.argv[1], 0, app, use_reloader=amboss.is_running_from_reloader())
+asking.join()
 """
 
 counting = threading.Lock()
