@@ -370,6 +370,8 @@ impl Crew {
 
     /// Leads until the lead is lost or the loop stops.
     fn lead(self: &Arc<Crew>, mut lead: Box<Loop>) -> Led {
+        // Whoever had the lead may have been away for long.
+        lead.now = self.service.now();
         // What was finished before a hand-over does not wait for the rest of the batch.
         lead.write_answers();
         loop {

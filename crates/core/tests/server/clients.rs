@@ -1,14 +1,9 @@
-//! Real clients and a real proxy. What is missing on a machine is skipped aloud.
+//! Real clients. What is missing on a machine is skipped aloud.
 
 use std::io::Write;
-#[cfg(unix)]
-use std::os::unix::net::UnixStream;
-#[cfg(unix)]
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::support::*;
-use amboss_core::PollerKind;
 
 /// Runs a program with some input; its output and whether it was content. `None` when there is no such program.
 fn run(program: &str, arguments: &[&str], input: &[u8]) -> Option<(String, bool)> {
@@ -147,127 +142,4 @@ fn pythons_clients_get_right_answers() {
             assert!(content && text.ends_with("content\n"), "{text}");
         }
     });
-}
-
-/// nginx in front of a server, in a directory of its own, on a socket there: it has no port 0.
-#[cfg(unix)]
-struct Nginx {
-    child: std::process::Child,
-    dir: TempDir,
-}
-
-#[cfg(unix)]
-impl Nginx {
-    fn start(upstream: &str) -> Option<Nginx> {
-        let dir = temp_dir("nginx");
-        let socket = dir.join("nginx.sock").display().to_string();
-        let config = format!(
-            "daemon off; master_process off; worker_processes 1; pid nginx.pid; error_log stderr warn;
-             events {{ worker_connections 256; }}
-             http {{
-                 access_log off;
-                 client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
-                 uwsgi_temp_path uwsgi; scgi_temp_path scgi;
-                 upstream app {{ server {upstream}; keepalive 4; }}
-                 server {{
-                     listen unix:{socket}; client_max_body_size 0;
-                     location / {{
-                         proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection \"\";
-                         proxy_set_header Host $http_host; proxy_next_upstream off;
-                     }}
-                     location /unbuffered/ {{
-                         proxy_pass http://app/; proxy_http_version 1.1; proxy_set_header Connection \"\";
-                         proxy_request_buffering off; proxy_buffering off; proxy_next_upstream off;
-                     }}
-                 }}
-             }}"
-        );
-        std::fs::write(dir.join("nginx.conf"), config).unwrap();
-        let program = ["nginx", "/usr/sbin/nginx"].into_iter().find(|name| {
-            Command::new(name).arg("-v").stderr(Stdio::null()).status().is_ok_and(|status| status.success())
-        });
-        let Some(program) = program else {
-            skipped("nginx is not installed");
-            return None;
-        };
-        let child = Command::new(program)
-            .args([
-                Path::new("-e"),
-                Path::new("stderr"),
-                Path::new("-p"),
-                &dir.0,
-                Path::new("-c"),
-                Path::new("nginx.conf"),
-            ])
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let nginx = Nginx { child, dir };
-        eventually("nginx listens", || nginx.connect().is_some());
-        Some(nginx)
-    }
-
-    fn connect(&self) -> Option<Client<UnixStream>> {
-        let stream = UnixStream::connect(self.dir.join("nginx.sock")).ok()?;
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        Some(Client::on(stream))
-    }
-}
-
-#[cfg(unix)]
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-#[cfg(unix)]
-#[test]
-fn nginx_in_front_gets_right_answers_over_kept_connections() {
-    for poller in [PollerKind::Auto, PollerKind::Poll] {
-        let server = Setup::threaded().with(|settings| settings.poller = poller).start(fixture);
-        let Some(nginx) = Nginx::start(&server.addr().to_string()) else { return };
-        let mut client = nginx.connect().unwrap();
-        for _ in 0..100 {
-            assert_eq!(client.get("/").text(), "hello");
-            assert_eq!(client.get("/stream").text(), "onetwo");
-            assert_eq!(client.get("/status/204").status, 204);
-        }
-        client.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
-        assert_eq!(client.response_to_head().field("Content-Length"), Some("5"));
-        let body = vec![b'x'; 500_000];
-        for path in ["/echo", "/unbuffered/echo"] {
-            client.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\n"));
-            client.send(&body);
-            assert!(client.response().body == body, "{path}");
-            client.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"));
-            client.send("3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n");
-            assert_eq!(client.response().text(), "onetwo", "{path}");
-        }
-        // An unread body in between.
-        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
-        client.send(&body[..100_000]);
-        assert_eq!(client.response().text(), "hello");
-
-        let mut ports = std::collections::HashSet::new();
-        for _ in 0..20 {
-            let text = client.get("/environ").text();
-            assert!(text.contains("HTTP_HOST=a\n"), "{text}");
-            ports.insert(text.lines().find(|line| line.starts_with("REMOTE_PORT=")).unwrap().to_owned());
-        }
-        assert_eq!(ports.len(), 1, "one kept connection upstream");
-        assert_eq!(server.log.errors(), "");
-    }
-}
-
-#[cfg(unix)]
-#[test]
-fn nginx_in_front_speaks_over_a_unix_socket() {
-    let dir = temp_dir("upstream");
-    let path = dir.join("app.sock").display().to_string();
-    let server = Setup::threaded().on(&[&format!("unix://{path}")]).start(fixture);
-    let Some(nginx) = Nginx::start(&format!("unix:{path}")) else { return };
-    assert_eq!(nginx.connect().unwrap().get("/").text(), "hello");
-    drop(server);
 }

@@ -13,7 +13,8 @@
 //! - `robust`: slow, broken and hostile clients.
 //! - `resources`: exhausted resources.
 //! - `stopping`: an end that loses nothing.
-//! - `clients`: curl, Python and nginx.
+//! - `clients`: curl and Python.
+//! - `nginx`: a proxy in front.
 //!
 //! Where a system has no forking, no Unix sockets or no /proc, those rooms are closed.
 //!
@@ -54,3 +55,6 @@ mod resources;
 mod stopping;
 
 mod clients;
+
+#[cfg(unix)]
+mod nginx;
