@@ -96,7 +96,13 @@ pub(crate) fn supervise(
         Command::Again | Command::Copies(_) => {}
     }
     let watched = watch.as_ref().map(Watched::by);
-    let told = Told { stage: stage.clone(), handle: Arc::default(), watched, pages: Pages::default() };
+    let told = Told {
+        stage: stage.clone(),
+        handle: Arc::default(),
+        watched,
+        pages: Pages::default(),
+        listeners: Some(listeners),
+    };
     let handle_slot = told.handle.clone();
     let supervisor = Supervisor::new(program.clone(), sockets, settings, Box::new(told));
     let handle = supervisor.handle();
@@ -117,7 +123,6 @@ pub(crate) fn supervise(
         (over, waker, thread::spawn(move || rebuilder.follow()))
     });
     let outcome = supervisor.run();
-    drop(listeners);
     if let Some((over, waker, thread)) = watching {
         over.store(true, Ordering::SeqCst);
         waker.wake();

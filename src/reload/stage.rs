@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
+use amboss_core::Listeners;
 use amboss_reload::child::Program;
 use amboss_reload::supervisor::{Death, Events, Failure, SupervisorHandle};
 use amboss_reload::{Waker, Watch, WatchOptions};
@@ -90,6 +91,8 @@ pub(super) struct Told {
     pub(super) handle: Arc<Mutex<Option<SupervisorHandle>>>,
     pub(super) watched: Option<Watched>,
     pub(super) pages: Pages,
+    /// Until it stops.
+    pub(super) listeners: Option<Listeners>,
 }
 
 /// Which children are pages.
@@ -135,6 +138,10 @@ impl Watched {
 impl Events for Told {
     fn stands_in(&mut self, generation: u64) {
         self.pages.generations.insert(generation);
+    }
+
+    fn stopping(&mut self) {
+        self.listeners = None;
     }
 
     fn started(&mut self, generation: u64, _: u32) {

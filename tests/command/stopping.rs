@@ -31,6 +31,9 @@ fn one_ctrl_c_in_the_terminal_of_a_supervisor_stops_gracefully() {
         let mut request = begin(running.port());
         running.signal_group("INT");
         running.waits_to_say("Stopping when the running requests are done");
+        let port = running.port();
+        eventually("nobody listens any more", || TcpStream::connect(("127.0.0.1", port)).is_err());
+        assert!(running.has_processes());
         request.write_all(b"2\r\nok\r\n0\r\n\r\n").expect("it can be sent");
         let mut answer = String::new();
         request.read_to_string(&mut answer).expect("the answer comes");

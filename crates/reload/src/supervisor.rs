@@ -146,6 +146,9 @@ impl Supervisor {
         loop {
             self.machine.tick(Instant::now(), &mut self.processes);
             self.forward();
+            if self.machine.is_stopping() {
+                self.processes.stop_listening();
+            }
             if let Some(exit_code) = self.machine.outcome() {
                 return Outcome { exit_code };
             }

@@ -41,6 +41,10 @@ pub trait Events: Send {
         let _ = (old, new);
     }
 
+    /// It stops: no child is started any more, and the sockets are the children's alone. Whoever has copies of them closes
+    /// them now, or clients that come are kept waiting until the end. Called once.
+    fn stopping(&mut self) {}
+
     /// A child that was started then says that it consists of these files; it may not be ready yet, and never be. Paths
     /// are absolute.
     fn files(&mut self, files: Vec<PathBuf>, started: SystemTime) {

@@ -35,7 +35,8 @@ pub(super) enum Sent {
 }
 
 pub(super) struct Processes {
-    listeners: Vec<OwnedFd>,
+    /// `None` when no child is started any more.
+    listeners: Option<Vec<OwnedFd>>,
     with_control: bool,
     options: Options,
     events: Box<dyn Events>,
@@ -86,7 +87,7 @@ impl Processes {
     ) -> Processes {
         let with_control = options.protocol.has_control();
         Processes {
-            listeners,
+            listeners: Some(listeners),
             with_control,
             options,
             events,
@@ -98,17 +99,25 @@ impl Processes {
         }
     }
 
+    /// Leaves the sockets to the children, which close them as they stop.
+    pub(super) fn stop_listening(&mut self) {
+        if self.listeners.take().is_some() {
+            self.events.stopping();
+        }
+    }
+
     fn start_process(&mut self, generation: u64, program: &Program) -> io::Result<(Process, Option<UnixStream>)> {
         self.controls.retain(|control| control.upgrade().is_some());
+        let listeners = self.listeners.as_deref().unwrap_or_default();
         if !program.is_forked() {
-            return child::start(program, &self.listeners, generation, self.with_control, Vec::new());
+            return child::start(program, listeners, generation, self.with_control, Vec::new());
         }
         // None of them is closed, and no other one opened, before the process is copied.
         let controls: Vec<control::Sender> = self.controls.iter().filter_map(WeakSender::upgrade).collect();
         let passing = self.passing.lock();
         let numbers = controls.iter().map(|control| control.as_fd().as_raw_fd()).chain(passing.iter().copied());
         let private = numbers.chain(self.options.private.iter().copied()).collect();
-        child::start(program, &self.listeners, generation, self.with_control, private)
+        child::start(program, listeners, generation, self.with_control, private)
     }
 
     pub(super) fn say(&mut self, line: &str) {
