@@ -1,7 +1,7 @@
 //! What signals do to a process that serves: CTRL+C (INT) and TERM stop it, USR1 reopens its log.
 //!
 //! Under a supervisor the end is the supervisor's affair: a terminal sends CTRL+C to both, and one of them has to say how
-//! it is to be. There TERM stops gracefully, CTRL+C does nothing, and nothing is said.
+//! it is to be. There TERM and HUP stop gracefully, CTRL+C does nothing, and nothing is said.
 
 use std::error::Error;
 use std::sync::Mutex;
@@ -48,7 +48,8 @@ fn follow_usr1(_: ReopenLogs) -> std::io::Result<()> {
 
 fn is_supervised() -> bool {
     #[cfg(all(unix, feature = "reload"))]
-    return amboss::is_running_from_reloader();
+    // Not a program that such a process has started in its turn: that has its environment, but none of its sockets.
+    return amboss::is_running_from_reloader() && std::env::var_os("AMBOSS_SERVER_FD").is_some();
     #[cfg(not(all(unix, feature = "reload")))]
     false
 }

@@ -89,11 +89,13 @@ pub(crate) fn supervise(
     settings.give_up = settings.retry.then_some(BAD_INPUT);
     settings.private = listeners.as_fds().map(|socket| socket.as_raw_fd()).collect();
     settings.drain_deadline = options.settings.timeouts.shutdown.max(settings.drain_deadline);
-    match command {
-        // Who reports what is to be watched says when it is ready, too; and what it imports first may take its time.
-        _ if options.watch_reported => settings.start_deadline = settings.start_deadline.max(IMPORTS),
-        Command::Other(_) => settings.protocol = Protocol::Either { settled: Protocol::SETTLED },
-        Command::Again | Command::Copies(_) => {}
+    if options.watch_reported {
+        settings.start_deadline = settings.start_deadline.max(2 * IMPORTS);
+    }
+    if let Command::Other(_) = command {
+        // Who reports what is to be watched says when it is ready, too, whatever it imports before.
+        let settled = if options.watch_reported { IMPORTS } else { Protocol::SETTLED };
+        settings.protocol = Protocol::Either { settled };
     }
     let watched = watch.as_ref().map(Watched::by);
     let told = Told {

@@ -71,7 +71,8 @@ pub struct RunOptions {
     #[cfg(all(unix, feature = "reload"))]
     pub page: Option<Vec<std::ffi::OsString>>,
     /// With `use_reloader`: watched is what the children [report](crate::Worker::report_files), and `extra_files`,
-    /// instead of the project's folder and the executable.
+    /// instead of the project's folder and the executable. They also say when they are ready: what they import before may
+    /// take its time.
     #[cfg(all(unix, feature = "reload"))]
     pub watch_reported: bool,
     /// A supervisor also for one process that nothing reloads: one that dies is replaced, and one that

@@ -148,6 +148,7 @@ impl Supervisor {
             self.forward();
             if self.machine.is_stopping() {
                 self.processes.stop_listening();
+                self.handover.end();
             }
             if let Some(exit_code) = self.machine.outcome() {
                 return Outcome { exit_code };

@@ -31,14 +31,13 @@ pub(super) fn work(lead: &mut Loop, token: Token, mut connection: Box<Connection
     let step = connection.guarded(&service, |it| it.advance(&service, &mut Alone, readable, lead.now));
     lead.answered += connection.answered - before;
     let has_request = connection.answered > before || connection.is_answering();
-    if has_request {
-        // The deadlines of those that were there all the time begin when somebody could look at them.
-        lead.now = service.now();
-    }
+    // The deadlines of those that were there all the time begin when somebody can look at them.
     if step == Step::Upgrade {
         lead.vacate(token);
         upgrade(connection, &mut Alone, &service);
+        lead.now = service.now();
     } else {
+        lead.now = service.now();
         lead.put_back(token, connection, step);
     }
     has_request

@@ -236,6 +236,9 @@ impl Crew {
             if !lead.is_some_and(|lead| matches!(crew.lead(lead), Led::Stopped)) {
                 crew.stand_by_and_lead();
             }
+            if crew.is_forked() {
+                return;
+            }
             lock(&crew.roles).threads -= 1;
             THREADS.fetch_sub(1, Ordering::SeqCst);
             crew.ended.notify_all();
@@ -256,8 +259,7 @@ impl Crew {
     /// The life of every thread but the first leader's first stretch: stand by, watch, lead, and again.
     fn stand_by_and_lead(self: &Arc<Crew>) {
         loop {
-            // A copy of a thread that the application has forked waits for nobody: none of the others is in its process.
-            if descriptors::forks() != self.forks {
+            if self.is_forked() {
                 return;
             }
             let mut roles = lock(&self.roles);
@@ -301,6 +303,12 @@ impl Crew {
     #[inline]
     fn turn_page(&self, from: u64, by: u64) -> bool {
         self.calls.compare_exchange(from, from + by, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// Is this a copy that the application has forked? It waits for nobody: none of the other threads is in its process,
+    /// and a lock that one of them held is held for ever.
+    fn is_forked(&self) -> bool {
+        descriptors::forks() != self.forks
     }
 
     fn is_stopped(&self) -> bool {
@@ -372,6 +380,7 @@ impl Crew {
     fn lead(self: &Arc<Crew>, mut lead: Box<Loop>) -> Led {
         // Whoever had the lead may have been away for long.
         lead.now = self.service.now();
+        self.service.look_at_clock();
         // What was finished before a hand-over does not wait for the rest of the batch.
         lead.write_answers();
         loop {
@@ -393,12 +402,10 @@ impl Crew {
             let mut turn = Lead { crew: self, held: Some(lead), call: 0 };
             let step = connection.guarded(&self.service, |it| it.advance(&self.service, &mut turn, readable, now));
             turn.regain();
-            if self.was_slow.load(Ordering::Relaxed) {
+            if let Some(held) = turn.held.as_mut().filter(|_| self.was_slow.load(Ordering::Relaxed)) {
                 self.was_slow.store(false, Ordering::Relaxed);
-                if let Some(held) = &mut turn.held {
-                    held.now = self.service.now();
-                    self.service.look_at_clock();
-                }
+                held.now = self.service.now();
+                self.service.look_at_clock();
             }
             match turn.held.take() {
                 Some(held) if step == Step::Upgrade => {
@@ -408,7 +415,10 @@ impl Crew {
                     upgrade(connection, &mut turn, &self.service);
                     turn.regain();
                     match turn.held {
-                        Some(held) => lead = held,
+                        Some(mut held) => {
+                            held.now = self.service.now();
+                            lead = held;
+                        }
                         None => {
                             self.give_back(Returned { token, connection: None });
                             return Led::Lost;
@@ -446,6 +456,9 @@ impl Crew {
     }
 
     fn give_back(&self, returned: Returned) {
+        if self.is_forked() {
+            return;
+        }
         lock(&self.returned).push(returned);
         // The loop itself counts this thread as back, so that `away` never says less than there are.
         self.wake.wake();

@@ -305,6 +305,8 @@ fn another(
     fleet.leaders.store(berth + 1, Ordering::SeqCst);
     if crew.start(lead).is_err() {
         fleet.leaders.store(berth, Ordering::SeqCst);
+        // Meanwhile a head may have had to wait for the place.
+        (0..berth).for_each(|there| fleet.wake(there));
         return Err(io::Error::other("the system gives no thread for it"));
     }
     fleet.loops.store(berth + 1, Ordering::Release);

@@ -57,8 +57,8 @@ struct Slot {
     connection: Option<Box<Connection>>,
     registered: Option<Interest>,
     deadline: u64,
-    /// A deadline that has passed and was not the end, because what the client had done by then was yet to be seen.
-    spared: u64,
+    /// Its deadline has passed and was not the end, because what the client had done by then was yet to be seen.
+    spared: bool,
 }
 
 pub(super) struct Loop {
@@ -211,8 +211,7 @@ impl Loop {
         let log_again = self.service.settings.log.flush(!busy);
         let timers = [Some(self.next_sweep), self.resting, self.stop_at];
         let next = timers.into_iter().flatten().min().filter(|&at| at < u64::MAX / 4);
-        // Since the last wait an application may have taken its time.
-        let until = next.map(|at| Duration::from_millis(at.saturating_sub(self.service.now())));
+        let until = next.map(|at| Duration::from_millis(at.saturating_sub(self.now)));
         let at_once = busy.then_some(Duration::ZERO);
         let timeout = [until, log_again, patience, at_once].into_iter().flatten().min();
 
@@ -368,8 +367,11 @@ impl Loop {
             deadline = deadline.min(self.part_at);
         }
         self.next_sweep = self.next_sweep.min(deadline);
+        let now = self.now;
         let Some(slot) = self.slot(token) else { return };
         slot.deadline = deadline;
+        // Bytes that come one by one move some deadlines, and are no reason for another look.
+        slot.spared &= deadline <= now;
         slot.connection = Some(connection);
         let registered = slot.registered.replace(interest);
         let Some(fd) = slot.socket.as_ref().map(|socket| sys::raw(socket.handle())) else { return };
@@ -465,6 +467,7 @@ impl Loop {
     fn sweep(&mut self) {
         self.surplus = self.fleet.surplus(self.berth);
         self.next_sweep = u64::MAX;
+        let ready = self.batch.len();
         for index in 0..self.slots.len() {
             let slot = &self.slots[index];
             if slot.connection.is_none() {
@@ -475,10 +478,10 @@ impl Loop {
                 continue;
             }
             let token = token_of(index, slot);
-            if slot.registered.is_some() && slot.spared != slot.deadline {
+            if slot.registered.is_some() && !slot.spared {
                 // The loop may have been away, in the application, while the client sent what was missing.
-                self.slots[index].spared = self.slots[index].deadline;
-                if !self.batch.contains(&(token, true)) {
+                self.slots[index].spared = true;
+                if !self.batch.iter().take(ready).any(|&(other, _)| other == token) {
                     self.batch.push_back((token, true));
                 }
                 continue;

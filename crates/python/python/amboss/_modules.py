@@ -30,7 +30,7 @@ class Reporter:
             if not isinstance(path, str) or path in self._told:
                 continue
             self._told.add(path)
-            folder, name = os.path.split(path)
+            folder, name = os.path.split(os.path.abspath(path))
             # Hundreds of modules lie in few folders, and each part of a path costs a system call.
             real = self._real.get(folder)
             if real is None:

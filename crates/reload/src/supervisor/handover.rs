@@ -33,6 +33,12 @@ impl Handover {
         }
     }
 
+    /// Nobody serves any more: what is kept is closed, and so is what comes.
+    pub(super) fn end(&mut self) {
+        self.kept.clear();
+        self.most = 0;
+    }
+
     /// Sends on what can be sent. `serving` are the children that take connections, `more` says that another may come.
     pub(super) fn forward(&mut self, serving: &[(u64, u64)], more: bool, processes: &mut Processes) {
         while let Some(connection) = self.kept.front() {

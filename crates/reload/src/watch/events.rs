@@ -151,7 +151,10 @@ impl Inbox {
             Ok(event) if event.need_rescan() => news.rescan = true,
             Ok(event) => {
                 let Some(hint) = Hint::of(event.kind) else { return };
-                for path in event.paths {
+                let last = event.paths.len().saturating_sub(1);
+                for (number, path) in event.paths.into_iter().enumerate() {
+                    // Of two, the file was moved from the first to the second.
+                    let hint = Hint { complete: if number == last { hint.complete } else { Some(false) }, ..hint };
                     news.paths.entry(path).and_modify(|before| *before = before.and_then(hint)).or_insert(hint);
                 }
                 news.came = Some(Instant::now());
@@ -180,7 +183,8 @@ impl Inbox {
         if let Some(trouble) = trouble {
             return Err(trouble);
         }
-        tree.journal.came = came;
+        // A look at everything takes its time, and what it finds came who knows when.
+        tree.journal.came = came.filter(|_| !rescan);
         if rescan {
             tree.replant();
         } else {

@@ -142,7 +142,7 @@ impl Loop {
                 connection: None,
                 registered: None,
                 deadline: u64::MAX,
-                spared: u64::MAX,
+                spared: false,
             });
             self.slots.len() - 1
         });
