@@ -7,43 +7,34 @@ use std::error::Error;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use amboss::command::{ReopenLogs, Signals};
+use amboss::command::Signals;
 use amboss::ShutdownHandle;
 
 /// Does from now on what signals ask for: the first CTRL+C or TERM stops gracefully, the second at once.
 pub(crate) fn follow(handle: ShutdownHandle, Signals { quiet, reopen_logs }: Signals) -> Result<(), Box<dyn Error>> {
+    // Without a log file USR1 has the system's usual effect.
+    #[cfg(unix)]
     if let Some(reopen_logs) = reopen_logs {
-        follow_usr1(reopen_logs)?;
+        on(&[signal_hook::consts::SIGUSR1], move || reopen_logs())?;
     }
+    #[cfg(not(unix))]
+    drop(reopen_logs);
     let supervised = is_supervised();
     let stop = Mutex::new(Stop { handle, since: None, quiet: quiet || supervised, supervised });
     let asked = move || stop.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).asked();
     #[cfg(unix)]
     if supervised {
-        return Ok(follow_term(asked)?);
+        return Ok(on(&[signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP], asked)?);
     }
     Ok(ctrlc::set_handler(asked)?)
 }
 
+/// Calls a function for each of these signals, in a thread of its own.
 #[cfg(unix)]
-fn follow_term(mut asked: impl FnMut() + Send + 'static) -> std::io::Result<()> {
-    use signal_hook::consts::{SIGHUP, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGHUP])?;
-    let follow = move || signals.forever().for_each(|_| asked());
+fn on(signals: &[i32], act: impl Fn() + Send + 'static) -> std::io::Result<()> {
+    let mut signals = signal_hook::iterator::Signals::new(signals)?;
+    let follow = move || signals.forever().for_each(|_| act());
     std::thread::Builder::new().name("signals".into()).spawn(follow).map(drop)
-}
-
-/// Without a log file USR1 has the system's usual effect.
-#[cfg(unix)]
-fn follow_usr1(reopen_logs: ReopenLogs) -> std::io::Result<()> {
-    let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGUSR1])?;
-    let follow = move || signals.forever().for_each(|_| reopen_logs());
-    std::thread::Builder::new().name("signals".into()).spawn(follow).map(drop)
-}
-
-#[cfg(not(unix))]
-fn follow_usr1(_: ReopenLogs) -> std::io::Result<()> {
-    Ok(())
 }
 
 fn is_supervised() -> bool {

@@ -45,6 +45,12 @@ def wait_for(what: str, ask: Callable[[], T], patience: float = PATIENCE) -> T:
         time.sleep(0.01)
 
 
+def ticks(pid: int) -> int:
+    """Processor time of a process so far, in hundredths of a second."""
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[11:13]
+    return int(user) + int(system)
+
+
 class Program:
     """A running server; ``url`` has no slash at its end."""
 
@@ -84,11 +90,6 @@ class Program:
             connection.connect(self.path)
             return connection
         return socket.create_connection((self.host, self.port), PATIENCE)
-
-    def ticks(self) -> int:
-        """Processor time so far, in hundredths of a second."""
-        user, system = Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2].split()[11:13]
-        return int(user) + int(system)
 
     def memory(self, what: str) -> int:
         """Bytes of a line of ``/proc/PID/status``, such as ``VmRSS``."""

@@ -63,19 +63,17 @@ def client():
         yield session
 
 
-def log_in(django, client):
-    url = f"{django.url}/admin/login/?next=/admin/"
-    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', client.get(url, timeout=PATIENCE).text).group(1)
-    data = {"username": "ann", "password": "sesame", "csrfmiddlewaretoken": token}
-    assert "Site administration" in client.post(url, data=data, timeout=PATIENCE).text
+def credentials(page):
+    """What the form on the page for logging in sends for Ann."""
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.text).group(1)
+    return {"username": "ann", "password": "sesame", "csrfmiddlewaretoken": token}
 
 
 def test_ann_logs_in_to_the_admin_pages(django, client):
     login = f"{django.url}/admin/login/?next=/admin/"
     page = client.get(f"{django.url}/admin/", timeout=PATIENCE)
     assert page.url == login and page.history[0].status_code == 302
-    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.text).group(1)
-    data = {"username": "ann", "password": "sesame", "csrfmiddlewaretoken": token}
+    data = credentials(page)
 
     wrong = client.post(login, data={**data, "password": "open"}, timeout=PATIENCE)
     assert "Please enter the correct username and password" in wrong.text
@@ -180,7 +178,9 @@ def test_a_host_that_is_not_allowed_is_a_400(django):
 def test_requests_at_once_share_the_database(django, client):
     failures = []
     # Who is logged in is in the database, and so is who that is.
-    log_in(django, client)
+    page = client.get(f"{django.url}/admin/", timeout=PATIENCE)
+    page = client.post(page.url, data=credentials(page), timeout=PATIENCE)
+    assert "Site administration" in page.text
     cookies = client.cookies.get_dict()
 
     def ask():

@@ -13,6 +13,7 @@ from client import PATIENCE
 from commands import children as running_below
 from commands import is_alive
 from conftest import eventually
+from programs import ticks
 
 APP = """
     import multiprocessing, os, signal, sys, time
@@ -48,12 +49,6 @@ APP = """
 def state(stat):
     """Of a process or thread."""
     return stat.read_text().rpartition(") ")[2][0]
-
-
-def ticks(pid):
-    """Processor time, in hundredths of a second."""
-    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[11:13]
-    return int(user) + int(system)
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def test_twenty_reloads_under_load_lose_no_request(tmp_path):
         assert load.failures == [], server.log()
     assert len(set(pids)) == ROUNDS + 1
     # Machines that run tests are busy, and take as much longer to reload: so many show that it was a load.
-    assert answered > ROUNDS * 15
+    assert answered > ROUNDS * 30
 
 
 def test_a_running_request_finishes_with_the_old_code_and_its_connection_goes_on_with_the_new(tmp_path):

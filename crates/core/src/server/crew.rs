@@ -17,7 +17,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Permission, Step, Turn};
-use super::descriptors;
+use super::descriptors::Home;
 use super::fleet::Fleet;
 use super::looping::{Loop, Next, Token};
 use super::panics;
@@ -71,8 +71,7 @@ pub(super) struct Crew {
     hire_again: AtomicU64,
     stopped: AtomicBool,
     result: Mutex<Option<io::Result<()>>>,
-    /// In which process it began; see [`descriptors`].
-    forks: usize,
+    home: Home,
 }
 
 #[derive(Default)]
@@ -185,7 +184,7 @@ impl Crew {
             hire_again: AtomicU64::new(u64::MAX),
             stopped: AtomicBool::new(false),
             result: Mutex::new(None),
-            forks: descriptors::count_forks(),
+            home: Home::here(),
         })
     }
 
@@ -308,7 +307,7 @@ impl Crew {
     /// Is this a copy that the application has forked? It waits for nobody: none of the other threads is in its process,
     /// and a lock that one of them held is held for ever.
     fn is_forked(&self) -> bool {
-        descriptors::forks() != self.forks
+        self.home.is_elsewhere()
     }
 
     fn is_stopped(&self) -> bool {
@@ -379,8 +378,7 @@ impl Crew {
     /// Leads until the lead is lost or the loop stops.
     fn lead(self: &Arc<Crew>, mut lead: Box<Loop>) -> Led {
         // Whoever had the lead may have been away for long.
-        lead.now = self.service.now();
-        self.service.look_at_clock();
+        lead.look_at_clock();
         // What was finished before a hand-over does not wait for the rest of the batch.
         lead.write_answers();
         loop {
@@ -404,8 +402,7 @@ impl Crew {
             turn.regain();
             if let Some(held) = turn.held.as_mut().filter(|_| self.was_slow.load(Ordering::Relaxed)) {
                 self.was_slow.store(false, Ordering::Relaxed);
-                held.now = self.service.now();
-                self.service.look_at_clock();
+                held.look_at_clock();
             }
             match turn.held.take() {
                 Some(held) if step == Step::Upgrade => {
@@ -416,7 +413,7 @@ impl Crew {
                     turn.regain();
                     match turn.held {
                         Some(mut held) => {
-                            held.now = self.service.now();
+                            held.look_at_clock();
                             lead = held;
                         }
                         None => {

@@ -7,7 +7,7 @@
 //! be meant for children that are to make one.
 
 #[cfg(unix)]
-pub(super) use unix::{count_forks, forks, keep_in_child, Noted};
+pub(super) use unix::{keep_in_child, Home, Noted};
 
 #[cfg(unix)]
 mod unix {
@@ -58,17 +58,23 @@ mod unix {
         Some((number / BITS, 1 << (number % BITS)))
     }
 
-    /// From now on a forked process lets go of what is noted, and has another [`forks`], which is returned.
-    pub(in crate::server) fn count_forks() -> usize {
-        static REGISTERED: Once = Once::new();
-        // Without memory for it, things are as they are in other servers.
-        REGISTERED.call_once(|| sys::at_fork(in_child));
-        forks()
-    }
+    /// The process that something began in.
+    #[derive(Debug)]
+    pub(in crate::server) struct Home(usize);
 
-    /// How many times this process and those it comes from were forked by others than their servers.
-    pub(in crate::server) fn forks() -> usize {
-        FORKS.load(Ordering::Relaxed)
+    impl Home {
+        /// This one. From now on a process that is forked from it lets go of what is noted.
+        pub(in crate::server) fn here() -> Home {
+            static REGISTERED: Once = Once::new();
+            // Without memory for it, things are as they are in other servers.
+            REGISTERED.call_once(|| sys::at_fork(in_child));
+            Home(FORKS.load(Ordering::Relaxed))
+        }
+
+        /// Is this another one, forked by others than its servers?
+        pub(in crate::server) fn is_elsewhere(&self) -> bool {
+            FORKS.load(Ordering::Relaxed) != self.0
+        }
     }
 
     /// Forks, and the child is to go on with what is open.
@@ -141,7 +147,7 @@ mod unix {
 }
 
 #[cfg(not(unix))]
-pub(super) use elsewhere::{count_forks, forks, Noted};
+pub(super) use elsewhere::{Home, Noted};
 
 #[cfg(not(unix))]
 mod elsewhere {
@@ -158,11 +164,16 @@ mod elsewhere {
         }
     }
 
-    pub(in crate::server) fn count_forks() -> usize {
-        forks()
-    }
+    #[derive(Debug)]
+    pub(in crate::server) struct Home;
 
-    pub(in crate::server) fn forks() -> usize {
-        0
+    impl Home {
+        pub(in crate::server) fn here() -> Home {
+            Home
+        }
+
+        pub(in crate::server) fn is_elsewhere(&self) -> bool {
+            false
+        }
     }
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::buffer::Buffer;
 use super::connection::{Connection, Step};
-use super::descriptors;
+use super::descriptors::Home;
 use super::fleet::Fleet;
 use super::handover::Heir;
 use super::listener::Served;
@@ -27,7 +27,7 @@ use super::transport::Socket;
 use super::wake::Wake;
 
 /// Deadlines are looked at no more often than this, in milliseconds, so that ten thousand idle connections cost a
-/// thousandth of a core.
+/// thousandth of a core; only where one has passed, once more when its connection has been looked at.
 const SWEEP: u64 = 50;
 /// How long accepting rests after the file table was full, in milliseconds.
 const REST: u64 = 100;
@@ -70,8 +70,7 @@ pub(super) struct Loop {
     surplus: usize,
     poller: Poller,
     wake: Arc<Wake>,
-    /// As counted when the loop began.
-    forks: usize,
+    home: Home,
     listeners: Vec<Served>,
     /// Other processes may take the connections that come now.
     gives_way: bool,
@@ -131,7 +130,7 @@ impl Loop {
         wake: Arc<Wake>,
         write_late: bool,
     ) -> io::Result<Loop> {
-        let forks = descriptors::count_forks();
+        let home = Home::here();
         let listeners: Vec<Served> = fleet.listeners().into_iter().map(Served::new).collect();
         let mut poller = Poller::new(service.settings.poller)?;
         poller.add(wake.raw(), WAKE, Interest::Read)?;
@@ -147,7 +146,7 @@ impl Loop {
             surplus: 0,
             poller,
             wake,
-            forks,
+            home,
             listeners,
             gives_way: false,
             resting: None,
@@ -216,7 +215,7 @@ impl Loop {
         let timeout = [until, log_again, patience, at_once].into_iter().flatten().min();
 
         let mut ready = std::mem::take(&mut self.ready);
-        if descriptors::forks() != self.forks {
+        if self.home.is_elsewhere() {
             return Err(io::Error::other(
                 "this process was forked from the one that made the server, which serves there only; \
                  make a server in each process that is to serve",
@@ -224,8 +223,7 @@ impl Loop {
         }
         self.poller.wait(&mut ready, timeout)?;
         self.gathering_since = Instant::now();
-        self.now = self.service.now();
-        self.service.look_at_clock();
+        self.look_at_clock();
         for event in ready.drain(..) {
             self.event(event);
         }
@@ -238,6 +236,12 @@ impl Loop {
             self.accept_again();
         }
         Ok(self.is_past_stop())
+    }
+
+    /// For the deadlines and dates that follow.
+    pub(super) fn look_at_clock(&mut self) {
+        self.now = self.service.now();
+        self.service.look_at_clock();
     }
 
     fn event(&mut self, event: u64) {
