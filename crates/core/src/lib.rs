@@ -28,5 +28,6 @@ pub mod wsgi;
 
 pub use server::*;
 pub use wsgi::{
-    AppError, Application, Body, Client, Environ, Extensions, Input, InputError, Peer, StartError, StartResponse,
+    AppError, Application, Body, Client, Collected, Environ, Extensions, Input, InputError, Peer, StartError,
+    StartResponse,
 };

@@ -2,7 +2,8 @@
 //!
 //! The first three bytes are the script (`@`, and two that seed where reads and writes are cut), the rest is what the
 //! client sends. Bits of the first byte: 1 Werkzeug's rules, 2 tiny limits, 4 short and blocked reads and writes,
-//! 8 the client resets instead of closing, 16 it falls silent instead, 32 it stops taking answers.
+//! 8 the client resets instead of closing, 16 it falls silent instead, 32 it stops taking answers, 64 bodies are streamed
+//! instead of collected.
 //!
 //! What the application does is written in the path ([`app`]); what was served and written is compared with an
 //! independent reading of the input ([`reference`](super::reference)) and of the output ([`reader`](super::reader)).
@@ -23,7 +24,7 @@ use crate::server::buffer::Buffer;
 use crate::server::connection::{Connection, Permission, Step, Turn};
 use crate::server::listener::Endpoint;
 use crate::server::service::Service;
-use crate::server::{NoLog, Settings};
+use crate::server::{BodyMode, NoLog, Settings};
 use crate::wsgi::{Peer, ServerInfo};
 
 const LENIENT: u8 = 1;
@@ -32,6 +33,7 @@ const PIECEMEAL: u8 = 4;
 const RESETS: u8 = 8;
 const SILENT: u8 = 16;
 const DEAF: u8 = 32;
+const STREAMS: u8 = 64;
 
 /// Plays a conversation.
 ///
@@ -111,7 +113,7 @@ fn play(option: u8, tape: &Arc<Mutex<Tape>>, seen: &Arc<Mutex<Vec<Seen>>>, dice:
             }
             Step::Read | Step::Write | Step::Again => {}
             Step::Flush => panic!("settling settles nothing"),
-            Step::Turn => readable = false,
+            Step::Turn | Step::Dispatch => readable = false,
             Step::Fork => unreachable!("the turn never asks for it"),
             Step::Upgrade => return connection.into_upgrade().map(|(_, _, ahead)| ahead),
             Step::Close => return None,
@@ -125,10 +127,14 @@ fn service(option: u8, seen: &Arc<Mutex<Vec<Seen>>>) -> Service {
     if option & LENIENT != 0 {
         settings.leniency = Leniency::werkzeug();
     }
+    if option & STREAMS != 0 {
+        settings.body_mode = BodyMode::Stream;
+    }
     if option & TINY != 0 {
         settings.limits.head = HeadLimits { request_line: 64, header_section: 256, fields: 6 };
         settings.limits.chunked = ChunkedLimits { extensions: 16, trailers: 16 };
         settings.limits.body = Some(200);
+        settings.limits.collected_body = 150;
         settings.limits.drain = 20;
         settings.limits.unsent = 300;
     }

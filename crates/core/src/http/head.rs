@@ -258,6 +258,11 @@ impl HeadParser {
         Head { parser: self, bytes: &buffer[..self.position] }
     }
 
+    /// A new parser with the same options.
+    pub(crate) fn fresh(&self) -> HeadParser {
+        HeadParser::with_kernel(self.options, self.kernel)
+    }
+
     /// True when no byte of a head has been seen since the last reset.
     pub fn is_untouched(&self) -> bool {
         self.stage == Stage::Method && self.position == 0

@@ -16,6 +16,7 @@ pub(super) fn serve(lead: &mut Loop, shutdown: &ShutdownHandle) -> io::Result<()
             Next::Work { token, connection, readable } => {
                 work(lead, token, connection, readable);
             }
+            Next::Discard(discarded) => drop(discarded),
             Next::Look => lead.take_mail(),
         }
         if stop_if_asked(lead, shutdown) {
@@ -102,6 +103,7 @@ fn answer_one(
                     busy = Some(token);
                 }
             }
+            Next::Discard(discarded) => drop(discarded),
             Next::Look => {}
         }
         if let Some(token) = busy {

@@ -65,8 +65,82 @@ impl Buffer {
         }
     }
 
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        (self.start, self.end) = (0, 0);
+        self.parser.reset();
+    }
+
+    /// Moves a complete head of `length` bytes into a buffer of just its size, with the parser that knows it. What
+    /// follows the head stays.
+    pub(super) fn split_head(&mut self, length: usize) -> Buffer {
+        let mut bytes = Vec::with_capacity(length + SLACK);
+        bytes.extend_from_slice(&self.bytes[self.start..self.start + length]);
+        bytes.resize(length + SLACK, 0);
+        let fresh = self.parser.fresh();
+        let parser = std::mem::replace(&mut self.parser, fresh);
+        self.start += length;
+        Buffer { bytes, start: 0, end: length, parser }
+    }
+
+    /// The reverse: puts a head in front of what is here.
+    pub(super) fn restore_head(&mut self, head: Buffer) {
+        let length = head.len();
+        if self.is_empty() {
+            (self.start, self.end) = (length, length);
+        }
+        if self.start < length {
+            let needed = length + self.len() + SLACK;
+            if self.bytes.len() < needed {
+                self.bytes.resize(needed, 0);
+            }
+            self.bytes.copy_within(self.start..self.end, length);
+            (self.start, self.end) = (length, length + self.len());
+        }
+        if self.bytes.len() < self.end + SLACK {
+            self.bytes.resize(self.end + SLACK, 0);
+        }
+        self.start -= length;
+        self.bytes[self.start..self.start + length].copy_from_slice(&head.bytes[head.start..head.end]);
+        self.parser = head.parser;
+    }
+
     /// Is it of the usual size, and worth keeping for another connection?
     pub(super) fn is_reusable(&self) -> bool {
         self.bytes.len() == SIZE + SLACK
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_that_is_split_off_and_restored_is_the_same() {
+        const HEAD: &[u8] = b"POST /a HTTP/1.1\r\nHost: b\r\nContent-Length: 5\r\n\r\n";
+        // What stands in front of the head, and what follows it when it is restored.
+        for before in [0, 10, 15_000] {
+            for after in [0, 1, SIZE - HEAD.len()] {
+                let mut buffer = Buffer::new(HeadOptions::default());
+                buffer.free(1)[..before].fill(b'x');
+                buffer.end = before;
+                buffer.start = before;
+                buffer.free(HEAD.len())[..HEAD.len()].copy_from_slice(HEAD);
+                buffer.end += HEAD.len();
+                let length = buffer.parser.parse(&buffer.bytes[buffer.start..], buffer.len()).unwrap().unwrap();
+                let head = buffer.split_head(length);
+                assert!(buffer.is_empty() && buffer.parser.is_untouched());
+                if after > 0 {
+                    buffer.free(after)[..after].fill(b'y');
+                    buffer.end += after;
+                }
+                buffer.restore_head(head);
+                let bytes = &buffer.bytes[buffer.start..buffer.end];
+                assert_eq!(buffer.parser.head(bytes).target(), b"/a");
+                assert_eq!(&bytes[..length], HEAD);
+                assert_eq!(&bytes[length..], vec![b'y'; after]);
+                assert!(buffer.bytes.len() >= buffer.end + SLACK);
+            }
+        }
     }
 }

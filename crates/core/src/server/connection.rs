@@ -5,7 +5,7 @@
 //!            │
 //!            ┌───────────────────────────────────────────────┐
 //!            ▼                                               │
-//!   ──►   Head ──► application ──► Respond ──► Drain ────────┤ keep-alive
+//!   ──►   Head ──► Collect ──► application ──► Respond ──► Drain ──┤ keep-alive
 //!            │          │             │          │           │
 //!            ▼          ▼             ▼          ▼           │
 //!         Closing ◄─────┴─────────────┴──────────┘           │
@@ -17,29 +17,35 @@
 //! [`Connection::advance`] goes on for as long as there is something to do and then says, with a [`Step`], what it
 //! waits for. It runs the application through a [`Turn`], by which the thread that leads the loop lets go of it.
 
+mod access;
 mod answer;
+mod collect;
 mod failing;
 mod serve;
 mod settle;
 
 use std::io::{self};
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
+use super::body_store::BodyStore;
 use super::buffer::Buffer;
 use super::descriptors::Noted;
-use super::incoming::BodyState;
 use super::listener::Endpoint;
 use super::log::CloseReason;
 use super::panics::{self, Theirs};
 use super::service::Service;
 use super::settings::millis;
+use super::streamed_body::BodyState;
 use super::sys;
 use super::transport::{Handshake, Session, Socket, Transport};
 use super::upgrade::OnUpgrade;
 use super::wire::Out;
-use crate::wsgi::{Extensions, Peer, Presence};
+use crate::wsgi::{Extensions, InputError, Peer, Presence};
 
-use answer::Respond;
+use access::{RequestClock, Unlogged};
+use answer::{Respond, Source};
+use collect::Collect;
 
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +62,8 @@ pub(crate) enum Step {
     Turn,
     /// A complete head waits for a process of its own.
     Fork,
+    /// Another thread goes on with the connection: its application is expected to take long.
+    Dispatch,
     /// The answer 101 is out: the connection leaves the server ([`Connection::into_upgrade`]).
     Upgrade,
     /// Nothing: it is over.
@@ -68,6 +76,8 @@ pub(crate) enum Permission {
     Run,
     Wait,
     Fork,
+    /// In another thread.
+    Dispatch,
 }
 
 /// The position of the thread that advances a connection.
@@ -80,6 +90,10 @@ pub(crate) trait Turn {
     fn leave(&mut self) {}
     /// It came back. True when that may have taken long enough for the clock to matter.
     fn back(&mut self) -> bool;
+    /// Inside the application, between `leave` and `back`: this thread now waits for the client.
+    fn begin_wait(&mut self) {}
+    /// It no longer does.
+    fn end_wait(&mut self) {}
     /// Do other connections wait for this thread?
     fn leads(&self) -> bool;
 }
@@ -103,8 +117,6 @@ enum Served {
     /// The state says how to go on.
     Moved,
     Waits(Step),
-    /// So many bytes of a small body are to come before the application is called.
-    Lacks(usize),
 }
 
 /// Pipelined requests or blocks of one connection that are served in a row while others wait.
@@ -114,8 +126,9 @@ enum State {
     Handshake {
         begun: bool,
     },
-    /// With a complete head, a small body is waited for here, too, unless the client has nothing more to say.
     Head,
+    /// The body of a request arrives, whose application is called when it is complete.
+    Collect(Box<Collect>),
     Respond(Box<Respond>),
     Drain(BodyState),
     Closing {
@@ -132,6 +145,22 @@ struct Transfer {
     started: u64,
     progress: u64,
     moved: u64,
+}
+
+impl Transfer {
+    /// For so long the peer was not waited for.
+    fn delay(&mut self, by: Duration) {
+        self.started += millis(by);
+        self.progress += millis(by);
+    }
+}
+
+/// What is left of a connection when it has been closed, and dropped outside of the event loop.
+pub(crate) struct AppOwned {
+    _extensions: Option<Theirs<Extensions>>,
+    _source: Option<Source>,
+    _on_upgrade: Option<OnUpgrade>,
+    _body: Option<BodyStore>,
 }
 
 pub(crate) struct Connection {
@@ -153,12 +182,20 @@ pub(crate) struct Connection {
     since: u64,
     /// False while a head stands in the buffer whose time has not begun to run.
     counting: bool,
+    /// The complete body of the request in the buffer, if it is not in the buffer, too.
+    body: Option<BodyStore>,
+    /// When the request in the buffer was complete.
+    clock: RequestClock,
+    /// When it began to wait for a thread.
+    queued_at: Option<Instant>,
     /// The answer being written, once it has met a full socket.
     writing: Option<Transfer>,
-    /// A body being read without the application: before it is called, or after it has left it.
+    /// The rest of a body being read that the application has left.
     reading: Transfer,
-    /// The client has ended its side of the connection.
-    finished: bool,
+    /// Answers that stand in the write buffer and are logged when they have been written.
+    unlogged: Vec<Unlogged>,
+    /// What is the application's and left over at the end.
+    discarded: Option<Source>,
     reason: Option<CloseReason>,
     /// Requests answered so far.
     pub(super) answered: u64,
@@ -185,9 +222,13 @@ impl Connection {
             state: State::Head,
             since: now,
             counting: true,
+            body: None,
+            clock: RequestClock::default(),
+            queued_at: None,
             writing: None,
             reading: Transfer::default(),
-            finished: false,
+            unlogged: Vec::new(),
+            discarded: None,
             reason: None,
             answered: 0,
         }
@@ -210,12 +251,14 @@ impl Connection {
         self
     }
 
-    /// Leaves for another process, if nothing of its next request has been served: what was read of that.
-    pub(super) fn into_waiting(self: Box<Connection>) -> Result<Vec<u8>, Box<Connection>> {
-        if !self.is_plain() || !matches!(self.state, State::Head) || self.out.unsent() > 0 {
-            return Err(self);
-        }
-        Ok(self.buffer.map_or_else(Vec::new, |buffer| buffer.bytes[buffer.start..buffer.end].to_vec()))
+    /// Can another process go on with the connection: nothing of its next request has been answered?
+    pub(super) fn can_be_handed_over(&self) -> bool {
+        self.is_plain() && matches!(self.state, State::Head) && self.out.unsent() == 0
+    }
+
+    /// Leaves for another process: what was read of the next request.
+    pub(super) fn into_waiting(self: Box<Connection>) -> Vec<u8> {
+        self.buffer.map_or_else(Vec::new, |buffer| buffer.bytes[buffer.start..buffer.end].to_vec())
     }
 
     /// Can another process take the connection over at any point between two requests?
@@ -271,7 +314,9 @@ impl Connection {
     /// Another process answers the request that stands in the buffer.
     pub(super) fn forget_request(&mut self) {
         self.buffer = None;
+        self.body = None;
         self.out = Out::default();
+        self.clock = RequestClock::default();
     }
 
     /// It waits for a request from now on.
@@ -279,9 +324,63 @@ impl Connection {
         self.since = now;
     }
 
-    /// 503: nobody can answer this request now.
+    /// 503: this request can't be answered now.
     pub(super) fn refuse_unavailable(&mut self, service: &Service) {
-        self.answer_error(service, 503, "the server can't take more requests now; try again later");
+        /// Seconds after which a client may try again: longer than a burst, shorter than a user's patience.
+        const RETRY_AFTER: &[u8] = b"5";
+        self.end_collect();
+        self.body = None;
+        if let Some(since) = self.queued_at.take() {
+            self.clock.waited += since.elapsed();
+        }
+        let field = Some(("Retry-After", RETRY_AFTER));
+        self.answer_by_itself(service, 503, "the server can't take more requests now; try again later", field);
+    }
+
+    /// When a request that waits for a thread has waited too long, in the service's milliseconds.
+    pub(super) fn queue_deadline(&self, service: &Service) -> u64 {
+        self.queued_at.map_or(u64::MAX, |since| {
+            service.now().saturating_add(millis(service.settings.timeouts.queued.saturating_sub(since.elapsed())))
+        })
+    }
+
+    /// The client has gone while its request waited for a thread.
+    pub(super) fn client_gone(&mut self) {
+        self.set_reason(CloseReason::ClientLeft);
+        self.end();
+    }
+
+    /// When it last moved on, in the service's milliseconds.
+    pub(super) fn since(&self) -> u64 {
+        self.since
+    }
+
+    /// What is the application's and has to be dropped with the connection: that may take a while.
+    pub(super) fn take_app_owned(&mut self) -> Option<AppOwned> {
+        let extensions = std::mem::replace(&mut self.kept, Theirs::new(Extensions::default()));
+        let extensions = extensions.get().is_some_and(|kept| !kept.is_empty()).then_some(extensions);
+        let source = self.discarded.take().filter(Source::has_close);
+        let on_upgrade = match std::mem::replace(&mut self.state, State::Closed) {
+            State::Upgrade(on_upgrade) => Some(on_upgrade),
+            state => {
+                self.state = state;
+                None
+            }
+        };
+        let body = self.body.take().filter(BodyStore::has_file);
+        let is_empty = extensions.is_none() && source.is_none() && on_upgrade.is_none() && body.is_none();
+        (!is_empty).then_some(AppOwned {
+            _extensions: extensions,
+            _source: source,
+            _on_upgrade: on_upgrade,
+            _body: body,
+        })
+    }
+
+    fn clear_buffer(&mut self) {
+        if let Some(buffer) = &mut self.buffer {
+            buffer.clear();
+        }
     }
 
     pub(super) fn reason(&self) -> Option<CloseReason> {
@@ -314,8 +413,12 @@ impl Connection {
             State::Head if self.buffer.as_ref().is_none_or(|buffer| buffer.is_empty()) => {
                 self.since + millis(timeouts.idle)
             }
-            State::Drain(_) | State::Head if self.reading.started != 0 => {
+            State::Drain(_) => {
                 timeouts.transfer_deadline(self.reading.started, self.reading.progress, self.reading.moved)
+            }
+            State::Collect(collect) => {
+                let Transfer { started, progress, moved } = collect.transfer;
+                timeouts.transfer_deadline(started, progress, moved)
             }
             State::Head => self.since + millis(timeouts.head),
             State::Linger => self.since + millis(timeouts.linger),
@@ -333,12 +436,12 @@ impl Connection {
             State::Handshake { begun: true } => self.set_reason(CloseReason::HandshakeTimeout),
             _ if self.is_idle() => self.part(CloseReason::Idle),
             State::Head => {
-                let (reason, sentence) = match self.reading.started {
-                    0 => (CloseReason::HeadTimeout, "the head of the request did not arrive in time"),
-                    _ => (CloseReason::BodyTimeout, "the body of the request came too slowly"),
-                };
-                self.set_reason(reason);
-                self.answer_error(service, 408, sentence);
+                self.set_reason(CloseReason::HeadTimeout);
+                self.answer_error(service, 408, "the head of the request did not arrive in time");
+                return self.settle(service, now);
+            }
+            State::Collect(_) => {
+                self.fail_collect(service, InputError::TooSlow);
                 return self.settle(service, now);
             }
             State::Drain(_) => self.set_reason(CloseReason::BodyTimeout),
@@ -361,7 +464,10 @@ impl Connection {
     }
 
     fn end(&mut self) -> Step {
-        self.state = State::Closed;
+        if let State::Respond(respond) = std::mem::replace(&mut self.state, State::Closed) {
+            self.discarded = Some(respond.source);
+        }
+        self.clear_buffer();
         Step::Close
     }
 
@@ -401,8 +507,9 @@ impl Connection {
                     if self.out.unsent() > service.settings.limits.unsent {
                         return self.settle(service, now);
                     }
-                    let Some(buffer) = &mut self.buffer else { return Step::Read };
-                    let mut wanted = 1;
+                    let Some(buffer) = &mut self.buffer else {
+                        return if self.out.unsent() > 0 { Step::Flush } else { Step::Read };
+                    };
                     if !buffer.is_empty() {
                         match buffer.parser.parse(&buffer.bytes[buffer.start..], buffer.len()) {
                             Ok(Some(length)) => {
@@ -413,7 +520,6 @@ impl Connection {
                                 match self.serve(service, turn, length) {
                                     Served::Moved => continue,
                                     Served::Waits(step) => return step,
-                                    Served::Lacks(count) => wanted = count,
                                 }
                             }
                             Ok(None) if !self.counting => {
@@ -432,11 +538,9 @@ impl Connection {
                     }
                     let Some(buffer) = &mut self.buffer else { return Step::Read };
                     let was_empty = buffer.is_empty();
-                    let room = buffer.free(wanted);
+                    let room = buffer.free(1);
                     let free = room.len();
                     match self.transport.read(room) {
-                        // The application is to learn that its body is not whole.
-                        Ok(0) if self.reading.started != 0 => self.finished = true,
                         Ok(0) => {
                             self.state = State::Closing { linger: false };
                             return Step::Flush;
@@ -446,14 +550,16 @@ impl Connection {
                             buffer.end += count;
                             if was_empty {
                                 self.since = now;
-                            } else if self.reading.started != 0 {
-                                self.reading.progress = now;
-                                self.reading.moved += count as u64;
                             }
                         }
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => readable = false,
                         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                         Err(error) => return self.lost(error),
+                    }
+                }
+                State::Collect(_) => {
+                    if let Some(step) = self.collect(service, turn, &mut readable, now) {
+                        return step;
                     }
                 }
                 State::Respond(_) => {

@@ -10,6 +10,7 @@
 //! So a slow application costs one hand-over and delays nobody for longer than the watch, a fast one costs nothing,
 //! and threads exist for requests that run. While nothing runs the watcher is parked, and nothing ticks.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -52,6 +53,8 @@ pub(super) struct Crew {
     berth: usize,
     /// The loop, while its leader is inside the application.
     slot: Mutex<Option<Box<Loop>>>,
+    /// The loop, on its way from a leader that gives it up to the watcher.
+    passed: Mutex<Option<Box<Loop>>>,
     /// Odd while the leader is inside the application; changes with each call.
     calls: AtomicU64,
     /// The watcher sleeps until it is woken.
@@ -79,12 +82,27 @@ struct Roles {
     watching: bool,
     standing_by: usize,
     threads: usize,
+    /// Requests that are expected to block, for threads that stand by.
+    jobs: VecDeque<Job>,
 }
 
-/// A connection that comes back to the loop; `None` when it left the server.
-struct Returned {
+/// A connection whose request another thread is to answer.
+struct Job {
     token: Token,
-    connection: Option<(Box<Connection>, Step)>,
+    connection: Box<Connection>,
+}
+
+/// What a thread brings back that was away from the loop.
+enum Returned {
+    Connection {
+        token: Token,
+        connection: Box<Connection>,
+        step: Step,
+    },
+    /// The connection has left the server.
+    Left(Token),
+    /// It had none: what it dropped took a while.
+    Nothing,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -100,9 +118,22 @@ struct Lead<'c> {
     held: Option<Box<Loop>>,
     /// The number of the call that is running; even when there was none, or the lead is lost.
     call: u64,
+    /// The request of the leader was admitted, and is counted as running.
+    admitted: bool,
+    /// A place for the first request of this thread, which does not lead, was taken before.
+    has_place: bool,
+    /// The requests of this batch are expected to block: other threads are to answer them.
+    dispatches: bool,
+    /// The thread waits for a client, without a place.
+    waits: bool,
 }
 
-impl Lead<'_> {
+impl<'c> Lead<'c> {
+    fn new(crew: &'c Crew, held: Option<Box<Loop>>) -> Lead<'c> {
+        let has_place = held.is_none();
+        Lead { crew, held, call: 0, admitted: false, has_place, dispatches: false, waits: false }
+    }
+
     /// Takes the loop back, unless another thread has taken it.
     #[inline]
     fn regain(&mut self) {
@@ -111,13 +142,25 @@ impl Lead<'_> {
             self.held = lock(&self.crew.slot).take();
         }
         self.call = 0;
+        if std::mem::take(&mut self.admitted) && self.held.is_some() {
+            self.crew.fleet.end_call(self.crew.berth);
+        }
     }
 }
 
 impl Turn for Lead<'_> {
     #[inline]
     fn permission(&mut self) -> Permission {
-        if self.crew.fleet.room() > 0 {
+        let Crew { fleet, berth, .. } = self.crew;
+        let may_run = if !self.leads() {
+            std::mem::take(&mut self.has_place) || fleet.room(*berth) > 0
+        } else if self.dispatches && fleet.room(*berth) > 0 {
+            return Permission::Dispatch;
+        } else {
+            self.admitted = fleet.begin_call(*berth);
+            self.admitted
+        };
+        if may_run {
             Permission::Run
         } else {
             Permission::Wait
@@ -140,6 +183,23 @@ impl Turn for Lead<'_> {
     #[inline]
     fn back(&mut self) -> bool {
         !self.leads()
+    }
+
+    fn begin_wait(&mut self) {
+        if self.crew.fleet.threads() == 1 {
+            return;
+        }
+        if self.call & 1 == 1 && !self.crew.pass_lead(self.call) {
+            // Nobody is there to lead.
+            return;
+        }
+        self.waits = self.crew.fleet.begin_wait();
+    }
+
+    fn end_wait(&mut self) {
+        if std::mem::take(&mut self.waits) {
+            self.crew.fleet.end_wait();
+        }
     }
 
     #[inline]
@@ -171,6 +231,7 @@ impl Crew {
             fleet,
             berth,
             slot: Mutex::new(None),
+            passed: Mutex::new(None),
             calls: AtomicU64::new(0),
             parked: AtomicBool::new(false),
             watcher: Mutex::new(None),
@@ -203,7 +264,7 @@ impl Crew {
 
     /// Leads in the calling thread.
     pub(super) fn lead_here(self: &Arc<Crew>, lead: Box<Loop>) {
-        if let Led::Lost = self.lead(lead) {
+        if let Led::Lost = self.lead(lead, 0) {
             self.stand_by_and_lead();
         }
     }
@@ -225,14 +286,14 @@ impl Crew {
     /// Starts another thread, if the bound allows it and the system does; with the loop, if that is to begin there.
     fn hire(self: &Arc<Crew>, first: Option<Arc<Mutex<Option<Box<Loop>>>>>) {
         let mut roles = lock(&self.roles);
-        // As many as may run the application, one that leads and one that watches.
-        if roles.threads >= self.service.settings.threads.max(1) + 2 {
+        // As many as may run the application, one that leads and one that watches, and those that wait for clients.
+        if roles.threads >= self.service.settings.threads.max(1) + 2 + self.fleet.client_waits() {
             return;
         }
         let crew = self.clone();
         let spawned = thread::Builder::new().name("amboss".into()).spawn(move || {
             let lead = first.and_then(|first| lock(&first).take());
-            if !lead.is_some_and(|lead| matches!(crew.lead(lead), Led::Stopped)) {
+            if !lead.is_some_and(|lead| matches!(crew.lead(lead, 0), Led::Stopped)) {
                 crew.stand_by_and_lead();
             }
             if crew.is_forked() {
@@ -262,15 +323,20 @@ impl Crew {
                 return;
             }
             let mut roles = lock(&self.roles);
-            while roles.watching && !self.is_stopped() {
+            while roles.watching && roles.jobs.is_empty() && !self.is_stopped() {
                 roles.standing_by += 1;
                 let (guard, timeout) =
                     self.changed.wait_timeout(roles, STAND_BY).unwrap_or_else(|poisoned| poisoned.into_inner());
                 roles = guard;
                 roles.standing_by -= 1;
-                if timeout.timed_out() && roles.watching {
+                if timeout.timed_out() && roles.watching && roles.jobs.is_empty() {
                     return;
                 }
+            }
+            if let Some(job) = roles.jobs.pop_front() {
+                drop(roles);
+                self.work(job);
+                continue;
             }
             if self.is_stopped() {
                 return;
@@ -283,7 +349,7 @@ impl Crew {
             roles.watching = false;
             let nobody_watches = roles.standing_by == 0;
             drop(roles);
-            let Some(lead) = taken else {
+            let Some((lead, blocking)) = taken else {
                 self.changed.notify_all();
                 return;
             };
@@ -292,10 +358,80 @@ impl Crew {
             } else {
                 self.changed.notify_one();
             }
-            if let Led::Stopped = self.lead(lead) {
+            if let Led::Stopped = self.lead(lead, blocking) {
                 return;
             }
         }
+    }
+
+    /// Has another thread answer a request that is expected to block; back when none can be had.
+    fn dispatch(self: &Arc<Crew>, token: Token, connection: Box<Connection>) -> Result<(), Box<Connection>> {
+        self.away.fetch_add(1, Ordering::SeqCst);
+        self.fleet.note_away(self.berth);
+        let mut roles = lock(&self.roles);
+        roles.jobs.push_back(Job { token, connection });
+        if roles.jobs.len() <= roles.standing_by {
+            drop(roles);
+            self.changed.notify_one();
+            return Ok(());
+        }
+        let threads = roles.threads;
+        drop(roles);
+        self.hire(None);
+        let mut roles = lock(&self.roles);
+        if roles.threads > threads || roles.jobs.len() <= roles.standing_by {
+            return Ok(());
+        }
+        let Some(job) = roles.jobs.pop_back() else { return Ok(()) };
+        drop(roles);
+        self.away.fetch_sub(1, Ordering::SeqCst);
+        self.fleet.note_back(self.berth);
+        if job.token == token {
+            return Err(job.connection);
+        }
+        // Only the leader adds jobs, each behind the others.
+        self.give_back(Returned::Connection { token: job.token, connection: job.connection, step: Step::Again });
+        Ok(())
+    }
+
+    /// Answers a request beside the leader.
+    fn work(&self, Job { token, mut connection }: Job) {
+        let mut turn = Lead::new(self, None);
+        let now = self.service.now();
+        let step = connection.guarded(&self.service, |it| it.advance(&self.service, &mut turn, false, now));
+        self.finish_away(token, connection, step, &mut turn);
+    }
+
+    /// Gives a connection back that was advanced away from the loop, its answer written.
+    fn finish_away(&self, token: Token, mut connection: Box<Connection>, step: Step, turn: &mut Lead<'_>) {
+        let step = match step {
+            Step::Flush => connection.guarded(&self.service, |it| it.settle(&self.service, self.service.now())),
+            step => step,
+        };
+        if step == Step::Upgrade {
+            upgrade(connection, turn, &self.service);
+            self.give_back(Returned::Left(token));
+        } else {
+            self.give_back(Returned::Connection { token, connection, step });
+        }
+    }
+
+    /// The leader gives the loop to the watcher, since its call waits for a client. True when it has not the lead any
+    /// more; false when nobody watches.
+    fn pass_lead(&self, call: u64) -> bool {
+        let roles = lock(&self.roles);
+        if !roles.watching {
+            return false;
+        }
+        if self.turn_page(call, 1) {
+            let taken = lock(&self.slot).take();
+            self.away.fetch_add(1, Ordering::SeqCst);
+            self.fleet.note_away(self.berth);
+            *lock(&self.passed) = taken;
+            drop(roles);
+            self.wake_watcher();
+        }
+        true
     }
 
     /// Moves the number on; whoever does has the loop at his disposal. False when somebody else did.
@@ -320,8 +456,9 @@ impl Crew {
         }
     }
 
-    /// Watches the leader; returns with the loop when a call takes too long, without it when the crew stops.
-    fn watch(&self) -> Option<Box<Loop>> {
+    /// Watches the leader; returns with the loop when a call takes too long, without it when the crew stops. With the loop
+    /// comes how many connections of its batch are expected to block as well.
+    fn watch(&self) -> Option<(Box<Loop>, usize)> {
         *lock(&self.watcher) = Some(thread::current());
         let mut idle = 0;
         let mut before = self.calls.load(Ordering::SeqCst);
@@ -333,6 +470,9 @@ impl Crew {
             if self.is_stopped() {
                 return None;
             }
+            if let Some(passed) = lock(&self.passed).take() {
+                return Some((passed, 0));
+            }
             if idle >= IDLE_LOOKS {
                 self.parked.store(true, Ordering::SeqCst);
                 if self.calls.load(Ordering::SeqCst) == before && !self.is_stopped() {
@@ -343,7 +483,7 @@ impl Crew {
                 (before, since, agreed) = (self.calls.load(Ordering::SeqCst), Instant::now(), false);
             }
             let close = self.service.now() < self.close_watch_until.load(Ordering::Relaxed);
-            thread::sleep(if close { CLOSE_WATCH } else { WATCH });
+            thread::park_timeout(if close { CLOSE_WATCH } else { WATCH });
             let now = self.calls.load(Ordering::SeqCst);
             if now != before {
                 (idle, before, since, agreed) = (0, now, Instant::now(), false);
@@ -355,10 +495,13 @@ impl Crew {
                 if may && twice && self.turn_page(now, 1) {
                     let taken = lock(&self.slot).take();
                     self.away.fetch_add(1, Ordering::SeqCst);
-                    self.fleet.note_away();
+                    self.fleet.note_away(self.berth);
                     let until = self.service.now() + CLOSE_WATCH_LASTS;
                     self.close_watch_until.store(until, Ordering::Relaxed);
-                    return taken;
+                    return taken.map(|taken| {
+                        let rest = taken.rest_of_batch();
+                        (taken, rest)
+                    });
                 }
             } else {
                 idle += 1;
@@ -375,8 +518,8 @@ impl Crew {
         })
     }
 
-    /// Leads until the lead is lost or the loop stops.
-    fn lead(self: &Arc<Crew>, mut lead: Box<Loop>) -> Led {
+    /// Leads until the lead is lost or the loop stops. So many connections of the batch are expected to block.
+    fn lead(self: &Arc<Crew>, mut lead: Box<Loop>, mut blocking: usize) -> Led {
         // Whoever had the lead may have been away for long.
         lead.look_at_clock();
         // What was finished before a hand-over does not wait for the rest of the batch.
@@ -384,6 +527,23 @@ impl Crew {
         loop {
             let (token, mut connection, readable) = match lead.next(None) {
                 Ok(Next::Work { token, connection, readable }) => (token, connection, readable),
+                Ok(Next::Discard(discarded)) => {
+                    let mut turn = Lead::new(self, Some(lead));
+                    turn.permission();
+                    turn.leave();
+                    drop(discarded);
+                    turn.regain();
+                    match turn.held {
+                        Some(held) => {
+                            lead = held;
+                            continue;
+                        }
+                        None => {
+                            self.give_back(Returned::Nothing);
+                            return Led::Lost;
+                        }
+                    }
+                }
                 Ok(Next::Look) => match self.look(lead) {
                     Some(back) => {
                         lead = back;
@@ -397,7 +557,9 @@ impl Crew {
                 }
             };
             let now = lead.now;
-            let mut turn = Lead { crew: self, held: Some(lead), call: 0 };
+            let mut turn = Lead::new(self, Some(lead));
+            turn.dispatches = blocking > 0;
+            blocking = blocking.saturating_sub(1);
             let step = connection.guarded(&self.service, |it| it.advance(&self.service, &mut turn, readable, now));
             turn.regain();
             if let Some(held) = turn.held.as_mut().filter(|_| self.was_slow.load(Ordering::Relaxed)) {
@@ -417,28 +579,27 @@ impl Crew {
                             lead = held;
                         }
                         None => {
-                            self.give_back(Returned { token, connection: None });
+                            self.give_back(Returned::Left(token));
                             return Led::Lost;
                         }
                     }
                 }
                 Some(held) => {
                     lead = held;
-                    lead.put_back(token, connection, step);
+                    let kept = match step {
+                        Step::Dispatch => self.dispatch(token, connection).err(),
+                        _ => Some(connection),
+                    };
+                    if let Some(connection) = kept {
+                        if step == Step::Dispatch {
+                            // No thread can be had for it: it is served here after all, as the others are.
+                            blocking = 0;
+                        }
+                        lead.put_back(token, connection, step);
+                    }
                 }
                 None => {
-                    let step = match step {
-                        Step::Flush => {
-                            connection.guarded(&self.service, |it| it.settle(&self.service, self.service.now()))
-                        }
-                        step => step,
-                    };
-                    if step == Step::Upgrade {
-                        upgrade(connection, &mut turn, &self.service);
-                        self.give_back(Returned { token, connection: None });
-                    } else {
-                        self.give_back(Returned { token, connection: Some((connection, step)) });
-                    }
+                    self.finish_away(token, connection, step, &mut turn);
                     return Led::Lost;
                 }
             }
@@ -464,19 +625,20 @@ impl Crew {
     /// Sees to what other threads have left for the leader. `None` when that was the end.
     fn look(&self, mut lead: Box<Loop>) -> Option<Box<Loop>> {
         let returned = std::mem::take(&mut *lock(&self.returned));
-        for Returned { token, connection } in returned {
+        for returned in returned {
             self.away.fetch_sub(1, Ordering::SeqCst);
             self.fleet.note_back(self.berth);
-            match connection {
-                Some((connection, step)) => lead.put_back(token, connection, step),
-                None => lead.vacate(token),
+            match returned {
+                Returned::Connection { token, connection, step } => lead.put_back(token, connection, step),
+                Returned::Left(token) => lead.vacate(token),
+                Returned::Nothing => {}
             }
         }
         let running = self.away.load(Ordering::SeqCst);
         lead.take_mail();
-        lead.resume_waiting(self.fleet.room());
+        lead.resume_waiting(self.fleet.room(self.berth));
         // The others follow when these are answered; if the leader does that by itself, no thread comes back to say so.
-        lead.woken |= !lead.waiting.is_empty() && self.fleet.room() > 0;
+        lead.woken |= lead.has_waiting() && self.fleet.room(self.berth) > 0;
         if self.service.settings.passthrough_errors && lock(&self.service.failure).is_some() {
             self.shutdown.shutdown();
         }
@@ -516,8 +678,8 @@ impl Crew {
 
 /// Runs what the application wants to do with a connection that has left HTTP.
 pub(super) fn upgrade(connection: Box<Connection>, turn: &mut dyn Turn, service: &Service) {
-    let Some((on_upgrade, transport, ahead)) = connection.into_upgrade() else { return };
     turn.leave();
+    let Some((on_upgrade, transport, ahead)) = connection.into_upgrade() else { return service.back(turn) };
     let result = panics::catch(|| on_upgrade.run(Upgraded::new(transport, ahead)));
     service.back(turn);
     if let Err(panic) = result {

@@ -43,6 +43,10 @@ mod unix {
             }
             Noted(fd)
         }
+
+        pub(in crate::server) fn of_file(file: &std::fs::File) -> Noted {
+            Noted::new(std::os::fd::AsRawFd::as_raw_fd(file))
+        }
     }
 
     impl Drop for Noted {
@@ -160,6 +164,10 @@ mod elsewhere {
 
     impl Noted {
         pub(in crate::server) fn new(_: sys::Raw) -> Noted {
+            Noted(())
+        }
+
+        pub(in crate::server) fn of_file(_: &std::fs::File) -> Noted {
             Noted(())
         }
     }

@@ -25,6 +25,10 @@ const CROWDED: usize = 4;
 /// Requests that may run for each loop that may be started by itself: with fewer, loops would wait for each other.
 const THREADS_PER_LOOP: usize = 4;
 
+/// Threads that may wait for clients of streamed bodies, or slow readers of `write`, beside those that run requests. More
+/// of them count as running, so that slow clients can't make the server start threads without bound.
+const MOST_CLIENT_WAITS: usize = 256;
+
 pub(super) struct Fleet {
     /// A place for each loop that there may be.
     berths: Box<[Berth]>,
@@ -34,6 +38,14 @@ pub(super) struct Fleet {
     leaders: AtomicUsize,
     /// Threads of all crews that lost the lead and are still inside the application.
     away: AtomicUsize,
+    /// Threads inside the application that wait for a client and take no place among `threads` meanwhile.
+    client_waits: AtomicUsize,
+    /// Threads that have waited for a client and wait for a place.
+    returning: AtomicUsize,
+    /// Taken to count exactly how many requests run.
+    counting: Mutex<()>,
+    /// For threads that wait for a place.
+    place: Condvar,
     threads: usize,
     listeners: Mutex<Vec<Arc<Listener>>>,
     state: Mutex<State>,
@@ -59,6 +71,8 @@ struct Berth {
     coming: AtomicUsize,
     /// Complete heads wait there until an application may run.
     waiting: AtomicBool,
+    /// Its leader has begun a request, and may still be inside the application.
+    running: AtomicBool,
     mail: Mutex<Mail>,
 }
 
@@ -97,6 +111,10 @@ impl Fleet {
             loops: AtomicUsize::new(1),
             leaders: AtomicUsize::new(1),
             away: AtomicUsize::new(0),
+            client_waits: AtomicUsize::new(0),
+            returning: AtomicUsize::new(0),
+            counting: Mutex::new(()),
+            place: Condvar::new(),
             threads,
             listeners: Mutex::new(listeners),
             state: Mutex::default(),
@@ -202,19 +220,71 @@ impl Fleet {
         Ok(())
     }
 
-    /// How many more requests may be begun. Of those that may run, one is kept for each other loop, whose leader may
-    /// have begun one that nobody has counted yet.
-    #[inline]
-    pub(super) fn room(&self) -> usize {
-        self.threads.saturating_sub(self.away.load(Ordering::SeqCst) + self.leaders.load(Ordering::SeqCst) - 1)
+    /// How many requests of other loops run, or may be running, and of threads that have lost the lead.
+    fn taken(&self, berth: usize) -> usize {
+        let leaders = self.berths.iter().enumerate().filter(|&(other, _)| other != berth);
+        let running = leaders.filter(|(_, its)| its.running.load(Ordering::SeqCst)).count();
+        self.away.load(Ordering::SeqCst) + self.returning.load(Ordering::SeqCst) + running
     }
 
-    pub(super) fn note_away(&self) {
+    /// How many more requests this loop may begin, as far as can be seen without a lock.
+    #[inline]
+    pub(super) fn room(&self, berth: usize) -> usize {
+        self.threads.saturating_sub(self.taken(berth))
+    }
+
+    /// May the leader of this loop run a request itself? Then it is counted until [`end_call`](Fleet::end_call) or
+    /// [`note_away`](Fleet::note_away).
+    #[inline]
+    pub(super) fn begin_call(&self, berth: usize) -> bool {
+        let running = &self.berths[berth].running;
+        if self.berths.len() == 1 {
+            let has_room = self.room(berth) > 0;
+            running.store(has_room, Ordering::Relaxed);
+            return has_room;
+        }
+        // Set before the others are counted, so that of two leaders at least one sees the other.
+        running.store(true, Ordering::SeqCst);
+        let away = self.away.load(Ordering::SeqCst) + self.returning.load(Ordering::SeqCst);
+        if away + self.leaders.load(Ordering::SeqCst) <= self.threads {
+            // There is a place even if every leader runs one.
+            return true;
+        }
+        running.store(false, Ordering::SeqCst);
+        let counting = lock(&self.counting);
+        let has_room = self.room(berth) > 0;
+        running.store(has_room, Ordering::SeqCst);
+        drop(counting);
+        has_room
+    }
+
+    /// The leader has come back from the application.
+    #[inline]
+    pub(super) fn end_call(&self, berth: usize) {
+        if self.berths.len() == 1 {
+            self.berths[berth].running.store(false, Ordering::Relaxed);
+        } else {
+            self.berths[berth].running.store(false, Ordering::SeqCst);
+            self.wake_waiting(berth);
+        }
+        self.offer_place();
+    }
+
+    /// The leader has lost the lead while it runs a request, or gave one to another thread.
+    pub(super) fn note_away(&self, berth: usize) {
         self.away.fetch_add(1, Ordering::SeqCst);
+        self.berths[berth].running.store(false, Ordering::SeqCst);
     }
 
     pub(super) fn note_back(&self, berth: usize) {
         self.away.fetch_sub(1, Ordering::SeqCst);
+        self.wake_waiting(berth);
+        self.offer_place();
+    }
+
+    /// Wakes the other loops in which requests wait.
+    #[inline]
+    fn wake_waiting(&self, berth: usize) {
         for (other, its) in self.berths.iter().enumerate() {
             if other != berth && its.waiting.load(Ordering::SeqCst) {
                 self.wake(other);
@@ -222,12 +292,60 @@ impl Fleet {
         }
     }
 
+    #[inline]
+    fn offer_place(&self) {
+        if self.returning.load(Ordering::SeqCst) > 0 {
+            let _counting = lock(&self.counting);
+            self.place.notify_one();
+        }
+    }
+
+    /// A thread that has lost the lead waits for its client, and gives up its place. False where only one request may
+    /// run at a time, and when there are too many such threads: then it keeps it.
+    pub(super) fn begin_wait(&self) -> bool {
+        if self.threads == 1 || self.client_waits.fetch_add(1, Ordering::SeqCst) >= MOST_CLIENT_WAITS {
+            if self.threads > 1 {
+                self.client_waits.fetch_sub(1, Ordering::SeqCst);
+            }
+            return false;
+        }
+        self.away.fetch_sub(1, Ordering::SeqCst);
+        self.wake_waiting(usize::MAX);
+        self.offer_place();
+        true
+    }
+
+    /// It goes on, when it has a place again.
+    pub(super) fn end_wait(&self) {
+        self.client_waits.fetch_sub(1, Ordering::SeqCst);
+        let mut counting = lock(&self.counting);
+        self.returning.fetch_add(1, Ordering::SeqCst);
+        loop {
+            let leaders = self.berths.iter().filter(|its| its.running.load(Ordering::SeqCst)).count();
+            if self.away.load(Ordering::SeqCst) + leaders < self.threads {
+                break;
+            }
+            counting = self.place.wait(counting).unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+        self.away.fetch_add(1, Ordering::SeqCst);
+        self.returning.fetch_sub(1, Ordering::SeqCst);
+        drop(counting);
+    }
+
+    /// How many requests may run at once.
+    pub(super) fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// How many threads wait for clients.
+    pub(super) fn client_waits(&self) -> usize {
+        self.client_waits.load(Ordering::SeqCst)
+    }
+
     /// Do heads wait in this loop until an application may run? Whoever says yes has to look for room once more: a
     /// place that became free just before is not told of.
     pub(super) fn note_waiting(&self, berth: usize, waiting: bool) {
-        if self.berths.len() > 1 {
-            self.berths[berth].waiting.store(waiting, Ordering::SeqCst);
-        }
+        self.berths[berth].waiting.store(waiting, Ordering::SeqCst);
     }
 
     fn wake(&self, berth: usize) {

@@ -65,6 +65,8 @@ pub(super) fn serve(lead: &mut Loop, shutdown: &ShutdownHandle) -> io::Result<()
                 let step = connection.guarded(&service, |it| it.advance(&service, &mut Parent, readable, lead.now));
                 lead.put_back(token, connection, step);
             }
+            // The applications run elsewhere.
+            Ok(Next::Discard(discarded)) => drop(discarded),
             Ok(Next::Look) => {}
             Err(error) => break Err(error),
         }
@@ -74,7 +76,7 @@ pub(super) fn serve(lead: &mut Loop, shutdown: &ShutdownHandle) -> io::Result<()
             }
         }
         while children.len() < lead.service.settings.processes.max(1) {
-            let Some(token) = lead.waiting.pop_front() else { break };
+            let Some(token) = lead.pop_waiting() else { break };
             let Some(connection) = lead.take(token) else { continue };
             numbers += 1;
             if let Some(child) = give_away(lead, token, connection, numbers, &mut children) {
@@ -143,8 +145,8 @@ fn fork(lead: &Loop) -> io::Result<Forked> {
 fn sign_of_life(lead: &mut Loop, number: u64) -> io::Result<(UnixStream, UnixStream)> {
     let pair = UnixStream::pair().or_else(|_| {
         // In a full file table, two idle connections make room for a request.
-        lead.shed();
-        lead.shed();
+        lead.shed(0);
+        lead.shed(0);
         UnixStream::pair()
     })?;
     lead.watch_child(pair.0.as_raw_fd(), number)?;
@@ -168,6 +170,7 @@ fn in_child(lead: &mut Loop, token: Token, connection: Box<Connection>) -> i32 {
             Ok(Next::Work { token, connection, readable }) => {
                 alone::work(&mut own, token, connection, readable);
             }
+            Ok(Next::Discard(discarded)) => drop(discarded),
             Ok(Next::Look) => {}
             Err(_) => return GONE,
         }

@@ -1,6 +1,8 @@
 //! `request_handler`: what a user can change between server and application.
 
 use super::log::{AccessRecord, CloseReason, Log};
+use super::settings::BodyMode;
+use crate::http::Head;
 use crate::wsgi::{AppError, Environ, Peer};
 
 /// Hooks around each request, with defaults that do what the server does by itself (the seeds' `request_handler`).
@@ -23,6 +25,27 @@ pub trait RequestHandler: Send + Sync {
     /// Called with the finished environ, before the application is.
     fn make_environ(&self, environ: &mut Environ<'_>) {
         let _ = environ;
+    }
+
+    /// Is the body of this request complete before the application is called, or read as it arrives? Called for each
+    /// request with a body, perhaps more than once, with [`Settings::body_mode`](super::Settings::body_mode). The head is
+    /// what was sent: [`Head::method`], [`Head::target`] and its fields.
+    ///
+    /// ```
+    /// use amboss_core::http::Head;
+    /// use amboss_core::{BodyMode, RequestHandler};
+    ///
+    /// struct Uploads;
+    ///
+    /// impl RequestHandler for Uploads {
+    ///     fn body_mode(&self, head: Head<'_>, default: BodyMode) -> BodyMode {
+    ///         if head.target().starts_with(b"/upload/") { BodyMode::Stream } else { default }
+    ///     }
+    /// }
+    /// ```
+    fn body_mode(&self, head: Head<'_>, default: BodyMode) -> BodyMode {
+        let _ = head;
+        default
     }
 
     /// Called when a request has been answered or refused.

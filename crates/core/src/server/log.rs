@@ -32,6 +32,8 @@ pub struct AccessRecord<'a> {
     pub bytes: u64,
     /// From the complete head to the last byte handed to the system; zero when nobody wanted to know.
     pub duration: Duration,
+    /// For how long of that the request waited for a thread or a process.
+    pub waited: Duration,
     /// When the answer was complete.
     pub time: SystemTime,
 }
@@ -439,6 +441,7 @@ mod tests {
             status,
             bytes: 13,
             duration: Duration::from_micros(1500),
+            waited: Duration::ZERO,
             time: UNIX_EPOCH + Duration::from_secs(784_111_777),
         };
         let mut out = Vec::new();

@@ -6,6 +6,7 @@
 mod accepting;
 #[cfg(unix)]
 mod children;
+mod queue;
 mod stopping;
 
 use std::collections::VecDeque;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::buffer::Buffer;
-use super::connection::{Connection, Step};
+use super::connection::{AppOwned, Connection, Step};
 use super::descriptors::Home;
 use super::fleet::Fleet;
 use super::handover::Heir;
@@ -59,6 +60,8 @@ struct Slot {
     deadline: u64,
     /// Its deadline has passed and was not the end, because what the client had done by then was yet to be seen.
     spared: bool,
+    /// It waits until an application may run, in `waiting`.
+    queued: bool,
 }
 
 pub(super) struct Loop {
@@ -88,8 +91,10 @@ pub(super) struct Loop {
     under_way: usize,
     /// When the batch began, or what was finished of it by then was written.
     gathering_since: Instant,
-    /// Complete heads that wait until an application may run.
-    pub(super) waiting: VecDeque<Token>,
+    /// Complete requests that wait until an application may run, and some that no longer do.
+    waiting: VecDeque<Token>,
+    /// What closed connections leave behind, to be dropped where a slow drop delays no other connection.
+    discarded: Vec<AppOwned>,
     /// Boxed, as connections hold them: lending moves a pointer.
     #[allow(clippy::vec_box)]
     buffers: Vec<Box<Buffer>>,
@@ -118,6 +123,8 @@ pub(super) enum Next {
         connection: Box<Connection>,
         readable: bool,
     },
+    /// Drop what is the application's, which may take a while.
+    Discard(AppOwned),
     /// Look at what others have left: returned connections, ended children, a wish to stop.
     Look,
 }
@@ -159,6 +166,7 @@ impl Loop {
             under_way: 0,
             gathering_since: Instant::now(),
             waiting: VecDeque::new(),
+            discarded: Vec::new(),
             buffers: Vec::new(),
             ready: Vec::new(),
             now,
@@ -171,6 +179,11 @@ impl Loop {
             woken: false,
             answered: 0,
         })
+    }
+
+    /// How many connections of the batch have not had their turn yet.
+    pub(super) fn rest_of_batch(&self) -> usize {
+        self.batch.len()
     }
 
     pub(super) fn open(&self) -> usize {
@@ -187,6 +200,11 @@ impl Loop {
                 }
             }
             self.write_answers();
+            if !self.discarded.is_empty() && self.fleet.room(self.berth) > 0 {
+                if let Some(discarded) = self.discarded.pop() {
+                    return Ok(Next::Discard(discarded));
+                }
+            }
             if self.woken || !self.ended_children.is_empty() {
                 self.woken = false;
                 return Ok(Next::Look);
@@ -254,7 +272,9 @@ impl Loop {
             self.ended_children.push(event & !CHILD);
         } else {
             let Some(slot) = self.slot(event) else { return };
-            if slot.connection.is_some() {
+            if slot.queued {
+                self.drop_queued(event);
+            } else if slot.connection.is_some() {
                 self.batch.push_back((event, true));
             } else {
                 // A thread is away with it, and its client has more to say: not to be told again and again.
@@ -324,15 +344,14 @@ impl Loop {
                 self.keep(token, connection, u64::MAX);
                 self.again.push(token);
             }
-            Step::Turn | Step::Fork => {
+            Step::Turn | Step::Fork => self.queue(token, connection),
+            // No other thread can be had for it.
+            Step::Dispatch => {
                 self.keep(token, connection, u64::MAX);
-                self.unregister(token);
-                self.waiting.push_back(token);
-                self.fleet.note_waiting(self.berth, true);
-                self.woken |= self.fleet.is_shared() && self.fleet.room() > 0;
+                self.batch.push_back((token, false));
             }
             Step::Close | Step::Upgrade => {
-                self.note_end(&connection);
+                self.note_end(&mut connection);
                 self.close(token, connection);
             }
         }
@@ -343,6 +362,22 @@ impl Loop {
             slot.deadline = deadline;
             slot.connection = Some(connection);
         }
+    }
+
+    /// Waits for readiness from now on; false when that can't be.
+    fn register(&mut self, token: Token, interest: Interest) -> bool {
+        let Some(slot) = self.slot(token) else { return false };
+        let registered = slot.registered.replace(interest);
+        let Some(fd) = slot.socket.as_ref().map(|socket| sys::raw(socket.handle())) else { return false };
+        let result = match registered {
+            Some(there) if there == interest => return true,
+            Some(_) => self.poller.modify(fd, token, interest),
+            None => self.poller.add(fd, token, interest),
+        };
+        if let Err(error) = &result {
+            self.service.settings.log.error(&format!("can't wait for a connection: {error}"));
+        }
+        result.is_ok()
     }
 
     #[inline]
@@ -356,8 +391,8 @@ impl Loop {
         let stays = self.heir.is_some() && !connection.is_plain();
         if self.stop_at.is_some() && connection.is_idle() && !stays {
             connection.part(CloseReason::Shutdown);
-            self.vacate(token);
-            return self.note_end(&connection);
+            self.note_end(&mut connection);
+            return self.close(token, connection);
         }
         if self.surplus > 0 && interest == Interest::Read && connection.is_idle() {
             match self.give_away(token, connection) {
@@ -377,15 +412,7 @@ impl Loop {
         // Bytes that come one by one move some deadlines, and are no reason for another look.
         slot.spared &= deadline <= now;
         slot.connection = Some(connection);
-        let registered = slot.registered.replace(interest);
-        let Some(fd) = slot.socket.as_ref().map(|socket| sys::raw(socket.handle())) else { return };
-        let result = match registered {
-            Some(there) if there == interest => return,
-            Some(_) => self.poller.modify(fd, token, interest),
-            None => self.poller.add(fd, token, interest),
-        };
-        if let Err(error) = result {
-            self.service.settings.log.error(&format!("can't wait for a connection: {error}"));
+        if !self.register(token, interest) {
             self.vacate(token);
         }
     }
@@ -406,7 +433,8 @@ impl Loop {
     }
 
     /// Closes a connection and frees its place.
-    fn close(&mut self, token: Token, connection: Box<Connection>) {
+    fn close(&mut self, token: Token, mut connection: Box<Connection>) {
+        self.discarded.extend(connection.take_app_owned());
         drop(connection);
         // Not `get_mut`: whoever looks after the client holds a weak reference.
         let closes =
@@ -425,6 +453,7 @@ impl Loop {
         slot.connection = None;
         slot.registered = None;
         slot.deadline = u64::MAX;
+        slot.queued = false;
         self.vacant.push(token as u32 as usize);
         self.open -= 1;
         self.note_open();
@@ -433,7 +462,8 @@ impl Loop {
         }
     }
 
-    fn note_end(&self, connection: &Connection) {
+    fn note_end(&self, connection: &mut Connection) {
+        connection.log_written(&self.service);
         if let Some(reason) = connection.reason() {
             self.service.tell(|handler, log| handler.connection_dropped(reason, connection.peer(), log));
         }
@@ -482,6 +512,10 @@ impl Loop {
                 continue;
             }
             let token = token_of(index, slot);
+            if slot.queued {
+                self.expire_queued(token);
+                continue;
+            }
             if slot.registered.is_some() && !slot.spared {
                 // The loop may have been away, in the application, while the client sent what was missing.
                 self.slots[index].spared = true;
@@ -497,15 +531,6 @@ impl Loop {
             }
         }
         self.next_sweep = self.next_sweep.max(self.now + SWEEP);
-    }
-
-    /// Hands complete heads that waited their turn back to the batch, as many as `room` says.
-    pub(super) fn resume_waiting(&mut self, room: usize) {
-        for _ in 0..room {
-            let Some(token) = self.waiting.pop_front() else { break };
-            self.batch.push_back((token, false));
-        }
-        self.fleet.note_waiting(self.berth, !self.waiting.is_empty());
     }
 
     pub(super) fn socket(&mut self, token: Token) -> Option<Arc<Socket>> {

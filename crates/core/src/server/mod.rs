@@ -15,7 +15,7 @@
 //! ```
 //!
 //! The life of a request, each stop a file: `looping` (accept, wait, deadlines) → `connection` (head, framing, answer)
-//! → `wire` (start_response) and `incoming` (the body) → the application → `looping` again. Who runs the loop is told
+//! → `wire` (start_response), `body_store` and `streamed_body` (the body) → the application → `looping` again. Who runs the loop is told
 //! in `alone`, `crew` and `forking`.
 //!
 //! What has run where: everything here was run on Linux on x86-64, with epoll and with poll(2). On Linux on aarch64 it was
@@ -26,6 +26,7 @@
 pub(crate) mod address;
 mod alone;
 mod base;
+mod body_store;
 pub(crate) mod buffer;
 // What only forking needs is unused where nothing forks.
 #[cfg_attr(not(unix), allow(dead_code))]
@@ -37,7 +38,6 @@ mod fleet;
 mod forking;
 mod handler;
 mod handover;
-mod incoming;
 pub(crate) mod listener;
 mod log;
 #[cfg_attr(not(unix), allow(dead_code))]
@@ -47,6 +47,7 @@ mod poller;
 pub(crate) mod service;
 mod settings;
 mod shutdown;
+mod streamed_body;
 mod sys;
 mod transport;
 mod upgrade;
@@ -64,7 +65,7 @@ pub use listener::Listeners;
 pub use log::{AccessRecord, CloseReason, Log, LogFormat, NoLog, TextLog};
 #[doc(hidden)]
 pub use poller::PollerKind;
-pub use settings::{Fork, Limits, MayHandOver, Settings, Timeouts};
+pub use settings::{BodyMode, Fork, Limits, MayHandOver, Settings, Timeouts};
 pub use shutdown::ShutdownHandle;
 pub use transport::{Handshake, Misplaced, Session, Socket, Transport, TransportLayer};
 pub use upgrade::{on_upgrade, Upgraded};

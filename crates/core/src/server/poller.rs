@@ -15,6 +15,8 @@ use super::sys::{self, Raw};
 pub(crate) enum Interest {
     Read,
     Write,
+    /// That the connection has ended in both directions, or was reset: what the system tells unasked.
+    HangUp,
     /// Connections to accept, where several pollers wait for the same listener and one of them is enough.
     Accept,
 }
@@ -127,6 +129,7 @@ impl Epoll {
         let events = match interest {
             Interest::Read => sys::EPOLLIN,
             Interest::Write => sys::EPOLLOUT,
+            Interest::HangUp => 0,
             Interest::Accept => sys::EPOLLIN | sys::EPOLLEXCLUSIVE,
         };
         sys::epoll_change(self.fd.as_fd(), operation, fd, events, token)
@@ -152,6 +155,7 @@ impl Poll {
         let events = match interest {
             Interest::Read | Interest::Accept => sys::POLLIN,
             Interest::Write => sys::POLLOUT,
+            Interest::HangUp => 0,
         };
         self.fds.push(sys::PollFd { fd, events, revents: 0 });
         self.tokens.push(token);

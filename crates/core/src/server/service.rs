@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use super::body_store::BodyBudget;
 use super::connection::Turn;
 use super::handler::RequestHandler;
 use super::log::Log;
@@ -29,6 +30,8 @@ pub(crate) struct Service {
     /// Except on plain connections, which go on in another process.
     pub(super) hands_over: AtomicBool,
     pub(super) failure: Mutex<Option<Failure>>,
+    /// What collected bodies take.
+    pub(super) body_budget: Arc<BodyBudget>,
     epoch: Instant,
     /// Unix time in seconds, as of the last look at the clock: a loop looks once a batch, and whoever ran an
     /// application for long looks again. Reading the clock for each answer cost an eighth of our share of a pipelined
@@ -52,6 +55,7 @@ impl Service {
             last_request: AtomicBool::new(false),
             hands_over: AtomicBool::new(false),
             failure: Mutex::new(None),
+            body_budget: Arc::default(),
             epoch: Instant::now(),
             seconds: AtomicU64::new(unix_seconds()),
         }
@@ -121,6 +125,14 @@ impl Service {
         if let Err(panic) = panics::catch(|| hook(&**handler, &**log)) {
             log.error(&format!("panic in the request handler or an error's description: {}", panic.report));
         }
+    }
+
+    /// Asks the request handler something; a panic there is logged, and the answer is `default`.
+    pub(super) fn ask<R>(&self, default: R, question: impl FnOnce(&dyn RequestHandler) -> R) -> R {
+        panics::catch(|| question(&*self.settings.handler)).unwrap_or_else(|panic| {
+            self.settings.log.error(&format!("panic in the request handler: {}", panic.report));
+            default
+        })
     }
 
     /// Keeps a failure for `serve_forever` to pass on; false when failures are answered instead.

@@ -1,6 +1,7 @@
 //! Every limit and deadline of a server, with its default, unit and reason.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,12 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// Departures from the strict reading of RFC 9112; none by default.
     pub leniency: Leniency,
+    /// What [`RequestHandler::body_mode`](super::RequestHandler::body_mode) says unless it is overridden: request bodies
+    /// are complete before the application is called ([`BodyMode::Collect`], the default), or read as they arrive.
+    pub body_mode: BodyMode,
+    /// The directory of the temporary files that hold collected bodies beyond [`Limits::body_memory`]. Without one:
+    /// `TMPDIR`, else `/var/tmp` where there is one, since `/tmp` is often memory, else the system's.
+    pub body_directory: Option<PathBuf>,
     /// How many requests a [`ThreadedWsgiServer`](super::ThreadedWsgiServer) runs at once; 64. A thread exists for
     /// each request that is running and none for one that waits, so this bounds what the application takes at the
     /// same time, not how many clients there may be.
@@ -79,6 +86,8 @@ impl Default for Settings {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             leniency: Leniency::default(),
+            body_mode: BodyMode::default(),
+            body_directory: None,
             threads: 64,
             loops: 0,
             may_hand_over: None,
@@ -102,6 +111,8 @@ impl fmt::Debug for Settings {
             .field("limits", &self.limits)
             .field("timeouts", &self.timeouts)
             .field("leniency", &self.leniency)
+            .field("body_mode", &self.body_mode)
+            .field("body_directory", &self.body_directory)
             .field("threads", &self.threads)
             .field("loops", &self.loops)
             .field("processes", &self.processes)
@@ -111,6 +122,21 @@ impl fmt::Debug for Settings {
             .field("passthrough_errors", &self.passthrough_errors)
             .finish_non_exhaustive()
     }
+}
+
+/// When the application is called for a request with a body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BodyMode {
+    /// When the body is complete. While it arrives it takes no thread, and it lies in memory or in a temporary file
+    /// ([`Limits::collected_body`], [`Limits::body_memory`]). Limits and the expectation are checked first,
+    /// `100 Continue` is sent at once, and a body that is cut short or malformed never reaches the application. A chunked
+    /// body has a `CONTENT_LENGTH` and no `HTTP_TRANSFER_ENCODING`.
+    #[default]
+    Collect,
+    /// When the head is complete. The application reads the body as it arrives, which takes a thread for as long as that
+    /// takes: it does not count among [`Settings::threads`] while it waits for the client, except where only one request
+    /// may run at a time. `100 Continue` is sent with the first read.
+    Stream,
 }
 
 /// How much is accepted, in bytes and numbers.
@@ -124,10 +150,16 @@ pub struct Limits {
     /// Bytes of a request body (413); `None`, no limit, because applications stream bodies and only they know what
     /// they can take.
     pub body: Option<u64>,
-    /// Bytes of a request body that are waited for before the application is called, so that a slow client with a
-    /// small form holds no thread; 16 KiB, a connection's buffer. Longer bodies, chunked ones and those that wait for
-    /// `100 Continue` are the application's to read as they come.
-    pub read_ahead: usize,
+    /// Bytes of a collected request body (413), in addition to [`body`](Limits::body); 1 GiB, beyond which an upload
+    /// should be streamed ([`BodyMode::Stream`]). A longer body is refused, never streamed instead.
+    pub collected_body: u64,
+    /// Bytes of one collected body that are kept in memory, the rest goes to a temporary file; 1 MiB, which is more than
+    /// most forms and API calls have.
+    pub body_memory: usize,
+    /// Bytes that all collected bodies of the server together take in memory before further ones go to files; 64 MiB.
+    pub bodies_memory: u64,
+    /// Bytes that all collected bodies of the server together take in temporary files (503 beyond that); 8 GiB.
+    pub body_files: u64,
     /// Bytes of an unread body that are read and thrown away to keep the connection usable; 256 KiB. Beyond that
     /// closing is cheaper for both.
     pub drain: u64,
@@ -145,7 +177,10 @@ impl Default for Limits {
             head: HeadLimits::default(),
             chunked: ChunkedLimits::default(),
             body: None,
-            read_ahead: 16 * 1024,
+            collected_body: 1 << 30,
+            body_memory: 1 << 20,
+            bodies_memory: 64 << 20,
+            body_files: 8 << 30,
             drain: 256 * 1024,
             connections: 10_000,
             unsent: 64 * 1024,
@@ -164,6 +199,9 @@ pub struct Timeouts {
     pub head: Duration,
     /// For the next request on a kept-alive connection, and for the first one on a new connection; 15 s.
     pub idle: Duration,
+    /// For a complete request until an application may run for it; 30 s, as long as most clients and proxies wait. Then
+    /// 503 with `Retry-After`. [`Duration::MAX`] switches it off.
+    pub queued: Duration,
     /// Without any progress of a body being read or an answer being written; 30 s.
     pub stalled: Duration,
     /// How long a body or an answer may take before [`minimum_rate`](Timeouts::minimum_rate) is asked of it; 10 s,
@@ -190,6 +228,7 @@ impl Default for Timeouts {
             handshake: seconds(10),
             head: seconds(10),
             idle: seconds(15),
+            queued: seconds(30),
             stalled: seconds(30),
             grace: seconds(10),
             minimum_rate: 240,

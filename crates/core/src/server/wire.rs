@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::io;
 use std::time::Duration;
 
+use super::connection::Turn;
 use super::service::Service;
 use super::transport::Transport;
 use crate::http::{Answering, BodyWriter, ResponseHead, ResponsePlan, Version};
@@ -57,11 +58,17 @@ impl Out {
     }
 }
 
+/// The first wait for a client, for as long as it is fast: no reason to tell other threads of it.
+const SHORT_WAIT: Duration = Duration::from_millis(1);
+
 /// What application-facing code may do with the connection.
 pub(super) struct Wire<'w> {
     pub(super) transport: &'w mut dyn Transport,
     pub(super) out: &'w mut Out,
     pub(super) service: &'w Service,
+    pub(super) turn: &'w mut dyn Turn,
+    /// The client has been waited for for longer than a moment.
+    pub(super) is_slow: bool,
     /// Where the head stands that has been set but not sent.
     pub(super) mark: Option<usize>,
     /// The head has been sent.
@@ -74,10 +81,23 @@ impl Wire<'_> {
         let now = self.service.now();
         let deadline = self.service.settings.timeouts.transfer_deadline(started, progress, moved);
         let left = Duration::from_millis(deadline.saturating_sub(now));
-        if left.is_zero() || !self.transport.wait(writable, left)? {
+        let short = if self.is_slow { Duration::ZERO } else { left.min(SHORT_WAIT) };
+        if !short.is_zero() && self.transport.wait(writable, short)? {
+            return Ok(());
+        }
+        self.is_slow = true;
+        let left = left.saturating_sub(short);
+        if left.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        Ok(())
+        self.turn.begin_wait();
+        let ready = self.transport.wait(writable, left);
+        self.turn.end_wait();
+        if ready? {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::TimedOut.into())
+        }
     }
 
     /// Reads at least a byte, or 0 at the end of the stream.

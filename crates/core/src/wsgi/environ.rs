@@ -81,7 +81,7 @@ impl Peer {
 /// | `SERVER_NAME`, `SERVER_PORT` | the address that was bound |
 /// | `REMOTE_ADDR`, `REMOTE_PORT` | the client's; `<local>` and `0` on a Unix socket |
 /// | `SERVER_SOFTWARE` | name and version of the server |
-/// | `CONTENT_TYPE`, `CONTENT_LENGTH` | the fields, only when they were sent |
+/// | `CONTENT_TYPE`, `CONTENT_LENGTH` | the fields, only when they were sent; of a collected body that was chunked, its length, and then there is no `HTTP_TRANSFER_ENCODING` |
 /// | `HTTP_*` | the other fields: repeated ones joined with `,`, cookies with `; `; names with `_` are dropped, since they could pass for names with `-` |
 /// | `SSL_PROTOCOL`, `SSL_CIPHER`, `SSL_CLIENT_CERT` | over TLS, as its transport tells ([`Session`](crate::Session)) |
 /// | `wsgi.version` | `1.0` |
@@ -160,7 +160,11 @@ impl<'a> Environ<'a> {
             "REMOTE_PORT" => return Some(Cow::Owned(self.connection.peer.port().to_string().into_bytes())),
             "SERVER_SOFTWARE" => self.server.software.as_bytes(),
             "CONTENT_TYPE" => return self.field("content-type"),
-            "CONTENT_LENGTH" => return self.field("content-length"),
+            "CONTENT_LENGTH" => match self.collected_length() {
+                Some(length) => return Some(Cow::Owned(length.to_string().into_bytes())),
+                None => return self.field("content-length"),
+            },
+            "HTTP_TRANSFER_ENCODING" if self.collected_length().is_some() => return None,
             "wsgi.version" => b"1.0",
             "wsgi.url_scheme" => self.connection.scheme.as_bytes(),
             "wsgi.input_terminated" => b"true",
@@ -283,6 +287,14 @@ impl<'a> Environ<'a> {
         Client::new(self.connection.presence.clone(), self.connection.plain)
     }
 
+    /// The length of a body that came in chunks and was collected: the chunked coding has been removed, so the
+    /// application sees a body with a length (RFC 9112 §7.1.3).
+    pub fn collected_length(&self) -> Option<u64> {
+        self.head.known(Known::TransferEncoding)?;
+        self.input.collected()?;
+        self.input.length()
+    }
+
     /// The authority of an absolute-form target stands for Host (RFC 9112 §3.2.2).
     fn host(&self) -> Option<Cow<'_, [u8]>> {
         match self.target.authority {
@@ -365,6 +377,10 @@ impl Extensions {
 }
 
 impl Extensions {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Takes all of them out, for whoever drops them one by one.
     #[inline]
     pub(crate) fn take(&mut self) -> impl Iterator<Item = Box<dyn Any + Send>> {

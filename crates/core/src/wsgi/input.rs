@@ -1,14 +1,18 @@
 //! `wsgi.input`: the body of a request, which ends where the body ends and fails where the body is broken.
 
+use std::fs::File;
 use std::io::{self, BufRead, Read};
+use std::ops::Range;
 use std::{error, fmt};
 
 use crate::http::Error;
 
-/// The request body. `Read` and `BufRead`; reading past the end gives 0 bytes, and a body that is cut short,
-/// malformed, too large or too slow is an error (an [`InputError`] inside the `io::Error`), never an early end.
+/// The request body. `Read` and `BufRead`; reading past the end gives 0 bytes.
 ///
-/// The first read sends `100 Continue` when the client waits for it.
+/// A collected body ([`BodyMode::Collect`](crate::BodyMode), the default) is complete before the application is called,
+/// and reading it waits for no client. A streamed one is read as it arrives: the first read sends `100 Continue` when the
+/// client waits for it, and a body that is cut short, malformed, too large or too slow is an error (an [`InputError`]
+/// inside the `io::Error`), never an early end.
 pub struct Input<'a> {
     source: &'a mut dyn Source,
 }
@@ -18,8 +22,26 @@ pub(crate) trait Source {
     /// Body bytes that are at hand; waits for more when there are none. Empty at the end.
     fn fill(&mut self) -> io::Result<&[u8]>;
     fn consume(&mut self, amount: usize);
-    /// The declared length, or `None` with the chunked coding.
+    /// The length of the whole body; `None` while only its end will tell.
     fn length(&self) -> Option<u64>;
+    /// The whole body, if it was collected.
+    fn collected(&self) -> Option<Collected<'_>>;
+}
+
+/// A whole request body and where it lies; see [`Input::collected`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Collected<'a> {
+    /// In memory.
+    Bytes(&'a [u8]),
+    /// In a temporary file without a name. The file is open for reading and writing; the body is the bytes of `range`.
+    /// The position of the descriptor is not used, so read with `read_at` (Unix) or `seek_read` (Windows).
+    File {
+        /// The file, which goes away with the request unless it is duplicated (`File::try_clone`).
+        file: &'a File,
+        /// The bytes of the file that are the body.
+        range: Range<u64>,
+    },
 }
 
 impl<'a> Input<'a> {
@@ -27,9 +49,15 @@ impl<'a> Input<'a> {
         Input { source }
     }
 
-    /// The length of the whole body in bytes, or `None` when only its end will tell (chunked).
+    /// The length of the whole body in bytes, or `None` when only its end will tell (chunked and streamed).
     pub fn length(&self) -> Option<u64> {
         self.source.length()
+    }
+
+    /// The whole body, whatever has been read of it, when the server collected it before the call; `None` when it is
+    /// streamed. With this a form parser can refer to parts of an upload instead of writing them to disk again.
+    pub fn collected(&self) -> Option<Collected<'_>> {
+        self.source.collected()
     }
 }
 

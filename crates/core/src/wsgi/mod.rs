@@ -48,5 +48,5 @@ pub(crate) use client::Presence;
 pub(crate) use environ::{ConnectionInfo, ServerInfo};
 pub use environ::{Environ, Extensions, Peer};
 pub(crate) use input::Source;
-pub use input::{Input, InputError};
+pub use input::{Collected, Input, InputError};
 pub use start_response::{StartError, StartResponse};

@@ -7,6 +7,7 @@
 //! - `body`: blocks, lengths, and the one drop.
 //! - `files`: bodies that are files.
 //! - `input`: the request's body as the application reads it.
+//! - `collect`: bodies that are complete before the application is called.
 //! - `expect`: when `100 Continue` is sent.
 //! - `environ`: what may be changed in it.
 //! - `client`: what is kept with its connection, whether it has left, what it is told ahead.
@@ -26,6 +27,8 @@ mod drops;
 mod body;
 
 mod files;
+
+mod collect;
 
 mod input;
 

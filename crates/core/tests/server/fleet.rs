@@ -76,6 +76,37 @@ fn never_more_requests_run_in_all_loops_than_there_may_be_threads() {
 }
 
 #[test]
+fn as_many_requests_run_as_there_may_be_threads_however_many_loops_there_are() {
+    let (gate, inside) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
+    let app = {
+        let (gate, inside) = (gate.clone(), inside.clone());
+        move |environ: &mut Environ<'_>, start_response: &mut dyn StartResponse| {
+            if environ.path() == &b"/gate"[..] {
+                inside.fetch_add(1, SeqCst);
+                gate.pass();
+            }
+            fixture(environ, start_response)
+        }
+    };
+    let server = four(PollerKind::Auto).with(|settings| settings.threads = 4).start(app);
+    let mut clients: Vec<Client> = (0..40).map(|_| server.connect()).collect();
+    // All four loops have their share of the connections.
+    for client in clients.iter_mut().chain([&mut server.connect()]) {
+        assert_eq!(client.get("/").text(), "hello");
+    }
+    for client in &mut clients {
+        client.send("GET /gate HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    for done in 0..10 {
+        eventually("four run at once", || inside.load(SeqCst) == 4 * (done + 1));
+        assert!(clients[0].is_silent_for(Duration::from_millis(5)) || done > 0);
+        assert_eq!(inside.load(SeqCst), 4 * (done + 1), "more than four run at once");
+        (0..4).for_each(|_| gate.open());
+    }
+    clients.iter_mut().for_each(|client| assert_eq!(client.response().text(), "hello"));
+}
+
+#[test]
 fn the_bound_on_connections_is_one_for_all_loops() {
     let server = four(PollerKind::Auto).with(|settings| settings.limits.connections = 12).start(fixture);
     let mut clients: Vec<Client> = (0..12).map(|_| server.connect()).collect();

@@ -55,12 +55,12 @@ fn a_request_that_can_t_have_a_process_is_answered_with_503_and_the_server_lives
     helper.may_start(false);
     for client in [kept, Client::connect(helper.addr), Client::connect(helper.addr)].iter_mut() {
         client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+        for _ in 0..100 {
+            client.stream.write_all(&[b'x'; 1000]).expect("the body is read before a process is needed");
+        }
         let answer = client.response();
         assert_eq!((answer.status, answer.field("Connection")), (503, Some("close")));
-        for _ in 0..100 {
-            // Whoever sends a long body looks for an answer later.
-            client.stream.write_all(&[b'x'; 1000]).expect("the connection lingers");
-        }
+        assert!(answer.field("Retry-After").is_some());
         client.finish_sending();
         assert!(client.at_end() && !client.reset);
     }

@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use amboss_core::{
-    make_server, AccessRecord, Address, AppError, Application, Body, Concurrency, Environ, LocalAddr, Log, NoLog,
-    PollerKind, ServeError, Settings, ShutdownHandle, StartResponse,
+    make_server, AccessRecord, Address, AppError, Application, Body, BodyMode, Concurrency, Environ, LocalAddr, Log,
+    NoLog, PollerKind, ServeError, Settings, ShutdownHandle, StartResponse,
 };
 
 pub use client::*;
@@ -27,6 +27,11 @@ pub fn quiet() -> Settings {
     let mut settings = Settings::default();
     settings.log = Arc::new(NoLog);
     settings
+}
+
+/// Request bodies are read as they arrive.
+pub fn streamed(settings: &mut Settings) {
+    settings.body_mode = BodyMode::Stream;
 }
 
 /// Waits until `condition` holds.

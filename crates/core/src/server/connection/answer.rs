@@ -5,18 +5,18 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Seek};
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
-use super::super::incoming::BodyState;
 use super::super::log::CloseReason;
 use super::super::panics::{self, Theirs};
 use super::super::service::{Failure, Service};
+use super::super::streamed_body::BodyState;
 use super::super::sys;
 use super::super::upgrade::OnUpgrade;
 use super::super::wire::Started;
 use crate::http::{Answering, BodyWriter, ResponseFraming, ResponseHead, ResponsePlan};
 use crate::wsgi::{Blocks, Body, FileBlocks, Kind, OnClose};
 
+use super::access::RequestClock;
 use super::{Connection, Permission, State, Step, Transfer, Turn, IN_A_ROW};
 
 /// Answers up to this size are copied behind their head, so that one write sends both and the next request can begin.
@@ -46,7 +46,7 @@ pub(super) enum Source {
 
 impl Source {
     /// Is there something of the application's that is dropped with it, and may take its time?
-    fn has_close(&self) -> bool {
+    pub(super) fn has_close(&self) -> bool {
         !matches!(self, Source::Bytes { .. } | Source::File { close: None, .. })
     }
 }
@@ -62,7 +62,7 @@ pub(super) struct Exchange {
     pub(super) client_closes: bool,
     pub(super) upgrade_offered: bool,
     pub(super) body: BodyState,
-    pub(super) began: Option<Instant>,
+    pub(super) clock: RequestClock,
 }
 
 impl Connection {
@@ -150,7 +150,7 @@ impl Connection {
     pub(super) fn switch(
         &mut self,
         service: &Service,
-        exchange: Exchange,
+        mut exchange: Exchange,
         (head, sending): (ResponseHead, Option<(ResponsePlan, BodyWriter)>),
         mark: Option<usize>,
         on_upgrade: Option<OnUpgrade>,
@@ -174,7 +174,7 @@ impl Connection {
             Some((plan, _)) => plan,
             None => service.finish_head(&head, &mut self.out.bytes, exchange.answering, None),
         };
-        self.log(service, &exchange, 101, 0);
+        self.log_when_written(service, &mut exchange, 101, 0);
         let consumed = exchange.consumed;
         if let Some(buffer) = &mut self.buffer {
             buffer.next_request(consumed);
@@ -225,7 +225,10 @@ impl Connection {
                 }
                 let before = self.out.unsent();
                 match self.out.flush(&mut *self.transport) {
-                    Ok(true) => self.writing = None,
+                    Ok(true) => {
+                        self.writing = None;
+                        self.log_written(service);
+                    }
                     Ok(false) => {
                         self.note_written(service, before - self.out.unsent());
                         self.state = State::Respond(respond);
@@ -302,9 +305,16 @@ impl Connection {
                 Source::Blocks(blocks) => {
                     let Some(blocks) = blocks.get_mut() else { return Some(self.end()) };
                     // The next block may take as long as a request.
-                    if turn.leads() && turn.permission() == Permission::Wait {
-                        self.state = State::Respond(respond);
-                        return Some(Step::Turn);
+                    if turn.leads() {
+                        let step = match turn.permission() {
+                            Permission::Wait => Some(Step::Turn),
+                            Permission::Dispatch => Some(Step::Dispatch),
+                            Permission::Run | Permission::Fork => None,
+                        };
+                        if step.is_some() {
+                            self.state = State::Respond(respond);
+                            return step;
+                        }
                     }
                     turn.leave();
                     let next = panics::catch(|| {
@@ -353,7 +363,7 @@ impl Connection {
 
     /// The source has nothing more, or nothing more belongs on the wire.
     pub(super) fn end_answer(&mut self, service: &Service, turn: &mut dyn Turn, respond: Box<Respond>) -> Option<Step> {
-        let Respond { exchange, head, sending, source, .. } = *respond;
+        let Respond { mut exchange, head, sending, source, .. } = *respond;
         let (plan, writer) = sending.unwrap_or_else(|| {
             let plan = service.finish_head(&head, &mut self.out.bytes, exchange.answering, Some(0));
             (plan, BodyWriter::new(plan.framing))
@@ -365,8 +375,15 @@ impl Connection {
             // not leave now, or never will, is seen to with what comes next.
             let _ = self.out.flush(&mut *self.transport);
         }
-        self.log(service, &exchange, head.status(), writer.written());
+        let status = head.status();
+        let is_written = self.out.unsent() == 0;
+        if is_written {
+            self.log(service, &exchange, status, writer.written());
+        }
         self.drop_source(service, turn, &exchange, source);
+        if !is_written {
+            self.log_when_written(service, &mut exchange, status, writer.written());
+        }
         self.finish(service, exchange, plan, writer, whole);
         None
     }
@@ -376,13 +393,13 @@ impl Connection {
     pub(super) fn complete(
         &mut self,
         service: &Service,
-        exchange: Exchange,
+        mut exchange: Exchange,
         head: &ResponseHead,
         plan: ResponsePlan,
         writer: BodyWriter,
     ) {
         let whole = writer.end(&mut self.out.bytes);
-        self.log(service, &exchange, head.status(), writer.written());
+        self.log_when_written(service, &mut exchange, head.status(), writer.written());
         self.finish(service, exchange, plan, writer, whole);
     }
 

@@ -73,7 +73,7 @@ impl Connection {
                 None => "the application failed; the server's log says how".to_owned(),
             };
             let (plan, written) = self.write_error(service, status, &sentence, None, exchange.answering);
-            self.log(service, &exchange, status, written);
+            self.log_when_written(service, &mut exchange, status, written);
             self.answered += 1;
             self.move_on(exchange, plan.keep_alive);
         }

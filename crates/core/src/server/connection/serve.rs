@@ -1,14 +1,15 @@
 //! From a complete head to the application and back, and the answers that the server gives by itself.
 
 use std::cell::RefCell;
-use std::ops::Range;
-use std::time::SystemTime;
+use std::time::Instant;
 
+use super::super::body_store::CollectedBody;
 use super::super::buffer::SLACK;
-use super::super::incoming::{BodyState, Incoming};
-use super::super::log::{AccessRecord, CloseReason};
-use super::super::panics::{self};
+use super::super::log::CloseReason;
+use super::super::panics::{self, Panic};
 use super::super::service::{Failure, Service};
+use super::super::settings::BodyMode;
+use super::super::streamed_body::{BodyState, StreamedBody};
 use super::super::transport::Misplaced;
 use super::super::upgrade::OnUpgrade;
 use super::super::wire::{Started, Starter, Wire};
@@ -17,24 +18,55 @@ use crate::http::{
     reason_phrase, Answering, BodyLength, BodyWriter, Error, ErrorKind, Framing, ResponseHead, ResponsePlan, Target,
     TargetForm, Version,
 };
-use crate::wsgi::{ConnectionInfo, Environ, Extensions};
+use crate::wsgi::{ConnectionInfo, Environ, Extensions, Source};
 
 use super::answer::Exchange;
-use super::{Connection, Permission, Served, State, Step, Transfer, Turn};
+use super::{Connection, Permission, Served, State, Step, Turn};
+
+/// The body of a request, as its application reads it.
+enum RequestBody<'c, 'w> {
+    /// Complete, behind the head in the read buffer.
+    InBuffer(CollectedBody<'c>),
+    /// Complete, in memory of its own or in a file.
+    Stored(CollectedBody<'c>),
+    /// Read as it arrives.
+    Streamed(StreamedBody<'c, 'w>),
+}
+
+impl RequestBody<'_, '_> {
+    fn source(&mut self) -> &mut dyn Source {
+        match self {
+            RequestBody::InBuffer(body) | RequestBody::Stored(body) => body,
+            RequestBody::Streamed(body) => body,
+        }
+    }
+}
+
+/// Refuses a body that is longer than a limit.
+fn check_length(framing: &Framing, limit: Option<u64>, head_length: usize) -> Result<(), Error> {
+    match (framing.body, limit) {
+        (BodyLength::Known(length), Some(limit)) if length > limit => {
+            Err(Error::new(ErrorKind::BodyTooLarge, head_length))
+        }
+        _ => Ok(()),
+    }
+}
 
 impl Connection {
-    /// Answers the request whose head has just become complete.
+    /// Answers the request whose head, of `length` bytes, has become complete, or begins to collect its body.
     pub(super) fn serve(&mut self, service: &Service, turn: &mut dyn Turn, length: usize) -> Served {
-        let Some(buffer) = &mut self.buffer else { return Served::Moved };
-        let leniency = service.settings.leniency;
+        if self.clock.complete.is_none() {
+            self.clock.complete = service.stopwatch();
+        }
+        let Some(buffer) = &self.buffer else { return Served::Moved };
         let head = buffer.parser.head(&buffer.bytes[buffer.start..buffer.end]);
-        let framing = Framing::of(&head, leniency).and_then(|framing| match framing.body {
-            BodyLength::Known(body) if service.settings.limits.body.is_some_and(|limit| body > limit) => {
-                Err(Error::new(ErrorKind::BodyTooLarge, length))
-            }
-            _ => Ok(framing),
+        let leniency = service.settings.leniency;
+        let limits = &service.settings.limits;
+        let judged = Framing::of(&head, leniency).and_then(|framing| {
+            check_length(&framing, limits.body, length)?;
+            Ok(framing)
         });
-        let framing = match framing {
+        let framing = match judged {
             Ok(framing) => framing,
             Err(error) => {
                 self.refuse(service, error);
@@ -45,20 +77,60 @@ impl Connection {
             self.answer_misplaced(service, misplaced, length);
             return Served::Moved;
         }
-        let mut body = BodyState::new(&framing, &service.settings);
-        if let BodyLength::Known(whole) = framing.body {
-            let lacking = whole.saturating_sub((buffer.len() - length) as u64);
-            let waits = whole <= service.settings.limits.read_ahead as u64 && !framing.expects_continue;
-            if lacking > 0 && waits && !self.finished {
-                if self.reading.started == 0 {
-                    let now = service.now();
-                    self.reading = Transfer { started: now.max(1), progress: now, moved: 0 };
-                }
-                return Served::Lacks(lacking as usize);
-            }
-            self.reading = Transfer::default();
+        let judged = Target::of(&head, leniency).and_then(|target| match target.form {
+            TargetForm::Authority => Err(Error::new(ErrorKind::Connect, 0)),
+            _ => Ok(()),
+        });
+        if let Err(error) = judged {
+            self.refuse(service, error);
+            return Served::Moved;
         }
-        if !body.is_done() {
+        let mut collects = self.body.is_some();
+        if framing.body != BodyLength::Known(0) && !collects {
+            collects = self.body_mode(service, length) == BodyMode::Collect;
+            if collects {
+                if let Err(error) = check_length(&framing, Some(limits.collected_body), length) {
+                    self.refuse(service, error);
+                    return Served::Moved;
+                }
+                let there = self.buffer.as_ref().map_or(0, |buffer| buffer.len() - length) as u64;
+                if !matches!(framing.body, BodyLength::Known(whole) if whole <= there) {
+                    self.begin_collect(service, length, &framing);
+                    return Served::Moved;
+                }
+            }
+        }
+        match turn.permission() {
+            Permission::Run => {
+                if let Some(since) = self.queued_at.take() {
+                    self.clock.waited += since.elapsed();
+                }
+                self.call(service, turn, length, &framing, collects);
+                Served::Moved
+            }
+            Permission::Wait => {
+                self.queued_at.get_or_insert_with(Instant::now);
+                Served::Waits(Step::Turn)
+            }
+            Permission::Fork => {
+                self.queued_at.get_or_insert_with(Instant::now);
+                Served::Waits(Step::Fork)
+            }
+            Permission::Dispatch => Served::Waits(Step::Dispatch),
+        }
+    }
+
+    /// Calls the application for a request that may run now. With `collected`, its body is in the store of this
+    /// connection or complete in the buffer.
+    fn call(&mut self, service: &Service, turn: &mut dyn Turn, length: usize, framing: &Framing, collected: bool) {
+        let Some(buffer) = &mut self.buffer else { return };
+        let store = self.body.take();
+        let streams = framing.body != BodyLength::Known(0) && !collected;
+        let mut body = BodyState::read();
+        if streams {
+            body = BodyState::new(framing, &service.settings, service.settings.limits.body);
+            // RFC 9110 §10.1.1: a client that has sent some of the body does not wait.
+            body.continue_pending &= buffer.len() == length;
             // A body is read in pieces no smaller than this.
             const READ: usize = 8 * 1024;
             buffer.free(READ);
@@ -67,29 +139,13 @@ impl Connection {
         let end = buffer.bytes.len();
         let (head_bytes, rest) = buffer.bytes[buffer.start..end - SLACK].split_at_mut(length);
         let head = buffer.parser.head(head_bytes);
-        let target = Target::of(&head, leniency).and_then(|target| match target.form {
-            TargetForm::Authority => Err(Error::new(ErrorKind::Connect, 0)),
-            _ => Ok(target),
-        });
-        let target = match target {
-            Ok(target) => target,
-            Err(error) => {
-                self.refuse(service, error);
-                return Served::Moved;
-            }
-        };
-        match turn.permission() {
-            Permission::Run => {}
-            Permission::Wait => return Served::Waits(Step::Turn),
-            Permission::Fork => return Served::Waits(Step::Fork),
-        }
+        // It was looked at before.
+        let Ok(target) = Target::of(&head, service.settings.leniency) else { return };
         let answering = Answering {
             version: head.version(),
             head: head.method() == b"HEAD",
             keep_alive: framing.keep_alive && !service.is_last_request(self.session.is_none()),
         };
-        let began = service.stopwatch();
-
         let connection = ConnectionInfo {
             server_name: &self.endpoint.name,
             server_port: &self.endpoint.port,
@@ -99,33 +155,55 @@ impl Connection {
             presence: &self.presence,
             plain: self.session.is_none(),
         };
+
+        turn.leave();
         let wire = RefCell::new(Wire {
             transport: &mut *self.transport,
             out: &mut self.out,
             service,
+            turn: &mut *turn,
+            is_slow: false,
             mark: None,
             begun: false,
         });
-        let mut incoming = Incoming { wire: &wire, state: &mut body, bytes: rest, unread: 0..filled, ready: 0..0 };
+        let mut request_body = match (&store, framing.body) {
+            _ if streams => RequestBody::Streamed(StreamedBody {
+                wire: &wire,
+                state: &mut body,
+                bytes: rest,
+                unread: 0..filled,
+                ready: 0..0,
+            }),
+            (Some(store), _) => RequestBody::Stored(CollectedBody::of_store(store)),
+            (None, BodyLength::Known(whole)) => RequestBody::InBuffer(CollectedBody::of_bytes(&rest[..whole as usize])),
+            (None, BodyLength::Chunked) => unreachable!("a chunked body is streamed or in a store"),
+        };
         // Always there: it is taken out only with the connection.
         let mut nothing = Extensions::default();
         let kept = self.kept.get_mut().unwrap_or(&mut nothing);
-        let mut environ = Environ::new(head, target, &service.info, connection, &mut incoming, kept);
+        let mut environ = Environ::new(head, target, &service.info, connection, request_body.source(), kept);
         let mut starter = Starter { wire: &wire, answering, started: Started::No };
-
-        turn.leave();
         let result = panics::catch(|| {
             service.settings.handler.make_environ(&mut environ);
             service.app.call(&mut environ, &mut starter)
         });
-        service.back(turn);
 
+        // The extensions are the application's, and each drops as it likes and takes its time.
         let on_upgrade = environ.extensions_mut().remove::<OnUpgrade>();
-        let extensions = environ.extensions_mut().take();
+        let dropped: Vec<Panic> =
+            environ.extensions_mut().take().filter_map(|extension| panics::catch(|| drop(extension)).err()).collect();
         let started = starter.started;
         // What was decoded but not consumed is as good as read.
-        let Range { start: consumed, end: there } = incoming.unread;
+        let (consumed, there) = match request_body {
+            RequestBody::Streamed(StreamedBody { unread, .. }) => (unread.start, unread.end),
+            RequestBody::InBuffer(body) => (body.length().map_or(0, |length| length as usize), filled),
+            RequestBody::Stored(_) => (0, filled),
+        };
         let mark = wire.into_inner().mark;
+        // Closing a large file takes a while, too.
+        drop(store);
+        service.back(turn);
+
         buffer.end = buffer.start + length + there;
         let exchange = Exchange {
             head_length: length,
@@ -134,13 +212,10 @@ impl Connection {
             client_closes: !framing.keep_alive,
             upgrade_offered: framing.upgrade,
             body,
-            began,
+            clock: std::mem::take(&mut self.clock),
         };
-        // The extensions are the application's, and each drops as it likes.
-        for extension in extensions {
-            if let Err(panic) = panics::catch(|| drop(extension)) {
-                self.report_panic(service, &exchange, "the environ's extensions", panic);
-            }
+        for panic in dropped {
+            self.report_panic(service, &exchange, "the environ's extensions", panic);
         }
 
         match result {
@@ -155,7 +230,6 @@ impl Connection {
                 }
             }
         }
-        Served::Moved
     }
 
     /// Refuses a request that can't be served, and closes: its framing is in doubt.
@@ -169,28 +243,16 @@ impl Connection {
     }
 
     /// An answer of the server's own, after which it closes.
-    fn answer_by_itself(&mut self, service: &Service, status: u16, sentence: &str, field: Option<(&str, &[u8])>) {
+    pub(super) fn answer_by_itself(
+        &mut self,
+        service: &Service,
+        status: u16,
+        sentence: &str,
+        field: Option<(&str, &[u8])>,
+    ) {
         let answering = Answering { version: Version::Http11, head: false, keep_alive: false };
         let (_, written) = self.write_error(service, status, sentence, field, answering);
-        let line = self.buffer.as_ref().map_or(&b""[..], |buffer| {
-            let bytes = &buffer.bytes[buffer.start..buffer.end];
-            // Of what may be no HTTP at all, a line's worth.
-            const SHOWN: usize = 100;
-            let end = bytes.iter().position(|&byte| matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());
-            &bytes[..end.min(SHOWN)]
-        });
-        let record = AccessRecord {
-            peer: self.peer,
-            request_line: line,
-            target: b"",
-            connection: None,
-            head: None,
-            status,
-            bytes: written,
-            duration: Default::default(),
-            time: SystemTime::now(),
-        };
-        service.tell(|handler, log| handler.log_request(&record, log));
+        self.log_refusal(service, 0, status, written);
         self.answered += 1;
         self.state = State::Closing { linger: true };
     }
@@ -237,33 +299,5 @@ impl Connection {
         let mut writer = BodyWriter::new(plan.framing);
         writer.append(text.as_bytes(), &mut self.out.bytes);
         (plan, writer.written())
-    }
-
-    pub(super) fn request_line(&self, head_length: usize) -> &[u8] {
-        match &self.buffer {
-            Some(buffer) => {
-                let bytes = &buffer.bytes[buffer.start..buffer.start + head_length];
-                buffer.parser.head(bytes).request_line()
-            }
-            None => b"",
-        }
-    }
-
-    #[inline]
-    pub(super) fn log(&self, service: &Service, exchange: &Exchange, status: u16, bytes: u64) {
-        let (Some(began), Some(buffer)) = (exchange.began, &self.buffer) else { return };
-        let head = buffer.parser.head(&buffer.bytes[buffer.start..buffer.start + exchange.head_length]);
-        let record = AccessRecord {
-            peer: self.peer,
-            request_line: head.request_line(),
-            target: head.target(),
-            connection: self.kept.get(),
-            head: Some(head),
-            status,
-            bytes,
-            duration: began.elapsed(),
-            time: SystemTime::now(),
-        };
-        service.tell(|handler, log| handler.log_request(&record, log));
     }
 }

@@ -18,7 +18,10 @@ impl Connection {
         }
         let before = self.out.unsent();
         match self.out.flush(&mut *self.transport) {
-            Ok(true) => self.writing = None,
+            Ok(true) => {
+                self.writing = None;
+                self.log_written(service);
+            }
             Ok(false) => {
                 self.note_written(service, before - self.out.unsent());
                 return Step::Write;
@@ -36,13 +39,13 @@ impl Connection {
                 Step::Read
             }
             State::Respond(_) | State::Upgrade(_) => Step::Again,
-            State::Drain(_) | State::Linger => Step::Read,
+            State::Collect(_) | State::Drain(_) | State::Linger => Step::Read,
             State::Closing { linger: true } => {
                 if self.transport.shutdown_write().is_err() {
                     return self.end();
                 }
                 self.since = now;
-                self.buffer = None;
+                self.clear_buffer();
                 self.state = State::Linger;
                 Step::Read
             }
@@ -69,7 +72,8 @@ impl Connection {
             self.reading = Transfer { started: now.max(1), progress: now, moved: 0 };
         }
         let State::Drain(body) = &mut self.state else { return None };
-        let Some(buffer) = &mut self.buffer else { return Some(Step::Read) };
+        let waits = if self.out.unsent() > 0 { Step::Flush } else { Step::Read };
+        let Some(buffer) = &mut self.buffer else { return Some(waits) };
         loop {
             while !buffer.is_empty() && !body.is_done() {
                 match body.take(&buffer.bytes[buffer.start..buffer.end]) {
@@ -98,7 +102,7 @@ impl Connection {
             }
             if !*readable && !self.transport.has_buffered() {
                 // The answer first: the client may be waiting for it before it sends the rest.
-                return Some(if self.out.unsent() > 0 { Step::Flush } else { Step::Read });
+                return Some(waits);
             }
             let room = buffer.free(1);
             let free = room.len();

@@ -12,6 +12,10 @@ use super::super::sys;
 use super::super::transport::Socket;
 use super::{token_of, Loop, Slot, Step, Token, ACCEPTS, GIVE_WAY, LISTENER, REST};
 
+/// How long a connection has to be idle before it makes room for a new one, in milliseconds: on one that has just come,
+/// or has just been answered, a request may be on its way, while clients in the system's queue lose nothing.
+const IDLE_BEFORE_SHED: u64 = 1000;
+
 impl Loop {
     /// A listener has connections.
     ///
@@ -78,7 +82,7 @@ impl Loop {
                     // also stands for an empty queue, and then nobody needs the room that an idle connection takes.
                     _ if matches!(sys::wait_for(listener.handle(), false, Duration::ZERO), Ok(false)) => return,
                     _ => {
-                        self.shed();
+                        self.shed(IDLE_BEFORE_SHED);
                         self.service.settings.log.error(&format!(
                             "can't accept connections for now: {error}; is the limit of open files (ulimit -n) too low?"
                         ));
@@ -143,6 +147,7 @@ impl Loop {
                 registered: None,
                 deadline: u64::MAX,
                 spared: false,
+                queued: false,
             });
             self.slots.len() - 1
         });
@@ -176,15 +181,23 @@ impl Loop {
         }
     }
 
-    /// Closes the connection that has been idle longest.
-    pub(in crate::server) fn shed(&mut self) {
-        let idle = self
-            .slots
-            .iter()
-            .enumerate()
-            .filter(|(_, slot)| slot.connection.as_ref().is_some_and(|connection| connection.is_idle()));
-        let oldest = idle.min_by_key(|(_, slot)| slot.deadline).map(|(index, slot)| token_of(index, slot));
-        let Some(token) = oldest else { return };
+    /// Closes the connection that has been idle longest: one that has nothing half-done, and whose client has sent
+    /// nothing since, for at least so many milliseconds. The others keep their place, and new ones wait in the system's
+    /// queue.
+    pub(in crate::server) fn shed(&mut self, idle_for: u64) {
+        let long_ago = self.now.saturating_sub(idle_for);
+        let mut idle: Vec<usize> = (0..self.slots.len())
+            .filter(|&index| {
+                let connection = self.slots[index].connection.as_ref();
+                connection.is_some_and(|connection| connection.is_idle() && connection.since() <= long_ago)
+            })
+            .collect();
+        idle.sort_by_key(|&index| self.slots[index].deadline);
+        let oldest = idle.into_iter().find(|&index| {
+            let socket = self.slots[index].socket.as_ref();
+            socket.is_some_and(|socket| matches!(sys::wait_for(socket.handle(), false, Duration::ZERO), Ok(false)))
+        });
+        let Some(token) = oldest.map(|index| token_of(index, &self.slots[index])) else { return };
         if let Some(mut connection) = self.take(token) {
             connection.part(CloseReason::Shed);
             self.put_back(token, connection, Step::Close);

@@ -18,8 +18,12 @@ impl Loop {
         connection: Box<Connection>,
         heir: &Heir,
     ) -> Result<(), Box<Connection>> {
-        let Some(socket) = self.socket(token) else { return Err(connection) };
-        let ahead = connection.into_waiting()?;
+        let Some(socket) = self.socket(token).filter(|_| connection.can_be_handed_over()) else {
+            return Err(connection);
+        };
+        let mut connection = connection;
+        self.discarded.extend(connection.take_app_owned());
+        let ahead = connection.into_waiting();
         self.vacate(token);
         // Nobody else holds it: the connection is gone, and its place is vacant.
         if let Some(socket) = Arc::into_inner(socket) {
@@ -60,6 +64,9 @@ impl Loop {
         self.now = self.service.now();
         self.part_at = self.now + millis(self.service.settings.timeouts.linger);
         self.stop_at = Some(self.now + millis(self.service.settings.timeouts.shutdown));
+        if let Some(heir) = self.heir.clone() {
+            self.bequeath_waiting(&heir);
+        }
         // Idle connections are read from once more: a request that has arrived meanwhile is answered. Those that
         // still wait afterwards are closed, like all that come to wait from now on. An heir gets them, and those that
         // have sent a part of a request.
@@ -68,6 +75,17 @@ impl Loop {
             let waits = |connection: &Connection| connection.is_idle() || hands_over && connection.is_reading();
             if slot.connection.as_deref().is_some_and(waits) && slot.registered == Some(Interest::Read) {
                 self.batch.push_back((token_of(index, slot), true));
+            }
+        }
+    }
+
+    /// Gives the requests that wait to the heir. What has to stay goes on waiting.
+    fn bequeath_waiting(&mut self, heir: &Heir) {
+        for _ in 0..self.waiting.len() {
+            let Some(token) = self.pop_waiting() else { return };
+            let Some(connection) = self.take(token) else { continue };
+            if let Err(kept) = self.bequeath(token, connection, heir) {
+                self.queue(token, kept);
             }
         }
     }
@@ -82,6 +100,7 @@ impl Loop {
 
     /// Ends every connection, those that other threads hold included.
     pub(in crate::server) fn cut_all(&mut self) {
+        self.refuse_waiting();
         let mut cut = 0;
         for socket in self.slots.iter().filter_map(|slot| slot.socket.as_ref()) {
             let _ = socket.shutdown(std::net::Shutdown::Both);

@@ -4,8 +4,9 @@ use std::ffi::{c_char, c_int, c_short, c_void};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use super::{check, milliseconds};
@@ -87,6 +88,19 @@ pub(super) fn set_option<T: Copy>(socket: BorrowedFd<'_>, (level, name): (c_int,
 /// Reads from a place in a file, wherever its position is.
 pub(in crate::server) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     file.read_at(buffer, offset)
+}
+
+/// Writes at a place in a file, wherever its position is.
+pub(in crate::server) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    file.write_all_at(bytes, offset)
+}
+
+/// Creates a file that only this process can reach: readable by its user alone, and without a name as soon as it exists,
+/// so that it goes away with its last descriptor. Fails if there is something under `path`.
+pub(in crate::server) fn create_unlinked(path: &Path) -> io::Result<File> {
+    let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(path)?;
+    std::fs::remove_file(path)?;
+    Ok(file)
 }
 
 /// Is this descriptor a socket that listens?

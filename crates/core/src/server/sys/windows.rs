@@ -4,8 +4,9 @@ use std::ffi::{c_int, c_short};
 use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::windows::fs::FileExt;
+use std::os::windows::fs::{FileExt, OpenOptionsExt};
 use std::os::windows::io::{AsRawSocket, AsSocket};
+use std::path::Path;
 use std::time::Duration;
 
 use super::{check, milliseconds};
@@ -88,4 +89,38 @@ pub(in crate::server) fn reset_on_close(socket: Handle<'_>) -> io::Result<()> {
 /// Reads from a place in a file, wherever its position is.
 pub(in crate::server) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     file.seek_read(buffer, offset)
+}
+
+/// Writes at a place in a file, wherever its position is.
+pub(in crate::server) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.seek_write(bytes, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                bytes = &bytes[count..];
+                offset += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Creates a file that only this process can reach: shared with nobody, and deleted when its last handle is closed.
+/// Fails if there is something under `path`.
+pub(in crate::server) fn create_unlinked(path: &Path) -> io::Result<File> {
+    const GENERIC_READ_WRITE: u32 = 0xc000_0000;
+    const DELETE: u32 = 0x0001_0000;
+    const FILE_FLAG_DELETE_ON_CLOSE: u32 = 0x0400_0000;
+    const FILE_ATTRIBUTE_TEMPORARY: u32 = 0x0000_0100;
+    File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .access_mode(GENERIC_READ_WRITE | DELETE)
+        .share_mode(0)
+        .custom_flags(FILE_FLAG_DELETE_ON_CLOSE)
+        .attributes(FILE_ATTRIBUTE_TEMPORARY)
+        .open(path)
 }

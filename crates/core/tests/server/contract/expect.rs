@@ -1,4 +1,5 @@
-//! `Expect: 100-continue`: sent on the first read of the input, once, and never after the answer has begun.
+//! `Expect: 100-continue` with streamed bodies: sent on the first read of the input, once, and never after the answer has
+//! begun. Collected ones are in `collect`.
 
 use std::io::Read;
 use std::time::Duration;
@@ -27,7 +28,7 @@ fn continue_is_sent_on_the_first_read_and_once() {
             reader(environ, start_response)
         }
     });
-    everywhere(app, |server| {
+    everywhere_with(streamed, app, |server| {
         for framing in ["Content-Length: 4", "Transfer-Encoding: chunked"] {
             let mut client = server.connect();
             client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n{framing}\r\n\r\n"));
@@ -54,7 +55,7 @@ fn without_a_read_there_is_no_continue_and_the_connection_closes() {
         start_response.start("403 Forbidden", &[])?;
         Ok(Body::from("no"))
     });
-    everywhere(app, |server| {
+    everywhere_with(streamed, app, |server| {
         let mut client = server.connect();
         client.send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
         let answer = client.response();
@@ -70,7 +71,7 @@ fn without_a_read_the_connection_closes_also_after_write() {
         start_response.write(b"no")?;
         Ok(Body::empty())
     });
-    everywhere(app, |server| {
+    everywhere_with(streamed, app, |server| {
         let mut client = server.connect();
         client.send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
         assert_eq!(client.response().status, 403);
@@ -87,7 +88,7 @@ fn continue_never_comes_after_the_answer_has_begun() {
         environ.input().read_to_end(&mut body)?;
         Ok(Body::from(body))
     });
-    everywhere(app, |server| {
+    everywhere_with(streamed, app, |server| {
         let mut client = server.connect();
         client.send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
         let mut all = client.until("begun\r\n");
@@ -106,7 +107,7 @@ fn continue_comes_behind_earlier_answers_and_before_a_head_that_is_set() {
         environ.input().read_to_end(&mut body)?;
         Ok(Body::from(body))
     });
-    everywhere(app, |server| {
+    everywhere_with(streamed, app, |server| {
         let mut client = server.connect();
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\nPOST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n");
         client.send("Content-Length: 4\r\n\r\n");
@@ -119,7 +120,7 @@ fn continue_comes_behind_earlier_answers_and_before_a_head_that_is_set() {
 
 #[test]
 fn http_1_0_gets_no_continue() {
-    everywhere(reader, |server| {
+    everywhere_with(streamed, reader, |server| {
         let mut client = server.connect();
         client.send("POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
         assert!(client.is_silent_for(Duration::from_millis(20)));

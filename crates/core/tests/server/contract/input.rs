@@ -85,7 +85,7 @@ fn half_read_bodies_are_drained_and_the_connection_reused() {
         start_response.start("200 OK", &[])?;
         Ok(Body::from("answer"))
     });
-    everywhere(app, |server| {
+    everywhere_with(streamed, app, |server| {
         let mut client = server.connect();
         for path in ["/none", "/some"] {
             client.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\nabcdef"));
@@ -105,7 +105,7 @@ fn a_large_unread_body_costs_the_connection_but_the_answer_is_seen() {
         start_response.start("413 Content Too Large", &[])?;
         Ok(Body::from("too much"))
     });
-    everywhere(app, |server| {
+    everywhere_with(streamed, app, |server| {
         for framing in ["Content-Length: 20000000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n1312D00\r\n"] {
             let mut client = server.connect();
             client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}"));
@@ -145,6 +145,7 @@ fn a_broken_body_fails_with_its_reason_and_status() {
         Ok(Body::from(body))
     });
     let change = |settings: &mut amboss_core::Settings| {
+        streamed(settings);
         settings.limits.body = Some(100);
         settings.timeouts.stalled = Duration::from_millis(500);
     };
@@ -186,7 +187,7 @@ fn an_application_may_answer_a_broken_body_itself() {
         start_response.start("200 OK", &[])?;
         Ok(Body::from(format!("broken: {broken}")))
     });
-    everywhere(app, |server| {
+    everywhere_with(streamed, app, |server| {
         let mut client = server.connect();
         client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
         let answer = client.response();

@@ -1,4 +1,4 @@
-//! The body of a request on its way in: how much of it is left, and reading it for the application.
+//! The body of a request as it arrives: how much of it is left, and reading it while the application waits for it.
 
 use std::cell::RefCell;
 use std::io;
@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::settings::Settings;
 use super::wire::Wire;
 use crate::http::{BodyLength, ChunkedDecoder, Framing};
-use crate::wsgi::{InputError, Source};
+use crate::wsgi::{Collected, InputError, Source};
 
 /// How far a body has been read. Survives the application's call, since what is left has to be drained.
 #[derive(Debug)]
@@ -30,8 +30,9 @@ enum Coding {
 }
 
 impl BodyState {
+    /// The body that follows a head, of at most `limit` bytes.
     #[inline]
-    pub(super) fn new(framing: &Framing, settings: &Settings) -> BodyState {
+    pub(super) fn new(framing: &Framing, settings: &Settings, limit: Option<u64>) -> BodyState {
         let (coding, declared) = match framing.body {
             BodyLength::Known(length) => (Coding::Left(length), Some(length)),
             BodyLength::Chunked => (Coding::Chunked(Box::new(ChunkedDecoder::new(settings.limits.chunked))), None),
@@ -40,11 +41,41 @@ impl BodyState {
             coding,
             declared,
             received: 0,
-            limit: settings.limits.body,
+            limit,
             waited: 0,
             continue_pending: framing.expects_continue,
             failed: None,
         }
+    }
+
+    /// A body that has been read to its end.
+    #[inline]
+    pub(super) fn read() -> BodyState {
+        BodyState {
+            coding: Coding::Left(0),
+            declared: None,
+            received: 0,
+            limit: None,
+            waited: 0,
+            continue_pending: false,
+            failed: None,
+        }
+    }
+
+    /// How much is still to come.
+    pub(super) fn left(&self) -> BodyLength {
+        match &self.coding {
+            Coding::Left(left) => BodyLength::Known(*left),
+            Coding::Chunked(_) => BodyLength::Chunked,
+        }
+    }
+
+    /// So many bytes of a body of known length were read elsewhere.
+    pub(super) fn skip(&mut self, count: usize) {
+        if let Coding::Left(left) = &mut self.coding {
+            *left = left.saturating_sub(count as u64);
+        }
+        self.received += count as u64;
     }
 
     #[inline]
@@ -90,7 +121,7 @@ impl BodyState {
 }
 
 /// Reads a body for the application: from the connection's buffer behind the head, and then from the transport.
-pub(super) struct Incoming<'c, 'w> {
+pub(super) struct StreamedBody<'c, 'w> {
     pub(super) wire: &'c RefCell<Wire<'w>>,
     pub(super) state: &'c mut BodyState,
     /// The buffer behind the head.
@@ -101,7 +132,7 @@ pub(super) struct Incoming<'c, 'w> {
     pub(super) ready: Range<usize>,
 }
 
-impl Incoming<'_, '_> {
+impl StreamedBody<'_, '_> {
     fn more(&mut self) -> Result<(), InputError> {
         let mut wire = self.wire.borrow_mut();
         // Behind the beginning of the answer it would be taken for a part of the body.
@@ -135,7 +166,7 @@ impl Incoming<'_, '_> {
     }
 }
 
-impl Source for Incoming<'_, '_> {
+impl Source for StreamedBody<'_, '_> {
     fn fill(&mut self) -> io::Result<&[u8]> {
         if let Some(error) = self.state.failed {
             return Err(error.into());
@@ -153,5 +184,9 @@ impl Source for Incoming<'_, '_> {
 
     fn length(&self) -> Option<u64> {
         self.state.declared
+    }
+
+    fn collected(&self) -> Option<Collected<'_>> {
+        None
     }
 }

@@ -1,0 +1,91 @@
+//! Complete requests that wait until an application may run for them, in the order in which they came.
+
+use super::super::connection::Connection;
+use super::super::poller::Interest;
+use super::{Loop, Token};
+
+impl Loop {
+    /// A request waits from now on. Its client is listened to only for its departure.
+    pub(super) fn queue(&mut self, token: Token, mut connection: Box<Connection>) {
+        if let Some(heir) = self.heir.clone() {
+            match self.bequeath(token, connection, &heir) {
+                Ok(()) => return,
+                Err(kept) => connection = kept,
+            }
+        }
+        let deadline = connection.queue_deadline(&self.service);
+        self.next_sweep = self.next_sweep.min(deadline);
+        self.keep(token, connection, deadline);
+        if !self.register(token, Interest::HangUp) {
+            return self.vacate(token);
+        }
+        if let Some(slot) = self.slot(token) {
+            slot.queued = true;
+        }
+        self.waiting.push_back(token);
+        self.fleet.note_waiting(self.berth, true);
+        self.woken |= self.fleet.is_shared() && self.fleet.room(self.berth) > 0;
+    }
+
+    /// The next request that waits, if there is one.
+    pub(in crate::server) fn pop_waiting(&mut self) -> Option<Token> {
+        while let Some(token) = self.waiting.pop_front() {
+            // Some have left since, and their place may be another connection's.
+            if let Some(slot) = self.slot(token) {
+                if std::mem::take(&mut slot.queued) {
+                    return Some(token);
+                }
+            }
+        }
+        None
+    }
+
+    pub(in crate::server) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Hands requests that wait back to the batch, as many as `room` says.
+    pub(in crate::server) fn resume_waiting(&mut self, room: usize) {
+        for _ in 0..room {
+            let Some(token) = self.pop_waiting() else { break };
+            self.batch.push_back((token, false));
+        }
+        self.fleet.note_waiting(self.berth, !self.waiting.is_empty());
+    }
+
+    fn take_queued(&mut self, token: Token) -> Option<Box<Connection>> {
+        self.slot(token)?.queued = false;
+        self.take(token)
+    }
+
+    /// The client of a request that waits has gone.
+    pub(super) fn drop_queued(&mut self, token: Token) {
+        if let Some(mut connection) = self.take_queued(token) {
+            connection.client_gone();
+            self.note_end(&mut connection);
+            self.close(token, connection);
+        }
+    }
+
+    /// A request has waited for too long, or until the server stops: 503.
+    pub(super) fn expire_queued(&mut self, token: Token) {
+        if let Some(mut connection) = self.take_queued(token) {
+            connection.lend(|| self.buffer());
+            let step = connection.guarded(&self.service, |it| {
+                it.refuse_unavailable(&self.service);
+                it.settle(&self.service, self.now)
+            });
+            self.put_back(token, connection, step);
+        }
+    }
+
+    /// Answers all requests that wait, as far as their clients take it at once.
+    pub(super) fn refuse_waiting(&mut self) {
+        while let Some(token) = self.pop_waiting() {
+            if let Some(slot) = self.slot(token) {
+                slot.queued = true;
+            }
+            self.expire_queued(token);
+        }
+    }
+}
