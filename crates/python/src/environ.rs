@@ -167,6 +167,10 @@ impl Environs {
             if field.name.eq_ignore_ascii_case(b"host") {
                 continue;
             }
+            if field.name.eq_ignore_ascii_case(b"content-length") && environ.get("CONTENT_LENGTH").is_none() {
+                // Where leniency lets it stand beside a Transfer-Encoding, it is not the length of the body.
+                continue;
+            }
             let key = match names.get(field.name) {
                 Some(Some(key)) => key.clone_ref(py),
                 Some(None) => continue,

@@ -67,7 +67,11 @@ pub fn connection(data: &[u8]) {
     let undisturbed = option & (RESETS | DEAF) == 0;
     check_served(&expected, &seen, wire);
     let asked = |index: usize| {
-        let request = expected.get(index).filter(|_| index < seen.len())?;
+        if index >= seen.len() {
+            // A refusal: always HTTP/1.1, and without a body when the line that it refuses begins with HEAD.
+            return (index == seen.len()).then(|| Asked { head: refused_head(&expected, index, wire), http11: true });
+        }
+        let request = &expected[index];
         Some(Asked { head: request.method == b"HEAD", http11: request.http11 })
     };
     let responses = reader::responses(&tape.written, asked)
@@ -78,6 +82,18 @@ pub fn connection(data: &[u8]) {
         let End::At(end) = expected[seen.len() - 1].body_end else { panic!("upgraded inside a body: {}", show(wire)) };
         assert!(wire[end..].starts_with(&ahead), "{} is not what follows in {}", show(&ahead), show(wire));
     }
+}
+
+/// Whether what stands at the place of request `index` begins with the method HEAD, be it a request or not.
+fn refused_head(expected: &[Request], index: usize, wire: &[u8]) -> bool {
+    let start = match index.checked_sub(1).map(|before| expected[before].body_end) {
+        None => 0,
+        Some(End::At(end)) => end,
+        Some(End::Open | End::Malformed) => return false,
+    };
+    let rest = &wire[start..];
+    let line = rest.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(rest.len());
+    rest[line..].starts_with(b"HEAD ")
 }
 
 /// Does what the server's loop does with a connection. Returns the bytes read ahead when it was upgraded.

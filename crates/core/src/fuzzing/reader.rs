@@ -157,6 +157,9 @@ fn body<'a>(response: &mut Response, bytes: &'a [u8], asked: Option<Asked>) -> R
         }
         return Ok(bytes);
     }
+    if status == 205 && length != Some(0) {
+        return Err("205 without a Content-Length of 0".into());
+    }
     if chunked {
         let read = reference::chunked(bytes);
         response.body = read.data;

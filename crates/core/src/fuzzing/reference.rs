@@ -40,8 +40,7 @@ impl Chunked {
             self.extensions += zeros.min(digits.saturating_sub(1));
             let size = std::str::from_utf8(size).map_err(|_| End::Malformed)?;
             let size = u64::from_str_radix(size, 16).map_err(|_| End::Malformed)?;
-            let begins = extension.trim_ascii_start();
-            if !extension.is_empty() && begins.first() != Some(&b';') || !extension.iter().all(|&byte| is_text(byte)) {
+            if !extensions(extension) {
                 return Err(End::Malformed);
             }
             self.extensions += extension.len();
@@ -69,6 +68,44 @@ impl Chunked {
             }
         }
     }
+}
+
+/// Is this `*( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] )` (RFC 9112 §7.1.1)?
+fn extensions(mut rest: &[u8]) -> bool {
+    fn blank(text: &[u8]) -> &[u8] {
+        let count = text.iter().take_while(|&&byte| byte == b' ' || byte == b'\t').count();
+        &text[count..]
+    }
+    fn token(text: &[u8]) -> Option<&[u8]> {
+        let count = text.iter().take_while(|&&byte| is_token(&[byte])).count();
+        (count > 0).then(|| &text[count..])
+    }
+    fn quoted(text: &[u8]) -> Option<&[u8]> {
+        let mut at = 1;
+        loop {
+            match text.get(at..)? {
+                [b'"', rest @ ..] => return Some(rest),
+                [b'\\', escaped, ..] if is_text(*escaped) => at += 2,
+                [byte, ..] if is_text(*byte) && *byte != b'\\' => at += 1,
+                _ => return None,
+            }
+        }
+    }
+    fn extension(text: &[u8]) -> Option<&[u8]> {
+        let named = token(blank(blank(text).strip_prefix(b";")?))?;
+        let Some(value) = blank(named).strip_prefix(b"=") else { return Some(named) };
+        let value = blank(value);
+        if value.first() == Some(&b'"') {
+            quoted(value)
+        } else {
+            token(value)
+        }
+    }
+    while !rest.is_empty() {
+        let Some(next) = extension(rest) else { return false };
+        rest = next;
+    }
+    true
 }
 
 fn crlf_line<'a>(input: &'a [u8], at: &mut usize) -> Result<&'a [u8], End> {
@@ -166,6 +203,9 @@ fn request(input: &[u8], lenient: bool) -> Option<(Request, usize)> {
         named.map(|field| field.1.clone())
     };
 
+    if all("content-type").count() > 1 {
+        return None;
+    }
     let lengths: Vec<_> = all("content-length").collect();
     let length = match &lengths[..] {
         [] => None,

@@ -77,8 +77,8 @@ fn the_fields_are_there(seen: &reader::Response, fields: &[(String, &[u8])], sta
     let mut there = seen.fields.iter();
     let mut own: Vec<&[u8]> = vec![b"Server", b"Date", b"Content-Length", b"Transfer-Encoding", b"Connection"];
     for (name, value) in fields {
-        if matches!(status, 101 | 204) && name.eq_ignore_ascii_case("content-length") {
-            // RFC 9110 §8.6: left out.
+        if matches!(status, 101 | 204 | 205) && name.eq_ignore_ascii_case("content-length") {
+            // RFC 9110 §8.6 and §15.3.6: left out, or written by the server.
             continue;
         }
         let (seen_name, seen_value) = there.next().expect("a field is missing");

@@ -5,9 +5,11 @@
 //! chunk        = chunk-size [ chunk-ext ] CRLF chunk-data CRLF
 //! chunk-size   = 1*HEXDIG
 //! last-chunk   = 1*("0") [ chunk-ext ] CRLF
+//! chunk-ext    = *( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] )
 //! ```
 //!
-//! A size may be followed by white space only where an extension follows that; trailer fields are checked and dropped,
+//! Extensions are checked and dropped. A size or an extension may be followed by white space only where another
+//! extension follows that; trailer fields are checked and dropped,
 //! never merged into the header section (RFC 9110 §6.5.1).
 
 use std::ops::Range;
@@ -39,7 +41,21 @@ enum State {
     Size,
     /// White space behind a size: an extension has to follow.
     SizeSpace,
-    Extension,
+    /// Behind the `;` of an extension: white space, then its name.
+    ExtensionStart,
+    ExtensionName,
+    /// White space behind an extension's name: `=` or another extension has to follow.
+    ExtensionNameSpace,
+    /// Behind `=`: white space, then a token or a quoted string.
+    ExtensionValueStart,
+    ExtensionToken,
+    ExtensionQuoted,
+    /// Behind a backslash in a quoted string.
+    ExtensionEscape,
+    /// Behind the closing quote.
+    ExtensionQuotedEnd,
+    /// White space behind an extension's value: another extension has to follow.
+    ExtensionSpace,
     /// The LF that ends the size's line.
     SizeLf,
     Data,
@@ -153,7 +169,7 @@ impl ChunkedDecoder {
             }
             (State::Size, b';') => {
                 self.count_extension()?;
-                State::Extension
+                State::ExtensionStart
             }
             (State::SizeStart | State::Size, _) => return Err(ErrorKind::ChunkSize),
 
@@ -163,16 +179,27 @@ impl ChunkedDecoder {
             }
             (State::SizeSpace, b';') => {
                 self.count_extension()?;
-                State::Extension
+                State::ExtensionStart
             }
             (State::SizeSpace, _) => return Err(ErrorKind::ChunkSize),
 
-            (State::Extension, b'\r') => State::SizeLf,
-            (State::Extension, _) if is_value(byte) => {
+            (State::ExtensionName | State::ExtensionToken | State::ExtensionQuotedEnd, b'\r') => State::SizeLf,
+            (
+                State::ExtensionStart
+                | State::ExtensionName
+                | State::ExtensionNameSpace
+                | State::ExtensionValueStart
+                | State::ExtensionToken
+                | State::ExtensionQuoted
+                | State::ExtensionEscape
+                | State::ExtensionQuotedEnd
+                | State::ExtensionSpace,
+                _,
+            ) => {
+                let next = self.extension(byte).ok_or(ErrorKind::ChunkExtension)?;
                 self.count_extension()?;
-                State::Extension
+                next
             }
-            (State::Extension, _) => return Err(ErrorKind::ChunkExtension),
 
             (State::SizeLf, b'\n') if self.size == 0 => State::TrailerStart,
             (State::SizeLf, b'\n') => State::Data,
@@ -207,6 +234,29 @@ impl ChunkedDecoder {
             (State::Data | State::Done, _) => unreachable!("decode() does not step here"),
         };
         Ok(())
+    }
+
+    /// The state behind a byte of an extension (RFC 9112 §7.1.1; RFC 9110 §5.6.4 for quoted strings); `None` for a byte
+    /// that can't stand there.
+    fn extension(&self, byte: u8) -> Option<State> {
+        Some(match (self.state, byte) {
+            (State::ExtensionStart | State::ExtensionValueStart, b' ' | b'\t') => self.state,
+            (State::ExtensionStart | State::ExtensionName, _) if is_token(byte) => State::ExtensionName,
+            (State::ExtensionName | State::ExtensionNameSpace, b' ' | b'\t') => State::ExtensionNameSpace,
+            (State::ExtensionName | State::ExtensionNameSpace, b'=') => State::ExtensionValueStart,
+            (State::ExtensionName | State::ExtensionNameSpace, b';') => State::ExtensionStart,
+
+            (State::ExtensionValueStart, b'"') => State::ExtensionQuoted,
+            (State::ExtensionValueStart | State::ExtensionToken, _) if is_token(byte) => State::ExtensionToken,
+            (State::ExtensionQuoted, b'"') => State::ExtensionQuotedEnd,
+            (State::ExtensionQuoted, b'\\') => State::ExtensionEscape,
+            (State::ExtensionQuoted | State::ExtensionEscape, _) if is_value(byte) => State::ExtensionQuoted,
+            (State::ExtensionToken | State::ExtensionQuotedEnd | State::ExtensionSpace, b' ' | b'\t') => {
+                State::ExtensionSpace
+            }
+            (State::ExtensionToken | State::ExtensionQuotedEnd | State::ExtensionSpace, b';') => State::ExtensionStart,
+            _ => return None,
+        })
     }
 
     fn count_extension(&mut self) -> Result<(), ErrorKind> {
@@ -296,6 +346,26 @@ mod tests {
             ("3;a\nabc\r\n".into(), Err((ChunkExtension, 3))),
             ("3;a\rb\r\nabc\r\n".into(), Err((ChunkSize, 4))),
             ("3;a\0\r\nabc\r\n".into(), Err((ChunkExtension, 3))),
+            // RFC 9112 §7.1.1: a name, and a value where there is "=".
+            ("3;\r\nabc\r\n".into(), Err((ChunkExtension, 2))),
+            ("3; \r\nabc\r\n".into(), Err((ChunkExtension, 3))),
+            ("3;a=\r\nabc\r\n".into(), Err((ChunkExtension, 4))),
+            ("3;a= \r\nabc\r\n".into(), Err((ChunkExtension, 5))),
+            ("3;=b\r\nabc\r\n".into(), Err((ChunkExtension, 2))),
+            ("3;;a\r\nabc\r\n".into(), Err((ChunkExtension, 2))),
+            ("3;a b\r\nabc\r\n".into(), Err((ChunkExtension, 4))),
+            ("3;a \r\nabc\r\n".into(), Err((ChunkExtension, 4))),
+            ("3;a=b \r\nabc\r\n".into(), Err((ChunkExtension, 6))),
+            ("3;a=b=c\r\nabc\r\n".into(), Err((ChunkExtension, 5))),
+            ("3;a=b,c\r\nabc\r\n".into(), Err((ChunkExtension, 5))),
+            ("3;a=\"b\r\nabc\r\n".into(), Err((ChunkExtension, 6))),
+            ("3;a=\"b\"c\r\nabc\r\n".into(), Err((ChunkExtension, 7))),
+            ("3;a=\"\\\0\"\r\nabc\r\n".into(), Err((ChunkExtension, 6))),
+            ("3;\"a\"\r\nabc\r\n".into(), Err((ChunkExtension, 2))),
+            ("3;\u{e4}\r\nabc\r\n".into(), Err((ChunkExtension, 2))),
+            ("3;a=\"\"\r\nabc\r\n0\r\n\r\n".into(), done("abc", 0)),
+            ("3;a=\"\\\"\u{e4}\t\\\\\"\r\nabc\r\n0\r\n\r\n".into(), done("abc", 0)),
+            ("3 ; a = b\t;c\r\nabc\r\n0\r\n\r\n".into(), done("abc", 0)),
             ("3\r\nabcd\r\n".into(), Err((ChunkEnd, 6))),
             ("3\r\nabc\n0\r\n\r\n".into(), Err((ChunkEnd, 6))),
             ("3\r\nabc\rX".into(), Err((ChunkEnd, 7))),

@@ -99,6 +99,8 @@ kinds! {
     HostRepeated = 400, "there is more than one Host field";
     /// RFC 9110 §7.2: uri-host and an optional port.
     HostMalformed = 400, "the Host field is not a host with an optional port";
+    /// RFC 9110 §8.3: one media type; two recipients may pick different ones.
+    ContentTypeRepeated = 400, "there is more than one Content-Type field";
     /// RFC 9110 §8.6: decimal digits, once.
     ContentLength = 400, "Content-Length is not one decimal number";
     /// RFC 9112 §6.3: how requests are smuggled.
@@ -120,7 +122,7 @@ kinds! {
     /// RFC 9112 §7.1.
     ChunkSizeOverflow = 400, "a chunk's size does not fit in 64 bits";
     /// RFC 9112 §7.1.1.
-    ChunkExtension = 400, "a chunk extension holds a control character";
+    ChunkExtension = 400, "a chunk extension is not ';name', ';name=token' or ';name=\"quoted string\"'";
     /// RFC 9112 §7.1.1: recipients limit them.
     ChunkExtensionsTooLarge = 400, "the chunk extensions of this body are longer than this server accepts";
     /// RFC 9112 §7.1.

@@ -33,11 +33,15 @@ impl Framing {
     /// Judges a complete head.
     ///
     /// # Errors
-    /// Host, Content-Length, Transfer-Encoding and Expect fields that are missing, repeated, malformed or at odds.
+    /// Host, Content-Type, Content-Length, Transfer-Encoding and Expect fields that are missing, repeated, malformed or
+    /// at odds.
     #[inline]
     pub fn of(head: &Head<'_>, leniency: Leniency) -> Result<Framing, Error> {
         let http11 = head.version() == Version::Http11;
         check_host(head, http11, leniency)?;
+        if head.repeated(Known::ContentType) {
+            return Err(error(head, ErrorKind::ContentTypeRepeated));
+        }
 
         let length = content_length(head)?;
         let mut keep_alive = http11;
@@ -227,6 +231,9 @@ mod tests {
             ("1.1", "Host: a\r\nHost: a", Err(400), Ok((Known(0), true))),
             ("1.1", "Host: a b", Err(400), Ok((Known(0), true))),
             ("1.1", "Host: a\r\nExpect: 200-maybe", Err(417), Err(417)),
+            ("1.1", "Host: a\r\nContent-Type: a/b\r\ncontent-type: a/b", Err(400), Err(400)),
+            ("1.0", "Content-Type: a/b\r\nContent-Type: c/d", Err(400), Err(400)),
+            ("1.1", "Host: a\r\nContent-Type: a/b\r\nContent-Range: x", Ok((Known(0), true)), Ok((Known(0), true))),
             ("1.0", "Host: a\r\nExpect: 200-maybe", Ok((Known(0), false)), Ok((Known(0), false))),
         ];
         for (version, fields, strict, lenient) in cases {

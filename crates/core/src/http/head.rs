@@ -109,9 +109,10 @@ pub(crate) enum Known {
     Connection,
     Expect,
     Upgrade,
+    ContentType,
 }
 
-const KNOWN: usize = 6;
+const KNOWN: usize = 7;
 const ABSENT: u16 = u16::MAX;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -356,6 +357,7 @@ fn note(known: &mut [u16; KNOWN], repeated: &mut u8, name: &[u8], index: usize) 
         4 if is(name, b"host") => Known::Host,
         10 if is(name, b"connection") => Known::Connection,
         14 if is(name, b"content-length") => Known::ContentLength,
+        12 if is(name, b"content-type") => Known::ContentType,
         17 if is(name, b"transfer-encoding") => Known::TransferEncoding,
         6 if is(name, b"expect") => Known::Expect,
         7 if is(name, b"upgrade") => Known::Upgrade,

@@ -27,7 +27,8 @@ pub struct Answering {
 /// How a response's body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseFraming {
-    /// There is none (HEAD, 1xx, 204, 304), whatever the application gives.
+    /// There is none (HEAD, 1xx, 204, 304), whatever the application gives. 205 has [`Length`](Self::Length) 0, since
+    /// nothing but its framing tells a client that no content follows.
     Empty,
     /// After so many bytes.
     Length(u64),
@@ -202,8 +203,8 @@ impl ResponseHead {
                     return Err(text());
                 }
                 self.content_length = Some(length);
-                // RFC 9110 §8.6: not with 1xx and 204.
-                return Ok(self.status >= 200 && self.status != 204);
+                // RFC 9110 §8.6: not with 1xx and 204. With 205 it can only be 0, which `finish` adds.
+                return Ok(self.status >= 200 && !matches!(self.status, 204 | 205));
             }
             2 | 7 | 8 | 10 | 17 | 18 | 19 if is_hop_by_hop(name) => {
                 let switching = self.status == 101
@@ -251,7 +252,11 @@ impl ResponseHead {
             out.extend_from_slice(b"\r\n");
         }
         let mut keep_alive = answering.keep_alive;
-        let framing = if !allows_body(self.status) {
+        let framing = if self.status == 205 {
+            // RFC 9110 §15.3.6: no content. RFC 9112 §6.3 has no rule for 205, so a length has to say it.
+            append_length(out, 0);
+            ResponseFraming::Length(0)
+        } else if !allows_body(self.status) {
             ResponseFraming::Empty
         } else if answering.head {
             if let (None, Some(length @ 1..)) = (self.content_length, length) {
@@ -445,6 +450,12 @@ mod tests {
             ("200 OK", declared, head, Some(0), "Content-Length: 3\r\n", Empty, true),
             ("204 No Content", &[], V11, Some(5), "", Empty, true),
             ("204 No Content", declared, V11, None, "", Empty, true),
+            // RFC 9110 §15.3.6: no content, and a recipient has to be told so.
+            ("205 Reset Content", &[], V11, Some(5), "Content-Length: 0\r\n", Length(0), true),
+            ("205 Reset Content", &[], V11, None, "Content-Length: 0\r\n", Length(0), true),
+            ("205 Reset Content", declared, V11, Some(3), "Content-Length: 0\r\n", Length(0), true),
+            ("205 Reset Content", &[], head, None, "Content-Length: 0\r\n", Length(0), true),
+            ("205 Reset Content", &[], v10, None, "Content-Length: 0\r\nConnection: keep-alive\r\n", Length(0), true),
             ("304 Not Modified", declared, V11, None, "Content-Length: 3\r\n", Empty, true),
             ("304 Not Modified", &[], V11, Some(5), "", Empty, true),
         ];

@@ -72,7 +72,7 @@ pub fn reason_phrase(status: u16) -> &'static str {
     }
 }
 
-/// May a response with this status have a body (RFC 9112 §6.3)?
+/// Whether a response with this status may have content (RFC 9110 §6.4.1; §15.3.6 for 205).
 pub fn allows_body(status: u16) -> bool {
-    status >= 200 && status != 204 && status != 304
+    status >= 200 && !matches!(status, 204 | 205 | 304)
 }

@@ -81,7 +81,7 @@ impl Peer {
 /// | `SERVER_NAME`, `SERVER_PORT` | the address that was bound |
 /// | `REMOTE_ADDR`, `REMOTE_PORT` | the client's; `<local>` and `0` on a Unix socket |
 /// | `SERVER_SOFTWARE` | name and version of the server |
-/// | `CONTENT_TYPE`, `CONTENT_LENGTH` | the fields, only when they were sent; of a collected body that was chunked, its length, and then there is no `HTTP_TRANSFER_ENCODING` |
+/// | `CONTENT_TYPE`, `CONTENT_LENGTH` | the fields, only when they were sent; of a collected body that was chunked, its length, and then there is no `HTTP_TRANSFER_ENCODING`; none beside a Transfer-Encoding otherwise, which overrides it |
 /// | `HTTP_*` | the other fields: repeated ones joined with `,`, cookies with `; `; names with `_` are dropped, since they could pass for names with `-` |
 /// | `SSL_PROTOCOL`, `SSL_CIPHER`, `SSL_CLIENT_CERT` | over TLS, as its transport tells ([`Session`](crate::Session)) |
 /// | `wsgi.version` | `1.0` |
@@ -160,10 +160,11 @@ impl<'a> Environ<'a> {
             "REMOTE_PORT" => return Some(Cow::Owned(self.connection.peer.port().to_string().into_bytes())),
             "SERVER_SOFTWARE" => self.server.software.as_bytes(),
             "CONTENT_TYPE" => return self.field("content-type"),
-            "CONTENT_LENGTH" => match self.collected_length() {
-                Some(length) => return Some(Cow::Owned(length.to_string().into_bytes())),
-                None => return self.field("content-length"),
-            },
+            // RFC 9112 §6.3: where leniency lets both fields pass, the length that was sent is not that of the body.
+            "CONTENT_LENGTH" if self.head.known(Known::TransferEncoding).is_some() => {
+                return self.collected_length().map(|length| Cow::Owned(length.to_string().into_bytes()));
+            }
+            "CONTENT_LENGTH" => return self.field("content-length"),
             "HTTP_TRANSFER_ENCODING" if self.collected_length().is_some() => return None,
             "wsgi.version" => b"1.0",
             "wsgi.url_scheme" => self.connection.scheme.as_bytes(),

@@ -64,6 +64,12 @@ const CASES: &[(&str, &str, &str, After)] = &[
         Keeps,
     ),
     (
+        "205 has no content and says so (RFC 9110 section 15.3.6)",
+        "GET /status/205 HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        Keeps,
+    ),
+    (
         "an unread body is no request",
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 29\r\n\r\nGET /no HTTP/1.1\r\nHost: a\r\n\r\n\
          GET /status/404 HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -261,6 +267,7 @@ fn refusals() -> Vec<(&'static str, String, u16, u16)> {
             400,
             400,
         ),
+        ("two Content-Type", fields("Content-Type: text/plain\r\nContent-Type: text/html"), 400, 400),
         ("bare CR in a value", fields("X: a\rb"), 400, 400),
         ("NUL in a value", fields("X: a\0b"), 400, 400),
         ("bare LF as line end", "GET / HTTP/1.1\nHost: a\n\n".into(), 400, 200),
@@ -282,6 +289,9 @@ fn refusals() -> Vec<(&'static str, String, u16, u16)> {
         ("bare LF after a chunk size", chunks("1\na\r\n0\r\n\r\n"), 400, 400),
         ("bare LF in a chunk extension (TERM.EXT)", chunks("1;a\nb\r\na\r\n0\r\n\r\n"), 400, 400),
         ("bare CR in a chunk extension", chunks("1;a\rb\r\na\r\n0\r\n\r\n"), 400, 400),
+        ("chunk extension without a name", chunks("1;\r\na\r\n0\r\n\r\n"), 400, 400),
+        ("chunk extension without a value", chunks("1;a=\r\na\r\n0\r\n\r\n"), 400, 400),
+        ("chunk extension of the last chunk without a name", chunks("1\r\na\r\n0;\r\n\r\n"), 400, 400),
         ("chunk longer than its size", chunks("1\r\nab\r\n0\r\n\r\n"), 400, 400),
         ("bare LF after chunk data", chunks("1\r\na\n0\r\n\r\n"), 400, 400),
         ("oversized chunk extension", chunks(&format!("1;{}\r\na\r\n0\r\n\r\n", long(5000))), 400, 400),
@@ -385,6 +395,48 @@ fn with_werkzeugs_leniency_chunked_wins_over_a_length_and_the_connection_closes(
     let answer = client.response();
     assert_eq!((answer.text().as_str(), answer.field("Connection")), ("abcde", Some("close")));
     assert!(client.at_end());
+}
+
+/// RFC 9112 section 6.3: Transfer-Encoding overrides Content-Length, so an application must not see the latter.
+#[test]
+fn with_werkzeugs_leniency_a_length_beside_chunked_is_not_in_the_environ() {
+    let server = Setup::threaded().with(|settings| settings.leniency = Leniency::werkzeug()).start(fixture);
+    let mut client = server.connect();
+    client.send("POST /environ HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client.send("5\r\nabcde\r\n0\r\n\r\n");
+    let text = client.response().text();
+    assert!(text.contains("HTTP_TRANSFER_ENCODING=chunked\n") && text.contains("body=abcde"), "{text}");
+    assert!(!text.contains("CONTENT_LENGTH"), "{text}");
+}
+
+/// RFC 9110 section 9.3.2: a response to HEAD has no content, whoever writes it.
+#[test]
+fn a_refusal_of_head_has_no_body() {
+    let cases = [
+        ("a field without a colon", "HEAD / HTTP/1.1\r\nHost: a\r\nX\r\n\r\n".to_owned(), 400),
+        ("behind an empty line", "\r\nHEAD / HTTP/1.1\r\n\r\n".into(), 400),
+        ("a long request line", format!("HEAD /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(8200)), 414),
+        ("many fields", format!("HEAD / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(101)), 431),
+        ("an expectation", "HEAD / HTTP/1.1\r\nHost: a\r\nExpect: magic\r\n\r\n".into(), 417),
+        ("a target", "HEAD * HTTP/1.1\r\nHost: a\r\n\r\n".into(), 400),
+        ("a version", "HEAD / HTTP/2.0\r\nHost: a\r\n\r\n".into(), 505),
+    ];
+    everywhere(fixture, |server| {
+        for (name, input, status) in &cases {
+            let mut client = server.connect();
+            client.send(input);
+            client.finish_sending();
+            let answer = String::from_utf8(client.rest()).unwrap();
+            let answer = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{name}: {answer:?}"));
+            assert!(answer.0.starts_with(&format!("HTTP/1.1 {status} ")), "{name}: {answer:?}");
+            assert!(answer.0.contains("\r\nContent-Length: "), "{name}: the length that GET would have had");
+            assert_eq!(answer.1, "", "{name}");
+        }
+        // The method is HEAD, not just something that begins like it.
+        let mut client = server.connect();
+        client.send("HEADER / HTTP/1.1\r\n\r\n");
+        assert!(client.response().text().contains("Host"));
+    });
 }
 
 #[test]

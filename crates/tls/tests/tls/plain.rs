@@ -13,6 +13,12 @@ fn plain_http_is_redirected_to_the_same_address() {
     let answer = client.get("/a%20b//?c=d");
     assert_eq!((answer.status, answer.field("Location")), (308, Some("https://a/a%20b//?c=d")));
     assert_eq!(client.rest(), (Vec::new(), End::Clean));
+    // RFC 9110 section 9.3.2: a response to HEAD has no content.
+    let mut client = Client::on(server.connect());
+    client.send("HEAD /a HTTP/1.1\r\nHost: a\r\n\r\n");
+    let answer = String::from_utf8(client.rest().0).unwrap();
+    let ends = answer.ends_with("\r\n\r\n") && answer.find("\r\n\r\n") == Some(answer.len() - 4);
+    assert!(answer.starts_with("HTTP/1.1 308 ") && ends, "{answer}");
 
     // As a browser or curl follows it, body and all.
     let url = server.url("/echo").replace("https:", "http:");
