@@ -29,6 +29,27 @@ fn a_socket_from_systemd_is_served() {
     assert_eq!(server.wait().0.code(), Some(0));
 }
 
+/// Two owners of one descriptor would close it under each other.
+#[test]
+fn a_descriptor_can_be_named_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let mut command = Command::new("sh");
+    let direct = amboss(&["--bind", "fd://3", "--bind", "fd://3"]);
+    command.arg("-c").arg(PASSES_IT_ON).arg(direct.get_program()).args(direct.get_args());
+    let output = command.stdin(OwnedFd::from(listener)).output().expect("it runs");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("can't listen on fd://3: it is in use already; name each descriptor once"), "{text}");
+}
+
+#[test]
+fn a_socket_is_served_by_its_number() {
+    let server = activated(&["--bind", "fd://3"]);
+    assert!(get(server.port(), "").contains("Content-Type: text/html"));
+    server.signal("TERM");
+    assert_eq!(server.wait().0.code(), Some(0));
+}
+
 #[test]
 fn the_number_of_processes_holds_on_a_socket_from_systemd() {
     const AT_ONCE: usize = 2;

@@ -8,6 +8,7 @@
 //! | `AMBOSS_CONTROL_FD` | the descriptor of the socket that [`control`](crate::control) speaks over |
 //! | `AMBOSS_GENERATION` | counts the replacements; children that serve beside each other share it |
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -15,7 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::Pid;
 
@@ -101,19 +102,19 @@ impl Inherited {
         })
     }
 
-    /// Takes over the control socket; `None` without one. Once only, as [`take`].
+    /// Takes over the control socket; `None` without one.
     ///
     /// # Errors
-    /// When the descriptor is not open.
+    /// When the descriptor is not open, was not inherited, or was taken over before.
     pub fn take_control(&self) -> io::Result<Option<Control>> {
         let Some(number) = self.control else { return Ok(None) };
         Control::new(UnixStream::from(take(number)?)).map(Some)
     }
 
-    /// Takes over the listening sockets. Once only, as [`take`].
+    /// Takes over the listening sockets.
     ///
     /// # Errors
-    /// When a descriptor is not open.
+    /// When a descriptor is not open, was not inherited, or was taken over before.
     pub fn take_listeners(&self) -> io::Result<Vec<OwnedFd>> {
         self.listeners.iter().map(|&number| take(number)).collect()
     }
@@ -121,12 +122,23 @@ impl Inherited {
 
 /// Takes over an inherited descriptor: it gets another number, is closed on `exec`, and the old number is closed.
 ///
-/// Call it once for each, early: later the number may be somebody else's.
-///
-/// # Errors
-/// When it is not open, or the table of descriptors is full.
-pub fn take(number: RawFd) -> io::Result<OwnedFd> {
+/// A number proves nothing, and the descriptor may have an owner in this process. So each number is taken over once, and
+/// only if the descriptor has no FD_CLOEXEC, as far as the system tells: what a process inherits cannot have it, and
+/// what std and other careful libraries open has it.
+fn take(number: RawFd) -> io::Result<OwnedFd> {
     use nix::sys::socket::{sendmsg, ControlMessage, MsgFlags};
+    static TAKEN: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
+    let refuse = |why: &str| {
+        let why = format!("descriptor {number} {why}; is the environment that of another process?");
+        Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+    };
+    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if taken.contains(&number) {
+        return refuse("was taken over before");
+    }
+    if is_closed_on_exec(number) {
+        return refuse("was not inherited");
+    }
     // Only the system can tell whether a number is a descriptor, and make an owned one of it without a promise: the
     // process sends it to itself.
     let (sender, receiver) = UnixStream::pair()?;
@@ -137,11 +149,21 @@ pub fn take(number: RawFd) -> io::Result<OwnedFd> {
         .map_err(|error| io::Error::new(io::Error::from(error).kind(), format!("descriptor {number}: {error}")))?;
     match receiver.receive()? {
         Some(Message::Connection { socket, .. }) => {
+            taken.insert(number);
             let _ = nix::unistd::close(number);
             Ok(socket)
         }
         _ => Err(io::Error::other(format!("descriptor {number} can't be taken over: too many files are open"))),
     }
+}
+
+/// Whether a descriptor is known to have FD_CLOEXEC; only Linux tells without borrowing it.
+fn is_closed_on_exec(number: RawFd) -> bool {
+    let Ok(text) = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}")) else { return false };
+    let flags = text.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
+    // The kernel shows the flag of the descriptor as the one that `open` takes.
+    flags.is_some_and(|flags| flags & nix::fcntl::OFlag::O_CLOEXEC.bits() as u32 != 0)
 }
 
 /// Becomes the program `arguments[0]` with the rest as its arguments, as a supervisor's child; returns only with the
@@ -239,6 +261,8 @@ mod tests {
     #[test]
     fn a_taken_descriptor_is_the_same_socket_and_the_number_is_free() {
         let (mut client, server) = UnixStream::pair().unwrap();
+        // As `exec` would have left it.
+        rustix::io::fcntl_setfd(&server, rustix::io::FdFlags::empty()).unwrap();
         let number = server.into_raw_fd();
         let mut taken = UnixStream::from(take(number).unwrap());
         assert!(rustix::io::fcntl_getfd(&taken).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
@@ -248,6 +272,17 @@ mod tests {
         let mut answer = String::new();
         client.read_to_string(&mut answer).unwrap();
         assert_eq!(answer, "here");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_descriptor_that_has_an_owner_here_is_left_alone() {
+        let (mut client, mut server) = UnixStream::pair().unwrap();
+        let inherited = Inherited { listeners: vec![server.as_raw_fd()], ..Inherited::default() };
+        let error = inherited.take_listeners().unwrap_err().to_string();
+        assert!(error.contains("was not inherited"), "{error}");
+        server.write_all(b"x").unwrap();
+        assert_eq!(client.read(&mut [0]).unwrap(), 1);
     }
 
     #[test]

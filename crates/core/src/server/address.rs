@@ -28,7 +28,9 @@ pub enum Address {
     },
     /// The path of a Unix domain socket.
     Unix(PathBuf),
-    /// The number of a listening socket that the parent process left open.
+    /// The number of a listening socket that this process was started with (`fd://3`), below 1024. It can be listened on
+    /// once, and only if it was open before `main`: the number of anything that this program has opened is refused,
+    /// since that has an owner.
     Fd(i32),
 }
 

@@ -72,13 +72,19 @@ impl Listeners {
 
     /// The sockets that systemd passes on (`LISTEN_PID`, `LISTEN_FDS`, `sd_listen_fds(3)`); none without any.
     ///
+    /// Each descriptor is taken once, and only if this process was started with it.
+    ///
     /// # Errors
-    /// When what was passed is no listening socket.
+    /// When what was passed is no listening socket, or was taken before.
     pub fn from_systemd() -> io::Result<Listeners> {
         Ok(Listeners(Listener::from_systemd()?.into_iter().map(Arc::new).collect()))
     }
 
-    /// Sockets that another process opened.
+    /// Sockets that listen already, whoever opened them.
+    ///
+    /// For the number of a descriptor that this process was started with there is [`Address::Fd`], which needs no
+    /// unsafe code. For any other number the caller has to know that nothing else owns it, and say so with
+    /// `OwnedFd::from_raw_fd`.
     ///
     /// # Errors
     /// When one of them does not listen.
@@ -113,7 +119,7 @@ impl Listener {
             #[cfg(unix)]
             Address::Unix(path) => unix::bind(path, unix_mode).map(|listener| vec![listener]),
             #[cfg(unix)]
-            Address::Fd(number) => sys::adopt(*number, true).and_then(unix::adopt).map(|listener| vec![listener]),
+            Address::Fd(number) => unix::inherit(*number).map(|listener| vec![listener]),
             #[cfg(not(unix))]
             Address::Unix(_) | Address::Fd(_) => {
                 let _ = unix_mode;

@@ -1,11 +1,14 @@
 //! The few system calls that std does not offer, declared by hand because std links them already.
 //!
 //! One of the two places where `unsafe` may live. Every function here is safe to call: descriptors come in as borrowed
-//! or owned std types, and every pointer handed to the system points into a value that outlives the call.
+//! or owned std types, or have no owner ([`inherited`]), and every pointer handed to the system points into a value that
+//! outlives the call.
 //!
 //! The rest of the server sees one interface: a [`Handle`] is a borrowed descriptor or socket, [`Raw`] its number.
 #![allow(unsafe_code)]
 
+#[cfg(unix)]
+pub(super) mod inherited;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod linux;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

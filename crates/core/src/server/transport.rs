@@ -218,17 +218,6 @@ impl Presence for Socket {
     }
 }
 
-#[cfg(unix)]
-impl Socket {
-    /// Takes over the connected stream socket that another process left open under this number.
-    ///
-    /// # Errors
-    /// When there is no such descriptor, or it is something else.
-    pub fn inherit(number: i32) -> io::Result<Socket> {
-        sys::adopt(number, false).map(Socket::from)
-    }
-}
-
 /// A connected stream socket, which the caller vouches for.
 #[cfg(unix)]
 impl From<std::os::fd::OwnedFd> for Socket {

@@ -112,6 +112,21 @@ fn addresses_that_can_t_be_had_get_a_sentence() {
     assert!(error.contains("at least one address"), "{error}");
 }
 
+/// A safe function that took any number would close the descriptor under the `TcpListener` that owns it.
+#[cfg(unix)]
+#[test]
+fn a_descriptor_that_this_program_has_opened_is_not_taken_from_its_owner() {
+    use std::os::fd::AsRawFd;
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    for address in [Address::Fd(listener.as_raw_fd()), format!("fd://{}", listener.as_raw_fd()).parse().unwrap()] {
+        let error = make_server(&[address], fixture, Concurrency::Single, quiet()).unwrap_err().to_string();
+        assert!(error.contains("this process was not started with that descriptor"), "{error}");
+    }
+    let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    assert_eq!(listener.accept().unwrap().1, client.local_addr().unwrap(), "it still listens, and blocks");
+}
+
 /// A program that opens a listening socket as descriptor 3 and becomes its arguments.
 const PASSES_A_SOCKET: &str = "
 import os, socket, sys

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -54,11 +54,21 @@ pub(super) fn bind(path: &Path, mode: Option<u32>) -> io::Result<Listener> {
     Listener::unix(listener, Some(path.to_owned()), Some(file))
 }
 
+fn check_listening(socket: BorrowedFd<'_>) -> io::Result<()> {
+    if sys::is_listening(socket)? {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a socket that does not listen"))
+}
+
+/// Takes over the listening socket that this process was started with under a number.
+pub(super) fn inherit(number: RawFd) -> io::Result<Listener> {
+    sys::inherited::take(number, check_listening).and_then(adopt)
+}
+
 /// Takes over a listening socket that another process opened.
 pub(super) fn adopt(fd: OwnedFd) -> io::Result<Listener> {
-    if !sys::is_listening(fd.as_raw_fd())? {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a socket that does not listen"));
-    }
+    check_listening(fd.as_fd())?;
     // The family tells itself: a Unix socket has no socket address that std can read, and the other way round.
     let tcp = TcpListener::from(fd);
     match tcp.local_addr() {
@@ -81,7 +91,7 @@ pub(super) fn from_systemd() -> io::Result<Vec<Listener>> {
     let count = variable("LISTEN_FDS").unwrap_or(0) as i32;
     (FIRST..FIRST + count)
         .map(|number| {
-            sys::adopt(number, true).and_then(adopt).map_err(|error| {
+            inherit(number).map_err(|error| {
                 io::Error::new(error.kind(), format!("can't listen on descriptor {number} of LISTEN_FDS: {error}"))
             })
         })

@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_int, c_short, c_void};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -60,7 +60,7 @@ extern "C" {
     fn open(path: *const c_char, flags: c_int, ...) -> c_int;
     fn close(fd: c_int) -> c_int;
     fn dup2(from: c_int, to: c_int) -> c_int;
-    fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
+    pub(super) fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
     fn setsockopt(socket: c_int, level: c_int, name: c_int, value: *const c_void, length: u32) -> c_int;
     fn getsockopt(socket: c_int, level: c_int, name: c_int, value: *mut c_void, length: *mut u32) -> c_int;
 }
@@ -103,8 +103,8 @@ pub(in crate::server) fn create_unlinked(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Is this descriptor a socket that listens?
-pub(in crate::server) fn is_listening(fd: RawFd) -> io::Result<bool> {
+/// Is this a socket that listens?
+pub(in crate::server) fn is_listening(socket: BorrowedFd<'_>) -> io::Result<bool> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     const SOL_SOCKET_ACCEPTCONN: (c_int, c_int) = (1, 30);
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -112,9 +112,8 @@ pub(in crate::server) fn is_listening(fd: RawFd) -> io::Result<bool> {
     let (level, name) = SOL_SOCKET_ACCEPTCONN;
     let mut value: c_int = 0;
     let mut length = size_of::<c_int>() as u32;
-    // SAFETY: `value` is as large as `length` says, and both outlive the call. A descriptor that is not open is an
-    // error the system reports.
-    check(unsafe { getsockopt(fd, level, name, (&raw mut value).cast(), &raw mut length) })?;
+    // SAFETY: `value` is as large as `length` says, and both outlive the call.
+    check(unsafe { getsockopt(socket.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut length) })?;
     Ok(value != 0)
 }
 
@@ -126,21 +125,6 @@ pub(in crate::server) fn reset_on_close(socket: BorrowedFd<'_>) -> io::Result<()
     const SOL_SOCKET_LINGER: (c_int, c_int) = (0xffff, 0x80);
     // `struct linger`: on, for zero seconds.
     set_option(socket, SOL_SOCKET_LINGER, [1 as c_int, 0])
-}
-
-/// Takes over a descriptor that another process passed on.
-///
-/// The caller vouches, by the protocol that named the number (`fd://N`, LISTEN_FDS), that nothing else in this process
-/// owns it; it was checked to be an open socket that listens, or one that does not.
-pub(in crate::server) fn adopt(fd: RawFd, listening: bool) -> io::Result<OwnedFd> {
-    if is_listening(fd)? != listening {
-        let why = if listening { "it is a socket that does not listen" } else { "it is a socket that listens" };
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-    }
-    // SAFETY: the descriptor is open (getsockopt answered for it) and passed to us to own, see above.
-    let owned = unsafe { OwnedFd::from_raw_fd(fd) };
-    // A copy, which no program that this one starts inherits; the number that it was passed on under is free then.
-    owned.try_clone()
 }
 
 /// Which side of a fork this is.
