@@ -123,7 +123,10 @@ fn requests_are_logged_in_the_format_asked_for_and_coloured_only_on_request() {
         (&["--port", "0"][..], "\"GET /a b?q=1 HTTP/1.1\" 200 "),
         (&["--port", "0", "--color", "always"], "] \"GET /a b?q=1 HTTP/1.1\" 200 "),
         (&["--port", "0", "--log-format", "common"], " +0000] \"GET /a%20b?q=1 HTTP/1.1\" 200 "),
-        (&["--port", "0", "--log-format", "json"], "\"request\":\"GET /a%20b?q=1 HTTP/1.1\",\"status\":200,"),
+        (
+            &["--port", "0", "--log-format", "json"],
+            "\"method\":\"GET\",\"path\":\"/a%20b\",\"query\":\"q=1\",\"protocol\":\"HTTP/1.1\",\"status\":200,",
+        ),
     ] {
         let mut server = Amboss::start(arguments);
         get(server.port(), "");

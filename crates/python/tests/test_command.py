@@ -4,7 +4,7 @@ import re
 import sys
 
 import pytest
-from commands import BINARY, INSTALLED, MODULE, Folder, app, run, serving_command, start
+from commands import BINARY, INSTALLED, MODULE, Folder, app, run, serving_command, serving_words, start
 from programs import wait_for
 
 WAYS = {"module": MODULE, "installed": INSTALLED}
@@ -261,3 +261,24 @@ def test_a_command_line_that_can_not_be_followed(folder):
     ]:
         code, said = run(arguments, folder)
         assert code == 2 and sentence in said, said
+
+
+#: A program that opens a listening socket as descriptor 3 and becomes its arguments.
+PASSES_A_SOCKET = """
+import os, socket, sys
+listener = socket.create_server(("127.0.0.1", 0))
+if listener.fileno() != 3:
+    os.dup2(listener.fileno(), 3)
+os.set_inheritable(3, True)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("arguments", [[], ["-w", "2"]])
+def test_a_socket_that_was_passed_on_is_served_by_its_number(folder, arguments):
+    way = [sys.executable, "-c", PASSES_A_SOCKET, *MODULE]
+    with serving_words(["--bind", "fd://3", *arguments, "site1.py"], folder, way=way) as server:
+        assert server.get().status == 200
+    # Its owner would have it closed.
+    code, said = run(["--bind", "fd://3", "--bind", "fd://3", "site1.py"], folder, way)
+    assert code == 1 and "fd://3: it is in use already; name each descriptor once" in said, said

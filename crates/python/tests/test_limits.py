@@ -7,7 +7,7 @@ import time
 
 import pytest
 from client import PATIENCE, Client
-from commands import Folder, is_alive, serving_processes as serving, start
+from commands import Folder, is_alive, serving_command, serving_processes as serving, start
 from load import Asked, Load, wait_for_request
 from programs import APPS, wait_for
 
@@ -141,6 +141,23 @@ def test_each_line_of_the_log_is_an_object(folder, arguments):
         for line in log.read_text().splitlines():
             entry = json.loads(line)
             assert entry["status"] == 200, entry
+            assert (entry["method"], entry["path"], entry["query"]) == ("GET", "/", 'a="b"'), entry
+            assert (entry["remote_addr"], entry["user_agent"], entry["referer"]) == ("127.0.0.1", '"me"', None), entry
+            assert 0 <= entry["wait_ms"] <= entry["duration_ms"], entry
+            assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", entry["time"]), entry
+
+
+def test_an_exception_is_one_object_of_the_log(folder):
+    log = folder / "log"
+    arguments = ["--log-format", "json", "--log-file", str(log), "plain:application"]
+    with serving_command(folder, *arguments, env={"PYTHONPATH": str(APPS)}) as server:
+        assert server.get("/fail").status == 500
+        wait_for("the error and the request", lambda: log.read_text().count("\n") >= 2)
+    error, request = map(json.loads, log.read_text().splitlines())
+    assert error["error"] == 'error on "GET /fail HTTP/1.1": ValueError: on purpose', error
+    assert error["traceback"].startswith("Traceback (most recent call last):\n  File "), error
+    assert error["traceback"].endswith("\nValueError: on purpose"), error
+    assert (request["path"], request["status"]) == ("/fail", 500), request
 
 
 @pytest.mark.parametrize("arguments", [[], ["-w", "2"]])

@@ -3,6 +3,8 @@
 //! Lines of one batch are written together: at once on a terminal, and for files and pipes when 8 KiB have come
 //! together, when a twentieth of a second has passed or when the server has nothing else to do.
 
+mod json;
+
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;
@@ -32,7 +34,7 @@ pub struct AccessRecord<'a> {
     pub bytes: u64,
     /// From the complete head to the last byte handed to the system; zero when nobody wanted to know.
     pub duration: Duration,
-    /// For how long of that the request waited for a thread or a process.
+    /// How long the request waited for a thread, which is part of `duration`.
     pub waited: Duration,
     /// When the answer was complete.
     pub time: SystemTime,
@@ -85,7 +87,11 @@ pub enum LogFormat {
     Common,
     /// Common log format with referrer and user agent.
     Combined,
-    /// One JSON object a line.
+    /// One JSON object for each event, on a line of its own. A request has `time` (RFC 3339, UTC, milliseconds),
+    /// `remote_addr`, `method`, `path` and `query` as sent, `protocol`, `status`, `bytes`, `duration_ms`, `wait_ms`
+    /// (part of the former), `user_agent` and `referer`; what the client did not send is `null`. A line that is no
+    /// request stands in `request`, with `null` for its parts. Anything else has `time` and `error`, and what explains
+    /// a failure stands in `traceback`.
     Json,
 }
 
@@ -173,15 +179,10 @@ impl Log for TextLog {
 
     fn error(&self, message: &str) {
         let mut state = self.state();
-        let time = SystemTime::now();
-        for line in message.lines() {
-            if self.format == LogFormat::Json {
-                state.pending.extend_from_slice(b"{\"time\":\"");
-                write_time(&mut state.pending, time, TimeFormat::Iso);
-                state.pending.extend_from_slice(b"\",\"error\":");
-                write_json(&mut state.pending, line.as_bytes());
-                state.pending.extend_from_slice(b"}\n");
-            } else {
+        if self.format == LogFormat::Json {
+            json::write_error(&mut state.pending, message, SystemTime::now());
+        } else {
+            for line in message.lines() {
                 write_text(&mut state.pending, line);
                 state.pending.push(b'\n');
             }
@@ -215,7 +216,7 @@ impl Drop for TextLog {
 
 fn write_record(out: &mut Vec<u8>, record: &AccessRecord<'_>, format: LogFormat, color: bool) {
     if format == LogFormat::Json {
-        return write_json_record(out, record);
+        return json::write_record(out, record);
     }
     let _ = write!(out, "{} - - [", record.peer);
     match format {
@@ -304,56 +305,26 @@ fn write_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-fn write_json_record(out: &mut Vec<u8>, record: &AccessRecord<'_>) {
-    out.extend_from_slice(b"{\"time\":\"");
-    write_time(out, record.time, TimeFormat::Iso);
-    let _ = write!(out, "\",\"remote_addr\":\"{}\",\"request\":", record.peer);
-    write_json(out, record.request_line);
-    let AccessRecord { status, bytes, duration, .. } = record;
-    let (seconds, micros) = (duration.as_secs(), duration.subsec_micros());
-    let _ = write!(out, ",\"status\":{status},\"bytes\":{bytes},\"seconds\":{seconds}.{micros:06}");
-    for name in ["referer", "user-agent"] {
-        if let Some(value) = record.head.and_then(|head| head.get(name)) {
-            let _ = write!(out, ",\"{}\":", name.replace('-', "_"));
-            write_json(out, value);
-        }
-    }
-    out.extend_from_slice(b"}\n");
-}
-
-/// A JSON string; bytes that are no UTF-8 are replaced.
-fn write_json(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.push(b'"');
-    for part in String::from_utf8_lossy(bytes).chars() {
-        match part {
-            '"' | '\\' => out.extend_from_slice(&[b'\\', part as u8]),
-            part if part.is_control() => {
-                let _ = write!(out, "\\u{:04x}", u32::from(part));
-            }
-            part => {
-                let _ = write!(out, "{part}");
-            }
-        }
-    }
-    out.push(b'"');
-}
-
 #[derive(Clone, Copy)]
 enum TimeFormat {
     Werkzeug,
     Common,
-    Iso,
+    /// RFC 3339 with milliseconds.
+    Rfc3339,
 }
 
 /// In UTC: std knows no time zones, and a log that says so can be compared with any other.
 fn write_time(out: &mut Vec<u8>, time: SystemTime, format: TimeFormat) {
-    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (seconds, milliseconds) = (since.as_secs(), since.subsec_millis());
     let CivilTime { year, month, day, hour, minute, second, .. } = CivilTime::from_unix(seconds);
     let name = CivilTime::from_unix(seconds).month_name();
     let _ = match format {
         TimeFormat::Werkzeug => write!(out, "{day:02}/{name}/{year} {hour:02}:{minute:02}:{second:02}"),
         TimeFormat::Common => write!(out, "{day:02}/{name}/{year}:{hour:02}:{minute:02}:{second:02} +0000"),
-        TimeFormat::Iso => write!(out, "{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"),
+        TimeFormat::Rfc3339 => {
+            write!(out, "{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milliseconds:03}Z")
+        }
     };
 }
 
@@ -431,7 +402,7 @@ reasons! {
 mod tests {
     use super::*;
 
-    fn line(request_line: &[u8], target: &[u8], status: u16, format: LogFormat, color: bool) -> String {
+    pub(super) fn line(request_line: &[u8], target: &[u8], status: u16, format: LogFormat, color: bool) -> String {
         let record = AccessRecord {
             peer: Peer::Local,
             request_line,
@@ -441,8 +412,8 @@ mod tests {
             status,
             bytes: 13,
             duration: Duration::from_micros(1500),
-            waited: Duration::ZERO,
-            time: UNIX_EPOCH + Duration::from_secs(784_111_777),
+            waited: Duration::from_micros(1007),
+            time: UNIX_EPOCH + Duration::from_millis(784_111_777_042),
         };
         let mut out = Vec::new();
         write_record(&mut out, &record, format, color);
@@ -461,8 +432,9 @@ mod tests {
             ),
             (
                 LogFormat::Json,
-                "{\"time\":\"1994-11-06T08:49:37Z\",\"remote_addr\":\"<local>\",\"request\":\"GET /a%20b?c HTTP/1.1\",\
-                 \"status\":200,\"bytes\":13,\"seconds\":0.001500}\n",
+                "{\"time\":\"1994-11-06T08:49:37.042Z\",\"remote_addr\":\"<local>\",\"method\":\"GET\",\
+                 \"path\":\"/a%20b\",\"query\":\"c\",\"protocol\":\"HTTP/1.1\",\"status\":200,\"bytes\":13,\
+                 \"duration_ms\":1.500,\"wait_ms\":1.007,\"user_agent\":null,\"referer\":null}\n",
             ),
         ] {
             assert_eq!(line(request, target, 200, format, false), expected);
