@@ -112,7 +112,10 @@ impl Watch {
     /// Only with [`Backend::Notify`], if the system gives no events.
     pub fn start(scope: Scope, options: WatchOptions) -> Result<Watch, WatchError> {
         let mut options = options;
-        options.interval = options.interval.max(Duration::from_millis(10));
+        // The clock's instants end somewhere, and nobody waits this long.
+        const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+        options.interval = options.interval.clamp(Duration::from_millis(10), LONGEST);
+        options.recheck = options.recheck.min(LONGEST);
         let inbox = Arc::new(Inbox::default());
         let mut fallback = None;
         if options.backend == Backend::Auto {

@@ -3,7 +3,7 @@
 use super::dice::{place, take};
 use super::reference::{self, End};
 use super::show;
-use crate::http::{encode_chunk, ChunkedDecoder, ChunkedLimits, Error, LAST_CHUNK};
+use crate::http::{BodyWriter, ChunkedDecoder, ChunkedLimits, Error, ResponseFraming};
 
 /// Beyond this a byte-by-byte run costs more than it finds.
 const BYTE_BY_BYTE: usize = 2000;
@@ -51,13 +51,14 @@ pub fn chunked(data: &[u8]) {
     round_trip(input, cuts);
 }
 
-/// The input as data, in chunks.
+/// The input as data, in chunks, as the server writes them.
 fn round_trip(data: &[u8], [first, second]: [usize; 2]) {
     let mut wire = Vec::new();
+    let mut writer = BodyWriter::new(ResponseFraming::Chunked);
     for block in [&data[..first], &data[first..second], &data[second..]] {
-        encode_chunk(block, &mut wire);
+        writer.append(block, &mut wire);
     }
-    wire.extend_from_slice(LAST_CHUNK);
+    assert!(writer.end(&mut wire));
     let end = wire.len();
     wire.extend_from_slice(b"GET /next");
     assert_eq!(decode(&wire, [], ChunkedLimits::default()), Ok((data.to_vec(), Some(end))));

@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use super::chunked::{encode_chunk_size, LAST_CHUNK};
+use super::chunked::{encode_chunk, LAST_CHUNK};
 use super::framing::parse_decimal;
 use super::head::Version;
 use super::scan::scalar::{is_token_slice, is_value};
@@ -319,10 +319,8 @@ impl BodyWriter {
     pub fn append(&mut self, block: &[u8], out: &mut Vec<u8>) {
         let admitted = self.admit(block.len() as u64) as usize;
         let block = &block[..admitted];
-        if self.framing == ResponseFraming::Chunked && !block.is_empty() {
-            encode_chunk_size(block.len(), out);
-            out.extend_from_slice(block);
-            out.extend_from_slice(b"\r\n");
+        if self.framing == ResponseFraming::Chunked {
+            encode_chunk(block, out);
         } else {
             out.extend_from_slice(block);
         }

@@ -84,11 +84,12 @@ fn answer_one(
     shutdown: &ShutdownHandle,
     later: &mut Vec<(Token, Box<Connection>)>,
 ) -> io::Result<bool> {
-    let deadline = Instant::now() + patience;
+    // Beyond the clock's end there is no deadline.
+    let deadline = Instant::now().checked_add(patience);
     let before = lead.answered;
     let mut busy: Option<Token> = None;
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
         if left.is_zero() && busy.is_none() {
             return Ok(false);
         }

@@ -281,6 +281,30 @@ fn bind_localhost(
 mod tests {
     use super::*;
 
+    #[cfg(unix)]
+    #[test]
+    fn a_path_whose_listener_accepts_nothing_is_taken_and_is_not_waited_for() {
+        use std::os::unix::net::{UnixListener, UnixStream};
+        use std::time::Duration;
+
+        let path = std::env::temp_dir().join(format!("amboss-stuck-{}.sock", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let stuck = UnixListener::bind(&path).unwrap();
+        sys::set_backlog(sys::handle(&stuck), 0).unwrap();
+        // The backlog is full: another connect would wait.
+        let _waits = UnixStream::connect(&path).unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let address = Address::Unix(path.clone());
+        std::thread::spawn(move || sender.send(Listener::bind(&address, 16, None).map(drop)));
+        let error = receiver.recv_timeout(Duration::from_secs(20)).expect("it does not hang").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{error}");
+        assert!(error.to_string().contains("another program listens there"), "{error}");
+        // Without its listener the file is a left-over, which is replaced.
+        drop(stuck);
+        drop(Listener::bind(&Address::Unix(path.clone()), 16, None).unwrap());
+        assert!(!path.exists());
+    }
+
     #[test]
     fn accepted_connections_have_nagles_algorithm_off() {
         let address = Address::new("127.0.0.1", 0);

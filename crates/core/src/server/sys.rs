@@ -56,9 +56,10 @@ pub(super) fn is_hung_up(handle: Handle<'_>) -> bool {
 
 /// Waits until a descriptor is readable or writable; false when the time is up first.
 pub(super) fn wait_for(handle: Handle<'_>, writable: bool, timeout: Duration) -> io::Result<bool> {
-    let deadline = Instant::now() + timeout;
+    // Beyond the clock's end there is no deadline.
+    let deadline = Instant::now().checked_add(timeout);
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
         let events = if writable { POLLOUT } else { POLLIN };
         match poll_many(&mut [PollFd { fd: raw(handle), events, revents: 0 }], Some(left)) {
             Ok(0) => return Ok(false),

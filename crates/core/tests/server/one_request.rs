@@ -1,5 +1,6 @@
 //! `handle_request`: one answer, within a deadline, and nothing of it left behind.
 
+use std::io::Read;
 use std::net::TcpStream;
 use std::thread;
 use std::time::Instant;
@@ -80,6 +81,37 @@ fn handle_request_gives_up_at_its_deadline() {
     assert!(began.elapsed() < 3000 * MS, "{:?}", began.elapsed());
     assert_eq!(half.response().text(), "hello");
     drop(idle);
+}
+
+/// The clock's instants end long before the longest duration.
+#[test]
+fn the_longest_durations_are_as_good_as_none() {
+    let mut settings = quiet();
+    settings.timeouts.stalled = std::time::Duration::MAX;
+    settings.timeouts.idle = std::time::Duration::MAX;
+    settings.timeouts.head = std::time::Duration::MAX;
+    settings.timeouts.grace = std::time::Duration::MAX;
+    settings.timeouts.shutdown = std::time::Duration::MAX;
+    let app = |environ: &mut Environ<'_>, start_response: &mut dyn StartResponse| {
+        let mut body = Vec::new();
+        environ.input().read_to_end(&mut body)?;
+        start_response.start("200 OK", &[])?;
+        Ok(Body::from(body))
+    };
+    let mut server = BaseWsgiServer::with_settings("127.0.0.1:0", app, settings).unwrap();
+    let LocalAddr::Tcp(addr) = server.local_addrs()[0].clone() else { panic!() };
+    let client = thread::spawn(move || {
+        let mut client = Client::connect(addr);
+        client.send(
+            "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\nConnection: close\r\n\r\n",
+        );
+        // The application waits for the rest by now.
+        assert_eq!(client.response().status, 100);
+        client.send("x");
+        client.response().text()
+    });
+    assert!(server.handle_request(std::time::Duration::MAX).unwrap());
+    assert_eq!(client.join().unwrap(), "x");
 }
 
 #[test]

@@ -127,6 +127,7 @@ pub(super) struct Machine {
 
 impl Machine {
     pub(super) fn new(program: Program, options: &Options) -> Machine {
+        let options = options.bounded();
         let mut machine = Machine {
             workers: options.workers.max(1),
             members: Vec::new(),
@@ -141,7 +142,7 @@ impl Machine {
             successors: Backoff::new(options.first_delay, options.longest_delay, options.healthy_after),
             again: Again::new(options.again, options.again_within),
             stopping: None,
-            options: options.clone(),
+            options,
         };
         machine.begin_round(program);
         machine

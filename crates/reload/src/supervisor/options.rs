@@ -67,6 +67,29 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// The same, with nothing longer than a century: the clock's instants end somewhere.
+    pub(super) fn bounded(&self) -> Options {
+        const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+        let mut options = self.clone();
+        for duration in [
+            &mut options.start_deadline,
+            &mut options.drain_deadline,
+            &mut options.kill_deadline,
+            &mut options.first_delay,
+            &mut options.longest_delay,
+            &mut options.healthy_after,
+            &mut options.again_within,
+        ] {
+            *duration = LONGEST.min(*duration);
+        }
+        if let Protocol::None { settled } | Protocol::Either { settled } = &mut options.protocol {
+            *settled = LONGEST.min(*settled);
+        }
+        options
+    }
+}
+
 /// How to know that a child is ready, and how to stop it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -4,7 +4,7 @@ use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 
 use super::super::sys;
@@ -36,14 +36,11 @@ pub(super) fn bind(path: &Path, mode: Option<u32>) -> io::Result<Listener> {
                 "the path is taken by something that is no socket; choose another or remove it",
             ));
         }
-        match UnixStream::connect(path) {
-            Ok(_) => {
-                return Err(io::Error::new(io::ErrorKind::AddrInUse, "another program listens there; stop it first"))
-            }
-            // Nobody listens: a left-over of a program that was killed.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
-            Err(error) => return Err(error),
+        if is_in_use(path)? {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another program listens there; stop it first"));
         }
+        // A left-over of a program that was killed.
+        std::fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
     if let Some(mode) = mode {
@@ -52,6 +49,21 @@ pub(super) fn bind(path: &Path, mode: Option<u32>) -> io::Result<Listener> {
     let inode = std::fs::symlink_metadata(path)?.ino();
     let file = SocketFile { path: path.to_owned(), inode, owner: std::process::id() };
     Listener::unix(listener, Some(path.to_owned()), Some(file))
+}
+
+/// Whether a process has a socket bound to this path.
+///
+/// Asked with a datagram socket, whose `connect` never waits: that of a stream waits for as long as the backlog of a
+/// listener that accepts nothing is full. A live socket of another type is EPROTOTYPE, which has no kind in std.
+fn is_in_use(path: &Path) -> io::Result<bool> {
+    match UnixDatagram::unbound()?.connect(path) {
+        Ok(()) => Ok(true),
+        Err(error) => match error.kind() {
+            io::ErrorKind::ConnectionRefused => Ok(false),
+            io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound => Err(error),
+            _ => Ok(true),
+        },
+    }
 }
 
 fn check_listening(socket: BorrowedFd<'_>) -> io::Result<()> {

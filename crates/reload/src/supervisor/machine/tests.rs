@@ -108,6 +108,28 @@ impl Stage {
     }
 }
 
+/// The clock's instants end long before the longest duration.
+#[test]
+fn the_longest_deadlines_are_as_good_as_none() {
+    let longest = Options {
+        start_deadline: Duration::MAX,
+        drain_deadline: Duration::MAX,
+        kill_deadline: Duration::MAX,
+        first_delay: Duration::MAX,
+        longest_delay: Duration::MAX,
+        healthy_after: Duration::MAX,
+        again_within: Duration::MAX,
+        protocol: crate::supervisor::Protocol::Either { settled: Duration::MAX },
+        ..options(2, true)
+    };
+    let mut stage = Stage::serving(longest);
+    // Each of these begins a wait.
+    stage.exited(1, KILLED);
+    stage.replace(Some("next"));
+    stage.machine.stop(0, stage.now, &mut stage.script);
+    assert!(stage.sleeps().is_some_and(|sleeps| sleeps > Duration::from_secs(365 * 24 * 3600)));
+}
+
 fn options(workers: usize, retry: bool) -> Options {
     Options { workers, retry, ..Options::default() }
 }
