@@ -4,6 +4,7 @@
 //! [`PATH`], where the server says which code runs; when that is another one, the page is loaded again.
 
 mod pages;
+mod script;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -14,7 +15,8 @@ use amboss_core::{
     ShutdownHandle, StartResponse,
 };
 
-use pages::Pages;
+use pages::{Page, Pages};
+use script::Script;
 
 /// What begins like this is not the application's.
 const PREFIX: &[u8] = b"/__amboss__/";
@@ -159,10 +161,14 @@ impl Application for Live {
         if self.code.is_error_page || !for_page {
             return self.app.call(environ, start_response);
         }
-        let script = format!("<script async src=\"/__amboss__/live.js?{}\"></script>", self.code.id);
+        let script = Script::new(format!("/__amboss__/live.js?{}", self.code.id));
         let mut pages = Pages::new(start_response, script.len());
         let body = self.app.call(environ, &mut pages)?;
-        Ok(if pages.is_page() { body.followed_by(script.into_bytes()) } else { body })
+        let Some(Page { encoding, mut start }) = pages.page() else { return Ok(body) };
+        Ok(body.followed_by_with(move |first| {
+            start.extend_from_slice(first);
+            script.encoded(encoding.or_marked(&start))
+        }))
     }
 }
 

@@ -52,6 +52,9 @@ fn pages(environ: &mut Environ<'_>, start: &mut dyn StartResponse) -> Result<Bod
     let html = ("Content-Type", "text/html; charset=utf-8");
     let length = PAGE.len().to_string();
     let path = environ.path().into_owned();
+    if path == b"/utf-16" {
+        return in_utf_16(environ, start);
+    }
     let head_only = environ.method() == &b"HEAD"[..];
     let fields: &[(&str, &str)] = match &*path {
         b"/declared" | b"/nothing-for-head" => &[html, ("Content-Length", &length), ("ETag", "\"1\"")],
@@ -75,6 +78,30 @@ fn pages(environ: &mut Environ<'_>, start: &mut dyn StartResponse) -> Result<Bod
             Body::empty()
         }
         _ => Body::from(PAGE),
+    })
+}
+
+/// The page in UTF-16: with this charset, a byte order mark, the least byte first, and answered in this way.
+fn in_utf_16(environ: &Environ<'_>, start: &mut dyn StartResponse) -> Result<Body, AppError> {
+    let query = environ.text("QUERY_STRING").replace("%22", "\"");
+    let [label, mark, little, way] = query.split('&').collect::<Vec<_>>()[..] else { panic!("{query}") };
+    let mark = if mark == "true" { "\u{feff}" } else { "" };
+    let units = format!("{mark}{PAGE}");
+    let units = units.encode_utf16();
+    let page: Vec<u8> =
+        units.flat_map(|unit| if little == "true" { unit.to_le_bytes() } else { unit.to_be_bytes() }).collect();
+    let html = if label.is_empty() { "text/html".to_owned() } else { format!("text/html; charset={label}") };
+    let length = page.len().to_string();
+    let fields = [("Content-Type", &*html), ("Content-Length", &*length)];
+    start.start("200 OK", if way == "declared" { &fields } else { &fields[..1] })?;
+    Ok(match way {
+        "blocks" => Body::iter(page.chunks(1).map(<[u8]>::to_vec).collect::<Vec<_>>()),
+        "written" => {
+            start.write(&page[..1])?;
+            start.write(&page[1..])?;
+            Body::empty()
+        }
+        _ => Body::from(page),
     })
 }
 
@@ -111,6 +138,42 @@ fn the_script_ends_every_kind_of_page_and_its_length_is_right() {
     for path in ["/bytes", "/declared"] {
         let (head, body) = ask(server.port, "GET", path, "");
         assert_eq!(length(&head), Some(body.len()), "{path}: {head}");
+    }
+}
+
+/// Bytes that are no UTF-8, too.
+fn ask_bytes(port: u16, path: &str) -> (String, Vec<u8>) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: a\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    (String::from_utf8(answer[..end].to_vec()).unwrap(), answer[end + 4..].to_vec())
+}
+
+/// The name of the encoding counts, and a byte order mark more: so browsers read a page.
+#[test]
+fn a_page_in_utf_16_gets_a_script_in_utf_16() {
+    let _turn = TURN.read();
+    let server = Serving::start(|_| {});
+    for (label, mark, little) in
+        [("utf-16le", false, true), ("UTF-16BE", false, false), ("\"utf-16\"", true, false), ("", true, true)]
+    {
+        for way in ["bytes", "declared", "blocks", "written"] {
+            let path = format!("/utf-16?{label}&{mark}&{little}&{way}");
+            let (head, body) = ask_bytes(server.port, &path.replace('"', "%22"));
+            assert!(length(&head).is_none_or(|length| length == body.len()), "{path}: {head}");
+            let units: Vec<u16> = body
+                .chunks(2)
+                .map(|pair| [pair[0], pair[1]])
+                .map(|pair| if little { u16::from_le_bytes(pair) } else { u16::from_be_bytes(pair) })
+                .collect();
+            let text = String::from_utf16(&units).unwrap();
+            let script =
+                text.trim_start_matches('\u{feff}').strip_prefix(PAGE).unwrap_or_else(|| panic!("{path}: {text}"));
+            assert!(script.starts_with(SCRIPT) && script.ends_with("\"></script>"), "{path}: {text}");
+        }
     }
 }
 

@@ -81,6 +81,25 @@ impl Body {
         }
     }
 
+    /// As [`followed_by`](Body::followed_by), with bytes that depend on the body's first: `more` gets up to eight of them
+    /// when all others have been sent.
+    #[must_use]
+    pub fn followed_by_with(self, more: impl FnOnce(&[u8]) -> Vec<u8> + Send + 'static) -> Body {
+        match self.0 {
+            Kind::Bytes(bytes) => {
+                let more = more(&bytes[..bytes.len().min(FIRST)]);
+                Body::from([&bytes[..], &more].concat())
+            }
+            Kind::Blocks(blocks) => {
+                Body(Kind::Blocks(Box::new(Followed { blocks, first: Vec::new(), more: Some(Box::new(more)) })))
+            }
+            Kind::File { file, length, close } => {
+                let blocks = Box::new(FileBlocks { file, left: length, _close: close });
+                Body(Kind::Blocks(blocks)).followed_by_with(more)
+            }
+        }
+    }
+
     /// A file from its current position to its end (`wsgi.file_wrapper`), by `sendfile` where the system has it.
     pub fn file(file: File) -> Body {
         Body(Kind::File { file, length: None, close: None })
@@ -154,6 +173,42 @@ pub(crate) struct FileBlocks {
     pub(crate) file: File,
     pub(crate) left: Option<u64>,
     pub(crate) _close: Option<OnClose>,
+}
+
+/// How many of a body's first bytes are remembered for what follows it: more than any signature takes.
+const FIRST: usize = 8;
+
+type More = Box<dyn FnOnce(&[u8]) -> Vec<u8> + Send>;
+
+/// Blocks with one more behind them, which depends on how they begin.
+struct Followed {
+    blocks: Blocks,
+    first: Vec<u8>,
+    more: Option<More>,
+}
+
+impl Iterator for Followed {
+    type Item = Result<Vec<u8>, AppError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // Behind the last there is no next.
+        self.more.as_ref()?;
+        match self.blocks.next() {
+            Some(Ok(block)) => {
+                let lacking = FIRST - self.first.len();
+                self.first.extend_from_slice(&block[..lacking.min(block.len())]);
+                Some(Ok(block))
+            }
+            Some(Err(error)) => Some(Err(error)),
+            None => self.more.take().map(|more| Ok(more(&self.first))),
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let more = usize::from(self.more.is_some());
+        let (least, most) = self.blocks.size_hint();
+        (least.saturating_add(more), most.and_then(|most| most.checked_add(more)))
+    }
 }
 
 /// Blocks with something to do after them.
