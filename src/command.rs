@@ -4,6 +4,7 @@
 mod app;
 mod built_in;
 mod cli;
+mod hang_up;
 mod interpreter;
 mod log_file;
 #[cfg(all(unix, feature = "reload"))]
@@ -23,6 +24,7 @@ use crate::{run_host, Address, RunError, RunOptions, ServeError, Server};
 use built_in::BuiltIn;
 use cli::Cli;
 
+pub use hang_up::HangUp;
 pub use interpreter::become_python;
 
 /// Called to reopen the log.
@@ -64,6 +66,20 @@ pub struct Signals {
     pub quiet: bool,
     /// What USR1 asks for, if there is a log file.
     pub reopen_logs: Option<ReopenLogs>,
+    /// What HUP asks for where no supervisor runs.
+    pub hang_up: HangUp,
+}
+
+impl Signals {
+    /// What these options say about signals.
+    pub fn new(options: &RunOptions) -> Signals {
+        const ADVICE: &str = "start amboss with --workers 2 or more";
+        Signals {
+            quiet: options.quiet,
+            reopen_logs: options.reopen_logs.clone(),
+            hang_up: HangUp::new(options, ADVICE),
+        }
+    }
 }
 
 /// What the command line says about serving a Python application.

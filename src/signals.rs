@@ -1,4 +1,5 @@
-//! What signals do to a process that serves: CTRL+C (INT) and TERM stop it, USR1 reopens its log.
+//! What signals do to a process that serves: CTRL+C (INT) and TERM stop it, USR1 reopens its log, HUP reopens its log
+//! and reads its certificate again.
 //!
 //! Under a supervisor the end is the supervisor's affair: a terminal sends CTRL+C to both, and one of them has to say how
 //! it is to be. There TERM and HUP stop gracefully, CTRL+C does nothing, and nothing is said.
@@ -11,22 +12,35 @@ use amboss::command::Signals;
 use amboss::ShutdownHandle;
 
 /// Does from now on what signals ask for: the first CTRL+C or TERM stops gracefully, the second at once.
-pub(crate) fn follow(handle: ShutdownHandle, Signals { quiet, reopen_logs }: Signals) -> Result<(), Box<dyn Error>> {
-    // Without a log file USR1 has the system's usual effect.
-    #[cfg(unix)]
-    if let Some(reopen_logs) = reopen_logs {
-        on(&[signal_hook::consts::SIGUSR1], move || reopen_logs())?;
-    }
-    #[cfg(not(unix))]
-    drop(reopen_logs);
+pub(crate) fn follow(
+    handle: ShutdownHandle,
+    Signals { quiet, reopen_logs, hang_up }: Signals,
+) -> Result<(), Box<dyn Error>> {
     let supervised = is_supervised();
+    #[cfg(unix)]
+    let on_hang_up = handle.clone();
     let stop = Mutex::new(Stop { handle, since: None, quiet: quiet || supervised, supervised });
     let asked = move || stop.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).asked();
     #[cfg(unix)]
-    if supervised {
-        return Ok(on(&[signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP], asked)?);
+    {
+        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+        // Also without a log file: who rotates the logs of all services must not end this one.
+        on(&[SIGUSR1], move || reopen_logs.iter().for_each(|reopen| reopen()))?;
+        if supervised {
+            return Ok(on(&[SIGTERM, SIGHUP], asked)?);
+        }
+        on(&[SIGHUP], move || {
+            if !hang_up.received() {
+                on_hang_up.shutdown();
+            }
+        })?;
+        Ok(on(&[SIGTERM, SIGINT], asked)?)
     }
-    Ok(ctrlc::set_handler(asked)?)
+    #[cfg(not(unix))]
+    {
+        drop((reopen_logs, hang_up));
+        Ok(ctrlc::set_handler(asked)?)
+    }
 }
 
 /// Calls a function for each of these signals, in a thread of its own.

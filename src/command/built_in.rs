@@ -15,7 +15,7 @@ pub(super) struct BuiltIn<'a> {
 impl<'a> BuiltIn<'a> {
     /// `concurrency` says in words how requests are run.
     pub(super) fn new(options: &RunOptions, concurrency: &str, runner: &'a mut dyn Runner) -> BuiltIn<'a> {
-        let signals = Signals { quiet: options.quiet, reopen_logs: options.reopen_logs.clone() };
+        let signals = Signals::new(options);
         BuiltIn { app: Arc::new(TestApp::new(&options.settings, concurrency)), signals, runner }
     }
 }

@@ -120,6 +120,47 @@ fn a_log_file_that_was_moved_away_is_opened_anew_on_usr1_and_no_line_is_lost() {
 }
 
 #[test]
+fn without_a_supervisor_hup_reopens_the_log_and_the_code_stays() {
+    for arguments in [&[][..], &["-w", "1"], &["--single"], &["--processes", "2"]] {
+        let folder = Folder::new("hup");
+        let path = text(&folder.0.join("access.log"));
+        let arguments = [&["-p", "0", "--log-file", &path], arguments].concat();
+        let mut running = Running::start(&mut folder.amboss(&arguments));
+        for number in 1..=2 {
+            let moved = format!("access.log.{number}");
+            std::fs::rename(folder.0.join("access.log"), folder.0.join(&moved)).expect("it can be moved");
+            running.signal("HUP");
+            eventually("it says what was done", || folder.read("access.log").contains("the code stays as it is"));
+            assert!(folder.read("access.log").contains("start amboss with --workers 2 or more"));
+            assert!(get(running.port(), "").starts_with("HTTP/1.1 200 "), "{arguments:?}: {}", running.said());
+        }
+        running.signal("TERM");
+        assert_eq!(running.ends(), Some(0), "{arguments:?}: {}", running.said());
+    }
+}
+
+#[test]
+fn usr1_without_a_log_file_ends_nothing() {
+    let folder = Folder::new("usr1");
+    let mut running = Running::start(&mut folder.amboss(&["-p", "0"]));
+    running.signal("USR1");
+    running.signal("HUP");
+    running.waits_to_say("the code stays as it is");
+    running.waits_for("200 OK");
+    running.signal("TERM");
+    assert_eq!(running.ends(), Some(0), "{}", running.said());
+}
+
+#[test]
+fn help_says_what_signals_do() {
+    let output = crate::amboss(&["--help"]).output().expect("the command runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    for name in ["TERM and INT", "HUP reloads", "USR1 reopens", "TTIN and TTOU"] {
+        assert!(said.contains(name), "{name} in {said}");
+    }
+}
+
+#[test]
 fn a_log_file_that_can_t_be_written_is_a_sentence_and_code_2() {
     crate::fails(&["--log-file", "/not/there/log"], 2, "name a file in a folder that is there");
 }

@@ -178,6 +178,58 @@ fn devcert_makes_what_a_client_that_trusts_the_authority_accepts() {
     assert!(!answer.status.success(), "without the authority nobody vouches for it");
 }
 
+/// What openssl sees of the certificate that is served now, as a PEM.
+#[cfg(unix)]
+fn served_certificate(port: u16) -> Option<String> {
+    let mut command = Command::new("openssl");
+    command.args(["s_client", "-connect", &format!("127.0.0.1:{port}")]).stdin(std::process::Stdio::null());
+    let Ok(output) = command.output() else {
+        eprintln!("skipped: there is no openssl on this machine");
+        return None;
+    };
+    let said = text(&output);
+    let begin = said.find("-----BEGIN CERTIFICATE-----").unwrap_or_else(|| panic!("no certificate in {said}"));
+    said[begin..].split_inclusive("-----END CERTIFICATE-----").next().map(str::to_owned)
+}
+
+#[cfg(unix)]
+#[test]
+fn hup_reads_the_certificate_again_at_once_and_keeps_it_when_that_fails() {
+    use std::io::BufRead;
+    let home = Home::new("hup");
+    for name in ["one", "two"] {
+        assert!(home.amboss(&["devcert", "-o", name]).output().expect("it runs").status.success());
+    }
+    let copy = |from: &str, to: &str| {
+        for kind in ["crt", "key"] {
+            std::fs::copy(home.0.join(format!("{from}.{kind}")), home.0.join(format!("{to}.{kind}"))).expect("a copy");
+        }
+    };
+    let leaf = |name: &str| {
+        let chain = std::fs::read_to_string(home.0.join(format!("{name}.crt"))).expect("it is there");
+        chain.split_inclusive("-----END CERTIFICATE-----").next().expect("a certificate").to_owned()
+    };
+    copy("one", "used");
+    let mut server = Amboss::spawn(&mut home.amboss(&["--cert", "used.crt", "--key", "used.key", "-p", "0"]));
+    let port = server.port();
+    let mut hang_up = |sentences: &[&str]| {
+        server.signal("HUP");
+        for sentence in sentences {
+            let mut line = String::new();
+            server.err.read_line(&mut line).expect("a line");
+            assert!(line.contains(sentence), "{sentence} in {line}");
+        }
+    };
+    let Some(before) = served_certificate(port) else { return };
+    assert_eq!(before, leaf("one"));
+    copy("two", "used");
+    hang_up(&["the code stays as it is"]);
+    assert_eq!(served_certificate(port).expect("openssl is there"), leaf("two"));
+    std::fs::write(home.0.join("used.key"), "nonsense").expect("it can be written");
+    hang_up(&["(until then, the certificate of before stays in use)", "the code stays as it is"]);
+    assert_eq!(served_certificate(port).expect("openssl is there"), leaf("two"));
+}
+
 #[test]
 fn certificates_that_can_t_be_used_are_a_sentence_and_code_2() {
     let home = Home::new("badcert");

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::sync::Arc;
 
-use amboss::command::{self, ReopenLogs, Runner, Signals, Told};
+use amboss::command::{self, HangUp, ReopenLogs, Runner, Signals, Told};
 use amboss::{Application, Host, RunError, ServeError, Server, ShutdownHandle, Worker};
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
@@ -196,7 +196,7 @@ fn signals_of(
     options: &amboss::RunOptions,
     is_supervised: bool,
 ) -> impl FnOnce(ShutdownHandle) -> PyResult<()> + Send + 'static {
-    let signals = Signals { quiet: options.quiet, reopen_logs: options.reopen_logs.clone() };
+    let signals = Signals::new(options);
     move |handle| follow(handle, &signals, is_supervised)
 }
 
@@ -207,24 +207,30 @@ fn signals<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyModule>> {
 /// Has Python's handlers do what signals ask for.
 fn follow(handle: ShutdownHandle, told: &Signals, is_supervised: bool) -> PyResult<()> {
     attach(|py| {
+        let hang_up = Py::new(py, OnHangUp { hang_up: told.hang_up.clone(), handle: handle.clone() })?;
         let stop = Py::new(py, Stop { handle })?;
-        let reopen = match (&told.reopen_logs, is_supervised) {
-            // Under a supervisor the order comes from there.
-            (Some(reopen), false) => Some(Py::new(py, Reopen { reopen: reopen.clone() })?),
-            _ => None,
-        };
-        signals(py)?.call_method1("follow", (stop, reopen, is_supervised)).map(drop)
+        let reopen = Py::new(py, Reopen { reopen: told.reopen_logs.clone() })?;
+        signals(py)?.call_method1("follow", (stop, reopen, hang_up, is_supervised)).map(drop)
     })
 }
 
-/// The same for a script that calls `run_simple` under a supervisor.
-pub(crate) fn follow_as_child(handle: ShutdownHandle) -> PyResult<()> {
-    follow(handle, &Signals { quiet: true, reopen_logs: None }, true)
-}
-
-/// And for one that has no supervisor: TERM stops it like CTRL+C.
-pub(crate) fn follow_term(handle: ShutdownHandle) -> PyResult<()> {
-    attach(|py| signals(py)?.call_method1("term_stops", (Py::new(py, Stop { handle })?,)).map(drop))
+/// The same for a script that calls `run_simple`: under a supervisor, or without one, where TERM and HUP have an effect
+/// only as long as the script has no handlers of its own for them.
+pub(crate) fn signals_of_script(
+    options: &amboss::RunOptions,
+    is_supervised: bool,
+) -> impl FnOnce(ShutdownHandle) -> PyResult<()> + Send + 'static {
+    const ADVICE: &str = "serve the application by the command amboss, with --workers 2 or more";
+    let hang_up = HangUp::new(options, ADVICE);
+    move |handle| {
+        if is_supervised {
+            return follow(handle, &Signals { quiet: true, reopen_logs: None, hang_up }, true);
+        }
+        attach(|py| {
+            let hang_up = Py::new(py, OnHangUp { hang_up, handle: handle.clone() })?;
+            signals(py)?.call_method1("follow_in_script", (Py::new(py, Stop { handle })?, hang_up)).map(drop)
+        })
+    }
 }
 
 /// Stops a server.
@@ -243,12 +249,30 @@ impl Stop {
 /// Reopens the log.
 #[pyclass(frozen, module = "amboss._amboss")]
 struct Reopen {
-    reopen: ReopenLogs,
+    reopen: Option<ReopenLogs>,
 }
 
 #[pymethods]
 impl Reopen {
     fn __call__(&self, py: Python<'_>) {
-        py.detach(|| (self.reopen)());
+        py.detach(|| self.reopen.iter().for_each(|reopen| reopen()));
+    }
+}
+
+/// Does what HUP asks for where no supervisor runs.
+#[pyclass(frozen, module = "amboss._amboss")]
+struct OnHangUp {
+    hang_up: HangUp,
+    handle: ShutdownHandle,
+}
+
+#[pymethods]
+impl OnHangUp {
+    fn __call__(&self, py: Python<'_>) {
+        py.detach(|| {
+            if !self.hang_up.received() {
+                self.handle.shutdown();
+            }
+        });
     }
 }

@@ -296,8 +296,8 @@ pub(crate) fn run(py: Python<'_>, texts: Vec<String>, app: Py<PyAny>, options: O
         }
         Ok(application)
     };
-    let supervised = amboss::is_running_from_reloader();
-    let host = PyHost::new(make).with_signals(if supervised { command::follow_as_child } else { command::follow_term });
+    let signals = command::signals_of_script(&run, amboss::is_running_from_reloader());
+    let host = PyHost::new(make).with_signals(signals);
     detach(py, || amboss::run_host(&addresses, host, run)).map_err(|error| run_error(py, error))
 }
 

@@ -1,15 +1,21 @@
 """Scripts that call ``run_simple``, and the command: how they end, and what they say when they can't begin."""
 
 import contextlib
+import fcntl
 import http.client
 import json
+import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import termios
 import threading
 
 import pytest
+from client import Client
+from commands import BINARY, alive
 from programs import APPS, PATIENCE, WAYS, serving, wait_for
 
 
@@ -57,6 +63,62 @@ def test_a_signal_to_another_thread_is_heard(tmp_path, way, name):
         ask(program, f"/raise?{name}", answers)
         assert answers == [b"{}"]
         assert program.process.wait(PATIENCE) == 0, program.log()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_hup_without_a_supervisor_ends_nothing_and_says_that_the_code_stays(tmp_path, way):
+    with serving("plain:application", tmp_path, way) as program:
+        for _ in range(2):
+            program.process.send_signal(signal.SIGHUP)
+            log = program.wait_for_log("the code stays as it is")
+            assert "--workers 2 or more" in log
+            answers = []
+            ask(program, "/", answers)
+            assert len(answers) == 1, program.log()
+        program.process.send_signal(signal.SIGTERM)
+        assert program.process.wait(PATIENCE) == 0, program.log()
+
+
+IN_A_TERMINAL = {
+    "script": [sys.executable, "-c", "from amboss import run_simple\nrun_simple('127.0.0.1', 0, lambda environ, start: start('200 OK', []) and [])"],
+    "command": [sys.executable, "-m", "amboss", "-p", "0"],
+    "workers": [sys.executable, "-m", "amboss", "-p", "0", "-w", "2", "plain:application"],
+    "application": [sys.executable, "-m", "amboss", "-p", "0", "plain:application"],
+    "binary": [BINARY, "-p", "0"],
+}
+
+
+@pytest.mark.parametrize("way", IN_A_TERMINAL)
+def test_a_terminal_that_is_closed_ends_the_server(way):
+    if None in IN_A_TERMINAL[way]:
+        pytest.skip("the command as a program was not built: AMBOSS_TEST_COMMAND names none")
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        IN_A_TERMINAL[way],
+        cwd=APPS,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(theirs)
+    try:
+        said = b""
+        while b"Press CTRL+C to quit" not in said:
+            said += os.read(ours, 4096)
+        # Who answers listens to signals.
+        port = int(re.search(rb"127\.0\.0\.1:(\d+)", said).group(1))
+        with Client(("127.0.0.1", port)) as client:
+            assert client.get("/").status == 200
+    finally:
+        os.close(ours)
+        try:
+            assert process.wait(PATIENCE) == 0
+            wait_for("the end of its processes", lambda: all(its != process.pid for _, its in alive().values()))
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def run(text, *, code, cwd = APPS):

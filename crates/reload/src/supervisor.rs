@@ -21,7 +21,7 @@
 //!
 //! | signal | effect |
 //! |---|---|
-//! | HUP | the children are replaced, one by one |
+//! | HUP | the children are replaced, one by one; when it comes from a closed terminal, as TERM |
 //! | TTIN, TTOU | one child more, one less (never none) |
 //! | TERM, INT | stop gracefully; a second INT: at once, with exit code 130 |
 //! | QUIT | stop at once, with exit code 131 |
@@ -58,6 +58,7 @@ use handover::Handover;
 use machine::Machine;
 use passing::Passenger;
 use processes::Processes;
+use signals::Terminals;
 
 /// What the supervisor's one thread waits for.
 enum Event {
@@ -86,6 +87,7 @@ pub struct Supervisor {
     processes: Processes,
     handover: Handover,
     signals: bool,
+    terminals: Terminals,
     sender: Sender<Event>,
     receiver: Receiver<Event>,
 }
@@ -113,6 +115,7 @@ impl Supervisor {
             machine: Machine::new(program, &options),
             handover: Handover::new(options.keep_connections),
             signals: options.signals,
+            terminals: Terminals::look(),
             processes: Processes::new(listeners, options, events, sender.clone()),
             sender,
             receiver,
@@ -216,6 +219,8 @@ impl Supervisor {
         const QUIT: i32 = 131;
         let world = &mut self.processes;
         match signal {
+            // Nobody is left who could stop it.
+            SIGHUP if self.terminals.are_gone() => self.machine.stop(0, now, world),
             SIGHUP => self.machine.replace(None, now, world),
             SIGTERM => self.machine.stop(0, now, world),
             SIGINT => {

@@ -183,6 +183,15 @@ impl SslContext {
         self
     }
 
+    /// Reads the certificate's files again now, also when they look as they did: those of a context made
+    /// [`from_files`](SslContext::from_files). Other contexts stay as they are.
+    ///
+    /// # Errors
+    /// As [`from_files`](SslContext::from_files); the certificate of before stays in use.
+    pub fn reload(&self) -> Result<(), SslError> {
+        self.certificate.as_ref().map_or(Ok(()), |certificate| certificate.reload())
+    }
+
     /// The SHA-256 fingerprint of the server's certificate, as browsers and `openssl x509 -fingerprint -sha256` show
     /// it; `None` for a context made [`from_config`](SslContext::from_config).
     pub fn fingerprint(&self) -> Option<String> {

@@ -94,6 +94,18 @@ impl Renewed {
         self.state().current.clone()
     }
 
+    /// Reads the files again now. What can't be used is an error, and is not logged as well.
+    pub(crate) fn reload(&self) -> Result<(), SslError> {
+        let Some(files) = &self.files else { return Ok(()) };
+        let mut state = self.state();
+        state.looked = Instant::now();
+        state.seen = files.looks();
+        state.broken = Some(true);
+        state.current = files.read()?;
+        state.broken = None;
+        Ok(())
+    }
+
     fn look(&self, files: &Files) -> Arc<CertifiedKey> {
         let mut state = self.state();
         if state.looked.elapsed() < INTERVAL {

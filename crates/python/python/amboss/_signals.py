@@ -1,20 +1,25 @@
-"""What signals do to a process of the command: CTRL+C and TERM stop it, USR1 reopens its log."""
+"""What signals do to a process of the command: CTRL+C and TERM stop it, USR1 reopens its log, HUP also reads its
+certificate again."""
 
 import os
 import signal
 import threading
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Dict
+
+Action = Callable[[], None]
 
 
-def follow(stop: Callable[[], None], reopen: Optional[Callable[[], None]], supervised: bool) -> None:
+def follow(stop: Action, reopen: Action, hang_up: Action, supervised: bool) -> None:
     """From now on TERM stops gracefully, and so does CTRL+C, unless a supervisor sees to that."""
     signal.signal(signal.SIGTERM, lambda *_: stop())
+    # A supervisor replaces the code; HUP to one of its processes stops that one, which is replaced then.
+    signal.signal(signal.SIGHUP, lambda *_: stop() if supervised else hang_up())
+    # Also without a log file: who rotates the logs of all services must not end this one.
+    signal.signal(signal.SIGUSR1, lambda *_: reopen())
     if supervised:
         leave_interrupts()
     else:
         take_interrupts()
-    if reopen is not None:
-        signal.signal(signal.SIGUSR1, lambda *_: reopen())
     _when_forked(_forget)
 
 
@@ -28,37 +33,44 @@ def take_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def term_stops(stop: Callable[[], None]) -> None:
-    """TERM stops a script's server gracefully, too, if the script has no plans of its own for TERM."""
-    global _ours
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+def follow_in_script(stop: Action, hang_up: Action) -> None:
+    """TERM stops a script's server gracefully, too, and HUP doesn't end it, if the script has no plans of its own for them."""
+    if threading.current_thread() is not threading.main_thread():
         return
-    _ours = lambda *_: stop()  # noqa: E731
-    signal.signal(signal.SIGTERM, _ours)
-    _when_forked(term_kills)
+    for number, act in ((signal.SIGTERM, stop), (signal.SIGHUP, hang_up)):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            _ours[number] = _handler(act)
+            signal.signal(number, _ours[number])
+    if _ours:
+        _when_forked(forget_in_script)
 
 
-def term_kills() -> None:
-    """The server has stopped, or is another process: TERM is again what it was."""
-    global _ours
-    if _ours is not None and signal.getsignal(signal.SIGTERM) is _ours:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _ours = None
+def forget_in_script() -> None:
+    """The server has stopped, or is another process: TERM and HUP are again what they were."""
+    for number, handler in _ours.items():
+        if signal.getsignal(number) is handler:
+            signal.signal(number, signal.SIG_DFL)
+    _ours.clear()
 
 
-_ours: Optional[Callable[..., None]] = None
+def _handler(act: Action) -> Callable[..., None]:
+    return lambda *_: act()
 
 
-def _when_forked(forget: Callable[[], None]) -> None:
+#: The handlers of a script's server, by signal.
+_ours: Dict[int, Callable[..., None]] = {}
+
+
+def _when_forked(forget: Action) -> None:
     """In a process that is forked, ``forget`` is called first.
 
-    A TERM that comes before waits: Python drops whatever it has noted by then, and who sent it waits for ever.
+    A TERM or HUP that comes before waits: Python drops whatever it has noted by then, and who sent it waits for ever.
     """
 
     blocked = threading.local()
 
     def before() -> None:
-        blocked.before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        blocked.before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
 
     def after() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked.before)
@@ -76,7 +88,8 @@ def _nothing(*_: Any) -> None:
 
 def _forget() -> None:
     # A process that the application forks is not the server, and dies of TERM.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -247,7 +247,7 @@ def run_simple(
         print(error, file=sys.stderr)
         raise SystemExit(1) from None
     finally:
-        _signals.term_kills()
+        _signals.forget_in_script()
 
 
 def _werkzeug(argument: str, module: str, name: str) -> Any:

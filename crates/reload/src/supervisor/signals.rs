@@ -1,6 +1,6 @@
 //! Signals, as events, for as long as a supervisor runs.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, TryLockError};
@@ -50,6 +50,21 @@ impl Listening {
         let mut listening = Listening { handle, thread: None };
         listening.thread = Some(thread?);
         Ok(listening)
+    }
+}
+
+/// The terminals among stdin, stdout and stderr, to tell a HUP that somebody sends from that of a closed terminal.
+pub(super) struct Terminals([bool; 3]);
+
+impl Terminals {
+    pub(super) fn look() -> Terminals {
+        Terminals([io::stdin().is_terminal(), io::stdout().is_terminal(), io::stderr().is_terminal()])
+    }
+
+    /// Whether one of them was closed since: then isatty(3) denies that it is one.
+    pub(super) fn are_gone(&self) -> bool {
+        let Terminals(now) = Terminals::look();
+        self.0.iter().zip(now).any(|(&was, is)| was && !is)
     }
 }
 
