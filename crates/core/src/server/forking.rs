@@ -1,18 +1,23 @@
 //! A process for each request: the loop that forks when a head is complete.
 //!
-//! The parent accepts, reads heads and waits; the child runs the application and answers. When the child is done and
-//! the client keeps the connection, the child ends with [`KEEP`] and the parent, which has held its own descriptor all
-//! the while, waits for the next request on it: an idle connection holds no process. A child that ends in any other
-//! way takes its connection along and nothing else. Over TLS, whose state can't be in two processes, the child's answer
-//! is the connection's last.
+//! The parent accepts, reads heads and waits; the child runs the application and answers. At its end the child sends a
+//! [`Report`]. When the client keeps the connection, the report says so, and the parent, which has held its own
+//! descriptor all the while, waits for the next request on it: an idle connection holds no process. The report also
+//! says whether the application has stopped the server, or failed in a way that is to end it. A child that ends without
+//! a report takes its connection along and nothing else. Over TLS, whose state can't be in two processes, the child's
+//! answer is the connection's last.
+
+mod report;
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use super::alone;
+use report::{FailureText, Report};
+
 use super::connection::{Connection, Permission, Step, Turn};
 use super::descriptors::{self, Noted};
 use super::fleet::Fleet;
@@ -22,17 +27,15 @@ use super::shutdown::ShutdownHandle;
 use super::sys::{self, Forked};
 use super::wake::Wake;
 
-/// A child's exit code for "the connection is still good".
-const KEEP: i32 = 0;
-/// And for "it is not".
-const GONE: i32 = 1;
+/// A child's exit code. What became of its request stands in its report.
+const EXIT_CODE: i32 = 0;
 
 struct Child {
     pid: i32,
     token: Token,
     /// Where the child's connection is, without what stood in its buffer.
     connection: Option<Box<Connection>>,
-    /// Reads as ended when the child does.
+    /// Readable when the child has sent its report, or ended without one.
     alive: UnixStream,
     number: u64,
 }
@@ -72,14 +75,14 @@ pub(super) fn serve(lead: &mut Loop, shutdown: &ShutdownHandle) -> io::Result<()
         }
         for number in std::mem::take(&mut lead.ended_children) {
             if let Some(index) = children.iter().position(|child| child.number == number) {
-                take_back(lead, children.swap_remove(index));
+                take_back(lead, children.swap_remove(index), shutdown);
             }
         }
         while children.len() < lead.service.settings.processes.max(1) {
             let Some(token) = lead.pop_waiting() else { break };
             let Some(connection) = lead.take(token) else { continue };
             numbers += 1;
-            if let Some(child) = give_away(lead, token, connection, numbers, &mut children) {
+            if let Some(child) = give_away(lead, token, connection, numbers, &mut children, shutdown) {
                 children.push(child);
             }
         }
@@ -88,8 +91,11 @@ pub(super) fn serve(lead: &mut Loop, shutdown: &ShutdownHandle) -> io::Result<()
         }
     };
     for child in children {
-        // The deadline for running requests is over: what still runs is ended, and nothing is left as a zombie.
-        sys::kill_child(child.pid);
+        // The deadline for running requests is over: what still runs is ended, and nothing is left as a zombie. A child
+        // that has ended may have been collected by others, and its number may be another process's.
+        if !sys::is_hung_up(child.alive.as_fd()) {
+            sys::kill_child(child.pid);
+        }
         let _ = sys::reap(child.pid, true);
     }
     result
@@ -102,6 +108,7 @@ fn give_away(
     mut connection: Box<Connection>,
     number: u64,
     others: &mut Vec<Child>,
+    shutdown: &ShutdownHandle,
 ) -> Option<Child> {
     // What is gathered in the log would otherwise be written by both.
     lead.service.settings.log.sync();
@@ -113,9 +120,14 @@ fn give_away(
                 others.clear();
                 // A panic must not unwind into what belongs to the parent.
                 let noted = Noted::new(held.as_raw_fd());
-                let code = panics::catch(|| in_child(lead, token, connection)).unwrap_or(GONE);
+                let keep = panics::catch(|| in_child(lead, token, connection)).unwrap_or(false);
+                let failure = lead.service.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+                let failure = failure.and_then(|failure| panics::catch(|| FailureText::new(&failure)).ok());
+                let report = Report { keep, shutdown: shutdown.is_requested(), failure };
+                // The parent is gone, or takes a child without a report for one that was killed.
+                let _ = report.send(&held);
                 drop((noted, held));
-                sys::exit_now(code);
+                sys::exit_now(EXIT_CODE);
             }
             Ok(Forked::Parent(pid)) => {
                 connection.forget_request();
@@ -141,7 +153,7 @@ fn fork(lead: &Loop) -> io::Result<Forked> {
     })
 }
 
-/// Two sockets: the first reads as ended when the second has been closed, and is watched from now on.
+/// Two sockets: the first is readable when the second has been written to or closed, and is watched from now on.
 fn sign_of_life(lead: &mut Loop, number: u64) -> io::Result<(UnixStream, UnixStream)> {
     let pair = UnixStream::pair().or_else(|_| {
         // In a full file table, two idle connections make room for a request.
@@ -153,16 +165,16 @@ fn sign_of_life(lead: &mut Loop, number: u64) -> io::Result<(UnixStream, UnixStr
     Ok(pair)
 }
 
-/// Serves the one connection until it is idle or closed; never returns to the caller's loop.
-fn in_child(lead: &mut Loop, token: Token, connection: Box<Connection>) -> i32 {
+/// Serves the one connection until it is idle (true) or closed; never returns to the caller's loop.
+fn in_child(lead: &mut Loop, token: Token, connection: Box<Connection>) -> bool {
     let service = lead.service.clone();
-    let Some(socket) = lead.abandon_but(token) else { return GONE };
+    let Some(socket) = lead.abandon_but(token) else { return false };
     if !connection.is_plain() {
         service.last_request.store(true, Ordering::Relaxed);
     }
-    let Ok(wake) = Wake::new() else { return GONE };
+    let Ok(wake) = Wake::new() else { return false };
     let Ok(mut own) = Loop::new(service.clone(), Fleet::single(Vec::new()), 0, Arc::new(wake), false) else {
-        return GONE;
+        return false;
     };
     own.insert(socket, connection);
     while own.open() > 0 {
@@ -172,33 +184,43 @@ fn in_child(lead: &mut Loop, token: Token, connection: Box<Connection>) -> i32 {
             }
             Ok(Next::Discard(discarded)) => drop(discarded),
             Ok(Next::Look) => {}
-            Err(_) => return GONE,
+            Err(_) => return false,
         }
         if own.open() > 0 && own.is_quiet() {
             service.settings.log.sync();
-            return KEEP;
+            return true;
         }
     }
     service.settings.log.sync();
-    GONE
+    false
 }
 
 /// A child has ended: its connection waits for another request, or is over.
-fn take_back(lead: &mut Loop, mut child: Child) {
+fn take_back(lead: &mut Loop, mut child: Child, shutdown: &ShutdownHandle) {
     lead.forget_child(child.alive.as_raw_fd());
+    let report = Report::receive(&child.alive);
+    // Where SIGCHLD is ignored, or the application waits for every child, it has been collected already.
     let code = sys::reap(child.pid, true).ok().flatten().flatten();
-    match (code, child.connection.take()) {
-        (Some(KEEP), Some(mut connection)) => {
+    let Some(Report { keep, shutdown: stop, failure }) = report else {
+        if code.is_none() {
+            let log = &lead.service.settings.log;
+            log.error(&format!("the process {} of a request was killed; its client was cut off", child.pid));
+        }
+        lead.vacate(child.token);
+        return;
+    };
+    if let Some(failure) = failure {
+        lead.service.pass_through(|| failure.into_failure());
+    }
+    if stop {
+        shutdown.shutdown();
+    }
+    match child.connection.take() {
+        Some(mut connection) if keep => {
             connection.begin_idle(lead.now);
             // Nobody has looked for the next request yet.
             lead.put_back(child.token, connection, Step::Again);
         }
-        (code, _) => {
-            if code.is_none() {
-                let log = &lead.service.settings.log;
-                log.error(&format!("the process {} of a request was killed; its client was cut off", child.pid));
-            }
-            lead.vacate(child.token);
-        }
+        _ => lead.vacate(child.token),
     }
 }

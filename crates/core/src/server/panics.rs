@@ -34,6 +34,15 @@ pub(crate) struct Report {
     backtrace: String,
 }
 
+impl Report {
+    /// One that another process has made.
+    #[cfg(unix)]
+    pub(super) fn from_text(text: &str) -> Report {
+        let (headline, backtrace) = text.split_once('\n').unwrap_or((text, ""));
+        Report { headline: headline.to_owned(), backtrace: backtrace.to_owned() }
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}\n{}", self.headline, self.backtrace)

@@ -71,6 +71,66 @@ fn a_child_that_is_killed_or_crashes_hurts_nobody() {
 }
 
 #[test]
+fn where_sigchld_is_ignored_connections_are_kept_and_the_server_stops() {
+    for role in BOTH {
+        let mut helper = Helper::ignoring_children(role);
+        let mut client = Client::connect(helper.addr);
+        for _ in 0..5 {
+            assert_eq!(client.get("/pid").status, 200, "{role}");
+        }
+        assert!(helper.get("/pid").status == 200);
+        assert!(!helper.stderr().contains("killed"), "{}", helper.stderr());
+        let mut crashing = Client::connect(helper.addr);
+        crashing.send("GET /abort HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(crashing.at_end());
+        eventually("the log says so", || helper.stderr().contains("was killed"));
+        let mut long = Client::connect(helper.addr);
+        long.send("GET /sleep/60000 HTTP/1.1\r\nHost: a\r\n\r\n");
+        eventually("it runs", || helper.children().len() == 1);
+        assert!(helper.stop(), "{role}");
+        assert!(long.at_end());
+    }
+}
+
+#[test]
+fn a_child_whose_application_exits_takes_its_connection_along() {
+    let helper = Helper::start("forking");
+    let mut client = Client::connect(helper.addr);
+    let began = Instant::now();
+    client.send("GET /exit HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(client.at_end());
+    assert!(began.elapsed() < Duration::from_secs(10), "it was kept until the deadline of idle connections");
+    assert_eq!(helper.get("/pid").status, 200);
+}
+
+#[test]
+fn an_application_in_a_child_can_stop_the_server() {
+    for role in BOTH {
+        let mut helper = Helper::start(role);
+        let mut other = Client::connect(helper.addr);
+        other.send("GET /sleep/300 HTTP/1.1\r\nHost: a\r\n\r\n");
+        eventually("it runs", || helper.children().len() == 1);
+        assert_eq!(helper.get("/shutdown").status, 200);
+        assert_eq!(other.response().text(), "hello", "what runs is answered");
+        assert!(helper.ends(), "{role}");
+    }
+}
+
+#[test]
+fn a_failure_in_a_child_ends_the_server_when_errors_are_passed_through() {
+    for role in BOTH {
+        for (path, expected) in [("/fail", "error in a child"), ("/panic", "panic in a child")] {
+            let mut helper = Helper::start(&format!("{role} passthrough"));
+            assert_eq!(helper.get("/pid").status, 200);
+            let mut client = Client::connect(helper.addr);
+            client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+            assert!(!helper.ends(), "{role} {path}");
+            eventually("the text is there", || helper.stderr().contains(expected));
+        }
+    }
+}
+
+#[test]
 fn a_forking_server_stops_within_its_deadline_and_leaves_no_child() {
     BOTH.into_iter().for_each(stops_within_its_deadline);
 }

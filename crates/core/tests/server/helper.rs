@@ -5,6 +5,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -49,6 +50,29 @@ impl Helper {
         command.arg("-c").arg(format!("ulimit -n {descriptors}; exec \"$0\" \"$@\""));
         command.arg(std::env::current_exe().unwrap());
         Helper::run(role, command)
+    }
+
+    /// Started by a shell that ignores SIGCHLD, which its programs inherit. Not every `sh` can do that.
+    pub fn ignoring_children(role: &str) -> Helper {
+        let mut command = Command::new("bash");
+        command.args(["-c", "trap '' CHLD; exec \"$0\" \"$@\""]).arg(std::env::current_exe().unwrap());
+        let helper = Helper::run(role, command);
+        let status = std::fs::read_to_string(format!("/proc/{}/status", helper.child.id())).unwrap();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+        let ignored = u64::from_str_radix(ignored.trim(), 16).unwrap();
+        assert!(ignored >> (17 - 1) & 1 == 1, "SIGCHLD is not ignored: {status}");
+        helper
+    }
+
+    /// Waits until it has ended by itself; whether that was a success.
+    #[track_caller]
+    pub fn ends(&mut self) -> bool {
+        let mut status = None;
+        eventually("the helper ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap().success()
     }
 
     /// As a user whom the system's limits bind: root's may have as many processes as they like. Says aloud when that
@@ -167,12 +191,7 @@ impl Helper {
     #[track_caller]
     pub fn stop(&mut self) -> bool {
         self.tell_to_stop();
-        let mut status = None;
-        eventually("the helper ends", || {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        });
-        status.unwrap().success()
+        self.ends()
     }
 }
 
@@ -200,6 +219,9 @@ fn helper_app(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse)
         }
         "/abort" => std::process::abort(),
         "/panic" => panic!("panic in a child"),
+        "/fail" => return Err("error in a child".into()),
+        "/exit" => std::process::exit(0),
+        "/shutdown" => environ.shutdown_server(),
         _ => {}
     }
     if let Some(time) = path.strip_prefix("/sleep/") {
@@ -223,6 +245,7 @@ fn a_process_of_its_own() {
             ("processes", count) => settings.processes = count.parse().unwrap(),
             ("poll", "") => settings.poller = PollerKind::Poll,
             ("first", "") => first = true,
+            ("passthrough", "") => settings.passthrough_errors = true,
             ("panicking", "") => {
                 settings.log = Arc::new(PanickingLog);
                 app = panicky;
@@ -255,5 +278,10 @@ fn a_process_of_its_own() {
         // One request before the server starts threads, so that a test can arrange something in between.
         assert!(server.handle_request(DEADLINE).unwrap());
     }
-    server.serve_forever().unwrap();
+    let served = catch_unwind(AssertUnwindSafe(|| server.serve_forever()));
+    if let Err(payload) = &served {
+        // Resumed, so that no hook has printed it.
+        eprintln!("resumed panic: {}", payload.downcast_ref::<String>().map_or("no text", String::as_str));
+    }
+    served.unwrap().unwrap();
 }
