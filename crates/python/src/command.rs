@@ -30,6 +30,8 @@ pub(crate) fn main(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<u8> {
     let words = std::iter::once(OsString::from("amboss")).chain(arguments);
     // Until it is clear whose affair CTRL+C is. Where a supervisor runs, that hears it, and is no Python.
     signals(py)?.call_method0("leave_interrupts")?;
+    // The application may start processes, too, and want to know how they end.
+    signals(py)?.call_method0("notice_ends_of_children")?;
     let mut package = Package { itself, interrupted: false };
     let code = py.detach(|| command::run(words, &mut package));
     let code = if package.interrupted { INTERRUPTED } else { code };

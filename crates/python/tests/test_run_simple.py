@@ -246,6 +246,24 @@ def test_passthrough_errors_leave_run_simple(script):
     assert program.err.rstrip().endswith("ValueError: of the application")
 
 
+def test_with_processes_passthrough_errors_leave_run_simple_as_text(script):
+    program = script(APP + "run_simple('127.0.0.1', 0, app, processes=2, passthrough_errors=True)")
+    assert program.get().status == 200
+    client = program.client().request("/fail")
+    client.rest()
+    assert program.ended() == 1
+    assert "RuntimeError" in program.err and ", in app" in program.err
+    assert program.err.rstrip().endswith("ValueError: of the application")
+
+
+def test_with_processes_the_application_can_stop_the_server(script):
+    stops = "def stops(environ, start_response):\n    environ['werkzeug.server.shutdown']()\n    return app(environ, start_response)\n"
+    program = script(APP + stops + "run_simple('127.0.0.1', 0, stops, processes=2)\nprint('went on')")
+    assert program.get().body.endswith(b"True False")
+    assert program.ended() == 0
+    assert "went on" in program.out and "Traceback" not in program.err
+
+
 def test_a_port_in_use_is_exit_code_1_and_a_sentence(script):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from commands import Folder, app, is_alive, is_free, serving_processes as serving, start
+from commands import MODULE, Folder, app, is_alive, is_free, serving_processes as serving, serving_words, start
 from load import Asked, Load, go_on, wait_for_request
 from programs import PATIENCE, wait_for
 
@@ -89,6 +89,38 @@ def test_hup_replaces_them_and_loses_nothing(folder):
             load.more(100)
         assert load.failures == [], server.log()
         assert not set(server.workers(2)) & set(before)
+
+
+#: A shell that ignores SIGCHLD, which what it executes inherits; not every ``sh`` can do that.
+IGNORES_CHILDREN = ["bash", "-c", "trap '' CHLD; exec \"$0\" \"$@\"", *MODULE]
+
+SAYS_HOW_CHILDREN_END = """
+import os, subprocess, sys
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    code = subprocess.call([sys.executable, "-c", "raise SystemExit(7)"])
+    return [f"{code} {os.getpid()}".encode()]
+"""
+
+
+@pytest.mark.parametrize("arguments", [["-w", "2"], ["--timeout", "9"], ["--preload", "-w", "2"], []])
+def test_where_sigchld_is_ignored_nothing_is_retried_forever_and_ends_are_noticed(folder, arguments):
+    server = start(["-p", "0", *arguments, "nosuchmodule:app"], folder, IGNORES_CHILDREN)
+    try:
+        assert server.ended() == 2, server.log()
+    finally:
+        server.end()
+    Folder(folder).save("ends.py", SAYS_HOW_CHILDREN_END)
+    with serving_words(["-b", "127.0.0.1:0", *arguments, "ends:app"], folder, way=IGNORES_CHILDREN) as server:
+        code, pid = server.version()
+        assert code == "7"
+        if arguments:
+            server.signal("SIGKILL", pid)
+            server.wait_for_log(f"The process {pid} died.*SIGKILL")
+            assert server.serves("7") != pid
+        server.signal("SIGTERM")
+        assert server.ended() == 0, server.log()
 
 
 def test_their_number_goes_up_and_down_and_never_to_none(folder):

@@ -128,7 +128,8 @@ fn metadata(manifest: &Path) -> Result<Value, CargoError> {
     command.args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"]).arg(manifest);
     // The folder decides on toolchain and configuration.
     command.current_dir(manifest.parent().unwrap_or(manifest)).stdin(Stdio::null());
-    let output = command.output().map_err(|error| CargoError::not_run(&error))?;
+    let output = crate::sigchld::ensure_collectable().and_then(|()| command.output());
+    let output = output.map_err(|error| CargoError::not_run(&error))?;
     let refused = |reason: &str| CargoError {
         kind: CargoErrorKind::Refused,
         sentence: format!("Cargo can't read '{}'; mend it:\n{}", manifest.display(), reason.trim_end()),

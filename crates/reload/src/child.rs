@@ -121,6 +121,7 @@ pub(crate) fn start(
     with_control: bool,
     of_the_supervisor: Vec<RawFd>,
 ) -> io::Result<(Process, Option<UnixStream>)> {
+    crate::sigchld::ensure_collectable()?;
     if let Some(forker) = &program.fork {
         return fork::fork(forker, program.kill_with_parent, listeners, generation, of_the_supervisor);
     }

@@ -34,6 +34,7 @@ pub mod control;
 mod error_page;
 pub mod inherited;
 mod scope;
+mod sigchld;
 pub mod supervisor;
 mod watch;
 

@@ -28,6 +28,12 @@ def leave_interrupts() -> None:
     signal.signal(signal.SIGINT, _nothing)
 
 
+def notice_ends_of_children() -> None:
+    """SIGCHLD is not ignored: a shell with ``trap '' CHLD`` passes that on, and then nobody learns how a process ended."""
+    if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
 def take_interrupts() -> None:
     """CTRL+C is a KeyboardInterrupt."""
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -107,6 +107,7 @@ impl Built {
 
 impl Build {
     pub(super) fn start(mut command: Command, default_run: Option<String>) -> io::Result<Build> {
+        crate::sigchld::ensure_collectable()?;
         // For the browser colours are wanted always; where they aren't for the terminal, they are taken out.
         command.env("CARGO_TERM_COLOR", "always").process_group(0);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
