@@ -1,7 +1,7 @@
 //! Connections that move from a server that stops to one that runs: nothing is refused, reset or lost.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -131,6 +131,58 @@ fn ten_servers_in_a_row_under_load_lose_no_request() {
     }
     over.store(true, SeqCst);
     clients.into_iter().for_each(|client| client.join().unwrap());
+    serving.handle.shutdown();
+    serving.join();
+}
+
+/// Keeps a handle to the client of each request.
+#[derive(Clone, Default)]
+struct Keeping(Arc<Mutex<Vec<amboss_core::Client>>>);
+
+impl Application for Keeping {
+    fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+        self.0.lock().unwrap().push(environ.client());
+        start_response.start("200 OK", &[])?;
+        Ok(Body::from("kept"))
+    }
+}
+
+#[test]
+fn a_connection_that_the_application_looks_at_meanwhile_is_handed_over_all_the_same() {
+    let (listeners, address) = listen();
+    let serve = |app: Keeping| {
+        let mut server = make_server_on(listeners.clone(), app, Concurrency::Threads, quiet()).unwrap();
+        let (handle, arrivals) = (server.shutdown_handle(), server.arrivals());
+        Serving { handle, arrivals, slow: Arc::default(), thread: thread::spawn(move || server.serve_forever()) }
+    };
+    let mut serving = serve(Keeping::default());
+    let mut clients: Vec<Client> = (0..20).map(|_| Client::connect(address)).collect();
+    for _ in 0..10 {
+        let app = Keeping::default();
+        let next = serve(app.clone());
+        // All move to the new one, whose application looks at them without a pause while it hands them over.
+        serving.hand_over_to(&next);
+        std::mem::replace(&mut serving, next).join();
+        clients.iter_mut().for_each(|client| assert_eq!(client.get("/").text(), "kept"));
+        let over = Arc::new(AtomicBool::new(false));
+        let looking: Vec<_> = (0..4)
+            .map(|_| {
+                let (over, kept) = (over.clone(), app.0.lock().unwrap().clone());
+                thread::spawn(move || {
+                    while !over.load(SeqCst) {
+                        assert_eq!(kept.len(), 20);
+                        kept.iter().for_each(|client| drop(client.has_left()));
+                    }
+                })
+            })
+            .collect();
+        let last = serve(Keeping::default());
+        serving.hand_over_to(&last);
+        std::mem::replace(&mut serving, last).join();
+        over.store(true, SeqCst);
+        looking.into_iter().for_each(|thread| thread.join().unwrap());
+        clients.iter_mut().for_each(|client| assert_eq!(client.get("/").text(), "kept"));
+    }
     serving.handle.shutdown();
     serving.join();
 }

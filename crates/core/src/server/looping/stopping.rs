@@ -25,9 +25,13 @@ impl Loop {
         self.discarded.extend(connection.take_app_owned());
         let ahead = connection.into_waiting();
         self.vacate(token);
-        // Nobody else holds it: the connection is gone, and its place is vacant.
-        if let Some(socket) = Arc::into_inner(socket) {
-            heir(Waiting { socket, ahead });
+        // Another thread may hold the socket for a moment longer: the loop that has sent the connection here, or an
+        // application that asks whether its client has left. The successor gets a second descriptor then.
+        match Arc::try_unwrap(socket).or_else(|shared| shared.try_clone()) {
+            Ok(socket) => heir(Waiting { socket, ahead }),
+            Err(error) => {
+                self.service.settings.log.error(&format!("a connection can't be handed over: {error}; it is closed"));
+            }
         }
         Ok(())
     }
