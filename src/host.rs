@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use amboss_core::{Application, ServeError, Server};
+use amboss_core::{Application, ServeError, Server, Settings};
 
 use crate::run::RunError;
 
@@ -39,6 +39,15 @@ pub trait Host {
     /// Why there is none; it comes out of [`run_host`](crate::run_host).
     fn application(&mut self, worker: &Worker) -> Result<Arc<dyn Application>, RunError>;
 
+    /// Changes settings once the application is there, before the server is made: those that depend on it.
+    ///
+    /// # Errors
+    /// Why the application can't be served; it comes out of [`run_host`](crate::run_host).
+    fn settle(&mut self, settings: &mut Settings) -> Result<(), RunError> {
+        let _ = settings;
+        Ok(())
+    }
+
     /// A look at the server before it serves: to watch for signals.
     ///
     /// # Errors
@@ -60,6 +69,10 @@ pub trait Host {
 impl<H: Host + ?Sized> Host for &mut H {
     fn application(&mut self, worker: &Worker) -> Result<Arc<dyn Application>, RunError> {
         (**self).application(worker)
+    }
+
+    fn settle(&mut self, settings: &mut Settings) -> Result<(), RunError> {
+        (**self).settle(settings)
     }
 
     fn started(&mut self, server: &Server) -> Result<(), RunError> {

@@ -61,7 +61,7 @@ pub fn run_on(
 ///
 /// # Panics
 /// As [`run_simple`].
-pub fn run_host(addresses: &[Address], mut host: impl Host, options: RunOptions) -> Result<(), RunError> {
+pub fn run_host(addresses: &[Address], mut host: impl Host, mut options: RunOptions) -> Result<(), RunError> {
     #[cfg(all(unix, feature = "reload"))]
     {
         if let Some(child) = reload::Child::inherited(&options)? {
@@ -75,6 +75,7 @@ pub fn run_host(addresses: &[Address], mut host: impl Host, options: RunOptions)
     // First, since it fails at once if it does, and whoever connects waits until the application is there.
     let listeners = bind(addresses, &options)?;
     let app = host.application(&Worker::default())?;
+    host.settle(&mut options.settings)?;
     let server = make(listeners, app, options, Code::of_this_process())?;
     // First, so that CTRL+C does what the banner says.
     host.started(&server)?;

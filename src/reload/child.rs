@@ -84,7 +84,9 @@ impl Child {
             None => {
                 let sender = self.orders.as_ref().map(|orders| orders.sender.clone());
                 let supervisor = ToSupervisor::new(sender, is_set(RELOADING));
-                host.application(&Worker { supervisor: Some(supervisor) })?
+                let app = host.application(&Worker { supervisor: Some(supervisor) })?;
+                host.settle(&mut options.settings)?;
+                app
             }
         };
         let code = self.code();

@@ -41,6 +41,7 @@ files! {
     test_limits,
     test_make_server,
     test_programs,
+    test_recursion,
     test_reload,
     test_reload_load,
     test_reload_scripts,

@@ -2,14 +2,14 @@
 
 use std::sync::{Arc, OnceLock};
 
-use amboss::{Application, Host, RunError, ServeError, Server, ShutdownHandle, Worker};
+use amboss::{Application, Host, RunError, ServeError, Server, Settings, ShutdownHandle, Worker};
 use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 
 use crate::application::PyApplication;
 use crate::failure::failed;
 use crate::raw::attach;
-use crate::waiting;
+use crate::{stack, waiting};
 
 /// Has signals stop a server.
 type FollowSignals = Box<dyn FnOnce(ShutdownHandle) -> PyResult<()> + Send>;
@@ -63,6 +63,12 @@ where
         let application = application.map_err(raised)?;
         self.shutdown = Some(application.shutdown.clone());
         Ok(Arc::new(application))
+    }
+
+    fn settle(&mut self, settings: &mut Settings) -> Result<(), RunError> {
+        // The application may have called `threading.stack_size` while it was imported.
+        settings.thread_stack_size = Some(attach(stack::size));
+        Ok(())
     }
 
     fn started(&mut self, server: &Server) -> Result<(), RunError> {

@@ -16,7 +16,7 @@ use crate::exchange::kind;
 use crate::failure::Failure;
 use crate::handler::PyHandler;
 use crate::host::PyHost;
-use crate::{command, lock, reporting, waiting};
+use crate::{command, lock, reporting, stack, waiting};
 
 /// What Python's functions take, in one place for both of them.
 #[derive(FromPyObject)]
@@ -62,6 +62,7 @@ pub(crate) fn set_up(py: Python<'_>, run: &mut RunOptions, custom_handler: bool,
     run.settings.threads = threads.unwrap_or(THREADS).max(1);
     // The interpreter lets one thread run at a time: a second loop would only take it from the first.
     run.settings.loops = usize::from(has_lock(py));
+    run.settings.thread_stack_size = Some(stack::size(py));
     run.settings.timeouts.batch = BATCH;
     run.settings.may_hand_over = Some(Arc::new(lock::is_free));
     run.request_handler = Some(Arc::new(PyHandler { custom: custom_handler }));

@@ -15,6 +15,7 @@ use rustix::pipe::{pipe_with, PipeFlags};
 use crate::ending::detach;
 use crate::failure::failed;
 use crate::raw::attach;
+use crate::stack;
 
 /// What a server came back with.
 pub(crate) type Served<R> = (Server, Result<R, ServeError>);
@@ -40,7 +41,9 @@ pub(crate) fn wait_for<R: Send + 'static>(
     let handle = server.shutdown_handle();
     let (over, end) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from)?;
     let end = End(end);
-    let thread = thread::Builder::new().name("amboss-serve".into()).spawn(move || {
+    // One request at a time runs here, and so does everything when the system gives no further thread.
+    let builder = thread::Builder::new().name("amboss-serve".into()).stack_size(stack::size(py));
+    let thread = builder.spawn(move || {
         let _end = end;
         let served = run(&mut server);
         (server, served)

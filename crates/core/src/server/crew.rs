@@ -72,6 +72,8 @@ pub(super) struct Crew {
     away: AtomicUsize,
     /// When to ask again for a thread that the system refused.
     hire_again: AtomicU64,
+    /// The last attempt to start a thread failed, and the log has said so.
+    refused: AtomicBool,
     stopped: AtomicBool,
     result: Mutex<Option<io::Result<()>>>,
     home: Home,
@@ -243,6 +245,7 @@ impl Crew {
             returned: Mutex::new(Vec::new()),
             away: AtomicUsize::new(0),
             hire_again: AtomicU64::new(u64::MAX),
+            refused: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             result: Mutex::new(None),
             home: Home::here(),
@@ -291,7 +294,11 @@ impl Crew {
             return;
         }
         let crew = self.clone();
-        let spawned = thread::Builder::new().name("amboss".into()).spawn(move || {
+        let mut builder = thread::Builder::new().name("amboss".into());
+        if let Some(size) = self.service.settings.thread_stack_size {
+            builder = builder.stack_size(size);
+        }
+        let spawned = builder.spawn(move || {
             let lead = first.and_then(|first| lock(&first).take());
             if !lead.is_some_and(|lead| matches!(crew.lead(lead, 0), Led::Stopped)) {
                 crew.stand_by_and_lead();
@@ -307,11 +314,16 @@ impl Crew {
             Ok(_) => {
                 roles.threads += 1;
                 THREADS.fetch_add(1, Ordering::SeqCst);
+                self.refused.store(false, Ordering::Relaxed);
             }
             // Without a watcher the leader goes on alone, and slow calls delay others, until a thread can be had.
             Err(error) => {
                 self.hire_again.store(self.service.now() + HIRE_AGAIN, Ordering::Relaxed);
-                self.service.settings.log.error(&format!("can't start a thread for now: {error}"));
+                // Said once, not at each attempt, until a thread could be started in between.
+                if !self.refused.swap(true, Ordering::Relaxed) {
+                    let log = &self.service.settings.log;
+                    log.error(&format!("can't start a thread for now, fewer requests run at once: {error}"));
+                }
             }
         }
     }

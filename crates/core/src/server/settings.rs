@@ -42,6 +42,11 @@ pub struct Settings {
     /// short requests; 0, the default, is one for each core, but no more than a quarter of `threads`. Loops begin as
     /// connections come; a server with a few connections has one.
     pub loops: usize,
+    /// The stack size of the threads that a [`ThreadedWsgiServer`](super::ThreadedWsgiServer) starts, in bytes; by default
+    /// std's, 2 MiB or `RUST_MIN_STACK`. The system reserves it as address space and takes memory for what is used of it.
+    /// With a size that the system can't reserve for each thread, fewer threads run. A server that runs one request at a
+    /// time runs it in the thread that calls `serve_forever`, whose stack is the caller's affair.
+    pub thread_stack_size: Option<usize>,
     /// Asked before the lead is taken from a slow call of the application, with the time that it has been running at
     /// least, by the thread that is to lead: for runtimes with a lock of their own, where a second thread would only wait
     /// for the first. It may take its time, and has to say yes twice in a row, a millisecond at most between them. Without
@@ -90,6 +95,7 @@ impl Default for Settings {
             body_directory: None,
             threads: 64,
             loops: 0,
+            thread_stack_size: None,
             may_hand_over: None,
             processes: 40,
             fork: None,
@@ -115,6 +121,7 @@ impl fmt::Debug for Settings {
             .field("body_directory", &self.body_directory)
             .field("threads", &self.threads)
             .field("loops", &self.loops)
+            .field("thread_stack_size", &self.thread_stack_size)
             .field("processes", &self.processes)
             .field("multiprocess", &self.multiprocess)
             .field("backlog", &self.backlog)

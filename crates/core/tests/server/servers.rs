@@ -43,6 +43,51 @@ impl amboss_core::Application for Sleeper {
     }
 }
 
+// Threads' stacks
+
+/// Uses about so many KiB of stack.
+#[inline(never)]
+fn use_stack(kilobytes: usize) -> u8 {
+    let frame = std::hint::black_box([1u8; 1024]);
+    frame[kilobytes % 1024] + if kilobytes > 1 { use_stack(kilobytes - 1) & 1 } else { 0 }
+}
+
+#[test]
+fn threads_have_the_stack_that_the_settings_say() {
+    const MIB: usize = 1 << 20;
+    let app = |_: &mut Environ<'_>, start_response: &mut dyn StartResponse| -> Result<Body, AppError> {
+        start_response.start("200 OK", &[])?;
+        // More than std's 2 MiB: an overflow would end this process.
+        std::hint::black_box(use_stack(8 * 1024));
+        thread::sleep(5 * MS);
+        Ok(Body::from("hello"))
+    };
+    let server = Setup::threaded().with(|settings| settings.thread_stack_size = Some(64 * MIB)).start(app);
+    // The leader, and threads that are started beside it.
+    let mut clients: Vec<Client> = (0..4).map(|_| server.connect()).collect();
+    for _ in 0..3 {
+        for client in &mut clients {
+            client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+        for client in &mut clients {
+            assert_eq!(client.response().text(), "hello");
+        }
+    }
+}
+
+#[test]
+fn a_stack_that_can_t_be_had_means_fewer_threads_and_is_said_once() {
+    let settings = |settings: &mut amboss_core::Settings| settings.thread_stack_size = Some(usize::MAX / 4);
+    let server = Setup::threaded().with(settings).start(Sleeper::default());
+    server.log.wait_for("can't start a thread for now");
+    // Each takes longer than the server waits before it asks the system again.
+    for _ in 0..3 {
+        assert_eq!(server.get("/sleep/600").text(), "hello");
+    }
+    let said = server.log.errors();
+    assert_eq!(said.matches("can't start a thread").count(), 1, "{said}");
+}
+
 // One request at a time
 
 #[test]
