@@ -47,6 +47,7 @@ files! {
     test_reload_scripts,
     test_robust,
     test_run_simple,
+    test_socket,
     test_start_response,
     test_threads,
     test_typing,

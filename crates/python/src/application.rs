@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use amboss::{AppError, Application, Body, Environ, ShutdownHandle, StartResponse};
+use amboss::{hijack, AppError, Application, Body, Environ, ShutdownHandle, StartResponse};
+use pyo3::exceptions::{PyConnectionError, PyRuntimeError};
 use pyo3::prelude::*;
 
 use crate::body::body;
@@ -68,7 +69,7 @@ impl PyApplication {
         let length = environ.input().length();
         let expects_continue = length != Some(0) && environ.get("HTTP_EXPECT").is_some();
         let exchange = Bound::new(py, Exchange::new(Progress::new(length, expects_continue)))?;
-        let dict = self.environs.make(py, environ, &exchange)?;
+        let (dict, socket) = self.environs.make(py, environ, &exchange)?;
         let dict = match &self.handler {
             None => dict.into_any(),
             Some(class) => {
@@ -80,11 +81,24 @@ impl PyApplication {
                 dict
             }
         };
-        exchange.get().lent.lend(py, start_response, environ.input(), || {
+        let result = exchange.get().lent.lend(py, start_response, environ.input(), || {
             Context::provide(py)?;
             let result = self.app.bind(py).call1((dict, &exchange))?;
-            body(py, result, &exchange, &self.log, self.overseer.as_ref())
-        })
+            body(py, result, &exchange, socket.as_ref(), &self.log, self.overseer.as_ref())
+        });
+        if let Some(status) = socket.and_then(|socket| socket.get().end_call(py)) {
+            hijack(environ, status);
+            // Frameworks have no other way to say that there is nothing more to send, and Werkzeug's server ignores it.
+            if result.as_ref().is_err_and(|error| error.is_instance_of::<PyConnectionError>(py)) {
+                return Ok(Body::empty());
+            }
+        } else if exchange.get().is_switching() {
+            return Err(PyRuntimeError::new_err(
+                "101 was answered by start_response, which can't hand the connection over; write the answer to \
+                 environ['werkzeug.socket'] instead (not over TLS), and go on there",
+            ));
+        }
+        result
     }
 }
 

@@ -16,6 +16,7 @@ use crate::failure::{failed, traceback};
 use crate::file_wrapper::FileWrapper;
 use crate::overseer::Overseer;
 use crate::raw::attach;
+use crate::socket::ConnectionSocket;
 use crate::{werkzeug, Log};
 
 /// What is left of a request's body up to this size is kept for an application that reads it while it is iterated:
@@ -28,6 +29,7 @@ pub(crate) fn body<'py>(
     py: Python<'py>,
     result: Bound<'py, PyAny>,
     exchange: &Bound<'py, Exchange>,
+    socket: Option<&Bound<'py, ConnectionSocket>>,
     log: &Log,
     overseer: Option<&Arc<Overseer>>,
 ) -> PyResult<Body> {
@@ -58,7 +60,7 @@ pub(crate) fn body<'py>(
     let is_single = werkzeug::is_single(&result);
     let mut blocks = Blocks::new(py, result, log, overseer.cloned())?;
     match blocks.first(py) {
-        Ok(None) => Ok(blocks.only_close(py)),
+        Ok(None) => Ok(blocks.only_close(py, socket)),
         Err(error) => {
             blocks.finish(py);
             Err(error)
@@ -75,9 +77,10 @@ pub(crate) fn body<'py>(
                     blocks.finish(py);
                     return Err(error);
                 }
-                return Ok(blocks.only_close(py));
+                return Ok(blocks.only_close(py, socket));
             }
             blocks.first = Some(first.as_bytes().to_vec());
+            blocks.keep(socket);
             blocks.context = Some(Context::take(py));
             Ok(Body::try_iter(blocks))
         }
@@ -156,15 +159,22 @@ struct Blocks {
     overseer: Option<Arc<Overseer>>,
     /// Where it runs once the call is over.
     context: Option<Context>,
+    /// The request's `werkzeug.socket`, which ends with the body.
+    socket: Option<Py<ConnectionSocket>>,
 }
 
 impl Blocks {
     fn new(py: Python<'_>, result: Bound<'_, PyAny>, log: &Log, overseer: Option<Arc<Overseer>>) -> PyResult<Blocks> {
         let mut closing = Closing::new(result.clone().unbind(), log.clone());
         match result.try_iter() {
-            Ok(iterator) => {
-                Ok(Blocks { first: None, iterator: Some(iterator.unbind()), closing, overseer, context: None })
-            }
+            Ok(iterator) => Ok(Blocks {
+                first: None,
+                iterator: Some(iterator.unbind()),
+                closing,
+                overseer,
+                context: None,
+                socket: None,
+            }),
             Err(error) => {
                 closing.close_attached(py);
                 if error.is_instance_of::<PyTypeError>(py) && result.getattr_opt("__iter__")?.is_none() {
@@ -200,13 +210,14 @@ impl Blocks {
     }
 
     /// Nothing more to send, but perhaps a `close()` to call when the client has what was sent.
-    fn only_close(mut self, py: Python<'_>) -> Body {
+    fn only_close(mut self, py: Python<'_>, socket: Option<&Bound<'_, ConnectionSocket>>) -> Body {
         self.iterator = None;
         let object = self.closing.object.as_ref();
         if object.is_some_and(|object| matches!(object.bind(py).hasattr("close"), Ok(false))) {
             self.closing.object = None;
             return Body::empty();
         }
+        self.keep(socket);
         self.context = Some(Context::take(py));
         Body::empty().on_close(move || drop(self))
     }
@@ -226,9 +237,20 @@ impl Blocks {
         })
     }
 
+    /// The request goes on until this body is finished.
+    fn keep(&mut self, socket: Option<&Bound<'_, ConnectionSocket>>) {
+        self.socket = socket.map(|socket| {
+            socket.get().keep_for_body();
+            socket.clone().unbind()
+        });
+    }
+
     fn finish(&mut self, py: Python<'_>) {
         self.iterator = None;
         self.closing.close_attached(py);
+        if let Some(socket) = self.socket.take() {
+            socket.get().end(py);
+        }
     }
 }
 
@@ -257,7 +279,7 @@ impl Iterator for Blocks {
 
 impl Drop for Blocks {
     fn drop(&mut self) {
-        if self.iterator.is_some() || self.closing.object.is_some() {
+        if self.iterator.is_some() || self.closing.object.is_some() || self.socket.is_some() {
             self.later(Blocks::finish);
         }
     }

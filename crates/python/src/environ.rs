@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use amboss::{Environ, ShutdownHandle};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
 
 use crate::exchange::Exchange;
 use crate::file_wrapper::FileWrapper;
 use crate::input::{EmptyInput, Input};
-use crate::raw::latin1;
+use crate::raw::{latin1, references};
 use crate::request::{Connection, EarlyHints, Errors, Shutdown};
+use crate::socket::ConnectionSocket;
 use crate::Log;
 
 /// Header names that are remembered with their keys: more than clients use, fewer than an attacker can think of.
@@ -66,6 +66,8 @@ keys! {
 pub(crate) struct Kept {
     template: Py<PyDict>,
     early_hints: Py<EarlyHints>,
+    /// `werkzeug.socket`; `None` over TLS.
+    socket: Mutex<Option<Py<ConnectionSocket>>>,
     /// The handler of the last request, when the user has a class for it; it is asked to log that.
     pub(crate) handler: Mutex<Option<Py<PyAny>>>,
 }
@@ -102,19 +104,23 @@ impl Environs {
         })
     }
 
-    /// The environ of a request, and what its connection keeps.
+    /// The environ of a request, and its `werkzeug.socket`.
     pub(crate) fn make<'py>(
         &self,
         py: Python<'py>,
         environ: &mut Environ<'_>,
         exchange: &Bound<'py, Exchange>,
-    ) -> PyResult<Bound<'py, PyDict>> {
+    ) -> PyResult<(Bound<'py, PyDict>, Option<Bound<'py, ConnectionSocket>>)> {
         if environ.connection_extensions().get::<Kept>().is_none() {
             let kept = self.connection(py, environ)?;
             environ.connection_extensions().insert(kept);
         }
         let Some(kept) = environ.connection_extensions().get::<Kept>() else { unreachable!("it was just put there") };
         kept.early_hints.get().follow(exchange);
+        let socket = kept.socket(py)?;
+        if let Some(socket) = &socket {
+            socket.get().begin(exchange);
+        }
         let dict = kept.template.bind(py).copy()?;
         let keys = &self.keys;
 
@@ -157,7 +163,7 @@ impl Environs {
             None => dict.del_item(keys.host.bind(py))?,
         }
         self.fields(py, environ, &dict)?;
-        Ok(dict)
+        Ok((dict, socket))
     }
 
     fn fields(&self, py: Python<'_>, environ: &Environ<'_>, dict: &Bound<'_, PyDict>) -> PyResult<()> {
@@ -220,20 +226,34 @@ impl Environs {
         let plain = environ.get("wsgi.url_scheme").is_some_and(|scheme| *scheme == b"http"[..]);
         let connection = Bound::new(py, Connection::new(client))?;
         template.set_item("amboss.client_disconnected", connection.getattr("has_left")?)?;
-        if plain {
-            template.set_item("werkzeug.socket", socket_class(py)?.call1((connection,))?)?;
-        }
+        let socket = if plain {
+            let socket = Py::new(py, ConnectionSocket::new(environ.client()))?;
+            template.set_item(SOCKET, &socket)?;
+            Some(socket)
+        } else {
+            None
+        };
         self.keys.reserve(&template)?;
-        Ok(Kept { template: template.unbind(), early_hints, handler: Mutex::new(None) })
+        Ok(Kept { template: template.unbind(), early_hints, socket: Mutex::new(socket), handler: Mutex::new(None) })
     }
 }
 
-/// The class of `werkzeug.socket`, which makes a socket object when somebody uses it.
-fn socket_class<'py>(py: Python<'py>) -> PyResult<&'py Bound<'py, PyAny>> {
-    static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let class = CLASS
-        .get_or_try_init(py, || PyResult::Ok(py.import("amboss._socket")?.getattr("ConnectionSocket")?.unbind()))?;
-    Ok(class.bind(py))
+const SOCKET: &str = "werkzeug.socket";
+
+impl Kept {
+    /// The socket for a request: the last one's, unless an application has kept that.
+    fn socket<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, ConnectionSocket>>> {
+        // Held by `socket` and by the template.
+        const HOLDERS: usize = 2;
+        let mut socket = self.socket.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let Some(last) = &*socket else { return Ok(None) };
+        if references(last.bind(py)) > HOLDERS {
+            let fresh = Py::new(py, last.get().renewed())?;
+            self.template.bind(py).set_item(SOCKET, &fresh)?;
+            *socket = Some(fresh);
+        }
+        Ok(socket.as_ref().map(|socket| socket.bind(py).clone()))
+    }
 }
 
 /// The key for a field's name; `None` for names with `_`, which could pass for names with `-`.

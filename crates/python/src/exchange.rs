@@ -1,6 +1,7 @@
 //! `start_response` and `write` of one request.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use amboss::{AppError, StartError};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
@@ -22,11 +23,18 @@ const FEW: usize = 8;
 pub(crate) struct Exchange {
     pub(crate) lent: Lent,
     pub(crate) progress: Progress,
+    /// The status that was set last is 101.
+    switching: AtomicBool,
 }
 
 impl Exchange {
     pub(crate) fn new(progress: Progress) -> Exchange {
-        Exchange { lent: Lent::default(), progress }
+        Exchange { lent: Lent::default(), progress, switching: AtomicBool::new(false) }
+    }
+
+    /// Has the application answered 101, after which the connection speaks another protocol?
+    pub(crate) fn is_switching(&self) -> bool {
+        self.switching.load(Ordering::Relaxed)
     }
 
     fn start(
@@ -56,7 +64,10 @@ impl Exchange {
         let error: Option<AppError> = exc_info.as_ref().map(|_| "replaced".into());
         let begun = self.lent.with(py, |start_response, _| start_response.begin(status, &fields, error.as_ref()));
         match begun {
-            Some(Ok(())) => Ok(()),
+            Some(Ok(())) => {
+                self.switching.store(status.starts_with("101"), Ordering::Relaxed);
+                Ok(())
+            }
             Some(Err(StartError::Twice)) => Err(PyRuntimeError::new_err(
                 "start_response was called a second time without exc_info; give it sys.exc_info() to replace the first",
             )),

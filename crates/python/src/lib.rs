@@ -22,6 +22,7 @@ mod raw;
 mod reporting;
 mod request;
 mod server;
+mod socket;
 mod stack;
 mod waiting;
 mod werkzeug;

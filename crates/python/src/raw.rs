@@ -98,6 +98,12 @@ pub(crate) fn latin1_bytes<'a>(text: &'a Bound<'_, PyString>) -> Option<std::bor
     }
 }
 
+/// How many references to an object there are.
+pub(crate) fn references<T>(object: &Bound<'_, T>) -> usize {
+    // SAFETY: the object is alive for as long as it is borrowed, and the interpreter is attached.
+    usize::try_from(unsafe { ffi::Py_REFCNT(object.as_ptr()) }).unwrap_or(usize::MAX)
+}
+
 /// A context for context variables, empty.
 pub(crate) fn new_context(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     // SAFETY: the result is a new object or null with an exception set.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::ThreadId;
 
 use amboss::{Client, ShutdownHandle};
-use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
@@ -30,16 +30,6 @@ impl Connection {
     /// Has the client closed the connection, so that the rest of the work is for nobody?
     fn has_left(&self) -> bool {
         self.client.has_left()
-    }
-
-    /// A second descriptor of the socket, which the caller has to close.
-    fn duplicate(&self) -> PyResult<i32> {
-        use std::os::fd::IntoRawFd;
-        match self.client.socket() {
-            Ok(Some(socket)) => Ok(socket.into_raw_fd()),
-            Ok(None) => Err(PyOSError::new_err("over TLS the connection's socket is of no use")),
-            Err(error) => Err(error.into()),
-        }
     }
 }
 

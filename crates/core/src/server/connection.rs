@@ -21,6 +21,7 @@ mod access;
 mod answer;
 mod collect;
 mod failing;
+mod hijacked;
 mod serve;
 mod settle;
 

@@ -392,6 +392,8 @@ reasons! {
     Undrained = false, "closed because the application left too much of the request body unread";
     /// The client announced a body, waited to be asked for it, and was not asked.
     NotContinued = false, "closed because the request body was not wanted";
+    /// The application has answered a request on the socket by itself.
+    Hijacked = false, "closed because the application has written to the socket by itself";
     /// The server stops.
     Shutdown = false, "closed because the server stops";
     /// The file table was full.

@@ -38,6 +38,7 @@ mod fleet;
 mod forking;
 mod handler;
 mod handover;
+pub(crate) mod hijack;
 pub(crate) mod listener;
 mod log;
 #[cfg_attr(not(unix), allow(dead_code))]
@@ -61,6 +62,7 @@ pub use base::{
 };
 pub use handler::RequestHandler;
 pub use handover::{Arrivals, Waiting};
+pub use hijack::hijack;
 pub use listener::Listeners;
 pub use log::{AccessRecord, CloseReason, Log, LogFormat, NoLog, TextLog};
 #[doc(hidden)]

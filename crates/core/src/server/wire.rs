@@ -217,6 +217,10 @@ impl StartResponse for Starter<'_, '_> {
         self.wire.borrow_mut().send_interim(&hints).map_err(StartError::Io)
     }
 
+    fn flush(&mut self) -> Result<(), StartError> {
+        self.wire.borrow_mut().send_interim(b"").map_err(StartError::Io)
+    }
+
     fn write(&mut self, data: &[u8]) -> Result<(), StartError> {
         let wire = &mut *self.wire.borrow_mut();
         if data.is_empty() && !matches!(self.started, Started::No) {

@@ -60,6 +60,16 @@ pub trait StartResponse {
         Ok(())
     }
 
+    /// Sends the answers to earlier requests of the connection that still wait to be written: an application that is about
+    /// to write to the connection's socket itself calls it first (see [`hijack`](crate::hijack())). Middleware that does not
+    /// know of it does nothing.
+    ///
+    /// # Errors
+    /// [`StartError::Io`] when the client has left or is too slow.
+    fn flush(&mut self) -> Result<(), StartError> {
+        Ok(())
+    }
+
     /// [`begin`](StartResponse::begin) with text.
     ///
     /// # Errors

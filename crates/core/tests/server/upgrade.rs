@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::thread;
 
 use crate::support::*;
+#[cfg(unix)]
+use amboss_core::hijack;
 use amboss_core::{on_upgrade, AppError, Body, Environ, StartResponse};
 
 fn upgrading(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
@@ -83,5 +85,73 @@ fn an_upgraded_connection_keeps_no_thread_from_others() {
         client.send("echo");
         assert_eq!(client.exactly(4), b"echo");
         assert_eq!(server.get("/").text(), "hello");
+    }
+}
+
+// Answers that the application writes to the socket itself
+
+/// Answers `/hijack/...` on the socket, and then does what the path says besides.
+#[cfg(unix)]
+fn hijacking(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+    let path = environ.text("PATH_INFO").into_owned();
+    let Some(then) = path.strip_prefix("/hijack/") else { return fixture(environ, start_response) };
+    let mut socket = std::fs::File::from(environ.client().socket()?.unwrap());
+    start_response.flush()?;
+    hijack(environ, 299);
+    if then == "set before" {
+        start_response.start("404 Not Found", &[])?;
+    }
+    socket.write_all(b"HTTP/1.1 299 By Hand\r\nContent-Length: 4\r\n\r\nmine")?;
+    match then {
+        "nothing" | "set before" => {}
+        "answer" => {
+            start_response.start("200 OK", &[])?;
+            return Ok(Body::from("the server's"));
+        }
+        "blocks" => {
+            start_response.start("200 OK", &[])?;
+            return Ok(Body::iter((0..3).map(|_| b"the server's".to_vec())));
+        }
+        "error" => return Err("what went wrong".into()),
+        "panic" => panic!("what went wrong"),
+        other => panic!("{other}"),
+    }
+    Ok(Body::empty())
+}
+
+#[cfg(unix)]
+#[test]
+fn what_the_application_has_answered_on_the_socket_is_the_only_answer_and_the_last() {
+    everywhere(hijacking, |server| {
+        for then in ["nothing", "answer", "blocks", "error", "panic", "set%20before"] {
+            let mut client = server.connect();
+            // Requests in front of it are answered first, one behind it is not answered.
+            let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+            client.send(get("/") + &get("/") + &get(&format!("/hijack/{then}")) + &get("/"));
+            assert_eq!((client.response().text(), client.response().text()), ("hello".into(), "hello".into()));
+            let answer = client.response();
+            assert_eq!((answer.status, answer.text()), (299, "mine".into()), "{then}");
+            client.finish_sending();
+            assert!(client.at_end() && !client.reset, "{then}");
+        }
+        assert_eq!(server.get("/").text(), "hello");
+        let access = server.log.access.lock().unwrap();
+        let hijacked: Vec<u16> =
+            access.iter().filter(|(line, ..)| line.contains("/hijack/")).map(|&(_, status, _)| status).collect();
+        assert_eq!(hijacked, [299; 6]);
+        drop(access);
+        assert_eq!(server.log.errors().matches("what went wrong").count(), 2, "{}", server.log.errors());
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn an_error_behind_an_answer_on_the_socket_is_passed_through() {
+    for concurrency in [amboss_core::Concurrency::Single, amboss_core::Concurrency::Threads] {
+        let server = Setup::new(concurrency).with(|settings| settings.passthrough_errors = true).start(hijacking);
+        let mut client = server.connect();
+        client.send("GET /hijack/error HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(client.response().text(), "mine");
+        assert!(server.join().unwrap().unwrap_err().to_string().contains("what went wrong"));
     }
 }

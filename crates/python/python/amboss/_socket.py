@@ -1,28 +1,102 @@
-"""``werkzeug.socket``: the connection's socket, made when somebody uses it."""
+"""``werkzeug.socket``, once it is used: the connection's socket, for as long as its request runs."""
 
+import os
 import socket
 from typing import Any, Optional
 
+#: What stands for "no timeout" inside. The descriptor shares its non-blocking mode with the server's, so waiting takes a
+#: timeout; this is nearly the longest that ``poll`` knows, in seconds: 24 days.
+_NO_TIMEOUT = 24 * 24 * 3600.0
 
-class ConnectionSocket:
-    """Behaves like the socket of the connection, and becomes one on first use, once more after it was closed: it is the
-    same for all requests of a connection.
 
-    A request that doesn't use it costs no descriptor. What is read from it is missing in ``wsgi.input``, what is
-    written to it stands between the server's own words: it is for protocols that take the connection over.
+class RequestSocket(socket.socket):
+    """A blocking socket on a descriptor that stays non-blocking.
+
+    The first write makes the connection the application's: the server sends no answer of its own, and closes the
+    connection when the request is over. From then on every operation raises :class:`OSError`.
     """
 
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-        self._socket: Optional[socket.socket] = None
+    __slots__ = ("_owner", "_seconds")
 
-    def _real(self) -> socket.socket:
-        if self._socket is None or self._socket.fileno() < 0:
-            self._socket = socket.socket(fileno=self._connection.duplicate())
-        return self._socket
+    def __init__(self, owner: Any, descriptor: int) -> None:
+        self._owner = owner
+        self._seconds: Optional[float] = None
+        super().__init__(fileno=descriptor)
+        self.settimeout(socket.getdefaulttimeout())
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real(), name)
+    @classmethod
+    def ended(cls, owner: Any) -> "RequestSocket":
+        """A closed socket, for a request that is over."""
+        closed = cls.__new__(cls)
+        closed._owner, closed._seconds, closed._closed = owner, None, True
+        closed._io_refs = 0  # type: ignore[attr-defined]
+        return closed
 
-    def __repr__(self) -> str:
-        return repr(self._socket) if self._socket else "<socket of the connection, not used yet>"
+    def settimeout(self, value: Optional[float]) -> None:
+        super().settimeout(_NO_TIMEOUT if value is None else value)
+        self._seconds = None if value is None else float(value)
+
+    def gettimeout(self) -> Optional[float]:
+        return self._seconds
+
+    @property
+    def timeout(self) -> Optional[float]:
+        return self._seconds
+
+    def setblocking(self, flag: bool) -> None:
+        self.settimeout(None if flag else 0.0)
+
+    def getblocking(self) -> bool:
+        return self._seconds != 0.0
+
+    def dup(self) -> "RequestSocket":
+        copy: RequestSocket = self._owner.open()
+        copy.settimeout(self._seconds)
+        return copy
+
+    def send(self, *args: Any) -> int:
+        self._claim(args)
+        return super().send(*args)
+
+    def sendall(self, *args: Any) -> None:
+        self._claim(args)
+        return super().sendall(*args)
+
+    def sendto(self, *args: Any) -> int:
+        self._claim(args)
+        return super().sendto(*args)
+
+    def sendmsg(self, *args: Any) -> int:
+        self._claim(())
+        return super().sendmsg(*args)
+
+    def sendfile(self, *args: Any, **kwargs: Any) -> int:
+        self._claim(())
+        return super().sendfile(*args, **kwargs)
+
+    def shutdown(self, how: int) -> None:
+        self._claim(())
+        super().shutdown(how)
+
+    def detach(self) -> int:
+        self._claim(())
+        return super().detach()
+
+    def _claim(self, args: Any) -> None:
+        """Takes the connection over, before anything is written to it."""
+        status = 0
+        if args and not self._owner.is_taken():
+            # For the access log.
+            line = bytes(memoryview(args[0]).cast("B")[:12])
+            if line[:7] == b"HTTP/1." and line[8:9] == b" " and line[9:].isdigit():
+                status = int(line[9:])
+        self._owner.take(status)
+
+    def _end(self) -> None:
+        """The request is over: nothing may be read or written from now on, also by who has kept the socket."""
+        descriptor = self.fileno()
+        if descriptor >= 0:
+            # The application may have changed the mode by the descriptor's number.
+            os.set_blocking(descriptor, False)
+            self._closed = True
+            self._real_close()  # type: ignore[attr-defined]

@@ -5,8 +5,7 @@ use std::time::Instant;
 
 use super::super::body_store::CollectedBody;
 use super::super::buffer::SLACK;
-use super::super::log::CloseReason;
-use super::super::panics::{self, Panic};
+use super::super::hijack::Hijacked;
 use super::super::service::{Failure, Service};
 use super::super::settings::BodyMode;
 use super::super::streamed_body::{BodyState, StreamedBody};
@@ -190,6 +189,7 @@ impl Connection {
 
         // The extensions are the application's, and each drops as it likes and takes its time.
         let on_upgrade = environ.extensions_mut().remove::<OnUpgrade>();
+        let hijacked = environ.extensions_mut().remove::<Hijacked>();
         let dropped: Vec<Panic> =
             environ.extensions_mut().take().filter_map(|extension| panics::catch(|| drop(extension)).err()).collect();
         let started = starter.started;
@@ -218,6 +218,10 @@ impl Connection {
             self.report_panic(service, &exchange, "the environ's extensions", panic);
         }
 
+        if let Some(hijacked) = hijacked {
+            self.end_hijacked(service, turn, &exchange, mark, result, hijacked);
+            return;
+        }
         match result {
             Ok(Ok(body)) => self.begin_answer(service, turn, exchange, started, mark, body, on_upgrade),
             Ok(Err(error)) => self.fail(service, exchange, started, mark, error),
