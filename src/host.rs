@@ -106,6 +106,8 @@ impl<F: FnOnce(&Server) -> Result<(), RunError>> Host for Simple<F> {
 pub struct Worker {
     #[cfg(all(unix, feature = "reload"))]
     pub(crate) supervisor: Option<crate::reload::ToSupervisor>,
+    #[cfg(all(unix, feature = "reload"))]
+    pub(crate) server_fd: Option<i32>,
 }
 
 #[cfg(all(unix, feature = "reload"))]
@@ -118,6 +120,12 @@ impl Worker {
     /// Does the supervisor watch files, to replace this process when one of them changes?
     pub fn is_reloading(&self) -> bool {
         self.supervisor.as_ref().is_some_and(crate::reload::ToSupervisor::is_reloading)
+    }
+
+    /// The number of the first listening socket that the supervisor has passed on, while this process listens; `None`
+    /// without a supervisor.
+    pub fn server_fd(&self) -> Option<i32> {
+        self.server_fd
     }
 
     /// Asks the supervisor to watch these files as well: those that the application consists of. Also files that are not
@@ -147,6 +155,11 @@ impl Worker {
     /// Does the supervisor watch files? Not here.
     pub fn is_reloading(&self) -> bool {
         false
+    }
+
+    /// The number of the first listening socket that the supervisor has passed on: none here.
+    pub fn server_fd(&self) -> Option<i32> {
+        None
     }
 
     /// Without an effect here.

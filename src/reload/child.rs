@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -84,7 +84,8 @@ impl Child {
             None => {
                 let sender = self.orders.as_ref().map(|orders| orders.sender.clone());
                 let supervisor = ToSupervisor::new(sender, is_set(RELOADING));
-                let app = host.application(&Worker { supervisor: Some(supervisor) })?;
+                let server_fd = self.listeners.as_fds().next().map(|socket| socket.as_raw_fd());
+                let app = host.application(&Worker { supervisor: Some(supervisor), server_fd })?;
                 host.settle(&mut options.settings)?;
                 app
             }

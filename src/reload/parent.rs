@@ -164,6 +164,8 @@ fn program(command: &Command, options: &RunOptions) -> Result<Program, RunError>
     }
     if options.use_reloader {
         program.env.push((RELOADING.into(), "true".into()));
+        // Werkzeug's `is_running_from_reloader`, by which applications decide on work that is done once.
+        program.env.push(("WERKZEUG_RUN_MAIN".into(), "true".into()));
     }
     if options.workers > 1 {
         program.env.push((MULTIPROCESS.into(), "true".into()));

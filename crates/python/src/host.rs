@@ -57,7 +57,7 @@ where
     fn application(&mut self, worker: &Worker) -> Result<Arc<dyn Application>, RunError> {
         let Some(make) = self.make.take() else { return Err(RunError::Options("this host has served already")) };
         let application = attach(|py| {
-            py.import("amboss._early")?.call_method0("taken_over")?;
+            py.import("amboss._early")?.call_method1("taken_over", (worker.server_fd(),))?;
             make(py, worker)
         });
         let application = application.map_err(raised)?;

@@ -3,10 +3,12 @@
 import hashlib
 import re
 import ssl
+import subprocess
 import sys
+import textwrap
 
 import pytest
-from commands import Folder, alive, app, is_alive, is_free, run, serving_words
+from commands import Folder, alive, app, is_alive, is_free, run, serving_command, serving_words
 from programs import APPS, wait_for
 
 RUN = """
@@ -279,3 +281,125 @@ def test_what_contradicts_itself_is_said_before_anything_is_watched(folder):
         folder.save("serve.py", script("one", options))
         code, said = run(["serve.py"], folder.path, [sys.executable])
         assert code == 1 and sentence in said.splitlines()[-1], said
+
+
+#: What Werkzeug says in a process, and what its own children see; ``/flask`` starts Flask's own server there.
+WERKZEUG = """
+import json, os, socket, subprocess, sys, urllib.request
+from amboss import run_simple
+from werkzeug.serving import is_running_from_reloader
+
+AT_IMPORT = is_running_from_reloader()
+NAMES = ("WERKZEUG_RUN_MAIN", "WERKZEUG_SERVER_FD")
+CHILD = "import json, os; print(json.dumps([name for name in os.environ if name.startswith('WERKZEUG_')]))"
+
+def flask(environment):
+    words = [sys.executable, "-m", "flask", "--app", "served_by_flask", "run", "--port", "0"]
+    with subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True) as child:
+        said = ""
+        for line in child.stderr:
+            said += line
+            if "Running on" in line:
+                with urllib.request.urlopen(line.split()[-1]) as answer:
+                    said = answer.read().decode()
+                break
+        child.terminate()
+    return said
+
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    if environ["PATH_INFO"] == "/flask":
+        return [json.dumps([flask(None), flask({**os.environ})]).encode()]
+    fd = os.environ.get("WERKZEUG_SERVER_FD")
+    listening = socket.fromfd(int(fd), socket.AF_INET, socket.SOCK_STREAM) if fd else None
+    children = [
+        json.loads(subprocess.run([sys.executable, "-c", CHILD], env=environment, capture_output=True).stdout)
+        for environment in (None, {**os.environ}, os.environ.copy(), os.environ)
+    ]
+    return [
+        json.dumps(
+            {
+                "at import": AT_IMPORT,
+                "now": is_running_from_reloader(),
+                "getenv": os.getenv("WERKZEUG_RUN_MAIN"),
+                "bytes": (os.environb.get(b"WERKZEUG_RUN_MAIN") or b"").decode(),
+                "in": [name in os.environ for name in NAMES],
+                "listed": [name for name in os.environ if name in NAMES],
+                "port": listening and listening.getsockname()[1],
+                "children": children,
+            }
+        ).encode()
+    ]
+"""
+
+FLASK = """
+import flask
+app = flask.Flask("served by flask")
+
+@app.route("/")
+def hello():
+    return "flask's own server"
+"""
+
+#: In a reloader's child, and elsewhere.
+RELOADED = {
+    "at import": True,
+    "now": True,
+    "getenv": "true",
+    "bytes": "true",
+    "in": [True, True],
+    "listed": [],
+    "children": [[]] * 4,
+}
+ELSEWHERE = {**RELOADED, "at import": False, "now": False, "getenv": None, "bytes": "", "in": [False, False]}
+
+
+@pytest.mark.parametrize("way", ["script", "command"])
+def test_werkzeug_takes_it_for_its_own_reloader_and_its_children_do_not(folder, way):
+    pytest.importorskip("flask")
+    folder.save("served_by_flask.py", FLASK)
+    folder.save("serve.py", WERKZEUG + RUN.format(options=""))
+    serve = serving(folder) if way == "script" else serving_command(folder.path, "--reload", "serve:app")
+    with serve as server:
+        assert server.json() == {**RELOADED, "port": server.port}
+        assert server.json("/flask") == ["flask's own server"] * 2
+
+
+def test_werkzeug_knows_that_nothing_is_reloaded(folder):
+    folder.save("serve.py", WERKZEUG + RUN.format(options="").replace("use_reloader=True", "use_reloader=False"))
+    with serving(folder) as server:
+        assert server.json() == {**ELSEWHERE, "port": None}
+    # What surrounds the supervisor is not its children's.
+    around = {"WERKZEUG_RUN_MAIN": "true", "WERKZEUG_SERVER_FD": "3"}
+    with serving_command(folder.path, "--workers=2", "serve:app", env=around) as server:
+        assert server.json() == {**ELSEWHERE, "port": None}
+
+
+def test_variables_that_are_only_here_can_be_changed():
+    code = """
+        import os
+        os.environ.update(AMBOSS_RELOADING="true", AMBOSS_SERVER_FD="3", WERKZEUG_RUN_MAIN="true", OTHER="other")
+        import amboss
+        assert os.environ["WERKZEUG_RUN_MAIN"] == "true" and "WERKZEUG_RUN_MAIN" not in list(os.environ)
+        assert "WERKZEUG_SERVER_FD" not in os.environ and os.environ["OTHER"] == "other"
+        assert os.environ.pop("WERKZEUG_RUN_MAIN", None) == "true"
+        assert os.environ.pop("WERKZEUG_RUN_MAIN", None) is None
+        os.environ["WERKZEUG_RUN_MAIN"] = "again"
+        assert os.environb[b"WERKZEUG_RUN_MAIN"] == b"again" and "WERKZEUG_RUN_MAIN" in list(os.environ)
+        del os.environ["WERKZEUG_RUN_MAIN"], os.environ["OTHER"]
+        for name in ("WERKZEUG_RUN_MAIN", "OTHER"):
+            try:
+                del os.environ[name]
+            except KeyError:
+                continue
+            raise AssertionError(name)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], stderr=subprocess.PIPE)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_the_debuggers_pin_is_printed_once(folder):
+    folder.save("serve.py", script("one", ", use_debugger=True"))
+    with serving(folder) as server:
+        server.serves("one")
+        assert server.log().count("Debugger PIN") == 1

@@ -17,7 +17,10 @@ use fork::Forker;
 pub use fork::{Entered, Forked};
 pub(crate) use process::Process;
 
-use crate::inherited::{CONTROL_FD, GENERATION, KILL, LISTEN_FDS, NOT_PASSED_ON, RUN_MAIN, SERVER_FD, SUPERVISOR};
+use crate::inherited::{
+    CONTROL_FD, GENERATION, KILL, LISTEN_FDS, NOT_PASSED_ON, RUN_MAIN, SERVER_FD, SUPERVISOR, WERKZEUG_RUN_MAIN,
+    WERKZEUG_SERVER_FD,
+};
 
 /// The first descriptor that is passed on: `sd_listen_fds(3)` says so.
 const FIRST: RawFd = 3;
@@ -137,6 +140,10 @@ pub(crate) fn start(
         .env(LISTEN_FDS, listeners.len().to_string())
         .env(GENERATION, generation.to_string())
         .env(SUPERVISOR, format!("{}{}", std::process::id(), if program.kill_with_parent { KILL } else { "" }));
+    // Without it Werkzeug's own server fails in a process that Werkzeug takes for its reloader's child.
+    if program.env.iter().any(|(name, _)| name == WERKZEUG_RUN_MAIN) {
+        command.env(WERKZEUG_SERVER_FD, FIRST.to_string());
+    }
     let mut control = None;
     if with_control {
         let (ours, theirs) = UnixStream::pair()?;

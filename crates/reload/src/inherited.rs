@@ -7,6 +7,7 @@
 //! | `LISTEN_FDS`, `LISTEN_PID` | the same for programs that know systemd's way, `sd_listen_fds(3)` |
 //! | `AMBOSS_CONTROL_FD` | the descriptor of the socket that [`control`](crate::control) speaks over |
 //! | `AMBOSS_GENERATION` | counts the replacements; children that serve beside each other share it |
+//! | `WERKZEUG_SERVER_FD` | the first listening socket's descriptor, for programs that are given `WERKZEUG_RUN_MAIN` |
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -30,12 +31,16 @@ pub(crate) const GENERATION: &str = "AMBOSS_GENERATION";
 pub(crate) const SUPERVISOR: &str = "AMBOSS_SUPERVISOR";
 /// Behind the supervisor's process id: the child is to be killed with it.
 pub(crate) const KILL: &str = " KILL";
+/// By which Werkzeug takes a process for its reloader's child.
+pub(crate) const WERKZEUG_RUN_MAIN: &str = "WERKZEUG_RUN_MAIN";
+/// Where Werkzeug's own server listens in such a process.
+pub(crate) const WERKZEUG_SERVER_FD: &str = "WERKZEUG_SERVER_FD";
 pub(crate) const LISTEN_FDS: &str = "LISTEN_FDS";
 pub(crate) const LISTEN_PID: &str = "LISTEN_PID";
 
 /// What a parent of this process, or this process as a child, was told by its own parent: nothing of it concerns the
 /// next program.
-pub(crate) const NOT_PASSED_ON: [&str; 10] = [
+pub(crate) const NOT_PASSED_ON: [&str; 12] = [
     RUN_MAIN,
     SERVER_FD,
     CONTROL_FD,
@@ -46,6 +51,8 @@ pub(crate) const NOT_PASSED_ON: [&str; 10] = [
     "LISTEN_PIDFDID",
     "LISTEN_FDNAMES",
     "NOTIFY_SOCKET",
+    WERKZEUG_RUN_MAIN,
+    WERKZEUG_SERVER_FD,
 ];
 
 /// This process was made a child without any variables.
