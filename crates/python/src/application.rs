@@ -15,6 +15,7 @@ use crate::failure::failed;
 use crate::input::Progress;
 use crate::overseer::Overseer;
 use crate::raw::attach;
+use crate::request::flush_errors;
 use crate::Log;
 
 /// Something to do after a call, in the same thread.
@@ -105,14 +106,16 @@ impl PyApplication {
 impl Application for PyApplication {
     fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
         let _running = Running::begin();
-        attach(|py| {
+        let result = attach(|py| {
             let _attended = self.overseer.as_ref().map(|overseer| overseer.attend(py));
             let result = self.serve(py, environ, start_response).map_err(|error| failed(py, error));
             if let Some(after) = &self.after {
                 after(py);
             }
             result
-        })
+        });
+        flush_errors();
+        result
     }
 }
 

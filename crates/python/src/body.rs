@@ -16,6 +16,7 @@ use crate::failure::{failed, traceback};
 use crate::file_wrapper::FileWrapper;
 use crate::overseer::Overseer;
 use crate::raw::attach;
+use crate::request::flush_errors;
 use crate::socket::ConnectionSocket;
 use crate::{werkzeug, Log};
 
@@ -134,6 +135,7 @@ impl Closing {
     fn close(&mut self) {
         if self.object.is_some() {
             attach(|py| self.close_attached(py));
+            flush_errors();
         }
     }
 
@@ -226,7 +228,7 @@ impl Blocks {
     fn later<R>(&mut self, run: impl FnOnce(&mut Blocks, Python<'_>) -> R) -> R {
         let _running = Running::begin();
         let (overseer, context) = (self.overseer.clone(), self.context.take());
-        attach(|py| {
+        let result = attach(|py| {
             let _attended = overseer.as_ref().map(|overseer| overseer.timed(py));
             let result = match &context {
                 Some(context) => context.run(py, || run(self, py)),
@@ -234,7 +236,10 @@ impl Blocks {
             };
             self.context = context;
             result
-        })
+        });
+        // Others are served here before the next block is asked for.
+        flush_errors();
+        result
     }
 
     /// The request goes on until this body is finished.

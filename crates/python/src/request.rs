@@ -1,8 +1,7 @@
 //! What an environ holds besides text: callables and streams that reach the connection or the server.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::thread::ThreadId;
 
 use amboss::{Client, ShutdownHandle};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
@@ -94,21 +93,83 @@ impl Shutdown {
     }
 }
 
+/// How much of a line is kept until its line feed comes, in bytes for each thread; beyond it the line is logged in
+/// pieces. Longer than any line that people write, and a thousand threads keep 16 MiB at most.
+const LINE: usize = 16 * 1024;
+
+thread_local! {
+    /// What this thread has written to `wsgi.errors` behind its last line feed.
+    static LINE_BEGUN: RefCell<LineBegun> = const { RefCell::new(LineBegun { log: None, text: String::new() }) };
+}
+
+/// A line that is not whole yet; logged when its thread ends.
+struct LineBegun {
+    log: Option<Log>,
+    text: String,
+}
+
+impl LineBegun {
+    /// What there is of the line, and the log that it belongs to.
+    fn take(&mut self) -> Option<(Log, String)> {
+        let text = std::mem::take(&mut self.text);
+        self.log.take().filter(|_| !text.is_empty()).map(|log| (log, text))
+    }
+}
+
+impl Drop for LineBegun {
+    fn drop(&mut self) {
+        if let Some((log, text)) = self.take() {
+            log.error(&text);
+        }
+    }
+}
+
+/// Logs what this thread has written to `wsgi.errors` without a line feed: its request is over, or goes on elsewhere, and
+/// another request's line must not be joined to it. For a thread that is not attached to the interpreter.
+pub(crate) fn flush_errors() {
+    // In a thread that is ending it has been logged.
+    let begun = LINE_BEGUN.try_with(|line| line.borrow_mut().take());
+    if let Ok(Some((log, text))) = begun {
+        log.error(&text);
+    }
+}
+
 /// `wsgi.errors`: lines for the server's log, each written when it is whole.
 #[pyclass(frozen, module = "amboss._amboss")]
 pub(crate) struct Errors {
     log: Log,
-    /// Lines under way, by the thread that writes them.
-    begun: Mutex<HashMap<ThreadId, String>>,
 }
 
 impl Errors {
     pub(crate) fn new(log: Log) -> Errors {
-        Errors { log, begun: Mutex::new(HashMap::new()) }
+        Errors { log }
     }
 
-    fn begun(&self) -> std::sync::MutexGuard<'_, HashMap<ThreadId, String>> {
-        self.begun.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    /// Adds to this thread's line; what is to be logged of it now.
+    fn add(&self, text: &str) -> Vec<(Log, String)> {
+        let mut whole = Vec::new();
+        let added = LINE_BEGUN.try_with(|line| {
+            let mut line = line.borrow_mut();
+            // A line of another server in this process stands for itself.
+            if line.log.as_ref().is_some_and(|log| !Arc::ptr_eq(log, &self.log)) {
+                whole.extend(line.take());
+            }
+            line.text.push_str(text);
+            let mut end = line.text.rfind('\n').map_or(0, |feed| feed + 1);
+            if line.text.len() - end > LINE {
+                end = line.text.len();
+            }
+            if end > 0 {
+                let rest = line.text.split_off(end);
+                whole.push((self.log.clone(), std::mem::replace(&mut line.text, rest)));
+            }
+            line.log = (!line.text.is_empty()).then(|| self.log.clone());
+        });
+        if added.is_err() {
+            // The thread is ending.
+            whole.push((self.log.clone(), text.to_owned()));
+        }
+        whole
     }
 }
 
@@ -120,18 +181,9 @@ impl Errors {
             .map_err(|_| PyTypeError::new_err(format!("wsgi.errors takes str, not {}", kind(text))))?;
         let length = text.len()?;
         // A lone surrogate is no reason to lose a line of a log.
-        let text = text.to_string_lossy().into_owned();
-        let id = std::thread::current().id();
-        let mut begun = self.begun();
-        let line = begun.entry(id).or_default();
-        line.push_str(&text);
-        let whole = line.rfind('\n').map(|end| line.drain(..=end).collect::<String>());
-        if line.is_empty() {
-            begun.remove(&id);
-        }
-        drop(begun);
-        if let Some(whole) = whole {
-            detach(py, || self.log.error(&whole));
+        let whole = self.add(&text.to_string_lossy());
+        if !whole.is_empty() {
+            detach(py, || whole.iter().for_each(|(log, text)| log.error(text)));
         }
         Ok(length)
     }
@@ -143,10 +195,8 @@ impl Errors {
         Ok(())
     }
 
+    #[allow(clippy::unused_self, reason = "a file's method")]
     fn flush(&self, py: Python<'_>) {
-        let line = self.begun().remove(&std::thread::current().id());
-        if let Some(line) = line {
-            detach(py, || self.log.error(&line));
-        }
+        detach(py, flush_errors);
     }
 }

@@ -164,6 +164,81 @@ def test_errors_is_line_buffered(serve, log, gate):
     assert "first half\nsecond half is here\nthird\nfourth\nwithout an end" in text
 
 
+def test_a_line_without_an_end_is_its_requests_own(serve, log):
+    def app(environ, start_response):
+        environ["wsgi.errors"].write(f"<{environ['QUERY_STRING']}>")
+        start_response("200 OK", PLAIN)
+        if environ["PATH_INFO"] == "/stream":
+            return stream(environ)
+        return [b""]
+
+    def stream(environ):
+        for number in range(2):
+            environ["wsgi.errors"].write(f"<{environ['QUERY_STRING']} {number}>")
+            yield b"block"
+
+    client = serve(app, validate=False, threads=1).client()
+    for number in range(3):
+        client.get(f"/?{number}")
+        # Written before the answer is, and not joined to what comes later.
+        assert f"<{number}>\n" in log.text
+    client.get("/stream?s")
+    text = log.wait_for('/stream?s HTTP/1.1" 200')
+    lines = [line for line in text.splitlines() if line.startswith("<")]
+    assert lines == ["<0>", "<1>", "<2>", "<s><s 0>", "<s 1>"]
+
+
+def test_a_line_without_an_end_is_written_when_the_request_fails(serve, log):
+    def app(environ, start_response):
+        environ["wsgi.errors"].write("begun")
+        raise ValueError("failed")
+
+    assert serve(app, validate=False).get().status == 500
+    assert "begun\n" in log.wait_for("ValueError")
+
+
+def test_the_last_line_of_a_thread_is_written_when_it_ends(serve, log):
+    kept = []
+
+    def app(environ, start_response):
+        kept.append(environ["wsgi.errors"])
+        start_response("200 OK", PLAIN)
+        return [b""]
+
+    serve(app, validate=False).get()
+    thread = threading.Thread(target=lambda: kept[0].write("last words"))
+    thread.start()
+    thread.join(PATIENCE)
+    log.wait_for("last words\n")
+
+
+def test_what_has_no_line_feed_is_not_kept(serve, log):
+    written, go_on = threading.Barrier(11), threading.Event()
+    kept = []
+
+    def app(environ, start_response):
+        kept.append(environ["wsgi.errors"])
+        start_response("200 OK", PLAIN)
+        return [b""]
+
+    def write():
+        kept[0].write("x" * 1_000_000)
+        written.wait(PATIENCE)
+        assert go_on.wait(PATIENCE)
+
+    serve(app, validate=False).get()
+    threads = [threading.Thread(target=write) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    written.wait(PATIENCE)
+    # All threads are still there, and nothing of it is.
+    text = log.text
+    go_on.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert text.count("x" * 1_000_000) == 10
+
+
 def test_errors_takes_print_and_logging(serve, log):
     import logging
 
