@@ -136,8 +136,10 @@ def test_targets(environ_of, target):
 
 
 def test_the_asterisk(environ_of):
-    environ = environ_of(request("*", method="OPTIONS"), validate=False)
-    assert (environ["REQUEST_METHOD"], environ["RAW_URI"]) == ("OPTIONS", "*")
+    environ = environ_of(request("*", method="OPTIONS"))
+    assert (environ["REQUEST_METHOD"], environ["RAW_URI"], environ["REQUEST_URI"]) == ("OPTIONS", "*", "*")
+    # PEP 3333: a path begins with a slash, and this is none.
+    assert (environ["SCRIPT_NAME"], environ["PATH_INFO"], environ["QUERY_STRING"]) == ("", "", "")
 
 
 def test_content_type_and_length(environ_of):

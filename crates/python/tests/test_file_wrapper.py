@@ -251,3 +251,12 @@ def test_middleware_may_iterate_it(serve, path):
         return (block[::-1] for block in environ["wsgi.file_wrapper"](open(path, "rb"), len(CONTENT)))
 
     assert serve(app, validate=False).get().body == CONTENT[::-1]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="there is no /proc here")
+@pytest.mark.parametrize("buffering", [0, -1])
+def test_a_file_that_says_it_is_empty_is_sent_as_far_as_it_goes(serve, buffering):
+    app = wrapping(lambda: open("/proc/self/status", "rb", buffering=buffering))
+    answer = serve(app, validate=False).get()
+    assert answer.complete and answer.body.startswith(b"Name:") and b"\nPid:" in answer.body
+    assert answer.body.endswith(b"\n")

@@ -1,7 +1,7 @@
 //! Bytes in, bytes out: each case once at a stroke and once byte by byte.
 
 use crate::support::*;
-use amboss_core::http::Leniency;
+use amboss_core::{http::Leniency, AppError, Body, Environ, StartResponse};
 
 /// What the server does with the connection after its answers.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -449,11 +449,16 @@ fn with_werkzeugs_leniency_a_folded_value_keeps_its_white_space() {
 }
 
 #[test]
-fn asterisk_form_goes_with_options() {
-    everywhere(fixture, |server| {
+fn asterisk_form_goes_with_options_and_names_no_path() {
+    let app = |environ: &mut Environ<'_>, start_response: &mut dyn StartResponse| -> Result<Body, AppError> {
+        start_response.start("200 OK", &[])?;
+        let keys = ["SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "REQUEST_URI", "RAW_URI"];
+        Ok(Body::from(keys.map(|key| environ.text(key).into_owned()).join("|")))
+    };
+    everywhere(app, |server| {
         let mut client = server.connect();
         client.send("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
-        assert_eq!(client.response().status, 200);
+        assert_eq!(client.response().text(), "|||*|*");
     });
 }
 

@@ -329,3 +329,31 @@ fn whoever_waits_for_the_end_of_a_body_is_told_once_whatever_it_is() {
     assert_eq!(client.response_to_head().status, 200);
     eventually("also for a HEAD", || closed.load(SeqCst) == expected + 101);
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_file_that_says_it_is_empty_is_sent_as_far_as_it_goes() {
+    let dir = temp_dir("says_empty");
+    std::fs::write(dir.join("empty"), "").unwrap();
+    let empty = dir.join("empty");
+    let app = app(move |environ, start_response| {
+        start_response.start("200 OK", &[])?;
+        let path = environ.path().into_owned();
+        let mut file =
+            std::fs::File::open(if path.starts_with(b"/status") { "/proc/self/status".as_ref() } else { &*empty })?;
+        if path == b"/status/rest" {
+            std::io::Read::read_exact(&mut file, &mut [0; 6])?;
+        }
+        Ok(Body::file(file))
+    });
+    everywhere(app, |server| {
+        let mut client = server.connect();
+        for (path, start) in [("/status", "Name:\t"), ("/status/rest", "")] {
+            let text = client.get(path).text();
+            assert!(text.starts_with(start) && text.contains("\nPid:\t") && text.ends_with('\n'), "{path}: {text}");
+            assert_eq!(text.starts_with("Name:"), path == "/status");
+        }
+        let response = client.get("/empty");
+        assert_eq!((response.text().as_str(), response.field("Content-Length")), ("", Some("0")));
+    });
+}
