@@ -23,7 +23,7 @@ pub(crate) fn follow(
     let asked = move || stop.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).asked();
     #[cfg(unix)]
     {
-        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+        use signal_hook::consts::{SIGHUP, SIGTERM, SIGUSR1};
         // Also without a log file: who rotates the logs of all services must not end this one.
         on(&[SIGUSR1], move || reopen_logs.iter().for_each(|reopen| reopen()))?;
         if supervised {
@@ -34,7 +34,10 @@ pub(crate) fn follow(
                 on_hang_up.shutdown();
             }
         })?;
-        Ok(on(&[SIGTERM, SIGINT], asked)?)
+        let asked = std::sync::Arc::new(asked);
+        let interrupted = asked.clone();
+        on(&[SIGTERM], move || asked())?;
+        Ok(ctrlc::set_handler(move || interrupted())?)
     }
     #[cfg(not(unix))]
     {

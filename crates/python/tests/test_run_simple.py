@@ -1,5 +1,6 @@
 """Scripts that call ``run_simple``: CTRL+C, signals, processes, the end of the interpreter."""
 
+import re
 import signal
 import socket
 import threading
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from client import PATIENCE
+from client import PATIENCE, Client
 from conftest import eventually
 
 APP = """
@@ -375,3 +376,24 @@ if __name__ == "__main__":
     assert program.get().body == b"[2, 4, 6]"
     program.interrupt()
     assert program.ended() == 0
+
+
+def test_the_debugger_may_be_used_under_the_name_that_was_bound(script):
+    pytest.importorskip("werkzeug")
+    host = "127.0.0.2"
+    try:
+        socket.create_server((host, 0)).close()
+    except OSError:
+        pytest.skip(f"{host} is no address of this machine")
+    program = script(APP + f"run_simple({host!r}, 0, app, use_debugger=True)")
+
+    def ask(target, host):
+        with Client(("127.0.0.2", program.port)) as client:
+            return client.send(f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()).answer()
+
+    page = ask("/fail", host)
+    assert page.status == 500
+    secret = re.search(rb'SECRET = "(\w+)"', page.body).group(1).decode()
+    pin = f"/?__debugger__=yes&cmd=pinauth&pin=0-0&s={secret}"
+    assert ask(pin, f"{host}:{program.port}").status == 200
+    assert ask(pin, "elsewhere.test").status == 400

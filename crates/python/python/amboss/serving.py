@@ -236,7 +236,11 @@ def run_simple(
             application, static_files
         )
     if use_debugger:
-        application = _werkzeug("use_debugger", "werkzeug.debug", "DebuggedApplication")(application, evalex=use_evalex)
+        debugged = _werkzeug("use_debugger", "werkzeug.debug", "DebuggedApplication")(application, evalex=use_evalex)
+        # Since Werkzeug 3.0.3: the hosts under which it may be used, besides the machine's own names.
+        if hasattr(debugged, "trusted_hosts"):
+            debugged.trusted_hosts.append(hostname)
+        application = debugged
     _early.serves()
     try:
         _amboss.run([address], application, options)

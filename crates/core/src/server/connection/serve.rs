@@ -6,6 +6,8 @@ use std::time::Instant;
 use super::super::body_store::CollectedBody;
 use super::super::buffer::SLACK;
 use super::super::hijack::Hijacked;
+use super::super::log::CloseReason;
+use super::super::panics::{self, Panic};
 use super::super::service::{Failure, Service};
 use super::super::settings::BodyMode;
 use super::super::streamed_body::{BodyState, StreamedBody};
