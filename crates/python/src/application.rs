@@ -13,7 +13,7 @@ use crate::environ::{About, Environs, Kept};
 use crate::exchange::Exchange;
 use crate::failure::failed;
 use crate::input::Progress;
-use crate::overseer::Overseer;
+use crate::overseer::{Attended, Overseer};
 use crate::raw::attach;
 use crate::request::flush_errors;
 use crate::Log;
@@ -66,20 +66,30 @@ impl PyApplication {
         py: Python<'_>,
         environ: &mut Environ<'_>,
         start_response: &mut dyn StartResponse,
+        attended: Option<&Attended<'_>>,
     ) -> PyResult<Body> {
         let length = environ.input().length();
-        let expects_continue = length != Some(0) && environ.get("HTTP_EXPECT").is_some();
-        let exchange = Bound::new(py, Exchange::new(Progress::new(length, expects_continue)))?;
+        let streamed = environ.input().collected().is_none();
+        let expects_continue = streamed && environ.get("HTTP_EXPECT").is_some();
+        let progress = Progress::new(length, streamed, expects_continue);
+        let exchange = Bound::new(py, Exchange::new(progress, attended.and_then(Attended::client_time)))?;
         let (dict, socket) = self.environs.make(py, environ, &exchange)?;
         let dict = match &self.handler {
             None => dict.into_any(),
             Some(class) => {
-                let handler = class.bind(py).call_method1("_of", (dict,))?;
-                let dict = handler.call_method0("make_environ")?;
+                let made = class.bind(py).call_method1("_of", (dict,)).and_then(|handler| {
+                    let dict = handler.call_method0("make_environ")?;
+                    Ok((handler.unbind(), dict))
+                });
+                let (handler, dict) = match made {
+                    Ok((handler, dict)) => (Some(handler), Ok(dict)),
+                    Err(error) => (None, Err(error)),
+                };
                 if let Some(kept) = environ.connection_extensions().get::<Kept>() {
-                    *kept.handler.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(handler.unbind());
+                    let mut handlers = kept.handlers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                    handlers.push_back(handler);
                 }
-                dict
+                dict?
             }
         };
         let result = exchange.get().lent.lend(py, start_response, environ.input(), || {
@@ -107,8 +117,9 @@ impl Application for PyApplication {
     fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
         let _running = Running::begin();
         let result = attach(|py| {
-            let _attended = self.overseer.as_ref().map(|overseer| overseer.attend(py));
-            let result = self.serve(py, environ, start_response).map_err(|error| failed(py, error));
+            let attended = self.overseer.as_ref().map(|overseer| overseer.attend(py));
+            let result = self.serve(py, environ, start_response, attended.as_ref());
+            let result = result.map_err(|error| failed(py, error));
             if let Some(after) = &self.after {
                 after(py);
             }

@@ -3,7 +3,7 @@
 //! What is the same for all requests of a server is put together once, what is the same for a connection once for each
 //! connection; a request copies that and adds what is its own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use amboss::{Environ, ShutdownHandle};
@@ -68,8 +68,9 @@ pub(crate) struct Kept {
     early_hints: Py<EarlyHints>,
     /// `werkzeug.socket`; `None` over TLS.
     socket: Mutex<Option<Py<ConnectionSocket>>>,
-    /// The handler of the last request, when the user has a class for it; it is asked to log that.
-    pub(crate) handler: Mutex<Option<Py<PyAny>>>,
+    /// The handlers of requests that have not been logged yet, in their order, when the user has a class for them; `None`
+    /// for one that could not be made.
+    pub(crate) handlers: Mutex<VecDeque<Option<Py<PyAny>>>>,
 }
 
 /// What the environ says about the server.
@@ -194,16 +195,21 @@ impl Environs {
             dict.set_item(key.bind(py), latin1(py, field.value)?)?;
             expected += 1;
         }
-        if dict.len() == expected {
-            return Ok(());
-        }
-        // A name came twice: those are joined as the core joins them.
-        for field in environ.head().fields() {
-            let Some(key) = key(py, field.name) else { continue };
-            let key = key.bind(py);
-            if let Some(value) = environ.get(key.to_str()?) {
-                dict.set_item(key, latin1(py, &value)?)?;
+        if dict.len() != expected {
+            // A name came twice: those are joined as the core joins them.
+            for field in environ.head().fields() {
+                let Some(key) = key(py, field.name) else { continue };
+                let key = key.bind(py);
+                if let Some(value) = environ.get(key.to_str()?) {
+                    dict.set_item(key, latin1(py, &value)?)?;
+                }
             }
+        }
+        if let Some(length) = environ.collected_length() {
+            // The chunked coding has been removed.
+            let length = length.to_string();
+            dict.set_item(PyString::intern(py, "CONTENT_LENGTH"), latin1(py, length.as_bytes())?)?;
+            dict.del_item(PyString::intern(py, "HTTP_TRANSFER_ENCODING"))?;
         }
         Ok(())
     }
@@ -234,7 +240,7 @@ impl Environs {
             None
         };
         self.keys.reserve(&template)?;
-        Ok(Kept { template: template.unbind(), early_hints, socket: Mutex::new(socket), handler: Mutex::new(None) })
+        Ok(Kept { template: template.unbind(), early_hints, socket: Mutex::new(socket), handlers: Mutex::default() })
     }
 }
 

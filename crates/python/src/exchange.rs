@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use crate::ending::detach;
 use crate::input::Progress;
+use crate::overseer::ClientTime;
 use crate::raw::{latin1_bytes, Lent};
 use crate::ClientDisconnected;
 
@@ -25,11 +26,19 @@ pub(crate) struct Exchange {
     pub(crate) progress: Progress,
     /// The status that was set last is 101.
     switching: AtomicBool,
+    /// What tells the watch over running requests that the client is waited for.
+    client_time: Option<ClientTime>,
 }
 
 impl Exchange {
-    pub(crate) fn new(progress: Progress) -> Exchange {
-        Exchange { lent: Lent::default(), progress, switching: AtomicBool::new(false) }
+    pub(crate) fn new(progress: Progress, client_time: Option<ClientTime>) -> Exchange {
+        Exchange { lent: Lent::default(), progress, switching: AtomicBool::new(false), client_time }
+    }
+
+    /// Runs what may wait for the client, which is not the application's time.
+    pub(crate) fn with_client<R>(&self, run: impl FnOnce() -> R) -> R {
+        let _wait = self.client_time.as_ref().map(ClientTime::begin);
+        run()
     }
 
     /// Has the application answered 101, after which the connection speaks another protocol?
@@ -85,7 +94,8 @@ impl Exchange {
     pub(crate) fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let data = block(data)?;
         let bytes = data.as_bytes();
-        let written = detach(py, || self.lent.with_detached(|start_response, _| start_response.write(bytes)));
+        let write = || self.lent.with_detached(|start_response, _| start_response.write(bytes));
+        let written = detach(py, || self.with_client(write));
         match written {
             Some(Ok(())) => Ok(()),
             Some(Err(error)) => Err(start_error(error)),

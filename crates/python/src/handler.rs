@@ -14,9 +14,12 @@ pub(crate) struct PyHandler {
 
 impl RequestHandler for PyHandler {
     fn log_request(&self, record: &AccessRecord<'_>, log: &dyn Log) {
-        let kept = record.connection.filter(|_| self.custom).and_then(|connection| connection.get::<Kept>());
-        let handler = kept.and_then(|kept| kept.handler.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take());
         // A request that was refused has met no handler.
+        let answered = record.connection.filter(|_| self.custom && record.head.is_some());
+        let handler = answered.and_then(|connection| connection.get::<Kept>()).and_then(|kept| {
+            let mut handlers = kept.handlers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            handlers.pop_front().flatten()
+        });
         let Some(handler) = handler else { return log.access(record) };
         attach(|py| {
             let logged = handler.bind(py).call_method1("log_request", (record.status, record.bytes));

@@ -21,6 +21,8 @@ const STEP: usize = 1 << 20;
 /// How much of a body the application has read.
 pub(crate) struct Progress {
     length: Option<u64>,
+    /// The body is read as it arrives.
+    streamed: bool,
     /// The client waits for `100 Continue`, which goes out with the first read.
     expects_continue: bool,
     read: AtomicU64,
@@ -30,9 +32,9 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn new(length: Option<u64>, expects_continue: bool) -> Progress {
+    pub(crate) fn new(length: Option<u64>, streamed: bool, expects_continue: bool) -> Progress {
         let (read, ended) = (AtomicU64::new(0), AtomicBool::new(length == Some(0)));
-        Progress { length, expects_continue, read, ended, kept: Mutex::new(None) }
+        Progress { length, streamed, expects_continue, read, ended, kept: Mutex::new(None) }
     }
 
     /// Does the client wait to be asked for the body?
@@ -159,7 +161,8 @@ fn fill(
         while !read(source)? {}
         Ok(())
     };
-    let lent = exchange.lent.with_detached(|_, input: &mut Body<'_>| run(input));
+    let mut run_lent = || exchange.lent.with_detached(|_, input: &mut Body<'_>| run(input));
+    let lent = if progress.streamed { exchange.with_client(run_lent) } else { run_lent() };
     let result = match lent {
         Some(result) => result,
         None => match &mut *progress.kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) {

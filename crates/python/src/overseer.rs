@@ -22,6 +22,9 @@ const LEAVE: Duration = Duration::from_secs(10);
 /// How long requests that wait for the interpreter are waited for then: many times what it gives each thread.
 const INTERPRETER: Duration = Duration::from_secs(2);
 
+/// How long the loop may take to answer the requests that still wait for a thread with 503.
+const REFUSE: Duration = Duration::from_secs(1);
+
 /// Looks after the requests of a process.
 pub(crate) struct Overseer {
     timeout: Option<Duration>,
@@ -42,15 +45,64 @@ struct Running {
 }
 
 struct Request {
+    /// When it began, later by the time for which its client was waited for.
     since: Instant,
+    /// Since when it waits for its client, in its input or in `write`.
+    waits_since: Option<Instant>,
     /// Python's number of the thread.
     thread: u64,
 }
 
+impl Request {
+    /// When the application will have been running for too long, unless its client is waited for meanwhile.
+    fn due(&self, timeout: Duration) -> Option<Instant> {
+        self.waits_since.is_none().then_some(self.since + timeout)
+    }
+}
+
 /// A request that is running; over when it is dropped.
 pub(crate) struct Attended<'a> {
-    overseer: &'a Overseer,
+    overseer: &'a Arc<Overseer>,
     number: Option<u64>,
+}
+
+impl Attended<'_> {
+    /// For the code that waits for the client; `None` when requests are not timed.
+    pub(crate) fn client_time(&self) -> Option<ClientTime> {
+        self.number.map(|number| ClientTime { overseer: self.overseer.clone(), number })
+    }
+}
+
+/// Keeps the time for which a request's client is waited for out of the application's time.
+pub(crate) struct ClientTime {
+    overseer: Arc<Overseer>,
+    number: u64,
+}
+
+impl ClientTime {
+    /// The client is waited for until this is dropped.
+    pub(crate) fn begin(&self) -> ClientWait<'_> {
+        self.change(|request| request.waits_since = Some(Instant::now()));
+        ClientWait(self)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Request)) {
+        if let Some(request) = self.overseer.running().requests.get_mut(&self.number) {
+            change(request);
+        }
+    }
+}
+
+pub(crate) struct ClientWait<'a>(&'a ClientTime);
+
+impl Drop for ClientWait<'_> {
+    fn drop(&mut self) {
+        self.0.change(|request| {
+            if let Some(since) = request.waits_since.take() {
+                request.since += since.elapsed();
+            }
+        });
+    }
 }
 
 impl Overseer {
@@ -83,7 +135,7 @@ impl Overseer {
     }
 
     /// A request begins in this thread.
-    pub(crate) fn attend(&self, py: Python<'_>) -> Attended<'_> {
+    pub(crate) fn attend<'a>(self: &'a Arc<Overseer>, py: Python<'_>) -> Attended<'a> {
         if self.requests > 0 && self.served.fetch_add(1, Ordering::Relaxed) + 1 == self.requests {
             self.ask();
         }
@@ -91,7 +143,7 @@ impl Overseer {
     }
 
     /// A request goes on in this thread: its next block is asked for.
-    pub(crate) fn timed(&self, py: Python<'_>) -> Attended<'_> {
+    pub(crate) fn timed<'a>(self: &'a Arc<Overseer>, py: Python<'_>) -> Attended<'a> {
         if self.timeout.is_none() {
             return Attended { overseer: self, number: None };
         }
@@ -99,7 +151,7 @@ impl Overseer {
         let mut running = self.running();
         let number = running.next;
         running.next += 1;
-        running.requests.insert(number, Request { since: Instant::now(), thread });
+        running.requests.insert(number, Request { since: Instant::now(), waits_since: None, thread });
         if running.resting {
             running.resting = false;
             self.begun.notify_one();
@@ -122,13 +174,19 @@ impl Overseer {
         let thread = {
             let mut running = self.running();
             loop {
-                let oldest = running.requests.values().min_by_key(|request| request.since);
-                match oldest.map(|oldest| (oldest.since + timeout, oldest.thread)) {
+                let due = |request: &Request| request.due(timeout).map(|due| (due, request.thread));
+                match running.requests.values().filter_map(due).min() {
                     Some((due, thread)) if due <= Instant::now() => break thread,
                     Some((due, _)) => {
                         // Not to be woken by each request: the oldest decides, and is looked at again then.
                         drop(running);
                         thread::sleep(due.saturating_duration_since(Instant::now()));
+                        running = self.running();
+                    }
+                    // All of them wait for their clients.
+                    None if !running.requests.is_empty() => {
+                        drop(running);
+                        thread::sleep(timeout / 4);
                         running = self.running();
                     }
                     None => {
@@ -170,12 +228,20 @@ impl Overseer {
             let now = Instant::now();
             let (overdue, others) = {
                 let running = self.running();
-                let overdue = running.requests.values().filter(|request| request.since + timeout <= now).count();
+                let overdue = running
+                    .requests
+                    .values()
+                    .filter(|request| request.due(timeout).is_some_and(|due| due <= now))
+                    .count();
                 (overdue, running.requests.len() - overdue)
             };
             // Those that wait for the interpreter run, too, and are not counted here yet; it may never be let go of.
             let waiting = application::running() > overdue + others && now < until_then;
             quiet = if others == 0 && !waiting { quiet + 1 } else { 0 };
+        }
+        // What no other process could take, since it came over TLS, and what no thread was left for.
+        if let Some(shutdown) = shutdown.get() {
+            shutdown.refuse_waiting(REFUSE);
         }
         std::process::exit(0);
     }

@@ -657,6 +657,9 @@ impl Crew {
         if self.shutdown.is_requested() && !lead.is_stopping() {
             lead.begin_stop(self.shutdown.heir());
         }
+        if self.shutdown.is_refusing() && lead.begin_refusing() {
+            self.shutdown.note_refused();
+        }
         if lead.is_stopping() {
             if lead.open() == 0 && running == 0 {
                 self.finish(lead, Ok(()));

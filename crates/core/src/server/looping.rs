@@ -93,6 +93,8 @@ pub(super) struct Loop {
     gathering_since: Instant,
     /// Complete requests that wait until an application may run, and some that no longer do.
     waiting: VecDeque<Token>,
+    /// No request waits any more: each gets 503.
+    refusing: bool,
     /// What closed connections leave behind, to be dropped where a slow drop delays no other connection.
     discarded: Vec<AppOwned>,
     /// Boxed, as connections hold them: lending moves a pointer.
@@ -166,6 +168,7 @@ impl Loop {
             under_way: 0,
             gathering_since: Instant::now(),
             waiting: VecDeque::new(),
+            refusing: false,
             discarded: Vec::new(),
             buffers: Vec::new(),
             ready: Vec::new(),

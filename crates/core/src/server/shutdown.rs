@@ -1,8 +1,9 @@
 //! Stopping a server from anywhere.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use super::handover::{Heir, Waiting};
 use super::wake::Wake;
@@ -21,12 +22,21 @@ pub(super) struct Control {
     requested: AtomicBool,
     heir: Mutex<Option<Heir>>,
     wakes: Mutex<Vec<Arc<Wake>>>,
+    /// Requests that wait for a thread are to be refused.
+    refusing: AtomicBool,
+    /// How many loops have done so.
+    refused: AtomicUsize,
 }
 
 impl ShutdownHandle {
     pub(super) fn new() -> ShutdownHandle {
-        let control =
-            Control { requested: AtomicBool::new(false), heir: Mutex::new(None), wakes: Mutex::new(Vec::new()) };
+        let control = Control {
+            requested: AtomicBool::new(false),
+            heir: Mutex::new(None),
+            wakes: Mutex::new(Vec::new()),
+            refusing: AtomicBool::new(false),
+            refused: AtomicUsize::new(0),
+        };
         ShutdownHandle { control: Arc::new(control) }
     }
 
@@ -56,6 +66,33 @@ impl ShutdownHandle {
     pub fn hand_over(&self, heir: impl Fn(Waiting) + Send + Sync + 'static) {
         *self.control.heir.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(Arc::new(heir));
         self.shutdown();
+    }
+
+    /// Answers the requests that wait for a thread with 503 and `Connection: close`, now and from now on: for a process
+    /// that is about to end though requests still run. Returns when the answers are written, or after `timeout`.
+    pub fn refuse_waiting(&self, timeout: Duration) {
+        /// A look now and then, by a process that is about to end.
+        const LOOK: Duration = Duration::from_millis(2);
+        self.control.refusing.store(true, Ordering::SeqCst);
+        let until = Instant::now() + timeout.min(Duration::from_secs(3600));
+        loop {
+            let wakes = self.wakes();
+            wakes.iter().for_each(|wake| wake.wake());
+            let loops = wakes.len();
+            drop(wakes);
+            if self.control.refused.load(Ordering::SeqCst) >= loops || Instant::now() >= until {
+                return;
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    pub(super) fn is_refusing(&self) -> bool {
+        self.control.refusing.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_refused(&self) {
+        self.control.refused.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(super) fn heir(&self) -> Option<Heir> {

@@ -22,6 +22,9 @@ impl Loop {
         if let Some(slot) = self.slot(token) {
             slot.queued = true;
         }
+        if self.refusing {
+            return self.expire_queued(token);
+        }
         self.waiting.push_back(token);
         self.fleet.note_waiting(self.berth, true);
         self.woken |= self.fleet.is_shared() && self.fleet.room(self.berth) > 0;
@@ -77,6 +80,15 @@ impl Loop {
             });
             self.put_back(token, connection, step);
         }
+    }
+
+    /// Lets no request wait from now on; true when that is new.
+    pub(in crate::server) fn begin_refusing(&mut self) -> bool {
+        if std::mem::replace(&mut self.refusing, true) {
+            return false;
+        }
+        self.refuse_waiting();
+        true
     }
 
     /// Answers all requests that wait, as far as their clients take it at once.
