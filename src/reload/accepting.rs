@@ -13,7 +13,9 @@ use std::thread;
 use std::time::Duration;
 
 use amboss_core::{Arrivals, Waiting};
-use amboss_reload::control::{Message, Sender};
+use amboss_reload::control::Sender;
+
+use super::child::message_of;
 
 /// How long is waited on a socket on which somebody else has switched blocking off, and after an error.
 const REST: Duration = Duration::from_millis(20);
@@ -49,9 +51,8 @@ pub(super) fn accept_all(sockets: Vec<OwnedFd>, arrivals: &Arrivals, supervisor:
         thread::Builder::new().name("accepting".into()).spawn(move || loop {
             match shared.accept() {
                 Ok(socket) => {
-                    let waiting = Waiting { socket: socket.into(), ahead: Vec::new() };
-                    if let Err(Waiting { socket, ahead }) = arrivals.let_in(waiting) {
-                        let _ = supervisor.send(&Message::Connection { socket: socket.into(), read: ahead });
+                    if let Err(waiting) = arrivals.let_in(Waiting::new(socket.into())) {
+                        let _ = supervisor.send(&message_of(waiting));
                         return;
                     }
                 }

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use amboss_core::{Arrivals, Listeners, Server, ShutdownHandle, Waiting};
+use amboss_core::{Arrivals, Listeners, Server, ShutdownHandle, Waiting, WaitingBody};
 use amboss_reload::child::Forked;
-use amboss_reload::control::{Control, Message, Sender};
+use amboss_reload::control::{Control, Message, RequestBody, Sender};
 use amboss_reload::inherited::{leave_interrupts_to_the_supervisor, Inherited};
 use amboss_reload::supervisor::Options;
 
@@ -105,6 +105,12 @@ impl Child {
     }
 }
 
+/// The message by which a connection moves to another process.
+pub(super) fn message_of(Waiting { socket, ahead, body }: Waiting) -> Message {
+    let body = body.map(|body| RequestBody { file: body.file.into(), length: body.length });
+    Message::Connection { socket: socket.into(), read: ahead, body }
+}
+
 /// How long a process without its supervisor goes on finishing: as long as that would have let it.
 fn alone() -> Duration {
     let supervisors = Options::default();
@@ -149,9 +155,9 @@ impl Orders {
                 Ok(Some(Message::Stop)) => self.server_to_stop().shutdown(),
                 Ok(Some(Message::Drain)) => {
                     let sender = self.sender.clone();
-                    self.server_to_stop().hand_over(move |Waiting { socket, ahead }| {
-                        // A connection that can't be sent is closed: it is idle.
-                        let _ = sender.send(&Message::Connection { socket: socket.into(), read: ahead });
+                    self.server_to_stop().hand_over(move |waiting| {
+                        // One that can't be sent is closed: the supervisor is gone.
+                        let _ = sender.send(&message_of(waiting));
                     });
                 }
                 Ok(Some(connection @ Message::Connection { .. })) => self.let_in(connection),
@@ -177,15 +183,16 @@ impl Orders {
     }
 
     fn let_in(&self, connection: Message) {
-        let Message::Connection { socket, read } = connection else { return };
-        let waiting = Waiting { socket: socket.into(), ahead: read };
+        let Message::Connection { socket, read, body } = connection else { return };
+        let body = body.map(|body| WaitingBody { file: body.file.into(), length: body.length });
+        let waiting = Waiting { socket: socket.into(), ahead: read, body };
         let refused = match &*self.server() {
             Some(serving) => serving.arrivals.let_in(waiting).err(),
             None => Some(waiting),
         };
-        if let Some(Waiting { socket, ahead }) = refused {
-            // This server stops as well: somebody else has it then.
-            let _ = self.sender.send(&Message::Connection { socket: socket.into(), read: ahead });
+        if let Some(waiting) = refused {
+            // This server stops as well: another one gets it then.
+            let _ = self.sender.send(&message_of(waiting));
         }
     }
 }

@@ -1,12 +1,13 @@
 //! What supervisor and child say to each other, over a Unix stream socket.
 //!
 //! A frame is a tag (one byte), the payload's length (four bytes, big-endian) and the payload. The descriptor of a
-//! connection rides on the first byte of its frame.
+//! connection rides on the first byte of its frame, with that of its request's body, if there is one, behind it.
 //!
 //! | tag | direction | meaning |
 //! |---|---|---|
 //! | `R` | child → supervisor | ready: it serves |
 //! | `C` | both | a connection; the payload is what was read from it and not answered |
+//! | `B` | both | the same with the body of its request in a file; the body's length (eight bytes, big-endian) comes first |
 //! | `D` | child → supervisor | drained: about to exit |
 //! | `F` | child → supervisor | files that it consists of; the payload is their absolute paths, with a NUL between two |
 //! | `X` | child → supervisor | replace me: start another, and when that is ready, send me `H` |
@@ -52,6 +53,15 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 const HEADER: usize = 5;
 
+/// The body of a request, in a file.
+#[derive(Debug)]
+pub struct RequestBody {
+    /// The file, in which the body is the first bytes.
+    pub file: OwnedFd,
+    /// How many, in bytes.
+    pub length: u64,
+}
+
 /// One thing said.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -62,8 +72,10 @@ pub enum Message {
     Connection {
         /// The connection.
         socket: OwnedFd,
-        /// What was read from it and not answered, at most [`LONGEST_PAYLOAD`] bytes.
+        /// What was read from it and not answered, at most [`LONGEST_PAYLOAD`] bytes, less eight with a body.
         read: Vec<u8>,
+        /// The complete body of the request whose head `read` begins with, if that is not in `read`.
+        body: Option<RequestBody>,
     },
     /// The child has drained and is about to exit.
     Drained,
@@ -104,7 +116,8 @@ impl Message {
     fn tag(&self) -> u8 {
         match self {
             Message::Ready => b'R',
-            Message::Connection { .. } => b'C',
+            Message::Connection { body: None, .. } => b'C',
+            Message::Connection { body: Some(_), .. } => b'B',
             Message::Drained => b'D',
             Message::Files(_) => b'F',
             Message::ReplaceMe => b'X',
@@ -116,7 +129,10 @@ impl Message {
 
     fn payload(&self) -> Cow<'_, [u8]> {
         match self {
-            Message::Connection { read, .. } => Cow::Borrowed(read),
+            Message::Connection { read, body: None, .. } => Cow::Borrowed(read),
+            Message::Connection { read, body: Some(body), .. } => {
+                Cow::Owned([&body.length.to_be_bytes()[..], read].concat())
+            }
             Message::Files(files) => {
                 let files: Vec<&[u8]> = files.iter().map(|file| file.as_os_str().as_bytes()).collect();
                 Cow::Owned(files.join(&0))
@@ -125,11 +141,29 @@ impl Message {
         }
     }
 
-    /// `None` for a tag of another version, or for a connection whose descriptor did not make it.
-    fn from_frame(tag: u8, payload: &[u8], socket: Option<OwnedFd>) -> Option<Message> {
+    /// The descriptors that go with it, in their order.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let both = match self {
+            Message::Connection { socket, body, .. } => {
+                [Some(socket.as_fd()), body.as_ref().map(|body| body.file.as_fd())]
+            }
+            _ => [None, None],
+        };
+        both.into_iter().flatten()
+    }
+
+    /// `None` for a tag of another version, or for a connection whose descriptors did not make it.
+    fn from_frame(tag: u8, payload: &[u8], descriptors: Vec<OwnedFd>) -> Option<Message> {
+        let mut descriptors = descriptors.into_iter();
         Some(match tag {
             b'R' => Message::Ready,
-            b'C' => Message::Connection { socket: socket?, read: payload.to_vec() },
+            b'C' => Message::Connection { socket: descriptors.next()?, read: payload.to_vec(), body: None },
+            b'B' => {
+                let (length, read) = payload.split_first_chunk()?;
+                let (socket, file) = (descriptors.next()?, descriptors.next()?);
+                let body = Some(RequestBody { file, length: u64::from_be_bytes(*length) });
+                Message::Connection { socket, read: read.to_vec(), body }
+            }
             b'D' => Message::Drained,
             b'F' => {
                 let paths = payload.split(|byte| *byte == 0).map(|path| PathBuf::from(OsStr::from_bytes(path)));
@@ -243,9 +277,9 @@ impl Control {
         })
     }
 
-    /// The descriptor that has come with a part of a message.
-    pub(crate) fn arriving(&self) -> Option<BorrowedFd<'_>> {
-        self.incoming.socket()
+    /// The descriptors that have come with a part of a message.
+    pub(crate) fn arriving(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.incoming.descriptors()
     }
 }
 
@@ -296,27 +330,24 @@ impl Wire {
         frame.push(message.tag());
         frame.extend((payload.len() as u32).to_be_bytes());
         frame.extend(&*payload);
-        let socket = match message {
-            Message::Connection { socket, .. } => Some(socket.as_fd()),
-            _ => None,
-        };
+        let descriptors: Vec<BorrowedFd<'_>> = message.descriptors().collect();
         let _alone = self.sending.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        self.send_frame(&frame, socket)
+        self.send_frame(&frame, &descriptors)
     }
 
-    fn send_frame(&self, frame: &[u8], mut socket: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    fn send_frame(&self, frame: &[u8], mut descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let deadline = Instant::now() + self.patience;
         let mut sent = 0;
         while sent < frame.len() {
             let result = match sent {
                 1.. if Instant::now() >= deadline => Err(Errno::AGAIN),
-                _ => send_some(&self.stream, &frame[sent..], socket),
+                _ => send_some(&self.stream, &frame[sent..], descriptors),
             };
             match result {
                 Ok(count) => {
                     sent += count;
-                    // It rides on the first byte alone.
-                    socket = None;
+                    // They ride on the first byte alone.
+                    descriptors = &[];
                 }
                 Err(Errno::INTR) => {}
                 // Too many descriptors are on their way, or the system has no buffers: the other side is at it.
@@ -341,17 +372,16 @@ impl Wire {
     }
 }
 
-fn send_some(stream: &UnixStream, bytes: &[u8], socket: Option<BorrowedFd<'_>>) -> rustix::io::Result<usize> {
+fn send_some(stream: &UnixStream, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> rustix::io::Result<usize> {
     // A peer that is gone is an error here, not a signal. Apple's systems have no such flag; Rust ignores the signal.
     #[cfg(not(target_vendor = "apple"))]
     let flags = SendFlags::NOSIGNAL;
     #[cfg(target_vendor = "apple")]
     let flags = SendFlags::empty();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let sockets = socket.as_slice();
-    if !sockets.is_empty() {
-        ancillary.push(SendAncillaryMessage::ScmRights(sockets));
+    if !descriptors.is_empty() {
+        ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
     }
     sendmsg(stream, &[IoSlice::new(bytes)], &mut ancillary, flags)
 }

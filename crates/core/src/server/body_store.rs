@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 use super::descriptors::Noted;
+use super::handover::WaitingBody;
 use super::settings::Limits;
 use super::sys;
 use crate::wsgi::{Collected, Source};
@@ -86,6 +87,20 @@ pub(super) struct BodyStore {
 impl BodyStore {
     pub(super) fn new(budget: Arc<BodyBudget>) -> BodyStore {
         BodyStore { budget, memory: Vec::new(), filled: 0, file: None }
+    }
+
+    /// A body that another process has collected.
+    pub(super) fn adopt(budget: Arc<BodyBudget>, WaitingBody { file, length }: WaitingBody) -> BodyStore {
+        budget.files.fetch_add(length, Ordering::Relaxed);
+        let file = TemporaryFile { _noted: Noted::of_file(&file), file, length };
+        BodyStore { budget, memory: Vec::new(), filled: 0, file: Some(file) }
+    }
+
+    /// For another process: the file that a complete body is in, if it was written out.
+    pub(super) fn into_file(mut self) -> Option<WaitingBody> {
+        let TemporaryFile { _noted, file, length } = self.file.take()?;
+        self.budget.files.fetch_sub(length, Ordering::Relaxed);
+        Some(WaitingBody { file, length })
     }
 
     /// Has memory to be written to the file before more can be taken?

@@ -32,6 +32,7 @@ use std::time::{Duration, Instant};
 use super::body_store::BodyStore;
 use super::buffer::Buffer;
 use super::descriptors::Noted;
+use super::handover::WaitingBody;
 use super::listener::Endpoint;
 use super::log::CloseReason;
 use super::panics::{self, Theirs};
@@ -241,8 +242,9 @@ impl Connection {
         self
     }
 
-    /// With the beginning of a request that another process has read.
-    pub(super) fn with_bytes(mut self, service: &Service, bytes: &[u8]) -> Connection {
+    /// With a request, or the beginning of one, that another process has read.
+    pub(super) fn with_request(mut self, service: &Service, bytes: &[u8], body: Option<WaitingBody>) -> Connection {
+        self.body = body.map(|body| BodyStore::adopt(service.body_budget.clone(), body));
         if !bytes.is_empty() {
             let mut buffer = Buffer::new((service.settings.limits.head, service.settings.leniency).into());
             buffer.free(bytes.len())[..bytes.len()].copy_from_slice(bytes);
@@ -257,9 +259,25 @@ impl Connection {
         self.is_plain() && matches!(self.state, State::Head) && self.out.unsent() == 0
     }
 
-    /// Leaves for another process: what was read of the next request.
-    pub(super) fn into_waiting(self: Box<Connection>) -> Vec<u8> {
-        self.buffer.map_or_else(Vec::new, |buffer| buffer.bytes[buffer.start..buffer.end].to_vec())
+    /// Makes ready to leave for another process; false when the body of its request can't go with it.
+    pub(super) fn prepare_to_leave(&mut self, service: &Service) -> bool {
+        let settings = &service.settings;
+        let Some(body) = &mut self.body else { return true };
+        match body.write_out(settings.body_directory.as_deref(), &settings.limits) {
+            Ok(()) => true,
+            Err(error) => {
+                settings.log.error(&format!("a request has to be answered by this process: {error}"));
+                false
+            }
+        }
+    }
+
+    /// Leaves for another process: what was read of the next request, the body that it may have besides, and what is to
+    /// be dropped outside of the event loop.
+    pub(super) fn into_waiting(mut self: Box<Connection>) -> (Vec<u8>, Option<WaitingBody>, Option<AppOwned>) {
+        let body = self.body.take().and_then(BodyStore::into_file);
+        let read = self.buffer.as_ref().map_or_else(Vec::new, |buffer| buffer.bytes[buffer.start..buffer.end].to_vec());
+        (read, body, self.take_app_owned())
     }
 
     /// Can another process take the connection over at any point between two requests?

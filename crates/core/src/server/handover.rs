@@ -2,6 +2,7 @@
 //! runs.
 
 use std::fmt;
+use std::fs::File;
 use std::sync::Arc;
 
 use super::connection::Connection;
@@ -11,13 +12,32 @@ use super::service::Service;
 use super::transport::Socket;
 use crate::wsgi::Peer;
 
-/// A connection that waits for a request.
+/// A connection that waits for a request, or whose request waits for a thread.
 #[derive(Debug)]
 pub struct Waiting {
     /// The socket.
     pub socket: Socket,
-    /// What was read from it and not served: the beginning of a request.
+    /// What was read from it and not served: the beginning of a request, or whole requests. With a `body`, the head that
+    /// it begins with belongs to that body, and what follows the head follows the body.
     pub ahead: Vec<u8>,
+    /// The complete body of the first request, if it is not in `ahead`.
+    pub body: Option<WaitingBody>,
+}
+
+/// The collected body of a request that waits for a thread.
+#[derive(Debug)]
+pub struct WaitingBody {
+    /// A file without a name, in which the body is the first bytes.
+    pub file: File,
+    /// How many, in bytes.
+    pub length: u64,
+}
+
+impl Waiting {
+    /// A connection from which nothing was read.
+    pub fn new(socket: Socket) -> Waiting {
+        Waiting { socket, ahead: Vec::new(), body: None }
+    }
 }
 
 /// Who gets the connections of a server that stops.
@@ -38,20 +58,20 @@ impl Arrivals {
     /// Gives it back when the server has stopped, puts a layer between sockets and HTTP that this connection has not
     /// been through, or the socket is not connected any more.
     pub fn let_in(&self, waiting: Waiting) -> Result<(), Waiting> {
-        let Waiting { socket, ahead } = waiting;
-        let addresses = socket.addresses().filter(|_| self.service.settings.transport.is_none());
-        let Some((endpoint, peer)) = addresses else { return Err(Waiting { socket, ahead }) };
-        if socket.set_nonblocking(true).is_err() {
-            return Err(Waiting { socket, ahead });
+        let addresses = waiting.socket.addresses().filter(|_| self.service.settings.transport.is_none());
+        let Some((endpoint, peer)) = addresses else { return Err(waiting) };
+        if waiting.socket.set_nonblocking(true).is_err() {
+            return Err(waiting);
         }
+        let Waiting { socket, ahead, body } = waiting;
         let socket = Arc::new(socket);
         let connection =
             Connection::new(Box::new(socket.clone()), socket.presence(), Arc::new(endpoint), peer, self.service.now());
-        let connection = Box::new(connection.with_bytes(&self.service, &ahead));
+        let connection = Box::new(connection.with_request(&self.service, &ahead, body));
         self.fleet.send(self.fleet.roomiest(), socket, connection).map_err(|(socket, connection)| {
-            drop(connection);
+            let (_, body, _) = connection.into_waiting();
             let Some(socket) = Arc::into_inner(socket) else { unreachable!("the connection held the only other") };
-            Waiting { socket, ahead }
+            Waiting { socket, ahead, body }
         })
     }
 }

@@ -61,7 +61,7 @@ pub use base::{
     Server, ThreadedWsgiServer,
 };
 pub use handler::RequestHandler;
-pub use handover::{Arrivals, Waiting};
+pub use handover::{Arrivals, Waiting, WaitingBody};
 pub use hijack::hijack;
 pub use listener::Listeners;
 pub use log::{AccessRecord, CloseReason, Log, LogFormat, NoLog, TextLog};

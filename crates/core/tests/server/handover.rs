@@ -171,7 +171,9 @@ fn a_connection_that_the_application_looks_at_meanwhile_is_handed_over_all_the_s
                 thread::spawn(move || {
                     while !over.load(SeqCst) {
                         assert_eq!(kept.len(), 20);
-                        kept.iter().for_each(|client| drop(client.has_left()));
+                        for client in &kept {
+                            let _ = client.has_left();
+                        }
                     }
                 })
             })
@@ -202,4 +204,114 @@ fn a_server_that_has_stopped_gives_arrivals_back() {
     assert!(came.recv_timeout(DEADLINE).unwrap());
     assert!(client.at_end());
     old.join();
+}
+
+#[test]
+fn requests_that_wait_for_a_thread_go_to_the_successor_with_their_bodies() {
+    let (listeners, address) = listen();
+    let (gate, begun) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
+    let server = |generation: usize| {
+        let (gate, begun) = (gate.clone(), begun.clone());
+        let app = move |environ: &mut Environ<'_>, start_response: &mut dyn StartResponse| {
+            if environ.path() == &b"/gate"[..] {
+                begun.fetch_add(1, SeqCst);
+                gate.pass();
+            }
+            let mut body = Vec::new();
+            std::io::Read::read_to_end(environ.input(), &mut body)?;
+            let length = environ.text("CONTENT_LENGTH").into_owned();
+            start_response.start("200 OK", &[])?;
+            let sum: usize = body.iter().map(|&byte| usize::from(byte)).sum();
+            Ok(Body::from(format!("{generation} {length} {} {sum}", body.len())))
+        };
+        let mut settings = quiet();
+        settings.threads = 1;
+        settings.limits.body_memory = 10_000;
+        let mut server = make_server_on(listeners.clone(), app, Concurrency::Threads, settings).unwrap();
+        let (handle, arrivals) = (server.shutdown_handle(), server.arrivals());
+        (handle, arrivals, thread::spawn(move || server.serve_forever()))
+    };
+    let (old, _, old_thread) = server(1);
+    let mut running = Client::connect(address);
+    running.send("GET /gate HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("it runs", || begun.load(SeqCst) == 1);
+
+    let mut waiting = Vec::new();
+    for (length, chunked) in [(0, false), (4, false), (4, true), (9000, true), (100_000, false), (100_000, true)] {
+        let mut client = Client::connect(address);
+        let framing = match (length, chunked) {
+            (0, _) => String::new(),
+            (_, true) => "Transfer-Encoding: chunked\r\n".into(),
+            (_, false) => format!("Content-Length: {length}\r\n"),
+        };
+        client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n"));
+        let body = vec![b'x'; length];
+        if chunked {
+            client.send(format!("{length:x}\r\n"));
+            client.send(&body);
+            client.send("\r\n0\r\n\r\n");
+        } else {
+            client.send(&body);
+        }
+        // Another request, right behind it.
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        waiting.push((length, client));
+    }
+    for (_, client) in &mut waiting {
+        assert!(client.is_silent_for(30 * MS));
+    }
+    let (new, arrivals, new_thread) = server(2);
+    old.hand_over(move |waiting| arrivals.let_in(waiting).unwrap());
+    for (length, client) in &mut waiting {
+        let length = *length;
+        let text = if length == 0 { String::new() } else { length.to_string() };
+        let expected = format!("2 {text} {length} {}", length * usize::from(b'x'));
+        assert_eq!(client.response().text(), expected);
+        assert_eq!(client.response().text(), "2  0 0");
+    }
+    assert_eq!(begun.load(SeqCst), 1, "what has begun is not begun again");
+    gate.open();
+    assert_eq!(running.response().text(), "1  0 0");
+    for (handle, thread) in [(old, old_thread), (new, new_thread)] {
+        handle.shutdown();
+        eventually("the server ends", || thread.is_finished());
+        thread.join().unwrap().unwrap();
+    }
+}
+
+#[test]
+fn what_can_t_go_to_a_successor_is_refused_before_the_process_ends() {
+    let (gate, begun) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
+    let app = {
+        let (gate, begun) = (gate.clone(), begun.clone());
+        move |environ: &mut Environ<'_>, start_response: &mut dyn StartResponse| {
+            if environ.path() == &b"/gate"[..] {
+                begun.fetch_add(1, SeqCst);
+                gate.pass();
+            }
+            fixture(environ, start_response)
+        }
+    };
+    let masking = crate::transport::Masking::default();
+    let setup = Setup::threaded().with(|settings| {
+        settings.threads = 1;
+        settings.transport = Some(Arc::new(masking));
+    });
+    let server = setup.start(app);
+    let connect = || crate::transport::knock(server.addr());
+    let mut running = connect();
+    running.send("GET /gate HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("it runs", || begun.load(SeqCst) == 1);
+    let mut waiting = connect();
+    waiting.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut later = connect();
+    server.handle.hand_over(|_| panic!("a connection in a layer was handed over"));
+    server.handle.refuse_waiting(DEADLINE);
+    later.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    for client in [&mut waiting, &mut later] {
+        let answer = client.response();
+        assert_eq!((answer.status, answer.field("Connection")), (503, Some("close")));
+    }
+    gate.open();
+    assert_eq!(running.response().status, 200);
 }

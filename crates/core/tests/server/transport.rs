@@ -105,7 +105,7 @@ impl Transport for Masked {
 }
 
 /// The client's side of the mask.
-struct Unmasked(TcpStream);
+pub struct Unmasked(TcpStream);
 
 impl Read for Unmasked {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -129,7 +129,7 @@ fn masked(setup: Setup, misplaced: Option<Misplaced>) -> Running {
     setup.with(|settings| settings.transport = Some(Arc::new(Masking { misplaced }))).start(fixture)
 }
 
-fn knock(address: SocketAddr) -> Client<Unmasked> {
+pub fn knock(address: SocketAddr) -> Client<Unmasked> {
     let mut client = Client::connect(address);
     client.send_bytewise(KNOCK);
     Client::on(Unmasked(client.stream))

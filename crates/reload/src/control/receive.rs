@@ -1,6 +1,6 @@
-//! Frames out of the stream, however it was cut, each with the descriptor that belongs to it.
+//! Frames out of the stream, however it was cut, each with the descriptors that belong to it.
 //!
-//! No read goes beyond the frame that it is for, so whatever descriptor comes with it is that frame's: nobody's
+//! No read goes beyond the frame that it is for, so whatever descriptors come with it are that frame's: nobody's
 //! connection is ever taken for another's, whatever the system merges.
 
 use std::io::{self, IoSliceMut};
@@ -16,8 +16,11 @@ use super::{Message, HEADER, LONGEST_PAYLOAD};
 #[derive(Debug, Default)]
 pub(super) struct Incoming {
     bytes: Vec<u8>,
-    socket: Option<OwnedFd>,
+    descriptors: Vec<OwnedFd>,
 }
+
+/// A frame has no more descriptors than these.
+const MOST_DESCRIPTORS: usize = 2;
 
 impl Incoming {
     /// How many bytes the frame has, as far as that is known.
@@ -36,8 +39,8 @@ impl Incoming {
         if self.bytes.len() < HEADER || self.bytes.len() < self.length()? {
             return Ok(None);
         }
-        let Incoming { bytes, socket } = std::mem::take(self);
-        Ok(Some(Message::from_frame(bytes[0], &bytes[HEADER..], socket)))
+        let Incoming { bytes, descriptors } = std::mem::take(self);
+        Ok(Some(Message::from_frame(bytes[0], &bytes[HEADER..], descriptors)))
     }
 
     /// Reads once; false at the end of the stream.
@@ -60,7 +63,7 @@ impl Incoming {
         let flags = RecvFlags::CMSG_CLOEXEC;
         #[cfg(target_vendor = "apple")]
         let flags = RecvFlags::empty();
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let count = loop {
             let mut pieces = [IoSliceMut::new(&mut self.bytes[before..])];
@@ -74,15 +77,17 @@ impl Incoming {
             for socket in sockets {
                 #[cfg(target_vendor = "apple")]
                 rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
-                self.socket.get_or_insert(socket);
+                if self.descriptors.len() < MOST_DESCRIPTORS {
+                    self.descriptors.push(socket);
+                }
             }
         }
         Ok(count)
     }
 
     /// What has come with it so far.
-    pub(super) fn socket(&self) -> Option<BorrowedFd<'_>> {
-        self.socket.as_ref().map(AsFd::as_fd)
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.descriptors.iter().map(AsFd::as_fd)
     }
 
     /// What the end of the stream means: an error in the middle of a frame.

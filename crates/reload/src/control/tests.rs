@@ -11,12 +11,12 @@ fn pair() -> (Control, Control) {
 /// A connection to hand over, and the client's end of it.
 fn connection(read: &[u8]) -> (Message, UnixStream) {
     let (client, server) = UnixStream::pair().unwrap();
-    (Message::Connection { socket: server.into(), read: read.to_vec() }, client)
+    (Message::Connection { socket: server.into(), read: read.to_vec(), body: None }, client)
 }
 
 /// Is this the other end of the client's connection?
 fn assert_connected(message: Message, client: &mut UnixStream, expected: &[u8]) {
-    let Message::Connection { socket, read } = message else { panic!("not a connection: {message:?}") };
+    let Message::Connection { socket, read, .. } = message else { panic!("not a connection: {message:?}") };
     assert_eq!(read, expected);
     let flags = rustix::io::fcntl_getfd(&socket).unwrap();
     assert!(flags.contains(rustix::io::FdFlags::CLOEXEC), "it would leak into programs");
@@ -56,7 +56,7 @@ fn every_message_arrives_as_it_was_sent() {
             // More than the socket holds: it takes a reader.
             scope.spawn(|| one.send(&message).unwrap());
             let received = other.receive().unwrap().unwrap();
-            let Message::Connection { socket: _, read: arrived } = &received else { panic!("{received:?}") };
+            let Message::Connection { read: arrived, .. } = &received else { panic!("{received:?}") };
             assert_eq!(arrived.len(), read.len());
             assert_connected_later(received, &mut client, &read);
         });
@@ -94,7 +94,7 @@ fn files_go_in_as_many_messages_as_it_takes() {
 
 /// As `assert_connected`, while the sender still holds its copy.
 fn assert_connected_later(message: Message, client: &mut UnixStream, expected: &[u8]) {
-    let Message::Connection { socket, read } = message else { panic!("not a connection: {message:?}") };
+    let Message::Connection { socket, read, .. } = message else { panic!("not a connection: {message:?}") };
     assert_eq!(read, expected);
     UnixStream::from(socket).write_all(b"here").unwrap();
     let mut answer = [0; 4];
@@ -125,7 +125,7 @@ fn frames_may_be_cut_at_every_byte() {
                 _ => None,
             };
             if from < to {
-                assert_eq!(send_some(&one.wire.stream, &whole[from..to], carried), Ok(to - from));
+                assert_eq!(send_some(&one.wire.stream, &whole[from..to], carried.as_slice()), Ok(to - from));
             }
             from = to;
         }
@@ -164,7 +164,7 @@ fn many_frames_in_one_read_keep_their_descriptors() {
 fn unknown_tags_are_skipped_with_what_they_carry() {
     let (one, mut other) = pair();
     let (Message::Connection { socket: strange, .. }, mut strange_client) = connection(b"") else { unreachable!() };
-    assert!(send_some(&one.wire.stream, &frame(b'?', b"from the future"), Some(strange.as_fd())).is_ok());
+    assert!(send_some(&one.wire.stream, &frame(b'?', b"from the future"), &[strange.as_fd()]).is_ok());
     drop(strange);
     let (message, mut client) = connection(b"x");
     one.send(&message).unwrap();
@@ -270,4 +270,30 @@ fn threads_do_not_mix_their_frames() {
             assert!(read.iter().all(|byte| *byte == read[0]));
         }
     });
+}
+
+#[test]
+fn the_body_of_a_request_travels_with_its_connection() {
+    let (one, mut other) = pair();
+    let (message, mut client) = connection(b"POST / HTTP/1.1\r\n\r\n");
+    let Message::Connection { socket, read, .. } = message else { unreachable!() };
+    let file = tempfile().unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"body", 0).unwrap();
+    let body = Some(RequestBody { file: file.into(), length: 4 });
+    one.send(&Message::Connection { socket, read, body }).unwrap();
+    let received = other.receive().unwrap().unwrap();
+    let Message::Connection { socket, read, body: Some(body) } = received else { panic!("{received:?}") };
+    let mut bytes = [0; 4];
+    std::os::unix::fs::FileExt::read_exact_at(&std::fs::File::from(body.file), &mut bytes, 0).unwrap();
+    assert_eq!((body.length, &bytes), (4, b"body"));
+    let message = Message::Connection { socket, read, body: None };
+    assert_connected(message, &mut client, b"POST / HTTP/1.1\r\n\r\n");
+}
+
+/// A file without a name.
+fn tempfile() -> io::Result<std::fs::File> {
+    let path = std::env::temp_dir().join(format!("amboss-control-{}", std::process::id()));
+    let file = std::fs::File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+    std::fs::remove_file(path)?;
+    Ok(file)
 }

@@ -2,7 +2,7 @@
 //! to know which of them are other children's clients: their connections would stay open for as long as it lives.
 
 use std::collections::HashSet;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::control::Message;
@@ -37,16 +37,9 @@ impl Passenger {
 
 impl Drop for Passenger {
     fn drop(&mut self) {
-        if let Some(socket) = socket(&self.message) {
-            self.passing.lock().remove(&socket.as_raw_fd());
+        let mut known = self.passing.lock();
+        for descriptor in self.message.descriptors() {
+            known.remove(&descriptor.as_raw_fd());
         }
-    }
-}
-
-/// The connection that a message is.
-pub(super) fn socket(message: &Message) -> Option<BorrowedFd<'_>> {
-    match message {
-        Message::Connection { socket, .. } => Some(socket.as_fd()),
-        _ => None,
     }
 }

@@ -192,7 +192,7 @@ fn serve(mut control: Control, listeners: Vec<OwnedFd>) {
         match control.receive().unwrap() {
             _ if words.contains(&"deaf") => {}
             Some(Message::Drain) => server.leaving.store(true, Ordering::SeqCst),
-            Some(Message::Connection { socket, read }) => {
+            Some(Message::Connection { socket, read, .. }) => {
                 let serving = server.clone();
                 server.spawn(move || serving.serve(socket.into(), read));
             }
@@ -254,7 +254,7 @@ impl Server {
             }
             if self.is_leaving() {
                 if !self.stopping.load(Ordering::SeqCst) {
-                    let message = Message::Connection { socket: OwnedFd::from(stream), read };
+                    let message = Message::Connection { socket: OwnedFd::from(stream), read, body: None };
                     let _ = self.sender.send(&message);
                 }
                 return;

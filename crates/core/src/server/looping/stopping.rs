@@ -18,17 +18,18 @@ impl Loop {
         connection: Box<Connection>,
         heir: &Heir,
     ) -> Result<(), Box<Connection>> {
-        let Some(socket) = self.socket(token).filter(|_| connection.can_be_handed_over()) else {
-            return Err(connection);
-        };
+        let Some(socket) = self.socket(token) else { return Err(connection) };
         let mut connection = connection;
-        self.discarded.extend(connection.take_app_owned());
-        let ahead = connection.into_waiting();
+        if !connection.can_be_handed_over() || !connection.prepare_to_leave(&self.service) {
+            return Err(connection);
+        }
+        let (ahead, body, left) = connection.into_waiting();
+        self.discarded.extend(left);
         self.vacate(token);
         // Another thread may hold the socket for a moment longer: the loop that has sent the connection here, or an
         // application that asks whether its client has left. The successor gets a second descriptor then.
         match Arc::try_unwrap(socket).or_else(|shared| shared.try_clone()) {
-            Ok(socket) => heir(Waiting { socket, ahead }),
+            Ok(socket) => heir(Waiting { socket, ahead, body }),
             Err(error) => {
                 self.service.settings.log.error(&format!("a connection can't be handed over: {error}; it is closed"));
             }

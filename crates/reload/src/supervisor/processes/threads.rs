@@ -2,7 +2,7 @@
 //! decides anything; each ends with the child.
 
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::process::ChildStderr;
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Condvar, Mutex};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::process::{waitid, Pid, WaitId, WaitIdOptions};
 
-use super::super::passing::{socket, Passing};
+use super::super::passing::Passing;
 use super::super::Event;
 use crate::control::{Control, Message, Step};
 
@@ -74,22 +74,23 @@ pub(super) fn listen(
     events: &Sender<Event>,
     _heard: Sender<()>,
 ) {
-    let mut arriving = None;
+    let mut arriving: Vec<RawFd> = Vec::new();
     while control.wait().is_ok() {
         let mut known = passing.lock();
         let step = control.step();
         // What was there may have gone with a message that nobody understands.
-        arriving.take().map(|socket| known.remove(&socket));
-        let socket = match &step {
-            Ok(Step::Message(message)) => socket(message),
-            _ => control.arriving(),
-        };
-        arriving = socket.map(|socket| socket.as_raw_fd());
-        known.extend(arriving);
+        for descriptor in arriving.drain(..) {
+            known.remove(&descriptor);
+        }
+        match &step {
+            Ok(Step::Message(message)) => arriving.extend(message.descriptors().map(|there| there.as_raw_fd())),
+            _ => arriving.extend(control.arriving().map(|there| there.as_raw_fd())),
+        }
+        known.extend(&arriving);
         drop(known);
         let event = match step {
             Ok(Step::Message(message @ Message::Connection { .. })) => {
-                arriving = None;
+                arriving.clear();
                 let connection = passing.message(message);
                 if !gate.enter() {
                     return;
@@ -105,7 +106,9 @@ pub(super) fn listen(
         }
     }
     let mut known = passing.lock();
-    arriving.map(|socket| known.remove(&socket));
+    for descriptor in &arriving {
+        known.remove(descriptor);
+    }
     // While nobody forks.
     drop(control);
 }
