@@ -18,7 +18,11 @@ except ImportError as error:
         raise
     missing = True
 if missing:
-    refuse("amboss is not installed for " + python + "; run: " + python + " -m pip install amboss")
+    # No package index has it yet. Where the sources of this command lie, the package's lie beside them.
+    source, where = "SOURCE", ""
+    if not os.path.isdir(source):
+        source, where = "./crates/python", " (in amboss's source tree)"
+    refuse("amboss is not installed for " + python + "; run: " + python + " -m pip install " + source + where)
 package = getattr(amboss, "__version__", "VERSION")
 if package != "VERSION":
     difference = "this command is VERSION, the package of %s is %s; options may differ" % (python, package)

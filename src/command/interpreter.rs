@@ -11,6 +11,9 @@ use crate::RunError;
 /// Runs the package's command, or says how to install it. Asking first would be a second start of the interpreter.
 const BOOTSTRAP: &str = include_str!("bootstrap.py");
 
+/// Where the package's sources lay when this was compiled.
+const PACKAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/python");
+
 /// What stands at the top of a project, where a search for its virtual environment ends.
 const TOP: [&str; 3] = ["pyproject.toml", "setup.py", ".git"];
 
@@ -25,13 +28,20 @@ const ENVIRONMENTS: [&str; 2] = [".venv", "venv"];
 pub fn become_python(asked: Option<&Path>, arguments: &[OsString]) -> Result<(), RunError> {
     let python = find(asked).map_err(RunError::Reload)?;
     let mut command = Command::new(&python);
-    command.arg("-c").arg(BOOTSTRAP.replace("VERSION", env!("CARGO_PKG_VERSION"))).args(arguments);
+    let bootstrap = BOOTSTRAP.replace("VERSION", env!("CARGO_PKG_VERSION")).replace("\"SOURCE\"", &quoted(PACKAGE));
+    command.arg("-c").arg(bootstrap).args(arguments);
     replace(command)
         .map_err(|error| {
             let python = python.display();
             RunError::Reload(format!("'{python}' can't be run ({error}); name an interpreter with --python PATH"))
         })
         .and_then(|code| if code == 0 { Ok(()) } else { Err(RunError::Exit(code)) })
+}
+
+/// A string of Python's.
+fn quoted(text: &str) -> String {
+    let escaped: String = text.chars().map(|character| format!("\\U{:08x}", u32::from(character))).collect();
+    format!("\"{escaped}\"")
 }
 
 /// Comes back only with an error.

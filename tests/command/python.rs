@@ -254,7 +254,10 @@ fn a_real_interpreter_runs_the_package_or_says_how_to_install_it() {
         println!("skipped: {python} has the package");
         return;
     }
-    let install = format!("amboss is not installed for {python}; run: {python} -m pip install amboss\n");
+    // No index has it: what is named is there.
+    let package = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/python");
+    assert!(std::path::Path::new(package).join("pyproject.toml").exists());
+    let install = format!("amboss is not installed for {python}; run: {python} -m pip install {package}\n");
     // A folder that happens to have the name is no package.
     std::fs::remove_file(folder.0.join("packages/amboss/__init__.py")).expect("it is there");
     refuses(&mut amboss(&["shop:app"]), &[&install]);

@@ -29,6 +29,46 @@ number = 7
 """
 )
 
+#: Applications of many shapes; all are called.
+SHAPES = """
+import functools
+
+def answer(start_response, name):
+    start_response("200 OK", [])
+    return [f"{name} {__import__('os').getpid()}".encode()]
+
+def any(*args, **kwargs):
+    return answer(args[1], "any")
+
+def defaulted(environ, start_response, extra=None):
+    return answer(start_response, "defaulted")
+
+class Class:
+    def __init__(self, environ, start_response):
+        self.body = answer(start_response, "class")
+    def __iter__(self):
+        return iter(self.body)
+
+class Instance:
+    def __call__(self, environ, start_response):
+        return answer(start_response, "instance")
+    def method(self, environ, start_response):
+        return answer(start_response, "method")
+    @staticmethod
+    def static(environ, start_response):
+        return answer(start_response, "static")
+
+instance = Instance()
+partial = functools.partial(lambda name, environ, start_response: answer(start_response, name), "partial")
+
+def create_app():
+    pass
+
+@functools.wraps(create_app)
+def wrapped(environ, start_response):
+    return answer(start_response, "wrapped")
+"""
+
 FILES = {
     "shop.py": SHOP,
     "site1.py": app("default"),
@@ -37,6 +77,37 @@ FILES = {
     "bad.py": "import os\nimport not_there_either\n",
     "wrong.py": "def app(environ, start_response:\n    pass\n",
     "ends.py": "import sys\nsys.exit(7)\n",
+    "objects.py": """
+import functools, os.path, string
+from objects_of_another import imported
+
+class _App(string.Formatter):
+    def __call__(self, environ, start_response): pass
+
+def i(): pass
+def boom(): pass
+app = functools.partial(_App(), start_response=None)
+partial = functools.partial(boom)
+number = 7
+""",
+    "objects_of_another.py": "import functools\nimported = functools.partial(len)\n",
+    "factories.py": """
+def create(): pass
+def with_defaults(config=None, debug=False): pass
+def with_arguments(config): pass
+async def asgi(scope, receive, send): pass
+
+class Three:
+    def __call__(self, one, two, three): pass
+
+class Asgi:
+    async def __call__(self, scope, receive, send): pass
+""",
+    "factory1.py": "def app(): pass",
+    "shapes.py": SHAPES,
+    "nothing/readme.txt": "",
+    "loose/other.py": "",
+    "loose/wsgi.py": "",
     "my shop/front-desk.py": "import neighbour\n" + app("desk"),
     "my shop/neighbour.py": "",
     "parts/__init__.py": "",
@@ -91,20 +162,87 @@ def test_the_current_folder_can_be_imported_from_whichever_way_the_command_is_st
         assert server.version()[0] == "plain"
 
 
+@pytest.mark.parametrize(
+    ("target", "answers"),
+    [(name, name.rpartition(".")[2].lower()) for name in ["any", "defaulted", "Class", "instance", "partial", "wrapped"]]
+    + [(f"instance.{name}", name) for name in ["method", "static"]],
+)
+def test_an_application_of_any_shape_is_served(folder, target, answers):
+    with serving_command(folder, f"shapes:{target}") as server:
+        assert server.version()[0] == answers
+
+
+PATCHED = {
+    "gevent": ("import gevent.monkey\ngevent.monkey.patch_all()\n", "gevent.monkey.patch_all"),
+    "eventlet": ("import eventlet\neventlet.monkey_patch()\n", "eventlet.monkey_patch"),
+}
+
+
+@pytest.mark.parametrize("by", PATCHED)
+@pytest.mark.parametrize("more", [[], ["-w", "2"], ["--preload"]])
+def test_a_program_with_green_threads_is_refused(tmp_path, by, more):
+    pytest.importorskip(by)
+    patch, called = PATCHED[by]
+    folder = Folder(tmp_path / "work")
+    folder.save("green.py", patch + app("green"))
+    code, said = run(["-p", "0", "-q", *more, "green:app"], folder.path)
+    assert code == 2, said
+    assert said.count("amboss: ") == 1 and said.count(called) == 1 and "remove that call" in said, said
+
+
+@pytest.mark.parametrize("by", PATCHED)
+def test_a_script_with_green_threads_is_refused(tmp_path, by):
+    pytest.importorskip(by)
+    patch, called = PATCHED[by]
+    for options in ["", ", use_reloader=True"]:
+        folder = Folder(tmp_path / f"work{len(options)}")
+        serve = f"from amboss import run_simple\nrun_simple('127.0.0.1', 0, app{options})\n"
+        folder.save("serve.py", patch + app("green") + serve)
+        code, said = run(["serve.py"], folder.path, [sys.executable])
+        assert code == 2 and said.startswith("amboss: ") and called in said, said
+    folder.save("make.py", patch + "import amboss\namboss.make_server('127.0.0.1', 0, lambda *_: [])\n")
+    code, said = run(["make.py"], folder.path, [sys.executable])
+    assert code == 1 and "RuntimeError: Python's threads were replaced" in said, said
+
+
+def test_green_threads_that_only_lie_around_are_no_reason(tmp_path):
+    pytest.importorskip("gevent")
+    folder = Folder(tmp_path / "work")
+    folder.save("green.py", "import gevent.monkey\ngevent.monkey.patch_socket()\n" + app("green"))
+    with serving_command(folder.path, "green:app") as server:
+        assert server.version()[0] == "green"
+
+
 def test_a_path_from_elsewhere(folder):
     with serving_command(folder / "parts", str(folder / "my shop/front-desk.py")) as server:
         assert server.version()[0] == "desk"
 
 
+MAKES = "can't be called with environ and start_response; if it makes the application, "
+
 #: The target; what is said; the lines of the traceback that are the user's, if there are any.
 BAD = [
     ("nowhere:app", "there is no module 'nowhere'; was the command started in the project's folder (", []),
     ("parts.nowhere:app", "there is no module 'parts.nowhere'", []),
-    ("nowhere.py", "there is no file 'nowhere.py'; mend the path, or name a module", []),
+    ("nowhere.py", "there is no file 'nowhere.py'; fix the path, or name a module", []),
     ("parts/nowhere", "there is no file 'parts/nowhere'", []),
-    ("parts/inner", "there is no file 'parts/inner'", []),
+    ("parts/inner", "'parts/inner' is a folder; name the package: parts.inner", []),
+    ("parts/inner/", "'parts/inner/' is a folder; name the package: parts.inner", []),
+    ("my shop/", "'my shop/' is a folder; name a file in it, as in my shop/front-desk.py", []),
+    ("nothing/", "'nothing/' is a folder; name a .py file, or a module", []),
+    ("loose", "'loose' is a folder; name a file in it, as in loose/wsgi.py", []),
     (":app", "':app' names no module; write module:object", []),
     ("shop:nothing", "module 'shop' has no 'nothing' (there is app, Sites, make, fails)", []),
+    ("objects:ap", "module 'objects' has no 'ap' (there is app, i, boom, partial)", []),
+    ("objects:bom", "module 'objects' has no 'bom' (there is boom, app, i, partial)", []),
+    ("factories:create", MAKES + "write 'factories:create()'", []),
+    ("factories:with_defaults", MAKES + "write 'factories:with_defaults()'", []),
+    ("factories:with_arguments", MAKES + "write 'factories:with_arguments(...)' with its arguments", []),
+    ("factories.py:create", MAKES + "write 'factories.py:create()'", []),
+    ("factory1", MAKES + "write 'factory1:app()'", []),
+    ("factories:Three()", "'factories:Three()' can't be called with environ and start_response", []),
+    ("factories:asgi", "'factories:asgi' is an ASGI application, and amboss serves WSGI", []),
+    ("factories:Asgi()", "'factories:Asgi()' is an ASGI application", []),
     ("shop:Sites.fr.app", "an object of type 'type' has no 'fr'", []),
     ("site3", "'site3' has neither 'app' nor 'application'; name the object: site3:object (there is wsgi)", []),
     ("shop:number", "'shop:number' is an object of type 'int', which can't be called; name a function", []),

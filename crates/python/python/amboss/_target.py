@@ -1,13 +1,17 @@
 """Finds the application that the command line names: ``module:object`` and its other forms."""
 
 import ast
+import difflib
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
 import traceback
-from types import ModuleType
-from typing import Any, Callable, List, Tuple
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any, Callable, List, Optional, Tuple
+
+from . import _patched
 
 #: What is looked for when no object is named.
 NAMES = ("app", "application")
@@ -29,13 +33,55 @@ def load(target: str) -> Callable[..., Any]:
     module_name, expression = _split(target)
     module = _import(module_name)
     app = _default(module, target) if expression is None else _evaluate(module, expression, target)
+    complaint = _patched.complaint()
+    if complaint is not None:
+        raise TargetError(complaint)
     if not callable(app):
         hint = ""
         if expression is not None and not expression.endswith(")"):
             hint = "; name a function that takes environ and start_response, or an object with __call__"
         raise TargetError(f"{target!r} is {_article(app)}, which can't be called{hint}")
+    _check_signature(app, target, expression)
     application: Callable[..., Any] = app
     return application
+
+
+def _check_signature(app: Any, target: str, expression: Optional[str]) -> None:
+    """Refuses what can't be a WSGI application because of its parameters, above all the function that makes one."""
+    try:
+        # What a decorator returns is what is called.
+        signature = inspect.signature(app, follow_wrapped=False)
+    except (TypeError, ValueError):
+        return  # Unknown.
+    if [*signature.parameters][:3] == ["scope", "receive", "send"]:
+        raise TargetError(f"{target!r} is an ASGI application, and amboss serves WSGI; serve it with an ASGI server")
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = list(signature.parameters.values())
+    fits = _binds(signature, None, None)
+    # ``def create_app(config=None, debug=False)`` takes two arguments, and the server's by mistake.
+    by_mistake = isinstance(app, FunctionType) and all(
+        one.kind in positional and one.default is not one.empty and one.name not in ("environ", "start_response")
+        for one in parameters[:2]
+    )
+    if fits and not by_mistake:
+        return
+    sentence = f"{target!r} can't be called with environ and start_response"
+    if inspect.isroutine(app) and (expression is None or not expression.endswith(")")):
+        name = expression or getattr(app, "__name__", "app")
+        call = f"{name}()" if _binds(signature) else f"{name}(...)"
+        module = target if expression is None else target[: -len(expression) - 1]
+        sentence += f"; if it makes the application, write '{module}:{call}'"
+        if call.endswith("(...)"):
+            sentence += " with its arguments"
+    raise TargetError(sentence)
+
+
+def _binds(signature: inspect.Signature, *arguments: Any) -> bool:
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        return False
+    return True
 
 
 def explain(target: str, error: BaseException) -> str:
@@ -88,8 +134,10 @@ def _import(name: str) -> ModuleType:
 
 def _import_file(path: str) -> ModuleType:
     full = os.path.abspath(path)
+    if os.path.isdir(full):
+        raise TargetError(f"{path!r} is a folder; {_inside(path, full)}")
     if not os.path.isfile(full):
-        raise TargetError(f"there is no file {path!r}; mend the path, or name a module")
+        raise TargetError(f"there is no file {path!r}; fix the path, or name a module")
     if not full.endswith(".py"):
         raise TargetError(f"{path!r} is no Python file; name one that ends with .py")
     folder, name = os.path.split(full[: -len(".py")])
@@ -114,22 +162,52 @@ def _import_file(path: str) -> ModuleType:
     return module
 
 
+def _inside(path: str, folder: str) -> str:
+    """What to name instead of a folder."""
+    if os.path.isfile(os.path.join(folder, "__init__.py")):
+        shown = os.path.normpath(path)
+        if shown.replace(os.sep, "").isidentifier() and not os.path.isabs(shown):
+            return f"name the package: {shown.replace(os.sep, '.')}"
+        return f"name the package's file: {os.path.join(path, '__init__.py')}"
+    files = sorted(name for name in os.listdir(folder) if name.endswith(".py"))
+    # What applications are usually called comes first.
+    files.sort(key=lambda name: name not in ("app.py", "wsgi.py", "application.py", "main.py"))
+    if not files:
+        return "name a .py file, or a module"
+    return f"name a file in it, as in {os.path.join(path, files[0])}"
+
+
 def _default(module: ModuleType, target: str) -> Any:
     for name in NAMES:
         if hasattr(module, name):
             return getattr(module, name)
+    if getattr(module, "__file__", None) is None and list(getattr(module, "__path__", [])):
+        folder = next(iter(module.__path__))
+        raise TargetError(f"{target!r} is a folder; {_inside(os.path.relpath(folder), folder)}")
     raise TargetError(
         f"{module.__name__!r} has neither 'app' nor 'application'; name the object: {target}:object{_others(module)}"
     )
 
 
-def _others(module: ModuleType) -> str:
+def _others(module: ModuleType, wanted: Optional[str] = None) -> str:
+    """What could be meant instead: those with a similar name first, then those that applications usually have."""
     names: List[str] = [
         name
         for name, value in vars(module).items()
-        if callable(value) and not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+        if callable(value) and not name.startswith("_") and _is_of(module, name, value)
     ]
+    similar = difflib.get_close_matches(wanted, names) if wanted else []
+    names.sort(key=lambda name: (similar.index(name) if name in similar else len(similar), name not in NAMES))
     return f" (there is {', '.join(names[:5])})" if names else ""
+
+
+def _is_of(module: ModuleType, name: str, value: Any) -> bool:
+    """Was it made in this module, and not imported?"""
+    if isinstance(value, (type, FunctionType, BuiltinFunctionType)):
+        return getattr(value, "__module__", None) == module.__name__
+    # An object does not say where it was made; what was imported has this name in another module as well.
+    others = [other for other in list(sys.modules.values()) if isinstance(other, ModuleType) and other is not module]
+    return not any(vars(other).get(name) is value for other in others)
 
 
 def _evaluate(module: ModuleType, expression: str, target: str) -> Any:
@@ -170,7 +248,7 @@ def _attribute(module: ModuleType, node: ast.expr, wrong: str) -> Any:
     try:
         return getattr(holder, name)
     except AttributeError:
-        more = _others(module) if holder is module else ""
+        more = _others(module, name) if holder is module else ""
         what = f"module {module.__name__!r}" if holder is module else _article(holder)
         raise TargetError(f"{what} has no {name!r}{more}") from None
 

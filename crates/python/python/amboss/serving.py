@@ -4,7 +4,7 @@ import os
 import sys
 from typing import Any, Callable, Dict, Iterable, List, NoReturn, Optional, Tuple, Type, Union
 
-from . import _amboss, _again, _early, _signals
+from . import _amboss, _again, _early, _patched, _signals
 from ._handler import WSGIRequestHandler
 
 __all__ = [
@@ -87,6 +87,9 @@ class BaseWSGIServer:
     def __init__(
         self, addresses: List[str], app: WSGIApplication, options: Dict[str, Any], fd: Optional[int] = None
     ) -> None:
+        complaint = _patched.complaint()
+        if complaint is not None:
+            raise RuntimeError(complaint)
         self._server = _amboss.Server(addresses, app, options, fd)
         self.app = app
         self.ssl_context = options["ssl_context"]
@@ -168,6 +171,7 @@ def make_server(
     :param fd: listen on this open socket instead, which is not closed with the server
     :raises OSError: when the address can't be listened on
     :raises ValueError: for arguments that contradict each other
+    :raises RuntimeError: when gevent or eventlet has replaced Python's threads
     """
     options = _options(threaded, processes, threads, request_handler, passthrough_errors, ssl_context, quiet)
     addresses = [_address(host, port)] if fd is None else []
@@ -224,9 +228,14 @@ def run_simple(
     :param error_page: while the newest code is broken, show why to every request instead of serving the old code
     :param quiet: no banner and no access log
     :raises ValueError: for arguments that contradict each other
+    :raises SystemExit: when the address can't be listened on, and when gevent or eventlet has replaced Python's threads
     """
     address = _address(hostname, port)
     options = _options(threaded, processes, threads, request_handler, passthrough_errors, ssl_context, quiet)
+    complaint = _patched.complaint()
+    if complaint is not None:
+        print(f"amboss: {complaint}", file=sys.stderr)
+        raise SystemExit(2)
     if use_reloader and not is_running_from_reloader():
         _supervise(
             address, options, extra_files, exclude_patterns, reloader_interval, reloader_type, error_page
