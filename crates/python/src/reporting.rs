@@ -13,6 +13,8 @@ use crate::ending::detach;
 pub(crate) struct Reporter {
     worker: Worker,
     modules: Py<PyDict>,
+    /// Modules that were looked for since the last look, also in vain.
+    looked_for: Py<PyDict>,
     /// How many there were at the last look.
     seen: AtomicUsize,
     reporter: Py<PyAny>,
@@ -23,7 +25,9 @@ pub(crate) fn begin(py: Python<'_>, worker: &Worker, failed: Option<&PyErr>) -> 
     if !worker.is_reloading() {
         return Ok(None);
     }
-    let reporter = py.import("amboss._modules")?.getattr("Reporter")?.call0()?;
+    let ours = py.import("amboss._modules")?;
+    let reporter = ours.getattr("Reporter")?.call0()?;
+    let looked_for = ours.getattr("looked_for")?.cast_into::<PyDict>()?;
     let modules = py.import("sys")?.getattr("modules")?.cast_into::<PyDict>()?;
     if let Some(error) = failed {
         let files: Vec<PathBuf> = reporter.call_method1("files_of", (error.value(py),))?.extract()?;
@@ -32,6 +36,7 @@ pub(crate) fn begin(py: Python<'_>, worker: &Worker, failed: Option<&PyErr>) -> 
     let reporter = Reporter {
         worker: worker.clone(),
         modules: modules.unbind(),
+        looked_for: looked_for.unbind(),
         seen: AtomicUsize::new(0),
         reporter: reporter.unbind(),
     };
@@ -43,7 +48,7 @@ impl Reporter {
     /// Reports what was imported since the last look.
     pub(crate) fn look(&self, py: Python<'_>) {
         let now = self.modules.bind(py).len();
-        if self.seen.swap(now, Ordering::Relaxed) == now {
+        if self.seen.swap(now, Ordering::Relaxed) == now && self.looked_for.bind(py).is_empty() {
             return;
         }
         let files = self.reporter.bind(py).call_method0("new_files").and_then(|files| files.extract::<Vec<PathBuf>>());

@@ -90,6 +90,64 @@ def test_a_save_in_a_module_that_a_request_has_imported_is_served(folder):
         assert server.serves("two") != before
 
 
+#: Why the module of :data:`LAZY` can't be imported, and what mends that.
+LATE = {
+    "syntax": ({"later.py": "def NAME(:\n"}, "later.py", "NAME = 'fixed'\n"),
+    "error": ({"later.py": "1 / 0\n"}, "later.py", "NAME = 'fixed'\n"),
+    "missing": ({}, "later.py", "NAME = 'fixed'\n"),
+    "needs what is missing": ({"later.py": "from other import NAME\n"}, "other.py", "NAME = 'fixed'\n"),
+    "needs what is broken": (
+        {"later.py": "from parts.other import NAME\n", "parts/__init__.py": "", "parts/other.py": "1 / 0\n"},
+        "parts/other.py",
+        "NAME = 'fixed'\n",
+    ),
+    "a part is missing": (
+        {"later.py": "from parts import other\nNAME = other.NAME\n", "parts/__init__.py": ""},
+        "parts/other.py",
+        "NAME = 'fixed'\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LATE)
+@pytest.mark.parametrize("handled", [False, True])
+def test_a_module_that_a_request_could_not_import_is_watched(folder, case, handled):
+    files, path, fix = LATE[case]
+    for name, text in files.items():
+        folder.save(name, text)
+    lazy = LAZY
+    if handled:
+        # As frameworks do, which answer by themselves.
+        attempt = """    try:
+        import later
+    except Exception:
+        start_response("500 Handled", [])
+        return [b""]
+"""
+        lazy = LAZY.replace("    import later\n", attempt)
+    folder.save("shop.py", lazy)
+    with reloading(folder) as server:
+        assert server.get().status == 500
+        folder.save(path, fix)
+        # Without another request.
+        server.wait_for_log(f"Detected change in '{folder.path / path}'")
+        server.serves("fixed")
+        # And that was all: the next reload is another one's.
+        folder.save("shop.py", app("last"))
+        server.serves("last")
+        changes = re.findall(r"Detected change in '(.*)', reloading", server.log())
+        assert [re.sub(r".*/work/", "", change) for change in changes] == [path, "shop.py"], server.log()
+
+
+def test_a_module_whose_failure_was_handled_at_the_start_is_watched(folder):
+    folder.save("extra.py", "1 / 0\n")
+    folder.save("shop.py", app("?") + "try:\n    from extra import VERSION\nexcept ZeroDivisionError:\n    VERSION = 'without'\n")
+    with reloading(folder) as server:
+        server.serves("without")
+        folder.save("extra.py", "VERSION = 'with'\n")
+        server.serves("with")
+
+
 def test_a_module_that_lies_elsewhere_is_watched_as_well(folder, tmp_path):
     elsewhere = Folder(tmp_path / "elsewhere")
     elsewhere.save("names.py", "NAME = 'one'\n")

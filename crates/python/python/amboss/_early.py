@@ -24,6 +24,9 @@ def expect() -> None:
     supervisor = os.environ.get("AMBOSS_SUPERVISOR", "").split(" ")[0]
     if os.environ.get("AMBOSS_RELOADING") and os.environ.get("AMBOSS_CONTROL_FD") and supervisor == str(os.getppid()):
         atexit.register(_report)
+        from ._modules import note_imports
+
+        note_imports()
 
 
 def serves() -> None:

@@ -4,10 +4,32 @@ import importlib.machinery
 import os
 import re
 import sys
-from typing import Dict, Iterator, List, Set
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Set
 
 #: Folders of packages in the library's.
 PACKAGES = (f"site-packages{os.sep}", f"dist-packages{os.sep}")
+
+
+#: Modules that were looked for since the last report, found or not, and in which folders: those of the module search path
+#: by default.
+looked_for: Dict[str, Optional[List[str]]] = {}
+
+
+class _Noting:
+    """Notes which modules are looked for; finds none itself.
+
+    A module whose import has failed is nowhere else: it is not in ``sys.modules``, and the application may have handled
+    the exception.
+    """
+
+    def find_spec(self, name: str, path: Optional[Sequence[str]] = None, target: Any = None) -> None:
+        looked_for[name] = None if path is None else [str(folder) for folder in path]
+
+
+def note_imports() -> None:
+    """Notes from now on which modules are looked for."""
+    if not any(isinstance(finder, _Noting) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Noting())
 
 
 class Reporter:
@@ -21,10 +43,11 @@ class Reporter:
         self._own = os.path.realpath(os.path.dirname(__file__))
         self._real: Dict[str, str] = {}
         self._told: Set[str] = set()
+        self._is_first = True
 
     def new_files(self) -> List[str]:
-        """The modules that came since the last call."""
-        found = []
+        """The modules that came since the last call, and those that could not be imported."""
+        found = self._failed()
         for module in list(sys.modules.values()):
             path = getattr(module, "__file__", None)
             if not isinstance(path, str) or path in self._told:
@@ -39,6 +62,22 @@ class Reporter:
                 continue
             path = os.path.join(real, name)
             found.append(os.path.realpath(path) if os.path.islink(path) else path)
+        return found
+
+    def _failed(self) -> List[str]:
+        """Where the modules lie, or would lie, that were looked for in vain, or failed while they were imported."""
+        is_first, self._is_first = self._is_first, False
+        found = []
+        while looked_for:
+            name, folders = looked_for.popitem()
+            if name in sys.modules:
+                continue
+            paths = _candidates(name) if folders is None else _in_folders(folders, name.rpartition(".")[2])
+            # Programs try many modules when they start that need not be there.
+            for path in paths:
+                if path not in self._told and (not is_first or os.path.exists(path)):
+                    self._told.add(path)
+                    found.append(os.path.realpath(path))
         return found
 
     def _is_of_the_interpreter(self, folder: str) -> bool:
@@ -83,11 +122,15 @@ def _involved(error: BaseException) -> Iterator[str]:
 
 def _candidates(name: str) -> Iterator[str]:
     """Where a module of this name would be found in the program's own folders."""
-    parts = os.path.join(*name.split("."))
-    outside = ("site-packages", "dist-packages", os.path.dirname(os.__file__))
-    for folder in sys.path:
+    return _in_folders(sys.path, os.path.join(*name.split(".")))
+
+
+def _in_folders(folders: Iterable[str], parts: str) -> Iterator[str]:
+    library = os.path.dirname(os.__file__)
+    for folder in folders:
         folder = os.path.abspath(folder)
-        if os.path.isdir(folder) and not folder.startswith(outside[2]) and not folder.endswith(outside[:2]):
+        is_installed = any(packages in os.path.join(folder, "") for packages in PACKAGES)
+        if os.path.isdir(folder) and not folder.startswith(library) and not is_installed:
             for suffix in importlib.machinery.SOURCE_SUFFIXES:
                 yield os.path.join(folder, parts + suffix)
                 yield os.path.join(folder, parts, "__init__" + suffix)
