@@ -9,7 +9,7 @@ use std::sync::Weak;
 use super::client::{Client, Presence};
 use super::input::{Input, Source};
 use crate::http::head::Known;
-use crate::http::{percent_decode, Head, Target};
+use crate::http::{percent_decode, Head, Target, TargetForm};
 
 /// What the environ says about the server; the same for every request.
 pub(crate) struct ServerInfo {
@@ -74,7 +74,7 @@ impl Peer {
 /// |---|---|
 /// | `REQUEST_METHOD` | the method |
 /// | `SCRIPT_NAME` | empty |
-/// | `PATH_INFO` | the path, percent-decoded |
+/// | `PATH_INFO` | the path, percent-decoded; empty for `OPTIONS *` |
 /// | `QUERY_STRING` | what follows `?`, as sent |
 /// | `REQUEST_URI`, `RAW_URI` | the request-target as sent |
 /// | `SERVER_PROTOCOL` | `HTTP/1.0` or `HTTP/1.1` |
@@ -150,6 +150,8 @@ impl<'a> Environ<'a> {
         let value: &[u8] = match key {
             "REQUEST_METHOD" => self.head.method(),
             "SCRIPT_NAME" => b"",
+            // `OPTIONS *` asks about the server, and names no path.
+            "PATH_INFO" if self.target.form == TargetForm::Asterisk => b"",
             "PATH_INFO" => return Some(percent_decode(self.target.path)),
             "QUERY_STRING" => self.target.query,
             "REQUEST_URI" | "RAW_URI" => self.head.target(),

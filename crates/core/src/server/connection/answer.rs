@@ -466,6 +466,10 @@ fn open_file(mut file: File, length: Option<u64>, close: Option<OnClose>) -> io:
         return Ok((as_blocks(file, length, close), length));
     }
     let offset = file.stream_position()?;
+    // Files that the system makes up as they are read, in /proc, say that they are empty.
+    if metadata.len() == 0 && !matches!(sys::read_at(&file, &mut [0], offset), Ok(0)) {
+        return Ok((as_blocks(file, length, close), None));
+    }
     let there = metadata.len().saturating_sub(offset);
     let left = length.map_or(there, |length| length.min(there));
     Ok((Source::File { file, offset, left, close: close.map(Theirs::new) }, Some(left)))
