@@ -79,7 +79,7 @@ pub(super) struct Cli {
     #[arg(long, value_name = "FILE")]
     pub(super) log_file: Option<PathBuf>,
 
-    /// Colours in the log
+    /// Colours in the log; auto: on a terminal, unless the environment says otherwise
     #[arg(long, value_enum, default_value_t = Color::Auto)]
     color: Color,
 
@@ -222,12 +222,10 @@ impl Cli {
     }
 
     fn wants_color(&self, terminal: bool) -> bool {
-        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
         match self.color {
             Color::Always => true,
             Color::Never => false,
-            Color::Auto if set("NO_COLOR") => false,
-            Color::Auto => terminal || set("CLICOLOR_FORCE"),
+            Color::Auto => crate::wants_color(terminal),
         }
     }
 }

@@ -175,7 +175,7 @@ fn program(command: &Command, options: &RunOptions) -> Result<Program, RunError>
     if options.use_reloader && (options.broken_save == BrokenSave::ErrorPage || is_interpreted) {
         program.capture = true;
         // Behind a pipe it can't see the terminal that its words end up on.
-        if std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+        if amboss_core::wants_color(std::io::stderr().is_terminal()) {
             program.env.push(("CLICOLOR_FORCE".into(), "1".into()));
         }
     }

@@ -143,6 +143,37 @@ fn requests_are_logged_in_the_format_asked_for_and_coloured_only_on_request() {
     assert!(line.contains("\x1b[1m\x1b[31m\"\\x1b]nonsense\"\x1b[0m 400 "), "bold red, and escaped: {line:?}");
 }
 
+/// <https://no-color.org>: any value but an empty one, "0" included.
+#[test]
+fn no_color_counts_whatever_its_value() {
+    for (no_color, force, colored) in
+        [(None, "1", true), (Some(""), "1", true), (Some("0"), "1", false), (Some("1"), "1", false), (None, "0", false)]
+    {
+        let mut command = amboss(&["--port", "0"]);
+        command.env("CLICOLOR_FORCE", force).envs(no_color.map(|value| ("NO_COLOR", value)));
+        let mut server = Amboss::spawn(&mut command);
+        let mut stream = TcpStream::connect(("127.0.0.1", server.port())).expect("it listens");
+        stream.write_all(b"nonsense\r\n\r\n").expect("it can be sent");
+        let mut line = String::new();
+        server.err.read_line(&mut line).expect("a line");
+        assert_eq!(line.contains("\x1b[1m"), colored, "NO_COLOR={no_color:?} CLICOLOR_FORCE={force}: {line:?}");
+    }
+}
+
+#[test]
+fn help_is_wrapped_to_the_terminal() {
+    for columns in [60, 80, 120] {
+        for arguments in [&["--help"][..], &["-h"], &["devcert", "--help"]] {
+            let output = amboss(arguments).env("COLUMNS", columns.to_string()).output().expect("the command runs");
+            let text = String::from_utf8(output.stdout).expect("text");
+            assert!(text.contains("Usage: amboss"), "{arguments:?}: {text}");
+            for line in text.lines() {
+                assert!(line.chars().count() <= columns, "{arguments:?} at {columns} columns: {line}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_signal_stops_gracefully_and_quiet_is_quiet() {
     for signal in ["INT", "TERM"] {

@@ -107,7 +107,7 @@ impl CargoProject {
 
     /// Starts `cargo build` with these arguments (`--release`, `--bin`, `--features`, …) in the
     /// [`folder`](CargoProject::folder). What cargo prints goes to standard error as it comes: in colour if that is a
-    /// terminal and `NO_COLOR` is not set.
+    /// terminal and `NO_COLOR` has no value.
     ///
     /// # Errors
     /// Cargo can't be run.

@@ -10,6 +10,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::color::wants_color;
 use crate::http::{CivilTime, Head};
 use crate::wsgi::{Extensions, Peer};
 
@@ -116,10 +117,10 @@ const PENDING: usize = 8 * 1024;
 const DELAY: Duration = Duration::from_millis(50);
 
 impl TextLog {
-    /// To standard error, coloured and unbuffered when that is a terminal.
+    /// To standard error, unbuffered when that is a terminal, and coloured as [`wants_color`] says.
     pub fn stderr() -> TextLog {
         let terminal = io::stderr().is_terminal();
-        TextLog::new(Box::new(io::stderr()), LogFormat::Werkzeug, terminal, terminal)
+        TextLog::new(Box::new(io::stderr()), LogFormat::Werkzeug, wants_color(terminal), terminal)
     }
 
     /// To any writer. `color` paints Werkzeug's lines by status; `immediate` writes after every batch of requests

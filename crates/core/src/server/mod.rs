@@ -28,6 +28,7 @@ mod alone;
 mod base;
 mod body_store;
 pub(crate) mod buffer;
+mod color;
 // What only forking needs is unused where nothing forks.
 #[cfg_attr(not(unix), allow(dead_code))]
 pub(crate) mod connection;
@@ -60,6 +61,7 @@ pub use base::{
     make_server, make_server_from_systemd, make_server_on, BaseWsgiServer, Concurrency, ForkingWsgiServer, ServeError,
     Server, ThreadedWsgiServer,
 };
+pub use color::wants_color;
 pub use handler::RequestHandler;
 pub use handover::{Arrivals, Waiting, WaitingBody};
 pub use hijack::hijack;
