@@ -103,8 +103,11 @@ impl Avx2 {
 /// Runs `work` inside a function compiled for AVX2.
 #[inline(always)]
 pub fn with_avx2<W: Walk>(kernel: Avx2, work: W) -> W::Output {
+    /// # Safety
+    /// The processor has the features. The function does nothing else that is unsafe: it is marked because Rust 1.85,
+    /// which Debian 12 has, lets no safe function enable features.
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt")]
-    fn inside<W: Walk>(kernel: Avx2, work: W) -> W::Output {
+    unsafe fn inside<W: Walk>(kernel: Avx2, work: W) -> W::Output {
         work.walk(kernel)
     }
     // SAFETY: an `Avx2` exists only after `Avx2::new` found every feature that `inside` enables.
