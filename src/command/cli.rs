@@ -14,7 +14,7 @@ use super::log_file::LogFile;
 use super::reload::ReloadArgs;
 #[cfg(feature = "tls")]
 use super::tls::{Devcert, TlsArgs};
-use crate::{Address, LogFormat, NoLog, RunOptions, Settings, TextLog};
+use crate::{Address, BodyMode, LogFormat, NoLog, RunOptions, Settings, TextLog};
 
 /// Serves a Python WSGI application, another program, or the built-in test application, which shows what a server tells
 /// an application.
@@ -67,6 +67,16 @@ pub(super) struct Cli {
     #[arg(long)]
     pub(super) single: bool,
 
+    /// Call the application when the body of a request is complete, or let it read the body as it arrives [default:
+    /// collect]
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub(super) body_mode: Option<Bodies>,
+
+    /// Where bodies of more than 1 MiB are kept until they are complete, in files without a name [default: TMPDIR, else
+    /// /var/tmp]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(super) body_directory: Option<PathBuf>,
+
     /// Reload open pages in the browser when the code has been replaced; also those of a PROGRAM that calls run_simple
     #[arg(long)]
     live: bool,
@@ -117,6 +127,14 @@ pub(super) enum Format {
     Combined,
     /// A JSON object a line
     Json,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Bodies {
+    /// Complete before the call; slow uploads take no thread
+    Collect,
+    /// Read by the application as they arrive
+    Stream,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -189,6 +207,18 @@ impl Cli {
             Some(threads) => settings.threads = threads.into(),
             None if self.target.is_some() => settings.threads = PYTHON_THREADS,
             None => {}
+        }
+        if let Some(mode) = self.body_mode {
+            settings.body_mode = match mode {
+                Bodies::Collect => BodyMode::Collect,
+                Bodies::Stream => BodyMode::Stream,
+            };
+        }
+        if let Some(directory) = &self.body_directory {
+            if !directory.is_dir() {
+                return Err(format!("--body-directory {} is not a directory; make it first", directory.display()));
+            }
+            settings.body_directory = Some(directory.clone());
         }
         options.settings = settings;
         options.processes = self.processes.map_or(1, usize::from);

@@ -82,6 +82,8 @@ impl Cli {
             (self.processes.is_some(), "--processes"),
             (self.threads.is_some(), "--threads"),
             (self.single, "--single"),
+            (self.body_mode.is_some(), "--body-mode"),
+            (self.body_directory.is_some(), "--body-directory"),
             (self.log_format.is_some(), "--log-format"),
             (self.log_file.is_some(), "--log-file"),
         ];

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use amboss::{Address, Listeners, LocalAddr, RunError, RunOptions, ServeError, SslContext, TextLog, Worker};
+use amboss::{Address, BodyMode, Listeners, LocalAddr, RunError, RunOptions, ServeError, SslContext, TextLog, Worker};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PySystemExit, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
@@ -29,6 +29,8 @@ pub(crate) struct Options<'py> {
     passthrough_errors: bool,
     ssl_context: Option<Bound<'py, PyAny>>,
     quiet: bool,
+    body_mode: String,
+    body_directory: Option<PathBuf>,
 }
 
 /// Requests that run at once in one process unless told otherwise: waiting for the interpreter is running, and more
@@ -50,6 +52,8 @@ pub(crate) fn prepare(py: Python<'_>, options: &Options<'_>) -> PyResult<RunOpti
     if options.quiet {
         run.settings.log = Arc::new(TextLog::stderr().errors_only());
     }
+    run.settings.body_mode = if options.body_mode == "stream" { BodyMode::Stream } else { BodyMode::Collect };
+    run.settings.body_directory.clone_from(&options.body_directory);
     if let Some(context) = &options.ssl_context {
         run.ssl_context = Some(ssl_context(context)?);
     }

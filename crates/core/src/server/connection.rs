@@ -92,6 +92,12 @@ pub(crate) trait Turn {
     fn leave(&mut self) {}
     /// It came back. True when that may have taken long enough for the clock to matter.
     fn back(&mut self) -> bool;
+    /// A request body is about to be written to a file, which may take a while; false when that has to wait.
+    fn begin_write(&mut self) -> bool {
+        true
+    }
+    /// It is written; `back` follows.
+    fn end_write(&mut self) {}
     /// Inside the application, between `leave` and `back`: this thread now waits for the client.
     fn begin_wait(&mut self) {}
     /// It no longer does.

@@ -187,6 +187,18 @@ impl Turn for Lead<'_> {
         !self.leads()
     }
 
+    fn begin_write(&mut self) -> bool {
+        let begun = self.crew.fleet.begin_write();
+        if begun {
+            self.leave();
+        }
+        begun
+    }
+
+    fn end_write(&mut self) {
+        self.crew.fleet.end_write();
+    }
+
     fn begin_wait(&mut self) {
         if self.crew.fleet.threads() == 1 {
             return;
@@ -289,8 +301,9 @@ impl Crew {
     /// Starts another thread, if the bound allows it and the system does; with the loop, if that is to begin there.
     fn hire(self: &Arc<Crew>, first: Option<Arc<Mutex<Option<Box<Loop>>>>>) {
         let mut roles = lock(&self.roles);
-        // As many as may run the application, one that leads and one that watches, and those that wait for clients.
-        if roles.threads >= self.service.settings.threads.max(1) + 2 + self.fleet.client_waits() {
+        // As many as may run the application, one that leads and one that watches, and those that wait for clients or for
+        // the disk.
+        if roles.threads >= self.service.settings.threads.max(1) + 2 + self.fleet.other_waits() {
             return;
         }
         let crew = self.clone();

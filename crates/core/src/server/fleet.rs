@@ -29,6 +29,9 @@ const THREADS_PER_LOOP: usize = 4;
 /// of them count as running, so that slow clients can't make the server start threads without bound.
 const MOST_CLIENT_WAITS: usize = 256;
 
+/// Threads that may write request bodies to files at once: more would only wait for the same disk.
+const MOST_WRITES: usize = 16;
+
 pub(super) struct Fleet {
     /// A place for each loop that there may be.
     berths: Box<[Berth]>,
@@ -40,6 +43,8 @@ pub(super) struct Fleet {
     away: AtomicUsize,
     /// Threads inside the application that wait for a client and take no place among `threads` meanwhile.
     client_waits: AtomicUsize,
+    /// Threads that write request bodies to files.
+    writes: AtomicUsize,
     /// Threads that have waited for a client and wait for a place.
     returning: AtomicUsize,
     /// Taken to count exactly how many requests run.
@@ -112,6 +117,7 @@ impl Fleet {
             leaders: AtomicUsize::new(1),
             away: AtomicUsize::new(0),
             client_waits: AtomicUsize::new(0),
+            writes: AtomicUsize::new(0),
             returning: AtomicUsize::new(0),
             counting: Mutex::new(()),
             place: Condvar::new(),
@@ -337,9 +343,22 @@ impl Fleet {
         self.threads
     }
 
-    /// How many threads wait for clients.
-    pub(super) fn client_waits(&self) -> usize {
-        self.client_waits.load(Ordering::SeqCst)
+    /// A thread is about to write to a file; false when too many do.
+    pub(super) fn begin_write(&self) -> bool {
+        let begun = self.writes.fetch_add(1, Ordering::SeqCst) < MOST_WRITES;
+        if !begun {
+            self.end_write();
+        }
+        begun
+    }
+
+    pub(super) fn end_write(&self) {
+        self.writes.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// How many threads wait for clients or for the disk.
+    pub(super) fn other_waits(&self) -> usize {
+        self.client_waits.load(Ordering::SeqCst) + self.writes.load(Ordering::SeqCst)
     }
 
     /// Do heads wait in this loop until an application may run? Whoever says yes has to look for room once more: a

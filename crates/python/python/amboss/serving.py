@@ -58,6 +58,8 @@ def _options(
     passthrough_errors: bool,
     ssl_context: Optional[SSLContext],
     quiet: bool,
+    body_mode: str,
+    body_directory: Optional[str],
 ) -> Dict[str, Any]:
     if threaded and processes > 1:
         raise ValueError("Cannot have a multi-thread and multi-process server.")
@@ -65,6 +67,10 @@ def _options(
         raise ValueError("threads is for a server that runs several requests at once in one process")
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be 1 or more, not {threads}: a server without them answers nobody")
+    if body_mode not in ("collect", "stream"):
+        raise ValueError(f"body_mode must be 'collect' or 'stream', not {body_mode!r}")
+    if body_directory is not None and not os.path.isdir(body_directory):
+        raise ValueError(f"body_directory {body_directory!r} is not a directory; make it first")
     if request_handler is WSGIRequestHandler:
         request_handler = None
     return {
@@ -75,6 +81,8 @@ def _options(
         "passthrough_errors": passthrough_errors,
         "ssl_context": ssl_context,
         "quiet": quiet,
+        "body_mode": body_mode,
+        "body_directory": body_directory,
     }
 
 
@@ -159,6 +167,8 @@ def make_server(
     *,
     threads: Optional[int] = None,
     quiet: bool = False,
+    body_mode: str = "collect",
+    body_directory: Optional[str] = None,
 ) -> BaseWSGIServer:
     """Makes a server that listens already; call its ``serve_forever``.
 
@@ -168,12 +178,26 @@ def make_server(
     :param processes: more than 1: a process for each running request, at most so many
     :param threads: running requests at once, at most; 16
     :param quiet: no access log
+    :param body_mode: ``"collect"`` calls the application when the body of a request is complete, so that slow uploads take
+        no thread; ``"stream"`` lets it read the body as it arrives
+    :param body_directory: where collected bodies of more than 1 MiB lie, in files without a name; ``TMPDIR``, else
+        ``/var/tmp``
     :param fd: listen on this open socket instead, which is not closed with the server
     :raises OSError: when the address can't be listened on
     :raises ValueError: for arguments that contradict each other
     :raises RuntimeError: when gevent or eventlet has replaced Python's threads
     """
-    options = _options(threaded, processes, threads, request_handler, passthrough_errors, ssl_context, quiet)
+    options = _options(
+        threaded,
+        processes,
+        threads,
+        request_handler,
+        passthrough_errors,
+        ssl_context,
+        quiet,
+        body_mode,
+        body_directory,
+    )
     addresses = [_address(host, port)] if fd is None else []
     kind: Type[BaseWSGIServer] = ThreadedWSGIServer
     if processes > 1:
@@ -204,6 +228,8 @@ def run_simple(
     threads: Optional[int] = None,
     error_page: bool = False,
     quiet: bool = False,
+    body_mode: str = "collect",
+    body_directory: Optional[str] = None,
 ) -> None:
     """Serves an application until CTRL+C is pressed.
 
@@ -227,11 +253,25 @@ def run_simple(
     :param threads: running requests at once, at most; 16
     :param error_page: while the newest code is broken, show why to every request instead of serving the old code
     :param quiet: no banner and no access log
+    :param body_mode: ``"collect"`` calls the application when the body of a request is complete, so that slow uploads take
+        no thread; ``"stream"`` lets it read the body as it arrives
+    :param body_directory: where collected bodies of more than 1 MiB lie, in files without a name; ``TMPDIR``, else
+        ``/var/tmp``
     :raises ValueError: for arguments that contradict each other
     :raises SystemExit: when the address can't be listened on, and when gevent or eventlet has replaced Python's threads
     """
     address = _address(hostname, port)
-    options = _options(threaded, processes, threads, request_handler, passthrough_errors, ssl_context, quiet)
+    options = _options(
+        threaded,
+        processes,
+        threads,
+        request_handler,
+        passthrough_errors,
+        ssl_context,
+        quiet,
+        body_mode,
+        body_directory,
+    )
     complaint = _patched.complaint()
     if complaint is not None:
         print(f"amboss: {complaint}", file=sys.stderr)

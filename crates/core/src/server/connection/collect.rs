@@ -9,7 +9,7 @@ use super::super::log::CloseReason;
 use super::super::service::Service;
 use super::super::settings::BodyMode;
 use super::super::streamed_body::BodyState;
-use super::{Connection, Permission, State, Step, Transfer, Turn};
+use super::{Connection, State, Step, Transfer, Turn};
 use crate::http::{BodyLength, Framing};
 use crate::wsgi::InputError;
 
@@ -168,26 +168,17 @@ impl Connection {
     }
 
     /// Writes to the temporary file, as the application is called: not by the thread that others wait for. A step when
-    /// that has to wait for a thread.
+    /// that has to wait, since too many threads wait for the disk already.
     fn write_out(&mut self, service: &Service, turn: &mut dyn Turn) -> Result<Option<Step>, StoreError> {
         let State::Collect(collect) = &mut self.state else { return Ok(None) };
-        // A forking server has no other thread for it.
-        let permission = turn.permission();
-        if permission == Permission::Wait {
+        if !turn.begin_write() {
             self.queued_at.get_or_insert_with(Instant::now);
             return Ok(Some(Step::Turn));
         }
-        if permission == Permission::Dispatch {
-            return Ok(Some(Step::Dispatch));
-        }
         let settings = &service.settings;
-        if permission == Permission::Run {
-            turn.leave();
-        }
         let result = collect.store.write_out(settings.body_directory.as_deref(), &settings.limits);
-        if permission == Permission::Run {
-            service.back(turn);
-        }
+        turn.end_write();
+        service.back(turn);
         result.map(|()| None)
     }
 }
