@@ -43,7 +43,7 @@ pub trait Host {
     ///
     /// # Errors
     /// Why the application can't be served; it comes out of [`run_host`](crate::run_host).
-    fn settle(&mut self, settings: &mut Settings) -> Result<(), RunError> {
+    fn configure(&mut self, settings: &mut Settings) -> Result<(), RunError> {
         let _ = settings;
         Ok(())
     }
@@ -71,8 +71,8 @@ impl<H: Host + ?Sized> Host for &mut H {
         (**self).application(worker)
     }
 
-    fn settle(&mut self, settings: &mut Settings) -> Result<(), RunError> {
-        (**self).settle(settings)
+    fn configure(&mut self, settings: &mut Settings) -> Result<(), RunError> {
+        (**self).configure(settings)
     }
 
     fn started(&mut self, server: &Server) -> Result<(), RunError> {

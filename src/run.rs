@@ -75,7 +75,7 @@ pub fn run_host(addresses: &[Address], mut host: impl Host, mut options: RunOpti
     // First, since it fails at once if it does, and whoever connects waits until the application is there.
     let listeners = bind(addresses, &options)?;
     let app = host.application(&Worker::default())?;
-    host.settle(&mut options.settings)?;
+    host.configure(&mut options.settings)?;
     let server = make(listeners, app, options, Code::of_this_process())?;
     // First, so that CTRL+C does what the banner says.
     host.started(&server)?;

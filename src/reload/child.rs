@@ -86,7 +86,7 @@ impl Child {
                 let supervisor = ToSupervisor::new(sender, is_set(RELOADING));
                 let server_fd = self.listeners.as_fds().next().map(|socket| socket.as_raw_fd());
                 let app = host.application(&Worker { supervisor: Some(supervisor), server_fd })?;
-                host.settle(&mut options.settings)?;
+                host.configure(&mut options.settings)?;
                 app
             }
         };

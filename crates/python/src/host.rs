@@ -65,7 +65,7 @@ where
         Ok(Arc::new(application))
     }
 
-    fn settle(&mut self, settings: &mut Settings) -> Result<(), RunError> {
+    fn configure(&mut self, settings: &mut Settings) -> Result<(), RunError> {
         // The application may have called `threading.stack_size` while it was imported.
         settings.thread_stack_size = Some(attach(stack::size));
         Ok(())
