@@ -77,9 +77,21 @@ SERVERS = {
 }
 
 
+#: The same in a thread of Python's own.
+THREAD = """
+    thread = threading.Thread(target=lambda: print(*app({"PATH_INFO": sys.argv[1]}, lambda *_: None)))
+    thread.start()
+    thread.join()
+"""
+
+
 @pytest.mark.parametrize("server", SERVERS)
 @pytest.mark.parametrize("path", ["/sorted", "/attribute", "/map", "/key"])
 def test_recursion_through_c_code_is_a_recursion_error(script, server, path):
+    alone = script(APP + THREAD, path)
+    if alone.ended() < 0:
+        pytest.skip(f"threads of Python {sys.version.split()[0]} do not survive this, either")
+    assert alone.out == "b'RecursionError'\n"
     served = script(APP + SERVE, SERVERS[server])
     with served.client() as client:
         for _ in range(2):
