@@ -69,7 +69,8 @@ pub fn connection(data: &[u8]) {
     let asked = |index: usize| {
         if index >= seen.len() {
             // A refusal: always HTTP/1.1, and without a body when the line that it refuses begins with HEAD.
-            return (index == seen.len()).then(|| Asked { head: refused_head(&expected, index, wire), http11: true });
+            return (index == seen.len())
+                .then(|| Asked { head: is_refused_head(&expected, index, wire, lenient), http11: true });
         }
         let request = &expected[index];
         Some(Asked { head: request.method == b"HEAD", http11: request.http11 })
@@ -85,15 +86,17 @@ pub fn connection(data: &[u8]) {
 }
 
 /// Whether what stands at the place of request `index` begins with the method HEAD, be it a request or not.
-fn refused_head(expected: &[Request], index: usize, wire: &[u8]) -> bool {
+fn is_refused_head(expected: &[Request], index: usize, wire: &[u8], lenient: bool) -> bool {
     let start = match index.checked_sub(1).map(|before| expected[before].body_end) {
         None => 0,
         Some(End::At(end)) => end,
         Some(End::Open | End::Malformed) => return false,
     };
-    let rest = &wire[start..];
-    let line = rest.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(rest.len());
-    rest[line..].starts_with(b"HEAD ")
+    let mut rest = &wire[start..];
+    while let Some(next) = rest.strip_prefix(b"\r\n").or(rest.strip_prefix(b"\n").filter(|_| lenient)) {
+        rest = next;
+    }
+    rest.starts_with(b"HEAD ")
 }
 
 /// Does what the server's loop does with a connection. Returns the bytes read ahead when it was upgraded.

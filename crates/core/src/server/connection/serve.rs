@@ -256,7 +256,7 @@ impl Connection {
         sentence: &str,
         field: Option<(&str, &[u8])>,
     ) {
-        let answering = Answering { version: Version::Http11, head: self.is_head_request(), keep_alive: false };
+        let answering = Answering { version: Version::Http11, head: self.is_head_request(service), keep_alive: false };
         let (_, written) = self.write_error(service, status, sentence, field, answering);
         self.log_refusal(service, 0, status, written);
         self.answered += 1;
@@ -265,11 +265,18 @@ impl Connection {
 
     /// Whether the request being read begins with the method HEAD, whatever is wrong with the rest of it: a response to
     /// HEAD has no content (RFC 9110 §9.3.2).
-    fn is_head_request(&self) -> bool {
+    ///
+    /// Empty lines before it are those that the parser skips, so that nothing is refused before this is known.
+    fn is_head_request(&self, service: &Service) -> bool {
         let Some(buffer) = &self.buffer else { return false };
-        let bytes = &buffer.bytes[buffer.start..buffer.end];
-        let line = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());
-        bytes[line..].starts_with(b"HEAD ")
+        let mut rest = &buffer.bytes[buffer.start..buffer.end];
+        loop {
+            rest = match rest {
+                [b'\r', b'\n', rest @ ..] => rest,
+                [b'\n', rest @ ..] if service.settings.leniency.bare_lf => rest,
+                _ => return rest.starts_with(b"HEAD "),
+            };
+        }
     }
 
     /// HTTP in the clear where HTTPS is spoken.
