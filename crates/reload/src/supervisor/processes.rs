@@ -3,6 +3,7 @@
 //! The thread that waits for a child's end does not collect it, so that its process id stays its own until this room
 //! does: a signal never hits a stranger.
 
+mod thread_pool;
 mod threads;
 
 use std::collections::HashMap;
@@ -25,7 +26,8 @@ use super::passing::Passing;
 use super::Event;
 use crate::child::{self, Process, Program};
 use crate::control::{self, Control, Message, WeakSender};
-use threads::{copy, listen, thread, wait, Gate};
+use thread_pool::Threads;
+use threads::{copy, listen, wait, Gate};
 
 /// What became of a message.
 pub(super) enum Sent {
@@ -46,6 +48,7 @@ pub(super) struct Processes {
     controls: Vec<WeakSender>,
     passing: Passing,
     gate: Arc<Gate>,
+    threads: Threads,
 }
 
 impl Drop for Processes {
@@ -96,6 +99,7 @@ impl Processes {
             controls: Vec::new(),
             passing: Passing::default(),
             gate: Arc::new(Gate::new()),
+            threads: Threads::default(),
         }
     }
 
@@ -115,6 +119,7 @@ impl Processes {
         // None of them is closed, and no other one opened, before the process is copied.
         let controls: Vec<control::Sender> = self.controls.iter().filter_map(WeakSender::upgrade).collect();
         let passing = self.passing.lock();
+        let _threads = self.threads.hold();
         let numbers = controls.iter().map(|control| control.as_fd().as_raw_fd()).chain(passing.iter().copied());
         let private = numbers.chain(self.options.private.iter().copied()).collect();
         child::start(program, listeners, generation, self.with_control, private)
@@ -244,13 +249,13 @@ impl World for Processes {
                 self.controls.push(control.sender().downgrade());
                 let (events, heard) = (self.sender.clone(), heard.clone());
                 let (passing, gate) = (self.passing.clone(), self.gate.clone());
-                thread("control", move || listen(id, control, &passing, &gate, &events, heard))?;
+                self.threads.spawn("control", move || listen(id, control, &passing, &gate, &events, heard))?;
             }
             if let Some(errors) = errors {
-                thread("stderr", move || copy(errors, &output, heard))?;
+                self.threads.spawn("stderr", move || copy(errors, &output, heard))?;
             }
             let (events, pid) = (self.sender.clone(), running.process.pid());
-            thread("wait", move || wait(id, pid, &events, &all_heard))
+            self.threads.spawn("wait", move || wait(id, pid, &events, &all_heard))
         })();
         if let Err(error) = threads {
             running.process.signal(Signal::KILL);

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{channel, Sender};
 use std::sync::{Arc, Mutex, TryLockError};
 use std::thread::JoinHandle;
 
@@ -39,7 +39,9 @@ impl Listening {
         LISTENING.fetch_add(1, Ordering::SeqCst);
         idle.iter().flatten().for_each(|flag| flag.store(false, Ordering::SeqCst));
         let handle = signals.handle();
+        let (begins, begun) = channel();
         let thread = std::thread::Builder::new().name("signals".into()).spawn(move || {
+            let _ = begins.send(());
             for signal in signals.forever() {
                 if events.send(Event::Signal(signal)).is_err() {
                     break;
@@ -49,6 +51,8 @@ impl Listening {
         // Dropped also when there is no thread: the count is right again.
         let mut listening = Listening { handle, thread: None };
         listening.thread = Some(thread?);
+        // No process is copied while a thread begins.
+        let _ = begun.recv();
         Ok(listening)
     }
 }

@@ -60,10 +60,6 @@ impl Gate {
     }
 }
 
-pub(super) fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    std::thread::Builder::new().name(name.into()).spawn(body).map(drop)
-}
-
 /// Hears a child until it has nothing more to say, or can't be understood: the supervisor has other ways to tell such a
 /// one to go.
 pub(super) fn listen(
