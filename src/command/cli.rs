@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
@@ -67,6 +68,9 @@ pub(super) struct Cli {
     #[arg(long)]
     pub(super) single: bool,
 
+    /// How long running requests have when a server stops; what is not done then is cut
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = graceful)]
+    graceful_timeout: f64,
     /// Call the application when the body of a request is complete, or let it read the body as it arrives [default:
     /// collect]
     #[arg(long, value_enum, value_name = "MODE")]
@@ -150,6 +154,14 @@ const PORT: u16 = 5000;
 /// Threads for a Python application: one that waits for the interpreter lock is a thread, too.
 const PYTHON_THREADS: usize = 16;
 
+/// So that nobody has to be killed to stop it, and a number is not taken for milliseconds.
+fn graceful(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.1..=86_400.0).contains(&seconds) => Ok(seconds),
+        _ => Err("give seconds, from 0.1 to 86400 (a day)".into()),
+    }
+}
+
 impl Cli {
     /// Reads the command line.
     ///
@@ -179,6 +191,7 @@ impl Cli {
 
     pub(super) fn options(&self) -> Result<RunOptions, String> {
         let mut settings = Settings::default();
+        settings.timeouts.shutdown = Duration::from_secs_f64(self.graceful_timeout);
         let terminal = io::stderr().is_terminal();
         let format = match self.log_format.unwrap_or(Format::Werkzeug) {
             Format::Werkzeug => LogFormat::Werkzeug,

@@ -15,6 +15,7 @@ use amboss_reload::supervisor::Options;
 
 use super::accepting::accept_all;
 use super::page::ErrorPage;
+use super::parent::drain_deadline;
 use super::worker::ToSupervisor;
 use crate::host::{Host, Worker};
 use crate::live::Code;
@@ -112,9 +113,8 @@ pub(super) fn message_of(Waiting { socket, ahead, body }: Waiting) -> Message {
 }
 
 /// How long a process without its supervisor goes on finishing: as long as that would have let it.
-fn alone() -> Duration {
-    let supervisors = Options::default();
-    supervisors.drain_deadline + supervisors.kill_deadline
+fn alone(options: &RunOptions) -> Duration {
+    drain_deadline(options) + Options::default().kill_deadline
 }
 
 /// Does what the supervisor says.
@@ -134,8 +134,8 @@ impl Orders {
     /// Begins while the application is still on its way.
     fn follow_from_now_on(control: Control, options: &RunOptions) -> io::Result<Orders> {
         let orders = Orders { sender: control.sender(), server: Arc::default() };
-        let (following, reopen_logs) = (orders.clone(), options.reopen_logs.clone());
-        let follow = move || following.follow(control, || reopen_logs.iter().for_each(|reopen| reopen()));
+        let (following, reopen_logs, alone) = (orders.clone(), options.reopen_logs.clone(), alone(options));
+        let follow = move || following.follow(control, || reopen_logs.iter().for_each(|reopen| reopen()), alone);
         thread::Builder::new().name("amboss-orders".into()).spawn(follow)?;
         Ok(orders)
     }
@@ -149,7 +149,8 @@ impl Orders {
         *self.server() = Some(Serving { handle: server.shutdown_handle(), arrivals: server.arrivals() });
     }
 
-    fn follow(&self, mut control: Control, reopen_logs: impl Fn()) {
+    /// `alone` is how long this process goes on without its supervisor.
+    fn follow(&self, mut control: Control, reopen_logs: impl Fn(), alone: Duration) {
         loop {
             match control.receive() {
                 Ok(Some(Message::Stop)) => self.server_to_stop().shutdown(),
@@ -166,7 +167,7 @@ impl Orders {
                 // The supervisor is gone. Without it nobody would ever end this process, or let go of the port.
                 Ok(None) | Err(_) => {
                     self.server_to_stop().shutdown();
-                    thread::sleep(alone());
+                    thread::sleep(alone);
                     // What does not come back by itself would have been killed by now.
                     std::process::exit(1);
                 }

@@ -40,6 +40,13 @@ enum Command {
     Other(Vec<OsString>),
 }
 
+/// How long a supervisor waits for a child that is to leave, before it ends it. The child keeps a deadline of its own,
+/// `timeouts.shutdown`; this is for one that does not, or has none.
+pub(super) fn drain_deadline(options: &RunOptions) -> Duration {
+    const TIMES: u32 = 3;
+    options.settings.timeouts.shutdown.saturating_mul(TIMES)
+}
+
 /// Holds the sockets and runs children on them; returns when it was told to stop, with the exit code.
 ///
 /// `bind` is called when everything else that can be wrong has turned out right.
@@ -88,7 +95,7 @@ pub(crate) fn supervise(
     settings.retry = !options.use_reloader;
     settings.give_up = settings.retry.then_some(BAD_INPUT);
     settings.private = listeners.as_fds().map(|socket| socket.as_raw_fd()).collect();
-    settings.drain_deadline = options.settings.timeouts.shutdown.max(settings.drain_deadline);
+    settings.drain_deadline = drain_deadline(options);
     if options.watch_reported {
         settings.start_deadline = settings.start_deadline.max(2 * IMPORTS);
     }

@@ -58,9 +58,11 @@ fn a_runner_is_told_what_the_command_line_says() {
     assert_eq!(plain.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(), ["127.0.0.1:5000"]);
     assert_eq!((plain.timeout, plain.max_requests, plain.max_requests_jitter, plain.preload), (None, None, 0, false));
     assert!(plain.options.next_free_port && plain.options.from_systemd && plain.options.threaded.is_none());
+    assert_eq!(plain.options.settings.timeouts.shutdown, Duration::from_secs(10));
     assert!(!plain.options.supervised && !plain.options.use_reloader && !plain.options.watch_reported);
 
     let line = "-b localhost:0 -b unix:///tmp/shop.sock --threads 3 --timeout 2.5 --max-requests 100 shop:app \
+                --graceful-timeout 1.5 \
                 --max-requests-jitter 20 -w 4 --preload -q";
     let full = told(line);
     assert_eq!(
@@ -68,6 +70,7 @@ fn a_runner_is_told_what_the_command_line_says() {
         ["localhost:0", "unix:///tmp/shop.sock"]
     );
     assert_eq!(full.options.settings.threads, 3);
+    assert_eq!(full.options.settings.timeouts.shutdown, Duration::from_millis(1500));
     assert_eq!(full.timeout, Some(Duration::from_millis(2500)));
     assert_eq!((full.max_requests, full.max_requests_jitter, full.preload), (Some(100), 20, true));
     assert!(full.options.supervised && full.options.quiet && full.options.workers == 4);

@@ -15,10 +15,6 @@ use crate::application;
 use crate::raw::attach;
 use crate::Log;
 
-/// How long a worker whose request does not come back goes on with its others once a successor has taken over: what
-/// running requests have when a server stops.
-const LEAVE: Duration = Duration::from_secs(10);
-
 /// How long requests that wait for the interpreter are waited for then: many times what it gives each thread.
 const INTERPRETER: Duration = Duration::from_secs(2);
 
@@ -28,6 +24,9 @@ const REFUSE: Duration = Duration::from_secs(1);
 /// Looks after the requests of a process.
 pub(crate) struct Overseer {
     timeout: Option<Duration>,
+    /// How long a worker whose request does not come back goes on with its others once a successor has taken over: what
+    /// running requests have when a server stops.
+    leave: Duration,
     /// Requests until a successor is asked for; 0 is without end.
     requests: u64,
     served: AtomicU64,
@@ -112,6 +111,7 @@ impl Overseer {
         let requests = told.max_requests.map_or(0, |requests| requests + jitter);
         (requests > 0 || told.timeout.is_some()).then(|| Overseer {
             timeout: told.timeout,
+            leave: told.options.settings.timeouts.shutdown,
             requests,
             served: AtomicU64::new(0),
             running: Mutex::default(),
@@ -221,7 +221,7 @@ impl Overseer {
         }
         // So many looks in a row: what others were answered has left by then.
         const QUIET: u32 = 3;
-        let (until, until_then) = (Instant::now() + LEAVE, Instant::now() + INTERPRETER);
+        let (until, until_then) = (Instant::now() + self.leave, Instant::now() + INTERPRETER);
         let mut quiet = 0;
         while Instant::now() < until && quiet < QUIET {
             thread::sleep(LOOK);

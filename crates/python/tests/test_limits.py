@@ -32,7 +32,7 @@ def test_no_more_requests_run_at_once_than_there_are_threads(folder, arguments, 
     with serving(folder, *arguments) as server:
 
         def most():
-            asked = [Asked(server, "/beside?0.1") for _ in range(8)]
+            asked = [Asked(server, "/beside?0.05") for _ in range(8)]
             return max(one.json()["running"] for one in asked)
 
         beside = [most() for _ in range(3)]

@@ -192,7 +192,7 @@ def test_a_second_interrupt_ends_it_at_once(folder, arguments, what):
     [(["-w", "2"], None), (["-r"], None), (["--timeout", "60"], None), (["-w", "2"], "wait"), (["-r"], "spin")],
 )
 def test_nothing_is_left_of_a_supervisor_that_is_killed(folder, arguments, what):
-    with serving(folder, *arguments) as server:
+    with serving(folder, "--graceful-timeout", "1", *arguments) as server:
         server.json()
         if what:
             Asked(server, f"/{what}?{folder}")
@@ -203,12 +203,14 @@ def test_nothing_is_left_of_a_supervisor_that_is_killed(folder, arguments, what)
 
 
 def test_a_worker_that_never_comes_back_does_not_stay_without_its_supervisor(folder):
-    with serving(folder, "-w", "2") as server:
+    with serving(folder, "-w", "2", "--graceful-timeout", "0.5") as server:
         Asked(server, f"/hold?{folder}")
         pid = wait_for_request(folder)
         server.signal("SIGKILL")
-        # It has as long as the supervisor would have given it: half a minute, and two seconds.
-        wait_for("its end", lambda: not is_alive(pid), PATIENCE + 15)
+        began = time.monotonic()
+        # It has as long as the supervisor would have given it: three times half a second, and two seconds.
+        wait_for("its end", lambda: not is_alive(pid), PATIENCE)
+        assert time.monotonic() - began > 1.5
         assert server.ended() == -9
         wait_for("the port", lambda: is_free(server.port))
 
