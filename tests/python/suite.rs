@@ -1,76 +1,85 @@
-//! The tests: each file of `crates/python/tests`, and all of them with other interpreters.
+//! The tests of `crates/python/tests`: all of them with the default interpreter, and with the oldest and the newest one
+//! those that depend on the interpreter's version.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use crate::environment::{python, run, Obstacle};
 use crate::interpreters::{find, Which};
 use crate::wheel::installed;
 
-/// A test for each Python file, named after it.
-macro_rules! files {
+/// A test for each Python file that takes long, named after it.
+macro_rules! slow_files {
     ($($name:ident),* $(,)?) => {
-        const FILES: &[&str] = &[$(stringify!($name)),*];
+        const SLOW: &[&str] = &[$(stringify!($name)),*];
         $(
             #[test]
             fn $name() {
-                pytest(Which::Default, &[concat!(stringify!($name), ".py").to_owned()]);
+                pytest(Which::Default, &[stringify!($name)]);
             }
         )*
     };
 }
 
-files! {
+slow_files! {
     test_behind_nginx,
-    test_blocks,
-    test_bottle_falcon,
     test_clients,
-    test_close,
     test_command,
     test_django,
-    test_environ,
-    test_errors,
-    test_extensions,
-    test_file_wrapper,
-    test_flask,
-    test_forks,
-    test_handler,
-    test_heads,
-    test_input,
     test_large_bodies,
     test_limits,
-    test_make_server,
-    test_programs,
-    test_recursion,
     test_reload,
     test_reload_load,
     test_reload_scripts,
     test_robust,
-    test_run_simple,
-    test_socket,
-    test_start_response,
-    test_threads,
     test_typing,
     test_workers,
 }
 
-/// What is about processes and time, not about the interpreter, and takes long: tried with the default one.
-const OF_PROCESSES: [&str; 3] = ["test_workers", "test_limits", "test_reload_load"];
+/// Files whose tests take a few seconds at most: one process for all of them.
+const FAST: &[&str] = &[
+    "test_blocks",
+    "test_bottle_falcon",
+    "test_close",
+    "test_environ",
+    "test_errors",
+    "test_extensions",
+    "test_file_wrapper",
+    "test_flask",
+    "test_forks",
+    "test_handler",
+    "test_heads",
+    "test_input",
+    "test_make_server",
+    "test_programs",
+    "test_recursion",
+    "test_run_simple",
+    "test_socket",
+    "test_start_response",
+    "test_threads",
+];
 
-fn everything(which: Which) {
-    let mut what = vec![".".to_owned()];
-    what.extend(OF_PROCESSES.map(|name| format!("--ignore={name}.py")));
-    pytest(which, &what);
+#[test]
+fn fast_files() {
+    pytest(Which::Default, FAST);
+}
+
+/// What else depends on the version of the interpreter: how modules are found and what failed imports say, how a script is
+/// started again, and what is left behind by many requests. The rest is about HTTP, processes, frameworks and the package's types.
+const DEPENDS_ON_VERSION: [&str; 3] = ["test_command", "test_reload_scripts", "test_robust"];
+
+fn what_depends_on_the_version(which: Which) {
+    pytest(which, &[FAST, &DEPENDS_ON_VERSION].concat());
 }
 
 #[test]
-fn everything_with_the_oldest_python() {
-    everything(Which::Oldest);
+fn another_interpreter_the_oldest() {
+    what_depends_on_the_version(Which::Oldest);
 }
 
 #[test]
-fn everything_with_the_newest_python() {
-    everything(Which::Newest);
+fn another_interpreter_the_newest() {
+    what_depends_on_the_version(Which::Newest);
 }
 
 #[test]
@@ -79,14 +88,37 @@ fn no_file_is_forgotten() {
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
         let name = entry.file_name().into_string().unwrap();
         let Some(name) = name.strip_suffix(".py").filter(|name| name.starts_with("test_")) else { continue };
-        assert!(FILES.contains(&name), "tests/python/suite.rs has to name {name}");
+        assert!(SLOW.contains(&name) || FAST.contains(&name), "tests/python/suite.rs has to name {name}");
     }
 }
 
-fn pytest(which: Which, what: &[String]) {
-    // One at a time: each starts servers and loads by itself, and some of its tests are about time.
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+/// Runs at the same time: most of what they do is to wait, but each starts servers and loads.
+const AT_ONCE: usize = 2;
+
+/// A turn among those that run pytest; over when it is dropped.
+struct Turn;
+
+static RUNNING: Mutex<usize> = Mutex::new(0);
+static OVER: Condvar = Condvar::new();
+
+impl Turn {
+    fn wait() -> Turn {
+        let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running =
+            OVER.wait_while(running, |running| *running >= AT_ONCE).unwrap_or_else(PoisonError::into_inner);
+        *running += 1;
+        Turn
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        OVER.notify_one();
+    }
+}
+
+fn pytest(which: Which, files: &[&str]) {
     let interpreter = match find(which) {
         Ok(interpreter) => interpreter,
         Err(reason) => return println!("skipped: {reason}"),
@@ -97,13 +129,19 @@ fn pytest(which: Which, what: &[String]) {
         Err(Obstacle::Broken(reason)) => panic!("{reason}"),
     };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/python/tests");
-    let options = ["-m", "pytest", "-q", "--no-header", "-rs"];
+    let options = ["-m", "pytest", "-q", "--no-header", "-rsfE"];
     let mut pytest = python(&environment);
     // Where that is a program as well.
     if let Some(command) = option_env!("CARGO_BIN_EXE_amboss") {
         pytest.env("AMBOSS_TEST_COMMAND", command);
     }
-    match run(pytest.args(options).args(what).current_dir(folder)) {
+    // `.ci/test` runs once more what failed, alone: one test of pytest a line.
+    match std::env::var("AMBOSS_TEST_PYTEST") {
+        Ok(only) => pytest.args(options).args(only.lines()),
+        Err(_) => pytest.args(options).args(files.iter().map(|name| format!("{name}.py"))),
+    };
+    let _turn = Turn::wait();
+    match run(pytest.current_dir(folder)) {
         Ok(printed) => {
             // What passed needs no list; what was skipped is said.
             for line in printed.lines().filter(|line| line.contains("SKIPPED") || line.contains(" passed")) {
