@@ -25,10 +25,12 @@ use crate::{Address, BodyMode, LogFormat, NoLog, RunOptions, Settings, TextLog};
     bin_name = "amboss",
     version,
     args_conflicts_with_subcommands = true,
-    after_help = "Signals: TERM and INT (CTRL+C) stop when the running requests are done, a second INT stops at once. HUP reloads\n\
-                  code and certificates where a supervisor runs (--reload, --workers, --timeout, --max-requests, --preload or\n\
-                  PROGRAM); without one it reopens the log and reads the certificate again. USR1 reopens the log. TTIN and TTOU\n\
-                  change the number of workers.\n\
+    after_help = "Signals: TERM and INT (CTRL+C) stop when the running requests are done, a\n\
+                  second INT stops at once. HUP reloads code and certificates where a\n\
+                  supervisor runs (--reload, --workers, --timeout, --max-requests, --preload\n\
+                  or PROGRAM); without one it reopens the log, reads the certificate again and\n\
+                  leaves the code as it is. USR1 reopens the log. TTIN and TTOU change the\n\
+                  number of workers.\n\
                   Exit codes: 0 stopped as asked, 1 could not serve, 2 bad command line, 130 stopped at once by a second CTRL+C.\n\
                   The environment: NO_COLOR and CLICOLOR_FORCE as usual; LISTEN_FDS (systemd) when neither --bind nor --port is given."
 )]

@@ -13,7 +13,9 @@ def follow(stop: Action, reopen: Action, hang_up: Action, supervised: bool) -> N
     """From now on TERM stops gracefully, and so does CTRL+C, unless a supervisor sees to that."""
     signal.signal(signal.SIGTERM, lambda *_: stop())
     # A supervisor replaces the code; HUP to one of its processes stops that one, which is replaced then.
-    signal.signal(signal.SIGHUP, lambda *_: stop() if supervised else hang_up())
+    # Whoever has it ignored (``nohup``) wants the server to outlive the terminal.
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: stop() if supervised else hang_up())
     # Also without a log file: who rotates the logs of all services must not end this one.
     signal.signal(signal.SIGUSR1, lambda *_: reopen())
     if supervised:
