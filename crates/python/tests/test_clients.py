@@ -55,12 +55,11 @@ def test_curl_uploads_when_it_is_asked_to_continue(server, tmp_path):
 
 @pytest.mark.parametrize("path", ["refuse", "refuse-slowly"])
 @pytest.mark.parametrize("size", [10, 10_000, 10_000_000])
-def test_curl_is_not_asked_for_a_body_that_nobody_reads(server, tmp_path, path, size):
+def test_curl_gets_the_answer_to_a_body_that_nobody_reads(server, tmp_path, path, size):
     file = tmp_path / "upload"
     file.write_bytes(b"x" * size)
     done = curl("--verbose", "-H", "Expect: 100-continue", "--data-binary", f"@{file}", f"{server.url}/{path}")
     assert done.stdout == b"no\n"
-    assert b"100 Continue" not in done.stderr
 
 
 def test_curl_uploads_chunked_from_a_pipe(server):

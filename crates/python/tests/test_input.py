@@ -1,4 +1,8 @@
-"""``wsgi.input``: the request body as a file that ends where the body ends, and raises where it is broken."""
+"""``wsgi.input``: the request body as a file that ends where the body ends.
+
+A body is complete before the application is called, or, with ``body_mode="stream"``, read as it arrives; then the file
+raises where the body is broken.
+"""
 
 import io
 import threading
@@ -105,7 +109,7 @@ def test_the_input_streams(serve, gate):
         gate.open()
         return file.read()
 
-    served = serve(reading(read, seen), validate=False)
+    served = serve(reading(read, seen), validate=False, body_mode="stream")
     client = served.client().request(method="POST", headers="Content-Length: 30000\r\n")
     client.send(b"first\n")
     assert gate.wait()
@@ -119,7 +123,7 @@ def test_the_input_streams(serve, gate):
 @pytest.mark.parametrize("size", [10, 100_000])
 def test_a_truncated_body_raises(serve, read, coding, size):
     seen = []
-    served = serve(reading(READS[read], seen), validate=False)
+    served = serve(reading(READS[read], seen), validate=False, body_mode="stream")
     client = served.client()
     body = b"x" * (size // 2)
     if coding == "length":
@@ -129,11 +133,9 @@ def test_a_truncated_body_raises(serve, read, coding, size):
     client.socket.shutdown(1)
     # The client has only stopped sending: it is told.
     assert client.answer().status == 400
-    # Small bodies are waited for before the application is called, and it is not called for half of one.
-    assert seen == [] or isinstance(seen[0], amboss.InputError), seen
-    if size > 16384:
-        eventually(lambda: seen)
-        assert isinstance(seen[0], OSError) and "before the request body was complete" in str(seen[0])
+    eventually(lambda: seen)
+    assert isinstance(seen[0], amboss.InputError) and isinstance(seen[0], OSError)
+    assert "before the request body was complete" in str(seen[0])
 
 
 BROKEN = [
@@ -149,7 +151,7 @@ BROKEN = [
 @pytest.mark.parametrize("before", [0, 100_000])
 def test_a_malformed_body_raises(serve, broken, before):
     seen = []
-    served = serve(reading(lambda file: file.read(), seen), validate=False)
+    served = serve(reading(lambda file: file.read(), seen), validate=False, body_mode="stream")
     client = served.client().request(method="POST", headers="Transfer-Encoding: chunked\r\n")
     start = chunked(b"x" * before)[: -len(b"0\r\n\r\n")] if before else b""
     client.send(start + broken)
@@ -160,7 +162,7 @@ def test_a_malformed_body_raises(serve, broken, before):
 
 
 def test_an_error_of_the_body_that_the_application_lets_pass_is_no_500(serve, log):
-    served = serve(lambda environ, start_response: environ["wsgi.input"].read() and [], validate=False)
+    served = serve(lambda environ, start_response: environ["wsgi.input"].read() and [], validate=False, body_mode="stream")
     client = served.client().request(method="POST", headers="Transfer-Encoding: chunked\r\n")
     client.send(chunked(b"x" * 100_000)[:-5] + b"zz\r\n")
     assert client.answer().status == 400
@@ -176,7 +178,7 @@ def test_100_continue_is_sent_on_the_first_read_only(serve, gate):
         start_response("200 OK", PLAIN)
         return [b"read"]
 
-    served = serve(app, validate=False)
+    served = serve(app, validate=False, body_mode="stream")
     client = served.client().request(method="POST", headers="Expect: 100-continue\r\nContent-Length: 5\r\n")
     client.socket.settimeout(0.2)
     with pytest.raises(OSError):
@@ -195,7 +197,7 @@ def test_100_continue_is_not_sent_for_a_body_that_nobody_reads(serve, result):
         start_response("403 Forbidden", PLAIN)
         return result()
 
-    client = serve(app).client().request(method="POST", headers="Expect: 100-continue\r\nContent-Length: 5\r\n")
+    client = serve(app, body_mode="stream").client().request(method="POST", headers="Expect: 100-continue\r\nContent-Length: 5\r\n")
     assert client.answer().status == 403
     assert client.is_over()
 
@@ -206,16 +208,17 @@ def test_100_continue_is_not_sent_after_the_answer_has_begun(serve):
         environ["wsgi.input"].read(10)
         return []
 
-    client = serve(app).client().request(method="POST", headers="Expect: 100-continue\r\nContent-Length: 5\r\n")
+    client = serve(app, body_mode="stream").client().request(method="POST", headers="Expect: 100-continue\r\nContent-Length: 5\r\n")
     assert client.head().status == 200
     assert client.chunk() == b"begun"
     client.send(b"abcde")
     assert client.chunk() == b""
 
 
-@pytest.mark.parametrize("size", [5, 16384, 16385, 300_000])
+@pytest.mark.parametrize("size", [5, 16384, 16385, 300_000, 3_000_000])
 @pytest.mark.parametrize("coding", ["length", "chunked"])
-def test_a_generator_reads_after_the_answer_has_begun(serve, size, coding):
+@pytest.mark.parametrize("mode", ["collect", "stream"])
+def test_a_generator_reads_after_the_answer_has_begun(serve, size, coding, mode):
     def app(environ, start_response):
         start_response("200 OK", PLAIN)
         yield b"begun "
@@ -227,7 +230,7 @@ def test_a_generator_reads_after_the_answer_has_begun(serve, size, coding):
 
     body = bytes(range(256)) * (size // 256 + 1)
     body = body[:size]
-    client = serve(app).client()
+    client = serve(app, body_mode=mode).client()
     for _ in range(2):
         if coding == "length":
             client.request(method="POST", body=body)
@@ -242,7 +245,7 @@ def test_a_generator_echoes_while_the_client_still_sends(serve):
         for line in iter(environ["wsgi.input"].readline, b""):
             yield line
 
-    client = serve(app).client().request(method="POST", headers="Transfer-Encoding: chunked\r\n")
+    client = serve(app, body_mode="stream").client().request(method="POST", headers="Transfer-Encoding: chunked\r\n")
     for number in range(3):
         line = b"line %d\n" % number
         client.send(b"%x\r\n%s\r\n" % (len(line), line))
@@ -292,10 +295,87 @@ def test_an_announced_body_reserves_no_memory(serve, gate):
         start_response("200 OK", PLAIN)
         return [b"read"]
 
-    served = serve(app, validate=False)
+    served = serve(app, validate=False, body_mode="stream")
     client = served.client().request(method="POST", headers=f"Content-Length: {1 << 50}\r\n").send(b"abc")
     assert gate.wait()
     client.close()
     assert served.get().body == b"read"
     eventually(lambda: seen)
     assert isinstance(seen[0], amboss.InputError)
+
+
+def describe(environ, start_response):
+    """Says what the environ says of the body, and what the body is."""
+    body = environ["wsgi.input"].read()
+    said = (environ.get("CONTENT_LENGTH"), environ.get("HTTP_TRANSFER_ENCODING"), len(body), sum(body) % 65521)
+    start_response("200 OK", PLAIN)
+    return [repr(said).encode()]
+
+
+@pytest.mark.parametrize("size", [1, 300, 20_000, 3_000_000])
+@pytest.mark.parametrize("coding", ["length", "chunked"])
+def test_a_collected_body_has_a_length_and_no_coding(serve, size, coding, tmp_path):
+    body = (bytes(range(251)) * (size // 251 + 1))[:size]
+    client = serve(describe, validate=False, body_directory=str(tmp_path)).client()
+    for _ in range(2):
+        if coding == "length":
+            client.request(method="POST", body=body)
+        else:
+            client.request(method="POST", headers="Transfer-Encoding: chunked\r\n")
+            client.send(chunked(body[: size // 3 + 1], *([body[size // 3 + 1 :]] if size > 1 else [])))
+        expected = (str(size), None, size, sum(body) % 65521)
+        assert client.answer().body == repr(expected).encode()
+    # What is kept there has no name.
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_collected_body_that_is_broken_never_reaches_the_application(serve):
+    seen = []
+    served = serve(reading(lambda file: file.read(), seen), validate=False)
+    for start in (b"Content-Length: 10\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n5\r\nabc"):
+        client = served.client()
+        client.send(b"POST / HTTP/1.1\r\nHost: localhost\r\n" + start)
+        client.socket.shutdown(1)
+        assert client.answer().status == 400
+    client = served.client()
+    client.request(method="POST", headers="Transfer-Encoding: chunked\r\n").send(b"zz\r\n")
+    assert client.answer().status == 400
+    assert seen == []
+
+
+def test_100_continue_is_sent_at_once_for_a_body_that_is_collected(serve):
+    client = serve(describe, validate=False).client()
+    client.request(method="POST", headers="Expect: 100-continue\r\nContent-Length: 5\r\n")
+    assert client.head()[:2] == (100, "Continue")
+    client.send(b"abcde")
+    assert client.answer().status == 200
+    # A client that does not wait is not asked, and keeps its connection.
+    for _ in range(2):
+        client.send(
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nabcde"
+        )
+        assert client.answer().status == 200
+
+
+@pytest.mark.parametrize("option", [{"body_mode": "later"}, {"body_directory": "/no/such/directory"}])
+def test_options_of_bodies_that_make_no_sense_are_refused(option):
+    with pytest.raises(ValueError, match="body_mode must be|is not a directory"):
+        amboss.make_server("127.0.0.1", 0, describe, **option)
+
+
+def test_slow_bodies_hold_no_thread(serve):
+    served = serve(describe, validate=False, threads=2)
+    slow = []
+    for number in range(50):
+        client = served.client()
+        if number % 2:
+            client.request(method="POST", headers="Content-Length: 100000\r\n").send(b"x" * 50_000)
+        else:
+            client.request(method="POST", headers="Transfer-Encoding: chunked\r\n").send(b"5\r\nabc")
+        slow.append(client)
+    fast = served.client()
+    for _ in range(20):
+        assert fast.get().status == 200
+    for number, client in enumerate(slow):
+        client.send(b"x" * 50_000 if number % 2 else b"de\r\n0\r\n\r\n")
+        assert client.answer().status == 200

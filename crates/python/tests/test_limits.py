@@ -79,6 +79,43 @@ def test_a_request_that_takes_its_time_within_the_timeout_is_left_alone(folder):
         assert "--timeout" not in server.log()
 
 
+@pytest.mark.parametrize("mode", ["collect", "stream"])
+def test_the_time_of_a_slow_client_is_not_the_applications(folder, mode):
+    with serving(folder, "--timeout", "1", "--body-mode", mode) as server:
+        pid = server.json()["pid"]
+        client = server.client()
+        client.send(b"POST /read HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8\r\n\r\n")
+        # Three times what a request may take.
+        for _ in range(8):
+            client.send(b"x")
+            time.sleep(0.4)
+        told = json.loads(client.answer().body)
+        assert (told["pid"], told["read"]) == (pid, 8)
+        assert "--timeout" not in server.log()
+
+
+@pytest.mark.parametrize("how", ["--timeout", "HUP"])
+def test_requests_that_wait_for_a_thread_are_answered_by_the_successor(folder, how):
+    timeout = "1" if how == "--timeout" else "60"
+    with serving(folder, "--threads", "2", "--timeout", timeout) as server:
+        second = folder / "second"
+        second.mkdir()
+        stuck = [Asked(server, f"/hang?{folder}"), Asked(server, f"/wait?{second}")]
+        pid = wait_for_request(folder)
+        # Both run: what comes now has to wait.
+        wait_for_request(second)
+        queued = [Asked(server, "/") for _ in range(3)]
+        client = server.client()
+        client.send(b"POST /read HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+        client.send(b"4\r\nbody\r\n0\r\n\r\n")
+        if how == "HUP":
+            server.signal("SIGHUP")
+        assert all(one.json()["pid"] != pid for one in queued)
+        told = json.loads(client.answer().body)
+        assert told["pid"] != pid and told["read"] == 4
+        assert all(one.answer is None for one in stuck)
+
+
 @pytest.mark.parametrize("arguments", [[], ["-w", "2"]])
 def test_after_so_many_requests_a_worker_is_replaced_and_nobody_notices(folder, arguments):
     with serving(folder, "--max-requests", "40", "--max-requests-jitter", "20", *arguments) as server:

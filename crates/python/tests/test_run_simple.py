@@ -134,7 +134,7 @@ class Last:
         sleep(0.3)
 
 sys.last = Last()
-server = make_server("127.0.0.1", 0, app)
+server = make_server("127.0.0.1", 0, app, body_mode="stream")
 print(f" * Running on http://127.0.0.1:{server.port}", flush=True)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 while not os.path.exists("end"):

@@ -2,6 +2,7 @@
 //!
 //! - `wire`: bytes in, bytes out, and the environ that the application saw; the strict table.
 //! - `contract`: what server and application owe each other (PEP 3333), sentence by sentence.
+//! - `access_log`: when requests are logged, and with which times.
 //! - `servers`: what tells the three servers apart.
 //! - `forking`: processes.
 //! - `one_request`: `handle_request`.
@@ -28,6 +29,8 @@ mod helper;
 mod wire;
 
 mod contract;
+
+mod access_log;
 
 mod servers;
 

@@ -62,6 +62,8 @@ def application(environ, start_response):
         told["running"] = most
     elif path == "/sleep":
         time.sleep(float(query))
+    elif path == "/read":
+        told["read"] = len(environ["wsgi.input"].read())
     elif path == "/wait":
         wait_in(query)
     elif path == "/hang":

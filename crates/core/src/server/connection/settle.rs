@@ -31,7 +31,8 @@ impl Connection {
         match &self.state {
             State::Handshake { .. } => Step::Again,
             State::Head => {
-                if self.buffer.as_ref().is_some_and(|buffer| !buffer.is_empty()) {
+                let has_more = self.buffer.as_ref().is_some_and(|buffer| !buffer.is_empty());
+                if has_more || self.transport.has_buffered() {
                     return Step::Again;
                 }
                 // Idle from now on.
@@ -39,6 +40,7 @@ impl Connection {
                 Step::Read
             }
             State::Respond(_) | State::Upgrade(_) => Step::Again,
+            State::Collect(_) | State::Drain(_) if self.transport.has_buffered() => Step::Again,
             State::Collect(_) | State::Drain(_) | State::Linger => Step::Read,
             State::Closing { linger: true } => {
                 if self.transport.shutdown_write().is_err() {

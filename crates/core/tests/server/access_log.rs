@@ -1,0 +1,126 @@
+//! The access log: when an entry is written, and what its times are.
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::robust::robust_app;
+use crate::support::*;
+use amboss_core::{AccessRecord, Environ, Log, StartResponse};
+
+/// Path, status, duration and time waited.
+type Entry = (String, u16, Duration, Duration);
+
+/// Keeps what it is told.
+#[derive(Clone, Default)]
+struct Times(Arc<Mutex<Vec<Entry>>>);
+
+impl Log for Times {
+    fn access(&self, record: &AccessRecord<'_>) {
+        let path = String::from_utf8_lossy(record.target).into_owned();
+        self.0.lock().unwrap().push((path, record.status, record.duration, record.waited));
+    }
+
+    fn error(&self, _: &str) {}
+}
+
+impl Times {
+    fn count(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    #[track_caller]
+    fn wait_for(&self, path: &str) -> (u16, Duration, Duration) {
+        let mut found = None;
+        eventually("the entry", || {
+            let times = self.0.lock().unwrap();
+            found = times.iter().find(|entry| entry.0 == path).map(|entry| (entry.1, entry.2, entry.3));
+            found.is_some()
+        });
+        found.unwrap()
+    }
+}
+
+#[test]
+fn an_entry_is_written_when_its_answer_is() {
+    for setup in [Setup::base(), Setup::threaded()] {
+        let times = Times::default();
+        let log = times.clone();
+        let server = setup.start_logging(robust_app, |_| Arc::new(log));
+        let mut slow = server.connect();
+        slow.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+        // Some of it has come, and the rest does not fit before it is read.
+        assert_eq!(slow.stream.peek(&mut [0]).unwrap(), 1);
+        std::thread::sleep(100 * MS);
+        assert_eq!(times.count(), 0);
+        assert_eq!(slow.response().body.len(), 20_000_000);
+        let (status, duration, waited) = times.wait_for("/large");
+        assert!(status == 200 && duration >= 100 * MS && waited < duration, "{duration:?} {waited:?}");
+    }
+}
+
+#[test]
+fn the_time_begins_with_the_complete_head_and_counts_the_body() {
+    let times = Times::default();
+    let log = times.clone();
+    let server = Setup::threaded().start_logging(robust_app, |_| Arc::new(log));
+    let mut client = server.connect();
+    client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo");
+    std::thread::sleep(100 * MS);
+    client.send("dy");
+    assert_eq!(client.response().text(), "body");
+    let (_, duration, waited) = times.wait_for("/echo");
+    // The server may see the head a little later than it was sent.
+    assert!(duration >= 50 * MS && waited.is_zero(), "{duration:?} {waited:?}");
+}
+
+#[test]
+fn the_time_waited_for_a_thread_is_a_figure_of_its_own() {
+    let (gate, begun) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
+    let app = {
+        let (gate, begun) = (gate.clone(), begun.clone());
+        move |environ: &mut Environ<'_>, start_response: &mut dyn StartResponse| {
+            if environ.path() == &b"/gate"[..] {
+                begun.fetch_add(1, SeqCst);
+                gate.pass();
+            }
+            fixture(environ, start_response)
+        }
+    };
+    let times = Times::default();
+    let log = times.clone();
+    let server = Setup::threaded().with(|settings| settings.threads = 1).start_logging(app, |_| Arc::new(log));
+    let mut running = server.connect();
+    running.send("GET /gate HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("it runs", || begun.load(SeqCst) == 1);
+    let mut waiting = server.connect();
+    waiting.send("GET /waiting HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(waiting.is_silent_for(100 * MS));
+    gate.open();
+    assert_eq!(waiting.response().status, 200);
+    assert_eq!(running.response().status, 200);
+    let (_, duration, waited) = times.wait_for("/waiting");
+    assert!(waited >= 90 * MS && duration >= waited, "{duration:?} {waited:?}");
+    let (_, duration, waited) = times.wait_for("/gate");
+    assert!(duration >= 90 * MS && waited.is_zero(), "{duration:?} {waited:?}");
+}
+
+#[test]
+fn pipelined_answers_are_logged_in_their_order() {
+    for setup in [Setup::base(), Setup::threaded()] {
+        let times = Times::default();
+        let log = times.clone();
+        let server = setup.start_logging(robust_app, |_| Arc::new(log));
+        let mut client = server.connect();
+        let requests: String = (0..50).map(|number| format!("GET /{number} HTTP/1.1\r\nHost: a\r\n\r\n")).collect();
+        client.send(requests + "rubbish\r\n\r\n");
+        for _ in 0..50 {
+            assert_eq!(client.response().text(), "hello");
+        }
+        assert_eq!(client.response().status, 400);
+        eventually("all entries", || times.count() == 51);
+        let paths: Vec<String> = times.0.lock().unwrap().iter().map(|entry| entry.0.clone()).collect();
+        let expected: Vec<String> = (0..50).map(|number| format!("/{number}")).chain([String::new()]).collect();
+        assert_eq!(paths, expected);
+    }
+}
