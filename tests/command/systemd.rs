@@ -53,7 +53,7 @@ fn a_socket_is_served_by_its_number() {
 #[test]
 fn the_number_of_processes_holds_on_a_socket_from_systemd() {
     const AT_ONCE: usize = 2;
-    let server = activated(&["--processes", &AT_ONCE.to_string()]);
+    let server = activated(&["--processes", &AT_ONCE.to_string(), "--body-mode", "stream"]);
     let children = format!("/proc/{0}/task/{0}/children", server.child.id());
     let count = || std::fs::read_to_string(&children).ok().map(|pids| pids.split_whitespace().count());
     if count().is_none() {

@@ -316,7 +316,9 @@ def describe(environ, start_response):
 @pytest.mark.parametrize("coding", ["length", "chunked"])
 def test_a_collected_body_has_a_length_and_no_coding(serve, size, coding, tmp_path):
     body = (bytes(range(251)) * (size // 251 + 1))[:size]
-    client = serve(describe, validate=False, body_directory=str(tmp_path)).client()
+    bodies = tmp_path / "bodies"
+    bodies.mkdir()
+    client = serve(describe, validate=False, body_directory=str(bodies)).client()
     for _ in range(2):
         if coding == "length":
             client.request(method="POST", body=body)
@@ -326,7 +328,7 @@ def test_a_collected_body_has_a_length_and_no_coding(serve, size, coding, tmp_pa
         expected = (str(size), None, size, sum(body) % 65521)
         assert client.answer().body == repr(expected).encode()
     # What is kept there has no name.
-    assert list(tmp_path.iterdir()) == []
+    assert list(bodies.iterdir()) == []
 
 
 def test_a_collected_body_that_is_broken_never_reaches_the_application(serve):

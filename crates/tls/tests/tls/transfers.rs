@@ -1,11 +1,11 @@
 //! Large bodies in both directions, slow readers, pipelining, upgrades, and how connections end.
 
 use std::io::{Read, Write};
-use std::sync::mpsc;
+use std::sync::{mpsc, Arc};
 use std::time::Duration;
 
 use crate::support::*;
-use amboss_core::{AppError, Body, Environ, StartResponse};
+use amboss_core::{AppError, Body, BodyMode, Environ, StartResponse};
 
 /// More than the buffers of two sockets hold.
 const LARGE: usize = 24_000_000;
@@ -148,27 +148,38 @@ fn connections_end_as_they_were_meant_to() {
 #[test]
 fn a_body_that_is_cut_short_is_no_body() {
     let (sender, results) = mpsc::channel();
-    let app = move |environ: &mut Environ<'_>, start_response: &mut dyn StartResponse| -> Result<Body, AppError> {
-        let result = environ.input().read_to_end(&mut Vec::new());
-        sender.send(result.is_ok()).unwrap();
-        start_response.start("200 OK", &[])?;
-        Ok(Body::empty())
-    };
-    let server = Setup::threaded().start_app(&context(), app);
+    let app =
+        Arc::new(move |environ: &mut Environ<'_>, start_response: &mut dyn StartResponse| -> Result<Body, AppError> {
+            let result = environ.input().read_to_end(&mut Vec::new());
+            sender.send(result.is_ok()).unwrap();
+            start_response.start("200 OK", &[])?;
+            Ok(Body::empty())
+        });
+    let streams = Setup::threaded().with(|settings| settings.body_mode = BodyMode::Stream);
+    let server = streams.start_app(&context(), app.clone());
+    let collecting = Setup::threaded().start_app(&context(), app);
     for (head, body) in [
         ("Content-Length: 100", "ten bytes."),
         ("Transfer-Encoding: chunked", "5\r\nhello\r\n3\r\n"),
         ("Transfer-Encoding: chunked", "5\r\nhello\r\n"),
     ] {
         for polite in [true, false] {
-            let mut client = server.client();
-            client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n{body}"));
-            if polite {
-                client.say_goodbye();
-            } else {
-                client.stream.sock.shutdown(std::net::Shutdown::Write).unwrap();
-            }
+            let end = |server: &Running| {
+                let mut client = server.client();
+                client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n{body}"));
+                if polite {
+                    client.say_goodbye();
+                } else {
+                    client.stream.sock.shutdown(std::net::Shutdown::Write).unwrap();
+                }
+                client
+            };
+            let _streamed = end(&server);
             assert!(!results.recv_timeout(DEADLINE).unwrap(), "{head}, with goodbye: {polite}");
+            // A body that is collected does not reach the application; its client may still take an answer.
+            let mut collected = end(&collecting);
+            assert!(collected.head().starts_with("HTTP/1.1 400 "), "{head}, with goodbye: {polite}");
+            assert!(results.try_recv().is_err(), "{head}, with goodbye: {polite}");
         }
     }
 }
