@@ -155,6 +155,15 @@ impl Journal {
         }
     }
 
+    /// Takes over what another one says of the paths that `keep` accepts.
+    pub(super) fn absorb_only(&mut self, other: Journal, keep: impl Fn(&Path) -> bool) {
+        for (path, Entry { before, now, written, .. }) in other.entries {
+            if keep(&path) {
+                self.enter(&path, before, now, written);
+            }
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -149,6 +149,34 @@ fn a_glob_may_count_until_files_are_added() {
 }
 
 #[test]
+fn a_save_while_the_first_files_are_added_is_not_lost() {
+    for backend in BACKENDS {
+        for round in 0..15 {
+            let place = Place::new();
+            let at = |path: &str| place.path().join(path);
+            // Looking at these takes a while.
+            for number in 0..150 {
+                put(at(&format!("root/app/{number}/a.py")), "1");
+            }
+            put(at("root/config"), "1");
+            let mut scope = ScopeOptions::default();
+            scope.optional_files.extend([at("root/config"), at("root/the-last-one")]);
+            let mut watch = place.watch(backend, scope);
+            watch.watch_until_files_are_added(&at("root/**/*.py")).unwrap();
+            assert_eq!(place.seen(&mut watch), Seen::new());
+            watch.waker().add_files([at("root/app/1/a.py")], unread());
+            let config = at("root/config");
+            let saving = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_micros(500 * round));
+                put(config, "12");
+            });
+            place.seen_until(&mut watch, |seen| *seen == Seen::from([("root/config".into(), Modified)]));
+            saving.join().unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_named_file_counts_also_when_its_folder_was_replaced_between_two_looks() {
     for backend in BACKENDS {
         let place = Place::new();

@@ -64,6 +64,12 @@ impl Tree {
         let noticed = std::mem::take(&mut self.journal);
         self.scope.end_provisional();
         self.replant();
-        self.journal = noticed;
+        // What is not watched any more looks deleted. A file that is has changed between the two walks.
+        let found = std::mem::replace(&mut self.journal, noticed);
+        let (folders, scope) = (&self.folders, &self.scope);
+        self.journal.absorb_only(found, |path| {
+            let folder = path.parent().and_then(|parent| folders.get(parent));
+            folder.is_some_and(|folder| scope.file(path, &folder.interest).is_some())
+        });
     }
 }
