@@ -81,13 +81,19 @@ impl Connection {
         if self.unlogged.is_empty() {
             return;
         }
-        for Unlogged { mut head, head_length, status, bytes, clock } in std::mem::take(&mut self.unlogged) {
+        let mut unlogged = std::mem::take(&mut self.unlogged);
+        for Unlogged { mut head, head_length, status, bytes, clock } in unlogged.drain(..) {
             self.log_entry(service, &head, head_length, status, bytes, clock);
             if self.buffer.is_none() {
                 // The read buffer itself: it is used again.
                 head.clear();
                 self.buffer = Some(head);
             }
+        }
+        // One allocation for all requests of a connection, unless many came at once.
+        const KEPT: usize = 4;
+        if unlogged.capacity() <= KEPT {
+            self.unlogged = unlogged;
         }
     }
 
