@@ -338,6 +338,22 @@ fn a_client_that_closes_its_sending_side_still_gets_its_answer() {
     });
 }
 
+/// Some clients send a line end behind the body, which is no request. RFC 9112 §9.6: the server must not reset them.
+#[test]
+fn surplus_behind_the_body_of_a_last_request_resets_no_client() {
+    everywhere(fixture, |server| {
+        for _ in 0..20 {
+            let mut client = server.connect();
+            client.send("POST /echo HTTP/1.0\r\nContent-Length: 4\r\n\r\nbody");
+            client.until("\r\n\r\nbody");
+            client.send("\r\n");
+            client.send("\r\n");
+            assert!(client.at_end() && !client.reset);
+            client.finish_sending();
+        }
+    });
+}
+
 // Slow bodies
 
 /// Sends a byte of each body now and then, until it is told to stop.

@@ -58,7 +58,8 @@ pub(super) struct Exchange {
     /// Bytes of the buffer that belong to this request, as far as its body was read.
     pub(super) consumed: usize,
     pub(super) answering: Answering,
-    /// The client itself said that this is its last request.
+    /// The client itself said that this is its last request, and it has no body. Behind a body some clients send a line
+    /// end that belongs to nothing; a connection that was closed meanwhile would reset theirs, and the answer be lost.
     pub(super) client_closes: bool,
     pub(super) upgrade_offered: bool,
     pub(super) body: BodyState,

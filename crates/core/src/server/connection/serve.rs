@@ -211,7 +211,7 @@ impl Connection {
             head_length: length,
             consumed: length + consumed,
             answering,
-            client_closes: !framing.keep_alive,
+            client_closes: !framing.keep_alive && framing.body == BodyLength::Known(0),
             upgrade_offered: framing.upgrade,
             body,
             clock: std::mem::take(&mut self.clock),
