@@ -3,14 +3,14 @@
 //! ```text
 //!        Handshake (TLS)
 //!            │
-//!            ┌───────────────────────────────────────────────┐
-//!            ▼                                               │
-//!   ──►   Head ──► Collect ──► application ──► Respond ──► Drain ──┤ keep-alive
-//!            │          │             │          │           │
-//!            ▼          ▼             ▼          ▼           │
-//!         Closing ◄─────┴─────────────┴──────────┘           │
-//!            │                                               │
-//!            ▼                                               │
+//!            ┌─────────────────────────────────────────────────────────┐
+//!            ▼                                                         │
+//!   ──►   Head ──► Collect ──► application ──► Respond ──► Drain ──────┤ keep-alive
+//!            │        │             │             │          │         │
+//!            ▼        ▼             ▼             ▼          ▼         │
+//!         Closing ◄───┴─────────────┴─────────────┴──────────┘         │
+//!            │                                                         │
+//!            ▼                                                         │
 //!         Linger ──► Closed        Upgrade ──► (not ours any more)
 //! ```
 //!
@@ -355,11 +355,16 @@ impl Connection {
         const RETRY_AFTER: &[u8] = b"5";
         self.end_collect();
         self.body = None;
-        if let Some(since) = self.queued_at.take() {
-            self.clock.waited += since.elapsed();
-        }
+        self.end_queue();
         let field = Some(("Retry-After", RETRY_AFTER));
         self.answer_by_itself(service, 503, "the server can't take more requests now; try again later", field);
+    }
+
+    /// It waits for a thread no longer; for how long it did.
+    fn end_queue(&mut self) -> Duration {
+        let waited = self.queued_at.take().map_or(Duration::ZERO, |since| since.elapsed());
+        self.clock.waited += waited;
+        waited
     }
 
     /// When a request that waits for a thread has waited too long, in the service's milliseconds.

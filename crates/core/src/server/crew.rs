@@ -389,10 +389,20 @@ impl Crew {
         }
     }
 
-    /// Has another thread answer a request that is expected to block; back when none can be had.
-    fn dispatch(self: &Arc<Crew>, token: Token, connection: Box<Connection>) -> Result<(), Box<Connection>> {
+    /// One more thread answers a request without the lead.
+    fn note_away(&self) {
         self.away.fetch_add(1, Ordering::SeqCst);
         self.fleet.note_away(self.berth);
+    }
+
+    fn note_back(&self) {
+        self.away.fetch_sub(1, Ordering::SeqCst);
+        self.fleet.note_back(self.berth);
+    }
+
+    /// Has another thread answer a request that is expected to block; back when none can be had.
+    fn dispatch(self: &Arc<Crew>, token: Token, connection: Box<Connection>) -> Result<(), Box<Connection>> {
+        self.note_away();
         let mut roles = lock(&self.roles);
         roles.jobs.push_back(Job { token, connection });
         if roles.jobs.len() <= roles.standing_by {
@@ -409,8 +419,7 @@ impl Crew {
         }
         let Some(job) = roles.jobs.pop_back() else { return Ok(()) };
         drop(roles);
-        self.away.fetch_sub(1, Ordering::SeqCst);
-        self.fleet.note_back(self.berth);
+        self.note_back();
         if job.token == token {
             return Err(job.connection);
         }
@@ -450,8 +459,7 @@ impl Crew {
         }
         if self.turn_page(call, 1) {
             let taken = lock(&self.slot).take();
-            self.away.fetch_add(1, Ordering::SeqCst);
-            self.fleet.note_away(self.berth);
+            self.note_away();
             *lock(&self.passed) = taken;
             drop(roles);
             self.wake_watcher();
@@ -519,8 +527,7 @@ impl Crew {
                 let twice = std::mem::replace(&mut agreed, may) || self.service.settings.may_hand_over.is_none();
                 if may && twice && self.turn_page(now, 1) {
                     let taken = lock(&self.slot).take();
-                    self.away.fetch_add(1, Ordering::SeqCst);
-                    self.fleet.note_away(self.berth);
+                    self.note_away();
                     let until = self.service.now() + CLOSE_WATCH_LASTS;
                     self.close_watch_until.store(until, Ordering::Relaxed);
                     return taken.map(|taken| {
@@ -651,8 +658,7 @@ impl Crew {
     fn look(&self, mut lead: Box<Loop>) -> Option<Box<Loop>> {
         let returned = std::mem::take(&mut *lock(&self.returned));
         for returned in returned {
-            self.away.fetch_sub(1, Ordering::SeqCst);
-            self.fleet.note_back(self.berth);
+            self.note_back();
             match returned {
                 Returned::Connection { token, connection, step } => lead.put_back(token, connection, step),
                 Returned::Left(token) => lead.vacate(token),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::robust::robust_app;
 use crate::support::*;
-use amboss_core::{AccessRecord, Environ, Log, StartResponse};
+use amboss_core::{AccessRecord, Log};
 
 /// Path, status, duration and time waited.
 type Entry = (String, u16, Duration, Duration);
@@ -77,16 +77,7 @@ fn the_time_begins_with_the_complete_head_and_counts_the_body() {
 #[test]
 fn the_time_waited_for_a_thread_is_a_figure_of_its_own() {
     let (gate, begun) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
-    let app = {
-        let (gate, begun) = (gate.clone(), begun.clone());
-        move |environ: &mut Environ<'_>, start_response: &mut dyn StartResponse| {
-            if environ.path() == &b"/gate"[..] {
-                begun.fetch_add(1, SeqCst);
-                gate.pass();
-            }
-            fixture(environ, start_response)
-        }
-    };
+    let app = gated(&gate, &begun);
     let times = Times::default();
     let log = times.clone();
     let server = Setup::threaded().with(|settings| settings.threads = 1).start_logging(app, |_| Arc::new(log));

@@ -78,16 +78,7 @@ fn never_more_requests_run_in_all_loops_than_there_may_be_threads() {
 #[test]
 fn as_many_requests_run_as_there_may_be_threads_however_many_loops_there_are() {
     let (gate, inside) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
-    let app = {
-        let (gate, inside) = (gate.clone(), inside.clone());
-        move |environ: &mut Environ<'_>, start_response: &mut dyn StartResponse| {
-            if environ.path() == &b"/gate"[..] {
-                inside.fetch_add(1, SeqCst);
-                gate.pass();
-            }
-            fixture(environ, start_response)
-        }
-    };
+    let app = gated(&gate, &inside);
     let server = four(PollerKind::Auto).with(|settings| settings.threads = 4).start(app);
     let mut clients: Vec<Client> = (0..40).map(|_| server.connect()).collect();
     // All four loops have their share of the connections.

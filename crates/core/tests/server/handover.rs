@@ -282,16 +282,7 @@ fn requests_that_wait_for_a_thread_go_to_the_successor_with_their_bodies() {
 #[test]
 fn what_can_t_go_to_a_successor_is_refused_before_the_process_ends() {
     let (gate, begun) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
-    let app = {
-        let (gate, begun) = (gate.clone(), begun.clone());
-        move |environ: &mut Environ<'_>, start_response: &mut dyn StartResponse| {
-            if environ.path() == &b"/gate"[..] {
-                begun.fetch_add(1, SeqCst);
-                gate.pass();
-            }
-            fixture(environ, start_response)
-        }
-    };
+    let app = gated(&gate, &begun);
     let masking = crate::transport::Masking::default();
     let setup = Setup::threaded().with(|settings| {
         settings.threads = 1;

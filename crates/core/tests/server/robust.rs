@@ -426,7 +426,7 @@ fn streamed_bodies_take_no_place_while_their_clients_are_waited_for() {
 // Requests that wait for a thread
 
 /// `/gate` waits for the gate; everything counts its calls.
-fn gated(
+fn counting(
     gate: &Gate,
     calls: &Arc<AtomicUsize>,
 ) -> impl Fn(&mut Environ<'_>, &mut dyn StartResponse) -> Result<Body, AppError> {
@@ -444,7 +444,7 @@ fn gated(
 fn one_thread(change: impl FnOnce(&mut amboss_core::Settings)) -> (Running, Gate, Arc<AtomicUsize>) {
     let (gate, calls) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
     let setup = Setup::threaded().with(|settings| settings.threads = 1).with(change);
-    (setup.start(gated(&gate, &calls)), gate, calls)
+    (setup.start(counting(&gate, &calls)), gate, calls)
 }
 
 fn occupy(server: &Running, calls: &AtomicUsize) -> Client {

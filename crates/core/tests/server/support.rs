@@ -4,6 +4,7 @@ mod client;
 
 use std::io::Read;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -282,6 +283,18 @@ impl Gate {
         let (mut guard, timeout) = self.0 .1.wait_timeout_while(guard, DEADLINE, |open| *open == 0).unwrap();
         assert!(!timeout.timed_out(), "the gate was never opened");
         *guard -= 1;
+    }
+}
+
+/// The fixture, whose `/gate` waits for the gate, and counts in `begun` how often it was called.
+pub fn gated(gate: &Gate, begun: &Arc<AtomicUsize>) -> impl Application + 'static {
+    let (gate, begun) = (gate.clone(), begun.clone());
+    move |environ: &mut Environ<'_>, start_response: &mut dyn StartResponse| {
+        if environ.path() == &b"/gate"[..] {
+            begun.fetch_add(1, Ordering::SeqCst);
+            gate.pass();
+        }
+        fixture(environ, start_response)
     }
 }
 

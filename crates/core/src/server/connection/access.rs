@@ -65,14 +65,10 @@ impl Connection {
     }
 
     /// Logs a refusal of what stands in the buffer, when it has been written. The buffer is empty afterwards.
-    pub(super) fn log_refusal(&mut self, service: &Service, head_length: usize, status: u16, bytes: u64) {
-        let clock = self.clock;
-        if let Some(head) = self.buffer.take() {
-            self.unlogged.push(Unlogged { head, head_length, status, bytes, clock });
-        } else {
-            let empty = Buffer::new((service.settings.limits.head, service.settings.leniency).into());
-            self.unlogged.push(Unlogged { head: empty, head_length: 0, status, bytes, clock });
-        }
+    pub(super) fn log_refusal(&mut self, service: &Service, status: u16, bytes: u64) {
+        let options = || (service.settings.limits.head, service.settings.leniency).into();
+        let head = self.buffer.take().unwrap_or_else(|| Buffer::new(options()));
+        self.unlogged.push(Unlogged { head, head_length: 0, status, bytes, clock: self.clock });
     }
 
     /// What stood in the write buffer has been written, or never will be.

@@ -85,12 +85,10 @@ impl Connection {
         let limits = &service.settings.limits;
         let mut read_in_a_row = 0;
         loop {
+            let waited = self.end_queue();
             let State::Collect(collect) = &mut self.state else { return None };
             let Some(buffer) = &mut self.buffer else { return Some(Step::Read) };
-            if let Some(since) = self.queued_at.take() {
-                self.clock.waited += since.elapsed();
-                collect.transfer.delay(since.elapsed());
-            }
+            collect.transfer.delay(waited);
             while !buffer.is_empty() && !collect.body.is_done() && !collect.store.needs_write(limits) {
                 match collect.body.take(&buffer.bytes[buffer.start..buffer.end]) {
                     Ok((used, data)) => {

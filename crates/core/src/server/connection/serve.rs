@@ -103,9 +103,7 @@ impl Connection {
         }
         match turn.permission() {
             Permission::Run => {
-                if let Some(since) = self.queued_at.take() {
-                    self.clock.waited += since.elapsed();
-                }
+                self.end_queue();
                 self.call(service, turn, length, &framing, collects);
                 Served::Moved
             }
@@ -258,7 +256,7 @@ impl Connection {
     ) {
         let answering = Answering { version: Version::Http11, head: self.is_head_request(service), keep_alive: false };
         let (_, written) = self.write_error(service, status, sentence, field, answering);
-        self.log_refusal(service, 0, status, written);
+        self.log_refusal(service, status, written);
         self.answered += 1;
         self.state = State::Closing { linger: true };
     }
