@@ -38,6 +38,20 @@ struct Child {
     /// Readable when the child has sent its report, or ended without one.
     alive: UnixStream,
     number: u64,
+    /// Keeps a second place in the file table, if the sockets came from the [`Reserve`], until both can go back there.
+    _place: Option<UnixStream>,
+}
+
+/// The sockets of one more child, so that a full file table alone never keeps all requests from running. Whoever waits then
+/// waits for the child that has them.
+struct Reserve(Option<(UnixStream, UnixStream)>);
+
+impl Reserve {
+    fn refill(&mut self) {
+        if self.0.is_none() {
+            self.0 = UnixStream::pair().ok();
+        }
+    }
 }
 
 /// A request asks for a process of its own.
@@ -61,6 +75,9 @@ impl Turn for Parent {
 pub(super) fn serve(lead: &mut Loop, shutdown: &ShutdownHandle) -> io::Result<()> {
     let mut children: Vec<Child> = Vec::new();
     let mut numbers = 0;
+    let mut reserve = Reserve(UnixStream::pair().ok());
+    // A child could not be had while others ran: the request waits until one of those has ended.
+    let mut stalled = false;
     let result = loop {
         match lead.next(None) {
             Ok(Next::Work { token, mut connection, readable }) => {
@@ -76,14 +93,17 @@ pub(super) fn serve(lead: &mut Loop, shutdown: &ShutdownHandle) -> io::Result<()
         for number in std::mem::take(&mut lead.ended_children) {
             if let Some(index) = children.iter().position(|child| child.number == number) {
                 take_back(lead, children.swap_remove(index), shutdown);
+                stalled = false;
             }
         }
-        while children.len() < lead.service.settings.processes.max(1) {
+        reserve.refill();
+        while !stalled && children.len() < lead.service.settings.processes.max(1) {
             let Some(token) = lead.pop_waiting() else { break };
             let Some(connection) = lead.take(token) else { continue };
             numbers += 1;
-            if let Some(child) = give_away(lead, token, connection, numbers, &mut children, shutdown) {
-                children.push(child);
+            match give_away(lead, token, connection, numbers, &mut children, &mut reserve, shutdown) {
+                Some(child) => children.push(child),
+                None => stalled = !children.is_empty(),
             }
         }
         if alone::stop_if_asked(lead, shutdown) {
@@ -101,23 +121,26 @@ pub(super) fn serve(lead: &mut Loop, shutdown: &ShutdownHandle) -> io::Result<()
     result
 }
 
-/// Forks, and goes on as the parent; without a child when the system gives none, and then the client is told so.
+/// Forks, and goes on as the parent; without a child when the system gives none. Then the request waits for those that
+/// run, and if there are none, the client is told so.
 fn give_away(
     lead: &mut Loop,
     token: Token,
     mut connection: Box<Connection>,
     number: u64,
     others: &mut Vec<Child>,
+    reserve: &mut Reserve,
     shutdown: &ShutdownHandle,
 ) -> Option<Child> {
     // What is gathered in the log would otherwise be written by both.
     lead.service.settings.log.sync();
-    let error = match sign_of_life(lead, number) {
-        Ok((alive, held)) => match fork(lead) {
+    let error = match sign_of_life(lead, number, reserve, !others.is_empty()) {
+        Ok(((alive, held), reserved)) => match fork(lead) {
             Ok(Forked::Child) => {
                 // Copies of descriptors that would keep other clients from seeing their connections close.
                 drop(alive);
                 others.clear();
+                reserve.0 = None;
                 // A panic must not unwind into what belongs to the parent.
                 let noted = Noted::new(held.as_raw_fd());
                 let keep = panics::catch(|| in_child(lead, token, connection)).unwrap_or(false);
@@ -131,7 +154,9 @@ fn give_away(
             }
             Ok(Forked::Parent(pid)) => {
                 connection.forget_request();
-                return Some(Child { pid, token, connection: Some(connection), alive, number });
+                drop(held);
+                let _place = if reserved { alive.try_clone().ok() } else { None };
+                return Some(Child { pid, token, connection: Some(connection), alive, number, _place });
             }
             Err(error) => {
                 lead.forget_child(alive.as_raw_fd());
@@ -141,6 +166,10 @@ fn give_away(
         Err(error) => error,
     };
     lead.service.settings.log.error(&format!("can't start a process for a request: {error}"));
+    if !others.is_empty() {
+        lead.queue_again(token, connection);
+        return None;
+    }
     connection.refuse_unavailable(&lead.service);
     lead.put_back(token, connection, Step::Flush);
     None
@@ -153,16 +182,30 @@ fn fork(lead: &Loop) -> io::Result<Forked> {
     })
 }
 
-/// Two sockets: the first is readable when the second has been written to or closed, and is watched from now on.
-fn sign_of_life(lead: &mut Loop, number: u64) -> io::Result<(UnixStream, UnixStream)> {
-    let pair = UnixStream::pair().or_else(|_| {
-        // In a full file table, two idle connections make room for a request.
-        lead.shed(0);
-        lead.shed(0);
-        UnixStream::pair()
-    })?;
+/// Two sockets: the first is readable when the second has been written to or closed, and is watched from now on. True when
+/// they are those of the reserve. `runs` says whether there are other children.
+fn sign_of_life(
+    lead: &mut Loop,
+    number: u64,
+    reserve: &mut Reserve,
+    runs: bool,
+) -> io::Result<((UnixStream, UnixStream), bool)> {
+    let (pair, reserved) = match UnixStream::pair() {
+        Ok(pair) => (pair, false),
+        Err(error) => match reserve.0.take() {
+            Some(pair) => (pair, true),
+            // The request waits for another one that runs.
+            None if runs => return Err(error),
+            None => {
+                // In a full file table, two idle connections make room for a request.
+                lead.shed(0);
+                lead.shed(0);
+                (UnixStream::pair()?, false)
+            }
+        },
+    };
     lead.watch_child(pair.0.as_raw_fd(), number)?;
-    Ok(pair)
+    Ok((pair, reserved))
 }
 
 /// Serves the one connection until it is idle (true) or closed; never returns to the caller's loop.

@@ -25,6 +25,25 @@ fn a_full_file_table_is_survived_without_spinning() {
 }
 
 #[test]
+fn a_full_file_table_costs_nobody_a_request_that_was_sent() {
+    // Those that are answered go, or stay open and make room once they have been idle for a while.
+    for (role, stays) in
+        [("base", false), ("threads", false), ("threads", true), ("forking", false), ("forking poll", false)]
+    {
+        let helper = Helper::limited(role, 40);
+        let mut clients: Vec<Client> = (0..70).map(|_| Client::connect(helper.addr)).collect();
+        for client in &mut clients {
+            client.send("GET /sleep/5 HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+        let mut answered = Vec::new();
+        for mut client in clients {
+            assert_eq!(client.response().text(), "hello", "{role}: {}", helper.stderr());
+            answered.extend(stays.then_some(client));
+        }
+    }
+}
+
+#[test]
 fn a_request_has_its_process_though_idle_connections_fill_the_file_table() {
     const DESCRIPTORS: usize = 64;
     let helper = Helper::limited("forking", DESCRIPTORS);

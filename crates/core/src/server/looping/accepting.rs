@@ -185,11 +185,10 @@ impl Loop {
     /// nothing since, for at least so many milliseconds. The others keep their place, and new ones wait in the system's
     /// queue.
     pub(in crate::server) fn shed(&mut self, idle_for: u64) {
-        let long_ago = self.now.saturating_sub(idle_for);
         let mut idle: Vec<usize> = (0..self.slots.len())
             .filter(|&index| {
                 let connection = self.slots[index].connection.as_ref();
-                connection.is_some_and(|connection| connection.is_idle() && connection.since() <= long_ago)
+                connection.is_some_and(|connection| connection.is_idle() && connection.since() + idle_for <= self.now)
             })
             .collect();
         idle.sort_by_key(|&index| self.slots[index].deadline);

@@ -13,21 +13,36 @@ impl Loop {
                 Err(kept) => connection = kept,
             }
         }
+        if self.wait_in_queue(token, connection) {
+            self.waiting.push_back(token);
+        }
+        self.fleet.note_waiting(self.berth, true);
+        self.woken |= self.fleet.is_shared() && self.fleet.room(self.berth) > 0;
+    }
+
+    /// A request that was taken from the queue can't run yet after all: it is the next one.
+    pub(in crate::server) fn queue_again(&mut self, token: Token, connection: Box<Connection>) {
+        if self.wait_in_queue(token, connection) {
+            self.waiting.push_front(token);
+        }
+    }
+
+    /// False when the request does not wait.
+    fn wait_in_queue(&mut self, token: Token, connection: Box<Connection>) -> bool {
         let deadline = connection.queue_deadline(&self.service);
         self.next_sweep = self.next_sweep.min(deadline);
         self.keep(token, connection, deadline);
         if !self.register(token, Interest::HangUp) {
-            return self.vacate(token);
+            self.vacate(token);
+            return false;
         }
         if let Some(slot) = self.slot(token) {
             slot.queued = true;
         }
         if self.refusing {
-            return self.expire_queued(token);
+            self.expire_queued(token);
         }
-        self.waiting.push_back(token);
-        self.fleet.note_waiting(self.berth, true);
-        self.woken |= self.fleet.is_shared() && self.fleet.room(self.berth) > 0;
+        !self.refusing
     }
 
     /// The next request that waits, if there is one.
