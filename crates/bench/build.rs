@@ -33,7 +33,7 @@ fn main() {
 fn source() -> PathBuf {
     let variable = |name: &str| std::env::var(name).expect("cargo sets it for build scripts");
     let output = Command::new(variable("CARGO"))
-        .args(["metadata", "--format-version", "1", "--offline"])
+        .args(["metadata", "--format-version", "1", "--locked"])
         .args(["--filter-platform", &variable("TARGET")])
         .current_dir(variable("CARGO_MANIFEST_DIR"))
         .output()

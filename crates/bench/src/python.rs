@@ -30,7 +30,10 @@ const TABLES: &[(&str, Make)] = &[
     ("hello", |bench| contest::run(bench, &contest::HELLO)),
     ("flask", |bench| contest::run(bench, &contest::FLASK)),
     ("10k", |bench| contest::run(bench, &contest::TEN)),
-    ("upload", |bench| contest::run(bench, &contest::UPLOAD)),
+    ("upload", |bench| {
+        contest::run(bench, &contest::UPLOAD)?;
+        contest::run(bench, &contest::LARGE_UPLOAD)
+    }),
     ("memory", memory::run),
     ("sleepers", sleepers::run),
     ("reload", reload::run),

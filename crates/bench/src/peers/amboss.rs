@@ -4,7 +4,7 @@ use super::{Mode, Site, BODY, LARGE, NAP};
 use crate::certificate;
 use amboss_core::{AppError, Body, Environ, NoLog, Settings, StartResponse, ThreadedWsgiServer};
 use amboss_tls::SslContext;
-use std::io;
+use std::io::{self, Read};
 use std::sync::Arc;
 
 /// Serves until the process is killed.
@@ -17,7 +17,11 @@ pub fn serve(site: &Site) -> io::Result<()> {
         let context = SslContext::from_files(certificate, Some(&key)).map_err(io::Error::other)?;
         settings.transport = Some(context.layer());
     }
-    let mut server = ThreadedWsgiServer::with_settings(&site.address(), hello, settings).map_err(io::Error::other)?;
+    let mut server = match site.mode {
+        Mode::Upload => ThreadedWsgiServer::with_settings(&site.address(), upload, settings),
+        _ => ThreadedWsgiServer::with_settings(&site.address(), hello, settings),
+    }
+    .map_err(io::Error::other)?;
     server.serve_forever().map_err(io::Error::other)
 }
 
@@ -30,4 +34,18 @@ fn hello(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> R
         true => Body::from(&LARGE[..]),
         false => Body::from(BODY),
     })
+}
+
+/// Reads the body in blocks, as the Python application does, and answers with how much it was.
+fn upload(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+    let mut block = vec![0; 64 << 10];
+    let mut length = 0;
+    loop {
+        match environ.input().read(&mut block)? {
+            0 => break,
+            count => length += count,
+        }
+    }
+    start_response.start("200 OK", &[("Content-Type", "text/plain")])?;
+    Ok(Body::from(length.to_string()))
 }

@@ -42,7 +42,7 @@ fn headers(mode: Mode) -> Headers<'static> {
             headers.set_connection_close();
             headers
         }
-        Mode::Hello | Mode::Slow | Mode::Tls => Headers::new(),
+        Mode::Hello | Mode::Slow | Mode::Tls | Mode::Upload => Headers::new(),
     };
     headers.add("Content-Type", b"text/plain");
     headers

@@ -36,6 +36,8 @@ pub enum Mode {
     Slow,
     /// As [`Mode::Hello`] over TLS, and `/large` answers with [`LARGE`].
     Tls,
+    /// Requests have bodies, and the answer is how many bytes that was; only the subject reads them.
+    Upload,
 }
 
 impl Mode {
@@ -46,12 +48,13 @@ impl Mode {
             Mode::Close => "close",
             Mode::Slow => "slow",
             Mode::Tls => "tls",
+            Mode::Upload => "upload",
         }
     }
 
     /// The mode a word on the command line stands for.
     pub fn from_word(word: &str) -> Option<Self> {
-        [Mode::Hello, Mode::Close, Mode::Slow, Mode::Tls].into_iter().find(|mode| mode.word() == word)
+        [Mode::Hello, Mode::Close, Mode::Slow, Mode::Tls, Mode::Upload].into_iter().find(|mode| mode.word() == word)
     }
 }
 

@@ -10,7 +10,7 @@ pub fn serve(site: &Site) -> io::Result<()> {
     let threads = match site.mode {
         // Handlers sleep on these threads: as many as could, and some to spare.
         Mode::Slow => 16,
-        Mode::Hello | Mode::Close | Mode::Tls => site.workers,
+        Mode::Hello | Mode::Close | Mode::Tls | Mode::Upload => site.workers,
     };
     std::thread::scope(|scope| {
         for _ in 0..threads {

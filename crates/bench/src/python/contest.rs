@@ -1,6 +1,6 @@
 //! Throughput: each server in turn under wrk, CPU time of its processes read beside, all compared with bjoern.
 
-use super::peers::{Peer, SUBJECT};
+use super::peers::{Peer, RUST, SUBJECT};
 use super::rounds::{alternate, Entry};
 use super::server::Server;
 use super::Bench;
@@ -27,13 +27,21 @@ pub struct Page {
     needs: Option<&'static str>,
     /// Bytes posted with each request, or none.
     upload: Option<usize>,
+    /// Who else takes part.
+    beside: Option<&'static Peer>,
     /// The answer.
     body: fn() -> String,
 }
 
 /// The smallest application.
-pub const HELLO: Page =
-    Page { title: "Raw hello", object: "raw:hello", needs: None, upload: None, body: || "Hello, World!".into() };
+pub const HELLO: Page = Page {
+    title: "Raw hello",
+    object: "raw:hello",
+    needs: None,
+    upload: None,
+    beside: None,
+    body: || "Hello, World!".into(),
+};
 
 /// The same in Flask, whose own work is most of it.
 pub const FLASK: Page = Page { title: "Flask hello", object: "flasked:app", needs: Some("flask"), ..HELLO };
@@ -46,9 +54,14 @@ pub const UPLOAD: Page = Page {
     title: "100 KiB uploads",
     object: "raw:upload",
     upload: Some(100 << 10),
+    beside: Some(&RUST),
     body: || (100 << 10).to_string(),
     ..HELLO
 };
+
+/// The same with 10 MiB.
+pub const LARGE_UPLOAD: Page =
+    Page { title: "10 MiB uploads", upload: Some(10 << 20), body: || (10 << 20).to_string(), ..UPLOAD };
 
 /// One peer in one round.
 struct Measured {
@@ -68,9 +81,8 @@ pub fn run(bench: &Bench, page: &Page) -> Result<()> {
     for &pinned in &bench.options.pinned {
         let how = if pinned { "one core each" } else { "unpinned" };
         let title = format!("Python, {}, {how}", page.title);
-        let entries = alternate(bench, &title, bench.peers.iter().copied(), |peer| {
-            one(bench, page, script.as_ref(), peer, pinned)
-        });
+        let peers = bench.peers.iter().copied().chain(page.beside);
+        let entries = alternate(bench, &title, peers, |peer| one(bench, page, script.as_ref(), peer, pinned));
         for (index, connections) in CONNECTIONS.iter().enumerate() {
             tabulate(&entries, index).print(&format!("{title}, {connections} connections"));
         }

@@ -13,11 +13,16 @@ pub struct Peer {
     pub name: &'static str,
     /// What has to be installed, by the names in the requirements.
     pub packages: &'static [&'static str],
-    /// A program of the environment and its arguments. ENVIRONMENT, OBJECT, PORT and THREADS are filled in.
+    /// A program of the environment and its arguments. ENVIRONMENT, OBJECT, PORT and THREADS are filled in, and BENCH, which
+    /// is this very program.
     pub command: &'static str,
     /// Runs up to [`THREADS`] requests at once.
     pub has_threads: bool,
 }
+
+/// The server without Python, beside those in the tables of uploads: what of their time is the server's.
+pub const RUST: Peer =
+    Peer { name: "amboss in Rust", packages: &[], command: "BENCH serve amboss PORT upload .", has_threads: true };
 
 /// All of them, the subject and its rival first.
 pub const PEERS: &[Peer] = &[

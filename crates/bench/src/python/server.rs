@@ -30,12 +30,14 @@ impl Server {
     /// When it cannot be started, ends at once, or does not listen in time; with its last words.
     pub fn start(bench: &Bench, name: &str, command: &str, object: &str, pinned: bool) -> Result<Server> {
         let port = free_port()?;
+        let bench_program = std::env::current_exe().unwrap_or_default();
         let words: Vec<String> = command
             .split_whitespace()
             .map(|word| {
                 word.replace("PORT", &port.to_string())
                     .replace("THREADS", &THREADS.to_string())
                     .replace("OBJECT", object)
+                    .replace("BENCH", &bench_program.to_string_lossy())
                     .replace("ENVIRONMENT", &bench.environment.folder().to_string_lossy())
             })
             .collect();
