@@ -6,37 +6,51 @@
 
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
+use super::body_memory::BodyMemory;
 use super::descriptors::Noted;
 use super::handover::WaitingBody;
 use super::settings::Limits;
 use super::sys;
 use crate::wsgi::{Collected, Source};
 
-/// The first allocation for a body whose bytes come one by one; it doubles from there.
-const FIRST_ALLOCATION: usize = 1024;
-/// What is written to a file at once: large enough that a system call costs nothing beside the copying.
+/// The memory that a body begins with. It grows little by little while few bytes have come, so that slow clients take
+/// little, and faster later, so that little is copied.
+const FIRST_SIZE: usize = 1024;
+/// From this size on the memory grows faster.
+const FASTER_FROM: usize = 16 * 1024;
+/// A body of known length that has come so far gets the memory for all of it.
+const WHOLE_FROM: usize = 256 * 1024;
+/// What is written to a file at once: large enough that a system call costs nothing beside the copying, and small enough
+/// for a processor's cache.
 const WRITE_BLOCK: usize = 256 * 1024;
+/// The same when all bodies together take as much memory as they may.
+const SMALL_BLOCK: usize = 16 * 1024;
 /// What is read from a file at once.
 const READ_BLOCK: usize = 64 * 1024;
 
 /// What the collected bodies of all connections of a server take, in bytes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct BodyBudget {
-    memory: AtomicU64,
+    pub(super) memory: BodyMemory,
     files: AtomicU64,
 }
 
 impl BodyBudget {
-    fn reserve(of: &AtomicU64, amount: u64, limit: u64) -> bool {
-        of.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
-            taken.checked_add(amount).filter(|&sum| sum <= limit)
-        })
-        .is_ok()
+    pub(super) fn new(limits: &Limits) -> Arc<BodyBudget> {
+        Arc::new(BodyBudget { memory: BodyMemory::new(limits.bodies_memory), files: AtomicU64::new(0) })
+    }
+
+    fn reserve_file(&self, amount: u64, limit: u64) -> bool {
+        self.files
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
+                taken.checked_add(amount).filter(|&sum| sum <= limit)
+            })
+            .is_ok()
     }
 }
 
@@ -81,19 +95,22 @@ pub(super) struct BodyStore {
     /// `memory[..filled]` are bytes of the body; behind those in the file, if there is one.
     memory: Vec<u8>,
     filled: usize,
+    /// Bytes of the whole body, where the head has told.
+    length: Option<u64>,
     file: Option<TemporaryFile>,
 }
 
 impl BodyStore {
-    pub(super) fn new(budget: Arc<BodyBudget>) -> BodyStore {
-        BodyStore { budget, memory: Vec::new(), filled: 0, file: None }
+    /// For a body of so many bytes, or of a number that nobody knows yet.
+    pub(super) fn new(budget: Arc<BodyBudget>, length: Option<u64>) -> BodyStore {
+        BodyStore { budget, memory: Vec::new(), filled: 0, length, file: None }
     }
 
     /// A body that another process has collected.
     pub(super) fn adopt(budget: Arc<BodyBudget>, WaitingBody { file, length }: WaitingBody) -> BodyStore {
         budget.files.fetch_add(length, Ordering::Relaxed);
         let file = TemporaryFile { _noted: Noted::of_file(&file), file, length };
-        BodyStore { budget, memory: Vec::new(), filled: 0, file: Some(file) }
+        BodyStore { budget, memory: Vec::new(), filled: 0, length: Some(length), file: Some(file) }
     }
 
     /// For another process: the file that a complete body is in, if it was written out.
@@ -105,11 +122,9 @@ impl BodyStore {
 
     /// Has memory to be written to the file before more can be taken?
     pub(super) fn needs_write(&self, limits: &Limits) -> bool {
-        match &self.file {
-            Some(_) => self.filled >= WRITE_BLOCK,
-            // Full, and not allowed to grow.
-            None => self.filled > 0 && self.filled == self.memory.len() && self.next_size(limits).is_none(),
-        }
+        let has_block = self.file.is_some() && self.filled >= WRITE_BLOCK;
+        // Full, and not allowed to grow.
+        has_block || self.filled > 0 && self.filled == self.memory.len() && self.next_size(limits).is_none()
     }
 
     /// Has a complete body a rest that belongs behind what is in the file?
@@ -119,24 +134,40 @@ impl BodyStore {
 
     /// The next size of the memory; `None` at the bound for one body or for all of them.
     fn next_size(&self, limits: &Limits) -> Option<usize> {
-        let most = if self.file.is_some() { WRITE_BLOCK } else { limits.body_memory };
-        let next = (self.memory.len() * 2).clamp(FIRST_ALLOCATION, most.max(FIRST_ALLOCATION));
-        let has_room = self.budget.memory.load(Ordering::Relaxed) < limits.bodies_memory;
-        (next > self.memory.len() && (has_room || self.file.is_some())).then_some(next)
+        let size = self.memory.len();
+        let has_room = self.budget.memory.taken() < limits.bodies_memory;
+        let most = if self.will_be_in_a_file(limits) { WRITE_BLOCK } else { limits.body_memory };
+        let whole = self.length.map_or(usize::MAX, |length| usize::try_from(length).unwrap_or(usize::MAX));
+        let next = match self.file {
+            Some(_) if has_room => WRITE_BLOCK,
+            Some(_) => SMALL_BLOCK,
+            // The first bytes have to go somewhere, whatever the others take.
+            None if !has_room && size > 0 => return None,
+            None if size >= WHOLE_FROM && self.length.is_some() => whole,
+            None if (FASTER_FROM..WHOLE_FROM).contains(&size) => size * 16,
+            None => size * 4,
+        };
+        let next = next.clamp(FIRST_SIZE, most.min(whole).max(FIRST_SIZE));
+        (next > size).then_some(next)
     }
 
-    fn resize(&mut self, size: usize) {
-        let more = size.saturating_sub(self.memory.len()) as u64;
-        self.budget.memory.fetch_add(more, Ordering::Relaxed);
-        self.memory.resize(size, 0);
+    /// Is it too long to be kept in memory, as far as anybody knows by now?
+    fn will_be_in_a_file(&self, limits: &Limits) -> bool {
+        self.file.is_some() || self.length.is_some_and(|length| length > limits.body_memory as u64)
+    }
+
+    /// Moves to memory of at least `size` bytes.
+    fn grow(&mut self, size: usize) {
+        let mut memory = self.budget.memory.take(size);
+        memory[..self.filled].copy_from_slice(&self.memory[..self.filled]);
+        self.budget.memory.give_back(std::mem::replace(&mut self.memory, memory));
     }
 
     /// Room for at most `wanted` more bytes; empty when a write is needed first.
     pub(super) fn room(&mut self, wanted: u64, limits: &Limits) -> &mut [u8] {
         if self.filled == self.memory.len() {
             if let Some(next) = self.next_size(limits) {
-                let enough = usize::try_from(wanted).unwrap_or(usize::MAX).saturating_add(self.filled);
-                self.resize(next.min(enough.max(FIRST_ALLOCATION)));
+                self.grow(next);
             }
         }
         let end = usize::try_from(wanted).unwrap_or(usize::MAX).saturating_add(self.filled).min(self.memory.len());
@@ -153,7 +184,7 @@ impl BodyStore {
     pub(super) fn append(&mut self, bytes: &[u8], limits: &Limits) {
         let needed = self.filled + bytes.len();
         if self.memory.len() < needed {
-            self.resize(needed.max(self.next_size(limits).unwrap_or(0)));
+            self.grow(needed.max(self.next_size(limits).unwrap_or(0)));
         }
         self.memory[self.filled..needed].copy_from_slice(bytes);
         self.filled = needed;
@@ -162,7 +193,7 @@ impl BodyStore {
     /// Writes what is in memory behind what is in the file, and creates that if need be. Blocks.
     pub(super) fn write_out(&mut self, directory: Option<&Path>, limits: &Limits) -> Result<(), StoreError> {
         let count = self.filled as u64;
-        if !BodyBudget::reserve(&self.budget.files, count, limits.body_files) {
+        if !self.budget.reserve_file(count, limits.body_files) {
             return Err(StoreError::Full(limits.body_files));
         }
         let mut write = || {
@@ -180,14 +211,16 @@ impl BodyStore {
             return Err(error);
         }
         self.filled = 0;
+        if self.memory.len() > WRITE_BLOCK {
+            self.free_memory();
+        }
         Ok(())
     }
 
-    /// The body is complete and written out: only the file is needed from now on.
+    /// What was in memory has been written out: only the file is needed.
     pub(super) fn free_memory(&mut self) {
         if self.file.is_some() {
-            self.budget.memory.fetch_sub(self.memory.len() as u64, Ordering::Relaxed);
-            self.memory = Vec::new();
+            self.budget.memory.give_back(std::mem::take(&mut self.memory));
         }
     }
 
@@ -206,7 +239,7 @@ impl BodyStore {
 
 impl Drop for BodyStore {
     fn drop(&mut self) {
-        self.budget.memory.fetch_sub(self.memory.len() as u64, Ordering::Relaxed);
+        self.budget.memory.give_back(std::mem::take(&mut self.memory));
         if let Some(file) = &self.file {
             self.budget.files.fetch_sub(file.length, Ordering::Relaxed);
         }
@@ -271,6 +304,22 @@ impl<'a> CollectedBody<'a> {
     }
 }
 
+/// Fills a buffer from a file.
+fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    let mut there = 0;
+    while there < buffer.len() {
+        match sys::read_at(file, &mut buffer[there..], offset + there as u64) {
+            Ok(0) => {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the temporary file of the body was cut"))
+            }
+            Ok(count) => there += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 impl Source for CollectedBody<'_> {
     fn fill(&mut self) -> io::Result<&[u8]> {
         let (file, range) = match &self.whole {
@@ -281,21 +330,9 @@ impl Source for CollectedBody<'_> {
             let count = (range.end - self.position).min(READ_BLOCK as u64) as usize;
             self.block.resize(count, 0);
             self.block_start = self.position;
-            let mut there = 0;
-            while there < count {
-                match sys::read_at(file, &mut self.block[there..], range.start + self.position + there as u64) {
-                    Ok(0) => break,
-                    Ok(count) => there += count,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => {
-                        self.block.clear();
-                        return Err(error);
-                    }
-                }
-            }
-            if there < count {
+            if let Err(error) = read_exact_at(file, &mut self.block, range.start + self.position) {
                 self.block.clear();
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the temporary file of the body was cut"));
+                return Err(error);
             }
         }
         let used = (self.position - self.block_start) as usize;
@@ -305,6 +342,26 @@ impl Source for CollectedBody<'_> {
     fn consume(&mut self, amount: usize) {
         let length = self.length().unwrap_or(0);
         self.position = length.min(self.position + amount as u64);
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Collected::File { file, range } = &self.whole {
+            let block_is_used = self.position >= self.block_start + self.block.len() as u64;
+            if block_is_used && buffer.len() >= READ_BLOCK {
+                // As large as our own block: it need not be copied through that.
+                let count = self.at_hand().min(buffer.len() as u64) as usize;
+                read_exact_at(file, &mut buffer[..count], range.start + self.position)?;
+                self.position += count as u64;
+                return Ok(count);
+            }
+        }
+        let count = self.fill()?.read(buffer)?;
+        self.consume(count);
+        Ok(count)
+    }
+
+    fn at_hand(&self) -> u64 {
+        self.length().unwrap_or(0) - self.position
     }
 
     fn length(&self) -> Option<u64> {
@@ -321,8 +378,6 @@ impl Source for CollectedBody<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-
     use super::*;
     use crate::wsgi::Input;
 
@@ -335,12 +390,12 @@ mod tests {
     }
 
     fn taken(budget: &BodyBudget) -> (u64, u64) {
-        (budget.memory.load(Ordering::Relaxed), budget.files.load(Ordering::Relaxed))
+        (budget.memory.taken(), budget.files.load(Ordering::Relaxed))
     }
 
     /// Stores bytes as a connection does: by reading into the room, or by appending pieces.
     fn store(budget: &Arc<BodyBudget>, body: &[u8], piece: usize, appended: bool) -> BodyStore {
-        let mut store = BodyStore::new(budget.clone());
+        let mut store = BodyStore::new(budget.clone(), None);
         let mut rest = body;
         while !rest.is_empty() {
             if store.needs_write(&limits()) {
@@ -368,7 +423,7 @@ mod tests {
 
     #[test]
     fn what_is_stored_is_read_back_whatever_its_size() {
-        let budget = Arc::new(BodyBudget::default());
+        let budget = BodyBudget::new(&limits());
         for length in [1, 1023, 1024, 4096, 4097, 70_000, 700_000] {
             for (piece, appended) in [(1000, false), (100_000, false), (1000, true), (16_384, true)] {
                 let body = pattern(length);
@@ -380,6 +435,16 @@ mod tests {
                 let mut read = Vec::new();
                 Input::new(&mut source).read_to_end(&mut read).unwrap();
                 assert!(read == body, "{length} bytes in pieces of {piece} differ");
+                let mut source = CollectedBody::of_store(&store);
+                let (mut read, mut input) = (Vec::new(), Input::new(&mut source));
+                for size in [10, READ_BLOCK, 100, READ_BLOCK - 1, 3 * READ_BLOCK].into_iter().cycle() {
+                    let mut buffer = vec![0; size];
+                    match input.read(&mut buffer).unwrap() {
+                        0 => break,
+                        count => read.extend_from_slice(&buffer[..count]),
+                    }
+                }
+                assert!(read == body, "{length} bytes read by pieces differ");
                 match source.collected().unwrap() {
                     Collected::Bytes(bytes) => assert!(bytes == body),
                     Collected::File { range, .. } => assert_eq!(range, 0..length as u64),
@@ -391,8 +456,8 @@ mod tests {
 
     #[test]
     fn memory_grows_with_what_arrives_and_not_with_what_is_announced() {
-        let budget = Arc::new(BodyBudget::default());
-        let mut store = BodyStore::new(budget.clone());
+        let budget = BodyBudget::new(&limits());
+        let mut store = BodyStore::new(budget.clone(), None);
         for _ in 0..100 {
             store.room(1 << 30, &limits())[0] = b'x';
             store.fill(1);
@@ -401,10 +466,56 @@ mod tests {
     }
 
     #[test]
+    fn a_body_in_a_file_has_one_block_of_memory() {
+        let limits = Limits { body_memory: 4 * WRITE_BLOCK, ..Limits::default() };
+        let budget = BodyBudget::new(&limits);
+        // The length of the first is known from the start.
+        for length in [Some(5 * WRITE_BLOCK as u64), None] {
+            let mut store = BodyStore::new(budget.clone(), length);
+            let (mut stored, mut most) = (0, 0);
+            while stored < 5 * WRITE_BLOCK {
+                if store.needs_write(&limits) {
+                    store.write_out(None, &limits).unwrap();
+                }
+                let count = store.room((5 * WRITE_BLOCK - stored) as u64, &limits).len();
+                store.fill(count);
+                stored += count;
+                most = most.max(store.memory.len());
+            }
+            assert_eq!(most, if length.is_some() { WRITE_BLOCK } else { limits.body_memory });
+            assert_eq!(store.memory.len(), WRITE_BLOCK);
+        }
+    }
+
+    #[test]
+    fn a_body_of_known_length_gets_memory_for_all_of_it_when_it_has_come_far() {
+        let limits = Limits::default();
+        let budget = BodyBudget::new(&limits);
+        let mut store = BodyStore::new(budget.clone(), Some(10 << 20));
+        let mut sizes = Vec::new();
+        while store.filled < 10 << 20 {
+            let count = store.room(u64::MAX, &limits).len();
+            store.fill(count);
+            sizes.push(store.memory.len());
+        }
+        assert_eq!(sizes, [1 << 10, 4 << 10, 16 << 10, 256 << 10, 10 << 20]);
+        assert_eq!(taken(&budget), (10 << 20, 0));
+    }
+
+    #[test]
     fn beyond_the_bound_for_all_bodies_they_go_to_files_and_then_fail() {
-        let budget = Arc::new(BodyBudget::default());
+        let budget = BodyBudget::new(&limits());
         let stores: Vec<_> = (0..4).map(|_| store(&budget, &pattern(4000), 4000, false)).collect();
         assert!(stores.iter().any(BodyStore::has_file), "{:?}", taken(&budget));
+        let mut last = BodyStore::new(budget.clone(), None);
+        while taken(&budget).0 < limits().bodies_memory {
+            last.append(&pattern(1000), &limits());
+        }
+        assert!(!BodyStore::new(budget.clone(), None).room(1, &limits()).is_empty(), "the first bytes find no room");
+        let mut small = store(&budget, &pattern(100_000), 100_000, false);
+        small.room(1 << 20, &limits());
+        assert_eq!(small.memory.len(), SMALL_BLOCK, "a body in a file takes memory that nobody has left");
+        drop((last, small));
         let mut large = store(&budget, &pattern(1_000_000), 100_000, false);
         large.append(&pattern(100_000), &limits());
         assert!(matches!(large.write_out(None, &limits()), Err(StoreError::Full(_))));
@@ -415,8 +526,8 @@ mod tests {
 
     #[test]
     fn a_directory_that_can_t_be_written_is_named() {
-        let budget = Arc::new(BodyBudget::default());
-        let mut store = BodyStore::new(budget.clone());
+        let budget = BodyBudget::new(&limits());
+        let mut store = BodyStore::new(budget.clone(), None);
         store.append(b"x", &limits());
         let error = store.write_out(Some(Path::new("/no/such/directory")), &limits()).unwrap_err();
         assert!(error.to_string().contains("/no/such/directory") && error.to_string().contains("body_directory"));
@@ -428,7 +539,7 @@ mod tests {
     fn the_file_has_no_name_and_is_its_users_alone() {
         use std::os::fd::AsRawFd;
         use std::os::unix::fs::MetadataExt;
-        let budget = Arc::new(BodyBudget::default());
+        let budget = BodyBudget::new(&limits());
         let store = store(&budget, &pattern(10_000), 10_000, false);
         let Collected::File { file, .. } = store.collected() else { panic!("it is in memory") };
         let metadata = file.metadata().unwrap();

@@ -30,6 +30,8 @@ use super::wake::Wake;
 /// Deadlines are looked at no more often than this, in milliseconds, so that ten thousand idle connections cost a
 /// thousandth of a core; only where one has passed, once more when its connection has been looked at.
 const SWEEP: u64 = 50;
+/// Memory of request bodies that nobody has wanted for so long is freed, in milliseconds.
+const KEEP_MEMORY: u64 = 5_000;
 /// How long accepting rests after the file table was full, in milliseconds.
 const REST: u64 = 100;
 /// Connections accepted in a row before those that are there get their turn.
@@ -103,6 +105,8 @@ pub(super) struct Loop {
     ready: Vec<u64>,
     pub(super) now: u64,
     next_sweep: u64,
+    /// When memory of request bodies that nobody wants is freed.
+    next_trim: Option<u64>,
     /// Running requests have until then.
     stop_at: Option<u64>,
     /// Idle connections that can't be handed over have until then.
@@ -174,6 +178,7 @@ impl Loop {
             ready: Vec::new(),
             now,
             next_sweep: u64::MAX,
+            next_trim: None,
             stop_at: None,
             part_at: u64::MAX,
             heir: None,
@@ -229,7 +234,11 @@ impl Loop {
     fn wait(&mut self, patience: Option<Duration>) -> io::Result<bool> {
         let busy = !self.again.is_empty();
         let log_again = self.service.settings.log.flush(!busy);
-        let timers = [Some(self.next_sweep), self.resting, self.stop_at];
+        // One loop sees to it for all of them.
+        if self.next_trim.is_none() && self.berth == 0 && self.service.body_budget.memory.has_spare() {
+            self.next_trim = Some(self.now + KEEP_MEMORY);
+        }
+        let timers = [Some(self.next_sweep), self.next_trim, self.resting, self.stop_at];
         let next = timers.into_iter().flatten().min().filter(|&at| at < u64::MAX / 4);
         let until = next.map(|at| Duration::from_millis(at.saturating_sub(self.now)));
         let at_once = busy.then_some(Duration::ZERO);
@@ -252,6 +261,10 @@ impl Loop {
         self.go_on(false);
         if self.now >= self.next_sweep {
             self.sweep();
+        }
+        if self.next_trim.is_some_and(|at| self.now >= at) {
+            self.next_trim = None;
+            self.service.body_budget.memory.trim();
         }
         if self.resting.is_some_and(|until| self.now >= until) {
             self.accept_again();

@@ -26,6 +26,7 @@
 pub(crate) mod address;
 mod alone;
 mod base;
+mod body_memory;
 mod body_store;
 pub(crate) mod buffer;
 mod color;

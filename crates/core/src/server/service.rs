@@ -48,6 +48,7 @@ impl Service {
         info.software = server_field.clone().unwrap_or_default();
         Service {
             wants_access: settings.handler.wants_access(&*settings.log),
+            body_budget: BodyBudget::new(&settings.limits),
             app,
             settings,
             info,
@@ -55,7 +56,6 @@ impl Service {
             last_request: AtomicBool::new(false),
             hands_over: AtomicBool::new(false),
             failure: Mutex::new(None),
-            body_budget: Arc::default(),
             epoch: Instant::now(),
             seconds: AtomicU64::new(unix_seconds()),
         }

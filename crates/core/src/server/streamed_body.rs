@@ -1,7 +1,7 @@
 //! The body of a request as it arrives: how much of it is left, and reading it while the application waits for it.
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, Read};
 use std::ops::Range;
 
 use super::settings::Settings;
@@ -132,30 +132,30 @@ pub(super) struct StreamedBody<'c, 'w> {
     pub(super) ready: Range<usize>,
 }
 
-impl StreamedBody<'_, '_> {
-    fn more(&mut self) -> Result<(), InputError> {
-        let mut wire = self.wire.borrow_mut();
-        // Behind the beginning of the answer it would be taken for a part of the body.
-        if self.state.continue_pending && !wire.begun {
-            self.state.continue_pending = false;
-            wire.send_continue().map_err(|_| InputError::Truncated)?;
-        }
-        match wire.read_patiently(self.bytes, self.state.received, &mut self.state.waited) {
-            Ok(0) => Err(InputError::Truncated),
-            Ok(count) => {
-                self.state.continue_pending = false;
-                self.unread = 0..count;
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(InputError::TooSlow),
-            Err(_) => Err(InputError::Truncated),
-        }
+/// Waits for more of the body; 0 bytes can't come of it.
+fn receive(wire: &RefCell<Wire<'_>>, state: &mut BodyState, buffer: &mut [u8]) -> Result<usize, InputError> {
+    let mut wire = wire.borrow_mut();
+    // Behind the beginning of the answer it would be taken for a part of the body.
+    if state.continue_pending && !wire.begun {
+        state.continue_pending = false;
+        wire.send_continue().map_err(|_| InputError::Truncated)?;
     }
+    match wire.read_patiently(buffer, state.received, &mut state.waited) {
+        Ok(0) => Err(InputError::Truncated),
+        Ok(count) => {
+            state.continue_pending = false;
+            Ok(count)
+        }
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(InputError::TooSlow),
+        Err(_) => Err(InputError::Truncated),
+    }
+}
 
+impl StreamedBody<'_, '_> {
     fn advance(&mut self) -> Result<(), InputError> {
         while self.ready.is_empty() && !self.state.is_done() {
             if self.unread.is_empty() {
-                self.more()?;
+                self.unread = 0..receive(self.wire, self.state, self.bytes)?;
             }
             let (used, data) = self.state.take(&self.bytes[self.unread.clone()])?;
             let start = self.unread.start;
@@ -180,6 +180,35 @@ impl Source for StreamedBody<'_, '_> {
 
     fn consume(&mut self, amount: usize) {
         self.ready.start = self.ready.end.min(self.ready.start + amount);
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let nothing_read = self.ready.is_empty() && self.unread.is_empty() && self.state.failed.is_none();
+        match self.state.left() {
+            // Where the application has the larger buffer, it is read into at once.
+            BodyLength::Known(left) if left > 0 && nothing_read && buffer.len() >= self.bytes.len().max(1) => {
+                let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+                match receive(self.wire, self.state, &mut buffer[..most]) {
+                    Ok(count) => {
+                        self.state.skip(count);
+                        Ok(count)
+                    }
+                    Err(error) => {
+                        self.state.failed = Some(error);
+                        Err(error.into())
+                    }
+                }
+            }
+            _ => {
+                let count = self.fill()?.read(buffer)?;
+                self.consume(count);
+                Ok(count)
+            }
+        }
+    }
+
+    fn at_hand(&self) -> u64 {
+        0
     }
 
     fn length(&self) -> Option<u64> {

@@ -22,6 +22,10 @@ pub(crate) trait Source {
     /// Body bytes that are at hand; waits for more when there are none. Empty at the end.
     fn fill(&mut self) -> io::Result<&[u8]>;
     fn consume(&mut self, amount: usize);
+    /// As `Read::read`; without a copy on the way, if the buffer is large.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Bytes that are known to follow, not only announced.
+    fn at_hand(&self) -> u64;
     /// The length of the whole body; `None` while only its end will tell.
     fn length(&self) -> Option<u64>;
     /// The whole body, if it was collected.
@@ -63,10 +67,21 @@ impl<'a> Input<'a> {
 
 impl Read for Input<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut there = self.source.fill()?;
-        let count = there.read(buffer)?;
-        self.source.consume(count);
-        Ok(count)
+        self.source.read(buffer)
+    }
+
+    fn read_to_end(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        let before = buffer.len();
+        buffer.try_reserve_exact(usize::try_from(self.source.at_hand()).unwrap_or(usize::MAX))?;
+        loop {
+            let bytes = self.source.fill()?;
+            let count = bytes.len();
+            if count == 0 {
+                return Ok(buffer.len() - before);
+            }
+            buffer.extend_from_slice(bytes);
+            self.source.consume(count);
+        }
     }
 }
 

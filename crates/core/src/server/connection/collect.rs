@@ -47,7 +47,11 @@ impl Connection {
         }
         let now = service.now();
         let transfer = Transfer { started: now.max(1), progress: now, moved: 0 };
-        let store = BodyStore::new(service.body_budget.clone());
+        let announced = match framing.body {
+            BodyLength::Known(length) => Some(length),
+            BodyLength::Chunked => None,
+        };
+        let store = BodyStore::new(service.body_budget.clone(), announced);
         self.state = State::Collect(Box::new(Collect { head, body, store, transfer }));
     }
 
