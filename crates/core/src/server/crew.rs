@@ -29,6 +29,13 @@ use super::wake::Wake;
 
 /// How often the watcher looks. A call that takes longer than one to two of these loses the lead.
 const WATCH: Duration = Duration::from_millis(1);
+/// How often while calls are many and fast, and none has been slow for long: each look costs as much as a third of a
+/// request, and one slow call delays others only once.
+const RELAXED_WATCH: Duration = Duration::from_millis(4);
+/// Calls between two looks that are many.
+const MANY_CALLS: u64 = 16;
+/// How long after the last slow call the watch is relaxed, in milliseconds.
+const RELAX_AFTER: u64 = 5_000;
 /// How often while calls have been slow lately: what a slow call delays others by, at the price of more wake-ups.
 const CLOSE_WATCH: Duration = Duration::from_micros(200);
 /// How long the close watch lasts after a slow call, in milliseconds.
@@ -499,6 +506,8 @@ impl Crew {
         let mut since = Instant::now();
         // It was found that others may run beside it.
         let mut agreed = false;
+        // Calls have been many lately.
+        let mut brisk = false;
         loop {
             if self.is_stopped() {
                 return None;
@@ -515,9 +524,15 @@ impl Crew {
                 idle = 0;
                 (before, since, agreed) = (self.calls.load(Ordering::SeqCst), Instant::now(), false);
             }
-            let close = self.service.now() < self.close_watch_until.load(Ordering::Relaxed);
-            thread::park_timeout(if close { CLOSE_WATCH } else { WATCH });
+            let (clock, close_until) = (self.service.now(), self.close_watch_until.load(Ordering::Relaxed));
+            thread::park_timeout(match () {
+                () if clock < close_until => CLOSE_WATCH,
+                () if brisk && (close_until == 0 || clock >= close_until + RELAX_AFTER) => RELAXED_WATCH,
+                () => WATCH,
+            });
             let now = self.calls.load(Ordering::SeqCst);
+            // Each call changes the number twice.
+            brisk = now.wrapping_sub(before) >= 2 * MANY_CALLS;
             if now != before {
                 (idle, before, since, agreed) = (0, now, Instant::now(), false);
             } else if now & 1 == 1 {
