@@ -41,17 +41,25 @@ impl HangUp {
         if self.terminals.iter().zip(terminals()).any(|(&was, is)| was && !is) {
             return false;
         }
+        let mut done = Vec::new();
         if let Some(reopen_logs) = &self.reopen_logs {
             reopen_logs();
+            done.push("the log was reopened");
         }
         #[cfg(feature = "tls")]
-        if let Some(Err(error)) = self.ssl_context.as_ref().map(crate::SslContext::reload) {
-            self.log.error(&format!("{error} (until then, the certificate of before stays in use)"));
+        match self.ssl_context.as_ref().map(crate::SslContext::reload) {
+            Some(Ok(_)) => done.push("the certificate was read again"),
+            Some(Err(error)) => {
+                self.log.error(&format!("{error} (until then, the certificate of before stays in use)"));
+            }
+            None => {}
         }
-        let advice = self.advice;
+        if done.is_empty() {
+            done.push("nothing was read again");
+        }
+        let (done, advice) = (done.join(" and "), self.advice);
         self.log.error(&format!(
-            "HUP: the log was reopened and the certificate read again; the code stays as it is, since no supervisor \
-             runs. To have HUP reload the code, {advice}."
+            "HUP: {done}; the code stays as it is, since no supervisor runs. To have HUP reload the code, {advice}."
         ));
         true
     }

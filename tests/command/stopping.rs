@@ -132,6 +132,7 @@ fn without_a_supervisor_hup_reopens_the_log_and_the_code_stays() {
             running.signal("HUP");
             eventually("it says what was done", || folder.read("access.log").contains("the code stays as it is"));
             assert!(folder.read("access.log").contains("start amboss with --workers 2 or more"));
+            assert!(folder.read("access.log").contains("HUP: the log was reopened; the code"));
             assert!(get(running.port(), "").starts_with("HTTP/1.1 200 "), "{arguments:?}: {}", running.said());
         }
         running.signal("TERM");
@@ -145,7 +146,7 @@ fn usr1_without_a_log_file_ends_nothing() {
     let mut running = Running::start(&mut folder.amboss(&["-p", "0"]));
     running.signal("USR1");
     running.signal("HUP");
-    running.waits_to_say("the code stays as it is");
+    running.waits_to_say("HUP: nothing was read again; the code stays as it is");
     running.waits_for("200 OK");
     running.signal("TERM");
     assert_eq!(running.ends(), Some(0), "{}", running.said());

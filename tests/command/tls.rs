@@ -223,10 +223,10 @@ fn hup_reads_the_certificate_again_at_once_and_keeps_it_when_that_fails() {
     let Some(before) = served_certificate(port) else { return };
     assert_eq!(before, leaf("one"));
     copy("two", "used");
-    hang_up(&["the code stays as it is"]);
+    hang_up(&["HUP: the certificate was read again; the code stays as it is"]);
     assert_eq!(served_certificate(port).expect("openssl is there"), leaf("two"));
     std::fs::write(home.0.join("used.key"), "nonsense").expect("it can be written");
-    hang_up(&["(until then, the certificate of before stays in use)", "the code stays as it is"]);
+    hang_up(&["(until then, the certificate of before stays in use)", "HUP: nothing was read again; the code"]);
     assert_eq!(served_certificate(port).expect("openssl is there"), leaf("two"));
 }
 

@@ -24,6 +24,10 @@ use crate::{werkzeug, Log};
 /// what the server has read ahead in any case.
 const KEPT: u64 = 16 * 1024;
 
+/// Blocks of a list or tuple are joined up to this size in all: one length in front, one write, and a client of HTTP/1.0
+/// keeps its connection.
+const JOINED: usize = 64 * 1024;
+
 /// Makes a body of what the application returned; its first block is asked for here, since `start_response` may come as
 /// late as that.
 pub(crate) fn body<'py>(
@@ -34,16 +38,16 @@ pub(crate) fn body<'py>(
     log: &Log,
     overseer: Option<&Arc<Overseer>>,
 ) -> PyResult<Body> {
-    // Lists and tuples know how long they are, and have no `close`.
-    let single = if let Ok(list) = result.cast_exact::<PyList>() {
-        (list.len() == 1).then(|| list.get_item(0)).transpose()?
+    // Lists and tuples know what they hold, and have no `close`.
+    let all = if let Ok(list) = result.cast_exact::<PyList>() {
+        Some(list.iter().collect())
     } else if let Ok(tuple) = result.cast_exact::<PyTuple>() {
-        (tuple.len() == 1).then(|| tuple.get_item(0)).transpose()?
+        Some(tuple.iter().collect())
     } else {
         None
     };
-    if let Some(single) = single {
-        return Ok(Body::from(block(&single)?.as_bytes().to_vec()));
+    if let Some(joined) = all.map(|all: Vec<_>| joined(&all)).transpose()?.flatten() {
+        return Ok(Body::from(joined));
     }
     if let Ok(wrapper) = result.cast_exact::<FileWrapper>() {
         match wrapper.get().system_file(py) {
@@ -86,6 +90,21 @@ pub(crate) fn body<'py>(
             Ok(Body::try_iter(blocks))
         }
     }
+}
+
+/// All blocks in one, unless there is none or they are too many; anything but bytes is left for whoever sends them one by one.
+fn joined(blocks: &[Bound<'_, PyAny>]) -> PyResult<Option<Vec<u8>>> {
+    if let [single] = blocks {
+        return Ok(Some(block(single)?.as_bytes().to_vec()));
+    }
+    let mut joined = Vec::new();
+    for block in blocks {
+        match block.cast_exact::<PyBytes>() {
+            Ok(block) if joined.len() + block.as_bytes().len() <= JOINED => joined.extend_from_slice(block.as_bytes()),
+            _ => return Ok(None),
+        }
+    }
+    Ok((!blocks.is_empty()).then_some(joined))
 }
 
 /// Is nothing left of the request's body that the application could read later? A little is kept for it.

@@ -104,6 +104,20 @@ def test_the_one_block_of_a_list_gets_a_content_length(serve, blocks):
     assert (answer.header("Content-Length"), answer.header("Transfer-Encoding")) == ("5", None)
 
 
+@pytest.mark.parametrize("blocks", [[b"one", b"two"], (b"one", b"", b"two")])
+def test_the_blocks_of_a_list_are_counted_and_keep_a_connection_of_http_1_0(serve, blocks):
+    client = serve(answering(blocks), validate=False).client()
+    for _ in range(2):
+        answer = client.send(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").answer()
+        assert (answer.body, answer.header("Content-Length"), answer.header("Transfer-Encoding")) == (b"onetwo", "6", None)
+
+
+def test_large_blocks_of_a_list_are_sent_one_by_one(serve):
+    client = serve(answering([b"a" * 60_000, b"b" * 60_000]), validate=False).client().request()
+    assert client.head().header("Transfer-Encoding") == "chunked"
+    assert (client.chunk(), client.chunk(), client.chunk()) == (b"a" * 60_000, b"b" * 60_000, b"")
+
+
 def test_an_empty_list_gets_a_content_length_of_0(serve):
     assert serve(answering([]), validate=False).get().header("Content-Length") == "0"
 
