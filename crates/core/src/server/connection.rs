@@ -367,6 +367,11 @@ impl Connection {
         waited
     }
 
+    /// Since when the request in the buffer waits for a thread, if it does.
+    pub(super) fn queued_since(&self) -> Option<Instant> {
+        self.queued_at
+    }
+
     /// When a request that waits for a thread has waited too long, in the service's milliseconds.
     pub(super) fn queue_deadline(&self, service: &Service) -> u64 {
         self.queued_at.map_or(u64::MAX, |since| {

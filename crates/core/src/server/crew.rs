@@ -121,7 +121,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The position of the thread that leads, or has led when it began the request it is running.
 struct Lead<'c> {
-    crew: &'c Crew,
+    crew: &'c Arc<Crew>,
     /// `None` from the first call of the application on, until the connection has been advanced: between the requests
     /// of one connection the loop stays in the slot, and only the number changes.
     held: Option<Box<Loop>>,
@@ -138,7 +138,7 @@ struct Lead<'c> {
 }
 
 impl<'c> Lead<'c> {
-    fn new(crew: &'c Crew, held: Option<Box<Loop>>) -> Lead<'c> {
+    fn new(crew: &'c Arc<Crew>, held: Option<Box<Loop>>) -> Lead<'c> {
         let has_place = held.is_none();
         Lead { crew, held, call: 0, admitted: false, has_place, dispatches: false, waits: false }
     }
@@ -160,7 +160,7 @@ impl<'c> Lead<'c> {
 impl Turn for Lead<'_> {
     #[inline]
     fn permission(&mut self) -> Permission {
-        let Crew { fleet, berth, .. } = self.crew;
+        let Crew { fleet, berth, .. } = &**self.crew;
         let may_run = if !self.leads() {
             std::mem::take(&mut self.has_place) || fleet.room(*berth) > 0
         } else if self.dispatches && fleet.room(*berth) > 0 {
@@ -207,14 +207,19 @@ impl Turn for Lead<'_> {
     }
 
     fn begin_wait(&mut self) {
-        if self.crew.fleet.threads() == 1 {
+        let Crew { fleet, .. } = &**self.crew;
+        // Counted before anybody else leads, who needs a thread in the place of this one.
+        if !fleet.may_wait() {
             return;
         }
         if self.call & 1 == 1 && !self.crew.pass_lead(self.call) {
-            // Nobody is there to lead.
+            // Nobody is there to lead, but may be by the next time.
+            self.crew.hire(None);
+            fleet.wait_is_off();
             return;
         }
-        self.waits = self.crew.fleet.begin_wait();
+        fleet.begin_wait();
+        self.waits = true;
     }
 
     fn end_wait(&mut self) {
@@ -436,7 +441,7 @@ impl Crew {
     }
 
     /// Answers a request beside the leader.
-    fn work(&self, Job { token, mut connection }: Job) {
+    fn work(self: &Arc<Crew>, Job { token, mut connection }: Job) {
         let mut turn = Lead::new(self, None);
         let now = self.service.now();
         let step = connection.guarded(&self.service, |it| it.advance(&self.service, &mut turn, false, now));

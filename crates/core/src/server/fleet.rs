@@ -47,8 +47,8 @@ pub(super) struct Fleet {
     writes: AtomicUsize,
     /// Threads that have waited for a client and wait for a place.
     returning: AtomicUsize,
-    /// Taken to count exactly how many requests run.
-    counting: Mutex<()>,
+    /// Taken to count exactly how many requests run: when each of the threads came back that wait for a place.
+    counting: Mutex<Vec<Instant>>,
     /// For threads that wait for a place.
     place: Condvar,
     threads: usize,
@@ -76,6 +76,10 @@ struct Berth {
     coming: AtomicUsize,
     /// Complete heads wait there until an application may run.
     waiting: AtomicBool,
+    /// Since when the oldest of them waits.
+    waiting_since: Mutex<Option<Instant>>,
+    /// So many of them have been told to run by now.
+    resumed: AtomicUsize,
     /// Its leader has begun a request, and may still be inside the application.
     running: AtomicBool,
     mail: Mutex<Mail>,
@@ -89,6 +93,11 @@ struct Mail {
 }
 
 impl Berth {
+    /// Has a request waited there for longer than since then?
+    fn has_waited_longer(&self, since: Instant) -> bool {
+        self.waiting.load(Ordering::SeqCst) && lock(&self.waiting_since).is_some_and(|oldest| oldest < since)
+    }
+
     fn connections(&self) -> usize {
         self.open.load(Ordering::Relaxed) + self.coming.load(Ordering::Relaxed)
     }
@@ -119,7 +128,7 @@ impl Fleet {
             client_waits: AtomicUsize::new(0),
             writes: AtomicUsize::new(0),
             returning: AtomicUsize::new(0),
-            counting: Mutex::new(()),
+            counting: Mutex::default(),
             place: Condvar::new(),
             threads,
             listeners: Mutex::new(listeners),
@@ -230,22 +239,40 @@ impl Fleet {
     fn taken(&self, berth: usize) -> usize {
         let leaders = self.berths.iter().enumerate().filter(|&(other, _)| other != berth);
         let running = leaders.filter(|(_, its)| its.running.load(Ordering::SeqCst)).count();
-        self.away.load(Ordering::SeqCst) + self.returning.load(Ordering::SeqCst) + running
+        self.away.load(Ordering::SeqCst) + running
     }
 
-    /// How many more requests this loop may begin, as far as can be seen without a lock.
+    /// How many more requests this loop may begin, as far as can be seen: none before a thread that came back earlier than
+    /// the oldest request here did.
     #[inline]
     pub(super) fn room(&self, berth: usize) -> usize {
-        self.threads.saturating_sub(self.taken(berth))
+        let mut taken = self.taken(berth);
+        if self.returning.load(Ordering::SeqCst) > 0 {
+            taken += self.earlier(berth, &lock(&self.counting));
+        }
+        self.threads.saturating_sub(taken)
+    }
+
+    /// How many of the threads that came back did so before the oldest request here.
+    fn earlier(&self, berth: usize, returned: &[Instant]) -> usize {
+        match *lock(&self.berths[berth].waiting_since) {
+            Some(oldest) => returned.iter().filter(|&&returned| returned <= oldest).count(),
+            None => returned.len(),
+        }
     }
 
     /// May the leader of this loop run a request itself? Then it is counted until [`end_call`](Fleet::end_call) or
     /// [`note_away`](Fleet::note_away).
     #[inline]
     pub(super) fn begin_call(&self, berth: usize) -> bool {
-        let running = &self.berths[berth].running;
+        let Berth { running, resumed, .. } = &self.berths[berth];
+        // Whoever has waited for long enough goes before threads that came back later. Only the leader changes the number.
+        let waited = resumed.load(Ordering::Relaxed);
+        if waited > 0 {
+            resumed.store(waited - 1, Ordering::Relaxed);
+        }
         if self.berths.len() == 1 {
-            let has_room = self.room(berth) > 0;
+            let has_room = if waited > 0 { self.taken(berth) < self.threads } else { self.room(berth) > 0 };
             running.store(has_room, Ordering::Relaxed);
             return has_room;
         }
@@ -257,10 +284,11 @@ impl Fleet {
             return true;
         }
         running.store(false, Ordering::SeqCst);
-        let counting = lock(&self.counting);
-        let has_room = self.room(berth) > 0;
+        let returned = lock(&self.counting);
+        let earlier = if waited > 0 { 0 } else { self.earlier(berth, &returned) };
+        let has_room = self.taken(berth) + earlier < self.threads;
         running.store(has_room, Ordering::SeqCst);
-        drop(counting);
+        drop(returned);
         has_room
     }
 
@@ -302,45 +330,60 @@ impl Fleet {
     fn offer_place(&self) {
         if self.returning.load(Ordering::SeqCst) > 0 {
             let _counting = lock(&self.counting);
-            self.place.notify_one();
+            self.place.notify_all();
         }
     }
 
-    /// A thread that has lost the lead waits for its client, and gives up its place. False where only one request may
-    /// run at a time, and when there are too many such threads: then it keeps it.
-    pub(super) fn begin_wait(&self) -> bool {
-        if self.threads == 1 || self.client_waits.fetch_add(1, Ordering::SeqCst) >= MOST_CLIENT_WAITS {
-            if self.threads > 1 {
-                self.client_waits.fetch_sub(1, Ordering::SeqCst);
-            }
+    /// A thread is about to wait for its client, without a place: there may be one more thread meanwhile. False where only
+    /// one request may run at a time, and when there are too many such threads.
+    pub(super) fn may_wait(&self) -> bool {
+        if self.threads == 1 {
             return false;
         }
+        let may = self.client_waits.fetch_add(1, Ordering::SeqCst) < MOST_CLIENT_WAITS;
+        if !may {
+            self.wait_is_off();
+        }
+        may
+    }
+
+    /// It keeps its place after all.
+    pub(super) fn wait_is_off(&self) {
+        self.client_waits.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// It has not the lead, and gives up its place.
+    pub(super) fn begin_wait(&self) {
         self.away.fetch_sub(1, Ordering::SeqCst);
         self.wake_waiting(usize::MAX);
         self.offer_place();
-        true
     }
 
-    /// It goes on, when it has a place again.
+    /// It goes on, when it has a place again: before requests that came later, and behind those that have waited for
+    /// longer, or clients that send a byte now and then would keep every place busy.
     pub(super) fn end_wait(&self) {
-        self.client_waits.fetch_sub(1, Ordering::SeqCst);
-        let mut counting = lock(&self.counting);
+        let mut returned = lock(&self.counting);
+        let now = Instant::now();
+        returned.push(now);
         self.returning.fetch_add(1, Ordering::SeqCst);
         loop {
             let leaders = self.berths.iter().filter(|its| its.running.load(Ordering::SeqCst)).count();
             if self.away.load(Ordering::SeqCst) + leaders < self.threads {
-                break;
+                if !self.berths.iter().any(|its| its.has_waited_longer(now)) {
+                    break;
+                }
+                // They may not know of the place.
+                self.wake_waiting(usize::MAX);
             }
-            counting = self.place.wait(counting).unwrap_or_else(|poisoned| poisoned.into_inner());
+            returned = self.place.wait(returned).unwrap_or_else(|poisoned| poisoned.into_inner());
         }
         self.away.fetch_add(1, Ordering::SeqCst);
         self.returning.fetch_sub(1, Ordering::SeqCst);
-        drop(counting);
-    }
-
-    /// How many requests may run at once.
-    pub(super) fn threads(&self) -> usize {
-        self.threads
+        if let Some(index) = returned.iter().position(|&other| other == now) {
+            returned.swap_remove(index);
+        }
+        // Until now it was one of the threads that there may be besides.
+        self.client_waits.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// A thread is about to write to a file; false when too many do.
@@ -361,10 +404,17 @@ impl Fleet {
         self.client_waits.load(Ordering::SeqCst) + self.writes.load(Ordering::SeqCst)
     }
 
-    /// Do heads wait in this loop until an application may run? Whoever says yes has to look for room once more: a
-    /// place that became free just before is not told of.
-    pub(super) fn note_waiting(&self, berth: usize, waiting: bool) {
-        self.berths[berth].waiting.store(waiting, Ordering::SeqCst);
+    /// Since when has the oldest head waited in this loop until an application may run, if one does? Whoever says so has
+    /// to look for room once more: a place that became free just before is not told of.
+    pub(super) fn note_waiting(&self, berth: usize, since: Option<Instant>) {
+        *lock(&self.berths[berth].waiting_since) = since;
+        self.berths[berth].waiting.store(since.is_some(), Ordering::SeqCst);
+        self.offer_place();
+    }
+
+    /// So many of the heads that have waited are to run next.
+    pub(super) fn note_resumed(&self, berth: usize, count: usize) {
+        self.berths[berth].resumed.store(count, Ordering::Relaxed);
     }
 
     fn wake(&self, berth: usize) {

@@ -1,5 +1,7 @@
 //! Complete requests that wait until an application may run for them, in the order in which they came.
 
+use std::time::Instant;
+
 use super::super::connection::Connection;
 use super::super::poller::Interest;
 use super::{Loop, Token};
@@ -13,11 +15,35 @@ impl Loop {
                 Err(kept) => connection = kept,
             }
         }
+        let since = connection.queued_since();
         if self.wait_in_queue(token, connection) {
-            self.waiting.push_back(token);
+            // One that was told to run, and could not after all, keeps its place.
+            match self.oldest_waiting() {
+                Some(oldest) if since.is_some_and(|since| since < oldest) => self.waiting.push_front(token),
+                _ => self.waiting.push_back(token),
+            }
         }
-        self.fleet.note_waiting(self.berth, true);
+        self.note_waiting();
         self.woken |= self.fleet.is_shared() && self.fleet.room(self.berth) > 0;
+    }
+
+    /// Since when the first request waits.
+    fn oldest_waiting(&mut self) -> Option<Instant> {
+        while let Some(&token) = self.waiting.front() {
+            match self.slot(token) {
+                Some(slot) if slot.queued => {
+                    return slot.connection.as_ref().and_then(|connection| connection.queued_since());
+                }
+                // It has left.
+                _ => self.waiting.pop_front(),
+            };
+        }
+        None
+    }
+
+    fn note_waiting(&mut self) {
+        let oldest = self.oldest_waiting();
+        self.fleet.note_waiting(self.berth, oldest);
     }
 
     /// A request that was taken from the queue can't run yet after all: it is the next one.
@@ -64,11 +90,14 @@ impl Loop {
 
     /// Hands requests that wait back to the batch, as many as `room` says.
     pub(in crate::server) fn resume_waiting(&mut self, room: usize) {
-        for _ in 0..room {
+        let mut resumed = 0;
+        while resumed < room {
             let Some(token) = self.pop_waiting() else { break };
             self.batch.push_back((token, false));
+            resumed += 1;
         }
-        self.fleet.note_waiting(self.berth, !self.waiting.is_empty());
+        self.fleet.note_resumed(self.berth, resumed);
+        self.note_waiting();
     }
 
     fn take_queued(&mut self, token: Token) -> Option<Box<Connection>> {
