@@ -78,8 +78,8 @@ pub(super) struct Cli {
     #[arg(long, value_enum, value_name = "MODE")]
     pub(super) body_mode: Option<Bodies>,
 
-    /// Where bodies of more than 1 MiB are kept until they are complete, in files without a name [default: TMPDIR, else
-    /// /var/tmp]
+    /// Where bodies of more than 16 MiB are kept until they are complete, in files without a name [default: TMPDIR,
+    /// else /var/tmp]
     #[arg(long, value_name = "DIRECTORY")]
     pub(super) body_directory: Option<PathBuf>,
 

@@ -312,7 +312,7 @@ def describe(environ, start_response):
     return [repr(said).encode()]
 
 
-@pytest.mark.parametrize("size", [1, 300, 20_000, 3_000_000])
+@pytest.mark.parametrize("size", [1, 300, 20_000, 3_000_000, 20_000_000])
 @pytest.mark.parametrize("coding", ["length", "chunked"])
 def test_a_collected_body_has_a_length_and_no_coding(serve, size, coding, tmp_path):
     body = (bytes(range(251)) * (size // 251 + 1))[:size]

@@ -180,7 +180,7 @@ def make_server(
     :param quiet: no access log
     :param body_mode: ``"collect"`` calls the application when the body of a request is complete, so that slow uploads take
         no thread; ``"stream"`` lets it read the body as it arrives
-    :param body_directory: where collected bodies of more than 1 MiB lie, in files without a name; ``TMPDIR``, else
+    :param body_directory: where collected bodies of more than 16 MiB lie, in files without a name; ``TMPDIR``, else
         ``/var/tmp``
     :param fd: listen on this open socket instead, which is not closed with the server
     :raises OSError: when the address can't be listened on
@@ -255,7 +255,7 @@ def run_simple(
     :param quiet: no banner and no access log
     :param body_mode: ``"collect"`` calls the application when the body of a request is complete, so that slow uploads take
         no thread; ``"stream"`` lets it read the body as it arrives
-    :param body_directory: where collected bodies of more than 1 MiB lie, in files without a name; ``TMPDIR``, else
+    :param body_directory: where collected bodies of more than 16 MiB lie, in files without a name; ``TMPDIR``, else
         ``/var/tmp``
     :raises ValueError: for arguments that contradict each other
     :raises SystemExit: when the address can't be listened on, and when gevent or eventlet has replaced Python's threads
