@@ -18,7 +18,7 @@ pub(super) struct BodyMemory {
     limit: u64,
     /// Bytes that bodies have.
     taken: AtomicU64,
-    /// Bytes that no body has.
+    /// Bytes of the spare blocks; changes only under their lock.
     spare_bytes: AtomicU64,
     spare: Mutex<Spare>,
 }
@@ -27,7 +27,6 @@ pub(super) struct BodyMemory {
 #[derive(Debug, Default)]
 struct Spare {
     blocks: Vec<Vec<u8>>,
-    bytes: usize,
     /// So many from the front have not been wanted since the last look.
     untouched: usize,
 }
@@ -60,8 +59,7 @@ impl BodyMemory {
         let index = spare.blocks.iter().rposition(fits)?;
         let block = spare.blocks.remove(index);
         spare.untouched = spare.untouched.min(index);
-        spare.bytes -= block.len();
-        self.spare_bytes.store(spare.bytes as u64, Ordering::Relaxed);
+        self.spare_bytes.fetch_sub(block.len() as u64, Ordering::Relaxed);
         Some(block)
     }
 
@@ -72,10 +70,9 @@ impl BodyMemory {
             return;
         }
         let Some(mut spare) = self.spare() else { return };
-        if taken + spare.bytes as u64 <= self.limit {
-            spare.bytes += block.len();
+        if taken + self.spare_bytes.load(Ordering::Relaxed) <= self.limit {
+            self.spare_bytes.fetch_add(block.len() as u64, Ordering::Relaxed);
             spare.blocks.push(block);
-            self.spare_bytes.store(spare.bytes as u64, Ordering::Relaxed);
         }
     }
 
@@ -88,10 +85,9 @@ impl BodyMemory {
     pub(super) fn trim(&self) {
         let Some(mut spare) = self.spare() else { return };
         let untouched = spare.untouched;
-        let freed: Vec<_> = spare.blocks.drain(..untouched).collect();
-        spare.bytes -= freed.iter().map(Vec::len).sum::<usize>();
+        let freed: usize = spare.blocks.drain(..untouched).map(|block| block.len()).sum();
         spare.untouched = spare.blocks.len();
-        self.spare_bytes.store(spare.bytes as u64, Ordering::Relaxed);
+        self.spare_bytes.fetch_sub(freed as u64, Ordering::Relaxed);
     }
 
     /// Waits for nobody: in a process that the application has forked, a lock may be held for ever.

@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
@@ -344,7 +344,7 @@ impl Source for CollectedBody<'_> {
         self.position = length.min(self.position + amount as u64);
     }
 
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read_directly(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         if let Collected::File { file, range } = &self.whole {
             let block_is_used = self.position >= self.block_start + self.block.len() as u64;
             if block_is_used && buffer.len() >= READ_BLOCK {
@@ -352,12 +352,10 @@ impl Source for CollectedBody<'_> {
                 let count = self.at_hand().min(buffer.len() as u64) as usize;
                 read_exact_at(file, &mut buffer[..count], range.start + self.position)?;
                 self.position += count as u64;
-                return Ok(count);
+                return Ok(Some(count));
             }
         }
-        let count = self.fill()?.read(buffer)?;
-        self.consume(count);
-        Ok(count)
+        Ok(None)
     }
 
     fn at_hand(&self) -> u64 {
@@ -378,6 +376,8 @@ impl Source for CollectedBody<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
     use crate::wsgi::Input;
 

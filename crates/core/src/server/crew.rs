@@ -209,13 +209,13 @@ impl Turn for Lead<'_> {
     fn begin_wait(&mut self) {
         let Crew { fleet, .. } = &**self.crew;
         // Counted before anybody else leads, who needs a thread in the place of this one.
-        if !fleet.may_wait() {
+        if !fleet.reserve_wait() {
             return;
         }
         if self.call & 1 == 1 && !self.crew.pass_lead(self.call) {
             // Nobody is there to lead, but may be by the next time.
             self.crew.hire(None);
-            fleet.wait_is_off();
+            fleet.cancel_wait();
             return;
         }
         fleet.begin_wait();

@@ -336,19 +336,15 @@ impl Fleet {
 
     /// A thread is about to wait for its client, without a place: there may be one more thread meanwhile. False where only
     /// one request may run at a time, and when there are too many such threads.
-    pub(super) fn may_wait(&self) -> bool {
+    pub(super) fn reserve_wait(&self) -> bool {
         if self.threads == 1 {
             return false;
         }
-        let may = self.client_waits.fetch_add(1, Ordering::SeqCst) < MOST_CLIENT_WAITS;
-        if !may {
-            self.wait_is_off();
-        }
-        may
+        begin_one(&self.client_waits, MOST_CLIENT_WAITS)
     }
 
     /// It keeps its place after all.
-    pub(super) fn wait_is_off(&self) {
+    pub(super) fn cancel_wait(&self) {
         self.client_waits.fetch_sub(1, Ordering::SeqCst);
     }
 
@@ -388,11 +384,7 @@ impl Fleet {
 
     /// A thread is about to write to a file; false when too many do.
     pub(super) fn begin_write(&self) -> bool {
-        let begun = self.writes.fetch_add(1, Ordering::SeqCst) < MOST_WRITES;
-        if !begun {
-            self.end_write();
-        }
-        begun
+        begin_one(&self.writes, MOST_WRITES)
     }
 
     pub(super) fn end_write(&self) {
@@ -436,6 +428,15 @@ impl Fleet {
         }
         state
     }
+}
+
+/// Counts one more; false, and nothing is counted, when there are as many as there may be.
+fn begin_one(count: &AtomicUsize, most: usize) -> bool {
+    let begun = count.fetch_add(1, Ordering::SeqCst) < most;
+    if !begun {
+        count.fetch_sub(1, Ordering::SeqCst);
+    }
+    begun
 }
 
 /// Serves with as many loops as it takes, until the server is told to stop and the threads have ended or the deadline

@@ -167,7 +167,7 @@ fn give_away(
     };
     lead.service.settings.log.error(&format!("can't start a process for a request: {error}"));
     if !others.is_empty() {
-        lead.queue_again(token, connection);
+        lead.put_back(token, connection, Step::Fork);
         return None;
     }
     connection.refuse_unavailable(&lead.service);

@@ -1,7 +1,7 @@
 //! The body of a request as it arrives: how much of it is left, and reading it while the application waits for it.
 
 use std::cell::RefCell;
-use std::io::{self, Read};
+use std::io;
 use std::ops::Range;
 
 use super::settings::Settings;
@@ -182,27 +182,21 @@ impl Source for StreamedBody<'_, '_> {
         self.ready.start = self.ready.end.min(self.ready.start + amount);
     }
 
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read_directly(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         let nothing_read = self.ready.is_empty() && self.unread.is_empty() && self.state.failed.is_none();
-        match self.state.left() {
-            // Where the application has the larger buffer, it is read into at once.
-            BodyLength::Known(left) if left > 0 && nothing_read && buffer.len() >= self.bytes.len().max(1) => {
-                let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-                match receive(self.wire, self.state, &mut buffer[..most]) {
-                    Ok(count) => {
-                        self.state.skip(count);
-                        Ok(count)
-                    }
-                    Err(error) => {
-                        self.state.failed = Some(error);
-                        Err(error.into())
-                    }
-                }
+        let left = match self.state.left() {
+            BodyLength::Known(left) if left > 0 && nothing_read && buffer.len() >= self.bytes.len().max(1) => left,
+            _ => return Ok(None),
+        };
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        match receive(self.wire, self.state, &mut buffer[..most]) {
+            Ok(count) => {
+                self.state.skip(count);
+                Ok(Some(count))
             }
-            _ => {
-                let count = self.fill()?.read(buffer)?;
-                self.consume(count);
-                Ok(count)
+            Err(error) => {
+                self.state.failed = Some(error);
+                Err(error.into())
             }
         }
     }

@@ -22,8 +22,8 @@ pub(crate) trait Source {
     /// Body bytes that are at hand; waits for more when there are none. Empty at the end.
     fn fill(&mut self) -> io::Result<&[u8]>;
     fn consume(&mut self, amount: usize);
-    /// As `Read::read`; without a copy on the way, if the buffer is large.
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Reads straight into a buffer that is large enough for that; `None` when the bytes come by way of `fill`.
+    fn read_directly(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>>;
     /// Bytes that are known to follow, not only announced.
     fn at_hand(&self) -> u64;
     /// The length of the whole body; `None` while only its end will tell.
@@ -67,7 +67,12 @@ impl<'a> Input<'a> {
 
 impl Read for Input<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.source.read(buffer)
+        if let Some(count) = self.source.read_directly(buffer)? {
+            return Ok(count);
+        }
+        let count = self.source.fill()?.read(buffer)?;
+        self.source.consume(count);
+        Ok(count)
     }
 
     fn read_to_end(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {

@@ -16,12 +16,22 @@ impl Loop {
             }
         }
         let since = connection.queued_since();
-        if self.wait_in_queue(token, connection) {
-            // One that was told to run, and could not after all, keeps its place.
-            match self.oldest_waiting() {
-                Some(oldest) if since.is_some_and(|since| since < oldest) => self.waiting.push_front(token),
-                _ => self.waiting.push_back(token),
-            }
+        let deadline = connection.queue_deadline(&self.service);
+        self.next_sweep = self.next_sweep.min(deadline);
+        self.keep(token, connection, deadline);
+        if !self.register(token, Interest::HangUp) {
+            return self.vacate(token);
+        }
+        if let Some(slot) = self.slot(token) {
+            slot.queued = true;
+        }
+        if self.refusing {
+            return self.expire_queued(token);
+        }
+        // One that was told to run, and could not after all, keeps its place.
+        match self.oldest_waiting() {
+            Some(oldest) if since.is_some_and(|since| since < oldest) => self.waiting.push_front(token),
+            _ => self.waiting.push_back(token),
         }
         self.note_waiting();
         self.woken |= self.fleet.is_shared() && self.fleet.room(self.berth) > 0;
@@ -44,31 +54,6 @@ impl Loop {
     fn note_waiting(&mut self) {
         let oldest = self.oldest_waiting();
         self.fleet.note_waiting(self.berth, oldest);
-    }
-
-    /// A request that was taken from the queue can't run yet after all: it is the next one.
-    pub(in crate::server) fn queue_again(&mut self, token: Token, connection: Box<Connection>) {
-        if self.wait_in_queue(token, connection) {
-            self.waiting.push_front(token);
-        }
-    }
-
-    /// False when the request does not wait.
-    fn wait_in_queue(&mut self, token: Token, connection: Box<Connection>) -> bool {
-        let deadline = connection.queue_deadline(&self.service);
-        self.next_sweep = self.next_sweep.min(deadline);
-        self.keep(token, connection, deadline);
-        if !self.register(token, Interest::HangUp) {
-            self.vacate(token);
-            return false;
-        }
-        if let Some(slot) = self.slot(token) {
-            slot.queued = true;
-        }
-        if self.refusing {
-            self.expire_queued(token);
-        }
-        !self.refusing
     }
 
     /// The next request that waits, if there is one.
