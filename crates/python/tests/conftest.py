@@ -17,9 +17,10 @@ import pytest
 import amboss
 from client import PATIENCE, Client
 
-# A shell that runs something in the background has it ignore this, and whatever it starts; programs under test are to
-# take it as they do in a terminal.
+# A shell that runs something in the background has it ignore SIGINT, `nohup` has it ignore SIGHUP, and whatever it starts
+# does as well; programs under test are to take them as they do in a terminal.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # What the surroundings say about colours, caches and proxies is not for servers on the loopback.
 for name in list(os.environ):
