@@ -123,14 +123,14 @@ fn play(option: u8, tape: &Arc<Mutex<Tape>>, seen: &Arc<Mutex<Vec<Seen>>>, dice:
         spare = connection.give_back().or(spare);
         readable = true;
         match step {
-            Step::Read if tape.lock().expect("nobody panicked").is_silent() => {
+            Step::Read | Step::Part if tape.lock().expect("nobody panicked").is_silent() => {
                 connection.lend(|| Buffer::new((service.settings.limits.head, service.settings.leniency).into()));
                 // Its time has come; what it still has to say is said.
                 if connection.time_out(&service, u64::MAX / 8) == Step::Close {
                     return None;
                 }
             }
-            Step::Read | Step::Write | Step::Again => {}
+            Step::Read | Step::Part | Step::Write | Step::Again => {}
             Step::Flush => panic!("settling settles nothing"),
             Step::Turn | Step::Dispatch => readable = false,
             Step::Fork => unreachable!("the turn never asks for it"),

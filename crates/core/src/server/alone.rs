@@ -110,7 +110,7 @@ fn answer_one(
         if let Some(token) = busy {
             // The answer, and the client's end of the conversation.
             lead.write_answers();
-            if lead.socket(token).is_none() {
+            if lead.has_parted(token) {
                 if lead.answered > before {
                     return Ok(true);
                 }

@@ -58,6 +58,8 @@ pub(crate) enum Step {
     Write,
     /// Answers stand in the buffer: call [`Connection::settle`] when the batch is done.
     Flush,
+    /// The client's end of the connection, which is expected at once.
+    Part,
     /// There is more to do; others first.
     Again,
     /// A complete head waits until an application may run.
@@ -139,12 +141,27 @@ enum State {
     Collect(Box<Collect>),
     Respond(Box<Respond>),
     Drain(BodyState),
-    Closing {
-        linger: bool,
+    Closing(After),
+    /// Nothing more is sent. What the client sends is discarded until it closes as well, because closing while something
+    /// of it is unread resets the connection, and an answer on its way may be lost (RFC 9112 §9.6).
+    Linger {
+        announced: bool,
     },
-    Linger,
     Upgrade(OnUpgrade),
     Closed,
+}
+
+/// How a connection ends when everything has been written.
+#[derive(Clone, Copy)]
+enum After {
+    /// At once: there is nothing that could be lost.
+    Close,
+    /// When the client has closed. `announced`: it has said that it will, and owes nothing.
+    Linger { announced: bool },
+}
+
+impl After {
+    const LINGER: After = After::Linger { announced: false };
 }
 
 /// Progress of bytes to or from a slow peer, in milliseconds and bytes.
@@ -349,6 +366,25 @@ impl Connection {
         self.since = now;
     }
 
+    /// Nothing more is sent, here or by the process that has answered the last request.
+    pub(super) fn begin_linger(&mut self, announced: bool, now: u64) {
+        self.since = now;
+        self.state = State::Linger { announced };
+    }
+
+    /// Whether only the client's end of the connection is waited for; then whether the client has said that it closes.
+    pub(super) fn lingers(&self) -> Option<bool> {
+        match self.state {
+            State::Linger { announced } => Some(announced),
+            _ => None,
+        }
+    }
+
+    /// Nothing more is sent, and the client has said that it closes.
+    pub(super) fn is_parting(&self) -> bool {
+        self.lingers() == Some(true)
+    }
+
     /// 503: this request can't be answered now.
     pub(super) fn refuse_unavailable(&mut self, service: &Service) {
         /// Seconds after which a client may try again: longer than a burst, shorter than a user's patience.
@@ -456,7 +492,7 @@ impl Connection {
                 timeouts.transfer_deadline(started, progress, moved)
             }
             State::Head => self.since + millis(timeouts.head),
-            State::Linger => self.since + millis(timeouts.linger),
+            State::Linger { .. } => self.since + millis(timeouts.linger),
             _ => u64::MAX,
         }
     }
@@ -535,7 +571,7 @@ impl Connection {
                         if !is_departure(&error) {
                             service.settings.log.error(&format!("TLS handshake with {}: {error}", self.peer));
                         }
-                        self.state = State::Closing { linger: true };
+                        self.state = State::Closing(After::LINGER);
                     }
                 },
                 State::Head => {
@@ -577,7 +613,7 @@ impl Connection {
                     let free = room.len();
                     match self.transport.read(room) {
                         Ok(0) => {
-                            self.state = State::Closing { linger: false };
+                            self.state = State::Closing(After::Close);
                             return Step::Flush;
                         }
                         Ok(count) => {
@@ -606,7 +642,7 @@ impl Connection {
                     Some(step) => return step,
                     None => continue,
                 },
-                State::Linger => {
+                State::Linger { .. } => {
                     if now >= self.since + millis(service.settings.timeouts.linger) {
                         return self.end();
                     }
@@ -621,7 +657,7 @@ impl Connection {
                     }
                 }
                 State::Upgrade(_) if self.out.unsent() == 0 => return Step::Upgrade,
-                State::Closing { .. } | State::Upgrade(_) => return Step::Flush,
+                State::Closing(_) | State::Upgrade(_) => return Step::Flush,
                 State::Closed => return Step::Close,
             }
         }

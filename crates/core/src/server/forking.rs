@@ -1,8 +1,8 @@
 //! A process for each request: the loop that forks when a head is complete.
 //!
 //! The parent accepts, reads heads and waits; the child runs the application and answers. At its end the child sends a
-//! [`Report`]. When the client keeps the connection, the report says so, and the parent, which has held its own
-//! descriptor all the while, waits for the next request on it: an idle connection holds no process. The report also
+//! [`Report`]. When the client keeps the connection, or has yet to close it, the report says so, and the parent, which has
+//! held its own descriptor all the while, waits for that: a connection that waits holds no process. The report also
 //! says whether the application has stopped the server, or failed in a way that is to end it. A child that ends without
 //! a report takes its connection along and nothing else. Over TLS, whose state can't be in two processes, the child's
 //! answer is the connection's last.
@@ -21,6 +21,7 @@ use report::{FailureText, Report};
 use super::connection::{Connection, Permission, Step, Turn};
 use super::descriptors::{self, Noted};
 use super::fleet::Fleet;
+use super::looping::children::Left;
 use super::looping::{Loop, Next, Token};
 use super::panics;
 use super::shutdown::ShutdownHandle;
@@ -143,10 +144,10 @@ fn give_away(
                 reserve.0 = None;
                 // A panic must not unwind into what belongs to the parent.
                 let noted = Noted::new(held.as_raw_fd());
-                let keep = panics::catch(|| in_child(lead, token, connection)).unwrap_or(false);
+                let left = panics::catch(|| in_child(lead, token, connection)).unwrap_or(Left::Nothing);
                 let failure = lead.service.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
                 let failure = failure.and_then(|failure| panics::catch(|| FailureText::new(&failure)).ok());
-                let report = Report { keep, shutdown: shutdown.is_requested(), failure };
+                let report = Report { left, shutdown: shutdown.is_requested(), failure };
                 // The parent is gone, or takes a child without a report for one that was killed.
                 let _ = report.send(&held);
                 drop((noted, held));
@@ -208,16 +209,16 @@ fn sign_of_life(
     Ok((pair, reserved))
 }
 
-/// Serves the one connection until it is idle (true) or closed; never returns to the caller's loop.
-fn in_child(lead: &mut Loop, token: Token, connection: Box<Connection>) -> bool {
+/// Serves the one connection until the parent can see to it, or it is closed; never returns to the caller's loop.
+fn in_child(lead: &mut Loop, token: Token, connection: Box<Connection>) -> Left {
     let service = lead.service.clone();
-    let Some(socket) = lead.abandon_but(token) else { return false };
+    let Some(socket) = lead.abandon_but(token) else { return Left::Nothing };
     if !connection.is_plain() {
         service.last_request.store(true, Ordering::Relaxed);
     }
-    let Ok(wake) = Wake::new() else { return false };
+    let Ok(wake) = Wake::new() else { return Left::Nothing };
     let Ok(mut own) = Loop::new(service.clone(), Fleet::single(Vec::new()), 0, Arc::new(wake), false) else {
-        return false;
+        return Left::Nothing;
     };
     own.insert(socket, connection);
     while own.open() > 0 {
@@ -227,15 +228,16 @@ fn in_child(lead: &mut Loop, token: Token, connection: Box<Connection>) -> bool 
             }
             Ok(Next::Discard(discarded)) => drop(discarded),
             Ok(Next::Look) => {}
-            Err(_) => return false,
+            Err(_) => return Left::Nothing,
         }
-        if own.open() > 0 && own.is_quiet() {
+        let left = own.left();
+        if left != Left::Nothing {
             service.settings.log.sync();
-            return true;
+            return left;
         }
     }
     service.settings.log.sync();
-    false
+    Left::Nothing
 }
 
 /// A child has ended: its connection waits for another request, or is over.
@@ -244,7 +246,7 @@ fn take_back(lead: &mut Loop, mut child: Child, shutdown: &ShutdownHandle) {
     let report = Report::receive(&child.alive);
     // Where SIGCHLD is ignored, or the application waits for every child, it has been collected already.
     let code = sys::reap(child.pid, true).ok().flatten().flatten();
-    let Some(Report { keep, shutdown: stop, failure }) = report else {
+    let Some(Report { left, shutdown: stop, failure }) = report else {
         if code.is_none() {
             let log = &lead.service.settings.log;
             log.error(&format!("the process {} of a request was killed; its client was cut off", child.pid));
@@ -258,10 +260,14 @@ fn take_back(lead: &mut Loop, mut child: Child, shutdown: &ShutdownHandle) {
     if stop {
         shutdown.shutdown();
     }
-    match child.connection.take() {
-        Some(mut connection) if keep => {
+    match (child.connection.take(), left) {
+        (Some(mut connection), Left::Idle) => {
             connection.begin_idle(lead.now);
             // Nobody has looked for the next request yet.
+            lead.put_back(child.token, connection, Step::Again);
+        }
+        (Some(mut connection), Left::Lingering { announced }) => {
+            connection.begin_linger(announced, lead.now);
             lead.put_back(child.token, connection, Step::Again);
         }
         _ => lead.vacate(child.token),

@@ -354,6 +354,49 @@ fn surplus_behind_the_body_of_a_last_request_resets_no_client() {
     });
 }
 
+/// The same without a body. What is on its way would be lost with the reset.
+#[test]
+fn surplus_behind_a_last_request_without_a_body_costs_nothing_of_its_answer() {
+    everywhere(robust_app, |server| {
+        for (path, head) in [
+            ("/", "HTTP/1.0\r\n\r\n"),
+            ("/", "HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
+            ("/large", "HTTP/1.0\r\n\r\n"),
+            ("/large", "HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
+            ("/large", "HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"),
+        ] {
+            for _ in 0..5 {
+                let mut client = server.connect();
+                client.send(format!("GET {path} {head}"));
+                client.until("HTTP/1.1 200 OK\r\n");
+                client.send("\r\n");
+                client.send("\r\n");
+                let rest = client.rest();
+                assert!(!client.reset, "{path} {head}");
+                assert!(path == "/" || rest.len() >= 20_000_000, "{head}: only {} bytes", rest.len());
+            }
+        }
+    });
+}
+
+/// Clients that ask for the close and then stay cost the others nothing: not a process, nor the server's end.
+#[test]
+fn a_client_that_does_not_close_after_its_last_request_holds_nothing_up() {
+    for setup in [Setup::base(), Setup::threaded()] {
+        // As long as the test may take, so that whoever waits for it is seen.
+        let server = setup.with(|settings| settings.timeouts.linger = 2 * DEADLINE).start(fixture);
+        let stay = || {
+            let mut client = server.connect();
+            client.send("GET / HTTP/1.0\r\n\r\n");
+            client.rest();
+            client
+        };
+        let clients: Vec<Client> = (0..20).map(|_| stay()).collect();
+        assert!(server.stop() < DEADLINE);
+        drop(clients);
+    }
+}
+
 // Slow bodies
 
 /// Sends a byte of each body now and then, until it is told to stop.

@@ -328,6 +328,10 @@ fn a_panic_in_a_transport_ends_its_connection_and_nothing_else() {
                 client.send(request);
                 client.rest();
             }
+            // Closed by its client.
+            let mut client = server.connect();
+            client.finish_sending();
+            client.rest();
             server.log.wait_for("as it should");
             assert!(!server.is_finished(), "{place}");
             server.stop();

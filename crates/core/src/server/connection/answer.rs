@@ -17,7 +17,7 @@ use crate::http::{Answering, BodyWriter, ResponseFraming, ResponseHead, Response
 use crate::wsgi::{Blocks, Body, FileBlocks, Kind, OnClose};
 
 use super::access::RequestClock;
-use super::{Connection, Permission, State, Step, Transfer, Turn, IN_A_ROW};
+use super::{After, Connection, Permission, State, Step, Transfer, Turn, IN_A_ROW};
 
 /// Answers up to this size are copied behind their head, so that one write sends both and the next request can begin.
 const COPIED: usize = 16 * 1024;
@@ -414,7 +414,7 @@ impl Connection {
                 "the application declared more bytes than it gave ({} came); the connection is cut",
                 writer.written()
             ));
-            self.state = State::Closing { linger: false };
+            self.state = State::Closing(After::Close);
             return;
         }
         self.move_on(exchange, plan.keep_alive);
@@ -426,13 +426,13 @@ impl Connection {
         let left = self.buffer.as_ref().is_some_and(|buffer| buffer.len() > exchange.consumed);
         // The head may have promised more, when it left before the application had decided not to read.
         if !keep_alive || exchange.body.failed.is_some() || exchange.body.continue_pending {
-            let clean = exchange.client_closes && exchange.body.is_done() && !left;
+            let announced = exchange.client_closes && exchange.body.is_done() && !left;
             if exchange.body.continue_pending {
                 self.set_reason(CloseReason::NotContinued);
             } else if !exchange.body.is_done() {
                 self.set_reason(CloseReason::Undrained);
             }
-            self.state = State::Closing { linger: !clean };
+            self.state = State::Closing(After::Linger { announced });
             return;
         }
         if let Some(buffer) = &mut self.buffer {

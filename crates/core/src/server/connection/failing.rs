@@ -7,7 +7,7 @@ use super::super::panics::{self, Panic, Theirs};
 use super::super::service::{Failure, Service};
 use super::super::wire::{Out, Started};
 use super::answer::{restore, Exchange, Respond, Source};
-use super::{Connection, State, Step, Turn};
+use super::{After, Connection, State, Step, Turn};
 use crate::http::ResponseFraming;
 use crate::wsgi::{AppError, Body, InputError, Kind};
 
@@ -62,7 +62,7 @@ impl Connection {
                 let _ = self.transport.abort();
                 self.out = Out::default();
             }
-            self.state = State::Closing { linger: false };
+            self.state = State::Closing(After::Close);
         } else {
             if let Some(mark) = mark {
                 self.out.bytes.truncate(mark);
@@ -91,7 +91,7 @@ impl Connection {
     pub(super) fn fail_silently(&mut self, exchange: Exchange) {
         drop(exchange);
         self.set_reason(CloseReason::CutShort);
-        self.state = State::Closing { linger: false };
+        self.state = State::Closing(After::Close);
     }
 
     /// PEP 3333's `close()`, which is the application's code and may take its time or panic.

@@ -5,7 +5,7 @@ use super::super::log::CloseReason;
 use super::super::panics::{self, Panic};
 use super::super::service::{Failure, Service};
 use super::answer::Exchange;
-use super::{Connection, State, Turn};
+use super::{After, Connection, State, Turn};
 use crate::wsgi::{AppError, Body};
 
 impl Connection {
@@ -36,6 +36,6 @@ impl Connection {
         self.log(service, exchange, hijacked.status, 0);
         self.answered += 1;
         self.set_reason(CloseReason::Hijacked);
-        self.state = State::Closing { linger: true };
+        self.state = State::Closing(After::LINGER);
     }
 }

@@ -22,7 +22,7 @@ use crate::http::{
 use crate::wsgi::{ConnectionInfo, Environ, Extensions, Source};
 
 use super::answer::Exchange;
-use super::{Connection, Permission, Served, State, Step, Turn};
+use super::{After, Connection, Permission, Served, State, Step, Turn};
 
 /// The body of a request, as its application reads it.
 enum RequestBody<'c, 'w> {
@@ -258,7 +258,7 @@ impl Connection {
         let (_, written) = self.write_error(service, status, sentence, field, answering);
         self.log_refusal(service, status, written);
         self.answered += 1;
-        self.state = State::Closing { linger: true };
+        self.state = State::Closing(After::LINGER);
     }
 
     /// Whether the request being read begins with the method HEAD, whatever is wrong with the rest of it: a response to

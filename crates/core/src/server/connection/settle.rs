@@ -4,7 +4,7 @@ use std::io;
 
 use super::super::log::CloseReason;
 use super::super::service::Service;
-use super::{Connection, State, Step, Transfer};
+use super::{After, Connection, State, Step, Transfer};
 
 impl Connection {
     /// Writes what stands in the buffer, and does what was to happen after that.
@@ -41,17 +41,20 @@ impl Connection {
             }
             State::Respond(_) | State::Upgrade(_) => Step::Again,
             State::Collect(_) | State::Drain(_) if self.transport.has_buffered() => Step::Again,
-            State::Collect(_) | State::Drain(_) | State::Linger => Step::Read,
-            State::Closing { linger: true } => {
+            State::Collect(_) | State::Drain(_) | State::Linger { .. } => Step::Read,
+            &State::Closing(After::Linger { announced }) => {
                 if self.transport.shutdown_write().is_err() {
                     return self.end();
                 }
-                self.since = now;
                 self.clear_buffer();
-                self.state = State::Linger;
-                Step::Read
+                self.begin_linger(announced, now);
+                if announced {
+                    Step::Part
+                } else {
+                    Step::Read
+                }
             }
-            State::Closing { linger: false } => {
+            State::Closing(After::Close) => {
                 self.transport.close();
                 self.end()
             }
@@ -85,7 +88,7 @@ impl Connection {
                         self.reading.progress = now;
                     }
                     Err(_) => {
-                        self.state = State::Closing { linger: true };
+                        self.state = State::Closing(After::LINGER);
                         return None;
                     }
                 }
@@ -99,7 +102,7 @@ impl Connection {
             }
             if self.reading.moved > service.settings.limits.drain {
                 self.set_reason(CloseReason::Undrained);
-                self.state = State::Closing { linger: true };
+                self.state = State::Closing(After::LINGER);
                 return None;
             }
             if !*readable && !self.transport.has_buffered() {
@@ -110,7 +113,7 @@ impl Connection {
             let free = room.len();
             match self.transport.read(room) {
                 Ok(0) => {
-                    self.state = State::Closing { linger: false };
+                    self.state = State::Closing(After::Close);
                     return None;
                 }
                 Ok(count) => {

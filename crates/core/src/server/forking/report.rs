@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 
+use super::super::looping::children::Left;
 use super::super::panics::{Panic, Report as PanicReport, Theirs};
 use super::super::service::Failure;
 
@@ -15,8 +16,7 @@ const LONGEST_TEXT: usize = 1 << 20;
 /// The last words of a request's process.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Report {
-    /// The connection is still good, and idle.
-    pub(super) keep: bool,
+    pub(super) left: Left,
     /// The application has stopped the server.
     pub(super) shutdown: bool,
     /// The application's failure that is to end the server, as text.
@@ -29,6 +29,11 @@ pub(super) enum FailureText {
     Error(String),
     Panic(String),
 }
+
+const NOTHING: u8 = 0;
+const IDLE: u8 = 1;
+const LINGERING: u8 = 2;
+const PARTING: u8 = 3;
 
 const NO_FAILURE: u8 = 0;
 const ERROR: u8 = 1;
@@ -43,21 +48,33 @@ impl Report {
             Some(FailureText::Panic(text)) => (PANIC, text.as_str()),
         };
         let text = &text.as_bytes()[..text.len().min(LONGEST_TEXT)];
-        to.write_all(&[&[u8::from(self.keep), u8::from(self.shutdown), kind], text].concat())
+        let left = match self.left {
+            Left::Nothing => NOTHING,
+            Left::Idle => IDLE,
+            Left::Lingering { announced: false } => LINGERING,
+            Left::Lingering { announced: true } => PARTING,
+        };
+        to.write_all(&[&[left, u8::from(self.shutdown), kind], text].concat())
     }
 
     /// Reads one, up to the end of the stream; `None` when the process ended without one.
     pub(super) fn receive(from: impl Read) -> Option<Report> {
         let mut bytes = Vec::new();
         from.take(LONGEST_TEXT as u64 + 3).read_to_end(&mut bytes).ok()?;
-        let &[keep, shutdown, kind, ref text @ ..] = &bytes[..] else { return None };
+        let &[left, shutdown, kind, ref text @ ..] = &bytes[..] else { return None };
         let text = || String::from_utf8_lossy(text).into_owned();
         let failure = match kind {
             ERROR => Some(FailureText::Error(text())),
             PANIC => Some(FailureText::Panic(text())),
             _ => None,
         };
-        Some(Report { keep: keep != 0, shutdown: shutdown != 0, failure })
+        let left = match left {
+            IDLE => Left::Idle,
+            LINGERING => Left::Lingering { announced: false },
+            PARTING => Left::Lingering { announced: true },
+            _ => Left::Nothing,
+        };
+        Some(Report { left, shutdown: shutdown != 0, failure })
     }
 }
 
@@ -99,9 +116,14 @@ mod tests {
     #[test]
     fn what_is_sent_is_received() {
         for report in [
-            Report { keep: true, shutdown: false, failure: None },
-            Report { keep: false, shutdown: true, failure: Some(FailureText::Error("ä\nb".into())) },
-            Report { keep: false, shutdown: false, failure: Some(FailureText::Panic(String::new())) },
+            Report { left: Left::Idle, shutdown: false, failure: None },
+            Report { left: Left::Lingering { announced: true }, shutdown: false, failure: None },
+            Report {
+                left: Left::Lingering { announced: false },
+                shutdown: true,
+                failure: Some(FailureText::Error("ä\nb".into())),
+            },
+            Report { left: Left::Nothing, shutdown: false, failure: Some(FailureText::Panic(String::new())) },
         ] {
             let mut bytes = Vec::new();
             report.send(&mut bytes).unwrap();
@@ -114,7 +136,7 @@ mod tests {
     fn a_text_without_end_is_cut() {
         let failure = Some(FailureText::Error("ä".repeat(LONGEST_TEXT)));
         let mut bytes = Vec::new();
-        Report { keep: false, shutdown: false, failure }.send(&mut bytes).unwrap();
+        Report { left: Left::Nothing, shutdown: false, failure }.send(&mut bytes).unwrap();
         assert_eq!(bytes.len(), LONGEST_TEXT + 3);
         assert!(Report::receive(&bytes[..]).is_some());
     }

@@ -55,9 +55,11 @@ impl Loop {
             let limit = self.service.settings.limits.connections;
             if !self.fleet.is_shared() {
                 if self.open >= limit {
+                    self.look_at_parting(u64::MAX);
                     return self.rest(u64::MAX);
                 }
             } else if self.fleet.open() >= limit {
+                self.look_at_parting(u64::MAX);
                 // Where one closes elsewhere, nobody tells.
                 return self.rest(self.now + REST);
             }
@@ -89,6 +91,7 @@ impl Loop {
                     // also stands for an empty queue, and then nobody needs the room that an idle connection takes.
                     _ if matches!(sys::wait_for(listener.handle(), false, Duration::ZERO), Ok(false)) => return,
                     _ => {
+                        self.look_at_parting(u64::MAX);
                         self.shed(IDLE_BEFORE_SHED);
                         self.service.settings.log.error(&format!(
                             "can't accept connections for now: {error}; is the limit of open files (ulimit -n) too low?"

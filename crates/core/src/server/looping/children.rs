@@ -8,6 +8,18 @@ use super::super::sys;
 use super::super::transport::Socket;
 use super::{Loop, Token, CHILD};
 
+/// What a forked child leaves of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::server) enum Left {
+    Nothing,
+    /// It waits for the next request.
+    Idle,
+    /// It waits for the client's end, which the client may have announced.
+    Lingering {
+        announced: bool,
+    },
+}
+
 impl Loop {
     /// In a forked child: closes every descriptor but one connection's. The poller is shared with the parent, and only
     /// closed, never changed.
@@ -21,11 +33,17 @@ impl Loop {
         socket
     }
 
-    /// Nothing is under way on any connection.
-    pub(in crate::server) fn is_quiet(&self) -> bool {
-        self.slots.iter().all(|slot| {
-            slot.socket.is_none() || slot.connection.as_ref().is_some_and(|connection| connection.is_idle())
-        })
+    /// What the parent can see to from now on, of a forked child's one connection.
+    pub(in crate::server) fn left(&self) -> Left {
+        let Some(connection) = self.slots.iter().find_map(|slot| slot.connection.as_ref()) else {
+            return Left::Nothing;
+        };
+        match connection.lingers() {
+            _ if connection.is_idle() => Left::Idle,
+            // What a transport has read of it is here.
+            Some(announced) if connection.is_plain() => Left::Lingering { announced },
+            _ => Left::Nothing,
+        }
     }
 
     pub(in crate::server) fn watch_child(&mut self, fd: sys::Raw, number: u64) -> io::Result<()> {

@@ -75,9 +75,12 @@ impl Loop {
         // Idle connections are read from once more: a request that has arrived meanwhile is answered. Those that
         // still wait afterwards are closed, like all that come to wait from now on. An heir gets them, and those that
         // have sent a part of a request.
+        self.look_at_parting(u64::MAX);
         let hands_over = self.heir.is_some();
         for (index, slot) in self.slots.iter().enumerate() {
-            let waits = |connection: &Connection| connection.is_idle() || hands_over && connection.is_reading();
+            let waits = |connection: &Connection| {
+                connection.is_idle() || connection.is_parting() || hands_over && connection.is_reading()
+            };
             if slot.connection.as_deref().is_some_and(waits) && slot.registered == Some(Interest::Read) {
                 self.batch.push_back((token_of(index, slot), true));
             }
