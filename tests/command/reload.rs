@@ -1,7 +1,8 @@
 //! `amboss --reload -- PROGRAM`: cargo projects are built and swapped, programs that know nothing of amboss are replaced,
 //! and workers are kept at their number.
 
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -193,6 +194,56 @@ fn workers_go_with_processes_and_with_one_request_at_a_time() {
         }
         running.signal("TERM");
         assert_eq!(running.ends(), Some(0), "{arguments:?}: {}", running.said());
+    }
+}
+
+/// A connection that is kept, and one with a part of a head.
+#[test]
+fn connections_go_on_in_the_successor_however_its_requests_run() {
+    if !tells_children() {
+        return;
+    }
+    let folder = Folder::new("successor");
+    const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    for kind in [&["--processes", "2"][..], &["--single"], &["--threads", "2"]] {
+        let running = Running::start(&mut folder.amboss(&[&["-w", "2", "-p", "0"], kind].concat()));
+        eventually("two workers", || children(running.pid()).len() == 2);
+        let before = children(running.pid());
+        let mut clients: Vec<_> = [GET, "GET / HT"]
+            .into_iter()
+            .map(|begun| {
+                let mut stream = TcpStream::connect(("127.0.0.1", running.port())).unwrap();
+                stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+                stream.write_all(begun.as_bytes()).unwrap();
+                stream
+            })
+            .collect();
+        assert!(answers(&mut clients[0]), "{kind:?}");
+        running.signal("HUP");
+        eventually("two others", || {
+            let now = children(running.pid());
+            now.len() == 2 && now.iter().all(|worker| !before.contains(worker))
+        });
+        for (client, rest) in clients.iter_mut().zip([GET, "TP/1.1\r\nHost: a\r\n\r\n"]) {
+            client.write_all(rest.as_bytes()).unwrap();
+            assert!(answers(client), "{kind:?}, {rest:?}: {}", running.said());
+        }
+    }
+}
+
+/// Does a client get 200 within its patience? It reads the whole answer.
+fn answers(stream: &mut TcpStream) -> bool {
+    let mut answer = Vec::new();
+    let mut block = [0; 4096];
+    loop {
+        let Ok(count @ 1..) = stream.read(&mut block) else { return false };
+        answer.extend_from_slice(&block[..count]);
+        let text = String::from_utf8_lossy(&answer);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+        if length.is_some_and(|length| body.len() >= length.parse().unwrap()) {
+            return head.starts_with("HTTP/1.1 200 ");
+        }
     }
 }
 

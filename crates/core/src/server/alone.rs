@@ -105,7 +105,7 @@ fn answer_one(
                 }
             }
             Next::Discard(discarded) => drop(discarded),
-            Next::Look => {}
+            Next::Look => lead.take_mail(),
         }
         if let Some(token) = busy {
             // The answer, and the client's end of the conversation.

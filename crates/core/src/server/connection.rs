@@ -100,8 +100,11 @@ pub(crate) trait Turn {
     }
     /// It is written; `back` follows.
     fn end_write(&mut self) {}
-    /// Inside the application, between `leave` and `back`: this thread now waits for the client.
-    fn begin_wait(&mut self) {}
+    /// Inside the application, between `leave` and `back`: this thread now waits for the client. False when it has to be
+    /// asked again soon, because others can't go on meanwhile.
+    fn begin_wait(&mut self) -> bool {
+        true
+    }
     /// It no longer does.
     fn end_wait(&mut self) {}
     /// Do other connections wait for this thread?

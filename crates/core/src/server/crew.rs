@@ -206,20 +206,24 @@ impl Turn for Lead<'_> {
         self.crew.fleet.end_write();
     }
 
-    fn begin_wait(&mut self) {
+    fn begin_wait(&mut self) -> bool {
         let Crew { fleet, .. } = &**self.crew;
+        if fleet.runs_one_at_a_time() {
+            return true;
+        }
         // Counted before anybody else leads, who needs a thread in the place of this one.
         if !fleet.reserve_wait() {
-            return;
+            return false;
         }
         if self.call & 1 == 1 && !self.crew.pass_lead(self.call) {
             // Nobody is there to lead, but may be by the next time.
             self.crew.hire(None);
             fleet.cancel_wait();
-            return;
+            return false;
         }
         fleet.begin_wait();
         self.waits = true;
+        true
     }
 
     fn end_wait(&mut self) {
@@ -466,17 +470,32 @@ impl Crew {
     /// more; false when nobody watches.
     fn pass_lead(&self, call: u64) -> bool {
         let roles = lock(&self.roles);
+        if self.calls.load(Ordering::SeqCst) != call {
+            // The watcher has taken it.
+            return true;
+        }
         if !roles.watching {
             return false;
         }
-        if self.turn_page(call, 1) {
-            let taken = lock(&self.slot).take();
-            self.note_away();
+        if let Some(taken) = self.take_lead(call) {
             *lock(&self.passed) = taken;
             drop(roles);
             self.wake_watcher();
         }
         true
+    }
+
+    /// Takes the loop from a call that is running; `None` when that has ended, or somebody else has taken it.
+    fn take_lead(&self, call: u64) -> Option<Option<Box<Loop>>> {
+        // Counted before: as soon as the call has lost the lead, it may give up its place.
+        self.away.fetch_add(1, Ordering::SeqCst);
+        self.fleet.expect_away();
+        if !self.turn_page(call, 1) {
+            self.note_back();
+            return None;
+        }
+        self.fleet.end_leading(self.berth);
+        Some(lock(&self.slot).take())
     }
 
     /// Moves the number on; whoever does has the loop at his disposal. False when somebody else did.
@@ -545,9 +564,8 @@ impl Crew {
                 // A lock that is let go of at the end of a call is no reason: by the next look it has come back.
                 let may = self.may_hand_over(since);
                 let twice = std::mem::replace(&mut agreed, may) || self.service.settings.may_hand_over.is_none();
-                if may && twice && self.turn_page(now, 1) {
-                    let taken = lock(&self.slot).take();
-                    self.note_away();
+                let taken = if may && twice { self.take_lead(now) } else { None };
+                if let Some(taken) = taken {
                     let until = self.service.now() + CLOSE_WATCH_LASTS;
                     self.close_watch_until.store(until, Ordering::Relaxed);
                     return taken.map(|taken| {

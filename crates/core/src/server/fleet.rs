@@ -304,9 +304,19 @@ impl Fleet {
         self.offer_place();
     }
 
-    /// The leader has lost the lead while it runs a request, or gave one to another thread.
+    /// The leader gave a request to another thread.
     pub(super) fn note_away(&self, berth: usize) {
+        self.expect_away();
+        self.end_leading(berth);
+    }
+
+    /// The leader is about to lose the lead while it runs a request.
+    pub(super) fn expect_away(&self) {
         self.away.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// It has lost the lead.
+    pub(super) fn end_leading(&self, berth: usize) {
         self.berths[berth].running.store(false, Ordering::SeqCst);
     }
 
@@ -334,12 +344,14 @@ impl Fleet {
         }
     }
 
-    /// A thread is about to wait for its client, without a place: there may be one more thread meanwhile. False where only
-    /// one request may run at a time, and when there are too many such threads.
+    /// Then whoever waits for its client keeps the only place.
+    pub(super) fn runs_one_at_a_time(&self) -> bool {
+        self.threads == 1
+    }
+
+    /// A thread is about to wait for its client, without a place: there may be one more thread meanwhile. False when there
+    /// are too many such threads.
     pub(super) fn reserve_wait(&self) -> bool {
-        if self.threads == 1 {
-            return false;
-        }
         begin_one(&self.client_waits, MOST_CLIENT_WAITS)
     }
 

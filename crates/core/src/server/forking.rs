@@ -88,7 +88,7 @@ pub(super) fn serve(lead: &mut Loop, shutdown: &ShutdownHandle) -> io::Result<()
             }
             // The applications run elsewhere.
             Ok(Next::Discard(discarded)) => drop(discarded),
-            Ok(Next::Look) => {}
+            Ok(Next::Look) => lead.take_mail(),
             Err(error) => break Err(error),
         }
         for number in std::mem::take(&mut lead.ended_children) {

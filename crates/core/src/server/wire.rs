@@ -61,6 +61,9 @@ impl Out {
 /// The first wait for a client, for as long as it is fast: no reason to tell other threads of it.
 const SHORT_WAIT: Duration = Duration::from_millis(1);
 
+/// How often a thread that waits asks whether others can go on meanwhile, at first and at last.
+const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(64));
+
 /// What application-facing code may do with the connection.
 pub(super) struct Wire<'w> {
     pub(super) transport: &'w mut dyn Transport,
@@ -86,18 +89,21 @@ impl Wire<'_> {
             return Ok(());
         }
         self.is_slow = true;
-        let left = left.saturating_sub(short);
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
+        let mut left = left.saturating_sub(short);
+        let (mut patience, longest) = ASK_AGAIN;
+        while !left.is_zero() {
+            if self.turn.begin_wait() {
+                let ready = self.transport.wait(writable, left);
+                self.turn.end_wait();
+                return if ready? { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) };
+            }
+            if self.transport.wait(writable, patience.min(left))? {
+                return Ok(());
+            }
+            left = left.saturating_sub(patience);
+            patience = longest.min(2 * patience);
         }
-        self.turn.begin_wait();
-        let ready = self.transport.wait(writable, left);
-        self.turn.end_wait();
-        if ready? {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::TimedOut.into())
-        }
+        Err(io::ErrorKind::TimedOut.into())
     }
 
     /// Reads at least a byte, or 0 at the end of the stream.

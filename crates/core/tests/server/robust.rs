@@ -468,6 +468,23 @@ fn streamed_bodies_take_no_place_while_their_clients_are_waited_for() {
     }
 }
 
+/// A burst of them begins faster than threads can be had that lead in the place of those that wait.
+#[test]
+fn a_burst_of_streamed_bodies_that_never_go_on_takes_no_place() {
+    let _guard = HUNDREDS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    for (loops, threads) in [(1, 2), (2, 2), (2, 4)] {
+        let setup = Setup::threaded().with(streamed).with(|settings| {
+            settings.loops = loops;
+            settings.threads = threads;
+        });
+        let server = setup.start(fixture);
+        let mut clients = begin_drip(&server, "/echo", 200);
+        clients.0.iter_mut().for_each(|client| client.send("x"));
+        clients.1.iter_mut().for_each(|client| client.send("1\r\nx\r\n"));
+        stays_responsive(&server, 10);
+    }
+}
+
 // Requests that wait for a thread
 
 /// `/gate` waits for the gate; everything counts its calls.
