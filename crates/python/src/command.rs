@@ -270,9 +270,10 @@ struct OnHangUp {
 
 #[pymethods]
 impl OnHangUp {
-    fn __call__(&self, py: Python<'_>) {
+    /// `stays`: the server is to outlive its terminal.
+    fn __call__(&self, py: Python<'_>, stays: bool) {
         py.detach(|| {
-            if !self.hang_up.received() {
+            if !self.hang_up.received() && !stays {
                 self.handle.shutdown();
             }
         });

@@ -41,6 +41,13 @@ impl Exchange {
         run()
     }
 
+    /// The application has the connection's socket: from now on nobody can tell whose time passes.
+    pub(crate) fn stop_timing(&self) {
+        if let Some(client_time) = &self.client_time {
+            client_time.give_up();
+        }
+    }
+
     /// Has the application answered 101, after which the connection speaks another protocol?
     pub(crate) fn is_switching(&self) -> bool {
         self.switching.load(Ordering::Relaxed)

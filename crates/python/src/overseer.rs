@@ -48,6 +48,8 @@ struct Request {
     since: Instant,
     /// Since when it waits for its client, in its input or in `write`.
     waits_since: Option<Instant>,
+    /// It has the connection's socket, on which nobody can tell waiting for the client from anything else.
+    has_socket: bool,
     /// Python's number of the thread.
     thread: u64,
 }
@@ -55,7 +57,7 @@ struct Request {
 impl Request {
     /// When the application will have been running for too long, unless its client is waited for meanwhile.
     fn due(&self, timeout: Duration) -> Option<Instant> {
-        self.waits_since.is_none().then_some(self.since + timeout)
+        (self.waits_since.is_none() && !self.has_socket).then_some(self.since + timeout)
     }
 }
 
@@ -83,6 +85,11 @@ impl ClientTime {
     pub(crate) fn begin(&self) -> ClientWait<'_> {
         self.change(|request| request.waits_since = Some(Instant::now()));
         ClientWait(self)
+    }
+
+    /// From now on all of it is the client's: the application has the connection's socket.
+    pub(crate) fn give_up(&self) {
+        self.change(|request| request.has_socket = true);
     }
 
     fn change(&self, change: impl FnOnce(&mut Request)) {
@@ -151,7 +158,9 @@ impl Overseer {
         let mut running = self.running();
         let number = running.next;
         running.next += 1;
-        running.requests.insert(number, Request { since: Instant::now(), waits_since: None, thread });
+        running
+            .requests
+            .insert(number, Request { since: Instant::now(), waits_since: None, has_socket: false, thread });
         if running.resting {
             running.resting = false;
             self.begun.notify_one();
@@ -183,7 +192,7 @@ impl Overseer {
                         thread::sleep(due.saturating_duration_since(Instant::now()));
                         running = self.running();
                     }
-                    // All of them wait for their clients.
+                    // All of them wait for their clients, or may.
                     None if !running.requests.is_empty() => {
                         drop(running);
                         thread::sleep(timeout / 4);
@@ -223,6 +232,7 @@ impl Overseer {
         const QUIET: u32 = 3;
         let (until, until_then) = (Instant::now() + self.leave, Instant::now() + INTERPRETER);
         let mut quiet = 0;
+        let open = || shutdown.get().map_or(0, ShutdownHandle::open_connections);
         while Instant::now() < until && quiet < QUIET {
             thread::sleep(LOOK);
             let now = Instant::now();
@@ -235,6 +245,8 @@ impl Overseer {
                     .count();
                 (overdue, running.requests.len() - overdue)
             };
+            // A connection without a request here has one that is still arriving, or an answer that is still leaving.
+            let others = others.max(open().saturating_sub(overdue));
             // Those that wait for the interpreter run, too, and are not counted here yet; it may never be let go of.
             let waiting = application::running() > overdue + others && now < until_then;
             quiet = if others == 0 && !waiting { quiet + 1 } else { 0 };

@@ -10,6 +10,7 @@ use amboss::{Client, StartResponse};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PyTuple;
 
 use crate::ending::detach;
 use crate::exchange::{start_error, Exchange};
@@ -117,6 +118,15 @@ impl ConnectionSocket {
         ConnectionSocket::socket(slf)?.getattr(name.cast_into::<pyo3::types::PyString>()?)
     }
 
+    fn __enter__<'py>(slf: &Bound<'py, ConnectionSocket>) -> PyResult<Bound<'py, PyAny>> {
+        ConnectionSocket::socket(slf)?.call_method0("__enter__")
+    }
+
+    #[pyo3(signature = (*raised))]
+    fn __exit__(slf: &Bound<'_, ConnectionSocket>, raised: &Bound<'_, PyTuple>) -> PyResult<()> {
+        ConnectionSocket::socket(slf)?.call_method1("__exit__", raised).map(drop)
+    }
+
     fn __repr__(slf: &Bound<'_, ConnectionSocket>) -> PyResult<String> {
         let py = slf.py();
         let (last, is_over) = {
@@ -135,8 +145,9 @@ impl ConnectionSocket {
         use std::os::fd::IntoRawFd;
         let py = slf.py();
         let this = slf.get();
-        if this.state().exchange.is_none() {
-            return Err(over());
+        match &this.state().exchange {
+            Some(exchange) => exchange.get().stop_timing(),
+            None => return Err(over()),
         }
         let descriptor = match this.client.socket() {
             Ok(Some(socket)) => socket,

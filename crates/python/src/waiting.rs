@@ -41,6 +41,8 @@ pub(crate) fn wait_for<R: Send + 'static>(
     let handle = server.shutdown_handle();
     let (over, end) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from)?;
     let end = End(end);
+    // Before clients can have taken all descriptors.
+    let wakeup = Wakeup::new(py)?;
     // One request at a time runs here, and so does everything when the system gives no further thread.
     let builder = thread::Builder::new().name("amboss-serve".into()).stack_size(stack::size(py));
     let thread = builder.spawn(move || {
@@ -48,7 +50,6 @@ pub(crate) fn wait_for<R: Send + 'static>(
         let served = run(&mut server);
         (server, served)
     })?;
-    let wakeup = Wakeup::new(py)?;
     let mut waited = Ok(false);
     loop {
         wakeup.forget();

@@ -2,12 +2,15 @@
 
 import json
 import re
+import signal
 import socket
+import subprocess
 import time
 
 import pytest
 from client import PATIENCE, Client
-from commands import Folder, is_alive, serving_command, serving_processes as serving, start
+from commands import MODULE, Folder, is_alive, serving_command, serving_words, start
+from commands import serving_processes as serving
 from load import Asked, Load, wait_for_request
 from programs import APPS, wait_for
 
@@ -94,6 +97,36 @@ def test_the_time_of_a_slow_client_is_not_the_applications(folder, mode):
         assert "--timeout" not in server.log()
 
 
+def test_nobody_can_tell_whose_time_passes_on_a_connections_socket(folder):
+    with serving(folder, "--timeout", "1") as server:
+        pid = server.json()["pid"]
+        client = server.client()
+        client.send(b"GET /socket HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        time.sleep(0.2)
+        client.send(b"a")
+        # Twice what a request may take.
+        time.sleep(2)
+        client.send(b"b")
+        assert client.rest() == b"ab"
+        assert server.json()["pid"] == pid
+        assert "--timeout" not in server.log()
+
+
+def test_a_body_that_is_still_arriving_is_waited_for_when_another_request_is_stuck(folder):
+    with serving(folder, "--threads", "4", "--timeout", "1") as server:
+        client = server.client()
+        client.send(b"POST /read HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8\r\n\r\nhalf")
+        stuck = Asked(server, f"/hang?{folder}")
+        pid = wait_for_request(folder)
+        server.eventually("a successor", lambda: server.json()["pid"] != pid)
+        time.sleep(0.5)
+        client.send(b"half")
+        told = json.loads(client.answer().body)
+        assert told["read"] == 8, server.log()
+        stuck.join(PATIENCE)
+        server.eventually("the end of that process", lambda: not is_alive(pid))
+
+
 @pytest.mark.parametrize("how", ["--timeout", "HUP"])
 def test_requests_that_wait_for_a_thread_are_answered_by_the_successor(folder, how):
     timeout = "1" if how == "--timeout" else "60"
@@ -166,6 +199,56 @@ def test_the_log_file_is_opened_anew_when_it_was_moved_away(folder, arguments):
             server.get("/two")
         assert moved.read_text().count("GET /two ") == before
         assert "GET" not in server.log() and "died" not in server.log()
+
+
+def test_nohup_keeps_hup_from_ending_it_and_not_from_opening_the_log(folder):
+    log, moved = folder / "log", folder / "log.1"
+    # As nohup does.
+    nohup = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *MODULE]
+    words = ["-b", "127.0.0.1:0", "--log-file", str(log), "processes:application"]
+    with serving_words(words, folder, way=nohup, env={"PYTHONPATH": str(APPS)}) as server:
+        server.get("/one")
+        wait_for("the first line", lambda: "GET /one " in log.read_text())
+        log.rename(moved)
+        server.signal("SIGHUP")
+        wait_for("the file to be made", log.exists)
+        assert server.get("/two").status == 200
+
+
+SLOW = """
+import os
+import time
+
+open("importing", "w").close()
+while not os.path.exists("go-on"):
+    time.sleep(0.01)
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return []
+"""
+
+
+@pytest.mark.parametrize("arguments", [[], ["--preload", "-w", "2"]])
+def test_signals_for_the_log_end_nothing_while_the_application_is_imported(tmp_path, arguments):
+    (tmp_path / "slow.py").write_text(SLOW)
+    said = tmp_path / "said"
+    with open(said, "w") as file:
+        words = [*MODULE, "-b", "127.0.0.1:0", *arguments, "slow:app"]
+        process = subprocess.Popen(words, cwd=tmp_path, stderr=file, stdin=subprocess.DEVNULL)
+    try:
+        wait_for("the import", (tmp_path / "importing").exists)
+        process.send_signal(signal.SIGUSR1)
+        process.send_signal(signal.SIGHUP)
+        (tmp_path / "go-on").touch()
+        wait_for("the banner", lambda: "Running on" in said.read_text())
+        if not arguments:
+            wait_for("what HUP has done", lambda: "the code stays as it is" in said.read_text())
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0, said.read_text()
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize("arguments", [[], ["-w", "2"], ["-r"]])

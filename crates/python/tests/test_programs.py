@@ -79,6 +79,17 @@ def test_hup_without_a_supervisor_ends_nothing_and_says_that_the_code_stays(tmp_
         assert program.process.wait(PATIENCE) == 0, program.log()
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_usr1_ends_nothing(tmp_path, way):
+    with serving("plain:application", tmp_path, way) as program:
+        program.process.send_signal(signal.SIGUSR1)
+        answers = []
+        ask(program, "/", answers)
+        assert len(answers) == 1, program.log()
+        program.process.send_signal(signal.SIGTERM)
+        assert program.process.wait(PATIENCE) == 0, program.log()
+
+
 IN_A_TERMINAL = {
     "script": [sys.executable, "-c", "from amboss import run_simple\nrun_simple('127.0.0.1', 0, lambda environ, start: start('200 OK', []) and [])"],
     "command": [sys.executable, "-m", "amboss", "-p", "0"],

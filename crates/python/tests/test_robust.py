@@ -11,7 +11,7 @@ import tracemalloc
 
 import pytest
 
-from client import PATIENCE
+from client import PATIENCE, Client
 from conftest import eventually
 
 PLAIN = [("Content-Type", "text/plain")]
@@ -270,3 +270,32 @@ def test_clients_that_leave_at_any_moment(serve, log):
     assert served.get(method="POST", body=b"").status == 200
     served.stop()
     assert "panic" not in log.text
+
+
+FULL = """
+    import os, resource, sys, time
+    import amboss
+
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        return [b"Hello"]
+
+    server = amboss.make_server("127.0.0.1", 0, app, threaded=False)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+    print(server.port)
+    while not os.path.exists("go-on"):
+        time.sleep(0.005)
+    server.serve_forever()
+"""
+
+
+def test_clients_that_take_all_descriptors_before_it_serves_do_not_end_it(script, tmp_path):
+    program = script(FULL)
+    eventually(lambda: program.out.endswith("\n"))
+    address = ("127.0.0.1", int(program.out))
+    clients = [Client(address) for _ in range(90)]
+    (tmp_path / "go-on").touch()
+    for client in clients:
+        with client:
+            assert client.get(headers="Connection: close\r\n").body == b"Hello", program.err
+    assert program.process.poll() is None, program.err

@@ -55,6 +55,51 @@ def test_what_is_large_is_sent_whole(serve):
     assert (answer.status, len(answer.body), answer.complete) == (200, 20_000_000, True)
 
 
+LARGE = b"x" * 20_000_000
+
+#: What returns how much it has sent, which is all of it, as the system's own blocking sockets do.
+SENDS = {
+    "send": lambda peer: peer.send(LARGE),
+    "sendmsg": lambda peer: peer.sendmsg([LARGE[:5], bytearray(LARGE[5:])]),
+    "sendto": lambda peer: peer.sendto(LARGE, ("127.0.0.1", 1)),
+    "dup": lambda peer: peer.dup().send(LARGE),
+}
+
+
+@pytest.mark.parametrize("how", SENDS)
+def test_what_is_sent_at_once_is_sent_whole(serve, how):
+    told = []
+
+    def app(environ, start_response):
+        peer = environ["werkzeug.socket"]
+        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n")
+        told.append(SENDS[how](peer))
+        start_response("200 OK", PLAIN)
+        return []
+
+    answer = serve(app).get()
+    assert (told, len(answer.body), answer.complete) == ([20_000_000], 20_000_000, True)
+
+
+def test_all_of_it_is_received_where_that_is_asked_for(serve):
+    def app(environ, start_response):
+        peer = environ["werkzeug.socket"]
+        peer.sendall(b"go")
+        buffer = bytearray(5)
+        assert peer.recv_into(buffer, 5, socket.MSG_WAITALL) == 5
+        with peer:
+            peer.sendall(bytes(buffer) + peer.recv(5, socket.MSG_WAITALL))
+        start_response("200 OK", PLAIN)
+        return []
+
+    client = serve(app).client().request("/")
+    # What comes with the head is not the socket's any more.
+    assert client.socket.recv(2) == b"go"
+    for byte in b"0123456789":
+        client.send(bytes([byte]))
+    assert client.rest() == b"0123456789"
+
+
 def test_files_and_streams_are_sent_whole(serve, tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"y" * 3_000_000)

@@ -173,6 +173,8 @@ impl Server {
         let Listeners(listeners) = listeners;
         let fleet = if threads { Fleet::new(&service.settings, listeners) } else { Fleet::single(listeners) };
         let lead = Box::new(Loop::new(service.clone(), fleet.clone(), 0, wake.clone(), threads)?);
+        let counted = Arc::downgrade(&fleet);
+        shutdown.count_by(move || counted.upgrade().map_or(0, |fleet| fleet.open()));
         Ok(Server { lead: Some(lead), concurrency, service, wake, shutdown, fleet, local })
     }
 

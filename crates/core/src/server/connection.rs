@@ -339,6 +339,15 @@ impl Connection {
         matches!(self.state, State::Head)
     }
 
+    /// Has received a part of a request, of its head or of the body that its application is to have.
+    pub(super) fn has_part_of_request(&self) -> bool {
+        match self.state {
+            State::Collect(_) => true,
+            State::Head => self.buffer.as_ref().is_some_and(|buffer| !buffer.is_empty()),
+            _ => false,
+        }
+    }
+
     /// Has an answer half-sent.
     pub(super) fn is_answering(&self) -> bool {
         matches!(self.state, State::Respond(_))

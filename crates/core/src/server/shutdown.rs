@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::handover::{Heir, Waiting};
@@ -26,7 +26,11 @@ pub(super) struct Control {
     refusing: AtomicBool,
     /// How many loops have done so.
     refused: AtomicUsize,
+    /// Counts the server's connections.
+    open: OnceLock<Count>,
 }
+
+type Count = Box<dyn Fn() -> usize + Send + Sync>;
 
 impl ShutdownHandle {
     pub(super) fn new() -> ShutdownHandle {
@@ -36,8 +40,19 @@ impl ShutdownHandle {
             wakes: Mutex::new(Vec::new()),
             refusing: AtomicBool::new(false),
             refused: AtomicUsize::new(0),
+            open: OnceLock::new(),
         };
         ShutdownHandle { control: Arc::new(control) }
+    }
+
+    pub(super) fn count_by(&self, open: impl Fn() -> usize + Send + Sync + 'static) {
+        let _ = self.control.open.set(Box::new(open));
+    }
+
+    /// How many connections the server holds at the moment, idle ones included; not those that have been taken over by
+    /// [`on_upgrade`](crate::Body).
+    pub fn open_connections(&self) -> usize {
+        self.control.open.get().map_or(0, |open| open())
     }
 
     pub(super) fn register(&self, wake: Arc<Wake>) {
@@ -68,8 +83,8 @@ impl ShutdownHandle {
         self.shutdown();
     }
 
-    /// Answers the requests that wait for a thread with 503 and `Connection: close`, now and from now on: for a process
-    /// that is about to end though requests still run. Returns when the answers are written, or after `timeout`.
+    /// Answers the requests that wait for a thread, or have arrived in part, with 503 and `Connection: close`, now and
+    /// from now on: for a process that is about to end though requests still run. Returns when the answers are written, or after `timeout`.
     pub fn refuse_waiting(&self, timeout: Duration) {
         /// A look now and then, by a process that is about to end.
         const LOOK: Duration = Duration::from_millis(2);

@@ -171,3 +171,30 @@ fn requests_that_have_arrived_when_the_server_stops_are_answered() {
         }
     }
 }
+
+/// Whoever has sent a part of a request is told that nothing comes of it.
+#[test]
+fn what_has_arrived_in_part_when_the_time_is_over_gets_503() {
+    for setup in [Setup::base(), Setup::threaded()] {
+        let setup = setup.with(|settings| settings.timeouts.shutdown = 300 * MS);
+        let server = setup.start(fixture);
+        let begun = ["GET / HTTP/1.1\r\nHo", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf"];
+        let mut clients: Vec<Client> = begun
+            .into_iter()
+            .map(|part| {
+                let mut client = server.connect();
+                // It has been read by the time of the answer.
+                client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+                assert_eq!(client.response().status, 200);
+                client.send(part);
+                client
+            })
+            .collect();
+        std::thread::sleep(100 * MS);
+        server.stop();
+        for client in &mut clients {
+            let answer = client.response();
+            assert_eq!((answer.status, answer.field("Connection")), (503, Some("close")));
+        }
+    }
+}

@@ -4,18 +4,35 @@ certificate again."""
 import os
 import signal
 import threading
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, List
 
 Action = Callable[[], None]
+#: Is told whether the server is to outlive its terminal.
+HangUp = Callable[[bool], None]
 
 
-def follow(stop: Action, reopen: Action, hang_up: Action, supervised: bool) -> None:
+def note_until_served() -> None:
+    """HUP and USR1 end nothing while the application is being imported: :func:`follow` does what they ask for."""
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _note)
+
+
+def _note(number: int, _: Any) -> None:
+    _noted.append(number)
+
+
+_noted: List[int] = []
+
+
+def follow(stop: Action, reopen: Action, hang_up: HangUp, supervised: bool) -> None:
     """From now on TERM stops gracefully, and so does CTRL+C, unless a supervisor sees to that."""
     signal.signal(signal.SIGTERM, lambda *_: stop())
-    # A supervisor replaces the code; HUP to one of its processes stops that one, which is replaced then.
     # Whoever has it ignored (``nohup``) wants the server to outlive the terminal.
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, lambda *_: stop() if supervised else hang_up())
+    stays = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    # A supervisor replaces the code; HUP to one of its processes stops that one, which is replaced then.
+    if not (supervised and stays):
+        signal.signal(signal.SIGHUP, lambda *_: stop() if supervised else hang_up(stays))
     # Also without a log file: who rotates the logs of all services must not end this one.
     signal.signal(signal.SIGUSR1, lambda *_: reopen())
     if supervised:
@@ -23,6 +40,8 @@ def follow(stop: Action, reopen: Action, hang_up: Action, supervised: bool) -> N
     else:
         take_interrupts()
     _when_forked(_forget)
+    while _noted:
+        signal.raise_signal(_noted.pop(0))
 
 
 def leave_interrupts() -> None:
@@ -41,11 +60,13 @@ def take_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def follow_in_script(stop: Action, hang_up: Action) -> None:
-    """TERM stops a script's server gracefully, too, and HUP doesn't end it, if the script has no plans of its own for them."""
+def follow_in_script(stop: Action, hang_up: HangUp) -> None:
+    """TERM stops a script's server gracefully, too, and HUP and USR1 don't end it, if the script has no plans of its own for
+    them."""
     if threading.current_thread() is not threading.main_thread():
         return
-    for number, act in ((signal.SIGTERM, stop), (signal.SIGHUP, hang_up)):
+    acts = ((signal.SIGTERM, stop), (signal.SIGHUP, lambda: hang_up(False)), (signal.SIGUSR1, _nothing))
+    for number, act in acts:
         if signal.getsignal(number) == signal.SIG_DFL:
             _ours[number] = _handler(act)
             signal.signal(number, _ours[number])
@@ -54,7 +75,7 @@ def follow_in_script(stop: Action, hang_up: Action) -> None:
 
 
 def forget_in_script() -> None:
-    """The server has stopped, or is another process: TERM and HUP are again what they were."""
+    """The server has stopped, or is another process: the signals are again what they were."""
     for number, handler in _ours.items():
         if signal.getsignal(number) is handler:
             signal.signal(number, signal.SIG_DFL)

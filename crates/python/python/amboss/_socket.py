@@ -54,21 +54,58 @@ class RequestSocket(socket.socket):
         copy.settimeout(self._seconds)
         return copy
 
+    # Without a timeout the system's own sockets write all of it before they return, and who knows that does not look
+    # at the number. The descriptor itself would take what fits into its buffer.
+
     def send(self, *args: Any) -> int:
         self._claim(args)
-        return super().send(*args)
+        if not self._waits(*args[1:]):
+            return super().send(*args)
+        super().sendall(*args)
+        return memoryview(args[0]).nbytes
 
     def sendall(self, *args: Any) -> None:
         self._claim(args)
         return super().sendall(*args)
 
     def sendto(self, *args: Any) -> int:
-        self._claim(args)
-        return super().sendto(*args)
+        # To whom is settled: the address, the last argument, is of no use here.
+        return self.send(*args[:-1])
 
-    def sendmsg(self, *args: Any) -> int:
-        self._claim(())
-        return super().sendmsg(*args)
+    def sendmsg(self, buffers: Any, ancdata: Any = (), flags: int = 0, *address: Any) -> int:
+        blocks = [memoryview(block).cast("B") for block in buffers]
+        self._claim(blocks[:1])
+        sent = super().sendmsg(blocks, ancdata, flags, *address)
+        if self._waits(flags):
+            rest = b"".join(blocks)[sent:]
+            super().sendall(rest, flags)
+            sent += len(rest)
+        return sent
+
+    def recv(self, bufsize: int, flags: int = 0) -> bytes:
+        if not self._waits_for_all(flags):
+            return super().recv(bufsize, flags)
+        buffer = bytearray(bufsize)
+        return bytes(buffer[: self.recv_into(buffer, bufsize, flags)])
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        if not self._waits_for_all(flags):
+            return super().recv_into(buffer, nbytes, flags)
+        view = memoryview(buffer).cast("B")
+        view = view[: nbytes or len(view)]
+        received = 0
+        while received < len(view):
+            count = super().recv_into(view[received:], 0, flags & ~socket.MSG_WAITALL)
+            if not count:
+                break
+            received += count
+        return received
+
+    def _waits(self, flags: int = 0) -> bool:
+        return self._seconds is None and not flags & getattr(socket, "MSG_DONTWAIT", 0)
+
+    def _waits_for_all(self, flags: int) -> bool:
+        return bool(flags & socket.MSG_WAITALL) and not flags & socket.MSG_PEEK and self._waits(flags)
 
     def sendfile(self, *args: Any, **kwargs: Any) -> int:
         self._claim(())

@@ -79,6 +79,9 @@ def application(environ, start_response):
     elif path == "/block":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return blocks(query)
+    elif path == "/socket":
+        peer = environ["werkzeug.socket"]
+        peer.sendall(peer.recv(1) + peer.recv(1))
     elif path == "/server":
         told["said"] = subprocess.run(
             [sys.executable, "-c", SERVER, query], capture_output=True, text=True, timeout=SECONDS

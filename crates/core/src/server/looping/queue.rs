@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::super::connection::Connection;
 use super::super::poller::Interest;
-use super::{Loop, Token};
+use super::{token_of, Loop, Token};
 
 impl Loop {
     /// A request waits from now on. Its client is listened to only for its departure.
@@ -99,7 +99,7 @@ impl Loop {
         }
     }
 
-    /// A request has waited for too long, or until the server stops: 503.
+    /// A request has waited for too long, or has not been complete when the server had to end: 503.
     pub(super) fn expire_queued(&mut self, token: Token) {
         if let Some(mut connection) = self.take_queued(token) {
             connection.lend(|| self.buffer());
@@ -116,17 +116,23 @@ impl Loop {
         if std::mem::replace(&mut self.refusing, true) {
             return false;
         }
-        self.refuse_waiting();
+        self.refuse_unanswered();
         true
     }
 
-    /// Answers all requests that wait, as far as their clients take it at once.
-    pub(super) fn refuse_waiting(&mut self) {
+    /// Answers all requests that wait or have arrived in part with 503, as far as their clients take it at once.
+    pub(super) fn refuse_unanswered(&mut self) {
         while let Some(token) = self.pop_waiting() {
             if let Some(slot) = self.slot(token) {
                 slot.queued = true;
             }
             self.expire_queued(token);
+        }
+        for index in 0..self.slots.len() {
+            let slot = &self.slots[index];
+            if slot.connection.as_ref().is_some_and(|connection| connection.has_part_of_request()) {
+                self.expire_queued(token_of(index, slot));
+            }
         }
     }
 }

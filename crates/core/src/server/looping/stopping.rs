@@ -108,7 +108,7 @@ impl Loop {
 
     /// Ends every connection, those that other threads hold included.
     pub(in crate::server) fn cut_all(&mut self) {
-        self.refuse_waiting();
+        self.refuse_unanswered();
         let mut cut = 0;
         for socket in self.slots.iter().filter_map(|slot| slot.socket.as_ref()) {
             let _ = socket.shutdown(std::net::Shutdown::Both);
