@@ -244,7 +244,7 @@ impl Server {
     fn serve_forever(&self, py: Python<'_>) -> PyResult<()> {
         let server = self.take()?;
         let (server, served) = waiting::serve(py, server, waiting::graceful_first)?;
-        *self.server() = Some(server);
+        *self.server() = server;
         served.map_err(|error| serve_error(py, error))
     }
 
@@ -261,7 +261,7 @@ impl Server {
         let server = self.take()?;
         let (server, served) =
             waiting::wait_for(py, server, move |server| server.handle_request(patience), waiting::at_once)?;
-        *self.server() = Some(server);
+        *self.server() = server;
         served.map_err(|error| serve_error(py, error))
     }
 

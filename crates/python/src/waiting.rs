@@ -3,12 +3,13 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use amboss::{ServeError, Server, ShutdownHandle};
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::IntoPyDict;
-use rustix::event::{poll, PollFd, PollFlags};
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::pipe::{pipe_with, PipeFlags};
 
@@ -17,8 +18,12 @@ use crate::failure::failed;
 use crate::raw::attach;
 use crate::stack;
 
-/// What a server came back with.
-pub(crate) type Served<R> = (Server, Result<R, ServeError>);
+/// A server, unless it had to be left behind, and what it came back with.
+pub(crate) type Served<R> = (Option<Server>, Result<R, ServeError>);
+
+/// How much longer than until the deadline of a stop a server is waited for. Where threads run requests it comes back soon
+/// after that; one that runs them itself does not as long as the application doesn't.
+const LEFT_BEHIND: Duration = Duration::from_secs(2);
 
 /// Serves in a thread of its own until the server stops. See [`wait_for`].
 pub(crate) fn serve(
@@ -31,14 +36,15 @@ pub(crate) fn serve(
 
 /// Lets a server run in a thread of its own. Meanwhile this one, if it is Python's main thread, runs signal handlers; what
 /// they raise is given to `interrupted`, which raises it on when it is not to be waited any longer: the server is left
-/// behind then.
-pub(crate) fn wait_for<R: Send + 'static>(
+/// behind then. So it is when the application has not come back long after the server was told to stop.
+pub(crate) fn wait_for<R: Default + Send + 'static>(
     py: Python<'_>,
     mut server: Server,
     run: impl FnOnce(&mut Server) -> Result<R, ServeError> + Send + 'static,
     mut interrupted: impl FnMut(&ShutdownHandle, PyErr) -> PyResult<()>,
 ) -> PyResult<Served<R>> {
     let handle = server.shutdown_handle();
+    let (log, deadline) = (server.settings().log.clone(), server.settings().timeouts.shutdown);
     let (over, end) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from)?;
     let end = End(end);
     // Before clients can have taken all descriptors.
@@ -48,9 +54,10 @@ pub(crate) fn wait_for<R: Send + 'static>(
     let thread = builder.spawn(move || {
         let _end = end;
         let served = run(&mut server);
-        (server, served)
+        (Some(server), served)
     })?;
     let mut waited = Ok(false);
+    let mut give_up = None;
     loop {
         wakeup.forget();
         // Before the first wait, since one that came before the pipe was there has left nothing in it; and before the end is
@@ -63,10 +70,19 @@ pub(crate) fn wait_for<R: Send + 'static>(
             Ok(false) | Err(Errno::INTR) => {}
             Err(error) => return Err(io::Error::from(error).into()),
         }
+        if give_up.is_none() && handle.is_requested() {
+            give_up = Instant::now().checked_add(deadline.saturating_add(LEFT_BEHIND));
+        }
+        let left = give_up.map(|at| at.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            log.error(&format!("left a request behind that was not done {deadline:?} after the server was told to stop"));
+            return Ok((None, Ok(R::default())));
+        }
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
         let (over, woken) = (over.as_fd(), wakeup.noted.as_fd());
         waited = detach(py, || {
             let mut both = [over, woken].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
-            poll(&mut both, None).map(|_| !both[0].revents().is_empty())
+            poll(&mut both, left.as_ref()).map(|_| !both[0].revents().is_empty())
         });
     }
     drop(wakeup);

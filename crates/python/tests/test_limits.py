@@ -97,6 +97,17 @@ def test_the_time_of_a_slow_client_is_not_the_applications(folder, mode):
         assert "--timeout" not in server.log()
 
 
+@pytest.mark.parametrize("arguments", [["--single"], ["--threads", "1"], ["--single", "-w", "2"]])
+@pytest.mark.parametrize("what", ["hang", "spin"])
+def test_a_stop_does_not_wait_for_a_request_that_never_comes_back(folder, arguments, what):
+    with serving(folder, "--graceful-timeout", "1", *arguments) as server:
+        asked = Asked(server, f"/{what}?{folder}")
+        wait_for_request(folder)
+        server.signal("SIGTERM")
+        assert server.ended() == 0, server.log()
+        asked.join(PATIENCE)
+
+
 def test_nobody_can_tell_whose_time_passes_on_a_connections_socket(folder):
     with serving(folder, "--timeout", "1") as server:
         pid = server.json()["pid"]
