@@ -96,21 +96,57 @@ impl Shutdown {
 /// How much of a line is kept until its line feed comes, in bytes for each thread; beyond it the line is logged in
 /// pieces. Longer than any line that people write, and a thousand threads keep 16 MiB at most.
 const LINE: usize = 16 * 1024;
+/// How much of a traceback is kept until its end: some hundred frames, more than Python shows of a recursion.
+const TRACEBACK: usize = 64 * 1024;
 
 thread_local! {
-    /// What this thread has written to `wsgi.errors` behind its last line feed.
-    static LINE_BEGUN: RefCell<LineBegun> = const { RefCell::new(LineBegun { log: None, text: String::new() }) };
+    /// What this thread has written to `wsgi.errors` and is not logged yet.
+    static LINE_BEGUN: RefCell<LineBegun> =
+        const { RefCell::new(LineBegun { log: None, text: String::new(), traceback: Traceback::None }) };
 }
 
-/// A line that is not whole yet; logged when its thread ends.
+/// A line or a traceback that is not whole yet; logged when its thread ends.
 struct LineBegun {
     log: Option<Log>,
     text: String,
+    traceback: Traceback,
+}
+
+/// What `traceback.print_exc` writes line by line is one entry of the log.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Traceback {
+    None,
+    /// The exception itself has not come yet.
+    Begun,
+    /// It has, and perhaps there is another one, which it has led to.
+    Whole,
+    /// There is.
+    Continued,
+}
+
+impl Traceback {
+    /// What it is with `text` behind it, which may be something else.
+    fn with(self, text: &str) -> Traceback {
+        // `print` also writes its `end`, which may be nothing.
+        let Some(line) = text.lines().next() else { return self };
+        match self {
+            _ if line.starts_with("Traceback (most recent") => Traceback::Begun,
+            // Each of its lines is indented, the exception's as well.
+            _ if line.trim_start().starts_with("+ Exception Group Traceback (most recent") => Traceback::Whole,
+            Traceback::None => Traceback::None,
+            // In front of the sentence that says how one has led to the other.
+            Traceback::Whole if line.is_empty() => Traceback::Continued,
+            _ if line.is_empty() || line.starts_with(' ') => self,
+            Traceback::Begun => Traceback::Whole,
+            Traceback::Whole | Traceback::Continued => Traceback::None,
+        }
+    }
 }
 
 impl LineBegun {
-    /// What there is of the line, and the log that it belongs to.
+    /// What there is of it, and the log that it belongs to.
     fn take(&mut self) -> Option<(Log, String)> {
+        self.traceback = Traceback::None;
         let text = std::mem::take(&mut self.text);
         self.log.take().filter(|_| !text.is_empty()).map(|log| (log, text))
     }
@@ -134,7 +170,7 @@ pub(crate) fn flush_errors() {
     }
 }
 
-/// `wsgi.errors`: lines for the server's log, each written when it is whole.
+/// `wsgi.errors`: lines for the server's log, each written when it is whole, and tracebacks.
 #[pyclass(frozen, module = "amboss._amboss")]
 pub(crate) struct Errors {
     log: Log,
@@ -154,7 +190,22 @@ impl Errors {
             if line.log.as_ref().is_some_and(|log| !Arc::ptr_eq(log, &self.log)) {
                 whole.extend(line.take());
             }
+            let traceback = line.traceback.with(text);
+            let is_over = match line.traceback {
+                Traceback::None => false,
+                Traceback::Whole => matches!(traceback, Traceback::None | Traceback::Begun),
+                Traceback::Begun | Traceback::Continued => traceback == Traceback::None,
+            };
+            if is_over {
+                whole.extend(line.take());
+            }
+            line.traceback = traceback;
             line.text.push_str(text);
+            if traceback != Traceback::None && line.text.len() <= TRACEBACK {
+                line.log = Some(self.log.clone());
+                return;
+            }
+            line.traceback = Traceback::None;
             let mut end = line.text.rfind('\n').map_or(0, |feed| feed + 1);
             if line.text.len() - end > LINE {
                 end = line.text.len();

@@ -75,7 +75,9 @@ pub(crate) fn wait_for<R: Default + Send + 'static>(
         }
         let left = give_up.map(|at| at.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {
-            log.error(&format!("left a request behind that was not done {deadline:?} after the server was told to stop"));
+            log.error(&format!(
+                "left a request behind that was not done {deadline:?} after the server was told to stop"
+            ));
             return Ok((None, Ok(R::default())));
         }
         let left = left.and_then(|left| Timespec::try_from(left).ok());

@@ -1,12 +1,15 @@
 """Applications that fail: what the client sees, what the log says, and that the server goes on."""
 
+import json
 import sys
 import threading
 
 import pytest
 
 from client import PATIENCE
+from commands import Folder, serving_command
 from conftest import eventually
+from programs import wait_for
 
 PLAIN = [("Content-Type", "text/plain")]
 
@@ -252,6 +255,65 @@ def test_errors_takes_print_and_logging(serve, log):
 
     assert serve(app, validate=False).get().status == 200
     assert "printed \u20ac\nlogged\n" in log.wait_for("logged\n")
+
+
+PRINTED = '''
+import traceback
+
+def plain():
+    raise ValueError("one\\ntwo")
+
+def chained():
+    try:
+        plain()
+    except ValueError:
+        {}["three"]
+
+def grouped():
+    raise ExceptionGroup("four", [ValueError("five"), KeyError("six")])
+
+def wrong():
+    compile("1 +", "seven", "exec")
+
+def app(environ, start_response):
+    errors = environ["wsgi.errors"]
+    print("before", file=errors)
+    try:
+        globals()[environ["PATH_INFO"][1:]]()
+    except Exception:
+        traceback.print_exc(file=errors)
+    if environ["QUERY_STRING"]:
+        try:
+            plain()
+        except Exception:
+            traceback.print_exc(file=errors)
+    else:
+        print("behind", file=errors)
+    start_response("200 OK", [])
+    return []
+'''
+
+
+def test_a_printed_traceback_is_one_entry(tmp_path):
+    folder = Folder(tmp_path / "work")
+    folder.save("printed.py", PRINTED)
+    with serving_command(folder.path, "--log-format", "json", "printed:app") as server:
+        whats = {"plain": "ValueError: one", "chained": "KeyError: 'three'", "wrong": "SyntaxError: invalid syntax"}
+        if sys.version_info >= (3, 11):
+            whats["grouped"] = "ExceptionGroup: four (2 sub-exceptions)"
+        for what in whats:
+            server.get(f"/{what}")
+        server.get("/plain?again")
+        wait_for("the last line", lambda: server.log().count('"path":') == len(whats) + 1)
+        entries = [json.loads(line) for line in server.log().splitlines() if line.startswith("{")]
+        said = [entry for entry in entries if "path" not in entry]
+        assert [entry["error"] for entry in said[-3:]] == ["before", "ValueError: one", "ValueError: one"]
+        del said[-3:]
+        assert [entry["error"] for entry in said[::3]] == ["before"] * len(whats)
+        assert [entry["error"] for entry in said[2::3]] == ["behind"] * len(whats)
+        for what, entry in zip(whats, said[1::3]):
+            assert entry["error"] == whats[what]
+            assert entry["traceback"].count("Traceback (most recent call last)") == (2 if what == "chained" else 1)
 
 
 def test_errors_takes_str_alone(serve, log):

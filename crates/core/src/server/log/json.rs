@@ -115,9 +115,13 @@ fn take_apart(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// The line of a Python traceback that names the exception, of a chain the last: the first behind indented ones.
+/// The line of a Python traceback that names the exception, of a chain the last: the first behind indented ones. Of a
+/// group the first that is not indented behind its bar.
 fn exception(traceback: &str) -> Option<&str> {
     let mut lines = traceback.lines();
+    if traceback.starts_with("+ ") {
+        return lines.filter_map(|line| line.strip_prefix("  | ")).find(|line| !line.starts_with(' '));
+    }
     if lines.next() != Some(HEADLINE) {
         return None;
     }
@@ -185,7 +189,7 @@ mod tests {
             ("where it is:\n  File \"a.py\", line 1", r#""error":"where it is","traceback":"  File \"a.py\", line 1""#),
             (
                 "wrong:   + Exception Group Traceback (most recent call last):\n  |   File a\n  | ExceptionGroup: b",
-                r#""error":"wrong","traceback":"+ Exception Group Traceback (most recent call last):\n  |   File a\n  | ExceptionGroup: b""#,
+                r#""error":"wrong: ExceptionGroup: b","traceback":"+ Exception Group Traceback (most recent call last):\n  |   File a\n  | ExceptionGroup: b""#,
             ),
             (
                 "error on \"GET /\": panic in the application: panicked at a.rs:1:2:\nboom\n   0: main\n             at a.rs",
