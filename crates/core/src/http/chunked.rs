@@ -119,6 +119,15 @@ impl ChunkedDecoder {
         self.state == State::Done
     }
 
+    /// How much is left of the chunk whose data is being read, in bytes.
+    pub(crate) fn left_of_chunk(&self) -> u64 {
+        if self.state == State::Data {
+            self.size
+        } else {
+            0
+        }
+    }
+
     /// Reads up to the end of the next piece of body data, of the body, or of the input, whichever comes first.
     ///
     /// Call it again with what follows the consumed bytes.

@@ -93,6 +93,8 @@ kinds! {
     ObsFold = 400, "a field value is continued on the next line (obsolete line folding)";
     /// RFC 9110 §5.5: a control character, NUL or bare CR.
     FieldValue = 400, "a field value holds a control character";
+    /// RFC 9110 §7.4: an https resource is for connections that are secured.
+    Misdirected = 421, "an https URI was asked for on a connection without TLS";
     /// RFC 9112 §3.2.
     HostMissing = 400, "an HTTP/1.1 request needs a Host field";
     /// RFC 9112 §3.2.
@@ -102,7 +104,7 @@ kinds! {
     /// RFC 9110 §8.3: one media type; two recipients may pick different ones.
     ContentTypeRepeated = 400, "there is more than one Content-Type field";
     /// RFC 9110 §8.6: decimal digits, once.
-    ContentLength = 400, "Content-Length is not one decimal number";
+    ContentLength = 400, "Content-Length is not one decimal number of at most 64 bits";
     /// RFC 9112 §6.3: how requests are smuggled.
     LengthAndChunked = 400, "Content-Length and Transfer-Encoding exclude each other";
     /// RFC 9112 §6.1: HTTP/1.0 has no transfer codings.

@@ -90,8 +90,8 @@ impl Framing {
         }
         for value in head.all_known(Known::Expect, "expect") {
             // RFC 9110 §10.1.1: an expectation in an HTTP/1.0 request is ignored.
-            if http11 {
-                if !value.eq_ignore_ascii_case(b"100-continue") {
+            for expectation in list(value).filter(|_| http11) {
+                if !expectation.eq_ignore_ascii_case(b"100-continue") {
                     return Err(error(head, ErrorKind::Expectation));
                 }
                 framing.expects_continue = framing.body != BodyLength::Known(0);
@@ -231,6 +231,9 @@ mod tests {
             ("1.1", "Host: a\r\nHost: a", Err(400), Ok((Known(0), true))),
             ("1.1", "Host: a b", Err(400), Ok((Known(0), true))),
             ("1.1", "Host: a\r\nExpect: 200-maybe", Err(417), Err(417)),
+            ("1.1", "Host: a\r\nExpect: 100-continue, 200-maybe", Err(417), Err(417)),
+            ("1.1", "Host: a\r\nExpect: 100-continue, 100-Continue", Ok((Known(0), true)), Ok((Known(0), true))),
+            ("1.1", "Host: a\r\nExpect: ", Ok((Known(0), true)), Ok((Known(0), true))),
             ("1.1", "Host: a\r\nContent-Type: a/b\r\ncontent-type: a/b", Err(400), Err(400)),
             ("1.0", "Content-Type: a/b\r\nContent-Type: c/d", Err(400), Err(400)),
             ("1.1", "Host: a\r\nContent-Type: a/b\r\nContent-Range: x", Ok((Known(0), true)), Ok((Known(0), true))),

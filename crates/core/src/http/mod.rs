@@ -55,7 +55,7 @@ pub(crate) mod response;
 #[doc(hidden)]
 pub mod scan;
 mod status;
-mod target;
+pub(crate) mod target;
 
 pub use chunked::{encode_chunk, encode_chunk_size, ChunkedDecoder, ChunkedLimits, Decoded, LAST_CHUNK};
 pub use date::{imf_fixdate, CivilTime};

@@ -116,6 +116,11 @@ impl<'a> Target<'a> {
     }
 }
 
+/// Is this an https URI?
+pub(crate) fn is_https(target: &[u8]) -> bool {
+    target.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https:"))
+}
+
 fn strip_scheme(target: &[u8]) -> Option<&[u8]> {
     [&b"http://"[..], b"https://"].into_iter().find_map(|scheme| {
         let (start, rest) = target.split_at_checked(scheme.len())?;

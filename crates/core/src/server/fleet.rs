@@ -25,10 +25,6 @@ const CROWDED: usize = 4;
 /// Requests that may run for each loop that may be started by itself: with fewer, loops would wait for each other.
 const THREADS_PER_LOOP: usize = 4;
 
-/// Threads that may wait for clients of streamed bodies, or slow readers of `write`, beside those that run requests. More
-/// of them count as running, so that slow clients can't make the server start threads without bound.
-const MOST_CLIENT_WAITS: usize = 256;
-
 /// Threads that may write request bodies to files at once: more would only wait for the same disk.
 const MOST_WRITES: usize = 16;
 
@@ -43,6 +39,7 @@ pub(super) struct Fleet {
     away: AtomicUsize,
     /// Threads inside the application that wait for a client and take no place among `threads` meanwhile.
     client_waits: AtomicUsize,
+    most_client_waits: usize,
     /// Threads that write request bodies to files.
     writes: AtomicUsize,
     /// Threads that have waited for a client and wait for a place.
@@ -111,21 +108,22 @@ impl Fleet {
             0 => std::thread::available_parallelism().map_or(1, usize::from).min(threads / THREADS_PER_LOOP),
             loops => loops.min(threads),
         };
-        Fleet::of(most.max(1), threads, listeners)
+        Fleet::of(most.max(1), threads, settings.limits.client_waits, listeners)
     }
 
     /// One loop and no more.
     pub(super) fn single(listeners: Vec<Arc<Listener>>) -> Arc<Fleet> {
-        Fleet::of(1, 1, listeners)
+        Fleet::of(1, 1, 0, listeners)
     }
 
-    fn of(most: usize, threads: usize, listeners: Vec<Arc<Listener>>) -> Arc<Fleet> {
+    fn of(most: usize, threads: usize, most_client_waits: usize, listeners: Vec<Arc<Listener>>) -> Arc<Fleet> {
         Arc::new(Fleet {
             berths: (0..most).map(|_| Berth::default()).collect(),
             loops: AtomicUsize::new(1),
             leaders: AtomicUsize::new(1),
             away: AtomicUsize::new(0),
             client_waits: AtomicUsize::new(0),
+            most_client_waits,
             writes: AtomicUsize::new(0),
             returning: AtomicUsize::new(0),
             counting: Mutex::default(),
@@ -352,7 +350,7 @@ impl Fleet {
     /// A thread is about to wait for its client, without a place: there may be one more thread meanwhile. False when there
     /// are too many such threads.
     pub(super) fn reserve_wait(&self) -> bool {
-        begin_one(&self.client_waits, MOST_CLIENT_WAITS)
+        begin_one(&self.client_waits, self.most_client_waits)
     }
 
     /// It keeps its place after all.

@@ -167,6 +167,9 @@ pub struct Limits {
     pub bodies_memory: u64,
     /// Bytes that all collected bodies of the server together take in temporary files (503 beyond that); 8 GiB.
     pub body_files: u64,
+    /// Threads that may wait for clients of streamed bodies or for slow readers of `write`, beside [`Settings::threads`];
+    /// 1,000, about 50 MB of memory. Further ones count among those, so that slow clients can't have threads without end.
+    pub client_waits: usize,
     /// Bytes of an unread body that are read and thrown away to keep the connection usable; 256 KiB. Beyond that
     /// closing is cheaper for both.
     pub drain: u64,
@@ -188,6 +191,7 @@ impl Default for Limits {
             body_memory: 16 << 20,
             bodies_memory: 64 << 20,
             body_files: 8 << 30,
+            client_waits: 1_000,
             drain: 256 * 1024,
             connections: 10_000,
             unsent: 64 * 1024,

@@ -113,8 +113,13 @@ impl BodyState {
             }
         };
         self.received += data.len() as u64;
+        // A chunk that will be too large is not waited for.
+        let announced = match &self.coding {
+            Coding::Left(_) => 0,
+            Coding::Chunked(decoder) => decoder.left_of_chunk(),
+        };
         match self.limit {
-            Some(limit) if self.received > limit => Err(InputError::TooLarge(limit)),
+            Some(limit) if self.received.saturating_add(announced) > limit => Err(InputError::TooLarge(limit)),
             _ => Ok((used, data)),
         }
     }

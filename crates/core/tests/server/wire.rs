@@ -314,6 +314,7 @@ fn refusals() -> Vec<(&'static str, String, u16, u16)> {
         ("asterisk with GET", target("*"), 400, 400),
         ("other scheme", target("ftp://a/"), 400, 400),
         ("absolute-form with user information", target("http://u@a/"), 400, 400),
+        ("absolute-form that asks for TLS", target("HTTPS://a/"), 421, 421),
         ("absolute-form without host", target("http:///a"), 400, 400),
         ("fragment", target("/a#b"), 400, 200),
         ("bytes beyond ASCII in the target", target("/\u{e4}"), 400, 200),
@@ -323,6 +324,9 @@ fn refusals() -> Vec<(&'static str, String, u16, u16)> {
         ("many fields", fields(&["X: y"; 101].join("\r\n")), 431, 431),
         ("unknown expectation", fields("Content-Length: 1\r\nExpect: magic"), 417, 417),
         ("large body", fields("Content-Length: 1000001"), 413, 413),
+        // Not waited for.
+        ("large chunk announced", chunks(&format!("{:x}\r\nx", 1_000_001)), 413, 413),
+        ("endless chunk announced", chunks(&format!("{:x}\r\nx", u64::MAX)), 413, 413),
         ("large chunked body", chunks(&format!("{:x}\r\n{}", 1_000_001, long(1_000_001))), 413, 413),
     ]
 }

@@ -15,11 +15,12 @@ use super::super::transport::Misplaced;
 use super::super::upgrade::OnUpgrade;
 use super::super::wire::{Started, Starter, Wire};
 use crate::http::head::Known;
+use crate::http::target::is_https;
 use crate::http::{
     reason_phrase, Answering, BodyLength, BodyWriter, Error, ErrorKind, Framing, ResponseHead, ResponsePlan, Target,
     TargetForm, Version,
 };
-use crate::wsgi::{ConnectionInfo, Environ, Extensions, Source};
+use crate::wsgi::{ConnectionInfo, Environ, Extensions, Peer, Source};
 
 use super::answer::Exchange;
 use super::{After, Connection, Permission, Served, State, Step, Turn};
@@ -78,8 +79,11 @@ impl Connection {
             self.answer_misplaced(service, misplaced, length);
             return Served::Moved;
         }
+        let is_plain = self.session.is_none() && !matches!(self.peer, Peer::Local);
         let judged = Target::of(&head, leniency).and_then(|target| match target.form {
             TargetForm::Authority => Err(Error::new(ErrorKind::Connect, 0)),
+            // Who connects by a Unix socket is a proxy on this machine, and may have been spoken to by TLS.
+            TargetForm::Absolute if is_plain && is_https(head.target()) => Err(Error::new(ErrorKind::Misdirected, 0)),
             _ => Ok(()),
         });
         if let Err(error) = judged {
