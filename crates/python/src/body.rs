@@ -199,10 +199,13 @@ impl Blocks {
             Err(error) => {
                 closing.close_attached(py);
                 if error.is_instance_of::<PyTypeError>(py) && result.getattr_opt("__iter__")?.is_none() {
-                    let sentence = format!(
+                    let mut sentence = format!(
                         "the application must return an iterable of bytes, such as [b'...'], not {}",
                         kind(&result)
                     );
+                    if result.is_callable() {
+                        sentence.push_str("; if it makes the application, name what it returns: module:factory(...)");
+                    }
                     return Err(PyTypeError::new_err(sentence));
                 }
                 Err(error)

@@ -73,6 +73,8 @@ FILES = {
     "shop.py": SHOP,
     "site1.py": app("default"),
     "site2.py": app("default", name="application"),
+    "site4.py": "app = 1\n" + app("default", name="application"),
+    "counted.py": "app = 1\ndef wsgi(environ, start_response): pass",
     "site3.py": "def wsgi(environ, start_response): pass",
     "bad.py": "import os\nimport not_there_either\n",
     "wrong.py": "def app(environ, start_response:\n    pass\n",
@@ -133,6 +135,7 @@ def folder(tmp_path_factory):
         ("shop", "plain"),
         ("site1", "default"),
         ("site2", "default"),
+        ("site4", "default"),
         ("site1.py", "default"),
         ("site2.py:application", "default"),
         ("shop:Sites.de.app", "plain"),
@@ -257,6 +260,8 @@ BAD = [
     ("bad:app", "'bad:app' can't be imported", ["bad.py", "import not_there_either", "ModuleNotFoundError"]),
     ("wrong:app", "'wrong:app' can't be imported", ["wrong.py", "SyntaxError"]),
     ("ends:app", "'ends:app' can't be imported", ["sys.exit(7)", "SystemExit: 7"]),
+    ("shop.app", "there is no module 'shop.app'; write 'shop:app'", []),
+    ("counted", "'counted:app' is an object of type 'int', which can't be called; name the object: counted:object (there is wsgi)", []),
 ]
 
 
@@ -298,6 +303,14 @@ def test_with_reloading_the_page_says_what_is_wrong(folder, target, sentence, li
             assert line in plain, plain
         assert not is_theirs(plain), plain
         assert server.process.poll() is None
+
+
+def test_a_factory_that_is_called_like_an_application_says_how_to_name_it(tmp_path):
+    folder = Folder(tmp_path / "work")
+    folder.save("shop.py", "def make(name, debug):\n    return lambda environ, start_response: []\n")
+    with serving_command(folder.path, "shop:make") as server:
+        assert server.get().status == 500
+        server.eventually("the advice", lambda: "name what it returns: module:factory(...)" in server.log())
 
 
 def test_an_interrupted_import_is_no_error(folder, tmp_path):

@@ -126,10 +126,16 @@ def _import(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         # Only if this is what is missing, not something that it imports.
         if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
-            raise TargetError(
-                f"there is no module {error.name!r}; was the command started in the project's folder ({os.getcwd()})?"
-            ) from None
+            raise TargetError(f"there is no module {error.name!r}; {_instead(name)}") from None
         raise
+
+
+def _instead(name: str) -> str:
+    """What to do about a module that is not there: an object in a module is written with a colon."""
+    module, _, attribute = name.rpartition(".")
+    if module and hasattr(sys.modules.get(module), attribute):
+        return f"write '{module}:{attribute}'"
+    return f"was the command started in the project's folder ({os.getcwd()})?"
 
 
 def _import_file(path: str) -> ModuleType:
@@ -178,9 +184,16 @@ def _inside(path: str, folder: str) -> str:
 
 
 def _default(module: ModuleType, target: str) -> Any:
-    for name in NAMES:
-        if hasattr(module, name):
-            return getattr(module, name)
+    there = [(name, getattr(module, name)) for name in NAMES if hasattr(module, name)]
+    for _, value in there:
+        if callable(value):
+            return value
+    if there:
+        name, value = there[0]
+        raise TargetError(
+            f"'{target}:{name}' is {_article(value)}, which can't be called; name the object: "
+            f"{target}:object{_others(module)}"
+        )
     if getattr(module, "__file__", None) is None and list(getattr(module, "__path__", [])):
         folder = next(iter(module.__path__))
         raise TargetError(f"{target!r} is a folder; {_inside(os.path.relpath(folder), folder)}")
