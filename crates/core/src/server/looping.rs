@@ -43,7 +43,7 @@ const GIVE_WAY: u64 = 1;
 /// them is in the processor's caches for as long as they are few: with 25, a Flask application took half as long again.
 const UNDER_WAY: usize = 8;
 /// How long after its last answer a connection is looked at whose client has said that it closes, in milliseconds. By then
-/// most have, and are closed without having been watched, which would cost a tenth of what their request did.
+/// most have, and are closed without having been watched, which would cost as much again.
 const PARTING: u64 = 20;
 /// So many are looked at earlier: to be open for nothing is to be in the way of others.
 const MOST_PARTING: usize = 128;
