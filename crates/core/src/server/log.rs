@@ -90,7 +90,7 @@ pub enum LogFormat {
     Combined,
     /// One JSON object for each event, on a line of its own. A request has `time` (RFC 3339, UTC, milliseconds),
     /// `remote_addr`, `method`, `path` and `query` as sent, `protocol`, `status`, `bytes`, `duration_ms`, `wait_ms`
-    /// (part of the former), `user_agent` and `referer`; what the client did not send is `null`. A line that is no
+    /// (part of the former), `user_agent` and `referer` (1 KiB of each at most); what the client did not send is `null`. A line that is no
     /// request stands in `request`, with `null` for its parts. Anything else has `time` and `error`, and what explains
     /// a failure stands in `traceback`.
     Json,
@@ -113,6 +113,12 @@ struct TextState {
 
 /// Pending lines are written when there are so many bytes of them: one system call for about a hundred lines.
 const PENDING: usize = 8 * 1024;
+/// Written at once, whole lines of it: as much as several processes can write to one pipe without tearing each other's
+/// lines (PIPE_BUF).
+const AT_ONCE: usize = 4 * 1024;
+/// How much of a User-Agent or Referer is logged, in bytes: what browsers send is shorter, and a line of a client's choice is
+/// not to become so long that it tears others.
+const LONGEST_FIELD: usize = 1024;
 /// And at the latest after this time, so that nobody waits for a line.
 const DELAY: Duration = Duration::from_millis(50);
 
@@ -155,12 +161,31 @@ impl Log for ErrorsOnly {
 impl TextState {
     fn write(&mut self) {
         self.flushed = Instant::now();
-        if !self.pending.is_empty() {
+        let mut rest = &self.pending[..];
+        while !rest.is_empty() {
+            let (lines, others) = rest.split_at(whole_lines(rest));
             // Nobody can be told that the log can't be written.
-            let _ = self.out.write_all(&self.pending).and_then(|()| self.out.flush());
-            self.pending.clear();
+            let _ = self.out.write_all(lines).and_then(|()| self.out.flush());
+            rest = others;
         }
+        self.pending.clear();
     }
+}
+
+/// How many bytes of some lines are written at once: no more than [`AT_ONCE`], unless the first line alone is longer.
+fn whole_lines(lines: &[u8]) -> usize {
+    if lines.len() <= AT_ONCE {
+        return lines.len();
+    }
+    let last = lines[..AT_ONCE].iter().rposition(|&byte| byte == b'\n');
+    let end = last.or_else(|| lines.iter().position(|&byte| byte == b'\n'));
+    end.map_or(lines.len(), |end| end + 1)
+}
+
+/// A field of the request, as it is logged.
+fn logged<'a>(record: &AccessRecord<'a>, name: &str) -> Option<&'a [u8]> {
+    let value = record.head.and_then(|head| head.get(name))?;
+    Some(&value[..value.len().min(LONGEST_FIELD)])
 }
 
 impl fmt::Debug for TextLog {
@@ -245,7 +270,7 @@ fn write_record(out: &mut Vec<u8>, record: &AccessRecord<'_>, format: LogFormat,
         LogFormat::Combined => {
             for name in ["referer", "user-agent"] {
                 out.extend_from_slice(b" \"");
-                write_escaped(out, record.head.and_then(|head| head.get(name)).unwrap_or(b"-"));
+                write_escaped(out, logged(record, name).unwrap_or(b"-"));
                 out.push(b'"');
             }
         }
@@ -421,6 +446,35 @@ mod tests {
         let mut out = Vec::new();
         write_record(&mut out, &record, format, color);
         String::from_utf8(out).unwrap()
+    }
+
+    /// Keeps what each call wrote.
+    #[derive(Clone, Default)]
+    struct Writes(std::sync::Arc<Mutex<Vec<Vec<u8>>>>);
+
+    impl Write for Writes {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().push(bytes.to_vec());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_are_written_whole_and_as_many_at_once_as_a_pipe_takes_from_several_processes() {
+        let writes = Writes::default();
+        let log = TextLog::new(Box::new(writes.clone()), LogFormat::Werkzeug, false, false);
+        let message = |length: usize| "x".repeat(length - 1);
+        log.error(&format!("{}\n{}", message(3000), message(1096)));
+        log.error(&format!("{}\n{}\n{}", message(4095), message(5000), message(3000)));
+        log.error(&[message(1000), message(1000), message(1000), message(1000), message(1000)].join("\n"));
+        let writes = writes.0.lock().unwrap();
+        assert!(writes.iter().all(|bytes| bytes.ends_with(b"\n")));
+        let lengths: Vec<usize> = writes.iter().map(Vec::len).collect();
+        assert_eq!(lengths, [4096, 4095, 5000, 3000, 4000, 1000]);
     }
 
     #[test]

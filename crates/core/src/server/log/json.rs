@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
-use super::{write_time, AccessRecord, TimeFormat};
+use super::{logged, write_time, AccessRecord, TimeFormat};
 
 /// A request that was answered or refused.
 pub(super) fn write_record(out: &mut Vec<u8>, record: &AccessRecord<'_>) {
@@ -22,7 +22,7 @@ pub(super) fn write_record(out: &mut Vec<u8>, record: &AccessRecord<'_>) {
     milliseconds(out, "duration_ms", record.duration);
     milliseconds(out, "wait_ms", record.waited);
     for (name, key) in [("user-agent", "user_agent"), ("referer", "referer")] {
-        field(out, key, record.head.and_then(|head| head.get(name)));
+        field(out, key, logged(record, name));
     }
     out.extend_from_slice(b"}\n");
 }
