@@ -115,3 +115,25 @@ fn pipelined_answers_are_logged_in_their_order() {
         assert_eq!(paths, expected);
     }
 }
+
+#[test]
+fn a_refused_request_is_logged_with_its_head() {
+    for setup in [Setup::base(), Setup::threaded()] {
+        let times = Times::default();
+        let log = times.clone();
+        let setup = setup.with(|settings| settings.limits.body = Some(1000));
+        let server = setup.start_logging(robust_app, |_| Arc::new(log));
+        for (path, rest, status) in [
+            ("/expects", "Expect: more\r\n\r\n", 417),
+            ("/large", "Content-Length: 1001\r\n\r\n", 413),
+            ("/chunk", "Transfer-Encoding: chunked\r\n\r\n3\r\nabcd", 400),
+            ("/large-chunk", "Transfer-Encoding: chunked\r\n\r\nffff\r\na", 413),
+            ("/types", "Content-Type: a/b\r\nContent-Type: a/b\r\n\r\n", 400),
+        ] {
+            let mut client = server.connect();
+            client.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\n{rest}"));
+            assert_eq!(client.response().status, status, "{path}");
+            assert_eq!(times.wait_for(path).0, status, "{path}");
+        }
+    }
+}

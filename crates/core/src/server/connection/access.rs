@@ -67,8 +67,11 @@ impl Connection {
     /// Logs a refusal of what stands in the buffer, when it has been written. The buffer is empty afterwards.
     pub(super) fn log_refusal(&mut self, service: &Service, status: u16, bytes: u64) {
         let options = || (service.settings.limits.head, service.settings.leniency).into();
-        let head = self.buffer.take().unwrap_or_else(|| Buffer::new(options()));
-        self.unlogged.push(Unlogged { head, head_length: 0, status, bytes, clock: self.clock });
+        let mut head = self.buffer.take().unwrap_or_else(|| Buffer::new(options()));
+        // A head that is well-formed tells more than its first line, whatever the refusal is for.
+        let parsed = head.parser.parse(&head.bytes[head.start..head.end], head.end - head.start);
+        let head_length = parsed.ok().flatten().unwrap_or(0);
+        self.unlogged.push(Unlogged { head, head_length, status, bytes, clock: self.clock });
     }
 
     /// What stood in the write buffer has been written, or never will be.
