@@ -378,10 +378,17 @@ impl Connection {
         self.since = now;
     }
 
-    /// Nothing more is sent, here or by the process that has answered the last request.
+    /// Nothing more is sent.
     pub(super) fn begin_linger(&mut self, announced: bool, now: u64) {
         self.since = now;
         self.state = State::Linger { announced };
+    }
+
+    /// The process that has answered the last request has said all that its transport had to say: what still comes is
+    /// discarded as it is.
+    pub(super) fn linger_after_another(&mut self, socket: Arc<Socket>, announced: bool, now: u64) {
+        self.transport = Box::new(socket);
+        self.begin_linger(announced, now);
     }
 
     /// Whether only the client's end of the connection is waited for; then whether the client has said that it closes.

@@ -267,7 +267,8 @@ fn take_back(lead: &mut Loop, mut child: Child, shutdown: &ShutdownHandle) {
             lead.put_back(child.token, connection, Step::Again);
         }
         (Some(mut connection), Left::Lingering { announced }) => {
-            connection.begin_linger(announced, lead.now);
+            let Some(socket) = lead.socket(child.token) else { return };
+            connection.linger_after_another(socket, announced, lead.now);
             lead.put_back(child.token, connection, Step::Again);
         }
         _ => lead.vacate(child.token),

@@ -182,3 +182,27 @@ fn forking_beside_threads_of_another_server_is_refused() {
         }
     });
 }
+
+/// A process that waits for its client's end would be in the way of others' requests.
+#[test]
+fn clients_that_do_not_close_hold_no_process() {
+    for role in BOTH {
+        let helper = Helper::start(&format!("{role} processes=2"));
+        let began = Instant::now();
+        let clients: Vec<Client> = ["POST /pid HTTP/1.0\r\nContent-Length: 1\r\n\r\nx", "GET /pid HTTP/1.0\r\n\r\n"]
+            .into_iter()
+            .cycle()
+            .take(10)
+            .map(|request| {
+                let mut client = Client::connect(helper.addr);
+                client.send(request);
+                client.rest();
+                client
+            })
+            .collect();
+        // Two seconds are given to each to close.
+        assert!(began.elapsed() < Duration::from_secs(2), "{role}");
+        eventually("no process", || helper.children().is_empty());
+        drop(clients);
+    }
+}

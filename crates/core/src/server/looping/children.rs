@@ -40,9 +40,8 @@ impl Loop {
         };
         match connection.lingers() {
             _ if connection.is_idle() => Left::Idle,
-            // What a transport has read of it is here.
-            Some(announced) if connection.is_plain() => Left::Lingering { announced },
-            _ => Left::Nothing,
+            Some(announced) => Left::Lingering { announced },
+            None => Left::Nothing,
         }
     }
 
