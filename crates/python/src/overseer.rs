@@ -232,7 +232,6 @@ impl Overseer {
         const QUIET: u32 = 3;
         let (until, until_then) = (Instant::now() + self.leave, Instant::now() + INTERPRETER);
         let mut quiet = 0;
-        let open = || shutdown.get().map_or(0, ShutdownHandle::open_connections);
         while Instant::now() < until && quiet < QUIET {
             thread::sleep(LOOK);
             let now = Instant::now();
@@ -246,7 +245,8 @@ impl Overseer {
                 (overdue, running.requests.len() - overdue)
             };
             // A connection without a request here has one that is still arriving, or an answer that is still leaving.
-            let others = others.max(open().saturating_sub(overdue));
+            let open = shutdown.get().map_or(0, ShutdownHandle::open_connections);
+            let others = others.max(open.saturating_sub(overdue));
             // Those that wait for the interpreter run, too, and are not counted here yet; it may never be let go of.
             let waiting = application::running() > overdue + others && now < until_then;
             quiet = if others == 0 && !waiting { quiet + 1 } else { 0 };

@@ -88,9 +88,9 @@ impl Framing {
             }
             framing.body = BodyLength::Chunked;
         }
-        for value in head.all_known(Known::Expect, "expect") {
-            // RFC 9110 §10.1.1: an expectation in an HTTP/1.0 request is ignored.
-            for expectation in list(value).filter(|_| http11) {
+        // RFC 9110 §10.1.1: an expectation in an HTTP/1.0 request is ignored.
+        if http11 {
+            for expectation in head.all_known(Known::Expect, "expect").flat_map(list) {
                 if !expectation.eq_ignore_ascii_case(b"100-continue") {
                     return Err(error(head, ErrorKind::Expectation));
                 }

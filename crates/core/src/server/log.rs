@@ -90,9 +90,9 @@ pub enum LogFormat {
     Combined,
     /// One JSON object for each event, on a line of its own. A request has `time` (RFC 3339, UTC, milliseconds),
     /// `remote_addr`, `method`, `path` and `query` as sent, `protocol`, `status`, `bytes`, `duration_ms`, `wait_ms`
-    /// (part of the former), `user_agent` and `referer` (1 KiB of each at most); what the client did not send is `null`. A line that is no
-    /// request stands in `request`, with `null` for its parts. Anything else has `time` and `error`, and what explains
-    /// a failure stands in `traceback`.
+    /// (part of the former), `user_agent` and `referer` (1 KiB of each at most); what the client did not send is `null`.
+    /// A line that is no request stands in `request`, with `null` for its parts. Anything else has `time` and `error`,
+    /// and what explains a failure stands in `traceback`.
     Json,
 }
 

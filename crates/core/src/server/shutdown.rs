@@ -84,7 +84,8 @@ impl ShutdownHandle {
     }
 
     /// Answers the requests that wait for a thread, or have arrived in part, with 503 and `Connection: close`, now and
-    /// from now on: for a process that is about to end though requests still run. Returns when the answers are written, or after `timeout`.
+    /// from now on: for a process that is about to end though requests still run. Returns when the answers are written,
+    /// or after `timeout`.
     pub fn refuse_waiting(&self, timeout: Duration) {
         /// A look now and then, by a process that is about to end.
         const LOOK: Duration = Duration::from_millis(2);

@@ -36,9 +36,10 @@ def load(target: str) -> Callable[..., Any]:
     complaint = _patched.complaint()
     if complaint is not None:
         raise TargetError(complaint)
+    # Only what was named: a module's default can be called.
     if not callable(app):
         hint = ""
-        if expression is not None and not expression.endswith(")"):
+        if not expression.endswith(")"):
             hint = "; name a function that takes environ and start_response, or an object with __call__"
         raise TargetError(f"{target!r} is {_article(app)}, which can't be called{hint}")
     _check_signature(app, target, expression)

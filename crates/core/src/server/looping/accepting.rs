@@ -53,15 +53,12 @@ impl Loop {
                 return;
             }
             let limit = self.service.settings.limits.connections;
-            if !self.fleet.is_shared() {
-                if self.open >= limit {
-                    self.look_at_parting(u64::MAX);
-                    return self.rest(u64::MAX);
-                }
-            } else if self.fleet.open() >= limit {
+            let is_shared = self.fleet.is_shared();
+            let open = if is_shared { self.fleet.open() } else { self.open };
+            if open >= limit {
                 self.look_at_parting(u64::MAX);
                 // Where one closes elsewhere, nobody tells.
-                return self.rest(self.now + REST);
+                return self.rest(if is_shared { self.now + REST } else { u64::MAX });
             }
             let Some(listener) = self.listeners.get(index) else { return };
             match listener.accept() {
