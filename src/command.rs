@@ -20,7 +20,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::CommandFactory;
 
-use crate::{run_host, Address, RunError, RunOptions, ServeError, Server};
+use crate::{run_host, Address, RunError, RunOptions, ServeError, Server, Worker};
 use built_in::BuiltIn;
 use cli::Cli;
 
@@ -38,11 +38,12 @@ pub trait Runner {
     /// What [`run`] is to say and to end with; [`RunError::Exit`] when everything has been said.
     fn serve(&mut self, target: &str, told: Told) -> Result<(), RunError>;
 
-    /// A server without a Python application is about to serve in this process: watches for signals from now on.
+    /// A server without a Python application is about to serve in this process, `worker`: watches for signals from now
+    /// on.
     ///
     /// # Errors
     /// When it can't.
-    fn started(&mut self, server: &Server, signals: Signals) -> Result<(), RunError>;
+    fn started(&mut self, server: &Server, worker: &Worker, signals: Signals) -> Result<(), RunError>;
 
     /// Serves until that server is told to stop.
     ///

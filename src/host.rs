@@ -48,12 +48,13 @@ pub trait Host {
         Ok(())
     }
 
-    /// A look at the server before it serves: to watch for signals.
+    /// A look at the server before it serves: to watch for signals, which may be meant for this process alone (see
+    /// [`Worker::leave`]).
     ///
     /// # Errors
     /// Why it can't begin.
-    fn started(&mut self, server: &Server) -> Result<(), RunError> {
-        let _ = server;
+    fn started(&mut self, server: &Server, worker: &Worker) -> Result<(), RunError> {
+        let _ = (server, worker);
         Ok(())
     }
 
@@ -75,8 +76,8 @@ impl<H: Host + ?Sized> Host for &mut H {
         (**self).configure(settings)
     }
 
-    fn started(&mut self, server: &Server) -> Result<(), RunError> {
-        (**self).started(server)
+    fn started(&mut self, server: &Server, worker: &Worker) -> Result<(), RunError> {
+        (**self).started(server, worker)
     }
 
     fn serve(&mut self, server: Server) -> Result<(), ServeError> {
@@ -91,13 +92,13 @@ pub(crate) struct Simple<F> {
     pub(crate) started: Option<F>,
 }
 
-impl<F: FnOnce(&Server) -> Result<(), RunError>> Host for Simple<F> {
+impl<F: FnOnce(&Server, &Worker) -> Result<(), RunError>> Host for Simple<F> {
     fn application(&mut self, _: &Worker) -> Result<Arc<dyn Application>, RunError> {
         Ok(self.app.clone())
     }
 
-    fn started(&mut self, server: &Server) -> Result<(), RunError> {
-        self.started.take().map_or(Ok(()), |started| started(server))
+    fn started(&mut self, server: &Server, worker: &Worker) -> Result<(), RunError> {
+        self.started.take().map_or(Ok(()), |started| started(server, worker))
     }
 }
 
@@ -143,6 +144,19 @@ impl Worker {
             supervisor.ask_to_be_replaced();
         }
     }
+
+    /// Tells the supervisor that this process is about to stop, and that this is not the end of the whole: a signal was
+    /// sent to this process alone, say. Another one takes its place. Without that, a process whose server is told to stop,
+    /// and not by the supervisor, ends all of them.
+    pub fn leave(&self) {
+        if let Some(supervisor) = &self.supervisor {
+            supervisor.leave();
+        }
+    }
+
+    pub(crate) fn leaves(&self) -> bool {
+        self.supervisor.as_ref().is_some_and(crate::reload::ToSupervisor::leaves)
+    }
 }
 
 #[cfg(not(all(unix, feature = "reload")))]
@@ -167,4 +181,7 @@ impl Worker {
 
     /// Without an effect here.
     pub fn ask_to_be_replaced(&self) {}
+
+    /// Without an effect here.
+    pub fn leave(&self) {}
 }

@@ -5,7 +5,7 @@ mod signals;
 use std::process::ExitCode;
 
 use amboss::command::{self, Runner, Signals, Told};
-use amboss::{RunError, Server};
+use amboss::{RunError, Server, Worker};
 
 fn main() -> ExitCode {
     ExitCode::from(command::run(std::env::args_os(), &mut Binary))
@@ -19,8 +19,8 @@ impl Runner for Binary {
         command::become_python(None, &told.arguments)
     }
 
-    fn started(&mut self, server: &Server, signals: Signals) -> Result<(), RunError> {
-        signals::follow(server.shutdown_handle(), signals)
+    fn started(&mut self, server: &Server, worker: &Worker, signals: Signals) -> Result<(), RunError> {
+        signals::follow(server.shutdown_handle(), worker, signals)
             .map_err(|error| std::io::Error::other(format!("can't listen to signals: {error}")).into())
     }
 }

@@ -32,11 +32,11 @@ use crate::reload;
 /// # Panics
 /// With a panic of the application, with [`RunOptions::passthrough_errors`].
 pub fn run_simple(host: &str, port: u16, app: impl Application + 'static, options: RunOptions) -> Result<(), RunError> {
-    run_on(&[Address::new(host, port)], app, options, |_| Ok(()))
+    run_on(&[Address::new(host, port)], app, options, |_, _| Ok(()))
 }
 
 /// [`run_simple`] on several addresses, with a look at the server before it serves: in the process that does, to watch
-/// for signals there.
+/// for signals there. They may be meant for that process alone (see [`Worker::leave`]).
 ///
 /// # Errors
 /// As [`run_simple`], and the error of `started`.
@@ -47,7 +47,7 @@ pub fn run_on(
     addresses: &[Address],
     app: impl Application + 'static,
     options: RunOptions,
-    started: impl FnOnce(&Server) -> Result<(), RunError>,
+    started: impl FnOnce(&Server, &Worker) -> Result<(), RunError>,
 ) -> Result<(), RunError> {
     run_host(addresses, Simple { app: Arc::new(app), started: Some(started) }, options)
 }
@@ -74,11 +74,12 @@ pub fn run_host(addresses: &[Address], mut host: impl Host, mut options: RunOpti
     let (quiet, fingerprint, scheme) = (options.quiet, options.fingerprint(), options.scheme());
     // First, since it fails at once if it does, and whoever connects waits until the application is there.
     let listeners = bind(addresses, &options)?;
-    let app = host.application(&Worker::default())?;
+    let worker = Worker::default();
+    let app = host.application(&worker)?;
     host.configure(&mut options.settings)?;
     let server = make(listeners, app, options, Code::of_this_process())?;
     // First, so that CTRL+C does what the banner says.
-    host.started(&server)?;
+    host.started(&server, &worker)?;
     if !quiet {
         eprint!("{}", banner(server.local_addrs(), scheme, fingerprint.as_deref()));
     }

@@ -2,36 +2,40 @@
 //! and reads its certificate again.
 //!
 //! Under a supervisor the end is the supervisor's affair: a terminal sends CTRL+C to both, and one of them has to say how
-//! it is to be. There TERM and HUP stop gracefully, CTRL+C does nothing, and nothing is said.
+//! it is to be. There CTRL+C does nothing and nothing is said; HUP asks for a successor, TERM stops gracefully and
+//! asks for one.
 
 use std::error::Error;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use amboss::command::Signals;
-use amboss::ShutdownHandle;
+use amboss::{ShutdownHandle, Worker};
 
 /// Does from now on what signals ask for: the first CTRL+C or TERM stops gracefully, the second at once.
 pub(crate) fn follow(
     handle: ShutdownHandle,
+    worker: &Worker,
     Signals { quiet, reopen_logs, hang_up }: Signals,
 ) -> Result<(), Box<dyn Error>> {
-    let supervised = is_supervised();
+    let supervised = worker.is_supervised();
     #[cfg(unix)]
-    let on_hang_up = handle.clone();
-    let stop = Mutex::new(Stop { handle, since: None, quiet: quiet || supervised, supervised });
+    let on_hang_up = (handle.clone(), worker.clone());
+    let stop = Mutex::new(Stop { handle, worker: worker.clone(), since: None, quiet: quiet || supervised });
     let asked = move || stop.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).asked();
     #[cfg(unix)]
     {
         use signal_hook::consts::{SIGHUP, SIGTERM, SIGUSR1};
         // Also without a log file: who rotates the logs of all services must not end this one.
         on(&[SIGUSR1], move || reopen_logs.iter().for_each(|reopen| reopen()))?;
+        let (handle, worker) = on_hang_up;
         if supervised {
-            return Ok(on(&[SIGTERM, SIGHUP], asked)?);
+            on(&[SIGHUP], move || worker.ask_to_be_replaced())?;
+            return Ok(on(&[SIGTERM], asked)?);
         }
         on(&[SIGHUP], move || {
             if !hang_up.received() {
-                on_hang_up.shutdown();
+                handle.shutdown();
             }
         })?;
         let asked = std::sync::Arc::new(asked);
@@ -54,20 +58,12 @@ fn on(signals: &[i32], act: impl Fn() + Send + 'static) -> std::io::Result<()> {
     std::thread::Builder::new().name("signals".into()).spawn(follow).map(drop)
 }
 
-fn is_supervised() -> bool {
-    #[cfg(all(unix, feature = "reload"))]
-    // Not a program that such a process has started in its turn: that has its environment, but none of its sockets.
-    return amboss::is_running_from_reloader() && std::env::var_os("AMBOSS_SERVER_FD").is_some();
-    #[cfg(not(all(unix, feature = "reload")))]
-    false
-}
-
 struct Stop {
     handle: ShutdownHandle,
+    /// Where it has a supervisor, that decides when it is enough.
+    worker: Worker,
     since: Option<Instant>,
     quiet: bool,
-    /// Somebody else decides when it is enough.
-    supervised: bool,
 }
 
 impl Stop {
@@ -82,9 +78,10 @@ impl Stop {
                 if !self.quiet {
                     eprintln!("Stopping when the running requests are done; press CTRL+C again to stop at once.");
                 }
+                self.worker.leave();
                 self.handle.shutdown();
             }
-            Some(since) if since.elapsed() > ONE && !self.supervised => std::process::exit(STOPPED_BY_SIGINT),
+            Some(since) if since.elapsed() > ONE && !self.worker.is_supervised() => std::process::exit(STOPPED_BY_SIGINT),
             Some(_) => {}
         }
     }

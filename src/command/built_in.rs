@@ -25,8 +25,8 @@ impl Host for BuiltIn<'_> {
         Ok(self.app.clone())
     }
 
-    fn started(&mut self, server: &Server) -> Result<(), RunError> {
-        self.runner.started(server, self.signals.clone())
+    fn started(&mut self, server: &Server, worker: &Worker) -> Result<(), RunError> {
+        self.runner.started(server, worker, self.signals.clone())
     }
 
     fn serve(&mut self, server: Server) -> Result<(), ServeError> {

@@ -11,7 +11,7 @@ use amboss_core::{Arrivals, Listeners, Server, ShutdownHandle, Waiting, WaitingB
 use amboss_reload::child::Forked;
 use amboss_reload::control::{Control, Message, RequestBody, Sender};
 use amboss_reload::inherited::{leave_interrupts_to_the_supervisor, Inherited};
-use amboss_reload::supervisor::Options;
+use amboss_reload::supervisor::{Options, AGAIN};
 
 use super::accepting::accept_all;
 use super::page::ErrorPage;
@@ -63,6 +63,8 @@ impl Child {
     /// This process is a copy of the supervisor's.
     pub(crate) fn forked(forked: Forked, options: &RunOptions) -> io::Result<Child> {
         let entered = forked.enter()?;
+        // The supervisor's own may have been moved away since it was opened.
+        options.reopen_logs.iter().for_each(|reopen| reopen());
         let listeners = Listeners::adopt(entered.listeners)?;
         let orders = Some(Orders::follow_from_now_on(entered.control, options)?);
         Ok(Child { listeners, shared: Vec::new(), orders, generation: entered.generation })
@@ -78,15 +80,15 @@ impl Child {
     /// Serves what the host has, or the page that stands in for it.
     pub(crate) fn serve(self, host: &mut impl Host, mut options: RunOptions) -> Result<(), RunError> {
         let is_set = |variable| std::env::var_os(variable).is_some();
+        let sender = self.orders.as_ref().map(|orders| orders.sender.clone());
+        let server_fd = self.listeners.as_fds().next().map(|socket| socket.as_raw_fd());
+        let worker = Worker { supervisor: Some(ToSupervisor::new(sender, is_set(RELOADING))), server_fd };
         options.live |= is_set(LIVE);
         options.settings.multiprocess |= options.workers > 1 || is_set(MULTIPROCESS);
         let app = match ErrorPage::from_env() {
             Some(page) => Arc::new(page),
             None => {
-                let sender = self.orders.as_ref().map(|orders| orders.sender.clone());
-                let supervisor = ToSupervisor::new(sender, is_set(RELOADING));
-                let server_fd = self.listeners.as_fds().next().map(|socket| socket.as_raw_fd());
-                let app = host.application(&Worker { supervisor: Some(supervisor), server_fd })?;
+                let app = host.application(&worker)?;
                 host.configure(&mut options.settings)?;
                 app
             }
@@ -94,7 +96,7 @@ impl Child {
         let code = self.code();
         // The server alone has a hold on them: when it stops listening, this process does.
         let server = make(self.listeners, app, options, code)?;
-        host.started(&server)?;
+        host.started(&server, &worker)?;
         let Some(orders) = self.orders else { return Ok(host.serve(server)?) };
         orders.now_to(&server);
         accept_all(self.shared, &server.arrivals(), &orders.sender)?;
@@ -102,7 +104,11 @@ impl Child {
         orders.sender.send(&Message::Ready)?;
         let served = host.serve(server);
         let _ = orders.sender.send(&Message::Drained);
-        Ok(served?)
+        served?;
+        if worker.leaves() {
+            return Err(RunError::Exit(AGAIN));
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a child tells its supervisor of its own accord.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 
 use amboss_reload::control::{Message, Sender};
 
@@ -10,11 +12,13 @@ pub(crate) struct ToSupervisor {
     /// `None` when it takes this process for one that says nothing.
     sender: Option<Sender>,
     reloading: bool,
+    /// This process stops by itself, and another takes its place.
+    leaves: Arc<AtomicBool>,
 }
 
 impl ToSupervisor {
     pub(super) fn new(sender: Option<Sender>, reloading: bool) -> ToSupervisor {
-        ToSupervisor { sender, reloading }
+        ToSupervisor { sender, reloading, leaves: Arc::default() }
     }
 
     pub(crate) fn is_reloading(&self) -> bool {
@@ -34,5 +38,14 @@ impl ToSupervisor {
         if let Some(sender) = &self.sender {
             let _ = sender.send(&Message::ReplaceMe);
         }
+    }
+
+    pub(crate) fn leave(&self) {
+        self.leaves.store(true, Ordering::Relaxed);
+        self.ask_to_be_replaced();
+    }
+
+    pub(crate) fn leaves(&self) -> bool {
+        self.leaves.load(Ordering::Relaxed)
     }
 }

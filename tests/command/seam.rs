@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use amboss::command::{run, Runner, Signals, Told};
-use amboss::{RunError, ServeError, Server};
+use amboss::{RunError, ServeError, Server, Worker};
 
 /// Keeps what it is told, and fails as it is told to.
 #[derive(Default)]
@@ -24,7 +24,7 @@ impl Runner for Fake {
         self.fails.take().map_or(Ok(()), Err)
     }
 
-    fn started(&mut self, server: &Server, signals: Signals) -> Result<(), RunError> {
+    fn started(&mut self, server: &Server, _: &Worker, signals: Signals) -> Result<(), RunError> {
         assert!(signals.quiet && signals.reopen_logs.is_none());
         self.steps.push("started");
         server.shutdown_handle().shutdown();

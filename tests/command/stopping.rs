@@ -67,6 +67,30 @@ fn a_worker_leaves_ctrl_c_to_its_supervisor() {
 }
 
 #[test]
+fn a_worker_that_a_signal_stops_is_replaced_and_the_others_serve_on() {
+    if !tells_children() {
+        return;
+    }
+    for name in ["-TERM", "-HUP"] {
+        let folder = Folder::new("one-worker");
+        let mut running = Running::start(&mut folder.amboss(&["-w", "2", "-p", "0"]));
+        running.waits_for("200 OK");
+        eventually("two workers", || children(running.pid()).len() == 2);
+        let before = children(running.pid());
+        let asked = std::process::Command::new("kill").args([name, &before[0]]).status();
+        assert!(asked.is_ok_and(|status| status.success()));
+        eventually("another in its place", || {
+            let workers = children(running.pid());
+            workers.len() == 2 && !workers.contains(&before[0]) && workers.contains(&before[1])
+        });
+        assert!(get(running.port(), "").starts_with("HTTP/1.1 200 "), "{}", running.said());
+        running.signal("TERM");
+        assert_eq!(running.ends(), Some(0), "{}", running.said());
+        assert!(!running.said().contains("died") && !running.said().contains("itself"), "{name}: {}", running.said());
+    }
+}
+
+#[test]
 fn a_second_ctrl_c_in_the_terminal_ends_everybody_at_once() {
     let folder = Folder::new("ctrl-c-twice");
     let mut running = Running::start(&mut folder.amboss(&["--reload", "-p", "0"]));

@@ -49,7 +49,7 @@ impl Host for Late {
         }))
     }
 
-    fn started(&mut self, _: &Server) -> Result<(), RunError> {
+    fn started(&mut self, _: &Server, _: &Worker) -> Result<(), RunError> {
         say(&format!("started as {}", std::env::var("AMBOSS_TEST_COMMAND").unwrap_or_default()));
         Ok(())
     }

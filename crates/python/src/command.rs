@@ -75,7 +75,7 @@ impl Runner for Package {
             let reporter = reporting::begin(py, worker, imported.as_ref().err())?;
             serving(py, explained(py, &target, imported)?, &options, worker, reporter, overseer.as_ref())
         };
-        let host = PyHost::new(make).with_signals(signals_of(&told.options, amboss::is_running_from_reloader()));
+        let host = PyHost::new(make).with_signals(signals_of(&told.options));
         let served = amboss::run_host(&told.addresses, host, told.options);
         self.interrupted = served.as_ref().is_err_and(is_interrupt);
         if self.interrupted {
@@ -84,8 +84,8 @@ impl Runner for Package {
         served
     }
 
-    fn started(&mut self, server: &Server, signals: Signals) -> Result<(), RunError> {
-        follow(server.shutdown_handle(), &signals, amboss::is_running_from_reloader()).map_err(raised)
+    fn started(&mut self, server: &Server, worker: &Worker, signals: Signals) -> Result<(), RunError> {
+        follow(server.shutdown_handle(), worker, &signals).map_err(raised)
     }
 
     fn wait(&mut self, server: Server) -> Result<(), ServeError> {
@@ -135,9 +135,11 @@ fn serve_as_copy(forked: amboss::Forked, app: &Py<PyAny>, told: &Told) -> i32 {
     // Its jitter is its own.
     let overseer = Overseer::new(told).map(Arc::new);
     let make = move |py: Python<'_>, worker: &Worker| {
+        // What came during the import was said to the process that this one is a copy of.
+        signals(py)?.call_method0("note_until_served")?;
         serving(py, app.into_bound(py), &options, worker, None, overseer.as_ref())
     };
-    let host = PyHost::new(make).with_signals(signals_of(&told.options, true));
+    let host = PyHost::new(make).with_signals(signals_of(&told.options));
     match amboss::run_forked(forked, host, told.options.clone()) {
         Ok(()) => 0,
         Err(RunError::Exit(code)) => code,
@@ -194,12 +196,9 @@ fn serving(
 }
 
 /// What signals do where these options are served with.
-fn signals_of(
-    options: &amboss::RunOptions,
-    is_supervised: bool,
-) -> impl FnOnce(ShutdownHandle) -> PyResult<()> + Send + 'static {
+fn signals_of(options: &amboss::RunOptions) -> impl FnOnce(ShutdownHandle, &Worker) -> PyResult<()> + Send + 'static {
     let signals = Signals::new(options);
-    move |handle| follow(handle, &signals, is_supervised)
+    move |handle, worker| follow(handle, worker, &signals)
 }
 
 fn signals<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyModule>> {
@@ -207,12 +206,13 @@ fn signals<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyModule>> {
 }
 
 /// Has Python's handlers do what signals ask for.
-fn follow(handle: ShutdownHandle, told: &Signals, is_supervised: bool) -> PyResult<()> {
+fn follow(handle: ShutdownHandle, worker: &Worker, told: &Signals) -> PyResult<()> {
     attach(|py| {
-        let hang_up = Py::new(py, OnHangUp { hang_up: told.hang_up.clone(), handle: handle.clone() })?;
-        let stop = Py::new(py, Stop { handle })?;
+        let hang_up = OnHangUp { hang_up: told.hang_up.clone(), handle: handle.clone(), worker: worker.clone() };
+        let stop = Py::new(py, Stop { handle, worker: worker.clone() })?;
         let reopen = Py::new(py, Reopen { reopen: told.reopen_logs.clone() })?;
-        signals(py)?.call_method1("follow", (stop, reopen, hang_up, is_supervised)).map(drop)
+        let actions = (stop, reopen, Py::new(py, hang_up)?, worker.is_supervised());
+        signals(py)?.call_method1("follow", actions).map(drop)
     })
 }
 
@@ -220,17 +220,17 @@ fn follow(handle: ShutdownHandle, told: &Signals, is_supervised: bool) -> PyResu
 /// only as long as the script has no handlers of its own for them.
 pub(crate) fn signals_of_script(
     options: &amboss::RunOptions,
-    is_supervised: bool,
-) -> impl FnOnce(ShutdownHandle) -> PyResult<()> + Send + 'static {
+) -> impl FnOnce(ShutdownHandle, &Worker) -> PyResult<()> + Send + 'static {
     const ADVICE: &str = "serve the application by the command amboss, with --workers 2 or more";
     let hang_up = HangUp::new(options, ADVICE);
-    move |handle| {
-        if is_supervised {
-            return follow(handle, &Signals { quiet: true, reopen_logs: None, hang_up }, true);
+    move |handle, worker| {
+        if worker.is_supervised() {
+            return follow(handle, worker, &Signals { quiet: true, reopen_logs: None, hang_up });
         }
         attach(|py| {
-            let hang_up = Py::new(py, OnHangUp { hang_up, handle: handle.clone() })?;
-            signals(py)?.call_method1("follow_in_script", (Py::new(py, Stop { handle })?, hang_up)).map(drop)
+            let hang_up = Py::new(py, OnHangUp { hang_up, handle: handle.clone(), worker: worker.clone() })?;
+            let stop = Py::new(py, Stop { handle, worker: worker.clone() })?;
+            signals(py)?.call_method1("follow_in_script", (stop, hang_up)).map(drop)
         })
     }
 }
@@ -239,11 +239,13 @@ pub(crate) fn signals_of_script(
 #[pyclass(frozen, module = "amboss._amboss")]
 struct Stop {
     handle: ShutdownHandle,
+    worker: Worker,
 }
 
 #[pymethods]
 impl Stop {
     fn __call__(&self) {
+        self.worker.leave();
         self.handle.shutdown();
     }
 }
@@ -261,11 +263,12 @@ impl Reopen {
     }
 }
 
-/// Does what HUP asks for where no supervisor runs.
+/// Does what HUP asks for: of a supervisor another process in this one's place, without one what can be read again.
 #[pyclass(frozen, module = "amboss._amboss")]
 struct OnHangUp {
     hang_up: HangUp,
     handle: ShutdownHandle,
+    worker: Worker,
 }
 
 #[pymethods]
@@ -273,7 +276,9 @@ impl OnHangUp {
     /// `stays`: the server is to outlive its terminal.
     fn __call__(&self, py: Python<'_>, stays: bool) {
         py.detach(|| {
-            if !self.hang_up.received() && !stays {
+            if self.worker.is_supervised() {
+                self.worker.ask_to_be_replaced();
+            } else if !self.hang_up.received() && !stays {
                 self.handle.shutdown();
             }
         });

@@ -12,7 +12,7 @@ use crate::raw::attach;
 use crate::{stack, waiting};
 
 /// Has signals stop a server.
-type FollowSignals = Box<dyn FnOnce(ShutdownHandle) -> PyResult<()> + Send>;
+type FollowSignals = Box<dyn FnOnce(ShutdownHandle, &Worker) -> PyResult<()> + Send>;
 
 /// Makes its application when it is asked for it, in the process that serves, and waits with an ear for signals.
 pub(crate) struct PyHost<F> {
@@ -32,7 +32,7 @@ where
     /// With something to do about signals before it serves.
     pub(crate) fn with_signals(
         mut self,
-        follow: impl FnOnce(ShutdownHandle) -> PyResult<()> + Send + 'static,
+        follow: impl FnOnce(ShutdownHandle, &Worker) -> PyResult<()> + Send + 'static,
     ) -> PyHost<F> {
         self.signals = Some(Box::new(follow));
         self
@@ -71,11 +71,11 @@ where
         Ok(())
     }
 
-    fn started(&mut self, server: &Server) -> Result<(), RunError> {
+    fn started(&mut self, server: &Server, worker: &Worker) -> Result<(), RunError> {
         if let Some(shutdown) = &self.shutdown {
             let _ = shutdown.set(server.shutdown_handle());
         }
-        self.signals.take().map_or(Ok(()), |follow| follow(server.shutdown_handle())).map_err(raised)
+        self.signals.take().map_or(Ok(()), |follow| follow(server.shutdown_handle(), worker)).map_err(raised)
     }
 
     fn serve(&mut self, server: Server) -> Result<(), ServeError> {

@@ -301,7 +301,7 @@ pub(crate) fn run(py: Python<'_>, texts: Vec<String>, app: Py<PyAny>, options: O
         }
         Ok(application)
     };
-    let signals = command::signals_of_script(&run, amboss::is_running_from_reloader());
+    let signals = command::signals_of_script(&run);
     let host = PyHost::new(make).with_signals(signals);
     detach(py, || amboss::run_host(&addresses, host, run)).map_err(|error| run_error(py, error))
 }

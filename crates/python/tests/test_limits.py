@@ -212,6 +212,22 @@ def test_the_log_file_is_opened_anew_when_it_was_moved_away(folder, arguments):
         assert "GET" not in server.log() and "died" not in server.log()
 
 
+def test_a_process_that_is_forked_later_writes_to_the_file_that_is_there_by_then(folder):
+    log, moved = folder / "log", folder / "log.1"
+    with serving(folder, "--log-file", str(log), "--preload") as server:
+        server.get("/one")
+        wait_for("the first line", lambda: "GET /one " in log.read_text())
+        log.rename(moved)
+        server.signal("SIGUSR1")
+        wait_for("the file to be made", log.exists)
+        [before] = server.workers(1)
+        server.signal("SIGKILL", before)
+        server.eventually("another", lambda: server.workers(1) != [before])
+        server.get("/two")
+        wait_for("its line", lambda: "GET /two " in log.read_text())
+        assert "GET /two " not in moved.read_text()
+
+
 def test_nohup_keeps_hup_from_ending_it_and_not_from_opening_the_log(folder):
     log, moved = folder / "log", folder / "log.1"
     # As nohup does.
@@ -255,6 +271,12 @@ def test_signals_for_the_log_end_nothing_while_the_application_is_imported(tmp_p
         wait_for("the banner", lambda: "Running on" in said.read_text())
         if not arguments:
             wait_for("what HUP has done", lambda: "the code stays as it is" in said.read_text())
+        # Processes that were forked from what was imported then have not stopped on hearing of it.
+        port = int(re.search(r"http://127\.0\.0\.1:(\d+)", said.read_text()).group(1))
+        for _ in range(20):
+            with Client(("127.0.0.1", port)) as client:
+                assert client.get("/").status == 200, said.read_text()
+            time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0, said.read_text()
     finally:

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from commands import MODULE, Folder, app, is_alive, is_free, serving_processes as serving, serving_words, start
+from commands import MODULE, Folder, app, children, is_alive, is_free, serving_processes as serving, serving_words, start
 from load import Asked, Load, go_on, wait_for_request
 from programs import PATIENCE, wait_for
 
@@ -72,6 +72,27 @@ def test_a_worker_that_is_killed_is_replaced_and_takes_only_its_own_requests_alo
         assert [failure for failure in load.failures if failure.began > ended or failure.ended < began] == []
         assert len(load.failures) <= 6
         assert f"The process {before[0]} died" in server.log()
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("arguments", [["-w", "2"], ["-w", "2", "--preload"], ["--timeout", "60"], ["-r"]])
+def test_a_worker_that_a_signal_stops_is_replaced_and_finishes_its_requests(folder, arguments, name):
+    count = 2 if "-w" in arguments else 1
+    with serving(folder, *arguments) as server:
+        workers = server.workers(count)
+        asked = Asked(server, f"/wait?{folder}")
+        pid = wait_for_request(folder)
+        server.signal(name, pid)
+        # Somebody takes its place before its request is done.
+        server.eventually("another", lambda: any(one not in workers for one in children(server.pid)))
+        server.eventually("the others' answers", lambda: all(server.json()["pid"] != pid for _ in range(5)))
+        go_on(folder)
+        assert asked.json()["pid"] == pid
+        server.eventually("its end", lambda: not is_alive(pid))
+        assert set(workers) - {pid} <= set(server.workers(count))
+        assert "died" not in server.log() and "itself" not in server.log(), server.log()
+        server.interrupt()
+        assert server.ended() == 0
 
 
 def others(server, before, count):

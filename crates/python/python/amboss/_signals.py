@@ -13,6 +13,8 @@ HangUp = Callable[[bool], None]
 
 def note_until_served() -> None:
     """HUP and USR1 end nothing while the application is being imported: :func:`follow` does what they ask for."""
+    # In a copy of a process: what that one has noted was not said to this one.
+    _noted.clear()
     for number in (signal.SIGHUP, signal.SIGUSR1):
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, _note)
@@ -30,9 +32,9 @@ def follow(stop: Action, reopen: Action, hang_up: HangUp, supervised: bool) -> N
     signal.signal(signal.SIGTERM, lambda *_: stop())
     # Whoever has it ignored (``nohup``) wants the server to outlive the terminal.
     stays = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    # A supervisor replaces the code; HUP to one of its processes stops that one, which is replaced then.
+    # A supervisor replaces the code; of HUP to one of its processes it learns there.
     if not (supervised and stays):
-        signal.signal(signal.SIGHUP, lambda *_: stop() if supervised else hang_up(stays))
+        signal.signal(signal.SIGHUP, lambda *_: hang_up(stays))
     # Also without a log file: who rotates the logs of all services must not end this one.
     signal.signal(signal.SIGUSR1, lambda *_: reopen())
     if supervised:

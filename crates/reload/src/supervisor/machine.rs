@@ -22,12 +22,11 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use super::options::Options;
+use super::AGAIN;
 use crate::backoff::{Again, Backoff};
 use crate::child::Program;
 use member::{Member, State, Step};
 
-/// A child that asks to be started again.
-const AGAIN: i32 = 3;
 
 /// Two signals within this time are one: a terminal and what runs in it may both send it.
 const ONE_SIGNAL: Duration = Duration::from_millis(300);
