@@ -81,7 +81,9 @@ impl Stop {
                 self.worker.leave();
                 self.handle.shutdown();
             }
-            Some(since) if since.elapsed() > ONE && !self.worker.is_supervised() => std::process::exit(STOPPED_BY_SIGINT),
+            Some(since) if since.elapsed() > ONE && !self.worker.is_supervised() => {
+                std::process::exit(STOPPED_BY_SIGINT)
+            }
             Some(_) => {}
         }
     }

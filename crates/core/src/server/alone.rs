@@ -3,21 +3,42 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::connection::{Alone, Connection, Step};
+use super::connection::{Alone, Connection, Permission, Step, Turn};
 use super::crew::upgrade;
 use super::looping::{Loop, Next, Token};
 use super::service::Service;
 use super::shutdown::ShutdownHandle;
 
+/// After a call that took so long, in milliseconds, others have come and clients have left whom nobody has looked at.
+const AWAY: u64 = 100;
+
 /// Serves until the server is told to stop.
+///
+/// After a call that took long, the requests that have come meanwhile are read, and wait in a queue from then on, before
+/// the next one runs. So those are not run whose clients leave, or that have waited for too long.
 pub(super) fn serve(lead: &mut Loop, shutdown: &ShutdownHandle) -> io::Result<()> {
+    let mut reads_first = false;
+    // The next of the batch is one that has waited.
+    let mut resumed = false;
     loop {
-        match lead.next(None)? {
+        let mut ran = false;
+        match lead.next(reads_first.then_some(Duration::ZERO))? {
+            Next::Work { token, connection, readable } if reads_first && !resumed => {
+                advance(lead, token, connection, readable, &mut Reader);
+            }
             Next::Work { token, connection, readable } => {
+                let began = lead.now;
                 work(lead, token, connection, readable);
+                reads_first |= lead.now.saturating_sub(began) >= AWAY;
+                (ran, resumed) = (true, false);
             }
             Next::Discard(discarded) => drop(discarded),
             Next::Look => lead.take_mail(),
+        }
+        // Between two calls there is a look at what else has come.
+        if reads_first && !ran && lead.rest_of_batch() == 0 {
+            resumed = lead.resume_waiting(1) > 0;
+            reads_first = resumed;
         }
         if stop_if_asked(lead, shutdown) {
             return Ok(());
@@ -25,20 +46,47 @@ pub(super) fn serve(lead: &mut Loop, shutdown: &ShutdownHandle) -> io::Result<()
     }
 }
 
+/// Reads requests while none may run.
+struct Reader;
+
+impl Turn for Reader {
+    fn permission(&mut self) -> Permission {
+        Permission::Wait
+    }
+
+    fn back(&mut self) -> bool {
+        true
+    }
+
+    fn leads(&self) -> bool {
+        true
+    }
+}
+
 /// Advances one connection; true when it has a request that was answered or is being answered.
-pub(super) fn work(lead: &mut Loop, token: Token, mut connection: Box<Connection>, readable: bool) -> bool {
+pub(super) fn work(lead: &mut Loop, token: Token, connection: Box<Connection>, readable: bool) -> bool {
+    advance(lead, token, connection, readable, &mut Alone)
+}
+
+fn advance(
+    lead: &mut Loop,
+    token: Token,
+    mut connection: Box<Connection>,
+    readable: bool,
+    turn: &mut dyn Turn,
+) -> bool {
     let service = lead.service.clone();
     let before = connection.answered;
-    let step = connection.guarded(&service, |it| it.advance(&service, &mut Alone, readable, lead.now));
+    let step = connection.guarded(&service, |it| it.advance(&service, turn, readable, lead.now));
     lead.answered += connection.answered - before;
     let has_request = connection.answered > before || connection.is_answering();
     // The deadlines of those that were there all the time begin when somebody can look at them.
+    lead.now = service.now();
     if step == Step::Upgrade {
         lead.vacate(token);
-        upgrade(connection, &mut Alone, &service);
+        upgrade(connection, turn, &service);
         lead.now = service.now();
     } else {
-        lead.now = service.now();
         lead.put_back(token, connection, step);
     }
     has_request

@@ -538,6 +538,65 @@ fn a_request_that_waits_too_long_for_a_thread_gets_503() {
     }
 }
 
+#[test]
+fn a_request_that_waits_too_long_for_the_only_place_gets_503() {
+    for poller in [PollerKind::Auto, PollerKind::Poll] {
+        let (gate, calls) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
+        let setup = Setup::base().with(|settings| {
+            settings.timeouts.queued = 200 * MS;
+            settings.poller = poller;
+        });
+        let server = setup.start(gated(&gate, &calls));
+        let mut long = occupy(&server, &calls);
+        let mut behind = server.connect();
+        behind.send("GET /gate HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(behind.is_silent_for(150 * MS));
+        let mut waiting = server.connect();
+        waiting.send("GET /gate HTTP/1.1\r\nHost: a\r\n\r\n");
+        gate.open();
+        assert_eq!(long.response().text(), "hello");
+        eventually("the next runs", || calls.load(SeqCst) == 2);
+        assert!(waiting.is_silent_for(300 * MS));
+        gate.open();
+        assert_eq!(behind.response().text(), "hello");
+        let answer = waiting.response();
+        assert_eq!((answer.status, answer.field("Connection")), (503, Some("close")));
+        assert!(answer.field("Retry-After").is_some());
+        assert_eq!(server.get("/").text(), "hello");
+        assert_eq!(calls.load(SeqCst), 2, "the application was called for a request that had been refused");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn where_one_request_runs_at_a_time_those_of_clients_that_have_gone_do_not() {
+    for poller in [PollerKind::Auto, PollerKind::Poll] {
+        let (gate, calls) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
+        let server = Setup::base().with(|settings| settings.poller = poller).start(gated(&gate, &calls));
+        let mut gone = server.connect();
+        gone.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        // With an answer in it that nobody reads, closing the connection resets it.
+        assert_eq!(gone.stream.peek(&mut [0]).unwrap(), 1);
+        let mut long = occupy(&server, &calls);
+        let [mut behind, mut half_closed] = [server.connect(), server.connect()];
+        behind.send("GET /gate HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(behind.is_silent_for(150 * MS));
+        gone.send("GET /gate HTTP/1.1\r\nHost: a\r\n\r\n");
+        half_closed.send("GET /gate HTTP/1.1\r\nHost: a\r\n\r\n");
+        half_closed.finish_sending();
+        gate.open();
+        assert_eq!(long.response().text(), "hello");
+        eventually("the next runs", || calls.load(SeqCst) == 2);
+        drop(gone);
+        gate.open();
+        gate.open();
+        assert_eq!(behind.response().text(), "hello");
+        assert_eq!(half_closed.response().text(), "hello");
+        assert_eq!(server.get("/").text(), "hello");
+        assert_eq!(calls.load(SeqCst), 3, "the application was called for a client that had gone");
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_request_whose_client_has_gone_does_not_reach_the_application() {

@@ -27,7 +27,6 @@ use crate::backoff::{Again, Backoff};
 use crate::child::Program;
 use member::{Member, State, Step};
 
-
 /// Two signals within this time are one: a terminal and what runs in it may both send it.
 const ONE_SIGNAL: Duration = Duration::from_millis(300);
 

@@ -73,8 +73,8 @@ impl Loop {
         !self.waiting.is_empty()
     }
 
-    /// Hands requests that wait back to the batch, as many as `room` says.
-    pub(in crate::server) fn resume_waiting(&mut self, room: usize) {
+    /// Hands requests that wait back to the batch, as many as `room` says; how many.
+    pub(in crate::server) fn resume_waiting(&mut self, room: usize) -> usize {
         let mut resumed = 0;
         while resumed < room {
             let Some(token) = self.pop_waiting() else { break };
@@ -83,6 +83,7 @@ impl Loop {
         }
         self.fleet.note_resumed(self.berth, resumed);
         self.note_waiting();
+        resumed
     }
 
     fn take_queued(&mut self, token: Token) -> Option<Box<Connection>> {
