@@ -53,6 +53,15 @@ pub trait Transport: Send {
         }
     }
 
+    /// Writes what fits of the last bytes. When that is all of them, nothing more is written, and this may end the
+    /// direction as [`shutdown_write`](Transport::shutdown_write) does, so that the end leaves in the same segment.
+    ///
+    /// # Errors
+    /// As [`write`](Transport::write).
+    fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write(bytes)
+    }
+
     /// Sends part of a file without copying it, where that is possible; `None` where it is not.
     ///
     /// # Errors
@@ -298,6 +307,14 @@ impl Transport for Arc<Socket> {
 
     fn write_two(&mut self, first: &[u8], second: &[u8]) -> io::Result<usize> {
         Write::write_vectored(&mut &**self, &[IoSlice::new(first), IoSlice::new(second)])
+    }
+
+    fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &**self {
+            Socket::Tcp(stream) => sys::write_last(stream, bytes),
+            #[cfg(unix)]
+            Socket::Unix(_) => self.write(bytes),
+        }
     }
 
     fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<Option<usize>> {

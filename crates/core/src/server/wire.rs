@@ -30,9 +30,22 @@ impl Out {
         self.flush_to(end, transport)
     }
 
+    /// The same, and nothing more is written behind it.
+    #[inline]
+    pub(super) fn flush_last(&mut self, transport: &mut dyn Transport) -> io::Result<bool> {
+        let end = self.bytes.len();
+        self.write_to(end, |bytes| transport.write_last(bytes))
+    }
+
+    #[inline]
     pub(super) fn flush_to(&mut self, end: usize, transport: &mut dyn Transport) -> io::Result<bool> {
+        self.write_to(end, |bytes| transport.write(bytes))
+    }
+
+    #[inline]
+    fn write_to(&mut self, end: usize, mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<bool> {
         while self.sent < end {
-            match transport.write(&self.bytes[self.sent..end]) {
+            match write(&self.bytes[self.sent..end]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => self.sent += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),

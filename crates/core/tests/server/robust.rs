@@ -360,6 +360,7 @@ fn surplus_behind_a_last_request_without_a_body_costs_nothing_of_its_answer() {
     everywhere(robust_app, |server| {
         for (path, head) in [
             ("/", "HTTP/1.0\r\n\r\n"),
+            ("/", "HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
             ("/large", "HTTP/1.0\r\n\r\n"),
             ("/large", "HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
             ("/large", "HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"),
@@ -373,6 +374,23 @@ fn surplus_behind_a_last_request_without_a_body_costs_nothing_of_its_answer() {
                 let rest = client.rest();
                 assert!(!client.reset, "{path} {head}");
                 assert!(path == "/" || rest.len() >= 20_000_000, "{head}: only {} bytes", rest.len());
+            }
+        }
+    });
+}
+
+/// In one segment: nothing that the client sends afterwards can cost it the end, and nobody is woken twice.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_end_of_a_connection_comes_with_its_last_answer() {
+    everywhere(fixture, |server| {
+        for request in ["GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "GET / HTTP/1.0\r\n\r\n"] {
+            for _ in 0..50 {
+                let mut client = server.connect();
+                client.send(request);
+                client.until("\r\n\r\nhello");
+                client.stream.set_nonblocking(true).unwrap();
+                assert_eq!(client.stream.read(&mut [0]).ok(), Some(0), "{request:?}");
             }
         }
     });

@@ -17,7 +17,11 @@ impl Connection {
             }
         }
         let before = self.out.unsent();
-        match self.out.flush(&mut *self.transport) {
+        let written = match self.state {
+            State::Closing(_) => self.out.flush_last(&mut *self.transport),
+            _ => self.out.flush(&mut *self.transport),
+        };
+        match written {
             Ok(true) => {
                 self.writing = None;
                 self.log_written(service);

@@ -27,6 +27,15 @@ pub(in crate::server) fn accept_unix(
     Ok(stream)
 }
 
+/// Writes what fits of the last bytes, and ends this direction behind the last of them.
+pub(in crate::server) fn write_last(mut socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    let sent = std::io::Write::write(&mut socket, bytes)?;
+    if sent == bytes.len() {
+        let _ = socket.shutdown(std::net::Shutdown::Write);
+    }
+    Ok(sent)
+}
+
 /// No file can be sent without being read.
 pub(in crate::server) fn send_file(_: Handle<'_>, _: &File, _: u64, _: usize) -> io::Result<Option<usize>> {
     Ok(None)
