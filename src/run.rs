@@ -105,10 +105,11 @@ fn supervise(addresses: &[Address], options: &RunOptions) -> Result<(), RunError
     let (fingerprint, scheme) = (options.fingerprint(), options.scheme());
     let code = reload::supervise(options, || {
         let listeners = bind(addresses, options)?;
+        let mut text = String::new();
         if !options.quiet {
-            eprint!("{}", banner(&listeners.local_addrs(), scheme, fingerprint.as_deref()));
+            text = banner(&listeners.local_addrs(), scheme, fingerprint.as_deref());
         }
-        Ok(listeners)
+        Ok((listeners, text))
     })?;
     if code == 0 {
         Ok(())

@@ -49,10 +49,11 @@ pub(super) fn drain_deadline(options: &RunOptions) -> Duration {
 
 /// Holds the sockets and runs children on them; returns when it was told to stop, with the exit code.
 ///
-/// `bind` is called when everything else that can be wrong has turned out right.
+/// `bind` is called when everything else that can be wrong has turned out right; the text that it returns is said as soon
+/// as whoever reads it may send a signal.
 pub(crate) fn supervise(
     options: &RunOptions,
-    bind: impl FnOnce() -> Result<Listeners, RunError>,
+    bind: impl FnOnce() -> Result<(Listeners, String), RunError>,
 ) -> Result<i32, RunError> {
     let command = match (&options.program, &options.fork) {
         (Some(words), _) if !words.is_empty() => Command::Other(words.clone()),
@@ -82,7 +83,7 @@ pub(crate) fn supervise(
         }
     }
 
-    let listeners = bind()?;
+    let (listeners, banner) = bind()?;
     let sockets = listeners.as_fds().map(|socket| socket.try_clone_to_owned()).collect::<Result<Vec<_>, _>>();
     let sockets = sockets.map_err(|error| RunError::Serve(error.into()))?;
     if let Command::Other(_) = command {
@@ -113,7 +114,9 @@ pub(crate) fn supervise(
         listeners: Some(listeners),
     };
     let handle_slot = told.handle.clone();
-    let supervisor = Supervisor::new(program.clone(), sockets, settings, Box::new(told));
+    let mut supervisor = Supervisor::new(program.clone(), sockets, settings, Box::new(told));
+    supervisor.listen_to_signals().map_err(|error| RunError::Serve(error.into()))?;
+    eprint!("{banner}");
     let handle = supervisor.handle();
     *handle_slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(handle.clone());
     if let Some(output) = first_failure {

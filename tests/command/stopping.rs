@@ -91,6 +91,17 @@ fn a_worker_that_a_signal_stops_is_replaced_and_the_others_serve_on() {
 }
 
 #[test]
+fn a_signal_right_behind_the_banner_is_heard() {
+    let folder = Folder::new("at-once");
+    for _ in 0..10 {
+        let mut running = Running::start(&mut folder.amboss(&["-w", "2", "-p", "0"]));
+        running.waits_to_say("Running on");
+        running.signal("TERM");
+        assert_eq!(running.ends(), Some(0), "{}", running.said());
+    }
+}
+
+#[test]
 fn a_second_ctrl_c_in_the_terminal_ends_everybody_at_once() {
     let folder = Folder::new("ctrl-c-twice");
     let mut running = Running::start(&mut folder.amboss(&["--reload", "-p", "0"]));

@@ -42,6 +42,7 @@ mod passing;
 mod processes;
 mod signals;
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{channel, Receiver, RecvTimeoutError, Sender};
 use std::time::Instant;
@@ -58,7 +59,7 @@ use handover::Handover;
 use machine::Machine;
 use passing::Passenger;
 use processes::Processes;
-use signals::Terminals;
+use signals::{Listening, Terminals};
 
 /// The exit code of a child that is to be started again at once.
 pub const AGAIN: i32 = 3;
@@ -90,6 +91,7 @@ pub struct Supervisor {
     processes: Processes,
     handover: Handover,
     signals: bool,
+    listening: Option<Listening>,
     terminals: Terminals,
     sender: Sender<Event>,
     receiver: Receiver<Event>,
@@ -118,6 +120,7 @@ impl Supervisor {
             machine: Machine::new(program, &options),
             handover: Handover::new(options.keep_connections),
             signals: options.signals,
+            listening: None,
             terminals: Terminals::look(),
             processes: Processes::new(listeners, options, events, sender.clone()),
             sender,
@@ -130,22 +133,27 @@ impl Supervisor {
         SupervisorHandle { sender: self.sender.clone() }
     }
 
+    /// Notes signals from now on, for [`run`](Supervisor::run), which begins to do so otherwise: before somebody is told
+    /// that this process is there, and may send one.
+    ///
+    /// # Errors
+    /// When the system takes no handler.
+    pub fn listen_to_signals(&mut self) -> io::Result<()> {
+        if self.signals && self.listening.is_none() {
+            self.listening = Some(Listening::start(self.sender.clone())?);
+        }
+        Ok(())
+    }
+
     /// Runs until it is told to stop, or the application ends itself. No child is left when it returns.
     ///
     /// On Linux the death of the thread that calls this ends the children that were started by a
     /// [shim](Program::shim).
     pub fn run(mut self) -> Outcome {
-        let _listening = if self.signals {
-            match signals::Listening::start(self.sender.clone()) {
-                Ok(listening) => Some(listening),
-                Err(error) => {
-                    self.processes.say(&format!("Can't listen to signals: {error}"));
-                    return Outcome { exit_code: 1 };
-                }
-            }
-        } else {
-            None
-        };
+        if let Err(error) = self.listen_to_signals() {
+            self.processes.say(&format!("Can't listen to signals: {error}"));
+            return Outcome { exit_code: 1 };
+        }
         while let Ok(event) = self.receiver.try_recv() {
             self.handle_event(event);
         }

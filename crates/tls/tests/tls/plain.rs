@@ -28,6 +28,14 @@ fn plain_http_is_redirected_to_the_same_address() {
 }
 
 #[test]
+fn a_tunnel_is_refused_and_not_redirected() {
+    let server = Setup::threaded().start(&context());
+    let mut client = Client::on(server.connect());
+    client.send("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n");
+    assert_eq!(client.response().status, 501);
+}
+
+#[test]
 fn plain_http_is_refused_with_a_sentence() {
     let server = Setup::threaded().start(&context().plain_http(PlainHttp::Refuse));
     let mut client = Client::on(server.connect());

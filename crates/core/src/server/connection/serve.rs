@@ -75,10 +75,6 @@ impl Connection {
                 return Served::Moved;
             }
         };
-        if let Some(misplaced) = self.session.as_ref().and_then(|session| session.misplaced) {
-            self.answer_misplaced(service, misplaced, length);
-            return Served::Moved;
-        }
         let is_plain = self.session.is_none() && !matches!(self.peer, Peer::Local);
         let judged = Target::of(&head, leniency).and_then(|target| match target.form {
             TargetForm::Authority => Err(Error::new(ErrorKind::Connect, 0)),
@@ -88,6 +84,10 @@ impl Connection {
         });
         if let Err(error) = judged {
             self.refuse(service, error);
+            return Served::Moved;
+        }
+        if let Some(misplaced) = self.session.as_ref().and_then(|session| session.misplaced) {
+            self.answer_misplaced(service, misplaced, length);
             return Served::Moved;
         }
         let mut collects = self.body.is_some();
