@@ -53,6 +53,19 @@ def test_requests_reach_all_processes(folder):
         assert reached == set(workers)
 
 
+def test_no_request_waits_in_one_process_while_another_has_threads(folder):
+    with serving(folder, "-w", "2", "--threads", "4") as server:
+        server.workers(2)
+
+        def four_each():
+            asked = [Asked(server, "/sleep?0.3") for _ in range(8)]
+            pids = [one.json()["pid"] for one in asked]
+            return all(pids.count(pid) == 4 for pid in pids)
+
+        # Not by chance, as one time in four: in nearly all of ten rounds.
+        server.eventually("four in each", lambda: sum(four_each() for _ in range(10)) >= 8)
+
+
 def test_a_worker_that_is_killed_is_replaced_and_takes_only_its_own_requests_along(folder):
     with serving(folder, "-w", "2") as server:
         workers = server.workers(2)

@@ -39,6 +39,9 @@ const ACCEPTS: usize = 64;
 /// How long connections are left to other processes by one that has just taken one, in milliseconds: as short as can be
 /// waited for.
 const GIVE_WAY: u64 = 1;
+/// The same for one whose threads are all busy, in milliseconds. After that the others are likely to be as busy, and the
+/// request is to be read: it may have to be refused in time, or its client may leave.
+const GIVE_WAY_LONGER: u64 = 20;
 /// Bodies whose first block waits to be written with the batch, before they go on. What an application holds for each of
 /// them is in the processor's caches for as long as they are few: with 25, a Flask application took half as long again.
 const UNDER_WAY: usize = 8;
@@ -84,6 +87,8 @@ pub(super) struct Loop {
     listeners: Vec<Served>,
     /// Other processes may take the connections that come now.
     gives_way: bool,
+    /// Connections have been left to them for longer, once.
+    has_left_one: bool,
     /// Accepting rests until then; `u64::MAX` until a connection closes.
     resting: Option<u64>,
     slots: Vec<Slot>,
@@ -169,6 +174,7 @@ impl Loop {
             home,
             listeners,
             gives_way: false,
+            has_left_one: false,
             resting: None,
             slots: Vec::new(),
             vacant: Vec::new(),

@@ -10,7 +10,7 @@ use super::super::panics;
 use super::super::poller::Interest;
 use super::super::sys;
 use super::super::transport::Socket;
-use super::{token_of, Loop, Slot, Step, Token, ACCEPTS, GIVE_WAY, LISTENER, REST};
+use super::{token_of, Loop, Slot, Step, Token, ACCEPTS, GIVE_WAY, GIVE_WAY_LONGER, LISTENER, REST};
 
 /// How long a connection has to be idle before it makes room for a new one, in milliseconds: on one that has just come,
 /// or has just been answered, a request may be on its way, while clients in the system's queue lose nothing.
@@ -25,13 +25,20 @@ impl Loop {
     ///
     /// Where other processes accept from the same socket, one that takes all there are keeps them for as long as they
     /// live, and the others stay idle. So each takes one, and the next when it has answered that one's request; or a few
-    /// after a moment, when the one has nothing to say yet.
+    /// after a moment, when the one has nothing to say yet. It takes no more than it can run at once: a process whose
+    /// threads are all busy leaves the next to the others for longer.
     pub(super) fn accept(&mut self, index: usize) {
         if !self.service.settings.multiprocess {
             return self.accept_some(index, ACCEPTS);
         }
+        let room = self.fleet.room(self.berth);
+        if room == 0 && !std::mem::replace(&mut self.has_left_one, true) {
+            self.gives_way = true;
+            return self.rest(self.now + GIVE_WAY_LONGER);
+        }
+        self.has_left_one = false;
         let open = self.open;
-        self.accept_some(index, if self.gives_way { ACCEPTS / 8 } else { 1 });
+        self.accept_some(index, if self.gives_way { room.clamp(1, ACCEPTS / 8) } else { 1 });
         if self.open > open && self.resting.is_none() {
             self.gives_way = true;
             self.rest(self.now + GIVE_WAY);
@@ -43,6 +50,7 @@ impl Loop {
     pub(super) fn end_giving_way(&mut self) {
         if self.gives_way {
             self.gives_way = false;
+            self.has_left_one = false;
             self.resting = self.resting.map(|_| self.now);
         }
     }
