@@ -153,10 +153,6 @@ impl Worker {
             supervisor.leave();
         }
     }
-
-    pub(crate) fn leaves(&self) -> bool {
-        self.supervisor.as_ref().is_some_and(crate::reload::ToSupervisor::leaves)
-    }
 }
 
 #[cfg(not(all(unix, feature = "reload")))]

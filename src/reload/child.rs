@@ -11,7 +11,7 @@ use amboss_core::{Arrivals, Listeners, Server, ShutdownHandle, Waiting, WaitingB
 use amboss_reload::child::Forked;
 use amboss_reload::control::{Control, Message, RequestBody, Sender};
 use amboss_reload::inherited::{leave_interrupts_to_the_supervisor, Inherited};
-use amboss_reload::supervisor::{Options, AGAIN};
+use amboss_reload::supervisor::Options;
 
 use super::accepting::accept_all;
 use super::page::ErrorPage;
@@ -104,11 +104,7 @@ impl Child {
         orders.sender.send(&Message::Ready)?;
         let served = host.serve(server);
         let _ = orders.sender.send(&Message::Drained);
-        served?;
-        if worker.leaves() {
-            return Err(RunError::Exit(AGAIN));
-        }
-        Ok(())
+        Ok(served?)
     }
 }
 

@@ -1,8 +1,6 @@
 //! What a child tells its supervisor of its own accord.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
 
 use amboss_reload::control::{Message, Sender};
 
@@ -12,13 +10,11 @@ pub(crate) struct ToSupervisor {
     /// `None` when it takes this process for one that says nothing.
     sender: Option<Sender>,
     reloading: bool,
-    /// This process stops by itself, and another takes its place.
-    leaves: Arc<AtomicBool>,
 }
 
 impl ToSupervisor {
     pub(super) fn new(sender: Option<Sender>, reloading: bool) -> ToSupervisor {
-        ToSupervisor { sender, reloading, leaves: Arc::default() }
+        ToSupervisor { sender, reloading }
     }
 
     pub(crate) fn is_reloading(&self) -> bool {
@@ -26,26 +22,24 @@ impl ToSupervisor {
     }
 
     pub(crate) fn report_files(&self, files: &[PathBuf]) {
-        let Some(sender) = self.sender.as_ref().filter(|_| self.reloading) else { return };
-        let absolute = files.iter().filter_map(|file| std::path::absolute(file).ok());
-        for message in Message::files(absolute) {
-            // Whoever is not there any more needs to know nothing.
-            let _ = sender.send(&message);
+        if self.reloading {
+            let absolute = files.iter().filter_map(|file| std::path::absolute(file).ok());
+            Message::files(absolute).for_each(|message| self.say(&message));
         }
     }
 
     pub(crate) fn ask_to_be_replaced(&self) {
-        if let Some(sender) = &self.sender {
-            let _ = sender.send(&Message::ReplaceMe);
-        }
+        self.say(&Message::ReplaceMe);
     }
 
     pub(crate) fn leave(&self) {
-        self.leaves.store(true, Ordering::Relaxed);
-        self.ask_to_be_replaced();
+        self.say(&Message::Leaving);
     }
 
-    pub(crate) fn leaves(&self) -> bool {
-        self.leaves.load(Ordering::Relaxed)
+    fn say(&self, message: &Message) {
+        if let Some(sender) = &self.sender {
+            // Whoever is not there any more needs to know nothing.
+            let _ = sender.send(message);
+        }
     }
 }

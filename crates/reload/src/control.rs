@@ -83,6 +83,8 @@ pub enum Message {
     Files(Vec<PathBuf>),
     /// The child wants a successor, and to be told to [`Drain`](Message::Drain) when that is ready. Until then it serves.
     ReplaceMe,
+    /// The child stops, and that is not the end of the whole: another is to take its place.
+    Leaving,
     /// Finish the running requests, then exit.
     Stop,
     /// Stop accepting, finish what runs, hand idle connections back, then say [`Drained`](Message::Drained) and exit. It
@@ -121,6 +123,7 @@ impl Message {
             Message::Drained => b'D',
             Message::Files(_) => b'F',
             Message::ReplaceMe => b'X',
+            Message::Leaving => b'L',
             Message::Stop => b'S',
             Message::Drain => b'H',
             Message::ReopenLogs => b'U',
@@ -170,6 +173,7 @@ impl Message {
                 Message::Files(paths.filter(|path| path.is_absolute()).collect())
             }
             b'X' => Message::ReplaceMe,
+            b'L' => Message::Leaving,
             b'S' => Message::Stop,
             b'H' => Message::Drain,
             b'U' => Message::ReopenLogs,

@@ -29,7 +29,7 @@
 //!
 //! | a child's exit code | effect |
 //! |---|---|
-//! | 3, [`AGAIN`] | started again at once |
+//! | 3 | started again at once |
 //! | 0, when it was ready and not told to stop | the application has ended itself: the others stop, exit code 0 |
 //! | the one of [`Options::give_up`], before any child was ready | everything ends with it |
 //! | any other, or a signal | started again, later and later |
@@ -60,9 +60,6 @@ use machine::Machine;
 use passing::Passenger;
 use processes::Processes;
 use signals::{Listening, Terminals};
-
-/// The exit code of a child that is to be started again at once.
-pub const AGAIN: i32 = 3;
 
 /// What the supervisor's one thread waits for.
 enum Event {
@@ -196,6 +193,7 @@ impl Supervisor {
                 world.heard(id, &message);
                 match message {
                     Message::Ready => self.machine.ready(id, now, world),
+                    Message::Leaving => self.machine.leaves(id, now),
                     Message::Drained => self.machine.drained(id, now),
                     Message::ReplaceMe => {
                         self.machine.speaks(id);

@@ -40,6 +40,7 @@ fn every_message_arrives_as_it_was_sent() {
         Message::Ready,
         Message::Drained,
         Message::ReplaceMe,
+        Message::Leaving,
         Message::Stop,
         Message::Drain,
         Message::ReopenLogs,

@@ -22,10 +22,12 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use super::options::Options;
-use super::AGAIN;
 use crate::backoff::{Again, Backoff};
 use crate::child::Program;
 use member::{Member, State, Step};
+
+/// A child that asks to be started again.
+const AGAIN: i32 = 3;
 
 /// Two signals within this time are one: a terminal and what runs in it may both send it.
 const ONE_SIGNAL: Duration = Duration::from_millis(300);
@@ -274,6 +276,14 @@ impl Machine {
     pub(super) fn wants_successor(&mut self, id: u64) {
         if let Some(member) = self.members.iter_mut().find(|member| member.id == id) {
             member.wants_successor = true;
+        }
+    }
+
+    /// A child stops, and nobody has told it to: another takes its place.
+    pub(super) fn leaves(&mut self, id: u64, now: Instant) {
+        let until = now + self.options.drain_deadline;
+        if let Some(member) = self.members.iter_mut().find(|member| member.id == id && member.is_ready()) {
+            member.state = State::Leaving { step: Step::Stopped, until: Some(until) };
         }
     }
 

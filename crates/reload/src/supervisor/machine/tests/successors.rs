@@ -30,6 +30,18 @@ fn who_asks_serves_until_another_is_ready_and_asking_twice_is_asking_once() {
 }
 
 #[test]
+fn who_leaves_has_another_in_its_place_at_once_and_its_end_is_no_news() {
+    let mut stage = Stage::serving(options(1, false));
+    stage.machine.leaves(1, stage.now);
+    stage.pass(0);
+    stage.expect(&["start 2 g1 app"]);
+    stage.exited(1, EXIT_0);
+    stage.ready(2);
+    stage.expect(&[]);
+    assert_eq!(stage.machine.serving().collect::<Vec<_>>(), [(1, 2)]);
+}
+
+#[test]
 fn several_that_ask_at_once_are_replaced_one_after_the_other() {
     let mut stage = Stage::serving(options(3, false));
     for id in [3, 1] {
