@@ -52,6 +52,39 @@ def test_a_large_upload_that_is_not_read_gets_its_answer(serve):
     assert served.get().body == b"Hello"
 
 
+@pytest.mark.parametrize("kind", ["list", "generator", "file"])
+@pytest.mark.parametrize("window", [2048, None])
+def test_what_comes_behind_a_last_request_costs_nothing_of_its_answer(serve, tmp_path, kind, window):
+    (tmp_path / "file").write_bytes(b"~" * 14_000)
+    begun, sent = threading.Semaphore(0), threading.Semaphore(0)
+
+    def app(environ, start_response):
+        begun.release()
+        assert sent.acquire(timeout=PATIENCE)
+        start_response("200 OK", PLAIN)
+        if kind == "file":
+            return environ["wsgi.file_wrapper"](open(tmp_path / "file", "rb"))
+        block = b"~" * 14_000
+        return [block] if kind == "list" else (part for part in [block])
+
+    served = serve(app, validate=False)
+    for _ in range(20):
+        with socket.socket() as plain:
+            plain.settimeout(PATIENCE)
+            if window:
+                # A part of the answer waits in the server's system when it closes.
+                plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+            plain.connect(("127.0.0.1", served.port))
+            plain.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            assert begun.acquire(timeout=PATIENCE)
+            plain.sendall(b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n")
+            sent.release()
+            # By then it would have been closed.
+            time.sleep(0.02)
+            answer = b"".join(iter(lambda: plain.recv(4096), b""))
+        assert answer.count(b"~") == 14_000, len(answer)
+
+
 def test_slow_uploads_beside_fast_requests(serve):
     seen = []
 

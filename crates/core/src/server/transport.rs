@@ -53,8 +53,8 @@ pub trait Transport: Send {
         }
     }
 
-    /// Writes what fits of the last bytes. When that is all of them, nothing more is written, and this may end the
-    /// direction as [`shutdown_write`](Transport::shutdown_write) does, so that the end leaves in the same segment.
+    /// Writes what fits of the last bytes. When that is all of them, [`shutdown_write`](Transport::shutdown_write)
+    /// follows at once, and they may wait for it, to leave together with the end.
     ///
     /// # Errors
     /// As [`write`](Transport::write).
@@ -82,6 +82,12 @@ pub trait Transport: Send {
     /// # Errors
     /// When the connection is broken.
     fn shutdown_write(&mut self) -> io::Result<()>;
+
+    /// After [`shutdown_write`](Transport::shutdown_write): has everything left for the peer, the end included, and has
+    /// nothing come that is unread? False when nobody knows.
+    fn is_done(&self) -> bool {
+        false
+    }
 
     /// The connection ends as both sides want it. Best effort; what can't be said at once is left unsaid.
     fn close(&mut self) {}
@@ -327,6 +333,15 @@ impl Transport for Arc<Socket> {
 
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
+    }
+
+    fn is_done(&self) -> bool {
+        match &**self {
+            Socket::Tcp(stream) => sys::is_done(stream),
+            // What comes to one that is closed is an error at the other end, before that has read to the end.
+            #[cfg(unix)]
+            Socket::Unix(_) => false,
+        }
     }
 
     fn abort(&mut self) -> io::Result<()> {

@@ -30,7 +30,7 @@ impl Out {
         self.flush_to(end, transport)
     }
 
-    /// The same, and nothing more is written behind it.
+    /// The same where `shutdown_write` follows at once when nothing is left.
     #[inline]
     pub(super) fn flush_last(&mut self, transport: &mut dyn Transport) -> io::Result<bool> {
         let end = self.bytes.len();

@@ -13,7 +13,7 @@ use super::super::streamed_body::BodyState;
 use super::super::sys;
 use super::super::upgrade::OnUpgrade;
 use super::super::wire::Started;
-use crate::http::{Answering, BodyWriter, ResponseFraming, ResponseHead, ResponsePlan, Version};
+use crate::http::{Answering, BodyWriter, ResponseFraming, ResponseHead, ResponsePlan};
 use crate::wsgi::{Blocks, Body, FileBlocks, Kind, OnClose};
 
 use super::access::RequestClock;
@@ -417,14 +417,12 @@ impl Connection {
             self.state = State::Closing(After::Close);
             return;
         }
-        self.move_on(exchange, plan.keep_alive, writer.written());
+        self.move_on(exchange, plan.keep_alive);
     }
 
-    /// What comes after an answer, whose body had so many bytes: the next request, the rest of this one's body, or the end.
+    /// What comes after an answer: the next request, the rest of this one's body, or the end.
     #[inline]
-    pub(super) fn move_on(&mut self, exchange: Exchange, keep_alive: bool, written: u64) {
-        /// As much as leaves at once, in bytes: ten segments (RFC 6928). Nothing of it waits here, to be lost with a reset.
-        const FIRST_FLIGHT: u64 = 14_000;
+    pub(super) fn move_on(&mut self, exchange: Exchange, keep_alive: bool) {
         let left = self.buffer.as_ref().is_some_and(|buffer| buffer.len() > exchange.consumed);
         // The head may have promised more, when it left before the application had decided not to read.
         if !keep_alive || exchange.body.failed.is_some() || exchange.body.continue_pending {
@@ -434,10 +432,7 @@ impl Connection {
             } else if !exchange.body.is_done() {
                 self.set_reason(CloseReason::Undrained);
             }
-            // With `close`, unlike a client of before HTTP/1.1, it has promised to send no more (RFC 9112 §9.6): lingering
-            // costs a tenth of such a request.
-            let is_promised = announced && exchange.answering.version == Version::Http11 && written <= FIRST_FLIGHT;
-            self.state = State::Closing(if is_promised { After::Close } else { After::Linger { announced } });
+            self.state = State::Closing(After::Linger { announced });
             return;
         }
         if let Some(buffer) = &mut self.buffer {

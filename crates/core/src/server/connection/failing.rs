@@ -75,7 +75,7 @@ impl Connection {
             let (plan, written) = self.write_error(service, status, &sentence, None, exchange.answering);
             self.log_when_written(service, &mut exchange, status, written);
             self.answered += 1;
-            self.move_on(exchange, plan.keep_alive, written);
+            self.move_on(exchange, plan.keep_alive);
         }
         let kept = panics::catch(|| {
             if !exchange_failed_input(status) {

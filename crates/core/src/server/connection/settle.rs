@@ -18,7 +18,7 @@ impl Connection {
         }
         let before = self.out.unsent();
         let written = match self.state {
-            State::Closing(_) => self.out.flush_last(&mut *self.transport),
+            State::Closing(After::Linger { .. }) => self.out.flush_last(&mut *self.transport),
             _ => self.out.flush(&mut *self.transport),
         };
         match written {
@@ -48,6 +48,10 @@ impl Connection {
             State::Collect(_) | State::Drain(_) | State::Linger { .. } => Step::Read,
             &State::Closing(After::Linger { announced }) => {
                 if self.transport.shutdown_write().is_err() {
+                    return self.end();
+                }
+                // Then what the client might still send costs it nothing, and lingering would cost a tenth of a request.
+                if announced && self.transport.is_done() {
                     return self.end();
                 }
                 self.clear_buffer();

@@ -1,9 +1,9 @@
 //! What Linux has of its own: epoll, sendfile, accept4.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_int, c_ulong, c_void};
 use std::fs::File;
 use std::io;
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ extern "C" {
     fn epoll_create1(flags: c_int) -> c_int;
     fn epoll_ctl(epoll: c_int, operation: c_int, fd: c_int, event: *mut EpollEvent) -> c_int;
     fn epoll_wait(epoll: c_int, events: *mut EpollEvent, count: c_int, timeout: c_int) -> c_int;
+    fn ioctl(fd: c_int, request: c_ulong, ...) -> c_int;
     fn send(socket: c_int, bytes: *const c_void, count: usize, flags: c_int) -> isize;
     fn sendfile(out: c_int, file: c_int, offset: *mut i64, count: usize) -> isize;
 }
@@ -68,20 +69,26 @@ pub(in crate::server) fn epoll_ready(
     Ok(ready as usize)
 }
 
-/// Writes what fits of the last bytes, and ends this direction behind the last of them: in one segment, where two would
-/// be two interrupts for either side.
+/// Writes what fits of bytes that more follows at once, if it is the end: they leave together, in one segment, where two
+/// would be two interrupts for either side.
 pub(in crate::server) fn write_last(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     const MSG_NOSIGNAL: c_int = 0x4000;
     const MSG_MORE: c_int = 0x8000;
     // SAFETY: pointer and count describe one slice, which is only read.
     let sent = unsafe { send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), MSG_NOSIGNAL | MSG_MORE) };
-    let sent = usize::try_from(sent).map_err(|_| io::Error::last_os_error())?;
-    if sent == bytes.len() {
-        // Not left to closing: while others hold the socket that would end nothing, and when the client has sent more
-        // meanwhile the system would throw these bytes away.
-        let _ = socket.shutdown(Shutdown::Write);
-    }
-    Ok(sent)
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// After the end of this direction: has all of it left, and has nothing come that is unread?
+pub(in crate::server) fn is_done(socket: &TcpStream) -> bool {
+    const SIOCINQ: c_ulong = 0x541b;
+    const SIOCOUTQNSD: c_ulong = 0x894b;
+    let is_zero = |request| {
+        let mut bytes: c_int = -1;
+        // SAFETY: both requests write one `int`, and the value outlives the call.
+        check(unsafe { ioctl(socket.as_raw_fd(), request, &raw mut bytes) }).is_ok() && bytes == 0
+    };
+    is_zero(SIOCOUTQNSD) && is_zero(SIOCINQ)
 }
 
 /// Sends up to `count` bytes of a file from `offset` on, without copying them through this process; `None` when the file
