@@ -58,7 +58,7 @@ impl Runner for Package {
         let threads = told.options.settings.threads;
         attach(|py| {
             set_up(py, &mut told.options, false, Some(threads));
-            if amboss::is_running_from_reloader() || !told.options.wants_supervisor() {
+            if amboss::is_running_from_reloader() || !told.options.wants_supervisor() || told.preload {
                 // It ends the import.
                 signals(py)?.call_method0("take_interrupts")?;
             }
@@ -114,10 +114,16 @@ fn is_interrupt(error: &RunError) -> bool {
 
 /// `--preload`: imports the application once, and serves from copies of this process.
 fn serve_copies(target: &str, mut told: Told) -> Result<(), RunError> {
-    let app = attach(|py| explained(py, target, import(py, target)).map(Bound::unbind)).map_err(raised)?;
+    let app = attach(|py| {
+        let app = explained(py, target, import(py, target))?;
+        // From here on it is the supervisor's affair.
+        signals(py)?.call_method0("leave_interrupts")?;
+        PyResult::Ok(app.unbind())
+    });
+    let app = app.map_err(raised)?;
     let in_copy = told.clone();
     told.options.fork = Some(Arc::new(move |forked| {
-        let child = server::fork()?;
+        let child = server::fork("os")?;
         if child != 0 {
             return Ok(child.unsigned_abs());
         }

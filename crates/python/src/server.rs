@@ -70,12 +70,12 @@ pub(crate) fn set_up(py: Python<'_>, run: &mut RunOptions, custom_handler: bool,
     run.settings.timeouts.batch = BATCH;
     run.settings.may_hand_over = Some(Arc::new(lock::is_free));
     run.request_handler = Some(Arc::new(PyHandler { custom: custom_handler }));
-    run.settings.fork = Some(Arc::new(fork));
+    run.settings.fork = Some(Arc::new(|| fork("amboss._signals")));
 }
 
-/// Forks as Python does, with its hooks around it; 0 in the child.
-pub(crate) fn fork() -> std::io::Result<i32> {
-    crate::raw::attach(|py| py.import("os")?.call_method0("fork")?.extract()).map_err(std::io::Error::other)
+/// Forks as this module does, which may be `os`: with Python's hooks around it; 0 in the child.
+pub(crate) fn fork(module: &str) -> std::io::Result<i32> {
+    crate::raw::attach(|py| py.import(module)?.call_method0("fork")?.extract()).map_err(std::io::Error::other)
 }
 
 fn has_lock(py: Python<'_>) -> bool {

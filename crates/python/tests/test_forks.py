@@ -100,6 +100,45 @@ def test_the_process_of_a_request_ends_with_its_answer_whatever_that_has_forked(
     assert all(is_alive(pid) for pid in children)
 
 
+WAITS = """
+    import os, signal, time
+    from amboss import run_simple
+
+    def app(environ, start_response):
+        child = os.fork()
+        if child == 0:
+            time.sleep(120)
+            os._exit(0)
+        with open("pid.new", "w") as file:
+            file.write(str(os.getpid()))
+        os.rename("pid.new", "pid")
+        while not os.path.exists("go-on"):
+            time.sleep(0.01)
+        os.kill(child, signal.SIGTERM)
+        status = os.waitpid(child, 0)[1]
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [str(os.WTERMSIG(status)).encode()]
+
+    run_simple("127.0.0.1", 0, app, processes=2)
+"""
+
+
+def test_signals_to_all_processes_leave_a_request_to_its_server(script, tmp_path):
+    program = script(WAITS)
+    with program.client() as client:
+        client.request()
+        eventually(lambda: (tmp_path / "pid").exists() or None)
+        pid = int((tmp_path / "pid").read_text())
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGINT, signal.SIGTERM):
+            os.kill(pid, number)
+        program.process.terminate()
+        (tmp_path / "go-on").touch()
+        answer = client.answer()
+    # What it has forked dies of TERM as ever.
+    assert (answer.status, answer.body) == (200, str(int(signal.SIGTERM)).encode())
+    assert program.ended() == 0
+
+
 @pytest.mark.parametrize("path", ["/both", "/late"])
 def test_a_child_that_returns_from_the_application_does_not_go_on_as_a_second_server(script, path):
     program = script(APP + "\n    run_simple('127.0.0.1', 0, app)\n")

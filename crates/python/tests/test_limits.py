@@ -284,6 +284,20 @@ def test_signals_for_the_log_end_nothing_while_the_application_is_imported(tmp_p
         process.wait()
 
 
+@pytest.mark.parametrize("arguments", [[], ["--preload", "-w", "2"]])
+def test_ctrl_c_ends_an_import(tmp_path, arguments):
+    (tmp_path / "slow.py").write_text(SLOW)
+    words = [*MODULE, "-b", "127.0.0.1:0", *arguments, "slow:app"]
+    process = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    try:
+        wait_for("the import", (tmp_path / "importing").exists)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 130
+    finally:
+        process.kill()
+        process.wait()
+
+
 @pytest.mark.parametrize("arguments", [[], ["-w", "2"], ["-r"]])
 def test_each_line_of_the_log_is_an_object(folder, arguments):
     log = folder / "log"

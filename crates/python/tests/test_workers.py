@@ -66,6 +66,18 @@ def test_no_request_waits_in_one_process_while_another_has_threads(folder):
         server.eventually("four in each", lambda: sum(four_each() for _ in range(10)) >= 8)
 
 
+def test_new_connections_are_left_to_a_process_that_is_not_busy(folder):
+    with serving(folder, "-w", "2", "--threads", "1") as server:
+        server.workers(2)
+        asked = Asked(server, f"/wait?{folder}")
+        pid = wait_for_request(folder)
+        short = [Asked(server, "/") for _ in range(40)]
+        server.eventually("the others", lambda: sum(one.is_alive() for one in short) <= 4)
+        go_on(folder)
+        assert asked.json()["pid"] == pid
+        assert sum(one.json()["pid"] == pid for one in short) <= 4
+
+
 def test_a_worker_that_is_killed_is_replaced_and_takes_only_its_own_requests_along(folder):
     with serving(folder, "-w", "2") as server:
         workers = server.workers(2)

@@ -15,13 +15,15 @@ const AWAY: u64 = 100;
 /// Serves until the server is told to stop.
 ///
 /// After a call that took long, the requests that have come meanwhile are read, and wait in a queue from then on, before
-/// the next one runs. So those are not run whose clients leave, or that have waited for too long.
+/// the next one runs. So those are not run whose clients have left, or that have waited for too long.
 pub(super) fn serve(lead: &mut Loop, shutdown: &ShutdownHandle) -> io::Result<()> {
+    /// The first reads what has come, the second hears whose clients have left since.
+    const LOOKS: u64 = 2;
     let mut reads_first = false;
     // The next of the batch is one that has waited.
     let mut resumed = false;
+    let mut looks_before = lead.looks;
     loop {
-        let mut ran = false;
         match lead.next(reads_first.then_some(Duration::ZERO))? {
             Next::Work { token, connection, readable } if reads_first && !resumed => {
                 advance(lead, token, connection, readable, &mut Reader);
@@ -30,13 +32,12 @@ pub(super) fn serve(lead: &mut Loop, shutdown: &ShutdownHandle) -> io::Result<()
                 let began = lead.now;
                 work(lead, token, connection, readable);
                 reads_first |= lead.now.saturating_sub(began) >= AWAY;
-                (ran, resumed) = (true, false);
+                (resumed, looks_before) = (false, lead.looks);
             }
             Next::Discard(discarded) => drop(discarded),
             Next::Look => lead.take_mail(),
         }
-        // Between two calls there is a look at what else has come.
-        if reads_first && !ran && lead.rest_of_batch() == 0 {
+        if reads_first && !resumed && lead.rest_of_batch() == 0 && lead.looks >= looks_before + LOOKS {
             resumed = lead.resume_waiting(1) > 0;
             reads_first = resumed;
         }
@@ -82,6 +83,10 @@ fn advance(
     let has_request = connection.answered > before || connection.is_answering();
     // The deadlines of those that were there all the time begin when somebody can look at them.
     lead.now = service.now();
+    if step == Step::Turn {
+        // Nobody was here to see it come.
+        connection.queued_earlier(lead.socket(token).and_then(|socket| socket.since_data()));
+    }
     if step == Step::Upgrade {
         lead.vacate(token);
         upgrade(connection, turn, &service);

@@ -427,6 +427,13 @@ impl Connection {
         self.queued_at
     }
 
+    /// The request in the buffer has waited for so long before it was read.
+    pub(super) fn queued_earlier(&mut self, by: Option<Duration>) {
+        if let (Some(since), Some(by)) = (self.queued_at, by) {
+            self.queued_at = since.checked_sub(by).or(self.queued_at);
+        }
+    }
+
     /// When a request that waits for a thread has waited too long, in the service's milliseconds.
     pub(super) fn queue_deadline(&self, service: &Service) -> u64 {
         self.queued_at.map_or(u64::MAX, |since| {

@@ -39,9 +39,10 @@ const ACCEPTS: usize = 64;
 /// How long connections are left to other processes by one that has just taken one, in milliseconds: as short as can be
 /// waited for.
 const GIVE_WAY: u64 = 1;
-/// The same for one whose threads are all busy, in milliseconds. After that the others are likely to be as busy, and the
-/// request is to be read: it may have to be refused in time, or its client may leave.
-const GIVE_WAY_LONGER: u64 = 20;
+/// How often in a row one whose threads are all busy finds a connection that nobody has taken, that long apart, before it
+/// takes one: by then the others are as busy, and the request is to be read, to be refused in time or when its client
+/// leaves.
+const LOOKS_WHILE_BUSY: u32 = 20;
 /// Bodies whose first block waits to be written with the batch, before they go on. What an application holds for each of
 /// them is in the processor's caches for as long as they are few: with 25, a Flask application took half as long again.
 const UNDER_WAY: usize = 8;
@@ -50,6 +51,9 @@ const UNDER_WAY: usize = 8;
 const PARTING: u64 = 20;
 /// So many are looked at earlier: to be open for nothing is to be in the way of others.
 const MOST_PARTING: usize = 128;
+/// How long a server that stops waits for the first request of a connection that has just come, in milliseconds: longer than
+/// it is under way around the world.
+const NEW: u64 = 500;
 /// Buffers kept for the next connections that have something to say.
 const SPARE_BUFFERS: usize = 64;
 
@@ -87,8 +91,8 @@ pub(super) struct Loop {
     listeners: Vec<Served>,
     /// Other processes may take the connections that come now.
     gives_way: bool,
-    /// Connections have been left to them for longer, once.
-    has_left_one: bool,
+    /// How often in a row connections were found and left to them, since the threads here are all busy.
+    left_to_others: u32,
     /// Accepting rests until then; `u64::MAX` until a connection closes.
     resting: Option<u64>,
     slots: Vec<Slot>,
@@ -116,6 +120,8 @@ pub(super) struct Loop {
     buffers: Vec<Box<Buffer>>,
     ready: Vec<u64>,
     pub(super) now: u64,
+    /// How often it has asked the system what is ready.
+    pub(super) looks: u64,
     next_sweep: u64,
     /// When memory of request bodies that nobody wants is freed.
     next_trim: Option<u64>,
@@ -174,7 +180,7 @@ impl Loop {
             home,
             listeners,
             gives_way: false,
-            has_left_one: false,
+            left_to_others: 0,
             resting: None,
             slots: Vec::new(),
             vacant: Vec::new(),
@@ -191,6 +197,7 @@ impl Loop {
             buffers: Vec::new(),
             ready: Vec::new(),
             now,
+            looks: 0,
             next_sweep: u64::MAX,
             next_trim: None,
             stop_at: None,
@@ -267,6 +274,7 @@ impl Loop {
             ));
         }
         self.poller.wait(&mut ready, timeout)?;
+        self.looks += 1;
         self.gathering_since = Instant::now();
         self.look_at_clock();
         for event in ready.drain(..) {
@@ -283,7 +291,7 @@ impl Loop {
             self.service.body_budget.memory.trim();
         }
         if self.resting.is_some_and(|until| self.now >= until) {
-            self.accept_again();
+            self.end_rest();
         }
         Ok(self.is_past_stop())
     }
@@ -448,7 +456,9 @@ impl Loop {
                 Err(kept) => connection = kept,
             }
         }
-        let stays = self.heir.is_some() && !connection.is_plain();
+        // The first request of a client that has just come is on its way.
+        let is_new = self.heir.is_none() && connection.answered == 0 && connection.since() + NEW > self.now;
+        let stays = is_new || self.heir.is_some() && !connection.is_plain();
         let is_idle = connection.is_idle() && !stays;
         if self.stop_at.is_some() && (is_idle || connection.is_parting()) {
             if is_idle {
@@ -464,9 +474,9 @@ impl Loop {
             }
         }
         let mut deadline = connection.deadline(&self.service);
-        if stays && connection.is_idle() {
+        if self.stop_at.is_some() && stays && connection.is_idle() {
             // Its client may have sent the next request already; that one is answered, as the last.
-            deadline = deadline.min(self.part_at);
+            deadline = deadline.min(if is_new { connection.since() + NEW } else { self.part_at });
         }
         self.next_sweep = self.next_sweep.min(deadline);
         let now = self.now;

@@ -211,6 +211,15 @@ impl Socket {
         socket
     }
 
+    /// How long ago the last bytes came; `None` when nobody knows.
+    pub(super) fn since_data(&self) -> Option<Duration> {
+        match self {
+            Socket::Tcp(stream) => sys::since_data(stream),
+            #[cfg(unix)]
+            Socket::Unix(_) => None,
+        }
+    }
+
     pub(super) fn handle(&self) -> sys::Handle<'_> {
         match self {
             Socket::Tcp(stream) => sys::handle(stream),

@@ -561,7 +561,7 @@ fn a_request_that_waits_too_long_for_the_only_place_gets_503() {
     for poller in [PollerKind::Auto, PollerKind::Poll] {
         let (gate, calls) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
         let setup = Setup::base().with(|settings| {
-            settings.timeouts.queued = 200 * MS;
+            settings.timeouts.queued = 1000 * MS;
             settings.poller = poller;
         });
         let server = setup.start(gated(&gate, &calls));
@@ -574,7 +574,7 @@ fn a_request_that_waits_too_long_for_the_only_place_gets_503() {
         gate.open();
         assert_eq!(long.response().text(), "hello");
         eventually("the next runs", || calls.load(SeqCst) == 2);
-        assert!(waiting.is_silent_for(300 * MS));
+        assert!(waiting.is_silent_for(1200 * MS));
         gate.open();
         assert_eq!(behind.response().text(), "hello");
         let answer = waiting.response();
@@ -587,15 +587,36 @@ fn a_request_that_waits_too_long_for_the_only_place_gets_503() {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn where_one_request_runs_at_a_time_waiting_begins_with_the_last_byte() {
+    let (gate, calls) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
+    let server = Setup::base().with(|settings| settings.timeouts.queued = 200 * MS).start(gated(&gate, &calls));
+    let mut long = occupy(&server, &calls);
+    let mut waiting = server.connect();
+    waiting.send("GET /gate HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(waiting.is_silent_for(400 * MS));
+    gate.open();
+    assert_eq!(long.response().text(), "hello");
+    assert_eq!(waiting.response().status, 503);
+    assert_eq!(server.get("/").text(), "hello");
+    assert_eq!(calls.load(SeqCst), 1, "the application was called for a request that had been refused");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn where_one_request_runs_at_a_time_those_of_clients_that_have_gone_do_not() {
     for poller in [PollerKind::Auto, PollerKind::Poll] {
         let (gate, calls) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
         let server = Setup::base().with(|settings| settings.poller = poller).start(gated(&gate, &calls));
-        let mut gone = server.connect();
-        gone.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-        // With an answer in it that nobody reads, closing the connection resets it.
-        assert_eq!(gone.stream.peek(&mut [0]).unwrap(), 1);
+        let mut gone = [server.connect(), server.connect()];
+        for client in &mut gone {
+            client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            // With an answer in it that nobody reads, closing the connection resets it.
+            assert_eq!(client.stream.peek(&mut [0]).unwrap(), 1);
+        }
+        let [mut gone, mut early] = gone;
         let mut long = occupy(&server, &calls);
+        early.send("GET /gate HTTP/1.1\r\nHost: a\r\n\r\n");
+        drop(early);
         let [mut behind, mut half_closed] = [server.connect(), server.connect()];
         behind.send("GET /gate HTTP/1.1\r\nHost: a\r\n\r\n");
         assert!(behind.is_silent_for(150 * MS));

@@ -198,3 +198,19 @@ fn what_has_arrived_in_part_when_the_time_is_over_gets_503() {
         }
     }
 }
+
+/// Its first request is on its way.
+#[test]
+fn who_has_just_connected_is_answered_once_when_the_server_stops() {
+    everywhere(fixture, |server| {
+        let mut clients: Vec<Client> = (0..8).map(|_| server.connect()).collect();
+        server.handle.shutdown();
+        let address = server.addr();
+        eventually("nobody listens any more", || std::net::TcpStream::connect(address).is_err());
+        for client in &mut clients {
+            let answer = client.get("/");
+            assert_eq!((answer.status, answer.field("Connection")), (200, Some("close")));
+        }
+        eventually("the end", || server.is_finished());
+    });
+}

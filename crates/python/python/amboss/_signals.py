@@ -113,6 +113,23 @@ def _when_forked(forget: Action) -> None:
     os.register_at_fork(before=before, after_in_parent=after, after_in_child=in_child)
 
 
+def fork() -> int:
+    """Forks a process that answers one request: signals that stop a server are its parent's affair, whoever sends them to
+    all of its processes. What the application forks or starts in its turn has the usual ones."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            for number in numbers:
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    signal.signal(number, _nothing)
+            _when_forked(_forget)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return pid
+
+
 def _nothing(*_: Any) -> None:
     pass
 

@@ -10,7 +10,7 @@ use super::super::panics;
 use super::super::poller::Interest;
 use super::super::sys;
 use super::super::transport::Socket;
-use super::{token_of, Loop, Slot, Step, Token, ACCEPTS, GIVE_WAY, GIVE_WAY_LONGER, LISTENER, REST};
+use super::{token_of, Loop, Slot, Step, Token, ACCEPTS, GIVE_WAY, LISTENER, LOOKS_WHILE_BUSY, REST};
 
 /// How long a connection has to be idle before it makes room for a new one, in milliseconds: on one that has just come,
 /// or has just been answered, a request may be on its way, while clients in the system's queue lose nothing.
@@ -32,11 +32,11 @@ impl Loop {
             return self.accept_some(index, ACCEPTS);
         }
         let room = self.fleet.room(self.berth);
-        if room == 0 && !std::mem::replace(&mut self.has_left_one, true) {
+        if room == 0 {
+            self.left_to_others = 1;
             self.gives_way = true;
-            return self.rest(self.now + GIVE_WAY_LONGER);
+            return self.rest(self.now + GIVE_WAY);
         }
-        self.has_left_one = false;
         let open = self.open;
         self.accept_some(index, if self.gives_way { room.clamp(1, ACCEPTS / 8) } else { 1 });
         if self.open > open && self.resting.is_none() {
@@ -50,9 +50,30 @@ impl Loop {
     pub(super) fn end_giving_way(&mut self) {
         if self.gives_way {
             self.gives_way = false;
-            self.has_left_one = false;
+            self.left_to_others = 0;
             self.resting = self.resting.map(|_| self.now);
         }
+    }
+
+    /// The time for which accepting rests is over. While the threads here are all busy, a connection that waits is left to
+    /// the others a few times more.
+    pub(super) fn end_rest(&mut self) {
+        if self.left_to_others > 0 && self.fleet.room(self.berth) == 0 {
+            let waits: Vec<usize> = (0..self.listeners.len()).filter(|&index| self.has_more(index)).collect();
+            if !waits.is_empty() && self.left_to_others < LOOKS_WHILE_BUSY {
+                self.left_to_others += 1;
+                return self.rest(self.now + GIVE_WAY);
+            }
+            for index in waits {
+                self.accept_some(index, 1);
+            }
+            if self.resting.is_some_and(|until| until > self.now) {
+                // There is no room for more.
+                return;
+            }
+        }
+        self.left_to_others = 0;
+        self.accept_again();
     }
 
     pub(super) fn accept_some(&mut self, index: usize, most: usize) {

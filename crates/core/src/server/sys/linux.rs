@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use super::{check, milliseconds, set_option};
+use super::{check, get_option, milliseconds, set_option};
 
 pub(in crate::server) use accept::{accept_tcp, accept_unix};
 
@@ -89,6 +89,17 @@ pub(in crate::server) fn is_done(socket: &TcpStream) -> bool {
         check(unsafe { ioctl(socket.as_raw_fd(), request, &raw mut bytes) }).is_ok() && bytes == 0
     };
     is_zero(SIOCOUTQNSD) && is_zero(SIOCINQ)
+}
+
+/// How long ago the last bytes came from the peer.
+pub(in crate::server) fn since_data(socket: &TcpStream) -> Option<Duration> {
+    const IPPROTO_TCP: c_int = 6;
+    const TCP_INFO: c_int = 11;
+    /// `tcpi_last_data_recv` is the twelfth of the numbers of `struct tcp_info`, behind eight single bytes.
+    const LAST_DATA_RECV: usize = 2 + 11;
+    let mut info = [0_u32; LAST_DATA_RECV + 1];
+    get_option(socket.as_fd(), (IPPROTO_TCP, TCP_INFO), &mut info).ok()?;
+    Some(Duration::from_millis(info[LAST_DATA_RECV].into()))
 }
 
 /// Sends up to `count` bytes of a file from `offset` on, without copying them through this process; `None` when the file

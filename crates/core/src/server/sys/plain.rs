@@ -37,6 +37,11 @@ pub(in crate::server) fn is_done(_: &TcpStream) -> bool {
     false
 }
 
+/// Nobody knows.
+pub(in crate::server) fn since_data(_: &TcpStream) -> Option<std::time::Duration> {
+    None
+}
+
 /// No file can be sent without being read.
 pub(in crate::server) fn send_file(_: Handle<'_>, _: &File, _: u64, _: usize) -> io::Result<Option<usize>> {
     Ok(None)

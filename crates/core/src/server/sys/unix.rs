@@ -85,6 +85,18 @@ pub(super) fn set_option<T: Copy>(socket: BorrowedFd<'_>, (level, name): (c_int,
     check(unsafe { setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), length) }).map(drop)
 }
 
+/// Reads a socket option of numbers of four bytes, as many as there is room for; fewer are an error.
+pub(super) fn get_option(socket: BorrowedFd<'_>, (level, name): (c_int, c_int), value: &mut [u32]) -> io::Result<()> {
+    let room = size_of_val(value) as u32;
+    let mut length = room;
+    // SAFETY: `value` is as large as `length` says, and both outlive the call.
+    check(unsafe { getsockopt(socket.as_raw_fd(), level, name, value.as_mut_ptr().cast(), &raw mut length) })?;
+    if length < room {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    Ok(())
+}
+
 /// Reads from a place in a file, wherever its position is.
 pub(in crate::server) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     file.read_at(buffer, offset)
@@ -109,12 +121,9 @@ pub(in crate::server) fn is_listening(socket: BorrowedFd<'_>) -> io::Result<bool
     const SOL_SOCKET_ACCEPTCONN: (c_int, c_int) = (1, 30);
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     const SOL_SOCKET_ACCEPTCONN: (c_int, c_int) = (0xffff, 2);
-    let (level, name) = SOL_SOCKET_ACCEPTCONN;
-    let mut value: c_int = 0;
-    let mut length = size_of::<c_int>() as u32;
-    // SAFETY: `value` is as large as `length` says, and both outlive the call.
-    check(unsafe { getsockopt(socket.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut length) })?;
-    Ok(value != 0)
+    let mut value = [0; 1];
+    get_option(socket, SOL_SOCKET_ACCEPTCONN, &mut value)?;
+    Ok(value[0] != 0)
 }
 
 /// Makes closing this socket a reset instead of an orderly end (SO_LINGER with zero seconds).
