@@ -103,7 +103,7 @@ pub(super) fn stop_if_asked(lead: &mut Loop, shutdown: &ShutdownHandle) -> bool 
         shutdown.shutdown();
     }
     if shutdown.is_requested() && !lead.is_stopping() {
-        lead.begin_stop(shutdown.heir());
+        lead.begin_stop(shutdown);
     }
     if !lead.is_stopping() {
         return false;

@@ -712,7 +712,7 @@ impl Crew {
             self.shutdown.shutdown();
         }
         if self.shutdown.is_requested() && !lead.is_stopping() {
-            lead.begin_stop(self.shutdown.heir());
+            lead.begin_stop(&self.shutdown);
         }
         if self.shutdown.is_refusing() && lead.begin_refusing() {
             self.shutdown.note_refused();

@@ -39,10 +39,11 @@ const ACCEPTS: usize = 64;
 /// How long connections are left to other processes by one that has just taken one, in milliseconds: as short as can be
 /// waited for.
 const GIVE_WAY: u64 = 1;
-/// How often in a row one whose threads are all busy finds a connection that nobody has taken, that long apart, before it
-/// takes one: by then the others are as busy, and the request is to be read, to be refused in time or when its client
-/// leaves.
-const LOOKS_WHILE_BUSY: u32 = 20;
+/// How often one whose threads are all busy looks whether a connection waits that no other process takes, in milliseconds.
+const BUSY_LOOK: u64 = 10;
+/// After so many looks in a row that found one it takes it: by then the others are as busy, and the request is to be read,
+/// to be refused in time or when its client leaves.
+const BUSY_LOOKS: u32 = 3;
 /// Bodies whose first block waits to be written with the batch, before they go on. What an application holds for each of
 /// them is in the processor's caches for as long as they are few: with 25, a Flask application took half as long again.
 const UNDER_WAY: usize = 8;
@@ -91,7 +92,9 @@ pub(super) struct Loop {
     listeners: Vec<Served>,
     /// Other processes may take the connections that come now.
     gives_way: bool,
-    /// How often in a row connections were found and left to them, since the threads here are all busy.
+    /// Accepting rests since the threads here are all busy.
+    is_busy: bool,
+    /// How often in a row connections were found meanwhile, and left to other processes.
     left_to_others: u32,
     /// Accepting rests until then; `u64::MAX` until a connection closes.
     resting: Option<u64>,
@@ -180,6 +183,7 @@ impl Loop {
             home,
             listeners,
             gives_way: false,
+            is_busy: false,
             left_to_others: 0,
             resting: None,
             slots: Vec::new(),
@@ -253,6 +257,7 @@ impl Loop {
 
     /// Waits for readiness and makes a batch of it; true when the time to stop has run out.
     fn wait(&mut self, patience: Option<Duration>) -> io::Result<bool> {
+        self.look_at_room();
         let busy = !self.again.is_empty();
         let log_again = self.service.settings.log.flush(!busy);
         // One loop sees to it for all of them.

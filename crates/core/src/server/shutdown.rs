@@ -20,6 +20,7 @@ pub struct ShutdownHandle {
 
 pub(super) struct Control {
     requested: AtomicBool,
+    requested_at: OnceLock<Instant>,
     heir: Mutex<Option<Heir>>,
     wakes: Mutex<Vec<Arc<Wake>>>,
     /// Requests that wait for a thread are to be refused.
@@ -36,6 +37,7 @@ impl ShutdownHandle {
     pub(super) fn new() -> ShutdownHandle {
         let control = Control {
             requested: AtomicBool::new(false),
+            requested_at: OnceLock::new(),
             heir: Mutex::new(None),
             wakes: Mutex::new(Vec::new()),
             refusing: AtomicBool::new(false),
@@ -65,6 +67,7 @@ impl ShutdownHandle {
 
     /// Asks the server to stop, and returns at once. Asking twice is asking once.
     pub fn shutdown(&self) {
+        self.control.requested_at.get_or_init(Instant::now);
         self.control.requested.store(true, Ordering::SeqCst);
         for wake in self.wakes().iter() {
             wake.wake();
@@ -113,6 +116,11 @@ impl ShutdownHandle {
 
     pub(super) fn heir(&self) -> Option<Heir> {
         self.control.heir.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
+    /// How long ago somebody has asked.
+    pub(super) fn requested_since(&self) -> Duration {
+        self.control.requested_at.get().map_or(Duration::ZERO, Instant::elapsed)
     }
 
     /// Has somebody asked?

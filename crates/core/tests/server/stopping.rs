@@ -214,3 +214,23 @@ fn who_has_just_connected_is_answered_once_when_the_server_stops() {
         eventually("the end", || server.is_finished());
     });
 }
+
+/// Also when the one thread heard of the stop only after the call that was running.
+#[test]
+fn the_time_that_running_requests_have_begins_when_the_stop_is_asked_for() {
+    let (gate, calls) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
+    let server = Setup::base().with(|settings| settings.timeouts.shutdown = 1000 * MS).start(gated(&gate, &calls));
+    let mut half = server.connect();
+    half.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nbo");
+    let mut running = server.connect();
+    running.send("GET /gate HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("it runs", || calls.load(SeqCst) == 1);
+    server.handle.shutdown();
+    assert!(half.is_silent_for(1500 * MS));
+    gate.open();
+    let since = Instant::now();
+    assert_eq!(running.response().text(), "hello");
+    assert_eq!(half.response().status, 503);
+    eventually("the end", || server.is_finished());
+    assert!(since.elapsed() < 900 * MS, "{:?}", since.elapsed());
+}

@@ -10,7 +10,7 @@ use super::super::panics;
 use super::super::poller::Interest;
 use super::super::sys;
 use super::super::transport::Socket;
-use super::{token_of, Loop, Slot, Step, Token, ACCEPTS, GIVE_WAY, LISTENER, LOOKS_WHILE_BUSY, REST};
+use super::{token_of, Loop, Slot, Step, Token, ACCEPTS, BUSY_LOOK, BUSY_LOOKS, GIVE_WAY, LISTENER, REST};
 
 /// How long a connection has to be idle before it makes room for a new one, in milliseconds: on one that has just come,
 /// or has just been answered, a request may be on its way, while clients in the system's queue lose nothing.
@@ -25,23 +25,48 @@ impl Loop {
     ///
     /// Where other processes accept from the same socket, one that takes all there are keeps them for as long as they
     /// live, and the others stay idle. So each takes one, and the next when it has answered that one's request; or a few
-    /// after a moment, when the one has nothing to say yet. It takes no more than it can run at once: a process whose
-    /// threads are all busy leaves the next to the others for longer.
+    /// after a moment, when the one has nothing to say yet, but no more than it can run at once.
     pub(super) fn accept(&mut self, index: usize) {
         if !self.service.settings.multiprocess {
             return self.accept_some(index, ACCEPTS);
         }
-        let room = self.fleet.room(self.berth);
-        if room == 0 {
-            self.left_to_others = 1;
-            self.gives_way = true;
-            return self.rest(self.now + GIVE_WAY);
-        }
         let open = self.open;
-        self.accept_some(index, if self.gives_way { room.clamp(1, ACCEPTS / 8) } else { 1 });
+        let room = self.fleet.room(self.berth).clamp(1, ACCEPTS / 8);
+        self.accept_some(index, if self.gives_way { room } else { 1 });
         if self.open > open && self.resting.is_none() {
             self.gives_way = true;
             self.rest(self.now + GIVE_WAY);
+        }
+    }
+
+    /// Before it waits, a process whose threads are all busy leaves connections to the others, which may have some free. Of a
+    /// new connection the system tells one of those that wait for it, so this one must not be among them.
+    pub(super) fn look_at_room(&mut self) {
+        if !self.service.settings.multiprocess || self.listeners.is_empty() {
+            return;
+        }
+        let has_room = self.fleet.room(self.berth) > 0;
+        if self.is_busy && has_room {
+            self.end_rest();
+        } else if self.resting.is_none() && !has_room {
+            self.is_busy = true;
+            self.left_to_others = 0;
+            self.rest(self.now + BUSY_LOOK);
+        }
+    }
+
+    /// The time for which accepting rests is over; not while the threads here are all busy, unless nobody takes what waits.
+    pub(super) fn end_rest(&mut self) {
+        self.is_busy &= self.fleet.room(self.berth) == 0;
+        if !self.is_busy {
+            return self.accept_again();
+        }
+        let waits: Vec<usize> = (0..self.listeners.len()).filter(|&index| self.has_more(index)).collect();
+        self.left_to_others = if waits.is_empty() { 0 } else { self.left_to_others + 1 };
+        self.resting = Some(self.now + BUSY_LOOK);
+        if self.left_to_others >= BUSY_LOOKS {
+            self.left_to_others = 0;
+            waits.into_iter().for_each(|index| self.accept_some(index, 1));
         }
     }
 
@@ -50,30 +75,8 @@ impl Loop {
     pub(super) fn end_giving_way(&mut self) {
         if self.gives_way {
             self.gives_way = false;
-            self.left_to_others = 0;
             self.resting = self.resting.map(|_| self.now);
         }
-    }
-
-    /// The time for which accepting rests is over. While the threads here are all busy, a connection that waits is left to
-    /// the others a few times more.
-    pub(super) fn end_rest(&mut self) {
-        if self.left_to_others > 0 && self.fleet.room(self.berth) == 0 {
-            let waits: Vec<usize> = (0..self.listeners.len()).filter(|&index| self.has_more(index)).collect();
-            if !waits.is_empty() && self.left_to_others < LOOKS_WHILE_BUSY {
-                self.left_to_others += 1;
-                return self.rest(self.now + GIVE_WAY);
-            }
-            for index in waits {
-                self.accept_some(index, 1);
-            }
-            if self.resting.is_some_and(|until| until > self.now) {
-                // There is no room for more.
-                return;
-            }
-        }
-        self.left_to_others = 0;
-        self.accept_again();
     }
 
     pub(super) fn accept_some(&mut self, index: usize, most: usize) {

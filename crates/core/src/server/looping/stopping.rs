@@ -6,6 +6,7 @@ use super::super::connection::Connection;
 use super::super::handover::{Heir, Waiting};
 use super::super::poller::Interest;
 use super::super::settings::millis;
+use super::super::shutdown::ShutdownHandle;
 use super::super::sys;
 use super::{token_of, Loop, Token, ACCEPTS};
 
@@ -38,10 +39,13 @@ impl Loop {
     }
 
     /// Stops accepting, closes what is idle, and gives the rest until the deadline.
-    pub(in crate::server) fn begin_stop(&mut self, heir: Option<Heir>) {
+    pub(in crate::server) fn begin_stop(&mut self, shutdown: &ShutdownHandle) {
         if self.stop_at.is_some() {
             return;
         }
+        // Where the application runs in this thread, the time for which that kept it from hearing of the stop has run.
+        let late = shutdown.requested_since().min(self.gathering_since.elapsed());
+        let heir = shutdown.heir();
         self.service.begin_stop(heir.is_some());
         self.heir = heir;
         self.fleet.stop_listening();
@@ -68,7 +72,7 @@ impl Loop {
         self.resting = None;
         self.now = self.service.now();
         self.part_at = self.now + millis(self.service.settings.timeouts.linger);
-        self.stop_at = Some(self.now + millis(self.service.settings.timeouts.shutdown));
+        self.stop_at = Some(self.now + millis(self.service.settings.timeouts.shutdown.saturating_sub(late)));
         if let Some(heir) = self.heir.clone() {
             self.bequeath_waiting(&heir);
         }
