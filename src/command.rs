@@ -110,7 +110,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>, runner: &mut dyn Runner) -
     }
     #[cfg(all(unix, feature = "reload"))]
     if words.get(1).is_some_and(|word| word == reload::SHIM) {
-        eprintln!("amboss: {}", crate::exec_as_child(words.into_iter().skip(2)));
+        say!("amboss: {}", crate::exec_as_child(words.into_iter().skip(2)));
         return FAILED;
     }
     let is_page = words.get(1).is_some_and(|word| word == built_in::PAGE);
@@ -135,7 +135,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>, runner: &mut dyn Runner) -
         Err(RunError::Exit(code)) => u8::try_from(code).unwrap_or(FAILED),
         Err(error @ (RunError::Options(_) | RunError::Reload(_))) => refuse(&error.to_string()),
         Err(error) => {
-            eprintln!("amboss: {error}");
+            say!("amboss: {error}");
             FAILED
         }
     }

@@ -15,6 +15,15 @@
 //! Everything of `amboss-core` is here, too, and with the feature `tls` (on by default) what `amboss-tls` has:
 //! applications need only this crate.
 
+/// Says a line on stderr, if somebody is there to read it: a reader that has left keeps no server from what it is about to
+/// do.
+macro_rules! say {
+    ($($word:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($word)*);
+    }};
+}
+
 mod banner;
 #[cfg(feature = "cli")]
 #[doc(hidden)]

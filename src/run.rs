@@ -81,7 +81,7 @@ pub fn run_host(addresses: &[Address], mut host: impl Host, mut options: RunOpti
     // First, so that CTRL+C does what the banner says.
     host.started(&server, &worker)?;
     if !quiet {
-        eprint!("{}", banner(server.local_addrs(), scheme, fingerprint.as_deref()));
+        say!("{}", banner(server.local_addrs(), scheme, fingerprint.as_deref()).trim_end());
     }
     Ok(host.serve(server)?)
 }
@@ -176,7 +176,7 @@ fn bind(addresses: &[Address], options: &RunOptions) -> Result<Listeners, RunErr
                 let taken = addresses.iter_mut().find(|address| error.to_string().contains(&address.to_string()));
                 match taken {
                     Some(Address::Tcp { port, .. }) if options.next_free_port && *port < u16::MAX => {
-                        eprintln!("Port {port} is in use by another program; trying {}.", *port + 1);
+                        say!("Port {port} is in use by another program; trying {}.", *port + 1);
                         *port += 1;
                     }
                     Some(address) => {

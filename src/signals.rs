@@ -6,6 +6,7 @@
 //! asks for one.
 
 use std::error::Error;
+use std::io::Write as _;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -76,7 +77,10 @@ impl Stop {
             None => {
                 self.since = Some(Instant::now());
                 if !self.quiet {
-                    eprintln!("Stopping when the running requests are done; press CTRL+C again to stop at once.");
+                    let _ = writeln!(
+                        std::io::stderr(),
+                        "Stopping when the running requests are done; press CTRL+C again to stop at once."
+                    );
                 }
                 self.worker.leave();
                 self.handle.shutdown();

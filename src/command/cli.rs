@@ -73,6 +73,11 @@ pub(super) struct Cli {
     /// How long running requests have when a server stops; what is not done then is cut
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = graceful)]
     graceful_timeout: f64,
+
+    /// How long a complete request waits for a thread; then it is answered with 503. 0: as long as it takes
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0, value_parser = queue)]
+    queue_timeout: f64,
+
     /// Call the application when the body of a request is complete, or let it read the body as it arrives [default:
     /// collect]
     #[arg(long, value_enum, value_name = "MODE")]
@@ -156,6 +161,14 @@ const PORT: u16 = 5000;
 /// Threads for a Python application: one that waits for the interpreter lock is a thread, too.
 const PYTHON_THREADS: usize = 16;
 
+/// 0 is without end.
+fn queue(text: &str) -> Result<f64, String> {
+    if text == "0" {
+        return Ok(0.0);
+    }
+    graceful(text).map_err(|error| format!("{error}, or 0"))
+}
+
 /// So that nobody has to be killed to stop it, and a number is not taken for milliseconds.
 fn graceful(text: &str) -> Result<f64, String> {
     match text.parse() {
@@ -194,6 +207,10 @@ impl Cli {
     pub(super) fn options(&self) -> Result<RunOptions, String> {
         let mut settings = Settings::default();
         settings.timeouts.shutdown = Duration::from_secs_f64(self.graceful_timeout);
+        settings.timeouts.queued = match self.queue_timeout {
+            0.0 => Duration::MAX,
+            seconds => Duration::from_secs_f64(seconds),
+        };
         let terminal = io::stderr().is_terminal();
         let format = match self.log_format.unwrap_or(Format::Werkzeug) {
             Format::Werkzeug => LogFormat::Werkzeug,

@@ -27,7 +27,7 @@ impl LogFile {
     pub(super) fn reopen(&self) {
         match append(&self.path) {
             Ok(file) => *self.file() = file,
-            Err(error) => eprintln!("amboss: can't reopen the log file '{}': {error}", self.path.display()),
+            Err(error) => say!("amboss: can't reopen the log file '{}': {error}", self.path.display()),
         }
     }
 

@@ -116,18 +116,18 @@ pub(crate) fn supervise(
     let handle_slot = told.handle.clone();
     let mut supervisor = Supervisor::new(program.clone(), sockets, settings, Box::new(told));
     supervisor.listen_to_signals().map_err(|error| RunError::Serve(error.into()))?;
-    eprint!("{banner}");
+    say!("{}", banner.trim_end());
     let handle = supervisor.handle();
     *handle_slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(handle.clone());
     if let Some(output) = first_failure {
-        eprintln!(" * The code can't be built; {}", stage.broken(&handle, output.as_bytes(), None));
+        say!(" * The code can't be built; {}", stage.broken(&handle, output.as_bytes(), None));
     }
     let watching = watch.map(|watch| {
-        eprintln!(" * Restarting with {}", watch.backend());
+        say!(" * Restarting with {}", watch.backend());
         let (over, waker) = (Arc::new(AtomicBool::new(false)), watch.waker());
         let told = watch.fallback_reason().map(str::to_owned);
         if let Some(reason) = &told {
-            eprintln!(" * {reason}");
+            say!(" * {reason}");
         }
         let until_reported = options.watch_reported;
         let (stage, over_there) = (stage.clone(), over.clone());

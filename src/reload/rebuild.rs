@@ -40,7 +40,7 @@ impl Rebuilder {
         if self.until_reported {
             // Here, beside the first child's start: the folder may be large.
             if let Err(error) = self.watch.watch_until_files_are_added(Path::new(UNTIL_REPORTED)) {
-                eprintln!(" * {error}");
+                say!(" * {error}");
             }
         }
         while !self.is_over() {
@@ -63,7 +63,7 @@ impl Rebuilder {
         let reason = self.watch.fallback_reason();
         if reason.is_some() && reason != self.told.as_deref() {
             self.told = reason.map(str::to_owned);
-            eprintln!(" * {}", self.told.as_deref().unwrap_or_default());
+            say!(" * {}", self.told.as_deref().unwrap_or_default());
         }
     }
 
@@ -75,7 +75,7 @@ impl Rebuilder {
             let build = match project.build() {
                 Ok(build) => build,
                 Err(error) => {
-                    eprintln!(" * {error}");
+                    say!(" * {error}");
                     break;
                 }
             };
@@ -114,18 +114,18 @@ impl Rebuilder {
                             self.program.path = path;
                             self.stage.renew(&self.handle, &self.program);
                         }
-                        None => eprintln!(" * Cargo builds, but not the program that is running"),
+                        None => say!(" * Cargo builds, but not the program that is running"),
                     }
                 }
                 Some(Ok(Outcome::Failed(output))) => {
-                    eprintln!(
+                    say!(
                         " * The new code can't be built; {}",
                         self.stage.broken(&self.handle, output.as_bytes(), None)
                     );
                 }
                 Some(Ok(Outcome::Cancelled)) => continue,
                 Some(Err(error)) => {
-                    eprintln!(" * The build can't be waited for: {error}");
+                    say!(" * The build can't be waited for: {error}");
                     break;
                 }
                 None => break,
@@ -142,5 +142,5 @@ impl Rebuilder {
 fn announce(changes: &Changes) {
     let more = changes.iter().count() - 1;
     let others = if more == 0 { String::new() } else { format!(" and {more} more") };
-    eprintln!(" * Detected change in '{}'{others}, reloading", changes.first().path.display());
+    say!(" * Detected change in '{}'{others}, reloading", changes.first().path.display());
 }

@@ -47,7 +47,7 @@ impl Stage {
             return "the old code keeps serving";
         }
         if let Err(error) = self.show(handle, output, generation) {
-            eprintln!(" * The page that shows why can't be served: {error}");
+            say!(" * The page that shows why can't be served: {error}");
         }
         "requests get a page that shows why"
     }
@@ -122,7 +122,7 @@ impl Watched {
     fn add(&mut self, files: Vec<PathBuf>, since: SystemTime) {
         if !self.watch.add_files(files, since) && !std::mem::replace(&mut self.said, true) {
             let most = WatchOptions::default().added_files;
-            eprintln!(" * The program consists of more than {most} files; those beyond are not watched.");
+            say!(" * The program consists of more than {most} files; those beyond are not watched.");
         }
     }
 
@@ -174,7 +174,7 @@ impl Events for Told {
         let handle = self.handle.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
         if let Some(handle) = handle {
             let output = if failure.output.is_empty() { failure.why.as_bytes() } else { &failure.output };
-            eprintln!(" * {}", self.stage.broken(&handle, output, Some(failure.generation)));
+            say!(" * {}", self.stage.broken(&handle, output, Some(failure.generation)));
         }
     }
 

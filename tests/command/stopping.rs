@@ -101,6 +101,28 @@ fn a_signal_right_behind_the_banner_is_heard() {
     }
 }
 
+/// As in `amboss 2>&1 | head`: what it has to say is lost, and nothing else.
+#[test]
+fn a_server_whose_words_nobody_reads_any_more_still_stops() {
+    for arguments in [&["-p", "0"][..], &["-w", "2", "-p", "0"]] {
+        let folder = Folder::new("unread");
+        let mut command = folder.amboss(arguments);
+        let mut child = command.stderr(std::process::Stdio::piped()).spawn().expect("it starts");
+        let mut banner = [0; 12];
+        child.stderr.take().expect("a pipe").read_exact(&mut banner).expect("it says where it runs");
+        for name in ["-USR1", "-TERM"] {
+            let asked = std::process::Command::new("kill").args([name, &child.id().to_string()]).status();
+            assert!(asked.is_ok_and(|status| status.success()));
+        }
+        let mut code = None;
+        eventually("it ends", || {
+            code = child.try_wait().expect("it can be asked").map(|status| status.code());
+            code.is_some()
+        });
+        assert_eq!(code, Some(Some(0)), "{arguments:?}");
+    }
+}
+
 #[test]
 fn a_second_ctrl_c_in_the_terminal_ends_everybody_at_once() {
     let folder = Folder::new("ctrl-c-twice");

@@ -2,6 +2,7 @@
 //! Python's.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::sync::Arc;
 
 use amboss::command::{self, HangUp, ReopenLogs, Runner, Signals, Told};
@@ -150,7 +151,7 @@ fn serve_as_copy(forked: amboss::Forked, app: &Py<PyAny>, told: &Told) -> i32 {
         Ok(()) => 0,
         Err(RunError::Exit(code)) => code,
         Err(error) => {
-            eprintln!("amboss: {error}");
+            let _ = writeln!(std::io::stderr(), "amboss: {error}");
             1
         }
     }
@@ -176,7 +177,7 @@ fn explained<'py>(py: Python<'py>, target: &str, imported: PyResult<Bound<'py, P
             return Err(PySystemExit::new_err(INTERRUPTED));
         }
         let text = py.import("amboss._target")?.call_method1("explain", (target, error.value(py)))?;
-        eprintln!("{text}");
+        let _ = writeln!(std::io::stderr(), "{text}");
         Err(PySystemExit::new_err(CAN_T_BE_SERVED))
     })
 }

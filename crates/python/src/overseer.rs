@@ -2,6 +2,7 @@
 //! a successor.
 
 use std::collections::HashMap;
+use std::io::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::thread;
@@ -136,7 +137,7 @@ impl Overseer {
                 .name("amboss-timeout".into())
                 .spawn(move || overseer.watch(timeout, &log, &shutdown));
             if let Err(error) = watching {
-                eprintln!("amboss: requests are not timed: {error}");
+                let _ = writeln!(std::io::stderr(), "amboss: requests are not timed: {error}");
             }
         }
     }

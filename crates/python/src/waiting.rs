@@ -1,6 +1,6 @@
 //! Serving while Python's main thread waits for signals: its handlers run as they do in any Python program.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -159,7 +159,8 @@ pub(crate) fn graceful_first(handle: &ShutdownHandle, error: PyErr) -> PyResult<
     let first = !handle.is_requested();
     handle.shutdown();
     if interrupt && first {
-        eprintln!("Stopping when the running requests are done; press CTRL+C again to stop at once.");
+        let _ =
+            writeln!(io::stderr(), "Stopping when the running requests are done; press CTRL+C again to stop at once.");
         return Ok(());
     }
     Err(error)

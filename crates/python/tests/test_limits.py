@@ -11,7 +11,7 @@ import pytest
 from client import PATIENCE, Client
 from commands import MODULE, Folder, is_alive, serving_command, serving_words, start
 from commands import serving_processes as serving
-from load import Asked, Load, wait_for_request
+from load import Asked, Load, go_on, wait_for_request
 from programs import APPS, wait_for
 
 
@@ -42,6 +42,23 @@ def test_no_more_requests_run_at_once_than_there_are_threads(folder, arguments, 
         assert max(beside) <= bound
         # And they are used.
         server.eventually(f"{bound} at once", lambda: most() == bound)
+
+
+def test_a_request_that_waits_too_long_for_a_thread_gets_503_unless_that_is_switched_off(folder):
+    with serving(folder, "--threads", "1", "--queue-timeout", "0.2") as server:
+        Asked(server, f"/wait?{folder}")
+        wait_for_request(folder)
+        answer = server.get("/")
+        assert (answer.status, answer.header("Retry-After") is not None) == (503, True)
+    (folder / "other").mkdir()
+    with serving(folder, "--threads", "1", "--queue-timeout", "0") as server:
+        asked = Asked(server, f"/wait?{folder / 'other'}")
+        wait_for_request(folder / "other")
+        waiting = Asked(server, "/")
+        waiting.join(0.5)
+        assert waiting.is_alive()
+        go_on(folder / "other")
+        assert (asked.json()["main"], waiting.json()["main"]) == (None, None)
 
 
 @pytest.mark.parametrize("arguments", [[], ["-w", "2"], ["-r"]])

@@ -5,7 +5,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::io::{self, StderrLock, StdoutLock};
+use std::io::{self, StderrLock, StdoutLock, Write as _};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -114,7 +114,7 @@ pub(super) fn fork(
     let result = catch_unwind(AssertUnwindSafe(|| (forker.0)(forked)));
     if rustix::process::getpid() != supervisor {
         // A second supervisor would begin to work here.
-        eprintln!("A forked child has to end by itself; ending it.");
+        let _ = writeln!(io::stderr(), "A forked child has to end by itself; ending it.");
         std::process::exit(1);
     }
     let pid = result.unwrap_or_else(|panic| Err(io::Error::other(words(&*panic).to_owned())))?;
