@@ -105,11 +105,8 @@ fn supervise(addresses: &[Address], options: &RunOptions) -> Result<(), RunError
     let (fingerprint, scheme) = (options.fingerprint(), options.scheme());
     let code = reload::supervise(options, || {
         let listeners = bind(addresses, options)?;
-        let mut text = String::new();
-        if !options.quiet {
-            text = banner(&listeners.local_addrs(), scheme, fingerprint.as_deref());
-        }
-        Ok((listeners, text))
+        let banner = (!options.quiet).then(|| banner(&listeners.local_addrs(), scheme, fingerprint.as_deref()));
+        Ok((listeners, banner))
     })?;
     if code == 0 {
         Ok(())

@@ -49,11 +49,11 @@ pub(super) fn drain_deadline(options: &RunOptions) -> Duration {
 
 /// Holds the sockets and runs children on them; returns when it was told to stop, with the exit code.
 ///
-/// `bind` is called when everything else that can be wrong has turned out right; the text that it returns is said as soon
-/// as whoever reads it may send a signal.
+/// `bind` is called when everything else that can be wrong has turned out right; the text that it may return is said as
+/// soon as whoever reads it may send a signal.
 pub(crate) fn supervise(
     options: &RunOptions,
-    bind: impl FnOnce() -> Result<(Listeners, String), RunError>,
+    bind: impl FnOnce() -> Result<(Listeners, Option<String>), RunError>,
 ) -> Result<i32, RunError> {
     let command = match (&options.program, &options.fork) {
         (Some(words), _) if !words.is_empty() => Command::Other(words.clone()),
@@ -116,7 +116,9 @@ pub(crate) fn supervise(
     let handle_slot = told.handle.clone();
     let mut supervisor = Supervisor::new(program.clone(), sockets, settings, Box::new(told));
     supervisor.listen_to_signals().map_err(|error| RunError::Serve(error.into()))?;
-    say!("{}", banner.trim_end());
+    if let Some(banner) = banner {
+        say!("{}", banner.trim_end());
+    }
     let handle = supervisor.handle();
     *handle_slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(handle.clone());
     if let Some(output) = first_failure {
