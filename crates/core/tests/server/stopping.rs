@@ -234,3 +234,26 @@ fn the_time_that_running_requests_have_begins_when_the_stop_is_asked_for() {
     eventually("the end", || server.is_finished());
     assert!(since.elapsed() < 900 * MS, "{:?}", since.elapsed());
 }
+
+/// A process that leaves new connections to others, since its one thread is busy, lets them in when it stops.
+#[test]
+fn who_waits_to_be_accepted_by_a_busy_process_is_answered_when_it_stops() {
+    for _ in 0..5 {
+        let (gate, calls) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
+        let setup = Setup::threaded().with(|settings| (settings.threads, settings.multiprocess) = (1, true));
+        let server = setup.start(gated(&gate, &calls));
+        // Busy on a connection that it has answered before.
+        let mut running = server.connect();
+        assert_eq!(running.get("/").text(), "hello");
+        running.send("GET /gate HTTP/1.1\r\nHost: a\r\n\r\n");
+        eventually("it runs", || calls.load(SeqCst) == 1);
+        assert!(running.is_silent_for(50 * MS));
+        let mut waiting = server.connect();
+        waiting.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        server.handle.shutdown();
+        assert!(waiting.is_silent_for(20 * MS), "reset");
+        gate.open();
+        assert_eq!(running.response().text(), "hello");
+        assert_eq!(waiting.response().text(), "hello");
+    }
+}

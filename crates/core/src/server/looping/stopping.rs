@@ -54,7 +54,7 @@ impl Loop {
         }
         self.surplus = 0;
         // Whoever has connected already is let in, unless somebody else does that.
-        if std::mem::take(&mut self.gives_way) {
+        if std::mem::take(&mut self.gives_way) | std::mem::take(&mut self.is_busy) {
             self.resting = None;
         }
         for index in 0..if self.heir.is_none() { self.listeners.len() } else { 0 } {
