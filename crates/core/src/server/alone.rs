@@ -9,7 +9,8 @@ use super::looping::{Loop, Next, Token};
 use super::service::Service;
 use super::shutdown::ShutdownHandle;
 
-/// After a call that took so long, in milliseconds, others have come and clients have left whom nobody has looked at.
+/// How long a call has to take, in milliseconds, before the loop reads what has come meanwhile first: by then clients may
+/// have left, and others wait.
 const AWAY: u64 = 100;
 
 /// Serves until the server is told to stop.
@@ -54,14 +55,6 @@ impl Turn for Reader {
     fn permission(&mut self) -> Permission {
         Permission::Wait
     }
-
-    fn back(&mut self) -> bool {
-        true
-    }
-
-    fn leads(&self) -> bool {
-        true
-    }
 }
 
 /// Advances one connection; true when it has a request that was answered or is being answered.
@@ -84,7 +77,7 @@ fn advance(
     // The deadlines of those that were there all the time begin when somebody can look at them.
     lead.now = service.now();
     if step == Step::Turn {
-        // Nobody was here to see it come.
+        // It may have arrived while the application ran in this thread.
         connection.queued_earlier(lead.socket(token).and_then(|socket| socket.since_data()));
     }
     if step == Step::Upgrade {

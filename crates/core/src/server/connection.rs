@@ -84,7 +84,7 @@ pub(crate) enum Permission {
     Dispatch,
 }
 
-/// The position of the thread that advances a connection.
+/// The position of the thread that advances a connection. By itself that of the one thread of a loop.
 pub(crate) trait Turn {
     /// Asked for each request before its application runs.
     fn permission(&mut self) -> Permission {
@@ -93,7 +93,9 @@ pub(crate) trait Turn {
     /// The application is about to run, for nobody knows how long.
     fn leave(&mut self) {}
     /// It came back. True when that may have taken long enough for the clock to matter.
-    fn back(&mut self) -> bool;
+    fn back(&mut self) -> bool {
+        true
+    }
     /// A request body is about to be written to a file, which may take a while; false when that has to wait.
     fn begin_write(&mut self) -> bool {
         true
@@ -108,22 +110,16 @@ pub(crate) trait Turn {
     /// It no longer does.
     fn end_wait(&mut self) {}
     /// Do other connections wait for this thread?
-    fn leads(&self) -> bool;
+    fn leads(&self) -> bool {
+        true
+    }
 }
 
 /// The one thread of a loop: it waits for the application, and everybody waits for it.
 #[doc(hidden)]
 pub(crate) struct Alone;
 
-impl Turn for Alone {
-    fn back(&mut self) -> bool {
-        true
-    }
-
-    fn leads(&self) -> bool {
-        true
-    }
-}
+impl Turn for Alone {}
 
 /// What came of a complete head.
 enum Served {

@@ -62,14 +62,6 @@ impl Turn for Parent {
     fn permission(&mut self) -> Permission {
         Permission::Fork
     }
-
-    fn back(&mut self) -> bool {
-        true
-    }
-
-    fn leads(&self) -> bool {
-        true
-    }
 }
 
 /// Serves until the server is told to stop.

@@ -41,8 +41,8 @@ const ACCEPTS: usize = 64;
 const GIVE_WAY: u64 = 1;
 /// How often one whose threads are all busy looks whether a connection waits that no other process takes, in milliseconds.
 const BUSY_LOOK: u64 = 10;
-/// After so many looks in a row that found one it takes it: by then the others are as busy, and the request is to be read,
-/// to be refused in time or when its client leaves.
+/// It takes a connection when so many looks in a row have found one: the other processes are as busy then. Its request has
+/// to be read, so that it is refused in time, or dropped when its client leaves.
 const BUSY_LOOKS: u32 = 3;
 /// Bodies whose first block waits to be written with the batch, before they go on. What an application holds for each of
 /// them is in the processor's caches for as long as they are few: with 25, a Flask application took half as long again.
@@ -461,10 +461,8 @@ impl Loop {
                 Err(kept) => connection = kept,
             }
         }
-        // The first request of a client that has just come is on its way.
-        let is_new = self.heir.is_none() && connection.answered == 0 && connection.since() + NEW > self.now;
-        let stays = is_new || self.heir.is_some() && !connection.is_plain();
-        let is_idle = connection.is_idle() && !stays;
+        let last_request = self.last_request_until(&connection);
+        let is_idle = connection.is_idle() && last_request.is_none();
         if self.stop_at.is_some() && (is_idle || connection.is_parting()) {
             if is_idle {
                 connection.part(CloseReason::Shutdown);
@@ -479,9 +477,8 @@ impl Loop {
             }
         }
         let mut deadline = connection.deadline(&self.service);
-        if self.stop_at.is_some() && stays && connection.is_idle() {
-            // Its client may have sent the next request already; that one is answered, as the last.
-            deadline = deadline.min(if is_new { connection.since() + NEW } else { self.part_at });
+        if let Some(until) = last_request.filter(|_| connection.is_idle()) {
+            deadline = deadline.min(until);
         }
         self.next_sweep = self.next_sweep.min(deadline);
         let now = self.now;
@@ -493,6 +490,18 @@ impl Loop {
         if !self.register(token, interest) {
             self.vacate(token);
         }
+    }
+
+    /// Until when a loop that stops waits for a request on this connection while it is idle, if it does. Its client may have
+    /// sent one already, which is answered as the last: where others are handed over and this one can't be, or when the
+    /// client has just come.
+    fn last_request_until(&self, connection: &Connection) -> Option<u64> {
+        self.stop_at?;
+        if self.heir.is_some() {
+            return (!connection.is_plain()).then_some(self.part_at);
+        }
+        let until = connection.since() + NEW;
+        (connection.answered == 0 && until > self.now).then_some(until)
     }
 
     fn unregister(&mut self, token: Token) {
