@@ -220,15 +220,16 @@ impl Cli {
         };
         let mut options = RunOptions::default();
         let file = self.log_file.as_deref().map(LogFile::open).transpose()?;
-        let text = match &file {
+        let name = file.as_ref().map(LogFile::name);
+        let text = match file {
             // What the terminal likes does not matter there.
-            Some(file) => TextLog::new(Box::new(file.clone()), format, self.color == Color::Always, false),
+            Some(file) => TextLog::new(Box::new(file), format, self.color == Color::Always, false),
             None => TextLog::new(Box::new(io::stderr()), format, self.wants_color(terminal), terminal),
         };
-        if let Some(file) = file {
+        if let Some(name) = name {
             #[cfg(all(unix, feature = "reload"))]
-            options.exclude_patterns.extend(file.pattern());
-            options.reopen_logs = Some(Arc::new(move || file.reopen()));
+            options.exclude_patterns.extend(name.pattern());
+            options.reopen_logs = Some(Arc::new(move || name.reopen()));
         }
         settings.log = match self.quiet {
             0 => Arc::new(text),

@@ -230,7 +230,10 @@ impl Log for TextLog {
     }
 
     fn sync(&self) {
-        self.state().write();
+        let mut state = self.state();
+        state.write();
+        // Also without a line, so that a file that was opened anew takes the old one's place.
+        let _ = state.out.flush();
     }
 }
 
