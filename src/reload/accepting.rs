@@ -12,7 +12,7 @@ use std::os::unix::net::UnixListener;
 use std::thread;
 use std::time::Duration;
 
-use amboss_core::{Arrivals, Waiting};
+use amboss_core::{IdleConnection, Receiver};
 use amboss_reload::control::Sender;
 
 use super::child::message_of;
@@ -45,13 +45,13 @@ impl Shared {
 }
 
 /// Lets everybody in who connects, until the server stops; who comes then goes to the supervisor.
-pub(super) fn accept_all(sockets: Vec<OwnedFd>, arrivals: &Arrivals, supervisor: &Sender) -> io::Result<()> {
+pub(super) fn accept_all(sockets: Vec<OwnedFd>, receiver: &Receiver, supervisor: &Sender) -> io::Result<()> {
     for socket in sockets {
-        let (shared, arrivals, supervisor) = (Shared::new(socket)?, arrivals.clone(), supervisor.clone());
+        let (shared, receiver, supervisor) = (Shared::new(socket)?, receiver.clone(), supervisor.clone());
         thread::Builder::new().name("accepting".into()).spawn(move || loop {
             match shared.accept() {
                 Ok(socket) => {
-                    if let Err(waiting) = arrivals.let_in(Waiting::new(socket.into())) {
+                    if let Err(waiting) = receiver.adopt(IdleConnection::new(socket.into())) {
                         let _ = supervisor.send(&message_of(waiting));
                         return;
                     }

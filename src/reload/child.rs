@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use amboss_core::{Arrivals, Listeners, Server, ShutdownHandle, Waiting, WaitingBody};
+use amboss_core::{IdleConnection, Listeners, Receiver, Server, ShutdownHandle, StoredBody};
 use amboss_reload::child::Forked;
 use amboss_reload::control::{Control, Message, RequestBody, Sender};
 use amboss_reload::inherited::{leave_interrupts_to_the_supervisor, Inherited};
@@ -99,7 +99,7 @@ impl Child {
         host.started(&server, &worker)?;
         let Some(orders) = self.orders else { return Ok(host.serve(server)?) };
         orders.now_to(&server);
-        accept_all(self.shared, &server.arrivals(), &orders.sender)?;
+        accept_all(self.shared, &server.receiver(), &orders.sender)?;
         // Its sockets listen already: whoever connects from now on waits for the first turn of the loop at most.
         orders.sender.send(&Message::Ready)?;
         let served = host.serve(server);
@@ -109,9 +109,9 @@ impl Child {
 }
 
 /// The message by which a connection moves to another process.
-pub(super) fn message_of(Waiting { socket, ahead, body }: Waiting) -> Message {
+pub(super) fn message_of(IdleConnection { socket, read_ahead, body }: IdleConnection) -> Message {
     let body = body.map(|body| RequestBody { file: body.file.into(), length: body.length });
-    Message::Connection { socket: socket.into(), read: ahead, body }
+    Message::Connection { socket: socket.into(), read: read_ahead, body }
 }
 
 /// How long a process without its supervisor goes on finishing: as long as that would have let it.
@@ -129,7 +129,7 @@ struct Orders {
 
 struct Serving {
     handle: ShutdownHandle,
-    arrivals: Arrivals,
+    receiver: Receiver,
 }
 
 impl Orders {
@@ -148,7 +148,7 @@ impl Orders {
 
     /// From now on they concern this server.
     fn now_to(&self, server: &Server) {
-        *self.server() = Some(Serving { handle: server.shutdown_handle(), arrivals: server.arrivals() });
+        *self.server() = Some(Serving { handle: server.shutdown_handle(), receiver: server.receiver() });
     }
 
     /// `alone` is how long this process goes on without its supervisor.
@@ -187,10 +187,10 @@ impl Orders {
 
     fn let_in(&self, connection: Message) {
         let Message::Connection { socket, read, body } = connection else { return };
-        let body = body.map(|body| WaitingBody { file: body.file.into(), length: body.length });
-        let waiting = Waiting { socket: socket.into(), ahead: read, body };
+        let body = body.map(|body| StoredBody { file: body.file.into(), length: body.length });
+        let waiting = IdleConnection { socket: socket.into(), read_ahead: read, body };
         let refused = match &*self.server() {
-            Some(serving) => serving.arrivals.let_in(waiting).err(),
+            Some(serving) => serving.receiver.adopt(waiting).err(),
             None => Some(waiting),
         };
         if let Some(waiting) = refused {

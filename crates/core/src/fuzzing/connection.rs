@@ -20,9 +20,10 @@ use super::reader::{self, Asked, Response};
 use super::reference::{self, End, Request};
 use super::show;
 use crate::http::{ChunkedLimits, HeadLimits, Leniency};
-use crate::server::buffer::Buffer;
-use crate::server::connection::{Connection, Permission, Step, Turn};
+use crate::server::connection::read_buffer::ReadBuffer;
+use crate::server::connection::{Connection, Step};
 use crate::server::listener::Endpoint;
+use crate::server::scheduler::{Admission, Scheduler};
 use crate::server::service::Service;
 use crate::server::{BodyMode, NoLog, Settings};
 use crate::wsgi::{Peer, ServerInfo};
@@ -112,27 +113,29 @@ fn play(option: u8, tape: &Arc<Mutex<Tape>>, seen: &Arc<Mutex<Vec<Seen>>>, dice:
     let bound = 100 * (tape.lock().expect("nobody panicked").wire.len() + 1000);
     let mut readable = true;
     for _ in 0..bound {
-        connection.lend(|| {
+        connection.attach_buffer(|| {
             let settings = &service.settings;
-            spare.take().unwrap_or_else(|| Buffer::new((settings.limits.head, settings.leniency).into()))
+            spare.take().unwrap_or_else(|| ReadBuffer::new((settings.limits.head, settings.leniency).into()))
         });
         let mut step = connection.advance(&service, &mut turn, readable, 0);
         if step == Step::Flush {
-            step = connection.settle(&service, 0);
+            step = connection.flush(&service, 0);
         }
-        spare = connection.give_back().or(spare);
+        spare = connection.release_buffer().or(spare);
         readable = true;
         match step {
-            Step::Read | Step::Part if tape.lock().expect("nobody panicked").is_silent() => {
-                connection.lend(|| Buffer::new((service.settings.limits.head, service.settings.leniency).into()));
+            Step::Read | Step::AwaitClose if tape.lock().expect("nobody panicked").is_silent() => {
+                connection.attach_buffer(|| {
+                    ReadBuffer::new((service.settings.limits.head, service.settings.leniency).into())
+                });
                 // Its time has come; what it still has to say is said.
                 if connection.time_out(&service, u64::MAX / 8) == Step::Close {
                     return None;
                 }
             }
-            Step::Read | Step::Part | Step::Write | Step::Again => {}
+            Step::Read | Step::AwaitClose | Step::Write | Step::Yield => {}
             Step::Flush => panic!("settling settles nothing"),
-            Step::Turn | Step::Dispatch => readable = false,
+            Step::Queued | Step::Dispatch => readable = false,
             Step::Fork => unreachable!("the turn never asks for it"),
             Step::Upgrade => return connection.into_upgrade().map(|(_, _, ahead)| ahead),
             Step::Close => return None,
@@ -174,21 +177,21 @@ struct Thread {
     waited: bool,
 }
 
-impl Turn for Thread {
-    fn permission(&mut self) -> Permission {
+impl Scheduler for Thread {
+    fn admit(&mut self) -> Admission {
         self.waited = self.varied && !self.waited && self.dice.coin();
         if self.waited {
-            Permission::Wait
+            Admission::Queue
         } else {
-            Permission::Run
+            Admission::Run
         }
     }
 
-    fn back(&mut self) -> bool {
+    fn exit_blocking(&mut self) -> bool {
         self.varied
     }
 
-    fn leads(&self) -> bool {
+    fn holds_loop(&self) -> bool {
         self.varied
     }
 }

@@ -1,9 +1,23 @@
 //! `request_handler`: what a user can change between server and application.
 
 use super::log::{AccessRecord, CloseReason, Log};
-use super::settings::BodyMode;
 use crate::http::Head;
 use crate::wsgi::{AppError, Environ, Peer};
+
+/// When the application is called for a request with a body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BodyMode {
+    /// When the body is complete. While it arrives it takes no thread, and it lies in memory or in a temporary file
+    /// ([`Limits::collected_body`](super::Limits::collected_body), [`Limits::body_memory`](super::Limits::body_memory)). Limits and the expectation are checked first,
+    /// `100 Continue` is sent at once, and a body that is cut short or malformed never reaches the application. A chunked
+    /// body has a `CONTENT_LENGTH` and no `HTTP_TRANSFER_ENCODING`.
+    #[default]
+    Collect,
+    /// When the head is complete. The application reads the body as it arrives, which takes a thread for as long as that
+    /// takes: it does not count among [`Settings::threads`](super::Settings::threads) while it waits for the client, except where only one request
+    /// may run at a time. `100 Continue` is sent with the first read.
+    Stream,
+}
 
 /// Hooks around each request, with defaults that do what the server does by itself (the seeds' `request_handler`).
 ///

@@ -1,4 +1,4 @@
-//! Sockets: one loop, three servers.
+//! Sockets: event loops, and three servers that run them in three ways.
 //!
 //! ```no_run
 //! use amboss_core::{AppError, Body, Environ, StartResponse, ThreadedWsgiServer};
@@ -14,63 +14,56 @@
 //! # Ok::<(), amboss_core::ServeError>(())
 //! ```
 //!
-//! The life of a request, each stop a file: `looping` (accept, wait, deadlines) → `connection` (head, framing, answer)
-//! → `wire` (start_response), `body_store` and `streamed_body` (the body) → the application → `looping` again. Who runs the loop is told
-//! in `alone`, `crew` and `forking`.
+//! # Platforms
 //!
-//! What has run where: everything here was run on Linux on x86-64, with epoll and with poll(2). On Linux on aarch64 it was
-//! run in an emulator (QEMU), on Windows (x86-64) under Wine, where the same loop waits with `WSAPoll` and there is no
-//! forking, no Unix socket and no inherited one. The code for macOS and the BSDs, poll(2) and std's `accept`, is
-//! compiled and linted for macOS, and has not been run.
+//! Everything here was run on Linux on x86-64, with epoll and with poll(2). On Linux on aarch64 it was run in an emulator
+//! (QEMU), on Windows (x86-64) under Wine, where the same loop waits with `WSAPoll` and there is no forking, no Unix socket
+//! and no inherited socket. The code for macOS and the BSDs, poll(2) and std's `accept`, is compiled and linted for macOS,
+//! and has not been run.
+// TODO glossary and call tree
 
-pub(crate) mod address;
-mod alone;
-mod base;
-mod body_memory;
-mod body_store;
-pub(crate) mod buffer;
-mod color;
 // What only forking needs is unused where nothing forks.
-#[cfg_attr(not(unix), allow(dead_code))]
+#![cfg_attr(not(unix), allow(dead_code))]
+
+mod body_store;
 pub(crate) mod connection;
-mod crew;
-mod descriptors;
-mod fleet;
-#[cfg(unix)]
-mod forking;
+mod error;
+mod event_loop;
 mod handler;
 mod handover;
-pub(crate) mod hijack;
+mod hijack;
+mod io;
 pub(crate) mod listener;
 mod log;
-#[cfg_attr(not(unix), allow(dead_code))]
-mod looping;
+mod loop_group;
 mod panics;
-mod poller;
+mod receiver;
+mod run;
+pub(crate) mod scheduler;
+#[allow(clippy::module_inception)]
+mod server;
 pub(crate) mod service;
 mod settings;
 mod shutdown;
-mod streamed_body;
+mod sync;
 mod sys;
-mod transport;
 mod upgrade;
-mod wake;
-mod wire;
 
-pub use address::{Address, AddressError, LocalAddr};
-pub use base::{
-    make_server, make_server_from_systemd, make_server_on, BaseWsgiServer, Concurrency, ForkingWsgiServer, ServeError,
-    Server, ThreadedWsgiServer,
-};
-pub use color::wants_color;
-pub use handler::RequestHandler;
-pub use handover::{Arrivals, Waiting, WaitingBody};
+pub use error::ServeError;
+pub use handler::{BodyMode, RequestHandler};
+pub use handover::{IdleConnection, StoredBody};
 pub use hijack::hijack;
-pub use listener::Listeners;
-pub use log::{AccessRecord, CloseReason, Log, LogFormat, NoLog, TextLog};
+pub use io::address::{Address, AddressError, LocalAddr};
 #[doc(hidden)]
-pub use poller::PollerKind;
-pub use settings::{BodyMode, Fork, Limits, MayHandOver, Settings, Timeouts};
+pub use io::poller::PollerKind;
+pub use io::transport::{Handshake, Misplaced, Session, Socket, Transport, TransportLayer};
+pub use listener::Listeners;
+pub use log::{wants_color, AccessRecord, CloseReason, Log, LogFormat, NoLog, TextLog};
+pub use receiver::Receiver;
+pub use server::{
+    make_server, make_server_from_systemd, make_server_on, BaseWsgiServer, Concurrency, ForkingWsgiServer, Server,
+    ThreadedWsgiServer,
+};
+pub use settings::{Fork, Limits, MayHandOver, Settings, Timeouts};
 pub use shutdown::ShutdownHandle;
-pub use transport::{Handshake, Misplaced, Session, Socket, Transport, TransportLayer};
 pub use upgrade::{on_upgrade, Upgraded};

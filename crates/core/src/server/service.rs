@@ -1,4 +1,4 @@
-//! What every connection of a server shares: the application, the settings, the clock, the wish to stop.
+//! What all connections of a server share: the application, the settings, the clock, and whether the server stops.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -6,15 +6,17 @@ use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::body_store::BodyBudget;
-use super::connection::Turn;
 use super::handler::RequestHandler;
+use super::log::panic_safe::PanicSafeLog;
 use super::log::Log;
-use super::panics::{self, Panic, Shielded};
+use super::panics::{self, Panic};
+use super::scheduler::Scheduler;
 use super::settings::Settings;
+use super::sync::lock;
 use crate::http::{imf_fixdate, Answering, ResponseHead, ResponsePlan};
 use crate::wsgi::{AppError, Application, ServerInfo};
 
-/// An application's failure that is to end the server (`passthrough_errors`).
+/// A failure of the application that ends the server ([`Settings::passthrough_errors`]).
 pub(super) enum Failure {
     Error(AppError),
     Panic(Panic),
@@ -25,17 +27,16 @@ pub(crate) struct Service {
     pub(crate) settings: Settings,
     pub(super) info: ServerInfo,
     pub(super) server_field: Option<String>,
-    /// No further request on any connection: the server stops, or serves just one.
+    /// Whether each request is the last of its connection: the server stops, or serves just one request.
     pub(super) last_request: AtomicBool,
-    /// Except on plain connections, which go on in another process.
+    /// Whether plain connections are excepted from that: they go on in another process.
     pub(super) hands_over: AtomicBool,
     pub(super) failure: Mutex<Option<Failure>>,
-    /// What collected bodies take.
+    /// Bounds what all collected bodies take.
     pub(super) body_budget: Arc<BodyBudget>,
     epoch: Instant,
-    /// Unix time in seconds, as of the last look at the clock: a loop looks once a batch, and whoever ran an
-    /// application for long looks again. Reading the clock for each answer cost an eighth of our share of a pipelined
-    /// request.
+    /// Unix time in seconds, as of the last look at the clock: a loop looks once a batch, and again after a slow call of
+    /// the application. Reading the clock for each response cost an eighth of the server's share of a pipelined request.
     seconds: AtomicU64,
     wants_access: bool,
 }
@@ -43,7 +44,7 @@ pub(crate) struct Service {
 impl Service {
     pub(crate) fn new(app: Arc<dyn Application>, settings: Settings, mut info: ServerInfo) -> Service {
         panics::install_hook();
-        let settings = Settings { log: Arc::new(Shielded::new(settings.log)), ..settings };
+        let settings = Settings { log: Arc::new(PanicSafeLog::new(settings.log)), ..settings };
         let server_field = settings.handler.server_version().map(str::to_owned);
         info.software = server_field.clone().unwrap_or_default();
         Service {
@@ -67,35 +68,36 @@ impl Service {
         self.epoch.elapsed().as_millis() as u64
     }
 
-    /// An application's code came back.
+    /// Ends a blocking call that [`Scheduler::enter_blocking`] has begun.
     #[inline]
-    pub(super) fn back(&self, turn: &mut dyn Turn) {
-        if turn.back() {
-            self.look_at_clock();
+    pub(super) fn exit_blocking(&self, scheduler: &mut dyn Scheduler) {
+        if scheduler.exit_blocking() {
+            self.update_date();
         }
     }
 
-    /// Looks at the clock for the dates of the answers that follow.
+    /// Looks at the clock, for the dates of the responses that follow.
     #[inline]
-    pub(super) fn look_at_clock(&self) {
+    pub(super) fn update_date(&self) {
         self.seconds.store(unix_seconds(), Ordering::Relaxed);
     }
 
+    /// Whether a request is the last of its connection. `plain`: no transport layer stands below HTTP.
     #[inline]
     pub(super) fn is_last_request(&self, plain: bool) -> bool {
         self.last_request.load(Ordering::Acquire) && !(plain && self.hands_over.load(Ordering::Relaxed))
     }
 
-    /// From now on, requests are the last of their connections.
+    /// Makes requests the last of their connections from now on.
     pub(super) fn begin_stop(&self, hands_over: bool) {
         self.hands_over.store(hands_over, Ordering::Relaxed);
-        // Whoever sees this sees the other.
+        // The release makes the store above visible to every thread that sees this one.
         self.last_request.store(true, Ordering::Release);
     }
 
-    /// When a request began, if anybody will ask.
+    /// Starts to time a request, if the log will ask.
     #[inline]
-    pub(super) fn stopwatch(&self) -> Option<Instant> {
+    pub(super) fn start_timer(&self) -> Option<Instant> {
         self.wants_access.then(Instant::now)
     }
 
@@ -105,43 +107,48 @@ impl Service {
         &self,
         head: &ResponseHead,
         out: &mut Vec<u8>,
-        answering: Answering,
+        context: Answering,
         length: Option<u64>,
     ) -> ResponsePlan {
         head.finish(
             out,
-            answering,
+            context,
             length,
             Some(&date(self.seconds.load(Ordering::Relaxed))),
             self.server_field.as_deref(),
         )
     }
 
-    /// Calls a hook of the request handler. It is the embedder's code, and the errors it is told of describe themselves
-    /// with the application's: a panic there is logged, and changes nothing else.
+    /// Calls a hook of the request handler. The hook is the embedder's code, and the errors that it is given describe
+    /// themselves with the application's: a panic in it is logged, and changes nothing else.
     #[inline]
-    pub(super) fn tell(&self, hook: impl FnOnce(&dyn RequestHandler, &dyn Log)) {
+    pub(super) fn with_handler(&self, hook: impl FnOnce(&dyn RequestHandler, &dyn Log)) {
         let Settings { handler, log, .. } = &self.settings;
         if let Err(panic) = panics::catch(|| hook(&**handler, &**log)) {
             log.error(&format!("panic in the request handler or an error's description: {}", panic.report));
         }
     }
 
-    /// Asks the request handler something; a panic there is logged, and the answer is `default`.
-    pub(super) fn ask<R>(&self, default: R, question: impl FnOnce(&dyn RequestHandler) -> R) -> R {
+    /// Asks the request handler a question. A panic in it is logged, and the answer is `default`.
+    pub(super) fn ask_handler<R>(&self, default: R, question: impl FnOnce(&dyn RequestHandler) -> R) -> R {
         panics::catch(|| question(&*self.settings.handler)).unwrap_or_else(|panic| {
             self.settings.log.error(&format!("panic in the request handler: {}", panic.report));
             default
         })
     }
 
-    /// Keeps a failure for `serve_forever` to pass on; false when failures are answered instead.
-    pub(super) fn pass_through(&self, failure: impl FnOnce() -> Failure) -> bool {
+    /// Records a failure, which `serve_forever` then passes on. False when the settings ask for a 500 instead.
+    pub(super) fn record_failure(&self, failure: impl FnOnce() -> Failure) -> bool {
         if !self.settings.passthrough_errors {
             return false;
         }
-        self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert_with(failure);
+        lock(&self.failure).get_or_insert_with(failure);
         true
+    }
+
+    /// Whether a failure has been recorded.
+    pub(super) fn has_failed(&self) -> bool {
+        self.settings.passthrough_errors && lock(&self.failure).is_some()
     }
 }
 
@@ -149,7 +156,7 @@ fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// The date, formatted once a second in each thread.
+/// The date of a response, formatted once a second in each thread.
 #[inline]
 fn date(now: u64) -> [u8; 29] {
     thread_local! {

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::handler::{DefaultHandler, RequestHandler};
+use super::handler::{BodyMode, DefaultHandler, RequestHandler};
+use super::io::poller::PollerKind;
+use super::io::transport::TransportLayer;
 use super::log::{Log, TextLog};
-use super::poller::PollerKind;
-use super::transport::TransportLayer;
 use crate::http::{ChunkedLimits, HeadLimits, Leniency};
 
 /// What a server can be told. Start from [`Settings::default`] and change what you need:
@@ -129,21 +129,6 @@ impl fmt::Debug for Settings {
             .field("passthrough_errors", &self.passthrough_errors)
             .finish_non_exhaustive()
     }
-}
-
-/// When the application is called for a request with a body.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum BodyMode {
-    /// When the body is complete. While it arrives it takes no thread, and it lies in memory or in a temporary file
-    /// ([`Limits::collected_body`], [`Limits::body_memory`]). Limits and the expectation are checked first,
-    /// `100 Continue` is sent at once, and a body that is cut short or malformed never reaches the application. A chunked
-    /// body has a `CONTENT_LENGTH` and no `HTTP_TRANSFER_ENCODING`.
-    #[default]
-    Collect,
-    /// When the head is complete. The application reads the body as it arrives, which takes a thread for as long as that
-    /// takes: it does not count among [`Settings::threads`] while it waits for the client, except where only one request
-    /// may run at a time. `100 Continue` is sent with the first read.
-    Stream,
 }
 
 /// How much is accepted, in bytes and numbers.

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::handover::{Heir, Waiting};
-use super::wake::Wake;
+use super::handover::{IdleConnection, Successor};
+use super::io::waker::Waker;
+use super::sync::lock;
 
 /// Stops a server: no more connections are accepted, idle ones are closed, running requests finish until
 /// [`Timeouts::shutdown`](super::Timeouts::shutdown) has passed, and `serve_forever` returns.
@@ -21,8 +22,8 @@ pub struct ShutdownHandle {
 pub(super) struct Control {
     requested: AtomicBool,
     requested_at: OnceLock<Instant>,
-    heir: Mutex<Option<Heir>>,
-    wakes: Mutex<Vec<Arc<Wake>>>,
+    successor: Mutex<Option<Successor>>,
+    wakers: Mutex<Vec<Arc<Waker>>>,
     /// Requests that wait for a thread are to be refused.
     refusing: AtomicBool,
     /// How many loops have done so.
@@ -38,8 +39,8 @@ impl ShutdownHandle {
         let control = Control {
             requested: AtomicBool::new(false),
             requested_at: OnceLock::new(),
-            heir: Mutex::new(None),
-            wakes: Mutex::new(Vec::new()),
+            successor: Mutex::new(None),
+            wakers: Mutex::new(Vec::new()),
             refusing: AtomicBool::new(false),
             refused: AtomicUsize::new(0),
             open: OnceLock::new(),
@@ -57,32 +58,32 @@ impl ShutdownHandle {
         self.control.open.get().map_or(0, |open| open())
     }
 
-    pub(super) fn register(&self, wake: Arc<Wake>) {
-        self.wakes().push(wake);
+    pub(super) fn register(&self, waker: Arc<Waker>) {
+        self.wakers().push(waker);
     }
 
-    fn wakes(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Wake>>> {
-        self.control.wakes.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn wakers(&self) -> MutexGuard<'_, Vec<Arc<Waker>>> {
+        lock(&self.control.wakers)
     }
 
     /// Asks the server to stop, and returns at once. Asking twice is asking once.
     pub fn shutdown(&self) {
         self.control.requested_at.get_or_init(Instant::now);
         self.control.requested.store(true, Ordering::SeqCst);
-        for wake in self.wakes().iter() {
-            wake.wake();
+        for waker in self.wakers().iter() {
+            waker.wake();
         }
     }
 
     /// Stops the server as [`shutdown`](ShutdownHandle::shutdown) does, but closes no connection that waits for a
-    /// request: those go to `heir`, which lets them go on in another process ([`Arrivals`](super::Arrivals)). Nothing
-    /// that has not been accepted yet is: another process holds the same listening sockets.
+    /// request: those go to `successor`, which lets them go on in another process ([`Receiver`](super::Receiver)).
+    /// Connections that have not been accepted yet stay with the listening sockets, which another process holds as well.
     ///
-    /// `heir` is called by the thread that leads, and should not block for long. Connections through a
+    /// `successor` is called by the thread that runs the event loop, and should not block for long. Connections through a
     /// [`TransportLayer`](super::TransportLayer) can't be handed over; they end with the answer to their next request
     /// or, idle, after [`Timeouts::linger`](super::Timeouts::linger).
-    pub fn hand_over(&self, heir: impl Fn(Waiting) + Send + Sync + 'static) {
-        *self.control.heir.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(Arc::new(heir));
+    pub fn hand_over(&self, successor: impl Fn(IdleConnection) + Send + Sync + 'static) {
+        *lock(&self.control.successor) = Some(Arc::new(successor));
         self.shutdown();
     }
 
@@ -95,10 +96,10 @@ impl ShutdownHandle {
         self.control.refusing.store(true, Ordering::SeqCst);
         let until = Instant::now() + timeout.min(Duration::from_secs(3600));
         loop {
-            let wakes = self.wakes();
-            wakes.iter().for_each(|wake| wake.wake());
-            let loops = wakes.len();
-            drop(wakes);
+            let wakers = self.wakers();
+            wakers.iter().for_each(|waker| waker.wake());
+            let loops = wakers.len();
+            drop(wakers);
             if self.control.refused.load(Ordering::SeqCst) >= loops || Instant::now() >= until {
                 return;
             }
@@ -114,8 +115,8 @@ impl ShutdownHandle {
         self.control.refused.fetch_add(1, Ordering::SeqCst);
     }
 
-    pub(super) fn heir(&self) -> Option<Heir> {
-        self.control.heir.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    pub(super) fn successor(&self) -> Option<Successor> {
+        lock(&self.control.successor).clone()
     }
 
     /// How long ago somebody has asked.

@@ -4,12 +4,13 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use super::panics::Theirs;
-use super::transport::{Socket, Transport};
+use super::io::transport::{Socket, Transport};
+use super::panics::AppOwned;
+
 use crate::wsgi::Environ;
 
 /// What the application wants to do with the connection.
-pub(crate) struct OnUpgrade(Theirs<Box<dyn FnOnce(Upgraded) + Send>>);
+pub(crate) struct OnUpgrade(AppOwned<Box<dyn FnOnce(Upgraded) + Send>>);
 
 impl OnUpgrade {
     pub(super) fn run(self, upgraded: Upgraded) {
@@ -36,7 +37,7 @@ impl OnUpgrade {
 /// }
 /// ```
 pub fn on_upgrade(environ: &mut Environ<'_>, then: impl FnOnce(Upgraded) + Send + 'static) {
-    environ.extensions_mut().insert(OnUpgrade(Theirs::new(Box::new(then))));
+    environ.extensions_mut().insert(OnUpgrade(AppOwned::new(Box::new(then))));
 }
 
 /// A connection that has left HTTP. Reading gives first what the client had sent behind its request; both directions

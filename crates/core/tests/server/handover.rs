@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::support::*;
 use amboss_core::{
-    make_server_on, Address, AppError, Application, Arrivals, Body, Concurrency, Environ, Listeners, NoLog, ServeError,
+    make_server_on, Address, AppError, Application, Body, Concurrency, Environ, Listeners, NoLog, Receiver, ServeError,
     Settings, ShutdownHandle, StartResponse,
 };
 
@@ -29,7 +29,7 @@ impl Application for Generation {
 
 struct Serving {
     handle: ShutdownHandle,
-    arrivals: Arrivals,
+    receiver: Receiver,
     /// Slow requests that the application has begun.
     slow: Arc<AtomicUsize>,
     thread: JoinHandle<Result<(), ServeError>>,
@@ -42,14 +42,14 @@ fn serve(listeners: &Listeners, concurrency: Concurrency, generation: usize) -> 
     let slow = Arc::new(AtomicUsize::new(0));
     let app = Generation(generation, slow.clone());
     let mut server = make_server_on(listeners.clone(), app, concurrency, settings).unwrap();
-    let (handle, arrivals) = (server.shutdown_handle(), server.arrivals());
-    Serving { handle, arrivals, slow, thread: thread::spawn(move || server.serve_forever()) }
+    let (handle, receiver) = (server.shutdown_handle(), server.receiver());
+    Serving { handle, receiver, slow, thread: thread::spawn(move || server.serve_forever()) }
 }
 
 impl Serving {
     fn hand_over_to(&self, next: &Serving) {
-        let arrivals = next.arrivals.clone();
-        self.handle.hand_over(move |waiting| arrivals.let_in(waiting).unwrap());
+        let receiver = next.receiver.clone();
+        self.handle.hand_over(move |waiting| receiver.adopt(waiting).unwrap());
     }
 
     fn join(self) {
@@ -152,8 +152,8 @@ fn a_connection_that_the_application_looks_at_meanwhile_is_handed_over_all_the_s
     let (listeners, address) = listen();
     let serve = |app: Keeping| {
         let mut server = make_server_on(listeners.clone(), app, Concurrency::Threads, quiet()).unwrap();
-        let (handle, arrivals) = (server.shutdown_handle(), server.arrivals());
-        Serving { handle, arrivals, slow: Arc::default(), thread: thread::spawn(move || server.serve_forever()) }
+        let (handle, receiver) = (server.shutdown_handle(), server.receiver());
+        Serving { handle, receiver, slow: Arc::default(), thread: thread::spawn(move || server.serve_forever()) }
     };
     let mut serving = serve(Keeping::default());
     let mut clients: Vec<Client> = (0..20).map(|_| Client::connect(address)).collect();
@@ -196,11 +196,11 @@ fn a_server_that_has_stopped_gives_arrivals_back() {
     let mut client = Client::connect(address);
     assert_eq!(client.get("/").text(), "1 ");
     let gone = serve(&listeners, Concurrency::Threads, 2);
-    let arrivals = gone.arrivals.clone();
+    let receiver = gone.receiver.clone();
     gone.handle.shutdown();
     gone.join();
     let (back, came) = std::sync::mpsc::channel();
-    old.handle.hand_over(move |waiting| back.send(arrivals.let_in(waiting).is_err()).unwrap());
+    old.handle.hand_over(move |waiting| back.send(receiver.adopt(waiting).is_err()).unwrap());
     assert!(came.recv_timeout(DEADLINE).unwrap());
     assert!(client.at_end());
     old.join();
@@ -228,8 +228,8 @@ fn requests_that_wait_for_a_thread_go_to_the_successor_with_their_bodies() {
         settings.threads = 1;
         settings.limits.body_memory = 10_000;
         let mut server = make_server_on(listeners.clone(), app, Concurrency::Threads, settings).unwrap();
-        let (handle, arrivals) = (server.shutdown_handle(), server.arrivals());
-        (handle, arrivals, thread::spawn(move || server.serve_forever()))
+        let (handle, receiver) = (server.shutdown_handle(), server.receiver());
+        (handle, receiver, thread::spawn(move || server.serve_forever()))
     };
     let (old, _, old_thread) = server(1);
     let mut running = Client::connect(address);
@@ -260,8 +260,8 @@ fn requests_that_wait_for_a_thread_go_to_the_successor_with_their_bodies() {
     for (_, client) in &mut waiting {
         assert!(client.is_silent_for(30 * MS));
     }
-    let (new, arrivals, new_thread) = server(2);
-    old.hand_over(move |waiting| arrivals.let_in(waiting).unwrap());
+    let (new, receiver, new_thread) = server(2);
+    old.hand_over(move |waiting| receiver.adopt(waiting).unwrap());
     for (length, client) in &mut waiting {
         let length = *length;
         let text = if length == 0 { String::new() } else { length.to_string() };

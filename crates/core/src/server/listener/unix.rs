@@ -5,28 +5,10 @@ use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::super::sys;
-use super::Listener;
-
-/// The file of a Unix socket, removed when the listener goes, unless somebody else has put another there.
-#[derive(Debug)]
-pub(super) struct SocketFile {
-    path: PathBuf,
-    inode: u64,
-    /// A forked child must leave the file alone.
-    owner: u32,
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let ours = std::fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode);
-        if ours && self.owner == std::process::id() {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
+use super::socket::{Listener, SocketFile};
+use crate::server::sys;
 
 pub(super) fn bind(path: &Path, mode: Option<u32>) -> io::Result<Listener> {
     if let Ok(file) = std::fs::symlink_metadata(path) {

@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
-use super::{logged, write_time, AccessRecord, TimeFormat};
+use super::format::{logged, write_time, TimeFormat};
+use super::record::AccessRecord;
 
 /// A request that was answered or refused.
 pub(super) fn write_record(out: &mut Vec<u8>, record: &AccessRecord<'_>) {
@@ -157,8 +158,8 @@ fn write_string(out: &mut Vec<u8>, bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::line;
-    use super::super::LogFormat;
+    use super::super::format::LogFormat;
+    use super::super::text::tests::line;
     use super::*;
 
     fn error(text: &str) -> String {

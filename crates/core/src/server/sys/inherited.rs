@@ -19,7 +19,7 @@ use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::unix::{fcntl, poll_many, put_on_null, PollFd};
+use super::unix::{fcntl, poll_many, redirect_to_null, PollFd};
 
 /// Numbers from here on are not noted: service managers pass descriptors from 3 on.
 const NOTED: usize = 1024;
@@ -102,7 +102,7 @@ pub(in crate::server) fn take(
         Ok(copy) => {
             TAKEN[word].fetch_or(bit, Ordering::Relaxed);
             if fd < STANDARD {
-                put_on_null(|| std::iter::once(fd));
+                redirect_to_null(|| std::iter::once(fd));
             } else {
                 // SAFETY: as above; this is its only owner, and closes it.
                 drop(unsafe { OwnedFd::from_raw_fd(fd) });

@@ -166,7 +166,7 @@ pub(in crate::server) fn at_fork(in_child: AtFork) {
 
 /// Has these descriptors, which are ours, stand for the null device from now on: what they stood for is closed, as far
 /// as this process is concerned, and whoever still knows their numbers does no harm. Does what a signal handler may do.
-pub(in crate::server) fn put_on_null<Fds: Iterator<Item = RawFd>>(fds: impl Fn() -> Fds) {
+pub(in crate::server) fn redirect_to_null<Fds: Iterator<Item = RawFd>>(fds: impl Fn() -> Fds) {
     const O_RDWR: c_int = 2;
     const F_SETFD: c_int = 2;
     const FD_CLOEXEC: c_int = 1;

@@ -1,0 +1,123 @@
+//! The access log: an entry for each response, written when its last byte has been handed to the system.
+
+use std::time::{Duration, SystemTime};
+
+use super::read_buffer::ReadBuffer;
+use super::state::{Exchange, PendingLog, RequestClock};
+use super::Connection;
+use crate::server::log::AccessRecord;
+use crate::server::service::Service;
+
+/// The maximum number of bytes that are logged of what is no HTTP request.
+const MAX_LOGGED_LINE: usize = 100;
+
+impl Connection {
+    /// Logs the response to a request whose head still stands in the buffer.
+    #[inline]
+    pub(super) fn log(&self, service: &Service, exchange: &Exchange, status: u16, bytes: u64) {
+        if exchange.clock.completed_at.is_none() {
+            return;
+        }
+        if let Some(buffer) = &self.buffer {
+            self.log_entry(service, buffer, exchange.head_length, status, bytes, exchange.clock);
+        }
+    }
+
+    /// Logs the response once what stands in the write buffer has been written. Until then the request's head is kept
+    /// outside of the read buffer.
+    #[inline]
+    pub(super) fn log_when_written(&mut self, service: &Service, exchange: &mut Exchange, status: u16, bytes: u64) {
+        if exchange.clock.completed_at.is_none() {
+            return;
+        }
+        if self.out.unsent() == 0 {
+            return self.log(service, exchange, status, bytes);
+        }
+        let head_length = exchange.head_length;
+        let Some(buffer) = self.buffer.as_mut() else { return };
+        let head = if buffer.len() == exchange.consumed {
+            self.buffer.take()
+        } else {
+            exchange.consumed -= head_length;
+            Some(Box::new(buffer.split_head(head_length)))
+        };
+        if let Some(head) = head {
+            self.pending_log.push(PendingLog { head, head_length, status, bytes, clock: exchange.clock });
+        }
+    }
+
+    /// Logs a refusal of what stands in the buffer, once it has been written. The buffer is empty afterwards.
+    pub(super) fn log_refusal(&mut self, service: &Service, status: u16, bytes: u64) {
+        let options = || (service.settings.limits.head, service.settings.leniency).into();
+        let mut head = self.buffer.take().unwrap_or_else(|| ReadBuffer::new(options()));
+        // A well-formed head tells more than its first line, whatever the reason of the refusal.
+        let parsed = head.parser.parse(&head.bytes[head.start..head.end], head.end - head.start);
+        let head_length = parsed.ok().flatten().unwrap_or(0);
+        self.pending_log.push(PendingLog { head, head_length, status, bytes, clock: self.clock });
+    }
+
+    /// Logs what stood in the write buffer: it has been written, or never will be.
+    #[inline]
+    pub(crate) fn log_written(&mut self, service: &Service) {
+        if self.pending_log.is_empty() {
+            return;
+        }
+        let mut pending = std::mem::take(&mut self.pending_log);
+        for PendingLog { mut head, head_length, status, bytes, clock } in pending.drain(..) {
+            self.log_entry(service, &head, head_length, status, bytes, clock);
+            if self.buffer.is_none() {
+                // This is the connection's own read buffer, which is used again.
+                head.clear();
+                self.buffer = Some(head);
+            }
+        }
+        // Keeps one allocation for all requests of a connection, unless many came at once.
+        const KEPT: usize = 4;
+        if pending.capacity() <= KEPT {
+            self.pending_log = pending;
+        }
+    }
+
+    fn log_entry(
+        &self,
+        service: &Service,
+        buffer: &ReadBuffer,
+        head_length: usize,
+        status: u16,
+        bytes: u64,
+        clock: RequestClock,
+    ) {
+        let unread = buffer.unread();
+        let head = (head_length > 0).then(|| buffer.parser.head(&unread[..head_length]));
+        let (request_line, target) = match head {
+            Some(head) => (head.request_line(), head.target()),
+            None => {
+                let end = unread.iter().position(|&byte| matches!(byte, b'\r' | b'\n')).unwrap_or(unread.len());
+                (&unread[..end.min(MAX_LOGGED_LINE)], &b""[..])
+            }
+        };
+        let record = AccessRecord {
+            peer: self.peer,
+            request_line,
+            target,
+            connection: self.extensions.get(),
+            head,
+            status,
+            bytes,
+            duration: clock.completed_at.map_or(Duration::ZERO, |completed_at| completed_at.elapsed()),
+            waited: clock.queued_for,
+            time: SystemTime::now(),
+        };
+        service.with_handler(|handler, log| handler.log_request(&record, log));
+    }
+
+    pub(super) fn request_line(&self, head_length: usize) -> &[u8] {
+        match &self.buffer {
+            Some(buffer) => {
+                let bytes = &buffer.bytes[buffer.start..buffer.start + head_length];
+                buffer.parser.head(bytes).request_line()
+            }
+            None => b"",
+        }
+    }
+}

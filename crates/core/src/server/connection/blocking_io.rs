@@ -1,0 +1,117 @@
+//! A connection's bytes while the application runs: reads and writes that wait for the client.
+
+use std::io;
+use std::time::Duration;
+
+use super::state::ResponseProgress;
+use super::write_buffer::WriteBuffer;
+use crate::server::io::transport::Transport;
+use crate::server::scheduler::Scheduler;
+use crate::server::service::Service;
+
+/// How long the first wait for a client may take before other threads are told of it.
+const SHORT_WAIT: Duration = Duration::from_millis(1);
+
+/// How often a thread that waits for its client asks whether it may let others go on: at first, and at the longest.
+const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(64));
+
+/// What code that runs for the application may do with the connection.
+pub(super) struct BlockingIo<'c> {
+    pub(super) transport: &'c mut dyn Transport,
+    pub(super) out: &'c mut WriteBuffer,
+    pub(super) service: &'c Service,
+    pub(super) scheduler: &'c mut dyn Scheduler,
+    /// Whether the client has already made this exchange wait for longer than a moment.
+    pub(super) is_slow: bool,
+    pub(super) progress: ResponseProgress,
+}
+
+impl BlockingIo<'_> {
+    /// Waits for the transport, until the deadline of a transfer.
+    fn wait(&mut self, writable: bool, started: u64, last_progress: u64, transferred: u64) -> io::Result<()> {
+        let now = self.service.now();
+        let deadline = self.service.settings.timeouts.transfer_deadline(started, last_progress, transferred);
+        let left = Duration::from_millis(deadline.saturating_sub(now));
+        let short = if self.is_slow { Duration::ZERO } else { left.min(SHORT_WAIT) };
+        if !short.is_zero() && self.transport.wait(writable, short)? {
+            return Ok(());
+        }
+        self.is_slow = true;
+        let mut left = left.saturating_sub(short);
+        let (mut interval, longest) = ASK_AGAIN;
+        while !left.is_zero() {
+            if self.scheduler.begin_client_wait() {
+                let ready = self.transport.wait(writable, left);
+                self.scheduler.end_client_wait();
+                return if ready? { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) };
+            }
+            if self.transport.wait(writable, interval.min(left))? {
+                return Ok(());
+            }
+            left = left.saturating_sub(interval);
+            interval = longest.min(2 * interval);
+        }
+        Err(io::ErrorKind::TimedOut.into())
+    }
+
+    /// Reads at least a byte, or 0 at the end of the stream.
+    ///
+    /// `received` is the number of bytes that came before, and `waited` how many milliseconds the client took for them. Only
+    /// this time counts against the minimum rate, not what the application takes between its reads.
+    pub(super) fn read_blocking(&mut self, buffer: &mut [u8], received: u64, waited: &mut u64) -> io::Result<usize> {
+        loop {
+            match self.transport.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let now = self.service.now();
+                    let result = self.wait(false, now.saturating_sub(*waited), now, received);
+                    *waited += self.service.now() - now;
+                    result?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Sends what stands in the write buffer before `end`.
+    pub(super) fn flush_blocking(&mut self, end: usize) -> io::Result<()> {
+        let started = self.service.now();
+        let (mut last_progress, mut transferred) = (started, 0);
+        loop {
+            let unsent = self.out.unsent();
+            if self.out.flush_to(end, self.transport)? {
+                return Ok(());
+            }
+            let written = unsent - self.out.unsent();
+            if written > 0 {
+                last_progress = self.service.now();
+                transferred += written as u64;
+            }
+            self.wait(true, started, last_progress, transferred)?;
+        }
+    }
+
+    /// Sends `100 Continue`.
+    pub(super) fn send_continue(&mut self) -> io::Result<()> {
+        self.send_interim(b"HTTP/1.1 100 Continue\r\n\r\n")
+    }
+
+    /// Sends an interim response, behind earlier responses and never inside a head.
+    pub(super) fn send_interim(&mut self, response: &[u8]) -> io::Result<()> {
+        let end = self.progress.head_start().unwrap_or(self.out.bytes.len());
+        if self.out.sent < end {
+            self.flush_blocking(end)?;
+        }
+        let mut rest = response;
+        let started = self.service.now();
+        while !rest.is_empty() {
+            match self.transport.write(rest) {
+                Ok(count) => rest = &rest[count..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(true, started, started, 0)?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}

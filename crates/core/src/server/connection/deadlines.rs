@@ -1,0 +1,64 @@
+//! When a connection has to have moved on, and what happens when it has not.
+
+use super::state::{State, Transfer};
+use super::{Connection, Step};
+use crate::server::log::CloseReason;
+use crate::server::service::Service;
+use crate::server::settings::{millis, Timeouts};
+use crate::wsgi::InputError;
+
+fn transfer_deadline(timeouts: &Timeouts, transfer: &Transfer) -> u64 {
+    timeouts.transfer_deadline(transfer.started, transfer.last_progress, transfer.transferred)
+}
+
+impl Connection {
+    /// When the connection has to have moved on, in the service's milliseconds; `u64::MAX` for never.
+    pub(crate) fn deadline(&self, service: &Service) -> u64 {
+        let timeouts = &service.settings.timeouts;
+        if let Some(writing) = &self.writing {
+            return transfer_deadline(timeouts, writing);
+        }
+        let after = |timeout| self.state_entered_at + millis(timeout);
+        match &self.state {
+            State::Handshake { begun: true } => after(timeouts.handshake),
+            _ if self.is_idle() => after(timeouts.idle),
+            State::Head if self.buffer.as_ref().is_none_or(|buffer| buffer.is_empty()) => after(timeouts.idle),
+            State::Head => after(timeouts.head),
+            State::Drain(_) => transfer_deadline(timeouts, &self.draining),
+            State::Collect(request) => transfer_deadline(timeouts, &request.transfer),
+            State::Linger { .. } => after(timeouts.linger),
+            _ => u64::MAX,
+        }
+    }
+
+    /// When a request that waits for a thread has waited too long, in the service's milliseconds.
+    pub(crate) fn queue_deadline(&self, service: &Service) -> u64 {
+        self.queued_at.map_or(u64::MAX, |since| {
+            service.now().saturating_add(millis(service.settings.timeouts.queued.saturating_sub(since.elapsed())))
+        })
+    }
+
+    /// Ends the connection or refuses its request: the deadline has passed.
+    pub(crate) fn time_out(&mut self, service: &Service, now: u64) -> Step {
+        if self.writing.is_some() {
+            self.set_close_reason(CloseReason::WriteTimeout);
+            return self.close();
+        }
+        match &self.state {
+            State::Handshake { begun: true } => self.set_close_reason(CloseReason::HandshakeTimeout),
+            _ if self.is_idle() => self.close_idle(CloseReason::Idle),
+            State::Head => {
+                self.set_close_reason(CloseReason::HeadTimeout);
+                self.refuse_with_status(service, 408, "the head of the request did not arrive in time");
+                return self.flush(service, now);
+            }
+            State::Collect(_) => {
+                self.refuse_body(service, InputError::TooSlow);
+                return self.flush(service, now);
+            }
+            State::Drain(_) => self.set_close_reason(CloseReason::BodyTimeout),
+            _ => {}
+        }
+        self.close()
+    }
+}

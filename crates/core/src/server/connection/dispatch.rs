@@ -1,0 +1,274 @@
+//! From a complete head to the application and back.
+
+use std::cell::RefCell;
+use std::time::Instant;
+
+use super::blocking_io::BlockingIo;
+use super::body_reader::BodyReader;
+use super::read_buffer::SLACK;
+use super::request_body::RequestBody;
+use super::response_writer::ResponseWriter;
+use super::state::{Exchange, ResponseProgress};
+use super::{Connection, Step};
+use crate::http::target::is_https;
+use crate::http::{Answering, BodyLength, Error, ErrorKind, Framing, Head, Target, TargetForm};
+use crate::server::body_store::{BodyStore, CollectedBody};
+use crate::server::handler::BodyMode;
+use crate::server::hijack::Hijacked;
+use crate::server::panics::{self, Panic};
+use crate::server::scheduler::{Admission, Scheduler};
+use crate::server::service::{Failure, Service};
+use crate::server::upgrade::OnUpgrade;
+use crate::wsgi::{AppError, Body, ConnectionInfo, Environ, Extensions, Peer, Source};
+
+/// The minimum size in bytes of the pieces in which a streamed body is read.
+const STREAMED_READ: usize = 8 * 1024;
+
+/// The body of a request, as its application reads it.
+enum BodySource<'c, 'i> {
+    /// Complete, behind the head in the read buffer.
+    InBuffer(CollectedBody<'c>),
+    /// Complete, in memory of its own or in a file.
+    Stored(CollectedBody<'c>),
+    /// Read as it arrives.
+    Streamed(BodyReader<'c, 'i>),
+}
+
+impl BodySource<'_, '_> {
+    fn as_source(&mut self) -> &mut dyn Source {
+        match self {
+            BodySource::InBuffer(body) | BodySource::Stored(body) => body,
+            BodySource::Streamed(reader) => reader,
+        }
+    }
+}
+
+/// What a call of the application left.
+struct CallResult {
+    result: Result<Result<Body, AppError>, Panic>,
+    on_upgrade: Option<OnUpgrade>,
+    hijacked: Option<Hijacked>,
+    /// Panics in the drops of the environ's extensions.
+    extension_panics: Vec<Panic>,
+}
+
+impl Connection {
+    /// Serves the request whose head, of `length` bytes, is complete: refuses it, begins to collect its body, asks the
+    /// scheduler, or calls the application. `None` when the state has changed.
+    pub(super) fn dispatch(&mut self, service: &Service, scheduler: &mut dyn Scheduler, length: usize) -> Option<Step> {
+        if self.clock.completed_at.is_none() {
+            self.clock.completed_at = service.start_timer();
+        }
+        let Some(buffer) = &self.buffer else { return None };
+        let head = buffer.parser.head(&buffer.bytes[buffer.start..buffer.end]);
+        let framing = match self.check_head(service, &head, length) {
+            Ok(framing) => framing,
+            Err(error) => {
+                self.refuse(service, error);
+                return None;
+            }
+        };
+        if let Some(policy) = self.session.as_ref().and_then(|session| session.misplaced) {
+            self.refuse_plain_http(service, policy, length);
+            return None;
+        }
+        let mut collected = self.body.is_some();
+        if framing.body != BodyLength::Known(0) && !collected {
+            collected = self.body_mode(service, length) == BodyMode::Collect;
+            if collected {
+                if let Err(error) = check_length(&framing, Some(service.settings.limits.collected_body), length) {
+                    self.refuse(service, error);
+                    return None;
+                }
+                let arrived = self.buffer.as_ref().map_or(0, |buffer| buffer.len() - length) as u64;
+                if !matches!(framing.body, BodyLength::Known(whole) if whole <= arrived) {
+                    self.collect(service, length, &framing);
+                    return None;
+                }
+            }
+        }
+        match scheduler.admit() {
+            Admission::Run => {
+                self.end_queueing();
+                self.run_application(service, scheduler, length, &framing, collected);
+                None
+            }
+            Admission::Queue => {
+                self.queued_at.get_or_insert_with(Instant::now);
+                Some(Step::Queued)
+            }
+            Admission::Fork => {
+                self.queued_at.get_or_insert_with(Instant::now);
+                Some(Step::Fork)
+            }
+            Admission::Dispatch => Some(Step::Dispatch),
+        }
+    }
+
+    /// Checks framing and target of a head. The error says why the request is refused.
+    fn check_head(&self, service: &Service, head: &Head<'_>, length: usize) -> Result<Framing, Error> {
+        let leniency = service.settings.leniency;
+        let framing = Framing::of(head, leniency)?;
+        check_length(&framing, service.settings.limits.body, length)?;
+        let target = Target::of(head, leniency)?;
+        // The client of a Unix socket is a proxy on this machine, which may itself have been spoken to by TLS.
+        let is_plain = self.session.is_none() && !matches!(self.peer, Peer::Local);
+        match target.form {
+            TargetForm::Authority => Err(Error::new(ErrorKind::Connect, 0)),
+            TargetForm::Absolute if is_plain && is_https(head.target()) => Err(Error::new(ErrorKind::Misdirected, 0)),
+            _ => Ok(framing),
+        }
+    }
+
+    /// Runs the application for a request that has been admitted, and begins its response. `collected`: its body is in
+    /// the store of this connection, or complete in the buffer.
+    fn run_application(
+        &mut self,
+        service: &Service,
+        scheduler: &mut dyn Scheduler,
+        length: usize,
+        framing: &Framing,
+        collected: bool,
+    ) {
+        let Some((exchange, call)) = self.call_application(service, scheduler, length, framing, collected) else {
+            return;
+        };
+        for panic in call.extension_panics {
+            self.report_panic(service, &exchange, "the environ's extensions", panic);
+        }
+        if let Some(hijacked) = call.hijacked {
+            return self.end_hijacked(service, scheduler, &exchange, call.result, hijacked);
+        }
+        match call.result {
+            Ok(Ok(body)) => self.begin_response(service, scheduler, exchange, body, call.on_upgrade),
+            Ok(Err(error)) => self.abort(service, exchange, error),
+            Err(panic) => {
+                let report = format!("panic in the application: {}", panic.report);
+                if service.record_failure(|| Failure::Panic(panic)) {
+                    self.abort_silently(exchange);
+                } else {
+                    self.abort(service, exchange, report.into());
+                }
+            }
+        }
+    }
+
+    /// Calls the application. `None` when there is no request, which can't be.
+    fn call_application(
+        &mut self,
+        service: &Service,
+        scheduler: &mut dyn Scheduler,
+        length: usize,
+        framing: &Framing,
+        collected: bool,
+    ) -> Option<(Exchange, CallResult)> {
+        let store = self.body.take();
+        let buffer = self.buffer.as_mut()?;
+        let streams = framing.body != BodyLength::Known(0) && !collected;
+        let mut body = RequestBody::finished();
+        if streams {
+            body = RequestBody::new(framing, &service.settings, service.settings.limits.body);
+            // RFC 9110 §10.1.1: a client that has sent some of the body does not wait.
+            body.continue_pending &= buffer.len() == length;
+            buffer.free(STREAMED_READ);
+        }
+        let filled = buffer.len() - length;
+        let end = buffer.bytes.len();
+        let (head_bytes, rest) = buffer.bytes[buffer.start..end - SLACK].split_at_mut(length);
+        let head = buffer.parser.head(head_bytes);
+        // The target has been checked before.
+        let target = Target::of(&head, service.settings.leniency).ok()?;
+        let session = self.session.as_deref();
+        let context = Answering {
+            version: head.version(),
+            head: head.method() == b"HEAD",
+            keep_alive: framing.keep_alive && !service.is_last_request(session.is_none()),
+        };
+        let connection = ConnectionInfo {
+            server_name: &self.endpoint.name,
+            server_port: &self.endpoint.port,
+            peer: self.peer,
+            scheme: session.map_or("http", |session| session.scheme),
+            variables: session.map_or(&[], |session| &session.variables),
+            presence: &self.presence,
+            plain: session.is_none(),
+        };
+
+        scheduler.enter_blocking();
+        let io = RefCell::new(BlockingIo {
+            transport: &mut *self.transport,
+            out: &mut self.out,
+            service,
+            scheduler: &mut *scheduler,
+            is_slow: false,
+            progress: ResponseProgress::NotStarted,
+        });
+        let mut source = body_source(&io, store.as_ref(), &mut body, rest, filled, framing, streams);
+        // The extensions are always there: they are taken out only with the connection.
+        let mut no_extensions = Extensions::default();
+        let kept = self.extensions.get_mut().unwrap_or(&mut no_extensions);
+        let mut environ = Environ::new(head, target, &service.info, connection, source.as_source(), kept);
+        let mut writer = ResponseWriter { io: &io, context };
+        let result = panics::catch(|| {
+            service.settings.handler.make_environ(&mut environ);
+            service.app.call(&mut environ, &mut writer)
+        });
+        // The extensions are the application's: each may take its time to drop, or panic.
+        let on_upgrade = environ.extensions_mut().remove::<OnUpgrade>();
+        let hijacked = environ.extensions_mut().remove::<Hijacked>();
+        let extension_panics =
+            environ.extensions_mut().take().filter_map(|extension| panics::catch(|| drop(extension)).err()).collect();
+        // What has been decoded and not consumed counts as read.
+        let (consumed, arrived) = match source {
+            BodySource::Streamed(BodyReader { unread, .. }) => (unread.start, unread.end),
+            BodySource::InBuffer(body) => (body.length().map_or(0, |length| length as usize), filled),
+            BodySource::Stored(_) => (0, filled),
+        };
+        let progress = io.into_inner().progress;
+        // Closing a large file takes a while, too.
+        drop(store);
+        service.exit_blocking(scheduler);
+
+        buffer.end = buffer.start + length + arrived;
+        let exchange = Exchange {
+            head_length: length,
+            consumed: length + consumed,
+            context,
+            client_closes: !framing.keep_alive && framing.body == BodyLength::Known(0),
+            upgrade_offered: framing.upgrade,
+            body,
+            clock: std::mem::take(&mut self.clock),
+            progress,
+        };
+        Some((exchange, CallResult { result, on_upgrade, hijacked, extension_panics }))
+    }
+}
+
+/// Refuses a body whose declared length exceeds a limit.
+fn check_length(framing: &Framing, limit: Option<u64>, head_length: usize) -> Result<(), Error> {
+    match (framing.body, limit) {
+        (BodyLength::Known(length), Some(limit)) if length > limit => {
+            Err(Error::new(ErrorKind::BodyTooLarge, head_length))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Chooses where the application reads the body of its request from. `rest` is the buffer behind the head, of which
+/// `filled` bytes have arrived.
+fn body_source<'c, 'i>(
+    io: &'c RefCell<BlockingIo<'i>>,
+    store: Option<&'c BodyStore>,
+    body: &'c mut RequestBody,
+    rest: &'c mut [u8],
+    filled: usize,
+    framing: &Framing,
+    streams: bool,
+) -> BodySource<'c, 'i> {
+    match (store, framing.body) {
+        _ if streams => BodySource::Streamed(BodyReader { io, body, bytes: rest, unread: 0..filled, ready: 0..0 }),
+        (Some(store), _) => BodySource::Stored(CollectedBody::of_store(store)),
+        (None, BodyLength::Known(whole)) => BodySource::InBuffer(CollectedBody::of_bytes(&rest[..whole as usize])),
+        (None, BodyLength::Chunked) => unreachable!("a chunked body is streamed or stored"),
+    }
+}

@@ -1,0 +1,96 @@
+//! Sending what stands in the write buffer, and what follows it.
+
+use super::state::{CloseMode, ResponseProgress, State, Transfer};
+use super::{Connection, Step};
+use crate::server::service::Service;
+
+impl Connection {
+    /// Sends what stands in the write buffer, and does what was to happen after that.
+    #[inline]
+    pub(crate) fn flush(&mut self, service: &Service, now: u64) -> Step {
+        if let State::Respond(response) = &self.state {
+            // A head that waits for its first block does not leave yet.
+            if let ResponseProgress::HeadSet { .. } = response.exchange.progress {
+                return Step::Yield;
+            }
+        }
+        let before = self.out.unsent();
+        let written = match self.state {
+            State::Closing(CloseMode::Linger { .. }) => self.out.flush_last(&mut *self.transport),
+            _ => self.out.flush(&mut *self.transport),
+        };
+        match written {
+            Ok(true) => {
+                self.writing = None;
+                self.log_written(service);
+                self.after_flush(now)
+            }
+            Ok(false) => {
+                self.note_written(service, before - self.out.unsent());
+                Step::Write
+            }
+            Err(_) => self.peer_gone(),
+        }
+    }
+
+    /// Everything has been sent.
+    #[inline]
+    fn after_flush(&mut self, now: u64) -> Step {
+        match &self.state {
+            State::Handshake { .. } => Step::Yield,
+            State::Head => {
+                let has_more = self.buffer.as_ref().is_some_and(|buffer| !buffer.is_empty());
+                if has_more || self.transport.has_buffered() {
+                    return Step::Yield;
+                }
+                // The connection is idle from now on.
+                self.state_entered_at = now;
+                Step::Read
+            }
+            State::Respond(_) | State::Upgrade(_) => Step::Yield,
+            State::Collect(_) | State::Drain(_) if self.transport.has_buffered() => Step::Yield,
+            State::Collect(_) | State::Drain(_) | State::Linger { .. } => Step::Read,
+            &State::Closing(CloseMode::Linger { announced }) => self.shut_down_write(announced, now),
+            State::Closing(CloseMode::Immediate) => {
+                self.transport.close();
+                self.close()
+            }
+            State::Closed => Step::Close,
+        }
+    }
+
+    /// Tells the client that nothing more follows, and waits for its end of the connection.
+    fn shut_down_write(&mut self, announced: bool, now: u64) -> Step {
+        if self.transport.shutdown_write().is_err() {
+            return self.close();
+        }
+        // Nothing that the client might still send can cost it the response, and lingering would cost a tenth of a request.
+        if announced && self.transport.is_done() {
+            return self.close();
+        }
+        self.clear_buffer();
+        self.begin_linger(announced, now);
+        if announced {
+            Step::AwaitClose
+        } else {
+            Step::Read
+        }
+    }
+
+    /// Notes that the socket's buffer is full, after `count` bytes were written: the deadline of a transfer runs.
+    pub(super) fn note_written(&mut self, service: &Service, count: usize) {
+        let now = service.now();
+        let writing = self.writing.get_or_insert_with(|| Transfer::begin(now));
+        if count > 0 {
+            writing.add(count, now);
+        }
+    }
+
+    /// Notes progress, if the deadline of a transfer runs.
+    #[inline]
+    pub(super) fn continue_writing(&mut self, service: &Service, count: usize) {
+        if self.writing.is_some() {
+            self.note_written(service, count);
+        }
+    }
+}

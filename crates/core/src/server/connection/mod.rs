@@ -1,0 +1,445 @@
+//! One connection, from its first byte to its last: a state machine that never blocks outside the application.
+//!
+//! ```text
+//!        Handshake (TLS)
+//!            │
+//!            ┌─────────────────────────────────────────────────────────┐
+//!            ▼                                                         │
+//!   ──►   Head ──► Collect ──► application ──► Respond ──► Drain ──────┤ keep-alive
+//!            │        │             │             │          │         │
+//!            ▼        ▼             ▼             ▼          ▼         │
+//!         Closing ◄───┴─────────────┴─────────────┴──────────┘         │
+//!            │                                                         │
+//!            ▼                                                         │
+//!         Linger ──► Closed        Upgrade ──► (leaves the server)
+//! ```
+//!
+//! [`Connection::advance`] does as much as it can and then returns a [`Step`]: what the connection waits for. It asks a
+//! [`Scheduler`](super::scheduler::Scheduler) before it runs an application.
+//!
+//! This file holds the struct and every transition between its states; no other file assigns a state. The files beside it
+//! hold what is done in the states:
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `drive` | advances a connection: handshake, head, and which of the files below goes on |
+//! | `dispatch` | takes a complete head to the application and back |
+//! | `response` | sends what the application returned: bytes, blocks, a file |
+//! | `abort` | handles failures of the application, and closes its bodies |
+//! | `refusal` | writes responses of the server's own, such as 400 and 503 |
+//! | `collect`, `drain` | read a body before the application runs, and what it has left of one |
+//! | `flush` | sends the write buffer, and does what follows it |
+//! | `deadlines` | says when a connection has to have moved on, and what happens if it has not |
+//! | `handover` | lets a connection leave for another process, or arrive from one |
+//! | `access_log` | logs a response when its last byte has been sent |
+//! | `hijack`, `upgrade` | end an exchange in which the application has taken over the socket |
+//! | `blocking_io` | reads and writes while the application waits for it |
+//! | `response_writer`, `body_reader` | are the server's side of `start_response` and of `wsgi.input` |
+//! | `request_body` | counts how much of a body has been read |
+//! | `read_buffer`, `write_buffer` | hold the bytes between the socket and the parser, and between the response and the socket |
+
+mod abort;
+mod access_log;
+mod blocking_io;
+mod body_reader;
+mod collect;
+mod deadlines;
+mod dispatch;
+mod drain;
+mod drive;
+mod flush;
+mod handover;
+mod hijack;
+pub(crate) mod read_buffer;
+mod refusal;
+mod request_body;
+mod response;
+mod response_writer;
+mod state;
+pub(crate) mod upgrade;
+mod write_buffer;
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use super::body_store::BodyStore;
+use super::io::fork_guard::ForkGuard;
+use super::io::transport::{Session, Socket, Transport};
+use super::listener::Endpoint;
+use super::log::CloseReason;
+use super::panics::{self, AppOwned};
+use super::service::Service;
+use super::sys;
+use super::upgrade::OnUpgrade;
+use crate::wsgi::{Extensions, Peer, Presence};
+use read_buffer::ReadBuffer;
+use state::{BodySource, CloseMode, CollectedRequest, Exchange, PendingLog, RequestClock, Response, State, Transfer};
+use write_buffer::WriteBuffer;
+
+pub(crate) use state::{Remains, Step};
+
+pub(crate) struct Connection {
+    /// Declared before the transport, so that it is dropped before the descriptor closes.
+    fork_guard: Option<ForkGuard>,
+    transport: Box<dyn Transport>,
+    endpoint: Arc<Endpoint>,
+    peer: Peer,
+    presence: Weak<dyn Presence>,
+    /// What the application keeps from one request to the next.
+    extensions: AppOwned<Extensions>,
+    /// What the transport said after its handshake; `None` without one.
+    session: Option<Box<Session>>,
+    /// Attached while there are bytes; an idle connection has none.
+    buffer: Option<Box<ReadBuffer>>,
+    out: WriteBuffer,
+    state: State,
+    /// When the state's deadline began to run, in the service's milliseconds.
+    state_entered_at: u64,
+    /// False while the beginning of a head stands in the buffer whose time has not begun to run.
+    head_timer_running: bool,
+    /// The complete body of the request in the buffer, unless the buffer holds that as well.
+    body: Option<BodyStore>,
+    /// When the request in the buffer was complete.
+    clock: RequestClock,
+    /// When the request in the buffer began to wait for a thread.
+    queued_at: Option<Instant>,
+    /// The response being written, once the socket's buffer has been full.
+    writing: Option<Transfer>,
+    /// The rest of a body being drained.
+    draining: Transfer,
+    /// Responses in the write buffer, to be logged when they have been written.
+    pending_log: Vec<PendingLog>,
+    /// The application's body of a response that has been given up.
+    discarded: Option<BodySource>,
+    close_reason: Option<CloseReason>,
+    /// The number of requests answered so far.
+    answered: u64,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        transport: Box<dyn Transport>,
+        presence: Weak<dyn Presence>,
+        endpoint: Arc<Endpoint>,
+        peer: Peer,
+        now: u64,
+    ) -> Connection {
+        Connection {
+            fork_guard: None,
+            transport,
+            endpoint,
+            peer,
+            presence,
+            extensions: AppOwned::new(Extensions::default()),
+            session: None,
+            buffer: None,
+            out: WriteBuffer::default(),
+            state: State::Head,
+            state_entered_at: now,
+            head_timer_running: true,
+            body: None,
+            clock: RequestClock::default(),
+            queued_at: None,
+            writing: None,
+            draining: Transfer::default(),
+            pending_log: Vec::new(),
+            discarded: None,
+            close_reason: None,
+            answered: 0,
+        }
+    }
+
+    // Transitions
+
+    /// Puts the transport's handshake in front of HTTP.
+    pub(crate) fn with_handshake(mut self) -> Connection {
+        self.state = State::Handshake { begun: false };
+        self
+    }
+
+    /// Notes that the client has begun its handshake, whose deadline runs from now on.
+    fn handshake_begun(&mut self, now: u64) {
+        if !matches!(self.state, State::Handshake { begun: true }) {
+            self.state = State::Handshake { begun: true };
+            self.state_entered_at = now;
+        }
+    }
+
+    fn handshake_done(&mut self, session: Session, now: u64) {
+        self.session = Some(Box::new(session));
+        self.state_entered_at = now;
+        self.state = State::Head;
+    }
+
+    fn begin_collecting(&mut self, request: CollectedRequest) {
+        self.state = State::Collect(Box::new(request));
+    }
+
+    /// Ends the collection of a body: puts the head back into the read buffer, in front of what follows the body. Returns
+    /// the body as far as it was collected.
+    fn end_collecting(&mut self) -> Option<BodyStore> {
+        let State::Collect(_) = &self.state else { return None };
+        let State::Collect(request) = std::mem::replace(&mut self.state, State::Head) else { return None };
+        let CollectedRequest { head, store, .. } = *request;
+        match &mut self.buffer {
+            Some(buffer) => buffer.restore_head(head),
+            none => *none = Some(Box::new(head)),
+        }
+        Some(store)
+    }
+
+    /// Begins or continues to send a response.
+    fn continue_response(&mut self, response: Box<Response>) {
+        self.state = State::Respond(response);
+    }
+
+    /// Takes the response that is being sent out of the state, for one step of sending. Until a transition follows, the
+    /// connection counts as closed, which is what it is after a panic.
+    fn take_response(&mut self) -> Option<Box<Response>> {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Respond(response) => Some(response),
+            state => {
+                self.state = state;
+                None
+            }
+        }
+    }
+
+    /// Ends an exchange whose response stands in the write buffer: the next request follows, the rest of this one's body,
+    /// or the end of the connection.
+    #[inline]
+    fn end_exchange(&mut self, exchange: Exchange, keep_alive: bool) {
+        let has_more = self.buffer.as_ref().is_some_and(|buffer| buffer.len() > exchange.consumed);
+        let body = &exchange.body;
+        // The head may have promised keep-alive, when it left before the application had decided not to read the body.
+        if !keep_alive || body.failed.is_some() || body.continue_pending {
+            if body.continue_pending {
+                self.set_close_reason(CloseReason::NotContinued);
+            } else if !body.is_done() {
+                self.set_close_reason(CloseReason::Undrained);
+            }
+            let announced = exchange.client_closes && body.is_done() && !has_more;
+            return self.begin_closing(CloseMode::Linger { announced });
+        }
+        if let Some(buffer) = &mut self.buffer {
+            buffer.next_request(exchange.consumed);
+            // The beginning of the next head may have arrived. Its time runs from when it turns out to be incomplete.
+            self.head_timer_running = !has_more;
+        }
+        self.state = if exchange.body.is_done() {
+            State::Head
+        } else {
+            self.draining = Transfer::default();
+            State::Drain(exchange.body)
+        };
+    }
+
+    /// The unread body has been discarded: the next request follows.
+    fn end_draining(&mut self, now: u64) {
+        if let Some(buffer) = &mut self.buffer {
+            buffer.next_request(0);
+        }
+        self.state_entered_at = now;
+        self.draining = Transfer::default();
+        self.state = State::Head;
+    }
+
+    /// Closes once the write buffer has been sent.
+    fn begin_closing(&mut self, mode: CloseMode) {
+        self.state = State::Closing(mode);
+    }
+
+    fn begin_linger(&mut self, announced: bool, now: u64) {
+        self.state_entered_at = now;
+        self.state = State::Linger { announced };
+    }
+
+    fn begin_upgrade(&mut self, on_upgrade: OnUpgrade) {
+        self.state = State::Upgrade(on_upgrade);
+    }
+
+    /// Takes the connection out of the server, with the bytes that were read ahead.
+    pub(crate) fn into_upgrade(mut self) -> Option<(OnUpgrade, Box<dyn Transport>, Vec<u8>)> {
+        let State::Upgrade(on_upgrade) = std::mem::replace(&mut self.state, State::Closed) else { return None };
+        let read_ahead = self.buffer.take().map_or_else(Vec::new, |buffer| buffer.unread().to_vec());
+        Some((on_upgrade, self.transport, read_ahead))
+    }
+
+    /// Ends the connection. A response that was being sent is kept, to be dropped outside of the event loop.
+    fn close(&mut self) -> Step {
+        if let State::Respond(response) = std::mem::replace(&mut self.state, State::Closed) {
+            self.discarded = Some(response.source);
+        }
+        self.clear_buffer();
+        Step::Close
+    }
+
+    /// Ends the connection because the client has left, or can't be reached.
+    fn peer_gone(&mut self) -> Step {
+        self.set_close_reason(CloseReason::ClientLeft);
+        self.close()
+    }
+
+    /// Ends a connection whose client has left while its request waited for a thread.
+    pub(crate) fn client_gone(&mut self) {
+        self.peer_gone();
+    }
+
+    /// Ends an idle connection from the server's side, and lets the client know that nothing is missing.
+    pub(crate) fn close_idle(&mut self, reason: CloseReason) {
+        self.set_close_reason(reason);
+        self.transport.close();
+    }
+
+    // What the event loop asks
+
+    /// Whether the connection waits for a request, and nothing of one has arrived.
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self.state, State::Head | State::Handshake { begun: false })
+            && self.out.unsent() == 0
+            && self.buffer.as_ref().is_none_or(|buffer| buffer.is_empty())
+    }
+
+    /// Whether the connection waits for a request or for the rest of a head.
+    pub(crate) fn is_reading_head(&self) -> bool {
+        matches!(self.state, State::Head)
+    }
+
+    /// Whether a part of a request has arrived: of its head, or of the body that its application is to have.
+    pub(crate) fn has_partial_request(&self) -> bool {
+        match self.state {
+            State::Collect(_) => true,
+            State::Head => self.buffer.as_ref().is_some_and(|buffer| !buffer.is_empty()),
+            _ => false,
+        }
+    }
+
+    /// Whether a response is being sent.
+    pub(crate) fn is_responding(&self) -> bool {
+        matches!(self.state, State::Respond(_))
+    }
+
+    /// Returns `Some` when only the client's end of the connection is waited for: whether the client has announced it.
+    pub(crate) fn lingering(&self) -> Option<bool> {
+        match self.state {
+            State::Linger { announced } => Some(announced),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing more is sent, and the client has said that it closes.
+    pub(crate) fn awaits_close(&self) -> bool {
+        self.lingering() == Some(true)
+    }
+
+    /// Whether no transport layer stands between the socket and HTTP, so that another process can go on with the
+    /// connection between two requests. A transport layer is known after its handshake.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.session.is_none() && !matches!(self.state, State::Handshake { .. })
+    }
+
+    /// When the state's deadline began to run, in the service's milliseconds.
+    pub(crate) fn state_entered_at(&self) -> u64 {
+        self.state_entered_at
+    }
+
+    /// The number of requests answered so far.
+    pub(crate) fn answered(&self) -> u64 {
+        self.answered
+    }
+
+    pub(crate) fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    pub(crate) fn close_reason(&self) -> Option<CloseReason> {
+        self.close_reason
+    }
+
+    /// Sets why the connection ends, unless a reason has been set before.
+    fn set_close_reason(&mut self, reason: CloseReason) {
+        self.close_reason.get_or_insert(reason);
+    }
+
+    // What the event loop provides
+
+    /// Attaches a read buffer, if there is none.
+    #[inline]
+    pub(crate) fn attach_buffer(&mut self, buffer: impl FnOnce() -> Box<ReadBuffer>) {
+        if self.buffer.is_none() {
+            self.buffer = Some(buffer());
+        }
+    }
+
+    /// Releases the read buffer, if it is empty.
+    #[inline]
+    pub(crate) fn release_buffer(&mut self) -> Option<Box<ReadBuffer>> {
+        self.buffer.take_if(|buffer| buffer.is_empty())
+    }
+
+    fn clear_buffer(&mut self) {
+        if let Some(buffer) = &mut self.buffer {
+            buffer.clear();
+        }
+    }
+
+    /// Protects the descriptor from processes that the application forks: this process alone serves it.
+    pub(crate) fn guard_from_forks(&mut self, socket: &Socket) {
+        self.fork_guard.get_or_insert_with(|| ForkGuard::new(sys::raw(socket.handle())));
+    }
+
+    /// Ends the wait for a thread. Returns how long it took.
+    fn end_queueing(&mut self) -> Duration {
+        let queued_for = self.queued_at.take().map_or(Duration::ZERO, |since| since.elapsed());
+        self.clock.queued_for += queued_for;
+        queued_for
+    }
+
+    /// When the request in the buffer began to wait for a thread, if it does.
+    pub(crate) fn queued_since(&self) -> Option<Instant> {
+        self.queued_at
+    }
+
+    /// Moves the beginning of the wait for a thread back by the time that the request had waited in the socket.
+    pub(crate) fn queued_earlier(&mut self, by: Option<Duration>) {
+        if let (Some(since), Some(by)) = (self.queued_at, by) {
+            self.queued_at = since.checked_sub(by).or(self.queued_at);
+        }
+    }
+
+    /// Runs a function of this connection. A panic in it, of an embedder's transport or of the server itself, ends this
+    /// connection and nothing else.
+    #[inline]
+    pub(crate) fn catch_panic(&mut self, service: &Service, run: impl FnOnce(&mut Connection) -> Step) -> Step {
+        panics::catch(|| run(self)).unwrap_or_else(|panic| {
+            service.settings.log.error(&format!("panic in the connection with {}: {}", self.peer, panic.report));
+            self.set_close_reason(CloseReason::CutShort);
+            // In whatever state the panic left it, no other connection may get this buffer.
+            self.buffer = None;
+            self.close()
+        })
+    }
+
+    /// Takes what is the application's and has to be dropped with the connection, which may take a while.
+    pub(crate) fn take_remains(&mut self) -> Option<Remains> {
+        let extensions = std::mem::replace(&mut self.extensions, AppOwned::new(Extensions::default()));
+        let extensions = extensions.get().is_some_and(|kept| !kept.is_empty()).then_some(extensions);
+        let source = self.discarded.take().filter(BodySource::has_close);
+        let on_upgrade = match std::mem::replace(&mut self.state, State::Closed) {
+            State::Upgrade(on_upgrade) => Some(on_upgrade),
+            state => {
+                self.state = state;
+                None
+            }
+        };
+        let body = self.body.take().filter(BodyStore::has_file);
+        let is_empty = extensions.is_none() && source.is_none() && on_upgrade.is_none() && body.is_none();
+        (!is_empty).then_some(Remains {
+            _extensions: extensions,
+            _source: source,
+            _on_upgrade: on_upgrade,
+            _body: body,
+        })
+    }
+}

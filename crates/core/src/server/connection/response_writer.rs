@@ -1,0 +1,74 @@
+//! The server's side of `start_response` and of `write`.
+
+use std::cell::RefCell;
+
+use super::blocking_io::BlockingIo;
+use super::state::ResponseProgress;
+use crate::http::{Answering, BodyWriter, ResponseHead, Version};
+use crate::wsgi::{AppError, StartError, StartResponse};
+
+/// Writes heads into the write buffer, and what the application passes to `write` behind them.
+pub(super) struct ResponseWriter<'c, 'i> {
+    pub(super) io: &'c RefCell<BlockingIo<'i>>,
+    pub(super) context: Answering,
+}
+
+impl StartResponse for ResponseWriter<'_, '_> {
+    #[inline]
+    fn begin(&mut self, status: &str, fields: &[(&str, &[u8])], error: Option<&AppError>) -> Result<(), StartError> {
+        let io = &mut *self.io.borrow_mut();
+        let head_start = match (&io.progress, error) {
+            (ResponseProgress::NotStarted, _) => io.out.bytes.len(),
+            // PEP 3333: with an error, a head that has not been sent is replaced.
+            (ResponseProgress::HeadSet { head_start, .. }, Some(_)) => {
+                let head_start = *head_start;
+                io.out.bytes.truncate(head_start);
+                head_start
+            }
+            (_, None) => return Err(StartError::Twice),
+            (ResponseProgress::Streaming { .. }, Some(_)) => return Err(StartError::HeadSent),
+        };
+        match ResponseHead::start(&mut io.out.bytes, status, fields.iter().copied()) {
+            Ok(head) => {
+                io.progress = ResponseProgress::HeadSet { head, head_start };
+                Ok(())
+            }
+            Err(error) => {
+                io.progress = ResponseProgress::NotStarted;
+                Err(StartError::Response(error))
+            }
+        }
+    }
+
+    fn early_hints(&mut self, fields: &[(&str, &[u8])]) -> Result<(), StartError> {
+        let io = &mut *self.io.borrow_mut();
+        if let ResponseProgress::Streaming { .. } = io.progress {
+            return Err(StartError::HeadSent);
+        }
+        let mut hints = Vec::new();
+        ResponseHead::early_hints(&mut hints, fields.iter().copied()).map_err(StartError::Response)?;
+        if self.context.version != Version::Http11 {
+            return Ok(());
+        }
+        io.send_interim(&hints).map_err(StartError::Io)
+    }
+
+    fn flush(&mut self) -> Result<(), StartError> {
+        self.io.borrow_mut().send_interim(b"").map_err(StartError::Io)
+    }
+
+    fn write(&mut self, data: &[u8]) -> Result<(), StartError> {
+        let io = &mut *self.io.borrow_mut();
+        if data.is_empty() && !matches!(io.progress, ResponseProgress::NotStarted) {
+            return Ok(());
+        }
+        if let ResponseProgress::HeadSet { head, .. } = io.progress {
+            let plan = io.service.finish_head(&head, &mut io.out.bytes, self.context, None);
+            io.progress = ResponseProgress::Streaming { head, plan, writer: BodyWriter::new(plan.framing) };
+        }
+        let ResponseProgress::Streaming { writer, .. } = &mut io.progress else { return Err(StartError::NotStarted) };
+        writer.append(data, &mut io.out.bytes);
+        let end = io.out.bytes.len();
+        io.flush_blocking(end).map_err(StartError::Io)
+    }
+}

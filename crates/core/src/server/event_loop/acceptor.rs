@@ -1,0 +1,227 @@
+//! The listeners of a loop: accepting from them, and pausing while other processes or connections go first.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::server::connection::Connection;
+use crate::server::io::poller::{PollInterest, Poller};
+use crate::server::io::transport::Socket;
+use crate::server::listener::ActiveListener;
+use crate::server::panics;
+use crate::server::service::Service;
+use crate::server::sys;
+
+/// The event of a listener: this bit and the listener's index.
+pub(super) const LISTENER: u64 = 1 << 63;
+
+/// The maximum number of connections accepted in a row before those that are open get their turn.
+pub(super) const ACCEPTS_IN_A_ROW: usize = 64;
+/// How long a process that has just accepted a connection leaves further ones to other processes, in milliseconds: the
+/// shortest time that a poller can wait.
+const YIELD_FOR: u64 = 1;
+/// How often a process whose threads are all busy checks for connections that no other process takes, in milliseconds.
+const SATURATED_CHECK: u64 = 10;
+/// After this many checks in a row that have found a connection, the process accepts one: the others are as busy then. The
+/// request has to be read, so that it is refused in time, or dropped when its client leaves.
+const SATURATED_CHECKS: u32 = 3;
+
+/// What came of accepting once.
+pub(super) enum Accepted {
+    Connection(Arc<Socket>, Box<Connection>),
+    /// Nothing, but there may be more connections.
+    Retry,
+    /// No connection waits.
+    Empty,
+    /// A connection waits, and the system can't give it to this process.
+    Failed(io::Error),
+}
+
+pub(super) struct Acceptor {
+    listeners: Vec<ActiveListener>,
+    /// Whether other processes may take the connections that come now.
+    yielding: bool,
+    /// Whether accepting is paused because all threads of this process are busy.
+    saturated: bool,
+    /// How many checks in a row have found connections while saturated, and left them to other processes.
+    left_to_others: u32,
+    /// When accepting resumes, in the service's milliseconds; `u64::MAX` for when a connection closes. `None` while
+    /// accepting.
+    paused_until: Option<u64>,
+}
+
+impl Acceptor {
+    /// Accepts from these listeners, whose readiness `poller` reports from now on.
+    pub(super) fn new(listeners: Vec<ActiveListener>, poller: &mut Poller) -> io::Result<Acceptor> {
+        let acceptor = Acceptor { listeners, yielding: false, saturated: false, left_to_others: 0, paused_until: None };
+        acceptor.register(poller)?;
+        Ok(acceptor)
+    }
+
+    fn register(&self, poller: &mut Poller) -> io::Result<()> {
+        for (index, listener) in self.listeners.iter().enumerate() {
+            poller.add(sys::raw(listener.handle()), LISTENER | index as u64, PollInterest::Accept)?;
+        }
+        Ok(())
+    }
+
+    /// The number of listeners.
+    pub(super) fn listeners(&self) -> usize {
+        self.listeners.len()
+    }
+
+    pub(super) fn paused_until(&self) -> Option<u64> {
+        self.paused_until
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused_until.is_some()
+    }
+
+    /// Stops accepting until a time, in the service's milliseconds; with `u64::MAX`, until a connection closes.
+    pub(super) fn pause(&mut self, poller: &mut Poller, until: u64) {
+        if self.paused_until.is_none() {
+            for listener in &self.listeners {
+                let _ = poller.remove(sys::raw(listener.handle()));
+            }
+        }
+        self.paused_until = Some(until);
+    }
+
+    fn resume(&mut self, poller: &mut Poller) {
+        self.paused_until = None;
+        // Without a registration nothing more can be accepted here; the other listeners and processes go on.
+        let _ = self.register(poller);
+    }
+
+    /// Lets a pause end now: a connection has closed.
+    pub(super) fn end_pause_at(&mut self, now: u64) {
+        if self.paused_until.is_some() {
+            self.paused_until = Some(now);
+        }
+    }
+
+    /// How many connections to accept in a row, where other processes accept from the same socket.
+    ///
+    /// A process that takes all there are keeps them for as long as they live, and the others stay idle. So each takes one,
+    /// and the next one when it has answered that one's request; or, when that has not come after a moment, a few, but no
+    /// more than it can run at once.
+    pub(super) fn share(&self, available_slots: usize) -> usize {
+        if self.yielding {
+            available_slots.clamp(1, ACCEPTS_IN_A_ROW / 8)
+        } else {
+            1
+        }
+    }
+
+    /// Leaves the next connections to other processes, for a moment or until a request has been answered.
+    pub(super) fn start_yielding(&mut self, poller: &mut Poller, now: u64) {
+        if !self.is_paused() {
+            self.yielding = true;
+            self.pause(poller, now + YIELD_FOR);
+        }
+    }
+
+    /// Ends that: a request has been answered, so there is time for another connection.
+    #[inline]
+    pub(super) fn end_yielding(&mut self, now: u64) {
+        if self.yielding {
+            self.yielding = false;
+            self.end_pause_at(now);
+        }
+    }
+
+    /// Pauses while all threads of this process are busy, and other processes accept from the same socket. The system
+    /// tells only one of the processes that wait about a new connection, so a busy process must not be among them. True
+    /// when that is over, and [`end_pause`](Acceptor::end_pause) has to follow.
+    pub(super) fn check_saturation(&mut self, poller: &mut Poller, available_slots: usize, now: u64) -> bool {
+        if available_slots == 0 && !self.is_paused() && !self.listeners.is_empty() {
+            self.saturated = true;
+            self.left_to_others = 0;
+            self.pause(poller, now + SATURATED_CHECK);
+        }
+        self.saturated && available_slots > 0
+    }
+
+    /// Resumes accepting: the time of the pause has passed. While saturated, the pause goes on, and the listeners are
+    /// returned from which this process has to take one connection, because no other process does.
+    pub(super) fn end_pause(&mut self, poller: &mut Poller, available_slots: usize, now: u64) -> Vec<usize> {
+        self.saturated &= available_slots == 0;
+        if !self.saturated {
+            self.resume(poller);
+            return Vec::new();
+        }
+        let pending: Vec<usize> = (0..self.listeners.len()).filter(|&index| self.has_pending(index)).collect();
+        self.left_to_others = if pending.is_empty() { 0 } else { self.left_to_others + 1 };
+        self.paused_until = Some(now + SATURATED_CHECK);
+        if self.left_to_others < SATURATED_CHECKS {
+            return Vec::new();
+        }
+        self.left_to_others = 0;
+        pending
+    }
+
+    /// Whether a connection may wait at a listener.
+    pub(super) fn has_pending(&self, index: usize) -> bool {
+        let Some(listener) = self.listeners.get(index) else { return false };
+        sys::wait_for(listener.handle(), false, Duration::ZERO).unwrap_or(true)
+    }
+
+    /// Accepts one connection.
+    pub(super) fn accept(&self, index: usize, service: &Service, now: u64) -> Accepted {
+        let Some(listener) = self.listeners.get(index) else { return Accepted::Empty };
+        let (socket, peer) = match listener.accept() {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                return match error.kind() {
+                    io::ErrorKind::WouldBlock => Accepted::Empty,
+                    // The client gave up before it was accepted.
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted => {
+                        Accepted::Retry
+                    }
+                    // Linux looks for a free descriptor before it looks for a client: in a full file table, this error
+                    // also stands for an empty queue.
+                    _ if matches!(sys::wait_for(listener.handle(), false, Duration::ZERO), Ok(false)) => {
+                        Accepted::Empty
+                    }
+                    _ => Accepted::Failed(error),
+                };
+            }
+        };
+        let endpoint = listener.endpoint.clone();
+        let socket = Arc::new(socket);
+        let connection = match &service.settings.transport {
+            None => Connection::new(Box::new(socket.clone()), socket.presence(), endpoint, peer, now),
+            Some(layer) => match panics::catch(|| layer.wrap(socket.clone())) {
+                Ok(transport) => Connection::new(transport, socket.presence(), endpoint, peer, now).with_handshake(),
+                Err(panic) => {
+                    service.settings.log.error(&format!("panic in the transport layer: {}", panic.report));
+                    return Accepted::Retry;
+                }
+            },
+        };
+        Accepted::Connection(socket, Box::new(connection))
+    }
+
+    /// Ends a pause that was made in favour of other processes, before the last connections are accepted.
+    pub(super) fn prepare_stop(&mut self) {
+        if std::mem::take(&mut self.yielding) | std::mem::take(&mut self.saturated) {
+            self.paused_until = None;
+        }
+    }
+
+    /// Closes this loop's hold on the listeners.
+    pub(super) fn stop(&mut self, poller: &mut Poller) {
+        for listener in std::mem::take(&mut self.listeners) {
+            if self.paused_until.is_none() {
+                let _ = poller.remove(sys::raw(listener.handle()));
+            }
+        }
+        self.paused_until = None;
+    }
+
+    /// Forgets the listeners, in a forked process that shares the poller with its parent.
+    pub(super) fn forget(&mut self) {
+        self.listeners.clear();
+    }
+}

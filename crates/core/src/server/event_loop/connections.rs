@@ -1,0 +1,247 @@
+//! What becomes of a connection that was advanced.
+
+use std::sync::Arc;
+
+use super::slab::Token;
+use super::EventLoop;
+use crate::server::connection::{Connection, Step};
+use crate::server::io::poller::PollInterest;
+use crate::server::io::transport::Socket;
+use crate::server::log::CloseReason;
+use crate::server::sys;
+
+/// The maximum number of read buffers kept for connections to come.
+const SPARE_BUFFERS: usize = 64;
+
+impl EventLoop {
+    pub(crate) fn insert(&mut self, socket: Arc<Socket>, mut connection: Box<Connection>) {
+        connection.guard_from_forks(&socket);
+        let token = self.slab.insert(socket, connection);
+        self.note_open();
+        // A request has often arrived with the connection: read before waiting.
+        self.ready.push(token, true);
+    }
+
+    /// Takes a connection out, to advance it outside of the loop's turn.
+    pub(crate) fn take(&mut self, token: Token) -> Option<Box<Connection>> {
+        self.slab.take(token)
+    }
+
+    pub(crate) fn socket(&mut self, token: Token) -> Option<Arc<Socket>> {
+        self.slab.socket(token)
+    }
+
+    /// Takes back a connection that was advanced, and does what it waits for.
+    #[inline]
+    pub(crate) fn return_connection(&mut self, token: Token, mut connection: Box<Connection>, step: Step) {
+        let step = match step {
+            Step::Flush => {
+                self.acceptor.end_yielding(self.now);
+                if self.ready.batches_writes() {
+                    step
+                } else {
+                    connection.catch_panic(&self.service, |it| it.flush(&self.service, self.now))
+                }
+            }
+            step => step,
+        };
+        if let Some(buffer) = connection.release_buffer() {
+            // The next connection begins with it: nothing of this one's may be left in it.
+            debug_assert!(buffer.parser.is_untouched());
+            if buffer.is_reusable() && self.spare_buffers.len() < SPARE_BUFFERS {
+                self.spare_buffers.push(buffer);
+            }
+        }
+        match step {
+            Step::Read => self.watch(token, connection, PollInterest::Read),
+            Step::AwaitClose => self.await_close(token, connection),
+            Step::Write => self.watch(token, connection, PollInterest::Write),
+            Step::Flush => self.flush_later(token, connection),
+            Step::Yield => {
+                self.slab.park(token, connection, u64::MAX);
+                self.ready.push_runnable(token);
+            }
+            Step::Queued | Step::Fork => self.queue(token, connection),
+            // No other thread can be had for it.
+            Step::Dispatch => {
+                self.slab.park(token, connection, u64::MAX);
+                self.ready.push(token, false);
+            }
+            Step::Close | Step::Upgrade => {
+                self.log_end(&mut connection);
+                self.close(token, connection);
+            }
+        }
+    }
+
+    /// Keeps a response until the end of the batch, unless the batch has taken long already.
+    #[inline]
+    fn flush_later(&mut self, token: Token, connection: Box<Connection>) {
+        let is_streaming = connection.is_responding();
+        self.slab.park(token, connection, u64::MAX);
+        if self.ready.push_flush(token, is_streaming) {
+            self.flush_responses();
+            self.requeue_runnable(true);
+        } else if !self.ready.is_empty() && self.ready.batch_age() > self.service.settings.timeouts.batch {
+            self.service.update_date();
+            self.flush_responses();
+            // The next responses wait for each other again: written one by one, each would wake its client.
+            self.ready.restart_batch();
+        }
+    }
+
+    /// Writes the responses of the batch.
+    pub(crate) fn flush_responses(&mut self) {
+        let mut pending = self.ready.take_pending_flush();
+        for token in pending.drain(..) {
+            if let Some(mut connection) = self.slab.take(token) {
+                let step = connection.catch_panic(&self.service, |it| it.flush(&self.service, self.now));
+                self.return_connection(token, connection, step);
+            }
+        }
+        self.ready.reuse(pending);
+    }
+
+    /// Puts connections that have more to do into the batch, in front of the others or behind them.
+    pub(super) fn requeue_runnable(&mut self, in_front: bool) {
+        for token in self.ready.take_runnable() {
+            // Do not read the next request of a connection that is still sending; other connections go first.
+            let connection = self.slab.slot(token).and_then(|slot| slot.connection.as_ref());
+            let readable = connection.is_some_and(|connection| !connection.is_responding());
+            if in_front && !readable {
+                self.ready.push_front(token, readable);
+            } else {
+                self.ready.push(token, readable);
+            }
+        }
+    }
+
+    /// Parks a connection until its socket is ready, or its deadline has passed.
+    #[inline]
+    fn watch(&mut self, token: Token, mut connection: Box<Connection>, interest: PollInterest) {
+        if let (Some(successor), PollInterest::Read) = (self.stopping.successor(), interest) {
+            match self.hand_over(token, connection, &successor) {
+                Ok(()) => return,
+                Err(kept) => connection = kept,
+            }
+        }
+        let last_request = self.stopping.last_request_until(&connection, self.now);
+        let closes = connection.is_idle() && last_request.is_none();
+        if self.stopping.has_begun() && (closes || connection.awaits_close()) {
+            if closes {
+                connection.close_idle(CloseReason::Shutdown);
+            }
+            self.log_end(&mut connection);
+            return self.close(token, connection);
+        }
+        if self.excess > 0 && interest == PollInterest::Read && connection.is_idle() {
+            match self.send_to_other_loop(token, connection) {
+                Ok(()) => return,
+                Err(kept) => connection = kept,
+            }
+        }
+        let mut deadline = connection.deadline(&self.service);
+        if let Some(until) = last_request.filter(|_| connection.is_idle()) {
+            deadline = deadline.min(until);
+        }
+        self.next_deadline_check = self.next_deadline_check.min(deadline);
+        let now = self.now;
+        let Some(slot) = self.slab.slot(token) else { return };
+        slot.deadline = deadline;
+        // Bytes that come one by one move some deadlines, and must not defer the timeout each time.
+        slot.timeout_deferred &= deadline <= now;
+        slot.connection = Some(connection);
+        if !self.register(token, interest) {
+            self.remove(token);
+        }
+    }
+
+    /// Parks a connection whose client has said that it closes, and to which everything has been sent.
+    #[inline]
+    fn await_close(&mut self, token: Token, connection: Box<Connection>) {
+        let is_registered = self.slab.slot(token).is_some_and(|slot| slot.registered.is_some());
+        if is_registered || self.stopping.has_begun() {
+            return self.watch(token, connection, PollInterest::Read);
+        }
+        self.slab.park(token, connection, u64::MAX);
+        if let Some(token) = self.close_queue.push(token, self.now) {
+            self.ready.push(token, true);
+        }
+    }
+
+    /// Reads from the connections that were to be closed by their clients until now. Those that are still open are watched.
+    pub(super) fn check_closing(&mut self, now: u64) {
+        while let Some(token) = self.close_queue.pop_due(now) {
+            self.ready.push(token, true);
+        }
+    }
+
+    /// Watches a connection's socket from now on. False when the system refuses.
+    pub(super) fn register(&mut self, token: Token, interest: PollInterest) -> bool {
+        let Some(slot) = self.slab.slot(token) else { return false };
+        let registered = slot.registered.replace(interest);
+        let Some(fd) = slot.socket.as_ref().map(|socket| sys::raw(socket.handle())) else { return false };
+        let result = match registered {
+            Some(before) if before == interest => return true,
+            Some(_) => self.poller.modify(fd, token, interest),
+            None => self.poller.add(fd, token, interest),
+        };
+        if let Err(error) = &result {
+            self.service.settings.log.error(&format!("can't wait for a connection: {error}"));
+        }
+        result.is_ok()
+    }
+
+    pub(super) fn unregister(&mut self, token: Token) {
+        let Some(slot) = self.slab.slot(token) else { return };
+        if slot.registered.take().is_some() {
+            let Some(fd) = slot.socket.as_ref().map(|socket| sys::raw(socket.handle())) else { return };
+            let _ = self.poller.remove(fd);
+        }
+    }
+
+    /// Closes a connection.
+    pub(super) fn close(&mut self, token: Token, mut connection: Box<Connection>) {
+        self.remains.extend(connection.take_remains());
+        drop(connection);
+        // Not `Arc::get_mut`: an application that asks whether its client has left holds a weak reference.
+        let is_last = self
+            .slab
+            .slot(token)
+            .and_then(|slot| slot.socket.as_ref())
+            .is_some_and(|socket| Arc::strong_count(socket) == 1);
+        // Closing the last descriptor ends epoll's interest in it, which saves a system call.
+        if is_last && self.poller.forgets_closed() {
+            self.free_slot(token);
+        } else {
+            self.remove(token);
+        }
+    }
+
+    /// Frees a connection's slot, while something else may hold its socket open: a forked child, an upgrade, another thread.
+    pub(crate) fn remove(&mut self, token: Token) {
+        self.unregister(token);
+        self.free_slot(token);
+    }
+
+    pub(super) fn free_slot(&mut self, token: Token) {
+        if self.slab.remove(token) {
+            self.note_open();
+            self.acceptor.end_pause_at(self.now);
+        }
+    }
+
+    /// Logs what is left to log of a connection that ends.
+    pub(super) fn log_end(&self, connection: &mut Connection) {
+        connection.log_written(&self.service);
+        if let Some(reason) = connection.close_reason() {
+            self.service.with_handler(|handler, log| handler.connection_dropped(reason, connection.peer(), log));
+        }
+    }
+
+    /// Whether a connection is closed, or only waits for its client to close.
+    pub(crate) fn has_closed(&mut self, token: Token) -> bool {
+        let Some(slot) = self.slab.slot(token) else { return true };
+        slot.connection.as_ref().is_some_and(|connection| connection.awaits_close())
+    }
+}

@@ -1,0 +1,143 @@
+//! One listening socket.
+
+use std::io;
+use std::net::TcpListener;
+use std::ops::Deref;
+#[cfg(unix)]
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use crate::server::io::address::LocalAddr;
+use crate::server::io::fork_guard::ForkGuard;
+use crate::server::io::transport::Socket;
+use crate::server::sync::lock;
+use crate::server::sys;
+use crate::wsgi::Peer;
+
+/// A listening socket.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    kind: Kind,
+    pub(super) local: LocalAddr,
+    /// How many loops accept from it.
+    active: Mutex<(usize, Option<ForkGuard>)>,
+    /// `SERVER_NAME` and `SERVER_PORT`.
+    pub(crate) endpoint: Arc<Endpoint>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) name: String,
+    pub(crate) port: String,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix {
+        listener: std::os::unix::net::UnixListener,
+        _file: Option<SocketFile>,
+    },
+}
+
+#[cfg(unix)]
+/// The file of a Unix socket, removed when the listener goes, unless somebody else has put another there.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    pub(super) path: PathBuf,
+    pub(super) inode: u64,
+    /// The process that has bound it: a forked child leaves the file alone.
+    pub(super) owner: u32,
+}
+
+#[cfg(unix)]
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let ours = std::fs::symlink_metadata(&self.path)
+            .is_ok_and(|file| std::os::unix::fs::MetadataExt::ino(&file) == self.inode);
+        if ours && self.owner == std::process::id() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Listener {
+    pub(super) fn tcp(listener: TcpListener, backlog: Option<i32>, host: Option<&str>) -> io::Result<Listener> {
+        listener.set_nonblocking(true)?;
+        if let Some(backlog) = backlog {
+            sys::set_backlog(sys::handle(&listener), backlog)?;
+        }
+        sys::prepare_accepting(&listener)?;
+        let local = listener.local_addr()?;
+        let name = host.map_or_else(|| local.ip().to_string(), str::to_owned);
+        let endpoint = Arc::new(Endpoint { name, port: local.port().to_string() });
+        Ok(Listener::of(Kind::Tcp(listener), LocalAddr::Tcp(local), endpoint))
+    }
+
+    #[cfg(unix)]
+    pub(super) fn unix(
+        listener: std::os::unix::net::UnixListener,
+        path: Option<PathBuf>,
+        file: Option<SocketFile>,
+    ) -> io::Result<Listener> {
+        listener.set_nonblocking(true)?;
+        let name = path.as_ref().map_or_else(String::new, |path| format!("unix://{}", path.display()));
+        let endpoint = Arc::new(Endpoint { name, port: "0".into() });
+        Ok(Listener::of(Kind::Unix { listener, _file: file }, LocalAddr::Unix(path), endpoint))
+    }
+
+    fn of(kind: Kind, local: LocalAddr, endpoint: Arc<Endpoint>) -> Listener {
+        Listener { kind, local, active: Mutex::default(), endpoint }
+    }
+
+    /// Accepts one connection, non-blocking and with Nagle's algorithm off.
+    pub(crate) fn accept(&self) -> io::Result<(Socket, Peer)> {
+        match &self.kind {
+            Kind::Tcp(listener) => {
+                sys::accept_tcp(listener).map(|(stream, peer)| (Socket::Tcp(stream), Peer::Tcp(peer)))
+            }
+            #[cfg(unix)]
+            Kind::Unix { listener, .. } => sys::accept_unix(listener).map(|stream| (Socket::Unix(stream), Peer::Local)),
+        }
+    }
+
+    pub(crate) fn handle(&self) -> sys::Handle<'_> {
+        match &self.kind {
+            Kind::Tcp(listener) => sys::handle(listener),
+            #[cfg(unix)]
+            Kind::Unix { listener, .. } => sys::handle(listener),
+        }
+    }
+}
+
+/// A listening socket while a loop accepts from it.
+pub(crate) struct ActiveListener(Arc<Listener>);
+
+impl ActiveListener {
+    pub(crate) fn new(listener: Arc<Listener>) -> ActiveListener {
+        let mut active = lock(&listener.active);
+        active.0 += 1;
+        active.1.get_or_insert_with(|| ForkGuard::new(sys::raw(listener.handle())));
+        drop(active);
+        ActiveListener(listener)
+    }
+}
+
+impl Deref for ActiveListener {
+    type Target = Listener;
+
+    fn deref(&self) -> &Listener {
+        &self.0
+    }
+}
+
+impl Drop for ActiveListener {
+    fn drop(&mut self) {
+        let mut active = lock(&self.0.active);
+        active.0 -= 1;
+        if active.0 == 0 {
+            active.1 = None;
+        }
+    }
+}

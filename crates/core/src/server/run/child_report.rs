@@ -1,0 +1,147 @@
+//! What the process of a request tells its parent at its end, over a socket pair.
+//!
+//! The exit code can't carry it: it has no text, an application may end the process with any code, and where SIGCHLD is
+//! ignored, or the application waits for every child, the code has been collected by others.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+
+use crate::server::event_loop::children::Left;
+use crate::server::panics::{AppOwned, Panic, PanicReport};
+use crate::server::service::Failure;
+
+/// The maximum length of a failure's text, in bytes: a traceback of a deep recursion has a few hundred kilobytes.
+const MAX_TEXT: usize = 1 << 20;
+
+/// What a request's process reports.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ChildReport {
+    pub(super) left: Left,
+    /// Whether the application has stopped the server.
+    pub(super) shutdown: bool,
+    /// The failure of the application that ends the server, as text.
+    pub(super) failure: Option<FailureText>,
+}
+
+/// An error or a panic, on its way from one process to another.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum FailureText {
+    Error(String),
+    Panic(String),
+}
+
+const NOTHING: u8 = 0;
+const IDLE: u8 = 1;
+const LINGERING: u8 = 2;
+const AWAITS_CLOSE: u8 = 3;
+
+const NO_FAILURE: u8 = 0;
+const ERROR: u8 = 1;
+const PANIC: u8 = 2;
+
+impl ChildReport {
+    /// Sends the report. The parent reads until the end of the stream.
+    pub(super) fn send(&self, mut to: impl Write) -> io::Result<()> {
+        let (kind, text) = match &self.failure {
+            None => (NO_FAILURE, ""),
+            Some(FailureText::Error(text)) => (ERROR, text.as_str()),
+            Some(FailureText::Panic(text)) => (PANIC, text.as_str()),
+        };
+        let text = &text.as_bytes()[..text.len().min(MAX_TEXT)];
+        let left = match self.left {
+            Left::Nothing => NOTHING,
+            Left::Idle => IDLE,
+            Left::Lingering { announced: false } => LINGERING,
+            Left::Lingering { announced: true } => AWAITS_CLOSE,
+        };
+        to.write_all(&[&[left, u8::from(self.shutdown), kind], text].concat())
+    }
+
+    /// Receives a report. `None` when the process has ended without one.
+    pub(super) fn receive(from: impl Read) -> Option<ChildReport> {
+        let mut bytes = Vec::new();
+        from.take(MAX_TEXT as u64 + 3).read_to_end(&mut bytes).ok()?;
+        let &[left, shutdown, kind, ref text @ ..] = &bytes[..] else { return None };
+        let text = || String::from_utf8_lossy(text).into_owned();
+        let failure = match kind {
+            ERROR => Some(FailureText::Error(text())),
+            PANIC => Some(FailureText::Panic(text())),
+            _ => None,
+        };
+        let left = match left {
+            IDLE => Left::Idle,
+            LINGERING => Left::Lingering { announced: false },
+            AWAITS_CLOSE => Left::Lingering { announced: true },
+            _ => Left::Nothing,
+        };
+        Some(ChildReport { left, shutdown: shutdown != 0, failure })
+    }
+}
+
+impl FailureText {
+    pub(super) fn new(failure: &Failure) -> FailureText {
+        match failure {
+            Failure::Error(error) => FailureText::Error(error.to_string()),
+            Failure::Panic(panic) => FailureText::Panic(panic.report.to_string()),
+        }
+    }
+
+    /// Makes it a failure of this process.
+    pub(super) fn into_failure(self) -> Failure {
+        match self {
+            FailureText::Error(text) => Failure::Error(Box::new(ChildError(text))),
+            FailureText::Panic(text) => {
+                Failure::Panic(Panic { report: PanicReport::from_text(&text), payload: AppOwned::new(Box::new(text)) })
+            }
+        }
+    }
+}
+
+/// An application's error that happened in the process of a request.
+#[derive(Debug)]
+struct ChildError(String);
+
+impl fmt::Display for ChildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ChildError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_arrives_as_it_was_sent() {
+        for report in [
+            ChildReport { left: Left::Idle, shutdown: false, failure: None },
+            ChildReport { left: Left::Lingering { announced: true }, shutdown: false, failure: None },
+            ChildReport {
+                left: Left::Lingering { announced: false },
+                shutdown: true,
+                failure: Some(FailureText::Error("ä\nb".into())),
+            },
+            ChildReport { left: Left::Nothing, shutdown: false, failure: Some(FailureText::Panic(String::new())) },
+        ] {
+            let mut bytes = Vec::new();
+            report.send(&mut bytes).unwrap();
+            assert_eq!(ChildReport::receive(&bytes[..]), Some(report));
+            assert_eq!(
+                ChildReport::receive(&bytes[..2]),
+                None,
+                "a killed process has sent nothing, or a part of a report"
+            );
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_cut() {
+        let failure = Some(FailureText::Error("ä".repeat(MAX_TEXT)));
+        let mut bytes = Vec::new();
+        ChildReport { left: Left::Nothing, shutdown: false, failure }.send(&mut bytes).unwrap();
+        assert_eq!(bytes.len(), MAX_TEXT + 3);
+        assert!(ChildReport::receive(&bytes[..]).is_some());
+    }
+}

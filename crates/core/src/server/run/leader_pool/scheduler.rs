@@ -1,0 +1,137 @@
+//! What a connection is told by a thread of the pool.
+
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+
+use super::LeaderPool;
+use crate::server::event_loop::EventLoop;
+use crate::server::scheduler::{Admission, Scheduler};
+use crate::server::sync::lock;
+
+/// A thread of the pool while it advances a connection: the leader, one that led when it began the request that it runs, or
+/// one that never had the loop.
+pub(super) struct PoolThread<'p> {
+    pool: &'p Arc<LeaderPool>,
+    /// `None` from the first call of the application on until the connection has been advanced: between the requests of one
+    /// connection the loop stays in `shared_loop`, and only the counter moves.
+    event_loop: Option<Box<EventLoop>>,
+    /// The number of the call that is running. Even when there was none, or the loop is lost.
+    call: u64,
+    /// Whether the leader's request has a slot.
+    admitted: bool,
+    /// Whether a slot was taken before for the first request of this thread, which has no loop.
+    has_slot: bool,
+    /// Whether requests are expected to block, so that other threads answer them.
+    dispatches: bool,
+    /// Whether the thread waits for a client, without a slot.
+    waits: bool,
+}
+
+impl<'p> PoolThread<'p> {
+    /// The leader. With `dispatches`, requests are expected to block.
+    pub(super) fn leading(pool: &'p Arc<LeaderPool>, event_loop: Box<EventLoop>, dispatches: bool) -> PoolThread<'p> {
+        let event_loop = Some(event_loop);
+        PoolThread { pool, event_loop, call: 0, admitted: false, has_slot: false, dispatches, waits: false }
+    }
+
+    /// A thread without the loop, and with a slot.
+    pub(super) fn detached(pool: &'p Arc<LeaderPool>) -> PoolThread<'p> {
+        let dispatches = false;
+        PoolThread { pool, event_loop: None, call: 0, admitted: false, has_slot: true, dispatches, waits: false }
+    }
+
+    /// Takes the loop back, unless another thread has claimed it.
+    #[inline]
+    pub(super) fn reclaim(&mut self) -> Option<Box<EventLoop>> {
+        // The number tells this thread's call from one of the thread that leads now.
+        if self.call & 1 == 1 && self.pool.try_claim(self.call, 1) {
+            self.event_loop = lock(&self.pool.shared_loop).take();
+        }
+        self.call = 0;
+        if std::mem::take(&mut self.admitted) && self.event_loop.is_some() {
+            self.pool.group.end_call(self.pool.index);
+        }
+        self.event_loop.take()
+    }
+}
+
+impl Scheduler for PoolThread<'_> {
+    #[inline]
+    fn admit(&mut self) -> Admission {
+        let LeaderPool { group, index, .. } = &**self.pool;
+        let may_run = if !self.holds_loop() {
+            std::mem::take(&mut self.has_slot) || group.available_slots(*index) > 0
+        } else if self.dispatches && group.available_slots(*index) > 0 {
+            return Admission::Dispatch;
+        } else {
+            self.admitted = group.begin_call(*index);
+            self.admitted
+        };
+        if may_run {
+            Admission::Run
+        } else {
+            Admission::Queue
+        }
+    }
+
+    #[inline]
+    fn enter_blocking(&mut self) {
+        if let Some(event_loop) = self.event_loop.take() {
+            *lock(&self.pool.shared_loop) = Some(event_loop);
+            self.call = self.pool.calls.fetch_add(1, Ordering::SeqCst) + 1;
+            if self.pool.monitor_parked.load(Ordering::SeqCst) {
+                self.pool.wake_monitor();
+            }
+        } else if self.call & 1 == 1 {
+            self.call = if self.pool.try_claim(self.call, 2) { self.call + 2 } else { 0 };
+        }
+    }
+
+    #[inline]
+    fn exit_blocking(&mut self) -> bool {
+        !self.holds_loop()
+    }
+
+    fn begin_file_write(&mut self) -> bool {
+        let begun = self.pool.group.begin_file_write();
+        if begun {
+            self.enter_blocking();
+        }
+        begun
+    }
+
+    fn end_file_write(&mut self) {
+        self.pool.group.end_file_write();
+    }
+
+    fn begin_client_wait(&mut self) -> bool {
+        let group = &self.pool.group;
+        if group.runs_one_at_a_time() {
+            return true;
+        }
+        // Counted before another thread leads, which needs a thread in the place of this one.
+        if !group.reserve_client_wait() {
+            return false;
+        }
+        if self.call & 1 == 1 && !self.pool.pass_loop(self.call) {
+            // There is no monitor now, but there may be one by the next time.
+            self.pool.spawn_thread(None);
+            group.cancel_client_wait();
+            return false;
+        }
+        group.begin_client_wait();
+        self.waits = true;
+        true
+    }
+
+    fn end_client_wait(&mut self) {
+        if std::mem::take(&mut self.waits) {
+            self.pool.group.end_client_wait();
+        }
+    }
+
+    #[inline]
+    fn holds_loop(&self) -> bool {
+        self.event_loop.is_some() || self.call & 1 == 1 && self.pool.calls.load(Ordering::SeqCst) == self.call
+    }
+}

@@ -1,0 +1,176 @@
+//! The threads of a pool: starting them, and what each does while it does not lead.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use super::jobs::Job;
+use super::leader::Led;
+use super::scheduler::PoolThread;
+use super::{Completed, LeaderPool, POOL_THREADS};
+use crate::server::connection::{Connection, Step};
+use crate::server::event_loop::{EventLoop, Token};
+use crate::server::sync::{lock, wait_timeout};
+
+/// How long a thread is idle before it ends.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long after the system has refused a thread the leader tries again, in milliseconds.
+const SPAWN_AGAIN: u64 = 500;
+
+/// A loop for a new thread, or for the thread that starts it when there is no new one.
+type FirstLoop = Arc<Mutex<Option<Box<EventLoop>>>>;
+
+impl LeaderPool {
+    /// Begins to lead in a thread of the pool. Gives the loop back when the system gives no thread.
+    pub(crate) fn start(self: &Arc<LeaderPool>, event_loop: Box<EventLoop>) -> Result<(), Box<EventLoop>> {
+        let first: FirstLoop = Arc::new(Mutex::new(Some(event_loop)));
+        self.spawn_thread(Some(first.clone()));
+        if lock(&self.threads).count == 0 {
+            if let Some(event_loop) = lock(&first).take() {
+                return Err(event_loop);
+            }
+        }
+        self.spawn_thread(None);
+        Ok(())
+    }
+
+    /// Leads in the calling thread.
+    pub(crate) fn lead_here(self: &Arc<LeaderPool>, event_loop: Box<EventLoop>) {
+        if let Led::Lost = self.lead(event_loop, 0) {
+            self.run_thread();
+        }
+    }
+
+    /// Starts another thread, if the maximum and the system allow it. It leads at once when it is given the loop.
+    pub(super) fn spawn_thread(self: &Arc<LeaderPool>, first: Option<FirstLoop>) {
+        let mut threads = lock(&self.threads);
+        // Those that may run the application, one that leads, the monitor, and those that wait for clients or the disk.
+        if threads.count >= self.service.settings.threads.max(1) + 2 + self.group.waiting_threads() {
+            return;
+        }
+        let pool = self.clone();
+        let mut builder = thread::Builder::new().name("amboss".into());
+        if let Some(size) = self.service.settings.thread_stack_size {
+            builder = builder.stack_size(size);
+        }
+        let spawned = builder.spawn(move || {
+            let event_loop = first.and_then(|first| lock(&first).take());
+            if !event_loop.is_some_and(|event_loop| matches!(pool.lead(event_loop, 0), Led::Stopped)) {
+                pool.run_thread();
+            }
+            if pool.is_forked() {
+                return;
+            }
+            lock(&pool.threads).count -= 1;
+            POOL_THREADS.fetch_sub(1, Ordering::SeqCst);
+            pool.thread_ended.notify_all();
+        });
+        match spawned {
+            Ok(_) => {
+                threads.count += 1;
+                POOL_THREADS.fetch_add(1, Ordering::SeqCst);
+                self.spawn_failed.store(false, Ordering::Relaxed);
+            }
+            // Without a monitor the leader goes on alone, and slow calls delay other connections, until the system gives a
+            // thread.
+            Err(error) => {
+                self.spawn_again_at.store(self.service.now() + SPAWN_AGAIN, Ordering::Relaxed);
+                // Logged once, until a thread could be started in between.
+                if !self.spawn_failed.swap(true, Ordering::Relaxed) {
+                    let log = &self.service.settings.log;
+                    log.error(&format!("can't start a thread for now, fewer requests run at once: {error}"));
+                }
+            }
+        }
+    }
+
+    /// Runs a thread that does not lead: idle, monitor, leader, and again, until the pool stops or the thread has been
+    /// idle for long.
+    fn run_thread(self: &Arc<LeaderPool>) {
+        loop {
+            if self.is_forked() {
+                return;
+            }
+            let mut threads = lock(&self.threads);
+            while threads.has_monitor && threads.jobs.is_empty() && !self.is_stopped() {
+                threads.idle += 1;
+                let (guard, timed_out) = wait_timeout(&self.work, threads, IDLE_TIMEOUT);
+                threads = guard;
+                threads.idle -= 1;
+                if timed_out && threads.has_monitor && threads.jobs.is_empty() {
+                    return;
+                }
+            }
+            if let Some(job) = threads.jobs.pop_front() {
+                drop(threads);
+                self.run_job(job);
+                continue;
+            }
+            if self.is_stopped() {
+                return;
+            }
+            threads.has_monitor = true;
+            drop(threads);
+
+            let claimed = self.monitor();
+            let mut threads = lock(&self.threads);
+            threads.has_monitor = false;
+            let has_idle = threads.idle > 0;
+            drop(threads);
+            let Some(claimed) = claimed else {
+                self.work.notify_all();
+                return;
+            };
+            // The next monitor.
+            if has_idle {
+                self.work.notify_one();
+            } else {
+                self.spawn_thread(None);
+            }
+            if let Led::Stopped = self.lead(claimed.event_loop, claimed.blocking) {
+                return;
+            }
+        }
+    }
+
+    /// Gives a request that is expected to block to another thread. Gives it back when there is none.
+    pub(super) fn dispatch(
+        self: &Arc<LeaderPool>,
+        token: Token,
+        connection: Box<Connection>,
+    ) -> Result<(), Box<Connection>> {
+        self.note_detached();
+        let mut threads = lock(&self.threads);
+        threads.jobs.push_back(Job { token, connection });
+        if threads.jobs.len() <= threads.idle {
+            drop(threads);
+            self.work.notify_one();
+            return Ok(());
+        }
+        let before = threads.count;
+        drop(threads);
+        self.spawn_thread(None);
+        let mut threads = lock(&self.threads);
+        if threads.count > before || threads.jobs.len() <= threads.idle {
+            return Ok(());
+        }
+        let Some(job) = threads.jobs.pop_back() else { return Ok(()) };
+        drop(threads);
+        self.note_completed();
+        if job.token == token {
+            return Err(job.connection);
+        }
+        // Only the leader adds jobs, each behind the others.
+        self.complete(Completed::Connection { token: job.token, connection: job.connection, step: Step::Yield });
+        Ok(())
+    }
+
+    /// Answers a request beside the leader.
+    fn run_job(self: &Arc<LeaderPool>, Job { token, mut connection }: Job) {
+        let mut thread = PoolThread::detached(self);
+        let now = self.service.now();
+        let step = connection.catch_panic(&self.service, |it| it.advance(&self.service, &mut thread, false, now));
+        self.complete_connection(token, connection, step, &mut thread);
+    }
+}
