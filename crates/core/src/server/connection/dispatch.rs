@@ -130,40 +130,8 @@ impl Connection {
         framing: &Framing,
         collected: bool,
     ) {
-        let Some((exchange, call)) = self.call_application(service, scheduler, length, framing, collected) else {
-            return;
-        };
-        for panic in call.extension_panics {
-            self.report_panic(service, &exchange, "the environ's extensions", panic);
-        }
-        if let Some(hijacked) = call.hijacked {
-            return self.end_hijacked(service, scheduler, &exchange, call.result, hijacked);
-        }
-        match call.result {
-            Ok(Ok(body)) => self.begin_response(service, scheduler, exchange, body, call.on_upgrade),
-            Ok(Err(error)) => self.abort(service, exchange, error),
-            Err(panic) => {
-                let report = format!("panic in the application: {}", panic.report);
-                if service.record_failure(|| Failure::Panic(panic)) {
-                    self.abort_silently(exchange);
-                } else {
-                    self.abort(service, exchange, report.into());
-                }
-            }
-        }
-    }
-
-    /// Calls the application. `None` when there is no request, which can't be.
-    fn call_application(
-        &mut self,
-        service: &Service,
-        scheduler: &mut dyn Scheduler,
-        length: usize,
-        framing: &Framing,
-        collected: bool,
-    ) -> Option<(Exchange, CallResult)> {
         let store = self.body.take();
-        let buffer = self.buffer.as_mut()?;
+        let Some(buffer) = self.buffer.as_mut() else { return };
         let streams = framing.body != BodyLength::Known(0) && !collected;
         let mut body = RequestBody::finished();
         if streams {
@@ -177,7 +145,7 @@ impl Connection {
         let (head_bytes, rest) = buffer.bytes[buffer.start..end - SLACK].split_at_mut(length);
         let head = buffer.parser.head(head_bytes);
         // The target has been checked before.
-        let target = Target::of(&head, service.settings.leniency).ok()?;
+        let Ok(target) = Target::of(&head, service.settings.leniency) else { return };
         let session = self.session.as_deref();
         let context = Answering {
             version: head.version(),
@@ -240,7 +208,30 @@ impl Connection {
             clock: std::mem::take(&mut self.clock),
             progress,
         };
-        Some((exchange, CallResult { result, on_upgrade, hijacked, extension_panics }))
+        self.finish_call(service, scheduler, exchange, CallResult { result, on_upgrade, hijacked, extension_panics });
+    }
+
+    /// Begins the response to a request whose application has returned.
+    #[inline]
+    fn finish_call(&mut self, service: &Service, scheduler: &mut dyn Scheduler, exchange: Exchange, call: CallResult) {
+        for panic in call.extension_panics {
+            self.report_panic(service, &exchange, "the environ's extensions", panic);
+        }
+        if let Some(hijacked) = call.hijacked {
+            return self.end_hijacked(service, scheduler, &exchange, call.result, hijacked);
+        }
+        match call.result {
+            Ok(Ok(body)) => self.begin_response(service, scheduler, exchange, body, call.on_upgrade),
+            Ok(Err(error)) => self.abort(service, exchange, error),
+            Err(panic) => {
+                let report = format!("panic in the application: {}", panic.report);
+                if service.record_failure(|| Failure::Panic(panic)) {
+                    self.abort_silently(exchange);
+                } else {
+                    self.abort(service, exchange, report.into());
+                }
+            }
+        }
     }
 }
 

@@ -111,7 +111,7 @@ impl EventLoop {
 
     /// Whether the time of running requests is over.
     pub(crate) fn is_past_stop(&self) -> bool {
-        self.stopping.is_past(self.service.now())
+        self.stopping.has_begun() && self.stopping.is_past(self.service.now())
     }
 
     /// Does what [`ShutdownHandle`] was asked for: begins to stop, refuses requests that wait, and ends every connection
