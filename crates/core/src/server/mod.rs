@@ -29,6 +29,8 @@ mod body_store;
 pub(crate) mod connection;
 mod error;
 mod event_loop;
+#[cfg(test)]
+mod fixtures;
 mod handler;
 mod handover;
 mod hijack;

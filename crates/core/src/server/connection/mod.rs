@@ -56,6 +56,8 @@ mod request_body;
 mod response;
 mod response_writer;
 mod state;
+#[cfg(test)]
+mod tests;
 pub(crate) mod upgrade;
 mod write_buffer;
 

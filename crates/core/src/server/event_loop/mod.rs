@@ -43,6 +43,8 @@ mod ready_queue;
 mod slab;
 mod stop;
 mod stopping;
+#[cfg(all(test, unix))]
+mod tests;
 mod wait_queue;
 
 use std::io;

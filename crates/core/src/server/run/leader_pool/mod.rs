@@ -24,6 +24,8 @@ mod jobs;
 mod leader;
 mod monitor;
 mod scheduler;
+#[cfg(all(test, unix))]
+mod tests;
 mod threads;
 
 use std::io;

@@ -1,0 +1,109 @@
+//! What unit tests of the server share: a service, and connections over a transport in memory.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::connection::read_buffer::ReadBuffer;
+use super::connection::Connection;
+use super::io::transport::{Socket, Transport};
+use super::listener::Endpoint;
+use super::log::NoLog;
+use super::service::Service;
+use super::settings::Settings;
+use super::sync::lock;
+use crate::wsgi::{AppError, Body, Environ, Peer, ServerInfo, StartResponse};
+
+/// Responds with the path of the request. `/panic` panics, `/fail` fails, `/large` has a body of 1 MiB.
+pub(crate) fn app(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+    let path = environ.text("PATH_INFO").into_owned();
+    match path.as_str() {
+        "/panic" => panic!("as asked"),
+        "/fail" => return Err("as asked".into()),
+        _ => {}
+    }
+    start_response.start("200 OK", &[("Content-Type", "text/plain")])?;
+    Ok(if path == "/large" { Body::from(vec![b'x'; 1 << 20]) } else { Body::from(path) })
+}
+
+/// A service of [`app`] without a log.
+pub(crate) fn service(change: impl FnOnce(&mut Settings)) -> Arc<Service> {
+    let mut settings = Settings { log: Arc::new(NoLog), ..Settings::default() };
+    change(&mut settings);
+    let info = ServerInfo {
+        software: String::new(),
+        shutdown: Box::new(|| {}),
+        multithread: false,
+        multiprocess: false,
+        run_once: false,
+    };
+    Arc::new(Service::new(Arc::new(app), settings, info))
+}
+
+/// What a client sends and takes.
+#[derive(Default)]
+pub(crate) struct Script {
+    /// What each read brings. An empty piece is the end of the stream; after the last piece, there is nothing to read now.
+    pub(crate) input: VecDeque<Vec<u8>>,
+    pub(crate) output: Vec<u8>,
+    /// How many more bytes the client takes.
+    pub(crate) takes: Option<usize>,
+    pub(crate) write_shut_down: bool,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct ScriptedTransport(pub(crate) Arc<Mutex<Script>>);
+
+impl ScriptedTransport {
+    pub(crate) fn send(&self, bytes: &[u8]) {
+        lock(&self.0).input.push_back(bytes.to_vec());
+    }
+
+    /// What the client has received so far.
+    pub(crate) fn received(&self) -> String {
+        String::from_utf8_lossy(&lock(&self.0).output).into_owned()
+    }
+}
+
+impl Transport for ScriptedTransport {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut script = lock(&self.0);
+        let Some(mut piece) = script.input.pop_front() else { return Err(io::ErrorKind::WouldBlock.into()) };
+        let count = piece.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&piece[..count]);
+        if count < piece.len() {
+            script.input.push_front(piece.split_off(count));
+        }
+        Ok(count)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut script = lock(&self.0);
+        let count = script.takes.map_or(bytes.len(), |takes| takes.min(bytes.len()));
+        if count == 0 && !bytes.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        script.takes = script.takes.map(|takes| takes - count);
+        script.output.extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn wait(&mut self, _: bool, _: Duration) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        lock(&self.0).write_shut_down = true;
+        Ok(())
+    }
+}
+
+/// A connection over the transport.
+pub(crate) fn connection(service: &Service, transport: &ScriptedTransport) -> Box<Connection> {
+    let endpoint = Arc::new(Endpoint { name: "test".into(), port: "80".into() });
+    let presence = std::sync::Weak::<Socket>::new();
+    let mut connection = Connection::new(Box::new(transport.clone()), presence, endpoint, Peer::Local, service.now());
+    connection.attach_buffer(|| ReadBuffer::new((service.settings.limits.head, service.settings.leniency).into()));
+    Box::new(connection)
+}

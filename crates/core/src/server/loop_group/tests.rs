@@ -1,0 +1,196 @@
+//! Where connections go, and how many requests run.
+
+use std::sync::atomic::Ordering;
+use std::sync::{mpsc, Arc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::LoopGroup;
+use crate::server::io::waker::Waker;
+use crate::server::settings::Settings;
+
+/// A group of `loops` running loops with these numbers of connections, and `threads` slots.
+fn group(open: &[usize], threads: usize) -> Arc<LoopGroup> {
+    let settings = Settings { loops: open.len(), threads, ..Settings::default() };
+    let group = LoopGroup::new(&settings, Vec::new());
+    for (index, &open) in open.iter().enumerate() {
+        group.register(index, Arc::new(Waker::new().unwrap()));
+        group.begin_loop(index);
+        group.add_loop(index);
+        group.note_open(index, open);
+    }
+    group
+}
+
+#[test]
+fn a_connection_goes_to_a_loop_with_clearly_fewer() {
+    for (open, index, expected) in [
+        (vec![5, 5], 0, None),
+        (vec![5, 4], 0, Some(1)),
+        (vec![100, 90], 0, None),
+        (vec![100, 80], 0, Some(1)),
+        (vec![3, 9, 1], 1, Some(2)),
+        (vec![9], 0, None),
+    ] {
+        let group = group(&open, 64);
+        assert_eq!(group.less_loaded(index, open[index]), expected, "{open:?} from {index}");
+    }
+    assert_eq!(group(&[3, 1, 2], 64).least_loaded(), 1);
+}
+
+#[test]
+fn excess_is_what_exceeds_a_loops_share_by_an_eighth() {
+    let group = group(&[100, 0], 64);
+    // The share is 50, and an eighth of it is tolerated.
+    assert_eq!((group.excess(0), group.excess(1), group.open()), (44, 0, 100));
+}
+
+#[test]
+fn another_loop_is_requested_once_when_there_are_connections_for_it() {
+    let settings = Settings { loops: 2, threads: 8, ..Settings::default() };
+    let group = LoopGroup::new(&settings, Vec::new());
+    group.request_loop(super::CONNECTIONS_PER_LOOP - 1);
+    assert!(!super::lock(&group.state).loop_requested);
+    group.request_loop(super::CONNECTIONS_PER_LOOP);
+    assert!(group.wait_for_request(1));
+    group.note_exhausted();
+    group.request_loop(100);
+    assert!(!super::lock(&group.state).loop_requested, "the system gives no more threads");
+    group.note_loop_ended();
+    assert!(!group.wait_for_request(1), "all loops have ended");
+}
+
+#[test]
+fn no_more_requests_run_than_there_are_slots() {
+    let group = group(&[0, 0], 2);
+    assert!(group.begin_call(0) && group.begin_call(1));
+    // The first leader loses its loop to another thread, which runs the next request.
+    group.note_detached(0);
+    assert_eq!(group.available_slots(0), 0);
+    assert!(!group.begin_call(0));
+    group.note_completed(0);
+    assert!(group.begin_call(0));
+    group.end_call(0);
+    group.end_call(1);
+    assert_eq!((group.available_slots(0), group.available_slots(1)), (2, 2));
+}
+
+#[test]
+fn a_leader_and_a_detached_thread_share_a_group_of_one_loop() {
+    let group = group(&[0], 2);
+    assert!(group.begin_call(0));
+    group.note_detached(0);
+    assert!(group.begin_call(0), "one of two slots is taken");
+    group.note_detached(0);
+    assert!(!group.begin_call(0));
+}
+
+#[test]
+fn client_waits_and_file_writes_have_maximums() {
+    let mut settings = Settings { threads: 2, loops: 1, ..Settings::default() };
+    settings.limits.client_waits = 1;
+    let group = LoopGroup::new(&settings, Vec::new());
+    assert!(group.reserve_client_wait() && !group.reserve_client_wait());
+    assert_eq!(group.waiting_threads(), 1);
+    group.cancel_client_wait();
+    assert!(group.reserve_client_wait());
+    let writes = (0..100).take_while(|_| group.begin_file_write()).count();
+    assert_eq!((writes, group.waiting_threads()), (16, 17));
+}
+
+/// A thread that has waited for its client, and tells when it has a slot again.
+fn returning_thread(group: &Arc<LoopGroup>) -> mpsc::Receiver<()> {
+    group.expect_detached();
+    assert!(group.reserve_client_wait());
+    group.begin_client_wait();
+    let (sender, receiver) = mpsc::channel();
+    let group = group.clone();
+    thread::spawn(move || {
+        group.end_client_wait();
+        let _ = sender.send(());
+    });
+    receiver
+}
+
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_thread_that_has_waited_for_its_client_gets_the_next_slot() {
+    let settings = Settings { threads: 2, loops: 1, ..Settings::default() };
+    let group = LoopGroup::new(&settings, Vec::new());
+    group.expect_detached();
+    let returned = returning_thread(&group);
+    // It has a slot again: two are taken.
+    returned.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert_eq!(group.available_slots(0), 0);
+
+    let waits = {
+        assert!(group.reserve_client_wait());
+        let (sender, receiver) = mpsc::channel();
+        let group = group.clone();
+        thread::spawn(move || {
+            group.end_client_wait();
+            let _ = sender.send(());
+        });
+        receiver
+    };
+    wait_until("it waits for a slot", || group.returning.load(Ordering::SeqCst) == 1);
+    assert!(waits.try_recv().is_err());
+    assert!(!group.begin_call(0), "a later request does not take its slot");
+    group.note_completed(0);
+    waits.recv_timeout(Duration::from_secs(20)).unwrap();
+}
+
+#[test]
+fn a_request_that_has_waited_longer_goes_before_a_thread_that_comes_back() {
+    let settings = Settings { threads: 2, loops: 1, ..Settings::default() };
+    let group = LoopGroup::new(&settings, Vec::new());
+    group.expect_detached();
+    group.expect_detached();
+    group.note_queued(0, Some(Instant::now()));
+    assert!(group.reserve_client_wait());
+    let (sender, receiver) = mpsc::channel();
+    let thread = {
+        let group = group.clone();
+        thread::spawn(move || {
+            group.end_client_wait();
+            let _ = sender.send(());
+        })
+    };
+    wait_until("it waits for a slot", || group.returning.load(Ordering::SeqCst) == 1);
+    group.note_completed(0);
+    assert_eq!(group.available_slots(0), 1, "the slot is the queued request's");
+    assert!(receiver.try_recv().is_err());
+    // That request runs and ends, and nothing waits any more.
+    group.note_resumed(0, 1);
+    assert!(group.begin_call(0));
+    group.note_queued(0, None);
+    group.end_call(0);
+    receiver.recv_timeout(Duration::from_secs(20)).unwrap();
+    thread.join().unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_loop_that_has_ended_gives_connections_back() {
+    use crate::server::fixtures::{connection, service, ScriptedTransport};
+    use crate::server::io::transport::Socket;
+    use std::os::unix::net::UnixStream;
+
+    let (service, transport) = (service(|_| {}), ScriptedTransport::default());
+    let group = group(&[0, 0], 8);
+    let (near, _far) = UnixStream::pair().unwrap();
+    let socket = Arc::new(Socket::Unix(near));
+    assert!(group.send(1, socket.clone(), connection(&service, &transport)).is_ok());
+    assert_eq!(group.open(), 1, "counted on its way");
+    assert_eq!(group.receive(1).len(), 1);
+    assert!(group.send(1, socket.clone(), connection(&service, &transport)).is_ok());
+    assert_eq!(group.deregister(1).len(), 1);
+    assert!(group.send(1, socket, connection(&service, &transport)).is_err());
+}

@@ -1,0 +1,175 @@
+//! Who owns the loop, without and with threads.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::scheduler::PoolThread;
+use super::LeaderPool;
+use crate::server::connection::Connection;
+use crate::server::event_loop::EventLoop;
+use crate::server::fixtures;
+use crate::server::io::transport::Socket;
+use crate::server::io::waker::Waker;
+use crate::server::listener::Endpoint;
+use crate::server::loop_group::LoopGroup;
+use crate::server::scheduler::{Admission, Scheduler};
+use crate::server::settings::Settings;
+use crate::server::shutdown::ShutdownHandle;
+use crate::server::sync::lock;
+use crate::wsgi::Peer;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A pool without threads, and its loop.
+fn pool(change: impl FnOnce(&mut Settings)) -> (Arc<LeaderPool>, Box<EventLoop>) {
+    let service = fixtures::service(|settings| {
+        settings.threads = 4;
+        settings.loops = 1;
+        change(settings);
+    });
+    let (waker, shutdown) = (Arc::new(Waker::new().unwrap()), ShutdownHandle::new());
+    shutdown.register(waker.clone());
+    let group = LoopGroup::new(&service.settings, Vec::new());
+    let event_loop = Box::new(EventLoop::new(service.clone(), group.clone(), 0, waker.clone(), true).unwrap());
+    (LeaderPool::new(service, shutdown, waker, group, 0), event_loop)
+}
+
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_leader_has_its_loop_back_after_a_fast_call() {
+    let (pool, event_loop) = pool(|_| {});
+    let mut leader = PoolThread::leading(&pool, event_loop, false);
+    assert_eq!(leader.admit(), Admission::Run);
+    assert!(leader.holds_loop());
+    leader.enter_blocking();
+    assert!(leader.holds_loop() && lock(&pool.shared_loop).is_some());
+    assert_eq!(pool.calls.load(Ordering::SeqCst) % 2, 1, "the leader is inside the application");
+    assert!(!leader.exit_blocking(), "the loop's clock is still right");
+    // The next request of the same connection: only the counter moves.
+    leader.enter_blocking();
+    assert_eq!(pool.calls.load(Ordering::SeqCst), 3);
+    assert!(leader.reclaim().is_some());
+    assert_eq!((pool.calls.load(Ordering::SeqCst), pool.group.available_slots(0)), (4, 4));
+}
+
+#[test]
+fn a_claimed_loop_is_lost_and_its_call_keeps_a_slot() {
+    let (pool, event_loop) = pool(|_| {});
+    let mut leader = PoolThread::leading(&pool, event_loop, false);
+    leader.admit();
+    leader.enter_blocking();
+    let call = pool.calls.load(Ordering::SeqCst);
+    let claimed = pool.claim_from_call(call).expect("the call runs");
+    assert!(claimed.is_some());
+    assert!(pool.claim_from_call(call).is_none(), "a loop is claimed once");
+    assert!(!leader.holds_loop() && leader.exit_blocking());
+    assert_eq!((pool.detached.load(Ordering::SeqCst), pool.group.available_slots(0)), (1, 3));
+    assert!(leader.reclaim().is_none());
+    pool.note_completed();
+    assert_eq!((pool.detached.load(Ordering::SeqCst), pool.group.available_slots(0)), (0, 4));
+}
+
+#[test]
+fn a_call_that_has_ended_is_not_claimed() {
+    let (pool, event_loop) = pool(|_| {});
+    let mut leader = PoolThread::leading(&pool, event_loop, false);
+    leader.admit();
+    leader.enter_blocking();
+    let call = pool.calls.load(Ordering::SeqCst);
+    assert!(leader.reclaim().is_some());
+    assert!(pool.claim_from_call(call).is_none());
+    assert_eq!(pool.detached.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn requests_that_are_expected_to_block_go_to_other_threads_while_there_are_slots() {
+    let (pool, event_loop) = pool(|settings| settings.threads = 2);
+    let mut leader = PoolThread::leading(&pool, event_loop, true);
+    assert_eq!(leader.admit(), Admission::Dispatch);
+    pool.note_detached();
+    assert_eq!(leader.admit(), Admission::Dispatch);
+    pool.note_detached();
+    assert_eq!(leader.admit(), Admission::Queue);
+    let mut detached = PoolThread::detached(&pool);
+    assert_eq!(detached.admit(), Admission::Run, "its slot was taken before");
+    assert_eq!(detached.admit(), Admission::Queue, "a second request has none");
+}
+
+#[test]
+fn a_leader_keeps_its_loop_while_there_is_no_monitor_to_take_it() {
+    let (pool, event_loop) = pool(|_| {});
+    let mut leader = PoolThread::leading(&pool, event_loop, false);
+    leader.admit();
+    leader.enter_blocking();
+    let call = pool.calls.load(Ordering::SeqCst);
+    assert!(!pool.pass_loop(call));
+    lock(&pool.threads).has_monitor = true;
+    assert!(pool.pass_loop(call));
+    assert!(lock(&pool.passed_loop).is_some() && !leader.holds_loop());
+}
+
+/// Adds a connection that has sent a request. Returns the client's end.
+fn connect(event_loop: &mut EventLoop) -> UnixStream {
+    let (near, mut client) = UnixStream::pair().unwrap();
+    near.set_nonblocking(true).unwrap();
+    client.set_read_timeout(Some(DEADLINE)).unwrap();
+    client.write_all(b"GET /a HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
+    let socket = Arc::new(Socket::Unix(near));
+    let endpoint = Arc::new(Endpoint { name: "test".into(), port: "0".into() });
+    let now = event_loop.service.now();
+    let connection = Connection::new(Box::new(socket.clone()), socket.presence(), endpoint, Peer::Local, now);
+    event_loop.insert(socket, Box::new(connection));
+    client
+}
+
+fn response(mut client: UnixStream) -> String {
+    let mut received = String::new();
+    client.read_to_string(&mut received).unwrap();
+    received
+}
+
+#[test]
+fn the_threads_of_a_pool_answer_and_end_with_it() {
+    let (pool, mut event_loop) = pool(|_| {});
+    let clients: Vec<UnixStream> = (0..10).map(|_| connect(&mut event_loop)).collect();
+    assert!(pool.start(event_loop).is_ok());
+    for client in clients {
+        assert!(response(client).ends_with("/a"));
+    }
+    pool.shutdown.shutdown();
+    wait_until("the loop has ended", || pool.is_stopped());
+    pool.join(Instant::now() + DEADLINE).unwrap();
+    assert_eq!(lock(&pool.threads).count, 0);
+}
+
+#[test]
+fn a_hand_over_needs_two_permissions_in_a_row() {
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    let (pool, event_loop) = pool(|settings| {
+        // Every second answer is yes: never twice in a row.
+        settings.may_hand_over = Some(Arc::new(|_| ASKED.fetch_add(1, Ordering::SeqCst) % 2 == 1));
+    });
+    let mut leader = PoolThread::leading(&pool, event_loop, false);
+    leader.admit();
+    leader.enter_blocking();
+    let monitor = {
+        let pool = pool.clone();
+        std::thread::spawn(move || pool.monitor().is_some())
+    };
+    wait_until("the monitor has asked often", || ASKED.load(Ordering::SeqCst) > 20);
+    assert!(leader.holds_loop());
+    assert!(leader.reclaim().is_some());
+    pool.stopped.store(true, Ordering::SeqCst);
+    pool.wake_monitor();
+    assert!(!monitor.join().unwrap(), "it has claimed nothing");
+}
