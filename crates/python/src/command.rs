@@ -10,14 +10,14 @@ use amboss::{Application, Host, RunError, ServeError, Server, ShutdownHandle, Wo
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
 
-use crate::application::{self, PyApplication};
-use crate::failure::Failure;
-use crate::host::{raised, PyHost};
-use crate::overseer::Overseer;
-use crate::raw::attach;
-use crate::reporting::{self, Reporter};
-use crate::server::{self, flush_streams, set_up};
-use crate::waiting;
+use crate::api::{self, flush_streams, set_up};
+use crate::app_loader::{raised, PyHost};
+use crate::errors::Failure;
+use crate::runtime::ffi::attach;
+use crate::runtime::main_thread as waiting;
+use crate::worker::module_reporter::{self, Reporter};
+use crate::worker::watchdog::Overseer;
+use crate::wsgi::application::{self, PyApplication};
 
 /// Exit code of a command whose application can't be served.
 const CAN_T_BE_SERVED: i32 = 2;
@@ -73,7 +73,7 @@ impl Runner for Package {
         let (target, options) = (target.to_owned(), told.options.clone());
         let make = move |py: Python<'_>, worker: &Worker| {
             let imported = import(py, &target);
-            let reporter = reporting::begin(py, worker, imported.as_ref().err())?;
+            let reporter = module_reporter::begin(py, worker, imported.as_ref().err())?;
             serving(py, explained(py, &target, imported)?, &options, worker, reporter, overseer.as_ref())
         };
         let host = PyHost::new(make).with_signals(signals_of(&told.options));
@@ -124,7 +124,7 @@ fn serve_copies(target: &str, mut told: Told) -> Result<(), RunError> {
     let app = app.map_err(raised)?;
     let in_copy = told.clone();
     told.options.fork = Some(Arc::new(move |forked| {
-        let child = server::fork("os")?;
+        let child = api::fork("os")?;
         if child != 0 {
             return Ok(child.unsigned_abs());
         }
@@ -167,7 +167,7 @@ impl Host for Nobody {
 }
 
 fn import<'py>(py: Python<'py>, target: &str) -> PyResult<Bound<'py, PyAny>> {
-    py.import("amboss._target")?.call_method1("load", (target,))
+    py.import("amboss._loader")?.call_method1("load", (target,))
 }
 
 /// Says why an application could not be imported, and ends with the code for that.
@@ -176,7 +176,7 @@ fn explained<'py>(py: Python<'py>, target: &str, imported: PyResult<Bound<'py, P
         if error.is_instance_of::<PyKeyboardInterrupt>(py) {
             return Err(PySystemExit::new_err(INTERRUPTED));
         }
-        let text = py.import("amboss._target")?.call_method1("explain", (target, error.value(py)))?;
+        let text = py.import("amboss._loader")?.call_method1("explain", (target, error.value(py)))?;
         let _ = writeln!(std::io::stderr(), "{text}");
         Err(PySystemExit::new_err(CAN_T_BE_SERVED))
     })
@@ -191,7 +191,7 @@ fn serving(
     reporter: Option<Reporter>,
     overseer: Option<&Arc<Overseer>>,
 ) -> PyResult<PyApplication> {
-    let mut application = server::application(py, app.unbind(), options, None)?;
+    let mut application = api::application(py, app.unbind(), options, None)?;
     if let Some(reporter) = reporter {
         application.after(move |py| reporter.look(py));
     }

@@ -4,28 +4,13 @@
 //! is one stay in the interpreter (`application`), from a dict that is mostly copied (`environ`) to the first block
 //! of the answer (`body`); what follows is asked for when the client has room for it.
 
-mod application;
-mod body;
+mod api;
+mod app_loader;
 mod command;
-mod context;
-mod ending;
-mod environ;
-mod exchange;
-mod failure;
-mod file_wrapper;
-mod handler;
-mod host;
-mod input;
-mod lock;
-mod overseer;
-mod raw;
-mod reporting;
-mod request;
-mod server;
-mod socket;
-mod stack;
-mod waiting;
-mod werkzeug;
+mod errors;
+mod runtime;
+mod worker;
+mod wsgi;
 
 use std::sync::Arc;
 
@@ -50,11 +35,11 @@ fn _amboss(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("InputError", py.get_type::<InputError>())?;
     module.add("ClientDisconnected", py.get_type::<ClientDisconnected>())?;
-    module.add_class::<file_wrapper::FileWrapper>()?;
-    module.add_class::<server::Server>()?;
-    module.add_function(wrap_pyfunction!(server::make_ssl_devcert, module)?)?;
-    module.add_function(wrap_pyfunction!(server::run, module)?)?;
+    module.add_class::<wsgi::file_wrapper::FileWrapper>()?;
+    module.add_class::<api::Server>()?;
+    module.add_function(wrap_pyfunction!(api::make_ssl_devcert, module)?)?;
+    module.add_function(wrap_pyfunction!(api::run, module)?)?;
     module.add_function(wrap_pyfunction!(command::main, module)?)?;
-    module.add_function(wrap_pyfunction!(server::check, module)?)?;
+    module.add_function(wrap_pyfunction!(api::check, module)?)?;
     Ok(())
 }

@@ -7,7 +7,7 @@ On the command line: ``amboss myproject:app``. Where ``werkzeug.serving`` was im
 do.
 """
 
-from . import _early
+from . import _startup_report
 from ._amboss import ClientDisconnected, FileWrapper, InputError, __version__
 from .serving import (
     BaseWSGIServer,
@@ -20,7 +20,7 @@ from .serving import (
     run_simple,
 )
 
-_early.expect()
+_startup_report.expect()
 
 __all__ = [
     "BaseWSGIServer",

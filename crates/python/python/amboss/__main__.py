@@ -2,12 +2,12 @@
 
 import sys
 
-from . import _amboss, _early, _signals
+from . import _amboss, _startup_report, _signals
 
 
 def main() -> int:
     """Runs the command line."""
-    _early.serves()
+    _startup_report.serves()
     _signals.note_until_served()
     return _amboss.main(sys.argv[1:])
 

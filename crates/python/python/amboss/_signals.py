@@ -143,7 +143,7 @@ def _forget() -> None:
 
 def end_copy(code: int) -> None:
     """Ends a forked process as the interpreter's end would, but for what belongs to the process it was forked from."""
-    from ._again import end_interpreter
+    from ._respawn import end_interpreter
 
     end_interpreter()
     os._exit(code)

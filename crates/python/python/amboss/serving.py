@@ -4,7 +4,7 @@ import os
 import sys
 from typing import Any, Callable, Dict, Iterable, List, NoReturn, Optional, Tuple, Type, Union
 
-from . import _amboss, _again, _early, _patched, _signals
+from . import _amboss, _respawn, _startup_report, _monkey_patching, _signals
 from ._handler import WSGIRequestHandler
 
 __all__ = [
@@ -95,7 +95,7 @@ class BaseWSGIServer:
     def __init__(
         self, addresses: List[str], app: WSGIApplication, options: Dict[str, Any], fd: Optional[int] = None
     ) -> None:
-        complaint = _patched.complaint()
+        complaint = _monkey_patching.complaint()
         if complaint is not None:
             raise RuntimeError(complaint)
         self._server = _amboss.Server(addresses, app, options, fd)
@@ -272,7 +272,7 @@ def run_simple(
         body_mode,
         body_directory,
     )
-    complaint = _patched.complaint()
+    complaint = _monkey_patching.complaint()
     if complaint is not None:
         print(f"amboss: {complaint}", file=sys.stderr)
         raise SystemExit(2)
@@ -290,7 +290,7 @@ def run_simple(
         if hasattr(debugged, "trusted_hosts"):
             debugged.trusted_hosts.append(hostname)
         application = debugged
-    _early.serves()
+    _startup_report.serves()
     try:
         _amboss.run([address], application, options)
     except KeyboardInterrupt:
@@ -329,7 +329,7 @@ def _supervise(
         raise ValueError(f"{reloader_type!r} is no way to watch files; choose auto, stat or notify")
     # What would fail in the child fails here, where somebody sees it.
     fingerprint = _amboss.check(options)
-    again = _again.command()
+    again = _respawn.command()
     # In one word each: a path or a pattern may look like a flag.
     words: List[str] = [f"--bind={address}", "--reload", "--watch-reported", f"--reloader-type={reloader_type}"]
     words.append(f"--reloader-interval={reloader_interval}")
@@ -344,5 +344,5 @@ def _supervise(
         words.append("--url-scheme=https")
         if fingerprint is not None:
             words.append(f"--fingerprint={fingerprint}")
-    _again.leave_everything()
+    _respawn.leave_everything()
     os.execv(sys.executable, [sys.executable, "-m", "amboss", *words, "--", *again])

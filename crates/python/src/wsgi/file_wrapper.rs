@@ -92,7 +92,9 @@ impl FileWrapper {
         let Ok(position) = file.call_method0("tell").and_then(|position| position.extract::<u64>()) else {
             return Ok(None);
         };
-        let copy = crate::raw::borrow_descriptor(descriptor, |borrowed: BorrowedFd<'_>| borrowed.try_clone_to_owned())?;
+        let copy = crate::runtime::ffi::borrow_descriptor(descriptor, |borrowed: BorrowedFd<'_>| {
+            borrowed.try_clone_to_owned()
+        })?;
         let mut file = File::from(copy);
         if !file.metadata()?.is_file() {
             return Ok(None);

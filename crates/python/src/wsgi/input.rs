@@ -9,9 +9,9 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use crate::ending::detach;
-use crate::exchange::{kind, Exchange};
-use crate::raw::BytesUnderWay;
+use crate::runtime::ffi::BytesUnderWay;
+use crate::runtime::finalize::detach;
+use crate::wsgi::start_response::{kind, Exchange};
 use crate::InputError;
 
 /// A `bytes` object grows to what was asked for in steps that begin with this, so that nobody makes the server reserve
@@ -125,7 +125,7 @@ impl Input {
 /// Fills the object, and when that is full a vector that takes its place.
 fn fill(
     exchange: &Exchange,
-    mut filling: crate::raw::Filling<'_>,
+    mut filling: crate::runtime::ffi::Filling<'_>,
     gathered: &mut Vec<u8>,
     most: u64,
     line: bool,

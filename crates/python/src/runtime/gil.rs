@@ -8,7 +8,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::raw::attach;
+use crate::runtime::ffi::attach;
 
 /// How long is waited for it. The interpreter takes its lock from a thread that computes after 5 ms, so what takes this
 /// long was not let go of.

@@ -11,7 +11,7 @@ import traceback
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, Callable, List, Optional, Tuple
 
-from . import _patched
+from . import _monkey_patching
 
 #: What is looked for when no object is named.
 NAMES = ("app", "application")
@@ -33,7 +33,7 @@ def load(target: str) -> Callable[..., Any]:
     module_name, expression = _split(target)
     module = _import(module_name)
     app = _default(module, target) if expression is None else _evaluate(module, expression, target)
-    complaint = _patched.complaint()
+    complaint = _monkey_patching.complaint()
     if complaint is not None:
         raise TargetError(complaint)
     # Only what was named: a module's default can be called.

@@ -13,7 +13,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
-use crate::ending::{detach, wait_for_the_end, Stay};
+use crate::runtime::finalize::{detach, wait_for_the_end, Stay};
 
 /// Runs Python code in a thread of the server.
 ///

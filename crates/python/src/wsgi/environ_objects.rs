@@ -8,8 +8,8 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::ending::detach;
-use crate::exchange::{kind, native, pairs, start_error, Exchange};
+use crate::runtime::finalize::detach;
+use crate::wsgi::start_response::{kind, native, pairs, start_error, Exchange};
 use crate::Log;
 
 /// The connection behind a request.

@@ -7,15 +7,15 @@ use amboss::{hijack, AppError, Application, Body, Environ, ShutdownHandle, Start
 use pyo3::exceptions::{PyConnectionError, PyRuntimeError};
 use pyo3::prelude::*;
 
-use crate::body::body;
-use crate::context::Context;
-use crate::environ::{About, Environs, Kept};
-use crate::exchange::Exchange;
-use crate::failure::failed;
-use crate::input::Progress;
-use crate::overseer::{Attended, Overseer};
-use crate::raw::attach;
-use crate::request::flush_errors;
+use crate::errors::failed;
+use crate::runtime::contextvars::Context;
+use crate::runtime::ffi::attach;
+use crate::worker::watchdog::{Attended, Overseer};
+use crate::wsgi::body::body;
+use crate::wsgi::environ::{About, Environs, Kept};
+use crate::wsgi::environ_objects::flush_errors;
+use crate::wsgi::input::Progress;
+use crate::wsgi::start_response::Exchange;
 use crate::Log;
 
 /// Something to do after a call, in the same thread.

@@ -13,10 +13,10 @@ use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::pipe::{pipe_with, PipeFlags};
 
-use crate::ending::detach;
-use crate::failure::failed;
-use crate::raw::attach;
-use crate::stack;
+use crate::errors::failed;
+use crate::runtime::ffi::attach;
+use crate::runtime::finalize::detach;
+use crate::runtime::thread_stack as stack;
 
 /// A server, unless it had to be left behind, and what it came back with.
 pub(crate) type Served<R> = (Option<Server>, Result<R, ServeError>);

@@ -12,8 +12,8 @@ use amboss::command::Told;
 use amboss::{ShutdownHandle, Worker};
 use pyo3::prelude::*;
 
-use crate::application;
-use crate::raw::attach;
+use crate::runtime::ffi::attach;
+use crate::wsgi::application;
 use crate::Log;
 
 /// How long requests that wait for the interpreter are waited for then: many times what it gives each thread.

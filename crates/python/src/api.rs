@@ -9,14 +9,18 @@ use pyo3::exceptions::{PyOSError, PyRuntimeError, PySystemExit, PyTypeError, PyV
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
-use crate::application::PyApplication;
-use crate::ending::detach;
-use crate::environ::About;
-use crate::exchange::kind;
-use crate::failure::Failure;
-use crate::handler::PyHandler;
-use crate::host::PyHost;
-use crate::{command, lock, reporting, stack, waiting};
+use crate::app_loader::PyHost;
+use crate::command;
+use crate::errors::Failure;
+use crate::runtime::finalize::detach;
+use crate::runtime::gil as lock;
+use crate::runtime::main_thread as waiting;
+use crate::runtime::thread_stack as stack;
+use crate::worker::module_reporter as reporting;
+use crate::wsgi::application::PyApplication;
+use crate::wsgi::environ::About;
+use crate::wsgi::request_handler::PyHandler;
+use crate::wsgi::start_response::kind;
 
 /// What Python's functions take, in one place for both of them.
 #[derive(FromPyObject)]
@@ -75,7 +79,7 @@ pub(crate) fn set_up(py: Python<'_>, run: &mut RunOptions, custom_handler: bool,
 
 /// Forks as this module does, which may be `os`: with Python's hooks around it; 0 in the child.
 pub(crate) fn fork(module: &str) -> std::io::Result<i32> {
-    crate::raw::attach(|py| py.import(module)?.call_method0("fork")?.extract()).map_err(std::io::Error::other)
+    crate::runtime::ffi::attach(|py| py.import(module)?.call_method0("fork")?.extract()).map_err(std::io::Error::other)
 }
 
 fn has_lock(py: Python<'_>) -> bool {
@@ -177,7 +181,7 @@ fn listening(number: i32) -> PyResult<Listeners> {
     if number < 0 {
         return Err(PyValueError::new_err(format!("fd is the number of an open socket, not {number}")));
     }
-    let copy = crate::raw::borrow_descriptor(number, |socket| socket.try_clone_to_owned());
+    let copy = crate::runtime::ffi::borrow_descriptor(number, |socket| socket.try_clone_to_owned());
     copy.and_then(|copy| Listeners::adopt([copy]))
         .map_err(|error| PyOSError::new_err(format!("can't listen on descriptor {number}: {error}")))
 }

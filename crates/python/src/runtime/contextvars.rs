@@ -8,7 +8,7 @@ use std::cell::RefCell;
 
 use pyo3::prelude::*;
 
-use crate::raw::{enter_context, exit_context, new_context};
+use crate::runtime::ffi::{enter_context, exit_context, new_context};
 
 thread_local! {
     /// The context that this thread is in, unless a body has taken it.

@@ -6,10 +6,11 @@ use amboss::{Application, Host, RunError, ServeError, Server, Settings, Shutdown
 use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 
-use crate::application::PyApplication;
-use crate::failure::failed;
-use crate::raw::attach;
-use crate::{stack, waiting};
+use crate::errors::failed;
+use crate::runtime::ffi::attach;
+use crate::runtime::main_thread as waiting;
+use crate::runtime::thread_stack as stack;
+use crate::wsgi::application::PyApplication;
 
 /// Has signals stop a server.
 type FollowSignals = Box<dyn FnOnce(ShutdownHandle, &Worker) -> PyResult<()> + Send>;
@@ -57,7 +58,7 @@ where
     fn application(&mut self, worker: &Worker) -> Result<Arc<dyn Application>, RunError> {
         let Some(make) = self.make.take() else { return Err(RunError::Options("this host has served already")) };
         let application = attach(|py| {
-            py.import("amboss._early")?.call_method1("taken_over", (worker.server_fd(),))?;
+            py.import("amboss._startup_report")?.call_method1("taken_over", (worker.server_fd(),))?;
             make(py, worker)
         });
         let application = application.map_err(raised)?;

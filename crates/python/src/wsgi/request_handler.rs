@@ -3,9 +3,9 @@
 use amboss::{AccessRecord, AppError, Log, RequestHandler};
 use pyo3::prelude::*;
 
-use crate::environ::Kept;
-use crate::failure::{traceback, Failure};
-use crate::raw::attach;
+use crate::errors::{traceback, Failure};
+use crate::runtime::ffi::attach;
+use crate::wsgi::environ::Kept;
 
 /// Hooks that end in Python where the user has a class of their own, and in the core's where not.
 pub(crate) struct PyHandler {

@@ -10,12 +10,12 @@ use amboss::{Environ, ShutdownHandle};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use crate::exchange::Exchange;
-use crate::file_wrapper::FileWrapper;
-use crate::input::{EmptyInput, Input};
-use crate::raw::{latin1, references};
-use crate::request::{Connection, EarlyHints, Errors, Shutdown};
-use crate::socket::ConnectionSocket;
+use crate::runtime::ffi::{latin1, references};
+use crate::wsgi::environ_objects::{Connection, EarlyHints, Errors, Shutdown};
+use crate::wsgi::file_wrapper::FileWrapper;
+use crate::wsgi::input::{EmptyInput, Input};
+use crate::wsgi::socket::ConnectionSocket;
+use crate::wsgi::start_response::Exchange;
 use crate::Log;
 
 /// Header names that are remembered with their keys: more than clients use, fewer than an attacker can think of.

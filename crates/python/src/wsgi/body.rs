@@ -8,17 +8,18 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyIterator, PyList, PyTuple};
 
-use crate::application::Running;
-use crate::context::Context;
-use crate::ending::detach;
-use crate::exchange::{block, kind, Exchange};
-use crate::failure::{failed, traceback};
-use crate::file_wrapper::FileWrapper;
-use crate::overseer::Overseer;
-use crate::raw::attach;
-use crate::request::flush_errors;
-use crate::socket::ConnectionSocket;
-use crate::{werkzeug, Log};
+use crate::errors::{failed, traceback};
+use crate::runtime::contextvars::Context;
+use crate::runtime::ffi::attach;
+use crate::runtime::finalize::detach;
+use crate::worker::watchdog::Overseer;
+use crate::wsgi::application::Running;
+use crate::wsgi::environ_objects::flush_errors;
+use crate::wsgi::file_wrapper::FileWrapper;
+use crate::wsgi::socket::ConnectionSocket;
+use crate::wsgi::start_response::{block, kind, Exchange};
+use crate::wsgi::werkzeug_response as werkzeug;
+use crate::Log;
 
 /// What is left of a request's body up to this size is kept for an application that reads it while it is iterated:
 /// what the server has read ahead in any case.

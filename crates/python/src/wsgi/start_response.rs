@@ -9,10 +9,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use smallvec::SmallVec;
 
-use crate::ending::detach;
-use crate::input::Progress;
-use crate::overseer::ClientTime;
-use crate::raw::{latin1_bytes, Lent};
+use crate::runtime::ffi::{latin1_bytes, Lent};
+use crate::runtime::finalize::detach;
+use crate::worker::watchdog::ClientTime;
+use crate::wsgi::input::Progress;
 use crate::ClientDisconnected;
 
 /// Most answers have no more header fields than this.

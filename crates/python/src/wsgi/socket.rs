@@ -12,8 +12,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 
-use crate::ending::detach;
-use crate::exchange::{start_error, Exchange};
+use crate::runtime::finalize::detach;
+use crate::wsgi::start_response::{start_error, Exchange};
 
 /// The connection's socket, during one request.
 #[pyclass(frozen, module = "amboss._amboss")]

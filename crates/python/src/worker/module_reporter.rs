@@ -7,7 +7,7 @@ use amboss::Worker;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::ending::detach;
+use crate::runtime::finalize::detach;
 
 /// Reports modules as they come.
 pub(crate) struct Reporter {
