@@ -235,9 +235,9 @@ BAD = [
     ("nothing/", "'nothing/' is a folder; name a .py file, or a module", []),
     ("loose", "'loose' is a folder; name a file in it, as in loose/wsgi.py", []),
     (":app", "':app' names no module; write module:object", []),
-    ("shop:nothing", "module 'shop' has no 'nothing' (there is app, Sites, make, fails)", []),
-    ("objects:ap", "module 'objects' has no 'ap' (there is app, i, boom, partial)", []),
-    ("objects:bom", "module 'objects' has no 'bom' (there is boom, app, i, partial)", []),
+    ("shop:nothing", "module 'shop' has no 'nothing' (available: app, Sites, make, fails)", []),
+    ("objects:ap", "module 'objects' has no 'ap' (available: app, i, boom, partial)", []),
+    ("objects:bom", "module 'objects' has no 'bom' (available: boom, app, i, partial)", []),
     ("factories:create", MAKES + "write 'factories:create()'", []),
     ("factories:with_defaults", MAKES + "write 'factories:with_defaults()'", []),
     ("factories:with_arguments", MAKES + "write 'factories:with_arguments(...)' with its arguments", []),
@@ -247,13 +247,13 @@ BAD = [
     ("factories:asgi", "'factories:asgi' is an ASGI application, and amboss serves WSGI", []),
     ("factories:Asgi()", "'factories:Asgi()' is an ASGI application", []),
     ("shop:Sites.fr.app", "an object of type 'type' has no 'fr'", []),
-    ("site3", "'site3' has neither 'app' nor 'application'; name the object: site3:object (there is wsgi)", []),
+    ("site3", "'site3' has neither 'app' nor 'application'; name the object: site3:object (available: wsgi)", []),
     ("shop:number", "'shop:number' is an object of type 'int', which can't be called; name a function", []),
     ("shop:make(name)", "the arguments in 'make(name)' must be literals: strings, numbers", []),
     ("shop:make(**{})", "must be literals", []),
-    ("shop:make(", "'make(' is no name of an object; write object, object.attribute or factory(", []),
-    ("shop:make()()", "'make()()' is no name of an object", []),
-    ("shop:app or make", "'app or make' is no name of an object", []),
+    ("shop:make(", "'make(' does not name an object; write object, object.attribute or factory(", []),
+    ("shop:make()()", "'make()()' does not name an object", []),
+    ("shop:app or make", "'app or make' does not name an object", []),
     ("shop:number()", "the factory is an object of type 'int', which can't be called; leave out", []),
     ("shop:fails()", "the factory in 'shop:fails()' failed", ["in fails", "LookupError: no shelf"]),
     ("shop:fails(1)", "the factory in 'shop:fails(1)' failed", ["TypeError: fails() takes 0 positional arguments"]),
@@ -261,7 +261,7 @@ BAD = [
     ("wrong:app", "'wrong:app' can't be imported", ["wrong.py", "SyntaxError"]),
     ("ends:app", "'ends:app' can't be imported", ["sys.exit(7)", "SystemExit: 7"]),
     ("shop.app", "there is no module 'shop.app'; write 'shop:app'", []),
-    ("counted", "'counted:app' is an object of type 'int', which can't be called; name the object: counted:object (there is wsgi)", []),
+    ("counted", "'counted:app' is an object of type 'int', which can't be called; name the object: counted:object (available: wsgi)", []),
 ]
 
 
@@ -367,7 +367,7 @@ class TestBinary:
 
     def test_its_exit_code_is_the_interpreters(self, folder):
         code, said = run(["--python", sys.executable, "-p", "0", "shop:nothing"], folder, [BINARY])
-        assert (code, said.strip()) == (2, "amboss: module 'shop' has no 'nothing' (there is app, Sites, make, fails)")
+        assert (code, said.strip()) == (2, "amboss: module 'shop' has no 'nothing' (available: app, Sites, make, fails)")
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -88,7 +88,7 @@ def test_a_request_that_takes_too_long_is_cut_and_its_worker_replaced(folder, ar
         assert "a request has been running for 1 seconds (--timeout); this worker is replaced" in log
         assert "died" not in log and "panicked" not in log, log
         if place:
-            assert re.search(r'where it is:\n(.*\n)*  File ".*processes\.py", line \d+, ' + place, log), log
+            assert re.search(r'stack of the request:\n(.*\n)*  File ".*processes\.py", line \d+, ' + place, log), log
 
 
 def test_a_request_that_takes_its_time_within_the_timeout_is_left_alone(folder):

@@ -230,13 +230,13 @@ def test_a_left_over_unix_socket_is_replaced(tmp_path, log):
 
 WRONG = {
     "threads and processes": ({"threaded": True, "processes": 2}, ValueError, "Cannot have a multi-thread and multi-process"),
-    "threads for one": ({"threads": 3, "threaded": False}, ValueError, "threads is for"),
-    "threads and processes by number": ({"threads": 3, "processes": 2}, ValueError, "threads is for"),
+    "threads for one": ({"threads": 3, "threaded": False}, ValueError, "threads requires"),
+    "threads and processes by number": ({"threads": 3, "processes": 2}, ValueError, "threads requires"),
     "no threads": ({"threads": 0}, ValueError, ""),
     "an unknown certificate": ({"ssl_context": ("/no/such.crt", "/no/such.key")}, OSError, "/no/such.crt"),
     "an unknown word": ({"ssl_context": "ad hoc"}, ValueError, "'adhoc' or (certfile, keyfile)"),
     "an SSLContext": ({"ssl_context": ssl.create_default_context()}, TypeError, "can't use a context of the ssl module"),
-    "a tuple of three": ({"ssl_context": ("a", "b", "c")}, TypeError, "not of 3"),
+    "a tuple of three": ({"ssl_context": ("a", "b", "c")}, TypeError, "not a tuple of 3"),
 }
 
 

@@ -275,7 +275,7 @@ def served_by_tls(server, version):
 def test_what_contradicts_itself_is_said_before_anything_is_watched(folder):
     for options, sentence in [
         (", threaded=True, processes=2", "Cannot have a multi-thread and multi-process server."),
-        (", reloader_type='magic'", "'magic' is no way to watch files; choose auto, stat or notify"),
+        (", reloader_type='magic'", "reloader_type must be 'auto', 'stat' or 'notify', not 'magic'"),
         (", ssl_context=('no.crt', 'no.key')", "no.crt"),
     ]:
         folder.save("serve.py", script("one", options))

@@ -208,7 +208,7 @@ def test_current_thread_and_context_variables_are_of_use(serve):
 def threads_of_the_process():
     """But for the one that stays for all servers of the process."""
     names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
-    return len(names) - names.count("amboss-lock\n")
+    return len(names) - names.count("amboss-gil\n")
 
 
 def test_no_thread_is_left_after_the_end(log):

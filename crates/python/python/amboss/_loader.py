@@ -1,4 +1,4 @@
-"""Finds the application that the command line names: ``module:object`` and its other forms."""
+"""Loads the application that the command line names: ``module:object`` and its other forms."""
 
 import ast
 import difflib
@@ -9,34 +9,34 @@ import os
 import sys
 import traceback
 from types import BuiltinFunctionType, FunctionType, ModuleType
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, Optional
 
 from . import _monkey_patching
 
-#: What is looked for when no object is named.
-NAMES = ("app", "application")
+#: The names that are tried if the target names no object.
+DEFAULT_NAMES = ("app", "application")
 
 
 class TargetError(Exception):
-    """The text names no application; the message says what to do."""
+    """The target names no usable application; the message says what to do."""
 
 
-def load(target: str) -> Callable[..., Any]:
+def load_app(target: str) -> Callable[..., Any]:
     """Imports the application.
 
-    :param target: ``module:object``, ``module:factory()``, ``module:factory("arg", n=1)`` with literals, dotted
-        attributes, a path to a ``.py`` file in place of the module, or the module alone
-    :raises TargetError: when the text, or the object, can't be used
+    :param target: ``module:object``, ``module:factory()`` or ``module:factory("arg", n=1)`` with literals; the object
+        may be a dotted attribute, the module may be a path to a ``.py`` file, and the object may be left out
+    :raises TargetError: if the target can't be parsed, or the object is not a WSGI application
     """
     if sys.path[:1] not in ([""], [os.getcwd()]):
         sys.path.insert(0, os.getcwd())
     module_name, expression = _split(target)
     module = _import(module_name)
     app = _default(module, target) if expression is None else _evaluate(module, expression, target)
-    complaint = _monkey_patching.complaint()
-    if complaint is not None:
-        raise TargetError(complaint)
-    # Only what was named: a module's default can be called.
+    refusal = _monkey_patching.refusal()
+    if refusal is not None:
+        raise TargetError(refusal)
+    # ``_default`` returns only callables, so there is an expression here.
     if not callable(app):
         hint = ""
         if not expression.endswith(")"):
@@ -48,33 +48,33 @@ def load(target: str) -> Callable[..., Any]:
 
 
 def _check_signature(app: Any, target: str, expression: Optional[str]) -> None:
-    """Refuses what can't be a WSGI application because of its parameters, above all the function that makes one."""
+    """Rejects objects whose parameters are not those of a WSGI application, above all factories."""
     try:
-        # What a decorator returns is what is called.
+        # The server calls the decorated object, so the signature of the function inside does not matter.
         signature = inspect.signature(app, follow_wrapped=False)
     except (TypeError, ValueError):
-        return  # Unknown.
+        return  # The signature is not known.
     if [*signature.parameters][:3] == ["scope", "receive", "send"]:
         raise TargetError(f"{target!r} is an ASGI application, and amboss serves WSGI; serve it with an ASGI server")
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = list(signature.parameters.values())
     fits = _binds(signature, None, None)
-    # ``def create_app(config=None, debug=False)`` takes two arguments, and the server's by mistake.
-    by_mistake = isinstance(app, FunctionType) and all(
+    # ``def create_app(config=None, debug=False)`` accepts two arguments, but is a factory.
+    is_factory = isinstance(app, FunctionType) and all(
         one.kind in positional and one.default is not one.empty and one.name not in ("environ", "start_response")
         for one in parameters[:2]
     )
-    if fits and not by_mistake:
+    if fits and not is_factory:
         return
-    sentence = f"{target!r} can't be called with environ and start_response"
+    message = f"{target!r} can't be called with environ and start_response"
     if inspect.isroutine(app) and (expression is None or not expression.endswith(")")):
         name = expression or getattr(app, "__name__", "app")
         call = f"{name}()" if _binds(signature) else f"{name}(...)"
         module = target if expression is None else target[: -len(expression) - 1]
-        sentence += f"; if it makes the application, write '{module}:{call}'"
+        message += f"; if it makes the application, write '{module}:{call}'"
         if call.endswith("(...)"):
-            sentence += " with its arguments"
-    raise TargetError(sentence)
+            message += " with its arguments"
+    raise TargetError(message)
 
 
 def _binds(signature: inspect.Signature, *arguments: Any) -> bool:
@@ -86,17 +86,17 @@ def _binds(signature: inspect.Signature, *arguments: Any) -> bool:
 
 
 def explain(target: str, error: BaseException) -> str:
-    """A sentence, and the traceback as far as it is the user's."""
+    """Returns the message for an error of :func:`load_app`, with the part of the traceback that is the user's code."""
     if isinstance(error, TargetError) and error.__cause__ is None:
         return f"amboss: {error}"
     cause = error.__cause__ if isinstance(error, TargetError) and error.__cause__ is not None else error
-    lines = traceback.format_exception(type(cause), cause, _theirs(cause))
-    sentence = str(error) if isinstance(error, TargetError) else f"{target!r} can't be imported"
-    return "".join(lines) + f"amboss: {sentence}"
+    lines = traceback.format_exception(type(cause), cause, _user_traceback(cause))
+    message = str(error) if isinstance(error, TargetError) else f"{target!r} can't be imported"
+    return "".join(lines) + f"amboss: {message}"
 
 
-def _theirs(error: BaseException) -> Any:
-    """The traceback without this module's frames and the import system's, up to the first of somebody else."""
+def _user_traceback(error: BaseException) -> Any:
+    """Returns the traceback without the leading frames of this module and of the import system."""
     frames = error.__traceback__
     while frames is not None:
         path = frames.tb_frame.f_code.co_filename
@@ -106,8 +106,8 @@ def _theirs(error: BaseException) -> Any:
     return None
 
 
-def _split(target: str) -> Tuple[str, Any]:
-    # A path may hold colons before its file's name, the object none before its arguments.
+def _split(target: str) -> tuple[str, Any]:
+    # A path may contain colons before the file name; an expression contains none before its arguments.
     end = target.find(".py:")
     if end >= 0:
         return target[: end + 3], target[end + 4 :] or None
@@ -125,14 +125,14 @@ def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        # Only if this is what is missing, not something that it imports.
+        # Only if this module itself is missing, not one that it imports.
         if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
             raise TargetError(f"there is no module {error.name!r}; {_instead(name)}") from None
         raise
 
 
 def _instead(name: str) -> str:
-    """What to do about a module that is not there: an object in a module is written with a colon."""
+    """Suggests what to write instead of a missing module: perhaps a dot was written in place of the colon."""
     module, _, attribute = name.rpartition(".")
     if module and hasattr(sys.modules.get(module), attribute):
         return f"write '{module}:{attribute}'"
@@ -146,15 +146,15 @@ def _import_file(path: str) -> ModuleType:
     if not os.path.isfile(full):
         raise TargetError(f"there is no file {path!r}; fix the path, or name a module")
     if not full.endswith(".py"):
-        raise TargetError(f"{path!r} is no Python file; name one that ends with .py")
+        raise TargetError(f"{path!r} is not a Python file; name one that ends with .py")
     folder, name = os.path.split(full[: -len(".py")])
     if name == "__init__":
         folder, name = os.path.split(folder)
-    # A part of a package is imported as that, so that it can say "from . import neighbour".
+    # A file in a package is imported as part of it, so that it can use relative imports.
     while os.path.isfile(os.path.join(folder, "__init__.py")):
         folder, package = os.path.split(folder)
         name = f"{package}.{name}"
-    # As when Python runs it: its folder comes first.
+    # Python also puts the directory of a script first.
     sys.path.insert(0, folder)
     if all(part.isidentifier() for part in name.split(".")) and name not in sys.modules:
         module = importlib.import_module(name)
@@ -170,14 +170,14 @@ def _import_file(path: str) -> ModuleType:
 
 
 def _inside(path: str, folder: str) -> str:
-    """What to name instead of a folder."""
+    """Suggests what to name instead of a folder."""
     if os.path.isfile(os.path.join(folder, "__init__.py")):
         shown = os.path.normpath(path)
         if shown.replace(os.sep, "").isidentifier() and not os.path.isabs(shown):
             return f"name the package: {shown.replace(os.sep, '.')}"
         return f"name the package's file: {os.path.join(path, '__init__.py')}"
     files = sorted(name for name in os.listdir(folder) if name.endswith(".py"))
-    # What applications are usually called comes first.
+    # The usual names of applications come first.
     files.sort(key=lambda name: name not in ("app.py", "wsgi.py", "application.py", "main.py"))
     if not files:
         return "name a .py file, or a module"
@@ -185,12 +185,12 @@ def _inside(path: str, folder: str) -> str:
 
 
 def _default(module: ModuleType, target: str) -> Any:
-    there = [(name, getattr(module, name)) for name in NAMES if hasattr(module, name)]
-    for _, value in there:
+    found = [(name, getattr(module, name)) for name in DEFAULT_NAMES if hasattr(module, name)]
+    for _, value in found:
         if callable(value):
             return value
-    if there:
-        name, value = there[0]
+    if found:
+        name, value = found[0]
         raise TargetError(
             f"'{target}:{name}' is {_article(value)}, which can't be called; name the object: "
             f"{target}:object{_others(module)}"
@@ -204,28 +204,28 @@ def _default(module: ModuleType, target: str) -> Any:
 
 
 def _others(module: ModuleType, wanted: Optional[str] = None) -> str:
-    """What could be meant instead: those with a similar name first, then those that applications usually have."""
-    names: List[str] = [
+    """Lists objects of the module that may be meant: those with a similar name first, then the default names."""
+    names: list[str] = [
         name
         for name, value in vars(module).items()
-        if callable(value) and not name.startswith("_") and _is_of(module, name, value)
+        if callable(value) and not name.startswith("_") and _is_defined_in(module, name, value)
     ]
     similar = difflib.get_close_matches(wanted, names) if wanted else []
-    names.sort(key=lambda name: (similar.index(name) if name in similar else len(similar), name not in NAMES))
-    return f" (there is {', '.join(names[:5])})" if names else ""
+    names.sort(key=lambda name: (similar.index(name) if name in similar else len(similar), name not in DEFAULT_NAMES))
+    return f" (available: {', '.join(names[:5])})" if names else ""
 
 
-def _is_of(module: ModuleType, name: str, value: Any) -> bool:
-    """Was it made in this module, and not imported?"""
+def _is_defined_in(module: ModuleType, name: str, value: Any) -> bool:
+    """Whether a value was made in this module, and not imported into it."""
     if isinstance(value, (type, FunctionType, BuiltinFunctionType)):
         return getattr(value, "__module__", None) == module.__name__
-    # An object does not say where it was made; what was imported has this name in another module as well.
+    # Other objects don't know their module. If one was imported, another module has it under the same name.
     others = [other for other in list(sys.modules.values()) if isinstance(other, ModuleType) and other is not module]
     return not any(vars(other).get(name) is value for other in others)
 
 
 def _evaluate(module: ModuleType, expression: str, target: str) -> Any:
-    wrong = f"{expression!r} is no name of an object; write object, object.attribute or factory('argument', n=1)"
+    wrong = f"{expression!r} does not name an object; write object, object.attribute or factory('argument', n=1)"
     try:
         node = ast.parse(expression.strip(), mode="eval").body
     except SyntaxError:

@@ -1,16 +1,16 @@
-"""The command line that starts this program again, and leaving what it has started so far."""
+"""Restarts this program in the same process: its command line, and the shutdown of the current run before ``exec``."""
 
 import os
 import sys
-from typing import List, Optional
+from typing import Optional
 
 
-def _folder() -> Optional[str]:
-    """Where the program was started: its command line is to be read from there."""
+def _start_directory() -> Optional[str]:
+    """Where the program was started; relative paths on its command line are relative to this directory."""
     main = getattr(sys.modules.get("__main__"), "__file__", None) or ""
     script = os.sep + os.path.normpath(sys.argv[0] if sys.argv else "")
     if os.path.isabs(main) and main.endswith(script):
-        # It may have gone elsewhere since.
+        # The program may have changed its working directory since.
         return main[: -len(script)] or os.sep
     try:
         return os.getcwd()
@@ -18,20 +18,20 @@ def _folder() -> Optional[str]:
         return None
 
 
-#: As far as anybody knows.
-FOLDER = _folder()
+#: The directory where the program was started; ``None`` if it is not known.
+START_DIRECTORY = _start_directory()
 
 
-def command() -> List[str]:
-    """The words that start this program again.
+def respawn_command() -> list[str]:
+    """Returns the command that starts this program again.
 
-    :raises RuntimeError: when nobody knows them any more
+    :raises RuntimeError: if the command line can't be reconstructed
     """
     original = getattr(sys, "orig_argv", None)  # since 3.10
     if original:
         return [sys.executable, *original[1:]]
     if sys.argv[:1] == ["-c"]:
-        raise RuntimeError("a program that is given by -c can't be started again by this Python; save it to a file")
+        raise RuntimeError("Python before 3.10 can't restart a program that was given with -c; save it to a file")
     import subprocess
 
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
@@ -39,26 +39,25 @@ def command() -> List[str]:
     spec = getattr(main, "__spec__", None)
     if spec is not None:
         # python -m package, or python -m package.module
-        name = spec.name[: -len(".__main__")] if spec.name.endswith(".__main__") else spec.name
-        return [sys.executable, *flags, "-m", name, *sys.argv[1:]]
+        return [sys.executable, *flags, "-m", spec.name.removesuffix(".__main__"), *sys.argv[1:]]
     return [sys.executable, *flags, *sys.argv]
 
 
-def leave_everything() -> None:
-    """Does what the end of the interpreter would do, short of ending it: another program takes this process over."""
+def shut_down_before_exec() -> None:
+    """Shuts the program down as the end of the interpreter would, because another program replaces this process."""
     multiprocessing = sys.modules.get("multiprocessing")
     if multiprocessing is not None:
-        # At the end those that are no daemons would be waited for.
+        # multiprocessing's exit handler waits for children that are not daemons.
         for child in multiprocessing.active_children():
             child.terminate()
-    end_interpreter()
+    run_exit_handlers()
     os.environ.pop("AMBOSS_RUN_MAIN", None)
-    if FOLDER is not None:
-        os.chdir(FOLDER)
+    if START_DIRECTORY is not None:
+        os.chdir(START_DIRECTORY)
 
 
-def end_interpreter() -> None:
-    """Runs what the interpreter runs at its end, in a process that ends without it."""
+def run_exit_handlers() -> None:
+    """Runs the ``atexit`` handlers and flushes the streams, in a process that will not finalize the interpreter."""
     import atexit
 
     atexit._run_exitfuncs()

@@ -1,8 +1,8 @@
-//! Context variables (`contextvars`), which frameworks keep the current request in.
+//! Context variables (`contextvars`), in which frameworks keep the current request.
 //!
-//! Between two blocks of a body its thread serves others, and any thread may ask for the next block. So a body takes the
-//! context it was begun in along, and its blocks are asked for in that; the thread goes on with a new one. Requests
-//! without such a body follow each other in their thread's context, as they do in other servers.
+//! Between two blocks of a response body, its thread serves other requests, and any thread may produce the next block.
+//! Therefore a body takes the context in which its call began with it, and every block is produced in that context; the
+//! thread continues with a new one. Requests without such a body share their thread's context, as in other servers.
 
 use std::cell::RefCell;
 
@@ -11,41 +11,41 @@ use pyo3::prelude::*;
 use crate::runtime::ffi::{enter_context, exit_context, new_context};
 
 thread_local! {
-    /// The context that this thread is in, unless a body has taken it.
-    static OWN: RefCell<Option<Py<PyAny>>> = const { RefCell::new(None) };
+    /// The context that this thread has entered, unless a body has taken it.
+    static THREAD_CONTEXT: RefCell<Option<Py<PyAny>>> = const { RefCell::new(None) };
 }
 
-/// The context of a body, entered for each block.
+/// The context of a response body, entered for each block.
 pub(crate) struct Context(Option<Py<PyAny>>);
 
 impl Context {
-    /// Sees to it that this thread has one; before an application is called.
-    pub(crate) fn provide(py: Python<'_>) -> PyResult<()> {
-        // In a thread that is ending there is nothing to keep.
-        let provided = OWN.try_with(|own| {
-            let mut own = own.borrow_mut();
-            if own.is_none() {
+    /// Enters a new context if this thread has none. Called before an application is called.
+    pub(crate) fn ensure(py: Python<'_>) -> PyResult<()> {
+        // A thread that is ending has no thread-local storage any more, and needs no context.
+        let ensured = THREAD_CONTEXT.try_with(|slot| {
+            let mut slot = slot.borrow_mut();
+            if slot.is_none() {
                 let context = new_context(py)?;
                 enter_context(&context)?;
-                *own = Some(context.unbind());
+                *slot = Some(context.unbind());
             }
             Ok(())
         });
-        provided.unwrap_or(Ok(()))
+        ensured.unwrap_or(Ok(()))
     }
 
-    /// Takes this thread's along.
+    /// Exits this thread's context and returns it.
     pub(crate) fn take(py: Python<'_>) -> Context {
-        let own = OWN.try_with(|own| own.borrow_mut().take()).ok().flatten();
-        Context(own.filter(|own| exit_context(own.bind(py)).is_ok()))
+        let context = THREAD_CONTEXT.try_with(|slot| slot.borrow_mut().take()).ok().flatten();
+        Context(context.filter(|context| exit_context(context.bind(py)).is_ok()))
     }
 
-    /// Runs something in it.
+    /// Runs `run` in this context.
     pub(crate) fn run<R>(&self, py: Python<'_>, run: impl FnOnce() -> R) -> R {
         let entered = self.0.as_ref().map(|context| context.bind(py)).filter(|context| enter_context(context).is_ok());
         let result = run();
         if let Some(context) = entered {
-            // It fails when the application has left it on its own.
+            // This fails if the application has exited the context itself.
             let _ = exit_context(context);
         }
         result

@@ -1,87 +1,93 @@
-//! The one file with unsafe code: threads that the interpreter knows, text and bytes without a copy too many, and what
-//! the server lends an application for the time of a call.
+//! The only file with unsafe code: thread states, strings and bytes without extra copies, and the borrows that the
+//! server hands to an application for the duration of one call.
 //!
-//! Each function is safe to call; what makes it so stands with each block.
+//! Every function here is safe to call; the argument for that stands at each `unsafe` block.
 #![allow(unsafe_code)]
 
+use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
+use std::os::fd::BorrowedFd;
+use std::os::raw::c_int;
 use std::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use amboss::{Input, StartResponse};
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::string::PyStringData;
 use pyo3::types::{PyBytes, PyString};
 
-use crate::runtime::finalize::{detach, wait_for_the_end, Stay};
+use crate::runtime::finalize::{detach, park_forever, FinalizeGuard};
 
-/// Runs Python code in a thread of the server.
+/// Attaches a server thread to the interpreter and runs `run`.
 ///
-/// The interpreter keeps its record of this thread until the thread ends. Without that, each call would make and
-/// destroy one, which costs more than everything else here; and what applications keep in `threading.local` would be
-/// gone with each request.
+/// The thread keeps its Python thread state until it ends. Otherwise every call would create and destroy one, which
+/// costs more than everything else here, and applications would lose their `threading.local` data with each request.
 pub(crate) fn attach<R>(run: impl FnOnce(Python<'_>) -> R) -> R {
     thread_local! {
-        static KNOWN: OnceCell<Known> = const { OnceCell::new() };
+        static THREAD_STATE: OnceCell<ThreadState> = const { OnceCell::new() };
     }
-    // A thread that is ending does it the slower way.
-    let _ = KNOWN.try_with(|known| {
-        known.get_or_init(Known::new);
+    // This fails in a thread that is ending; it attaches without a kept thread state.
+    let _ = THREAD_STATE.try_with(|state| {
+        state.get_or_init(ThreadState::new);
     });
-    let around = Stay::begin();
+    let outer = FinalizeGuard::new();
     let result = Python::try_attach(|py| {
-        let inside = Stay::begin();
+        let inner = FinalizeGuard::new();
         let result = run(py);
-        inside.end();
+        inner.disarm();
         result
     });
-    around.end();
-    result.unwrap_or_else(|| wait_for_the_end())
+    outer.disarm();
+    result.unwrap_or_else(|| park_forever())
 }
 
-struct Known {
-    outermost: Cell<Option<(ffi::PyGILState_STATE, NonNull<ffi::PyThreadState>)>>,
+/// A Python thread state that is kept until its thread ends.
+struct ThreadState {
+    /// `None` in a thread that Python itself has started.
+    kept: Cell<Option<(ffi::PyGILState_STATE, NonNull<ffi::PyThreadState>)>>,
 }
 
-impl Known {
-    fn new() -> Known {
-        // SAFETY: called by a thread that may or may not be attached; `Ensure` is for both. An attached thread (the one
-        // that runs Python's own code) is known already and has nothing to keep.
-        let outermost = unsafe {
+impl ThreadState {
+    fn new() -> ThreadState {
+        // SAFETY: `PyGILState_Check` and `PyGILState_Ensure` may be called by any thread, attached or not. A thread
+        // that is attached already has a thread state of its own, and nothing is kept for it. `PyEval_SaveThread` is
+        // called right after `PyGILState_Ensure`, so the thread is attached, as it requires.
+        let kept = unsafe {
             if ffi::PyGILState_Check() == 1 {
                 None
             } else {
-                let stay = Stay::begin();
-                let state = ffi::PyGILState_Ensure();
-                let thread = NonNull::new(ffi::PyEval_SaveThread()).map(|thread| (state, thread));
-                stay.end();
-                thread
+                let guard = FinalizeGuard::new();
+                let gil_state = ffi::PyGILState_Ensure();
+                let kept = NonNull::new(ffi::PyEval_SaveThread()).map(|thread| (gil_state, thread));
+                guard.disarm();
+                kept
             }
         };
-        Known { outermost: Cell::new(outermost) }
+        ThreadState { kept: Cell::new(kept) }
     }
 }
 
-impl Drop for Known {
+impl Drop for ThreadState {
     fn drop(&mut self) {
-        let Some((state, thread)) = self.outermost.take() else { return };
-        // An interpreter that is gone, or is going, has forgotten its threads by itself.
+        let Some((gil_state, thread)) = self.kept.take() else { return };
+        // An interpreter that is finalized, or is being finalized, frees all thread states itself.
         if Python::try_attach(|_| ()).is_none() {
             return;
         }
-        let stay = Stay::begin();
-        // SAFETY: this undoes, in reverse order and in the same thread, what `new` did.
+        let guard = FinalizeGuard::new();
+        // SAFETY: this reverts, in reverse order and in the same thread, the two calls that `new` made.
         unsafe {
             ffi::PyEval_RestoreThread(thread.as_ptr());
-            ffi::PyGILState_Release(state);
+            ffi::PyGILState_Release(gil_state);
         }
-        stay.end();
+        guard.disarm();
     }
 }
 
-/// A native string of PEP 3333: each byte is the character of the same number.
+/// Makes a native string of PEP 3333: each byte becomes the character with the same number.
 pub(crate) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
-    // SAFETY: pointer and length are one slice's. The result is a new string or null with an exception set.
+    // SAFETY: pointer and length come from one slice. The result is a new reference, or null with an exception set.
     let text = unsafe {
         let text = ffi::PyUnicode_DecodeLatin1(bytes.as_ptr().cast(), bytes.len() as ffi::Py_ssize_t, std::ptr::null());
         Bound::from_owned_ptr_or_err(py, text)?
@@ -89,40 +95,40 @@ pub(crate) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, 
     Ok(text.cast_into::<PyString>()?)
 }
 
-/// The bytes of a native string; `None` when it has characters beyond them.
-pub(crate) fn latin1_bytes<'a>(text: &'a Bound<'_, PyString>) -> Option<std::borrow::Cow<'a, [u8]>> {
-    // SAFETY: a string is immutable, and `text` keeps it alive for as long as the slice is borrowed.
+/// Returns the bytes of a native string; `None` if it contains characters outside Latin-1.
+pub(crate) fn latin1_bytes<'a>(text: &'a Bound<'_, PyString>) -> Option<Cow<'a, [u8]>> {
+    // SAFETY: a Python string is immutable, and `text` keeps it alive while the slice is borrowed.
     match unsafe { text.data() } {
-        Ok(pyo3::types::string::PyStringData::Ucs1(bytes)) => Some(std::borrow::Cow::Borrowed(bytes)),
+        Ok(PyStringData::Ucs1(bytes)) => Some(Cow::Borrowed(bytes)),
         _ => None,
     }
 }
 
-/// How many references to an object there are.
-pub(crate) fn references<T>(object: &Bound<'_, T>) -> usize {
-    // SAFETY: the object is alive for as long as it is borrowed, and the interpreter is attached.
+/// Returns an object's reference count.
+pub(crate) fn ref_count<T>(object: &Bound<'_, T>) -> usize {
+    // SAFETY: the borrow keeps the object alive, and `Bound` proves that the thread is attached.
     usize::try_from(unsafe { ffi::Py_REFCNT(object.as_ptr()) }).unwrap_or(usize::MAX)
 }
 
-/// A context for context variables, empty.
+/// Makes an empty context for context variables.
 pub(crate) fn new_context(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    // SAFETY: the result is a new object or null with an exception set.
+    // SAFETY: the result is a new reference, or null with an exception set.
     unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_New()) }
 }
 
-/// Makes a context the one of this thread, until [`exit_context`].
+/// Makes `context` this thread's context until [`exit_context`].
 pub(crate) fn enter_context(context: &Bound<'_, PyAny>) -> PyResult<()> {
-    // SAFETY: an object that is no context, or is entered already, is refused with an exception.
-    succeeded(context.py(), unsafe { ffi::PyContext_Enter(context.as_ptr()) })
+    // SAFETY: the call fails with an exception if the object is not a context, or has been entered already.
+    check(context.py(), unsafe { ffi::PyContext_Enter(context.as_ptr()) })
 }
 
-/// Goes back to the context before this one.
+/// Restores the context that was active before `context` was entered.
 pub(crate) fn exit_context(context: &Bound<'_, PyAny>) -> PyResult<()> {
-    // SAFETY: an object that is not this thread's context is refused with an exception.
-    succeeded(context.py(), unsafe { ffi::PyContext_Exit(context.as_ptr()) })
+    // SAFETY: the call fails with an exception if the object is not this thread's context.
+    check(context.py(), unsafe { ffi::PyContext_Exit(context.as_ptr()) })
 }
 
-fn succeeded(py: Python<'_>, code: std::os::raw::c_int) -> PyResult<()> {
+fn check(py: Python<'_>, code: c_int) -> PyResult<()> {
     if code == 0 {
         Ok(())
     } else {
@@ -130,44 +136,44 @@ fn succeeded(py: Python<'_>, code: std::os::raw::c_int) -> PyResult<()> {
     }
 }
 
-/// Makes a `bytes` object of at most `size` bytes, filled piece by piece by other code than Python's.
-pub(crate) struct BytesUnderWay<'py> {
+/// Builds a `bytes` object of at most `size` bytes, which are written in pieces by code that is not attached.
+pub(crate) struct BytesBuilder<'py> {
     object: Bound<'py, PyAny>,
     size: usize,
     filled: usize,
 }
 
-/// Where its bytes go; for a thread that is not attached.
-pub(crate) struct Filling<'a> {
+/// Writes into the buffer of a [`BytesBuilder`]; may be used by a thread that is not attached.
+pub(crate) struct BytesWriter<'a> {
     start: *mut u8,
     size: usize,
     filled: &'a mut usize,
 }
 
-// SAFETY: the pointer is into an object that only `BytesUnderWay` holds, which is borrowed for as long.
-unsafe impl Send for Filling<'_> {}
+// SAFETY: the pointer is into an object that only the `BytesBuilder` holds, which is mutably borrowed by this writer.
+unsafe impl Send for BytesWriter<'_> {}
 
-impl<'py> BytesUnderWay<'py> {
-    pub(crate) fn new(py: Python<'py>, size: usize) -> PyResult<BytesUnderWay<'py>> {
-        // SAFETY: without a source the object's bytes are not initialised; nobody sees it before `finish`, which cuts it
-        // to what was filled.
+impl<'py> BytesBuilder<'py> {
+    pub(crate) fn new(py: Python<'py>, size: usize) -> PyResult<BytesBuilder<'py>> {
+        // SAFETY: with a null source, the object's bytes are uninitialised. No other code sees the object before
+        // `finish`, which returns only the bytes that were written.
         let object = unsafe {
             let object = ffi::PyBytes_FromStringAndSize(std::ptr::null(), size as ffi::Py_ssize_t);
             Bound::from_owned_ptr_or_err(py, object)?
         };
-        Ok(BytesUnderWay { object, size, filled: 0 })
+        Ok(BytesBuilder { object, size, filled: 0 })
     }
 
-    pub(crate) fn filling(&mut self) -> Filling<'_> {
+    pub(crate) fn writer(&mut self) -> BytesWriter<'_> {
         // SAFETY: the object is a `bytes` object of `size` bytes, and has no other owner.
         let start = unsafe { ffi::PyBytes_AsString(self.object.as_ptr()) }.cast();
-        Filling { start, size: self.size, filled: &mut self.filled }
+        BytesWriter { start, size: self.size, filled: &mut self.filled }
     }
 
     pub(crate) fn finish(self) -> PyResult<Bound<'py, PyBytes>> {
         let py = self.object.py();
         if self.filled < self.size {
-            // SAFETY: so many bytes of the object were written, see `Filling::push`.
+            // SAFETY: the first `filled` bytes of the object have been written, see `BytesWriter::push`.
             let filled = unsafe {
                 std::slice::from_raw_parts(ffi::PyBytes_AsString(self.object.as_ptr()).cast::<u8>(), self.filled)
             };
@@ -177,19 +183,21 @@ impl<'py> BytesUnderWay<'py> {
     }
 }
 
-impl Filling<'_> {
+impl BytesWriter<'_> {
+    /// Returns the bytes written so far.
     pub(crate) fn filled(&self) -> &[u8] {
-        // SAFETY: so many bytes were written, see `push`, and nobody else writes there while `self` is borrowed.
+        // SAFETY: the first `filled` bytes have been written, see `push`, and only `self` can write more.
         unsafe { std::slice::from_raw_parts(self.start, *self.filled) }
     }
 
-    pub(crate) fn room(&self) -> usize {
+    /// Returns how many more bytes fit.
+    pub(crate) fn remaining(&self) -> usize {
         self.size - *self.filled
     }
 
-    /// Adds what fits of `bytes`; how many that were.
+    /// Appends as much of `bytes` as fits, and returns its length.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> usize {
-        let count = bytes.len().min(self.room());
+        let count = bytes.len().min(self.remaining());
         // SAFETY: `filled + count <= size`, and nothing else refers to that memory.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.start.add(*self.filled), count) };
         *self.filled += count;
@@ -197,21 +205,23 @@ impl Filling<'_> {
     }
 }
 
-/// What the server lends the application: used by one thread at a time, and by none after the call.
+/// A slot through which Python objects reach borrows of the server (its `start_response` and the request body) during
+/// one application call: used by one thread at a time, and empty after the call.
 #[derive(Default)]
-pub(crate) struct Lent(Mutex<Option<Loan>>);
+pub(crate) struct ScopedBorrow(Mutex<Option<Borrowed>>);
 
-struct Loan {
+struct Borrowed {
     start_response: NonNull<dyn StartResponse>,
     input: NonNull<Input<'static>>,
 }
 
-// SAFETY: both are used under `Lent`'s lock alone, by one thread at a time, while the thread they belong to is inside
-// `Lent::lend` and touches neither. What they reach (a socket, buffers, the server's shared state) belongs to no thread.
-unsafe impl Send for Loan {}
+// SAFETY: both pointers are used only under the lock of `ScopedBorrow`, so by one thread at a time, while the thread
+// that owns the borrows is inside `ScopedBorrow::lend` and uses neither. The data behind them (a socket, buffers, the
+// server's shared state) is not tied to a thread.
+unsafe impl Send for Borrowed {}
 
-impl Lent {
-    /// Lends both for as long as `run` takes.
+impl ScopedBorrow {
+    /// Makes both borrows available while `run` runs.
     pub(crate) fn lend<R>(
         &self,
         py: Python<'_>,
@@ -219,17 +229,18 @@ impl Lent {
         input: &mut Input<'_>,
         run: impl FnOnce() -> R,
     ) -> R {
-        struct TakeBack<'a, 'py>(&'a Lent, Python<'py>);
-        impl Drop for TakeBack<'_, '_> {
+        struct Clear<'a, 'py>(&'a ScopedBorrow, Python<'py>);
+        impl Drop for Clear<'_, '_> {
             fn drop(&mut self) {
                 *self.0.lock(self.1) = None;
             }
         }
         let pointer: *mut (dyn StartResponse + '_) = start_response;
-        // SAFETY: only the lifetime changes, which `TakeBack` keeps by hand: it takes the loan back, waiting for whoever
-        // uses it, before this function returns or unwinds and the borrows end.
-        let loan = unsafe {
-            Loan {
+        // SAFETY: only the lifetimes change. `Clear` enforces them at run time: before this function returns or
+        // unwinds, and so before the borrows end, it takes the lock, which waits for any thread that uses them, and
+        // empties the slot.
+        let borrowed = unsafe {
+            Borrowed {
                 start_response: NonNull::new_unchecked(std::mem::transmute::<
                     *mut (dyn StartResponse + '_),
                     *mut (dyn StartResponse + 'static),
@@ -237,59 +248,58 @@ impl Lent {
                 input: NonNull::from(input).cast(),
             }
         };
-        *self.lock(py) = Some(loan);
-        let _take_back = TakeBack(self, py);
+        *self.lock(py) = Some(borrowed);
+        let _clear = Clear(self, py);
         run()
     }
 
-    /// Uses what is lent, without giving the interpreter away; `None` after the call.
+    /// Uses the borrows without releasing the GIL; `None` after the call.
     pub(crate) fn with<R>(
         &self,
         py: Python<'_>,
         run: impl FnOnce(&mut dyn StartResponse, &mut Input<'_>) -> R,
     ) -> Option<R> {
-        Lent::open(self.lock(py), run)
+        ScopedBorrow::open(self.lock(py), run)
     }
 
-    /// Uses what is lent from code that is not attached, and may block.
+    /// Uses the borrows from a thread that is not attached and may block; `None` after the call.
     pub(crate) fn with_detached<R>(&self, run: impl FnOnce(&mut dyn StartResponse, &mut Input<'_>) -> R) -> Option<R> {
-        Lent::open(self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()), run)
+        ScopedBorrow::open(self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()), run)
     }
 
     fn open<R>(
-        mut loan: MutexGuard<'_, Option<Loan>>,
+        mut slot: MutexGuard<'_, Option<Borrowed>>,
         run: impl FnOnce(&mut dyn StartResponse, &mut Input<'_>) -> R,
     ) -> Option<R> {
-        let loan = loan.as_mut()?;
-        // SAFETY: the loan is there, so `lend` is still running and both are alive; the lock makes this the only use.
-        let (start_response, input) = unsafe { (loan.start_response.as_mut(), loan.input.as_mut()) };
+        let borrowed = slot.as_mut()?;
+        // SAFETY: the slot is full, so `lend` is still running and both borrows are valid; the lock makes this their
+        // only use.
+        let (start_response, input) = unsafe { (borrowed.start_response.as_mut(), borrowed.input.as_mut()) };
         Some(run(start_response, input))
     }
 
-    /// Another thread may hold the lock while it waits for the client; the interpreter is not kept from it meanwhile.
-    fn lock(&self, py: Python<'_>) -> MutexGuard<'_, Option<Loan>> {
+    /// Locks the slot. Another thread may hold the lock while it waits for the client, so this waits without the GIL.
+    fn lock(&self, py: Python<'_>) -> MutexGuard<'_, Option<Borrowed>> {
         match self.0.try_lock() {
             Ok(guard) => guard,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => {
-                let waited =
-                    Waited(detach(py, || Waited(self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))).0);
-                waited.0
+                detach(py, || SendGuard(self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))).0
             }
         }
     }
 }
 
-/// A guard on its way out of a detached section, in the thread that took it.
-struct Waited<'a>(MutexGuard<'a, Option<Loan>>);
+/// A mutex guard that a detached section returns to the thread that ran it.
+struct SendGuard<'a>(MutexGuard<'a, Option<Borrowed>>);
 
-// SAFETY: `Python::detach` runs its closure in the calling thread; the guard never changes threads.
-unsafe impl Send for Waited<'_> {}
+// SAFETY: `Python::detach` runs its closure in the calling thread, so the guard never changes threads.
+unsafe impl Send for SendGuard<'_> {}
 
-/// Uses a descriptor that a Python object owns.
-pub(crate) fn borrow_descriptor<R>(number: i32, run: impl FnOnce(std::os::fd::BorrowedFd<'_>) -> R) -> R {
-    assert!(number >= 0, "a file's descriptor");
-    // SAFETY: not -1, see above. That it stays open while `run` uses it is its owner's affair; should another thread
-    // close it, the calls made with it fail, or reach another open file, as they would in Python.
-    run(unsafe { std::os::fd::BorrowedFd::borrow_raw(number) })
+/// Runs `run` with a file descriptor that a Python object owns.
+pub(crate) fn with_borrowed_fd<R>(number: i32, run: impl FnOnce(BorrowedFd<'_>) -> R) -> R {
+    assert!(number >= 0, "a file descriptor must not be negative");
+    // SAFETY: the number is not -1, see above. The object that owns the descriptor is responsible for keeping it open
+    // while `run` uses it. If another thread closes it, calls with it fail or reach another open file, as in Python.
+    run(unsafe { BorrowedFd::borrow_raw(number) })
 }

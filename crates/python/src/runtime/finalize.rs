@@ -1,49 +1,49 @@
 //! Threads of the server that outlive the interpreter.
 //!
-//! A program may end while a request is stuck, or while a server runs in a daemon thread. A thread that wants to go on
-//! in an interpreter that has ended can't. Up to CPython 3.13 it is ended there and then by unwinding its stack, and on
-//! the way this library's frames would let go of an interpreter that they don't hold, which aborts the process. From
-//! 3.14 on such threads wait forever, and so they do here: the process is about to end.
+//! A program may end while a request hangs, or while a server runs in a daemon thread. A thread can't enter an
+//! interpreter that has been finalized. Up to CPython 3.13, the interpreter ends such a thread by unwinding its stack;
+//! on the way, PyO3's frames would release a GIL that they don't hold, which aborts the process. From 3.14 on, the
+//! interpreter parks such threads forever. The guard here does the same on all versions: the process is about to end.
 
 use std::mem;
 use std::thread;
 
 use pyo3::prelude::*;
 
-/// Stands around whatever enters the interpreter. Where a stack is unwound to end its thread, it goes no further.
-pub(crate) struct Stay(());
+/// Guards a call into the interpreter: parks the thread when its stack is unwound to end it.
+pub(crate) struct FinalizeGuard(());
 
-impl Stay {
-    pub(crate) fn begin() -> Stay {
-        Stay(())
+impl FinalizeGuard {
+    pub(crate) fn new() -> FinalizeGuard {
+        FinalizeGuard(())
     }
 
-    /// The interpreter was left in good order.
-    pub(crate) fn end(self) {
+    /// Disarms the guard after the call has returned normally.
+    pub(crate) fn disarm(self) {
         mem::forget(self);
     }
 }
 
-impl Drop for Stay {
+impl Drop for FinalizeGuard {
     fn drop(&mut self) {
-        // A panic unwinds too, and is to be caught.
+        // A panic unwinds as well; it continues to the server's `catch_unwind`.
         if !thread::panicking() {
-            wait_for_the_end();
+            park_forever();
         }
     }
 }
 
-/// Waits until the process ends.
-pub(crate) fn wait_for_the_end() -> ! {
+/// Parks this thread until the process ends.
+pub(crate) fn park_forever() -> ! {
     loop {
         thread::park();
     }
 }
 
-/// [`Python::detach`] in a thread that the interpreter may not outlive.
+/// Calls [`Python::detach`] under a [`FinalizeGuard`]: the interpreter may be finalized while this thread is detached.
 pub(crate) fn detach<R: Send>(py: Python<'_>, run: impl FnOnce() -> R + Send) -> R {
-    let stay = Stay::begin();
+    let guard = FinalizeGuard::new();
     let result = py.detach(run);
-    stay.end();
+    guard.disarm();
     result
 }

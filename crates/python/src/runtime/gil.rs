@@ -1,8 +1,9 @@
-//! Waiting for the interpreter's lock, but not for ever.
+//! Probes the GIL to tell an application call that blocks from one that computes.
 //!
-//! A call that takes long may wait for something, and has let go of the lock: then others can be served meanwhile. Or it
-//! computes, or the system gave the processor to somebody else: then a second thread in the interpreter would only take
-//! the lock from it. What it is tells the lock itself, to a thread that asks for it.
+//! A call that waits for I/O has released the GIL, so other requests can be served in the meantime. A call that
+//! computes holds it, and a second thread in the interpreter would only compete for it. The server asks before it moves
+//! its event loop to another thread. The probe is a thread that acquires the GIL: if it gets it within
+//! [`PROBE_TIMEOUT`], the GIL was released.
 
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
@@ -10,74 +11,74 @@ use std::time::{Duration, Instant};
 
 use crate::runtime::ffi::attach;
 
-/// How long is waited for it. The interpreter takes its lock from a thread that computes after 5 ms, so what takes this
-/// long was not let go of.
-const PATIENCE: Duration = Duration::from_millis(4);
-/// A call that has computed for so long keeps the lead no longer, as connections are to be accepted and timed out
-/// nevertheless; also one that holds the lock all the time, which is no Python then. Shorter pauses are the garbage
-/// collector's, or the system's, which runs something else.
-const TOO_LONG: Duration = Duration::from_millis(50);
+/// How long a probe may take. The interpreter takes the GIL from a thread that computes only after 5 ms (its switch
+/// interval), so a probe that succeeds within 4 ms found the GIL released.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(4);
+
+/// How long a call may compute, or hold the GIL in native code, before the event loop is moved anyway: connections must
+/// still be accepted and timed out. Shorter pauses come from the garbage collector or from the system's scheduler.
+const MAX_COMPUTING: Duration = Duration::from_millis(50);
 
 #[derive(Default)]
-struct Asker {
+struct Prober {
     state: Mutex<State>,
     changed: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    asked: u64,
-    answered: u64,
+    requested: u64,
+    completed: u64,
 }
 
-/// Was the lock let go of by a call that has been running for `running`, so that others can be served beside it? Or is
-/// it time to serve others anyway?
-pub(crate) fn is_free(running: Duration) -> bool {
-    static ASKER: OnceLock<Option<&'static Asker>> = OnceLock::new();
-    if running >= TOO_LONG {
+/// Whether the event loop may leave a call that has been running for `running`: the call has released the GIL, or has
+/// run for [`MAX_COMPUTING`].
+pub(crate) fn is_released(running: Duration) -> bool {
+    static PROBER: OnceLock<Option<&'static Prober>> = OnceLock::new();
+    if running >= MAX_COMPUTING {
         return true;
     }
-    let Some(asker) = ASKER.get_or_init(Asker::start) else { return true };
-    let mut state = asker.state();
-    if state.asked == state.answered {
-        state.asked += 1;
-        asker.changed.notify_all();
+    let Some(prober) = PROBER.get_or_init(Prober::start) else { return true };
+    let mut state = prober.state();
+    if state.requested == state.completed {
+        state.requested += 1;
+        prober.changed.notify_all();
     }
-    let mine = state.asked;
-    let until = Instant::now() + PATIENCE;
-    while state.answered < mine {
-        let left = until.saturating_duration_since(Instant::now());
+    let probe = state.requested;
+    let deadline = Instant::now() + PROBE_TIMEOUT;
+    while state.completed < probe {
+        let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return false;
         }
-        state = asker.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        state = prober.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
     }
     true
 }
 
-impl Asker {
-    /// `None` when there is no thread to be had.
-    fn start() -> Option<&'static Asker> {
-        let asker: &'static Asker = Box::leak(Box::default());
-        thread::Builder::new().name("amboss-lock".into()).spawn(|| asker.ask()).ok()?;
-        Some(asker)
+impl Prober {
+    /// Starts the probe thread; `None` if the system can't start one.
+    fn start() -> Option<&'static Prober> {
+        let prober: &'static Prober = Box::leak(Box::default());
+        thread::Builder::new().name("amboss-gil".into()).spawn(|| prober.run()).ok()?;
+        Some(prober)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ask(&self) {
+    fn run(&self) {
         let mut state = self.state();
         loop {
-            while state.asked == state.answered {
+            while state.requested == state.completed {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
-            let asked = state.asked;
+            let requested = state.requested;
             drop(state);
             attach(|_| ());
             state = self.state();
-            state.answered = asked;
+            state.completed = requested;
             self.changed.notify_all();
         }
     }

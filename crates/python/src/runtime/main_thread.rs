@@ -1,4 +1,4 @@
-//! Serving while Python's main thread waits for signals: its handlers run as they do in any Python program.
+//! Runs a server while Python's main thread waits for signals, so that signal handlers run as in any Python program.
 
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -13,129 +13,130 @@ use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::pipe::{pipe_with, PipeFlags};
 
-use crate::errors::failed;
-use crate::runtime::ffi::attach;
 use crate::runtime::finalize::detach;
-use crate::runtime::thread_stack as stack;
+use crate::runtime::thread_stack;
 
-/// A server, unless it had to be left behind, and what it came back with.
-pub(crate) type Served<R> = (Option<Server>, Result<R, ServeError>);
+/// The server, unless it had to be abandoned, and the result of the function that ran it.
+pub(crate) type Outcome<R> = (Option<Server>, Result<R, ServeError>);
 
-/// How much longer than until the deadline of a stop a server is waited for. Where threads run requests it comes back soon
-/// after that; one that runs them itself does not as long as the application doesn't.
-const LEFT_BEHIND: Duration = Duration::from_secs(2);
+/// How long to wait for a server after its shutdown deadline. A server with a thread pool returns soon after the
+/// deadline; a server that runs requests in its own thread returns only when the application does.
+const ABANDON_AFTER: Duration = Duration::from_secs(2);
 
-/// Serves in a thread of its own until the server stops. See [`wait_for`].
-pub(crate) fn serve(
+/// Serves in a separate thread until the server stops. See [`run_in_thread`].
+pub(crate) fn serve_forever(
     py: Python<'_>,
     server: Server,
-    interrupted: impl FnMut(&ShutdownHandle, PyErr) -> PyResult<()>,
-) -> PyResult<Served<()>> {
-    wait_for(py, server, Server::serve_forever, interrupted)
+    on_exception: impl FnMut(&ShutdownHandle, PyErr) -> PyResult<()>,
+) -> PyResult<Outcome<()>> {
+    run_in_thread(py, server, Server::serve_forever, on_exception)
 }
 
-/// Lets a server run in a thread of its own. Meanwhile this one, if it is Python's main thread, runs signal handlers; what
-/// they raise is given to `interrupted`, which raises it on when it is not to be waited any longer: the server is left
-/// behind then. So it is when the application has not come back long after the server was told to stop.
-pub(crate) fn wait_for<R: Default + Send + 'static>(
+/// Runs a server in a separate thread. In the meantime this thread runs Python's signal handlers, if it is Python's
+/// main thread.
+///
+/// An exception of a signal handler is passed to `on_exception`. If that returns an error, this function returns at
+/// once and abandons the server. It also abandons the server if the application has not returned [`ABANDON_AFTER`] the
+/// shutdown deadline.
+pub(crate) fn run_in_thread<R: Default + Send + 'static>(
     py: Python<'_>,
     mut server: Server,
     run: impl FnOnce(&mut Server) -> Result<R, ServeError> + Send + 'static,
-    mut interrupted: impl FnMut(&ShutdownHandle, PyErr) -> PyResult<()>,
-) -> PyResult<Served<R>> {
+    mut on_exception: impl FnMut(&ShutdownHandle, PyErr) -> PyResult<()>,
+) -> PyResult<Outcome<R>> {
     let handle = server.shutdown_handle();
     let (log, deadline) = (server.settings().log.clone(), server.settings().timeouts.shutdown);
-    let (over, end) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from)?;
-    let end = End(end);
-    // Before clients can have taken all descriptors.
-    let wakeup = Wakeup::new(py)?;
-    // One request at a time runs here, and so does everything when the system gives no further thread.
-    let builder = thread::Builder::new().name("amboss-serve".into()).stack_size(stack::size(py));
+    let (done, done_signal) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from)?;
+    let done_signal = DoneSignal(done_signal);
+    // Opened before the server starts: its clients may use up all file descriptors.
+    let wakeup = WakeupPipe::new(py)?;
+    // A server with one thread calls the application here, and so does a thread pool that can't start its threads.
+    let builder = thread::Builder::new().name("amboss-serve".into()).stack_size(thread_stack::size(py));
     let thread = builder.spawn(move || {
-        let _end = end;
-        let served = run(&mut server);
-        (Some(server), served)
+        let _done_signal = done_signal;
+        let result = run(&mut server);
+        (Some(server), result)
     })?;
-    let mut waited = Ok(false);
-    let mut give_up = None;
+    let mut is_done = Ok(false);
+    let mut abandon_at = None;
     loop {
-        wakeup.forget();
-        // Before the first wait, since one that came before the pipe was there has left nothing in it; and before the end is
-        // noticed, since a signal may have been its cause.
+        wakeup.drain();
+        // Signals are checked before the first wait, because one that arrived before the pipe was installed has left no
+        // byte in it; and before the end of the server is handled, because a signal may have caused that end.
         if let Err(error) = py.check_signals() {
-            interrupted(&handle, error)?;
+            on_exception(&handle, error)?;
         }
-        match waited {
+        match is_done {
             Ok(true) => break,
             Ok(false) | Err(Errno::INTR) => {}
             Err(error) => return Err(io::Error::from(error).into()),
         }
-        if give_up.is_none() && handle.is_requested() {
-            give_up = Instant::now().checked_add(deadline.saturating_add(LEFT_BEHIND));
+        if abandon_at.is_none() && handle.is_requested() {
+            abandon_at = Instant::now().checked_add(deadline.saturating_add(ABANDON_AFTER));
         }
-        let left = give_up.map(|at| at.saturating_duration_since(Instant::now()));
+        let left = abandon_at.map(|at| at.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {
-            log.error(&format!(
-                "left a request behind that was not done {deadline:?} after the server was told to stop"
-            ));
+            log.error(&format!("abandoned a request that was still running {deadline:?} after shutdown was requested"));
             return Ok((None, Ok(R::default())));
         }
         let left = left.and_then(|left| Timespec::try_from(left).ok());
-        let (over, woken) = (over.as_fd(), wakeup.noted.as_fd());
-        waited = detach(py, || {
-            let mut both = [over, woken].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        let (done, woken) = (done.as_fd(), wakeup.reader.as_fd());
+        is_done = detach(py, || {
+            let mut both = [done, woken].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
             poll(&mut both, left.as_ref()).map(|_| !both[0].revents().is_empty())
         });
     }
     drop(wakeup);
-    detach(py, || thread.join()).map_err(|_| PyRuntimeError::new_err("the server has panicked; its log says where"))
+    detach(py, || thread.join())
+        .map_err(|_| PyRuntimeError::new_err("the server has panicked; its log contains the panic message"))
 }
 
-/// Says that a thread is over, also one that panicked. By a byte: a process that the application has forked may hold the
-/// pipe open.
-struct End(OwnedFd);
+/// Signals the end of a thread, also of one that panicked, by writing a byte. Closing the pipe would not be enough: a
+/// process that the application has forked may hold it open.
+struct DoneSignal(OwnedFd);
 
-impl Drop for End {
+impl Drop for DoneSignal {
     fn drop(&mut self) {
-        // Nobody is there to be told when the other side is closed.
+        // This fails if the reader is closed, so there is no thread to notify.
         let _ = rustix::io::write(&self.0, &[1]);
     }
 }
 
-/// Has each signal leave a byte in a pipe. A signal interrupts only who waits already, and only the thread it is delivered
-/// to; without this, one that comes a moment too early, or to another thread, is noted by nobody.
-struct Wakeup<'py> {
+/// A pipe that is installed with `signal.set_wakeup_fd`: each signal writes a byte. A signal interrupts a system call
+/// only if that call is blocked already, and only in the thread that receives the signal. Without the pipe, the main
+/// thread would miss a signal that arrives a moment too early, or in another thread.
+struct WakeupPipe<'py> {
     py: Python<'py>,
-    noted: OwnedFd,
-    _noting: OwnedFd,
-    /// Where they were noted before; `None` when this is not the thread that runs handlers.
-    before: Option<i32>,
+    reader: OwnedFd,
+    _writer: OwnedFd,
+    /// The descriptor that was installed before; `None` if this is not Python's main thread.
+    previous: Option<i32>,
 }
 
-impl<'py> Wakeup<'py> {
-    fn new(py: Python<'py>) -> PyResult<Wakeup<'py>> {
+impl<'py> WakeupPipe<'py> {
+    fn new(py: Python<'py>) -> PyResult<WakeupPipe<'py>> {
         let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
-        let (noted, noting) = pipe_with(flags).map_err(io::Error::from)?;
-        let before = match set_wakeup_fd(py, noting.as_raw_fd()) {
-            Ok(before) => Some(before),
+        let (reader, writer) = pipe_with(flags).map_err(io::Error::from)?;
+        let previous = match set_wakeup_fd(py, writer.as_raw_fd()) {
+            Ok(previous) => Some(previous),
             Err(error) if error.is_instance_of::<PyValueError>(py) => None,
             Err(error) => return Err(error),
         };
-        Ok(Wakeup { py, noted, _noting: noting, before })
+        Ok(WakeupPipe { py, reader, _writer: writer, previous })
     }
 
-    /// What was noted is seen to now.
-    fn forget(&self) {
+    /// Empties the pipe.
+    fn drain(&self) {
         let mut bytes = [0; 64];
-        while rustix::io::read(&self.noted, &mut bytes).is_ok_and(|count| count == bytes.len()) {}
+        while rustix::io::read(&self.reader, &mut bytes).is_ok_and(|count| count == bytes.len()) {}
     }
 }
 
-impl Drop for Wakeup<'_> {
+impl Drop for WakeupPipe<'_> {
     fn drop(&mut self) {
-        if let Some(before) = self.before {
-            // It was good before.
-            let _ = set_wakeup_fd(self.py, before);
+        if let Some(previous) = self.previous {
+            // The previous descriptor was accepted before.
+            let _ = set_wakeup_fd(self.py, previous);
         }
     }
 }
@@ -145,20 +146,13 @@ fn set_wakeup_fd(py: Python<'_>, number: i32) -> PyResult<i32> {
     py.import("signal")?.call_method("set_wakeup_fd", (number,), Some(&options))?.extract()
 }
 
-/// What a server came back with, where an exception is a failure like another.
-pub(crate) fn flatten<R>(served: PyResult<Served<R>>) -> Result<R, ServeError> {
-    match served {
-        Ok((_, served)) => served,
-        Err(error) => Err(ServeError::Application(attach(|py| failed(py, error)))),
-    }
-}
-
-/// The first CTRL+C stops gracefully, the second at once; any other exception is raised, and the server stops.
-pub(crate) fn graceful_first(handle: &ShutdownHandle, error: PyErr) -> PyResult<()> {
-    let interrupt = Python::attach(|py| error.is_instance_of::<PyKeyboardInterrupt>(py));
-    let first = !handle.is_requested();
+/// Handles an exception of a signal handler: the first CTRL+C stops the server gracefully, the second one at once; any
+/// other exception stops the server and is raised.
+pub(crate) fn stop_gracefully_first(handle: &ShutdownHandle, error: PyErr) -> PyResult<()> {
+    let is_interrupt = Python::attach(|py| error.is_instance_of::<PyKeyboardInterrupt>(py));
+    let is_first = !handle.is_requested();
     handle.shutdown();
-    if interrupt && first {
+    if is_interrupt && is_first {
         let _ =
             writeln!(io::stderr(), "Stopping when the running requests are done; press CTRL+C again to stop at once.");
         return Ok(());
@@ -166,8 +160,8 @@ pub(crate) fn graceful_first(handle: &ShutdownHandle, error: PyErr) -> PyResult<
     Err(error)
 }
 
-/// Whatever a signal handler raises is raised.
-pub(crate) fn at_once(handle: &ShutdownHandle, error: PyErr) -> PyResult<()> {
+/// Handles an exception of a signal handler: stops the server and raises the exception.
+pub(crate) fn stop_at_once(handle: &ShutdownHandle, error: PyErr) -> PyResult<()> {
     handle.shutdown();
     Err(error)
 }

@@ -1,155 +1,147 @@
-//! The application side of the contract, in Python: one call is one stay in the interpreter.
+//! Calls a WSGI application for each request.
+//!
+//! A call enters the interpreter once: it builds the environ, calls the application and takes the first block of the
+//! result. Later blocks are produced when the client has room for them.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use amboss::{hijack, AppError, Application, Body, Environ, ShutdownHandle, StartResponse};
+use amboss::{hijack, AppError, Application, Body, Environ, Log, ShutdownHandle};
 use pyo3::exceptions::{PyConnectionError, PyRuntimeError};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
-use crate::errors::failed;
+use crate::errors::to_app_error;
 use crate::runtime::contextvars::Context;
 use crate::runtime::ffi::attach;
-use crate::worker::watchdog::{Attended, Overseer};
-use crate::wsgi::body::body;
-use crate::wsgi::environ::{About, Environs, Kept};
-use crate::wsgi::environ_objects::flush_errors;
-use crate::wsgi::input::Progress;
-use crate::wsgi::start_response::Exchange;
-use crate::Log;
+use crate::worker::in_flight::InFlight;
+use crate::worker::watchdog::{RequestGuard, Watchdog};
+use crate::wsgi::body::make_body;
+use crate::wsgi::connection_state::ConnectionState;
+use crate::wsgi::environ::{EnvironBuilder, ServerInfo};
+use crate::wsgi::error_stream::flush_errors;
+use crate::wsgi::input_progress::InputProgress;
+use crate::wsgi::start_response::StartResponse;
 
-/// Something to do after a call, in the same thread.
-type After = Box<dyn Fn(Python<'_>) + Send + Sync>;
+/// A function that runs after each call, in the same thread.
+type AfterCall = Box<dyn Fn(Python<'_>) + Send + Sync>;
 
 /// A WSGI application.
 pub(crate) struct PyApplication {
     app: Py<PyAny>,
-    environs: Environs,
-    /// The user's own request handler class.
-    handler: Option<Py<PyAny>>,
-    log: Log,
+    environs: EnvironBuilder,
+    /// The user's `WSGIRequestHandler` class.
+    handler_class: Option<Py<PyAny>>,
+    log: Arc<dyn Log>,
+    /// The handle of the server that runs the application, set once that server exists.
     pub(crate) shutdown: Arc<OnceLock<ShutdownHandle>>,
-    after: Option<After>,
-    overseer: Option<Arc<Overseer>>,
+    after_call: Option<AfterCall>,
+    watchdog: Option<Arc<Watchdog>>,
 }
 
 impl PyApplication {
     pub(crate) fn new(
         py: Python<'_>,
         app: Py<PyAny>,
-        handler: Option<Py<PyAny>>,
-        about: &About,
+        handler_class: Option<Py<PyAny>>,
+        server: &ServerInfo,
     ) -> PyResult<PyApplication> {
         Ok(PyApplication {
             app,
-            environs: Environs::new(py, about)?,
-            handler,
-            log: about.log.clone(),
-            shutdown: about.shutdown.clone(),
-            after: None,
-            overseer: None,
+            environs: EnvironBuilder::new(py, server)?,
+            handler_class,
+            log: server.log.clone(),
+            shutdown: server.shutdown.clone(),
+            after_call: None,
+            watchdog: None,
         })
     }
 
-    /// Has something done after each call.
-    pub(crate) fn after(&mut self, after: impl Fn(Python<'_>) + Send + Sync + 'static) {
-        self.after = Some(Box::new(after));
+    /// Sets a function that runs after each call.
+    pub(crate) fn set_after_call(&mut self, after_call: impl Fn(Python<'_>) + Send + Sync + 'static) {
+        self.after_call = Some(Box::new(after_call));
     }
 
-    /// Has each request timed and counted.
-    pub(crate) fn oversee(&mut self, overseer: Arc<Overseer>) {
-        self.overseer = Some(overseer);
+    /// Sets the watchdog that times and counts requests.
+    pub(crate) fn set_watchdog(&mut self, watchdog: Arc<Watchdog>) {
+        self.watchdog = Some(watchdog);
     }
 
     fn serve(
         &self,
         py: Python<'_>,
         environ: &mut Environ<'_>,
-        start_response: &mut dyn StartResponse,
-        attended: Option<&Attended<'_>>,
+        start_response: &mut dyn amboss::StartResponse,
+        guard: Option<&RequestGuard<'_>>,
     ) -> PyResult<Body> {
         let length = environ.input().length();
         let streamed = environ.input().collected().is_none();
         let expects_continue = streamed && environ.get("HTTP_EXPECT").is_some();
-        let progress = Progress::new(length, streamed, expects_continue);
-        let exchange = Bound::new(py, Exchange::new(progress, attended.and_then(Attended::client_time)))?;
-        let (dict, socket) = self.environs.make(py, environ, &exchange)?;
-        let dict = match &self.handler {
+        let progress = InputProgress::new(length, streamed, expects_continue);
+        let timer = guard.and_then(RequestGuard::client_wait_timer);
+        let request = Bound::new(py, StartResponse::new(progress, timer))?;
+        let (dict, socket) = self.environs.build(py, environ, &request)?;
+        let dict = match &self.handler_class {
             None => dict.into_any(),
-            Some(class) => {
-                let made = class.bind(py).call_method1("_of", (dict,)).and_then(|handler| {
-                    let dict = handler.call_method0("make_environ")?;
-                    Ok((handler.unbind(), dict))
-                });
-                let (handler, dict) = match made {
-                    Ok((handler, dict)) => (Some(handler), Ok(dict)),
-                    Err(error) => (None, Err(error)),
-                };
-                if let Some(kept) = environ.connection_extensions().get::<Kept>() {
-                    let mut handlers = kept.handlers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                    handlers.push_back(handler);
-                }
-                dict?
-            }
+            Some(class) => handle_environ(class.bind(py), dict, environ)?,
         };
-        let result = exchange.get().lent.lend(py, start_response, environ.input(), || {
-            Context::provide(py)?;
-            let result = self.app.bind(py).call1((dict, &exchange))?;
-            body(py, result, &exchange, socket.as_ref(), &self.log, self.overseer.as_ref())
+        let result = request.get().server.lend(py, start_response, environ.input(), || {
+            Context::ensure(py)?;
+            let result = self.app.bind(py).call1((dict, &request))?;
+            make_body(py, result, &request, socket.as_ref(), &self.log, self.watchdog.as_ref())
         });
         if let Some(status) = socket.and_then(|socket| socket.get().end_call(py)) {
             hijack(environ, status);
-            // Frameworks have no other way to say that there is nothing more to send, and Werkzeug's server ignores it.
+            // Frameworks raise ConnectionError to say that nothing more is to be sent, which Werkzeug's server ignores.
             if result.as_ref().is_err_and(|error| error.is_instance_of::<PyConnectionError>(py)) {
                 return Ok(Body::empty());
             }
-        } else if exchange.get().is_switching() {
+        } else if request.get().is_switching_protocols() {
             return Err(PyRuntimeError::new_err(
-                "101 was answered by start_response, which can't hand the connection over; write the answer to \
-                 environ['werkzeug.socket'] instead (not over TLS), and go on there",
+                "status 101 was passed to start_response, which can't hand over the connection; write the response to \
+                 environ['werkzeug.socket'] instead (not over TLS), and continue there",
             ));
         }
         result
     }
 }
 
+/// Creates the user's request handler for a request, and returns the environ that it makes.
+fn handle_environ<'py>(
+    class: &Bound<'py, PyAny>,
+    dict: Bound<'py, PyDict>,
+    environ: &mut Environ<'_>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let created = class.call_method1("_for_environ", (dict,)).and_then(|handler| {
+        let dict = handler.call_method0("make_environ")?;
+        Ok((handler.unbind(), dict))
+    });
+    let (handler, dict) = match created {
+        Ok((handler, dict)) => (Some(handler), Ok(dict)),
+        Err(error) => (None, Err(error)),
+    };
+    if let Some(state) = environ.connection_extensions().get::<ConnectionState>() {
+        state.push_handler(handler);
+    }
+    dict
+}
+
 impl Application for PyApplication {
-    fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
-        let _running = Running::begin();
+    fn call(
+        &self,
+        environ: &mut Environ<'_>,
+        start_response: &mut dyn amboss::StartResponse,
+    ) -> Result<Body, AppError> {
+        let _in_flight = InFlight::begin();
         let result = attach(|py| {
-            let attended = self.overseer.as_ref().map(|overseer| overseer.attend(py));
-            let result = self.serve(py, environ, start_response, attended.as_ref());
-            let result = result.map_err(|error| failed(py, error));
-            if let Some(after) = &self.after {
-                after(py);
+            let guard = self.watchdog.as_ref().map(|watchdog| watchdog.begin_request(py));
+            let result = self.serve(py, environ, start_response, guard.as_ref());
+            let result = result.map_err(|error| to_app_error(py, error));
+            if let Some(after_call) = &self.after_call {
+                after_call(py);
             }
             result
         });
         flush_errors();
         result
-    }
-}
-
-/// Threads of servers that are inside an application.
-static RUNNING: AtomicUsize = AtomicUsize::new(0);
-
-/// How many threads of servers are inside an application.
-pub(crate) fn running() -> usize {
-    RUNNING.load(Ordering::Relaxed)
-}
-
-/// This thread is inside an application.
-pub(crate) struct Running(());
-
-impl Running {
-    pub(crate) fn begin() -> Running {
-        RUNNING.fetch_add(1, Ordering::Relaxed);
-        Running(())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        RUNNING.fetch_sub(1, Ordering::Relaxed);
     }
 }

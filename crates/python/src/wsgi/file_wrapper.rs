@@ -1,14 +1,16 @@
-//! `wsgi.file_wrapper`: a file as a body, sent by the system where it can be, read block by block where not.
+//! `wsgi.file_wrapper`: a file as a response body. The server sends real files with `sendfile` and reads others block
+//! by block.
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
-use std::os::fd::BorrowedFd;
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyTuple};
 
-/// `wsgi.file_wrapper`: yields blocks of a file-like object. The server sends a real file in one go.
+use crate::runtime::ffi::with_borrowed_fd;
+
+/// `wsgi.file_wrapper`: yields the blocks of a file-like object. The server sends a real file with sendfile.
 #[pyclass(frozen, module = "amboss", name = "FileWrapper")]
 pub(crate) struct FileWrapper {
     file: Py<PyAny>,
@@ -33,7 +35,7 @@ impl FileWrapper {
         self.block_size
     }
 
-    /// Closes the file, if it can be closed.
+    /// Closes the file if it has a `close` method.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         match self.file.bind(py).getattr_opt("close")? {
             Some(close) => close.call0().map(drop),
@@ -47,44 +49,39 @@ impl FileWrapper {
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let block = self.file.bind(py).call_method1("read", (self.block_size,))?;
-        // What is no bytes is for the server to complain about.
+        // A block of another type is passed on, for the server to reject.
         let ended = block.cast::<PyBytes>().is_ok_and(|bytes| bytes.as_bytes().is_empty());
         Ok((!ended).then_some(block))
     }
 }
 
 impl FileWrapper {
-    /// The file at its position, when it is one that the system can send; `None` when it has to be read.
+    /// Returns the file at its current position if the system can send it; `None` if it must be read.
     ///
-    /// Only files that Python itself opened for bytes: others have descriptors, too, but what they read is not what
-    /// lies in the file (`gzip.GzipFile` for one).
-    pub(crate) fn system_file(&self, py: Python<'_>) -> PyResult<Option<File>> {
-        static KINDS: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
-        let kinds = KINDS.get_or_try_init(py, || {
+    /// Only files that Python itself opened in binary mode qualify. Other objects have descriptors too, but what they
+    /// read is not the content of the file (for example `gzip.GzipFile`).
+    pub(crate) fn sendable_file(&self, py: Python<'_>) -> PyResult<Option<File>> {
+        static BINARY_FILE_TYPES: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
+        let types = BINARY_FILE_TYPES.get_or_try_init(py, || {
             let io = py.import("io")?;
-            let kinds = (io.getattr("FileIO")?, io.getattr("BufferedReader")?, io.getattr("BufferedRandom")?);
-            PyResult::Ok(kinds.into_pyobject(py)?.unbind())
+            let types = (io.getattr("FileIO")?, io.getattr("BufferedReader")?, io.getattr("BufferedRandom")?);
+            PyResult::Ok(types.into_pyobject(py)?.unbind())
         })?;
-        let kinds = kinds.bind(py);
+        let types = types.bind(py);
         let mut file = self.file.bind(py).clone();
-        // `tempfile` wraps a file that it removes later.
+        // `tempfile` wraps a file to delete it later.
         if file.get_type().name()? == "_TemporaryFileWrapper" {
             file = file.getattr("file")?;
         }
-        let is_plain = |file: &Bound<'_, PyAny>| -> PyResult<bool> {
-            let kind = file.get_type();
-            for plain in kinds {
-                if kind.is(&plain) {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
+        let is_binary_file = |file: &Bound<'_, PyAny>| {
+            let class = file.get_type();
+            types.iter().any(|known| class.is(&known))
         };
-        if !is_plain(&file)? {
+        if !is_binary_file(&file) {
             return Ok(None);
         }
         if let Some(raw) = file.getattr_opt("raw")? {
-            if !is_plain(&raw)? {
+            if !is_binary_file(&raw) {
                 return Ok(None);
             }
         }
@@ -92,14 +89,12 @@ impl FileWrapper {
         let Ok(position) = file.call_method0("tell").and_then(|position| position.extract::<u64>()) else {
             return Ok(None);
         };
-        let copy = crate::runtime::ffi::borrow_descriptor(descriptor, |borrowed: BorrowedFd<'_>| {
-            borrowed.try_clone_to_owned()
-        })?;
+        let copy = with_borrowed_fd(descriptor, |borrowed| borrowed.try_clone_to_owned())?;
         let mut file = File::from(copy);
         if !file.metadata()?.is_file() {
             return Ok(None);
         }
-        // The position is shared with the application's file, which has read ahead into its own buffer.
+        // The descriptor shares its offset with the application's file object, which has read ahead into its buffer.
         file.seek(SeekFrom::Start(position))?;
         Ok(Some(file))
     }

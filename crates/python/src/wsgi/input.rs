@@ -1,106 +1,60 @@
-//! `wsgi.input`: the request body as a file, which ends where the body ends and raises where it is broken.
+//! `wsgi.input`: the request body as a file. It ends where the body ends; a broken body raises `InputError`.
 
 use std::io::{self, BufRead};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::Mutex;
 
-use amboss::Input as Body;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use crate::runtime::ffi::BytesUnderWay;
+use crate::errors::InputError;
+use crate::runtime::ffi::{BytesBuilder, BytesWriter};
 use crate::runtime::finalize::detach;
-use crate::wsgi::start_response::{kind, Exchange};
-use crate::InputError;
+use crate::wsgi::convert::type_name;
+use crate::wsgi::start_response::StartResponse;
 
-/// A `bytes` object grows to what was asked for in steps that begin with this, so that nobody makes the server reserve
-/// memory by announcing a body.
-const STEP: usize = 1 << 20;
+/// The maximum size of a `bytes` object that is allocated before the data arrives: a client must not make the server
+/// reserve memory by announcing a large body. Larger reads grow as the data arrives.
+const MAX_PREALLOCATED: usize = 1 << 20;
 
-/// How much of a body the application has read.
-pub(crate) struct Progress {
-    length: Option<u64>,
-    /// The body is read as it arrives.
-    streamed: bool,
-    /// The client waits for `100 Continue`, which goes out with the first read.
-    expects_continue: bool,
-    read: AtomicU64,
-    ended: AtomicBool,
-    /// What was left of a small body when the application had returned, for what it reads while it is iterated.
-    kept: Mutex<Option<io::Cursor<Vec<u8>>>>,
-}
+/// The initial size for a read whose length is not known.
+const INITIAL: usize = MAX_PREALLOCATED / 16;
 
-impl Progress {
-    pub(crate) fn new(length: Option<u64>, streamed: bool, expects_continue: bool) -> Progress {
-        let (read, ended) = (AtomicU64::new(0), AtomicBool::new(length == Some(0)));
-        Progress { length, streamed, expects_continue, read, ended, kept: Mutex::new(None) }
-    }
-
-    /// Does the client wait to be asked for the body?
-    pub(crate) fn is_awaited(&self) -> bool {
-        self.expects_continue && self.read.load(Ordering::Relaxed) == 0
-    }
-
-    /// Bytes that are left at most; `None` when only the end will tell.
-    pub(crate) fn left(&self) -> Option<u64> {
-        if self.ended.load(Ordering::Relaxed) {
-            return Some(0);
-        }
-        self.length.map(|length| length.saturating_sub(self.read.load(Ordering::Relaxed)))
-    }
-
-    pub(crate) fn keep(&self, rest: Vec<u8>) {
-        *self.kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(io::Cursor::new(rest));
-    }
-
-    fn note(&self, count: usize) {
-        self.read.fetch_add(count as u64, Ordering::Relaxed);
-        if count == 0 {
-            self.ended.store(true, Ordering::Relaxed);
-        }
-    }
-}
+/// The initial size for a line, whose length is not known either.
+const INITIAL_LINE: usize = 512;
 
 /// The body of a request that has one.
 #[pyclass(frozen, module = "amboss._amboss")]
 pub(crate) struct Input {
-    exchange: Py<Exchange>,
+    request: Py<StartResponse>,
 }
 
 impl Input {
-    pub(crate) fn new(exchange: Py<Exchange>) -> Input {
-        Input { exchange }
+    pub(crate) fn new(request: Py<StartResponse>) -> Input {
+        Input { request }
     }
 
-    /// Reads up to `limit` bytes, up to and with the first line feed if `line`.
+    /// Reads up to `limit` bytes; if `line`, only up to and including the first line feed.
     fn take<'py>(&self, py: Python<'py>, limit: Option<u64>, line: bool) -> PyResult<Bound<'py, PyBytes>> {
-        let progress = &self.exchange.get().progress;
-        let most = match (limit, progress.left()) {
+        let max = match (limit, self.request.get().progress.left()) {
             (Some(limit), Some(left)) => Some(limit.min(left)),
             (limit, left) => limit.or(left),
         };
-        if most == Some(0) {
+        if max == Some(0) {
             return Ok(PyBytes::new(py, b""));
         }
-        // Of a line nobody knows how long it is.
-        const LINE: usize = 512;
-        let exact = most.and_then(|most| usize::try_from(most).ok()).filter(|&most| !line && most <= STEP);
-        let mut bytes = BytesUnderWay::new(py, exact.unwrap_or(if line { LINE } else { STEP / 16 }))?;
-        let mut gathered: Vec<u8> = Vec::new();
-        let most = most.unwrap_or(u64::MAX);
+        let exact = max.and_then(|max| usize::try_from(max).ok()).filter(|&max| !line && max <= MAX_PREALLOCATED);
+        let mut bytes = BytesBuilder::new(py, exact.unwrap_or(if line { INITIAL_LINE } else { INITIAL }))?;
+        let mut overflow: Vec<u8> = Vec::new();
+        let max = max.unwrap_or(u64::MAX);
         let filled = {
-            let filling = bytes.filling();
-            let (gathered, exchange) = (&mut gathered, &self.exchange);
-            detach(py, move || {
-                let exchange = exchange.get();
-                fill(exchange, filling, gathered, most, line)
-            })
+            let writer = bytes.writer();
+            let (overflow, request) = (&mut overflow, &self.request);
+            detach(py, move || fill(request.get(), writer, overflow, max, line))
         };
         match filled {
             Err(error) => Err(error),
-            Ok(()) if gathered.is_empty() => bytes.finish(),
-            Ok(()) => Ok(PyBytes::new(py, &gathered)),
+            Ok(()) if overflow.is_empty() => bytes.finish(),
+            Ok(()) => Ok(PyBytes::new(py, &overflow)),
         }
     }
 
@@ -122,51 +76,53 @@ impl Input {
     }
 }
 
-/// Fills the object, and when that is full a vector that takes its place.
+/// Reads up to `max` bytes, or a line of them, into `writer`. If they don't fit, `overflow` receives all of them
+/// instead.
 fn fill(
-    exchange: &Exchange,
-    mut filling: crate::runtime::ffi::Filling<'_>,
-    gathered: &mut Vec<u8>,
-    most: u64,
+    request: &StartResponse,
+    mut writer: BytesWriter<'_>,
+    overflow: &mut Vec<u8>,
+    max: u64,
     line: bool,
 ) -> PyResult<()> {
-    let progress = &exchange.progress;
-    let mut moved = 0u64;
-    let mut add = |bytes: &[u8]| {
-        if gathered.is_empty() && filling.room() >= bytes.len() {
-            filling.push(bytes);
+    let progress = &request.progress;
+    let mut total = 0u64;
+    let mut append = |bytes: &[u8]| {
+        if overflow.is_empty() && writer.remaining() >= bytes.len() {
+            writer.push(bytes);
         } else {
-            if gathered.is_empty() {
-                gathered.extend_from_slice(filling.filled());
+            if overflow.is_empty() {
+                overflow.extend_from_slice(writer.filled());
             }
-            gathered.extend_from_slice(bytes);
+            overflow.extend_from_slice(bytes);
         }
     };
-    let mut read = |source: &mut dyn BufRead| -> io::Result<bool> {
-        let there = source.fill_buf()?;
-        let mut count = there.len().min(usize::try_from(most - moved).unwrap_or(usize::MAX));
-        let mut last = count == 0;
+    // Returns whether the read is complete.
+    let mut read_some = |source: &mut dyn BufRead| -> io::Result<bool> {
+        let available = source.fill_buf()?;
+        let mut count = available.len().min(usize::try_from(max - total).unwrap_or(usize::MAX));
+        let mut is_last = count == 0;
         if line {
-            if let Some(end) = there[..count].iter().position(|&byte| byte == b'\n') {
-                (count, last) = (end + 1, true);
+            if let Some(end) = available[..count].iter().position(|&byte| byte == b'\n') {
+                (count, is_last) = (end + 1, true);
             }
         }
-        add(&there[..count]);
+        append(&available[..count]);
         source.consume(count);
-        moved += count as u64;
-        progress.note(count);
-        Ok(last || moved >= most)
+        total += count as u64;
+        progress.advance(count);
+        Ok(is_last || total >= max)
     };
-    let mut run = |source: &mut dyn BufRead| -> io::Result<()> {
-        while !read(source)? {}
+    let mut read_all = |source: &mut dyn BufRead| -> io::Result<()> {
+        while !read_some(source)? {}
         Ok(())
     };
-    let mut run_lent = || exchange.lent.with_detached(|_, input: &mut Body<'_>| run(input));
-    let lent = if progress.streamed { exchange.with_client(run_lent) } else { run_lent() };
-    let result = match lent {
+    let mut read_body = || request.server.with_detached(|_, input: &mut amboss::Input<'_>| read_all(input));
+    let result = if progress.streamed { request.with_client_wait(read_body) } else { read_body() };
+    let result = match result {
         Some(result) => result,
-        None => match &mut *progress.kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) {
-            Some(rest) => run(rest),
+        None => match &mut *progress.kept() {
+            Some(rest) => read_all(rest),
             None => {
                 return Err(PyValueError::new_err("the body can't be read any more: its request has been answered"))
             }
@@ -175,30 +131,30 @@ fn fill(
     result.map_err(|error| InputError::new_err(error.to_string()))
 }
 
-/// A size argument: `None` and negative numbers ask for everything.
+/// Converts a size argument; `None` and negative numbers mean everything.
 fn size(argument: Option<&Bound<'_, PyAny>>) -> PyResult<Option<u64>> {
     let Some(argument) = argument.filter(|argument| !argument.is_none()) else { return Ok(None) };
     match argument.extract::<i64>() {
         Ok(size) => Ok(u64::try_from(size).ok()),
-        Err(_) => Err(PyTypeError::new_err(format!("a size must be an int or None, not {}", kind(argument)))),
+        Err(_) => Err(PyTypeError::new_err(format!("a size must be an int or None, not {}", type_name(argument)))),
     }
 }
 
 #[pymethods]
 impl Input {
-    /// Reads so many bytes, or all that are left.
+    /// Reads up to `size` bytes, by default all that are left.
     #[pyo3(signature = (size = None, /))]
     fn read<'py>(&self, py: Python<'py>, size: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyBytes>> {
         self.take(py, self::size(size)?, false)
     }
 
-    /// Reads a line with its line feed, or so many bytes of it.
+    /// Reads a line including its line feed, or up to `size` bytes of it.
     #[pyo3(signature = (size = None, /))]
     fn readline<'py>(&self, py: Python<'py>, size: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyBytes>> {
         self.take(py, self::size(size)?, true)
     }
 
-    /// Reads all lines, or lines until they are at least so many bytes.
+    /// Reads all lines, or lines until their total length reaches `hint` bytes.
     #[pyo3(signature = (hint = None, /))]
     fn readlines<'py>(&self, py: Python<'py>, hint: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyList>> {
         self.lines(py, size(hint)?.filter(|&hint| hint > 0))
@@ -214,7 +170,7 @@ impl Input {
     }
 }
 
-/// The body of requests that have none: one object for all of them.
+/// The body of requests that have none; one object serves all of them.
 #[pyclass(frozen, module = "amboss._amboss")]
 pub(crate) struct EmptyInput;
 

@@ -1,36 +1,34 @@
-//! The user's `WSGIRequestHandler` class, between server and application.
+//! Connects the user's `WSGIRequestHandler` class to the server's hooks for logging and errors.
 
 use amboss::{AccessRecord, AppError, Log, RequestHandler};
 use pyo3::prelude::*;
 
-use crate::errors::{traceback, Failure};
+use crate::errors::{format_traceback, AppException};
 use crate::runtime::ffi::attach;
-use crate::wsgi::environ::Kept;
+use crate::wsgi::connection_state::ConnectionState;
 
-/// Hooks that end in Python where the user has a class of their own, and in the core's where not.
-pub(crate) struct PyHandler {
-    pub(crate) custom: bool,
+/// The server's hooks: they call Python if the user has a handler class.
+pub(crate) struct PyRequestHandler {
+    /// Whether the user has passed a handler class.
+    pub(crate) is_custom: bool,
 }
 
-impl RequestHandler for PyHandler {
+impl RequestHandler for PyRequestHandler {
     fn log_request(&self, record: &AccessRecord<'_>, log: &dyn Log) {
-        // A request that was refused has met no handler.
-        let answered = record.connection.filter(|_| self.custom && record.head.is_some());
-        let handler = answered.and_then(|connection| connection.get::<Kept>()).and_then(|kept| {
-            let mut handlers = kept.handlers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            handlers.pop_front().flatten()
-        });
-        let Some(handler) = handler else { return log.access(record) };
+        // A request that the server has rejected has no handler.
+        let answered = record.connection.filter(|_| self.is_custom && record.head.is_some());
+        let state = answered.and_then(|connection| connection.get::<ConnectionState>());
+        let Some(handler) = state.and_then(ConnectionState::pop_handler) else { return log.access(record) };
         attach(|py| {
             let logged = handler.bind(py).call_method1("log_request", (record.status, record.bytes));
             if let Err(error) = logged {
-                log.error(&format!("error in log_request: {}", traceback(py, &error)));
+                log.error(&format!("error in log_request: {}", format_traceback(py, &error)));
             }
         });
     }
 
     fn handle_error(&self, error: &AppError, request_line: &[u8], log: &dyn Log) {
-        if error.downcast_ref::<Failure>().is_some_and(|failure| failure.is_departure) {
+        if error.downcast_ref::<AppException>().is_some_and(|exception| exception.is_disconnect) {
             return;
         }
         log.error(&format!("error on \"{}\": {error}", request_line.escape_ascii()));
@@ -41,6 +39,6 @@ impl RequestHandler for PyHandler {
     }
 
     fn wants_access(&self, log: &dyn Log) -> bool {
-        self.custom || log.wants_access()
+        self.is_custom || log.wants_access()
     }
 }

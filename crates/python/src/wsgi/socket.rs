@@ -1,21 +1,23 @@
-//! `werkzeug.socket`: the connection's socket, for protocols that take the connection over (WebSocket).
+//! `werkzeug.socket`: the connection's socket, for protocols that take over the connection (WebSocket).
 //!
-//! The object in the environ makes a Python socket when it is used; a request that doesn't use it costs no descriptor.
-//! The first write takes the connection over, see [`amboss::hijack`]. The socket lives as long as its request: afterwards
-//! the connection may be serving the client's next one, and nothing may be written there.
+//! The object in the environ creates a Python socket on first use, so a request that does not use it needs no
+//! descriptor. The first write takes over the connection, see [`amboss::hijack`]. The socket is valid only during its
+//! request: afterwards the connection may serve the client's next request, and nothing else may be written to it.
 
+use std::os::fd::IntoRawFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use amboss::{Client, StartResponse};
+use amboss::Client;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyString, PyTuple};
 
+use crate::errors::from_start_error;
 use crate::runtime::finalize::detach;
-use crate::wsgi::start_response::{start_error, Exchange};
+use crate::wsgi::start_response::StartResponse;
 
-/// The connection's socket, during one request.
+/// The connection's socket during one request.
 #[pyclass(frozen, module = "amboss._amboss")]
 pub(crate) struct ConnectionSocket {
     client: Client,
@@ -24,13 +26,13 @@ pub(crate) struct ConnectionSocket {
 
 #[derive(Default)]
 struct State {
-    /// The request that runs; `None` when it is over.
-    exchange: Option<Py<Exchange>>,
-    /// The Python sockets that were made for it.
+    /// The current request; `None` when it is over.
+    request: Option<Py<StartResponse>>,
+    /// The Python sockets that were created for it.
     sockets: Vec<Py<PyAny>>,
-    /// The application has taken the connection over; the status that it has sent, or 0.
-    taken: Option<u16>,
-    /// The response body is iterated after the call, and belongs to the request.
+    /// The status that the application has sent, or 0, if it has taken over the connection.
+    taken_over: Option<u16>,
+    /// Whether the response body is iterated after the application's call, so that the request goes on.
     has_body: bool,
 }
 
@@ -39,8 +41,8 @@ impl ConnectionSocket {
         ConnectionSocket { client, state: Mutex::default() }
     }
 
-    /// The same connection's, for another request.
-    pub(crate) fn renewed(&self) -> ConnectionSocket {
+    /// Makes an object for another request of the same connection.
+    pub(crate) fn for_next_request(&self) -> ConnectionSocket {
         ConnectionSocket::new(self.client.clone())
     }
 
@@ -48,54 +50,51 @@ impl ConnectionSocket {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A request begins.
-    pub(crate) fn begin(&self, exchange: &Bound<'_, Exchange>) {
-        let begun = State { exchange: Some(exchange.clone().unbind()), ..State::default() };
-        // Dropped without the lock: that may run Python code.
-        let _ended = std::mem::replace(&mut *self.state(), begun);
+    /// Begins a request.
+    pub(crate) fn begin(&self, request: &Bound<'_, StartResponse>) {
+        let state = State { request: Some(request.clone().unbind()), ..State::default() };
+        // The old state is dropped after the lock is released, because that may run Python code.
+        let _previous = std::mem::replace(&mut *self.state(), state);
     }
 
-    /// The request goes on after the application's call, until [`end`](ConnectionSocket::end).
+    /// Extends the request beyond the application's call, until [`end`](ConnectionSocket::end).
     pub(crate) fn keep_for_body(&self) {
         self.state().has_body = true;
     }
 
-    /// The application's call is over. The status of its own answer, if it has taken the connection over.
+    /// Ends the application's call. Returns the status of its own response if it has taken over the connection.
     pub(crate) fn end_call(&self, py: Python<'_>) -> Option<u16> {
-        let (taken, has_body) = {
+        let (taken_over, has_body) = {
             let state = self.state();
-            (state.taken, state.has_body)
+            (state.taken_over, state.has_body)
         };
-        if taken.is_some() || !has_body {
+        if taken_over.is_some() || !has_body {
             self.end(py);
-            // Another thread may have written to it meanwhile.
-            return self.state().taken;
+            // Another thread may have written to the socket in the meantime.
+            return self.state().taken_over;
         }
         None
     }
 
-    /// The request is over: its sockets are dead from now on.
+    /// Ends the request: closes its sockets.
     pub(crate) fn end(&self, py: Python<'_>) {
-        let (exchange, sockets) = {
+        let (request, sockets) = {
             let mut state = self.state();
-            (state.exchange.take(), std::mem::take(&mut state.sockets))
+            (state.request.take(), std::mem::take(&mut state.sockets))
         };
         for socket in &sockets {
-            // It fails when the application has closed the descriptor behind the socket's back.
+            // This fails if the application has closed the descriptor by its number.
             let _ = socket.call_method0(py, "_end");
         }
-        drop((exchange, sockets));
+        drop((request, sockets));
     }
 
-    /// The socket that was made last and is still open, or a new one; a closed one when the request is over.
+    /// Returns the most recent socket if it is still open, else a new one; a closed one when the request is over.
     fn socket<'py>(slf: &Bound<'py, ConnectionSocket>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
-        let (last, is_over) = {
-            let state = slf.get().state();
-            (state.sockets.last().map(|socket| socket.clone_ref(py)), state.exchange.is_none())
-        };
+        let (last, is_over) = slf.get().last_socket(py);
         if is_over {
-            return class(py)?.call_method1("ended", (slf,));
+            return socket_class(py)?.call_method1("closed", (slf,));
         }
         if let Some(last) = last {
             let last = last.into_bound(py);
@@ -105,95 +104,95 @@ impl ConnectionSocket {
         }
         ConnectionSocket::open(slf)
     }
+
+    /// Returns the most recent socket, and whether the request is over.
+    fn last_socket(&self, py: Python<'_>) -> (Option<Py<PyAny>>, bool) {
+        let state = self.state();
+        (state.sockets.last().map(|socket| socket.clone_ref(py)), state.request.is_none())
+    }
 }
 
-fn over() -> PyErr {
+fn request_is_over() -> PyErr {
     PyOSError::new_err("the request that this socket belonged to is over")
 }
 
 #[pymethods]
 impl ConnectionSocket {
-    /// Behaves like the socket of the connection.
+    /// Forwards everything else to the connection's socket.
     fn __getattr__<'py>(slf: &Bound<'py, ConnectionSocket>, name: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        ConnectionSocket::socket(slf)?.getattr(name.cast_into::<pyo3::types::PyString>()?)
+        ConnectionSocket::socket(slf)?.getattr(name.cast_into::<PyString>()?)
     }
 
     fn __enter__<'py>(slf: &Bound<'py, ConnectionSocket>) -> PyResult<Bound<'py, PyAny>> {
         ConnectionSocket::socket(slf)?.call_method0("__enter__")
     }
 
-    #[pyo3(signature = (*raised))]
-    fn __exit__(slf: &Bound<'_, ConnectionSocket>, raised: &Bound<'_, PyTuple>) -> PyResult<()> {
-        ConnectionSocket::socket(slf)?.call_method1("__exit__", raised).map(drop)
+    #[pyo3(signature = (*exc_info))]
+    fn __exit__(slf: &Bound<'_, ConnectionSocket>, exc_info: &Bound<'_, PyTuple>) -> PyResult<()> {
+        ConnectionSocket::socket(slf)?.call_method1("__exit__", exc_info).map(drop)
     }
 
     fn __repr__(slf: &Bound<'_, ConnectionSocket>) -> PyResult<String> {
         let py = slf.py();
-        let (last, is_over) = {
-            let state = slf.get().state();
-            (state.sockets.last().map(|socket| socket.clone_ref(py)), state.exchange.is_none())
-        };
-        match last {
-            Some(last) => Ok(last.bind(py).repr()?.to_string()),
-            None if is_over => Ok("<socket of a request that is over>".into()),
-            None => Ok("<socket of the connection, not used yet>".into()),
+        match slf.get().last_socket(py) {
+            (Some(last), _) => Ok(last.bind(py).repr()?.to_string()),
+            (None, true) => Ok("<socket of a request that is over>".into()),
+            (None, false) => Ok("<socket of the connection, not used yet>".into()),
         }
     }
 
-    /// A Python socket with a descriptor of its own.
+    /// Creates a Python socket with its own descriptor.
     fn open<'py>(slf: &Bound<'py, ConnectionSocket>) -> PyResult<Bound<'py, PyAny>> {
-        use std::os::fd::IntoRawFd;
         let py = slf.py();
         let this = slf.get();
-        match &this.state().exchange {
-            Some(exchange) => exchange.get().stop_timing(),
-            None => return Err(over()),
+        match &this.state().request {
+            Some(request) => request.get().stop_timing(),
+            None => return Err(request_is_over()),
         }
         let descriptor = match this.client.socket() {
             Ok(Some(socket)) => socket,
-            Ok(None) => return Err(PyOSError::new_err("over TLS the connection's socket is of no use")),
+            Ok(None) => return Err(PyOSError::new_err("the connection's socket can't be used directly over TLS")),
             Err(error) => return Err(error.into()),
         };
-        let socket = class(py)?.call1((slf, descriptor.into_raw_fd()))?;
+        let socket = socket_class(py)?.call1((slf, descriptor.into_raw_fd()))?;
         let is_over = {
             let mut state = this.state();
             state.sockets.push(socket.clone().unbind());
-            state.exchange.is_none()
+            state.request.is_none()
         };
         if is_over {
-            // The request has ended in another thread.
+            // Another thread has ended the request in the meantime.
             this.end(py);
-            return Err(over());
+            return Err(request_is_over());
         }
         Ok(socket)
     }
 
-    /// Has the application taken the connection over?
-    fn is_taken(&self) -> bool {
-        self.state().taken.is_some()
+    /// Whether the application has taken over the connection.
+    fn is_taken_over(&self) -> bool {
+        self.state().taken_over.is_some()
     }
 
-    /// Takes the connection over; called before each write. The first time, the answers to earlier requests go first.
-    fn take(&self, py: Python<'_>, status: u16) -> PyResult<()> {
-        let exchange = {
+    /// Takes over the connection. Called before every write; the first call sends the responses to earlier requests.
+    fn take_over(&self, py: Python<'_>, status: u16) -> PyResult<()> {
+        let request = {
             let mut state = self.state();
-            let Some(exchange) = &state.exchange else { return Err(over()) };
-            let exchange = state.taken.is_none().then(|| exchange.clone_ref(py));
-            state.taken.get_or_insert(status);
-            exchange
+            let Some(request) = &state.request else { return Err(request_is_over()) };
+            let request = state.taken_over.is_none().then(|| request.clone_ref(py));
+            state.taken_over.get_or_insert(status);
+            request
         };
-        let Some(exchange) = exchange else { return Ok(()) };
-        let flush = |start_response: &mut dyn StartResponse| start_response.flush();
-        match detach(py, || exchange.get().lent.with_detached(|start_response, _| flush(start_response))) {
-            // While a body is iterated, they have left.
+        let Some(request) = request else { return Ok(()) };
+        match detach(py, || request.get().server.with_detached(|server, _| server.flush())) {
+            // `None`: the body is being iterated, so the earlier responses have been sent.
             Some(Ok(())) | None => Ok(()),
-            Some(Err(error)) => Err(start_error(error)),
+            Some(Err(error)) => Err(from_start_error(error)),
         }
     }
 }
 
-/// The class of the Python sockets.
-fn class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+/// Returns the class of the Python sockets.
+fn socket_class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let class =
         CLASS.get_or_try_init(py, || PyResult::Ok(py.import("amboss._socket")?.getattr("RequestSocket")?.unbind()))?;
