@@ -126,8 +126,8 @@ def _call_in_forked_children(function: Action) -> None:
 def fork() -> int:
     """Forks a process that answers one request.
 
-    It ignores signals that stop a server, because its parent handles them even if they are sent to the whole process
-    group. Processes that the application starts have the default handlers.
+    Signals that stop a server have no effect on it, because its parent handles them, even if they are sent to the whole
+    process group. Processes that the application starts have the default handlers.
     """
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)

@@ -269,15 +269,9 @@ def run_simple(
     if use_reloader and not is_running_from_reloader():
         _supervise(address, options, extra_files, exclude_patterns, reloader_interval, reloader_type, error_page)
     if static_files:
-        application = _werkzeug("static_files", "werkzeug.middleware.shared_data", "SharedDataMiddleware")(
-            application, static_files
-        )
+        application = _with_static_files(application, static_files)
     if use_debugger:
-        debugged = _werkzeug("use_debugger", "werkzeug.debug", "DebuggedApplication")(application, evalex=use_evalex)
-        # Since Werkzeug 3.0.3, the debugger works only under trusted host names; localhost is one by default.
-        if hasattr(debugged, "trusted_hosts"):
-            debugged.trusted_hosts.append(hostname)
-        application = debugged
+        application = _with_debugger(application, use_evalex, hostname)
     _startup_report.disable()
     try:
         _amboss.run([address], application, options)
@@ -291,7 +285,23 @@ def run_simple(
         _signals.uninstall_in_script()
 
 
-def _werkzeug(argument: str, module: str, name: str) -> Any:
+def _with_static_files(application: WSGIApplication, static_files: Any) -> WSGIApplication:
+    middleware = _import_werkzeug("static_files", "werkzeug.middleware.shared_data", "SharedDataMiddleware")
+    wrapped: WSGIApplication = middleware(application, static_files)
+    return wrapped
+
+
+def _with_debugger(application: WSGIApplication, use_evalex: bool, hostname: str) -> WSGIApplication:
+    middleware = _import_werkzeug("use_debugger", "werkzeug.debug", "DebuggedApplication")
+    wrapped: Any = middleware(application, evalex=use_evalex)
+    # Since Werkzeug 3.0.3, the debugger works only under trusted host names; localhost is one by default.
+    if hasattr(wrapped, "trusted_hosts"):
+        wrapped.trusted_hosts.append(hostname)
+    debugged: WSGIApplication = wrapped
+    return debugged
+
+
+def _import_werkzeug(argument: str, module: str, name: str) -> Any:
     import importlib
 
     try:

@@ -36,8 +36,8 @@ pub(crate) fn serve_forever(
 /// main thread.
 ///
 /// An exception of a signal handler is passed to `on_exception`. If that returns an error, this function returns at
-/// once and abandons the server. It also abandons the server if the application has not returned [`ABANDON_AFTER`] the
-/// shutdown deadline.
+/// once and abandons the server. It also abandons the server if the application is still running [`ABANDON_AFTER`]
+/// after the shutdown deadline.
 pub(crate) fn run_in_thread<R: Default + Send + 'static>(
     py: Python<'_>,
     mut server: Server,

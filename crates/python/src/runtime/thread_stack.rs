@@ -17,8 +17,7 @@ const MIN: usize = 8 * MIB;
 const MAX: usize = 64 * MIB;
 
 /// Returns the stack size for a thread that runs Python, in bytes: `threading.stack_size()` if it was set, else the
-/// soft
-/// `RLIMIT_STACK`, clamped to 8 to 64 MiB.
+/// soft `RLIMIT_STACK`, clamped to 8 to 64 MiB.
 pub(crate) fn size(py: Python<'_>) -> usize {
     let size = match threading_stack_size(py) {
         Ok(size @ 1..) => size,

@@ -279,7 +279,7 @@ impl Watchdog {
             let waiting_for_gil = in_flight::count() > overdue + others && now < gil_deadline;
             quiet_polls = if others == 0 && !waiting_for_gil { quiet_polls + 1 } else { 0 };
         }
-        // Refuse what could not move to another process (TLS connections), and requests that got no thread.
+        // Refuse requests that could not move to another process (over TLS), and requests that got no thread.
         if let Some(shutdown) = shutdown.get() {
             shutdown.refuse_waiting(REFUSE_TIMEOUT);
         }
