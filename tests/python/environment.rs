@@ -1,7 +1,8 @@
-//! Virtual environments: one with the requirements for each interpreter, kept between runs, outside of the source tree;
-//! on top of it one for each target folder, which amboss itself is installed in.
+//! Virtual environments for the tests.
 //!
-//! So two checkouts share what takes long to fetch, and never see each other's amboss.
+//! For each interpreter there is one environment with the requirements. It is kept between runs, outside of the source
+//! tree, so that checkouts share what takes long to download. On top of it, each target directory has an environment in
+//! which amboss itself is installed, so that checkouts never use each other's amboss.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,17 +10,17 @@ use std::process::Command;
 
 use crate::interpreters::Interpreter;
 
-/// Why a test does not run, or can't.
+/// Why a test can't run.
 #[derive(Clone, Debug)]
-pub enum Obstacle {
-    /// Something is missing on this machine.
+pub enum SetupError {
+    /// Something is missing on this machine, so the test is skipped.
     Skipped(String),
-    /// Something is wrong.
-    Broken(String),
+    /// The setup has failed, so the test fails.
+    Failed(String),
 }
 
-/// The folder for what is kept between runs.
-fn cache() -> PathBuf {
+/// Returns the directory for environments that are kept between runs.
+fn cache_dir() -> PathBuf {
     let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     from("AMBOSS_TEST_CACHE").unwrap_or_else(|| {
         let home = || from("HOME").map(|home| home.join(".cache"));
@@ -27,73 +28,69 @@ fn cache() -> PathBuf {
     })
 }
 
-/// Holds a lock file as long as it lives, against another run at the same time.
-pub struct Lock(#[allow(dead_code, reason = "closing it is what unlocks")] File);
+/// An exclusive lock on a file, against other runs at the same time. Dropping it unlocks the file.
+pub struct FileLock(#[allow(dead_code, reason = "closing the file releases the lock")] File);
 
-impl Lock {
-    pub fn hold(path: &Path) -> Result<Lock, Obstacle> {
+impl FileLock {
+    pub fn acquire(path: &Path) -> Result<FileLock, SetupError> {
         let locked = File::create(path).and_then(|file| {
             rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)?;
             Ok(file)
         });
-        locked.map(Lock).map_err(|error| Obstacle::Broken(format!("can't lock {}: {error}", path.display())))
+        locked.map(FileLock).map_err(|error| SetupError::Failed(format!("can't lock {}: {error}", path.display())))
     }
 }
 
-/// An environment with these requirements, from the cache or made now.
-pub fn with_requirements(interpreter: &Interpreter, name: &str, requirements: &str) -> Result<PathBuf, Obstacle> {
-    let cache = cache();
-    let broken = |error: std::io::Error| Obstacle::Broken(format!("in {}: {error}", cache.display()));
-    fs::create_dir_all(&cache).map_err(broken)?;
+/// Returns an environment with these requirements, which is created unless it exists in the cache.
+pub fn with_requirements(interpreter: &Interpreter, name: &str, requirements: &str) -> Result<PathBuf, SetupError> {
+    let cache = cache_dir();
+    let failed = |error: std::io::Error| SetupError::Failed(format!("in {}: {error}", cache.display()));
+    fs::create_dir_all(&cache).map_err(failed)?;
     let hash = fnv([requirements.as_bytes(), interpreter.path.as_os_str().as_encoded_bytes()]);
     let name = format!("{name}{}-{hash:016x}", interpreter.name());
     let finished = cache.join(&name);
-    let _lock = Lock::hold(&cache.join(format!("{name}.lock")))?;
+    let _lock = FileLock::acquire(&cache.join(format!("{name}.lock")))?;
     if run(python(&finished).args(["-c", ""])).is_ok() {
         return Ok(finished);
     }
-    // Whatever is there under its name works; what was begun and never finished lies under this one.
-    let begun = cache.join(format!("{name}.begun"));
-    for left in [&finished, &begun] {
-        if left.exists() {
-            fs::remove_dir_all(left).map_err(broken)?;
+    // The environment gets its final name only when it is complete, so an interrupted run leaves none that is broken.
+    let unfinished = cache.join(format!("{name}.begun"));
+    for old in [&finished, &unfinished] {
+        if old.exists() {
+            fs::remove_dir_all(old).map_err(failed)?;
         }
     }
-    run(Command::new(&interpreter.path).args(["-m", "venv"]).arg(&begun)).map_err(Obstacle::Broken)?;
-    let list = begun.join("requirements.txt");
-    fs::write(&list, requirements).map_err(broken)?;
+    run(Command::new(&interpreter.path).args(["-m", "venv"]).arg(&unfinished)).map_err(SetupError::Failed)?;
+    let list = unfinished.join("requirements.txt");
+    fs::write(&list, requirements).map_err(failed)?;
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
-    if let Err(output) = run(python(&begun).args(pip).arg(&list)) {
-        // pip says so for each attempt to reach the index.
+    if let Err(output) = run(python(&unfinished).args(pip).arg(&list)) {
+        // pip prints this for each failed attempt to reach the package index.
         if output.contains("Retrying (Retry(") {
-            return Err(Obstacle::Skipped(format!(
-                "the package index can't be reached from Python {}",
-                interpreter.name()
-            )));
+            return Err(SetupError::Skipped(format!("Python {} can't reach the package index", interpreter.name())));
         }
-        return Err(Obstacle::Broken(output));
+        return Err(SetupError::Failed(output));
     }
-    fs::rename(&begun, &finished).map_err(broken)?;
+    fs::rename(&unfinished, &finished).map_err(failed)?;
     Ok(finished)
 }
 
-/// An environment in the target folder that sees everything of `below`; empty otherwise.
-pub fn on_top_of(below: &Path, folder: &Path) -> Result<(), Obstacle> {
-    let broken = |error: std::io::Error| Obstacle::Broken(format!("in {}: {error}", folder.display()));
+/// Creates an environment in `folder` that sees all packages of `base` and has none of its own.
+pub fn overlay(base: &Path, folder: &Path) -> Result<(), SetupError> {
+    let failed = |error: std::io::Error| SetupError::Failed(format!("in {}: {error}", folder.display()));
     if folder.exists() {
-        fs::remove_dir_all(folder).map_err(broken)?;
+        fs::remove_dir_all(folder).map_err(failed)?;
     }
-    run(python(below).args(["-m", "venv", "--without-pip"]).arg(folder)).map_err(Obstacle::Broken)?;
-    let packages = |python: Command| -> Result<String, Obstacle> {
-        let mut python = python;
+    run(python(base).args(["-m", "venv", "--without-pip"]).arg(folder)).map_err(SetupError::Failed)?;
+    let site_packages = |mut python: Command| -> Result<String, SetupError> {
         run(python.args(["-c", "import sysconfig; print(sysconfig.get_path('purelib'), end='')"]))
-            .map_err(Obstacle::Broken)
+            .map_err(SetupError::Failed)
     };
-    let below = packages(python(below))?;
-    fs::write(Path::new(&packages(python(folder))?).join("requirements.pth"), below + "\n").map_err(broken)
+    let base = site_packages(python(base))?;
+    fs::write(Path::new(&site_packages(python(folder))?).join("requirements.pth"), base + "\n").map_err(failed)
 }
 
-/// The interpreter of an environment.
+/// Returns a command that runs the interpreter of an environment.
 pub fn python(environment: &Path) -> Command {
     let mut command = Command::new(environment.join("bin/python"));
     for name in ["PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PIP_REQUIRE_VIRTUALENV"] {
@@ -103,22 +100,22 @@ pub fn python(environment: &Path) -> Command {
     command
 }
 
-/// Runs a command; what it printed, also as the error when it failed.
+/// Runs a command and returns its standard output. If it fails, the error contains both outputs.
 pub fn run(command: &mut Command) -> Result<String, String> {
     match command.output() {
         Err(error) => Err(format!("{command:?}: {error}")),
         Ok(output) => {
-            let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+            let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
             if output.status.success() {
-                return Ok(printed);
+                return Ok(stdout);
             }
-            let complained = String::from_utf8_lossy(&output.stderr);
-            Err(format!("{command:?}: {}\n{printed}{complained}", output.status))
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            Err(format!("{command:?}: {}\n{stdout}{stderr}", output.status))
         }
     }
 }
 
-/// FNV-1a: the same number for the same bytes, whatever Rust this is built with.
+/// Hashes bytes with FNV-1a, whose result does not depend on the version of Rust.
 pub fn fnv<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
     let bytes = parts.into_iter().flatten();
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))

@@ -1,55 +1,56 @@
-//! Which interpreters there are: the default one, and the oldest and newest that amboss is for.
+//! Finds the interpreters of this machine: the default one, and the oldest and the newest one that amboss supports.
 
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The oldest CPython that the package is for, and what is looked for in PATH.
+/// The oldest CPython that the package supports.
 const OLDEST: (u32, u32) = (3, 9);
+/// The newest minor version that is searched in PATH.
 const NEWEST: u32 = 14;
 
 /// A CPython.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interpreter {
-    /// Itself, no wrapper that chooses among several.
+    /// The interpreter itself, not a wrapper that chooses among several.
     pub path: PathBuf,
-    /// Major, minor, patch level.
+    /// Major, minor and patch version.
     pub version: (u32, u32, u32),
 }
 
 impl Interpreter {
-    /// As in `3.12.1`.
+    /// Returns the version, as in `3.12.1`.
     pub fn name(&self) -> String {
         let (major, minor, patch) = self.version;
         format!("{major}.{minor}.{patch}")
     }
 }
 
-/// What a test runs with.
+/// The interpreter that a test wants.
 #[derive(Clone, Copy, Debug)]
-pub enum Which {
+pub enum Wanted {
     Default,
     Oldest,
     Newest,
 }
 
-/// The interpreter for a test, or why there is none.
-pub fn find(which: Which) -> Result<Interpreter, String> {
+/// Returns the interpreter that a test wants, or why it can't have it.
+pub fn find(wanted: Wanted) -> Result<Interpreter, String> {
     static FOUND: OnceLock<Vec<Interpreter>> = OnceLock::new();
     let found = FOUND.get_or_init(search);
     let default = found.first().ok_or("no CPython 3.9 or newer was found")?;
-    let other = match which {
-        Which::Default => return Ok(default.clone()),
-        Which::Oldest => found.iter().min_by_key(|interpreter| interpreter.version),
-        Which::Newest => found.iter().max_by_key(|interpreter| interpreter.version),
+    let other = match wanted {
+        Wanted::Default => return Ok(default.clone()),
+        Wanted::Oldest => found.iter().min_by_key(|interpreter| interpreter.version),
+        Wanted::Newest => found.iter().max_by_key(|interpreter| interpreter.version),
     };
     match other {
         Some(other) if other.version != default.version => Ok(other.clone()),
-        _ => Err(format!("the default interpreter ({}) is the one", default.name())),
+        _ => Err(format!("it is the default interpreter ({})", default.name())),
     }
 }
 
-/// All interpreters, the default one first.
+/// Returns all interpreters, the default one first.
 fn search() -> Vec<Interpreter> {
     let mut names = vec![PathBuf::from("python3")];
     names.extend((OLDEST.1..=NEWEST).map(|minor| PathBuf::from(format!("python3.{minor}"))));
@@ -61,7 +62,7 @@ fn search() -> Vec<Interpreter> {
         names.extend(installed);
     }
     let mut found: Vec<Interpreter> = Vec::new();
-    for interpreter in names.iter().filter_map(ask) {
+    for interpreter in names.iter().filter_map(inspect) {
         if !found.contains(&interpreter) {
             found.push(interpreter);
         }
@@ -69,8 +70,8 @@ fn search() -> Vec<Interpreter> {
     found
 }
 
-/// Asks an interpreter who it is; one that can't make environments or is too old is none.
-fn ask(name: &PathBuf) -> Option<Interpreter> {
+/// Asks an interpreter for its path and version; `None` if it is too old or can't create virtual environments.
+fn inspect(name: &PathBuf) -> Option<Interpreter> {
     let question = "import sys, venv, ensurepip; assert sys.implementation.name == 'cpython'; \
                     print(*sys.version_info[:3], getattr(sys, '_base_executable', sys.executable))";
     let output = Command::new(name).args(["-c", question]).output().ok().filter(|output| output.status.success())?;

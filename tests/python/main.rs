@@ -1,9 +1,9 @@
-//! The Python package, end to end: its tests are Python (`crates/python/tests`, run by pytest), and this makes them part
-//! of `cargo test`.
+//! End-to-end tests of the Python package. They are written in Python (`crates/python/tests`) and run by pytest; this
+//! program makes them part of `cargo test`.
 //!
-//! Each file runs with the default `python3`, all of them once more with the oldest and the newest CPython to be found.
-//! Virtual environments with what the tests need are made once and kept (`environment`); the package is built and
-//! installed as a user would get it (`wheel`). What is missing on a machine is said aloud: "skipped: ...".
+//! Each file runs with the default `python3`; most run again with the oldest and the newest CPython that is found. The
+//! virtual environments with the requirements are created once and kept (`environment`). The package is built and
+//! installed as users get it (`wheel`). If something is missing on a machine, the output says "skipped: ...".
 #![cfg(unix)]
 
 mod environment;

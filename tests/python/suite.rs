@@ -1,21 +1,21 @@
-//! The tests of `crates/python/tests`: all of them with the default interpreter, and with the oldest and the newest one
-//! those that depend on the interpreter's version.
+//! The tests of `crates/python/tests`: all files with the default interpreter; files that depend on the version of the
+//! interpreter also with the oldest and the newest one.
 
 use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use crate::environment::{python, run, Obstacle};
-use crate::interpreters::{find, Which};
+use crate::environment::{python, run, SetupError};
+use crate::interpreters::{find, Wanted};
 use crate::wheel::installed;
 
-/// A test for each Python file that takes long, named after it.
+/// Defines a test for each Python file that takes long, with the name of the file.
 macro_rules! slow_files {
     ($($name:ident),* $(,)?) => {
         const SLOW: &[&str] = &[$(stringify!($name)),*];
         $(
             #[test]
             fn $name() {
-                pytest(Which::Default, &[stringify!($name)]);
+                pytest(Wanted::Default, &[stringify!($name)]);
             }
         )*
     };
@@ -36,7 +36,7 @@ slow_files! {
     test_workers,
 }
 
-/// Files whose tests take a few seconds at most: one process for all of them.
+/// Files whose tests take a few seconds at most. One process runs all of them.
 const FAST: &[&str] = &[
     "test_blocks",
     "test_bottle_falcon",
@@ -61,93 +61,95 @@ const FAST: &[&str] = &[
 
 #[test]
 fn fast_files() {
-    pytest(Which::Default, FAST);
+    pytest(Wanted::Default, FAST);
 }
 
-/// What else depends on the version of the interpreter: how modules are found and what failed imports say, how a script is
-/// started again, and what is left behind by many requests. The rest is about HTTP, processes, frameworks and the package's types.
+/// Slow files that depend on the version of the interpreter: on how it finds modules, what failed imports print, how a
+/// script is restarted, and what many requests leave behind. The other slow files test HTTP, processes, frameworks and
+/// the package's types.
 const DEPENDS_ON_VERSION: [&str; 3] = ["test_command", "test_reload_scripts", "test_robust"];
 
-fn what_depends_on_the_version(which: Which) {
-    pytest(which, &[FAST, &DEPENDS_ON_VERSION].concat());
+fn files_that_depend_on_the_version(wanted: Wanted) {
+    pytest(wanted, &[FAST, &DEPENDS_ON_VERSION].concat());
 }
 
 #[test]
-fn another_interpreter_the_oldest() {
-    what_depends_on_the_version(Which::Oldest);
+fn files_that_depend_on_the_version_pass_with_the_oldest_interpreter() {
+    files_that_depend_on_the_version(Wanted::Oldest);
 }
 
 #[test]
-fn another_interpreter_the_newest() {
-    what_depends_on_the_version(Which::Newest);
+fn files_that_depend_on_the_version_pass_with_the_newest_interpreter() {
+    files_that_depend_on_the_version(Wanted::Newest);
 }
 
 #[test]
-fn no_file_is_forgotten() {
+fn every_test_file_is_listed_here() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/python/tests");
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
         let name = entry.file_name().into_string().unwrap();
         let Some(name) = name.strip_suffix(".py").filter(|name| name.starts_with("test_")) else { continue };
-        assert!(SLOW.contains(&name) || FAST.contains(&name), "tests/python/suite.rs has to name {name}");
+        assert!(SLOW.contains(&name) || FAST.contains(&name), "add {name} to SLOW or FAST in tests/python/suite.rs");
     }
 }
 
-/// Runs at the same time: most of what they do is to wait, but each starts servers and loads.
-const AT_ONCE: usize = 2;
+/// The maximum number of pytest processes that run at once. They mostly wait, but each starts servers and load.
+const MAX_CONCURRENT: usize = 2;
 
-/// A turn among those that run pytest; over when it is dropped.
-struct Turn;
+/// A permit to run pytest, which is returned when it is dropped.
+struct Permit;
 
 static RUNNING: Mutex<usize> = Mutex::new(0);
-static OVER: Condvar = Condvar::new();
+static RETURNED: Condvar = Condvar::new();
 
-impl Turn {
-    fn wait() -> Turn {
+impl Permit {
+    fn acquire() -> Permit {
         let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
         let mut running =
-            OVER.wait_while(running, |running| *running >= AT_ONCE).unwrap_or_else(PoisonError::into_inner);
+            RETURNED.wait_while(running, |running| *running >= MAX_CONCURRENT).unwrap_or_else(PoisonError::into_inner);
         *running += 1;
-        Turn
+        Permit
     }
 }
 
-impl Drop for Turn {
+impl Drop for Permit {
     fn drop(&mut self) {
         *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        OVER.notify_one();
+        RETURNED.notify_one();
     }
 }
 
-fn pytest(which: Which, files: &[&str]) {
-    let interpreter = match find(which) {
+/// Runs pytest with these files, in an environment in which amboss is installed.
+fn pytest(wanted: Wanted, files: &[&str]) {
+    let interpreter = match find(wanted) {
         Ok(interpreter) => interpreter,
         Err(reason) => return println!("skipped: {reason}"),
     };
     let environment = match installed(&interpreter) {
         Ok(environment) => environment,
-        Err(Obstacle::Skipped(reason)) => return println!("skipped: {reason}"),
-        Err(Obstacle::Broken(reason)) => panic!("{reason}"),
+        Err(SetupError::Skipped(reason)) => return println!("skipped: {reason}"),
+        Err(SetupError::Failed(reason)) => panic!("{reason}"),
     };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/python/tests");
     let options = ["-m", "pytest", "-q", "--no-header", "-rsfE"];
     let mut pytest = python(&environment);
-    // Where that is a program as well.
+    // Set if the binary was built.
     if let Some(command) = option_env!("CARGO_BIN_EXE_amboss") {
         pytest.env("AMBOSS_TEST_COMMAND", command);
     }
-    // `.ci/test` runs once more what failed, alone: one test of pytest a line.
+    // `.ci/test` runs failed tests again: it passes one test of pytest per line.
     match std::env::var("AMBOSS_TEST_PYTEST") {
         Ok(only) => pytest.args(options).args(only.lines()),
         Err(_) => pytest.args(options).args(files.iter().map(|name| format!("{name}.py"))),
     };
-    let _turn = Turn::wait();
+    let _permit = Permit::acquire();
     match run(pytest.current_dir(folder)) {
-        Ok(printed) => {
-            // What passed needs no list; what was skipped is said.
-            for line in printed.lines().filter(|line| line.contains("SKIPPED") || line.contains(" passed")) {
+        Ok(output) => {
+            // Show skipped tests and the summary.
+            for line in output.lines().filter(|line| line.contains("SKIPPED") || line.contains(" passed")) {
                 println!("Python {}: {}", interpreter.name(), line.replace("SKIPPED", "skipped:"));
             }
         }
-        Err(printed) => panic!("Python {}: {printed}", interpreter.name()),
+        Err(output) => panic!("Python {}: {output}", interpreter.name()),
     }
 }

@@ -1,60 +1,44 @@
-//! The Python package `amboss`: WSGI applications behind the server of `amboss-core`.
+//! The Python package `amboss`: serves WSGI applications with the server of `amboss-core`.
 //!
-//! Sockets, HTTP, TLS and waiting need no interpreter; its lock is taken for the application's own code alone. A request
-//! is one stay in the interpreter (`application`), from a dict that is mostly copied (`environ`) to the first block
-//! of the answer (`body`); what follows is asked for when the client has room for it.
+//! Sockets, HTTP, TLS and waiting need no interpreter; the GIL is held only while the application's code runs. For a
+//! request, the server enters the interpreter once: it builds the environ, calls the application and takes the first
+//! block of the response. It asks for more blocks when the client has room for them.
+//!
+//! From the top down, each module importing only modules below it:
+//!
+//! | module | purpose |
+//! |---|---|
+//! | `command` | the command line |
+//! | `api` | `make_server` and `run_simple` |
+//! | `app_loader` | creates the application in the process that serves |
+//! | `options` | options of the Python functions as settings of the server |
+//! | `wsgi` | PEP 3333: environ, `start_response`, request and response bodies |
+//! | `worker` | request timeouts and limits, reports to the supervisor |
+//! | `errors` | exceptions and conversions |
+//! | `runtime` | the interpreter: GIL, threads, signals, processes; all unsafe code |
 
-mod application;
-mod body;
+mod api;
+mod app_loader;
 mod command;
-mod context;
-mod ending;
-mod environ;
-mod exchange;
-mod failure;
-mod file_wrapper;
-mod handler;
-mod host;
-mod input;
-mod lock;
-mod overseer;
-mod raw;
-mod reporting;
-mod request;
-mod server;
-mod socket;
-mod stack;
-mod waiting;
-mod werkzeug;
+mod errors;
+mod options;
+mod runtime;
+mod worker;
+mod wsgi;
 
-use std::sync::Arc;
-
-use pyo3::create_exception;
-use pyo3::exceptions::{PyConnectionError, PyOSError};
 use pyo3::prelude::*;
-
-/// Where the server's log goes.
-type Log = Arc<dyn amboss::Log>;
-
-create_exception!(
-    amboss,
-    InputError,
-    PyOSError,
-    "The body of a request is cut short, malformed, too large or too slow."
-);
-create_exception!(amboss, ClientDisconnected, PyConnectionError, "The client has left before it had the whole answer.");
 
 #[pymodule(gil_used = false)]
 fn _amboss(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-    module.add("InputError", py.get_type::<InputError>())?;
-    module.add("ClientDisconnected", py.get_type::<ClientDisconnected>())?;
-    module.add_class::<file_wrapper::FileWrapper>()?;
-    module.add_class::<server::Server>()?;
-    module.add_function(wrap_pyfunction!(server::make_ssl_devcert, module)?)?;
-    module.add_function(wrap_pyfunction!(server::run, module)?)?;
+    module.add("InputError", py.get_type::<errors::InputError>())?;
+    module.add("ClientDisconnected", py.get_type::<errors::ClientDisconnected>())?;
+    module.add_class::<wsgi::file_wrapper::FileWrapper>()?;
+    module.add_class::<api::Server>()?;
+    module.add_function(wrap_pyfunction!(api::make_ssl_devcert, module)?)?;
+    module.add_function(wrap_pyfunction!(api::run, module)?)?;
     module.add_function(wrap_pyfunction!(command::main, module)?)?;
-    module.add_function(wrap_pyfunction!(server::check, module)?)?;
+    module.add_function(wrap_pyfunction!(api::check, module)?)?;
     Ok(())
 }

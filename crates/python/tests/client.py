@@ -1,44 +1,43 @@
-"""A client that sends the bytes it is given, and takes an answer apart without being kind to it."""
+"""A client that sends exactly the bytes it is given, and parses responses strictly."""
 
 import socket
 import ssl
-from typing import Any, List, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple, Optional
 
-#: Seconds that anything may take before a test fails: machines that run tests are busy.
-PATIENCE = 30.0
+from waiting import TIMEOUT
 
 
-class Answer(NamedTuple):
-    """What came back."""
+class Response(NamedTuple):
+    """A response."""
 
     status: int
     reason: str
-    headers: List[Tuple[str, str]]
+    headers: list[tuple[str, str]]
     body: bytes
-    #: Did it end as its framing says, and not because the connection was cut?
+    #: Whether the response ended as its framing says, rather than because the connection was closed.
     complete: bool
 
-    def all(self, name: str) -> List[str]:
-        """The values of a header."""
+    def all(self, name: str) -> list[str]:
+        """Returns all values of a header."""
         return [value for key, value in self.headers if key.lower() == name.lower()]
 
     def header(self, name: str) -> Optional[str]:
-        """The one value of a header."""
+        """Returns the value of a header, which must not occur more than once."""
         values = self.all(name)
-        assert len(values) <= 1, f"{name} came {len(values)} times: {values}"
+        assert len(values) <= 1, f"{name} occurs {len(values)} times: {values}"
         return values[0] if values else None
 
 
 class Client:
-    """A connection."""
+    """A connection to a server."""
 
     def __init__(self, address: Any, tls: Optional[ssl.SSLContext] = None) -> None:
         if isinstance(address, str):
             self.socket = socket.socket(socket.AF_UNIX)
-            self.socket.settimeout(PATIENCE)
+            self.socket.settimeout(TIMEOUT)
             self.socket.connect(address)
         else:
-            self.socket = socket.create_connection(address, timeout=PATIENCE)
+            self.socket = socket.create_connection(address, timeout=TIMEOUT)
         if tls is not None:
             self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
         self.buffer = b""
@@ -46,7 +45,7 @@ class Client:
     def __enter__(self) -> "Client":
         return self
 
-    def __exit__(self, *exc_info: Any) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -59,14 +58,14 @@ class Client:
     def request(
         self, target: str = "/", method: str = "GET", headers: str = "", body: Optional[bytes] = None
     ) -> "Client":
-        """Sends a request; ``headers`` are lines that end in CR LF."""
+        """Sends a request; ``headers`` are lines that end with CR LF."""
         if body is not None:
             headers += f"Content-Length: {len(body)}\r\n"
         head = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"
         return self.send(head.encode("latin-1") + (body or b""))
 
-    def more(self) -> bool:
-        """Receives something; false when the connection has ended."""
+    def receive(self) -> bool:
+        """Receives some bytes; returns whether the connection is still open."""
         try:
             data = self.socket.recv(65536)
         except (ConnectionResetError, ssl.SSLError) as error:
@@ -76,70 +75,70 @@ class Client:
         self.buffer += data
         return bool(data)
 
-    def until(self, end: bytes) -> bytes:
-        """Takes what comes up to and with ``end``."""
+    def read_until(self, end: bytes) -> bytes:
+        """Reads up to and including ``end``."""
         while end not in self.buffer:
-            if not self.more():
-                raise EOFError(f"the connection has ended before {end!r}, after {self.buffer!r}")
+            if not self.receive():
+                raise EOFError(f"the connection was closed before {end!r}, after {self.buffer!r}")
         taken, mark, self.buffer = self.buffer.partition(end)
         return taken + mark
 
-    def exactly(self, count: int) -> Optional[bytes]:
-        """Takes so many bytes; ``None`` when the connection ends before."""
+    def read_exactly(self, count: int) -> Optional[bytes]:
+        """Reads ``count`` bytes; ``None`` if the connection is closed before."""
         while len(self.buffer) < count:
-            if not self.more():
+            if not self.receive():
                 return None
         taken, self.buffer = self.buffer[:count], self.buffer[count:]
         return taken
 
-    def rest(self) -> bytes:
-        """Takes everything up to the end of the connection."""
-        while self.more():
+    def read_to_end(self) -> bytes:
+        """Reads everything until the connection is closed."""
+        while self.receive():
             pass
         taken, self.buffer = self.buffer, b""
         return taken
 
-    def is_over(self) -> bool:
-        """Waits for the end of the connection; false when something comes instead."""
-        return not self.buffer and not self.more()
+    def is_closed(self) -> bool:
+        """Waits until the connection is closed; returns False if more bytes arrive instead."""
+        return not self.buffer and not self.receive()
 
-    def head(self) -> Answer:
-        """Takes the head of an answer."""
-        lines = self.until(b"\r\n\r\n").decode("latin-1").split("\r\n")
+    def read_head(self) -> Response:
+        """Reads the head of a response."""
+        lines = self.read_until(b"\r\n\r\n").decode("latin-1").split("\r\n")
         version, status, reason = lines[0].split(" ", 2)
         assert version == "HTTP/1.1", lines[0]
         pairs = [line.partition(":") for line in lines[1:-2]]
-        return Answer(int(status), reason, [(name, value.strip()) for name, _, value in pairs], b"", False)
+        return Response(int(status), reason, [(name, value.strip()) for name, _, value in pairs], b"", False)
 
-    def chunk(self) -> Optional[bytes]:
-        """Takes a chunk; empty for the last one, ``None`` when the connection is cut instead."""
+    def read_chunk(self) -> Optional[bytes]:
+        """Reads a chunk: empty for the last one, ``None`` if the connection is closed instead."""
         try:
-            size = int(self.until(b"\r\n"), 16)
+            size = int(self.read_until(b"\r\n"), 16)
         except EOFError:
             return None
-        data = self.exactly(size + 2)
+        data = self.read_exactly(size + 2)
         return None if data is None else data[:-2]
 
-    def answer(self, to: str = "GET") -> Answer:
-        """Takes a whole answer, as its framing says."""
-        head = self.head()
+    def read_response(self, to: str = "GET") -> Response:
+        """Reads a response as its framing says; ``to`` is the method of the request."""
+        head = self.read_head()
         if to == "HEAD" or head.status < 200 or head.status in (204, 304):
             return head._replace(complete=True)
         if head.header("Transfer-Encoding") == "chunked":
             body = b""
             while True:
-                chunk = self.chunk()
+                chunk = self.read_chunk()
                 if not chunk:
                     return head._replace(body=body, complete=chunk == b"")
                 body += chunk
         length = head.header("Content-Length")
         if length is not None:
-            whole = self.exactly(int(length))
+            whole = self.read_exactly(int(length))
             if whole is None:
-                return head._replace(body=self.rest(), complete=False)
+                return head._replace(body=self.read_to_end(), complete=False)
             return head._replace(body=whole, complete=True)
-        return head._replace(body=self.rest(), complete=True)
+        return head._replace(body=self.read_to_end(), complete=True)
 
-    def get(self, target: str = "/", method: str = "GET", headers: str = "", body: Optional[bytes] = None) -> Answer:
-        """Sends a request and takes its answer."""
-        return self.request(target, method, headers, body).answer(method)
+    def get(self, target: str = "/", method: str = "GET", headers: str = "", body: Optional[bytes] = None) -> Response:
+        """Sends a request and reads the response."""
+        return self.request(target, method, headers, body).read_response(method)

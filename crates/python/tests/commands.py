@@ -1,5 +1,7 @@
-"""Starts the command in the ways that it can be started, and scripts that reload themselves: servers of several
-processes, in a session of their own, as in a terminal of their own."""
+"""Starts the command in all of its forms, and scripts that reload themselves.
+
+Each server may consist of several processes. It runs in its own session, as in a terminal of its own.
+"""
 
 import contextlib
 import json
@@ -9,20 +11,22 @@ import socket
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, ContextManager, Optional
 
-from client import Answer, Client
-from programs import APPS, Program, wait_for
+from client import Client, Response
+from programs import APPS, Program
+from waiting import wait_until
 
-#: The command as a program of its own, where it was built.
+#: The command as a binary, if it was built.
 BINARY = os.environ.get("AMBOSS_TEST_COMMAND")
 
-#: How the command is started: as a module, and as what pip has installed.
+#: The command as a module, and as the script that pip installs.
 MODULE = [sys.executable, "-m", "amboss"]
 INSTALLED = [str(Path(sys.executable).with_name("amboss"))]
 
-#: What is answered by anything that has no other news than itself.
+#: An application that responds with its version and its process.
 APP = """
 import os
 
@@ -35,135 +39,133 @@ def {name}(environ, start_response):
 
 
 def app(version: str, name: str = "app") -> str:
-    """The text of a module whose application answers with the version and its process's number."""
+    """Returns the source of a module whose application responds with the version and its process ID."""
     return APP.format(version=version, name=name)
 
 
 class Folder:
-    """Where a program lies that is worked on."""
+    """The directory of a program that is being edited."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
 
     def save(self, name: str, text: str) -> Path:
-        """At once: nobody sees half of it."""
+        """Writes a file atomically, so that no reader sees a part of it."""
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f"{path.name}~")
-        beside.write_text(textwrap.dedent(text), encoding="utf-8")
-        beside.replace(path)
+        temporary = path.with_name(f"{path.name}~")
+        temporary.write_text(textwrap.dedent(text), encoding="utf-8")
+        temporary.replace(path)
         return path
 
 
-class Running(Program):
-    """A server, and the processes that it consists of."""
+class CommandServer(Program):
+    """A server and all of its processes."""
 
     def signal(self, name: str, pid: Optional[int] = None) -> None:
         os.kill(pid or self.pid, getattr(signal, name))
 
     def interrupt(self) -> None:
-        """CTRL+C: a terminal sends it to everybody in its foreground."""
+        """Sends CTRL+C as a terminal does: to all processes in the foreground."""
         os.killpg(self.pid, signal.SIGINT)
 
     def client(self, **more: Any) -> Client:
         return Client((self.host, self.port), **more)
 
-    def get(self, target: str = "/", **more: Any) -> Answer:
+    def get(self, target: str = "/", **more: Any) -> Response:
         """One request on a connection of its own."""
         with self.client() as client:
             return client.get(target, **more)
 
     def json(self, target: str = "/") -> Any:
-        answer = self.get(target)
-        assert answer.status == 200, f"{answer}\n{self.log()}"
-        return json.loads(answer.body)
+        response = self.get(target)
+        assert response.status == 200, f"{response}\n{self.log()}"
+        return json.loads(response.body)
 
-    def version(self) -> Tuple[str, int]:
-        """What :func:`app` says: the version, and the process that serves it."""
-        answer = self.get()
-        if answer.status != 200:
-            return str(answer.status), 0
-        version, pid = answer.body.decode().rsplit(" ", 1)
+    def version(self) -> tuple[str, int]:
+        """Returns what :func:`app` responds with: the version, and the process that serves it."""
+        response = self.get()
+        if response.status != 200:
+            return str(response.status), 0
+        version, pid = response.body.decode().rsplit(" ", 1)
         return version, int(pid)
 
-    def serves(self, version: str) -> int:
-        """Waits until it serves this version; the process that does."""
-        return self._wait(f"{version!r} to be served", lambda: self._pid_of(version))
+    def wait_for_version(self, version: str) -> int:
+        """Waits until this version is served; returns the process that serves it."""
+        return self.wait_until(lambda: self._pid_of(version), f"{version!r} to be served")
 
     def _pid_of(self, version: str) -> Optional[int]:
         served, pid = self.version()
         return pid if served == version else None
 
-    def workers(self, count: int) -> List[int]:
-        """Waits until so many processes serve; which."""
+    def wait_for_workers(self, count: int) -> list[int]:
+        """Waits until there are ``count`` workers; returns their processes."""
 
-        def ask() -> Optional[List[int]]:
+        def ask() -> Optional[list[int]]:
             workers = children(self.pid)
             return workers if len(workers) == count else None
 
-        return self._wait(f"{count} workers", ask)
+        return self.wait_until(ask, f"{count} workers")
 
-    def processes(self) -> List[int]:
-        """All its processes that are alive."""
+    def processes(self) -> list[int]:
+        """Returns all processes of the server that are alive."""
         return [pid for pid, (_, session) in alive().items() if session == self.pid]
 
-    def ended(self) -> int:
-        """Waits for its end; its exit code. Nothing of it may be left."""
-        self._wait("its end", lambda: self.process.poll() is not None)
+    def wait_for_exit(self) -> int:
+        """Waits until all processes have ended; returns the exit code."""
+        self.wait_until(lambda: self.process.poll() is not None, "the end of the process")
         code = self.process.returncode
-        self._wait("the end of its processes", lambda: not self.processes())
+        self.wait_until(lambda: not self.processes(), "the end of all processes")
         return code
 
-    def end(self) -> None:
-        """Ends all of it, however it is."""
-        self._end()
+    def terminate(self) -> None:
+        """Ends all processes, whatever state they are in."""
+        self._terminate()
         for pid in self.processes():
-            # Only what was started here is in its session.
+            # The session contains only processes that this server has started.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    def eventually(self, what: str, ask: Callable[[], Any]) -> Any:
-        return self._wait(what, ask)
-
-    def _wait(self, what: str, ask: Callable[[], Any]) -> Any:
+    def wait_until(self, condition: Callable[[], Any], what: str) -> Any:
+        """Waits for a condition; the failure shows the log without the access log."""
         try:
-            return wait_for(what, ask)
+            return wait_until(condition, what)
         except AssertionError as error:
             lines = [line for line in self.log().splitlines() if ' HTTP/1.1" ' not in line]
             raise AssertionError("\n".join([str(error), *lines])) from None
 
 
 @contextlib.contextmanager
-def serving_command(folder: Path, *arguments: str, **more: Any) -> Iterator[Running]:
-    """``amboss`` on a free port, started in a folder; what it says goes to a file beside that."""
+def serving_command(folder: Path, *arguments: str, **more: Any) -> Iterator[CommandServer]:
+    """Runs ``amboss`` on a free port in a directory; its output goes to a file next to the directory."""
     with serving_words(["--bind", "127.0.0.1:0", *arguments], folder, **more) as started:
         yield started
 
 
-def serving_processes(folder: Path, *arguments: str) -> ContextManager[Running]:
-    """The application of ``apps/processes.py``, started in another folder."""
+def serving_processes(folder: Path, *arguments: str) -> ContextManager[CommandServer]:
+    """Runs the application of ``apps/processes.py`` in another directory."""
     return serving_command(folder, *arguments, "processes:application", env={"PYTHONPATH": str(APPS)})
 
 
 @contextlib.contextmanager
-def serving_words(words: List[str], folder: Path, **more: Any) -> Iterator[Running]:
-    """The command with exactly these words, or something else with them; see :func:`start`."""
+def serving_words(words: list[str], folder: Path, **more: Any) -> Iterator[CommandServer]:
+    """Runs the command with exactly these arguments; see :func:`start`."""
     started = start(words, folder, **more)
     try:
         started._wait_until_ready()
         yield started
     finally:
-        started.end()
+        started.terminate()
 
 
 def start(
-    words: List[str], folder: Path, way: Optional[List[str]] = None, env: Optional[Dict[str, str]] = None
-) -> Running:
-    """Starts the command, or ``way`` instead of it; in a session of its own."""
-    surroundings = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    surroundings["PYTHONDONTWRITEBYTECODE"] = "1"
-    surroundings.update(env or {})
+    words: list[str], folder: Path, way: Optional[list[str]] = None, env: Optional[dict[str, str]] = None
+) -> CommandServer:
+    """Starts the command, or the program ``way`` instead of it, in a new session."""
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    environment.update(env or {})
     log = folder.parent / f"{folder.name}.log"
     with open(log, "wb") as out:
         process = subprocess.Popen(
@@ -172,23 +174,23 @@ def start(
             stdout=out,
             stderr=out,
             cwd=folder,
-            env=surroundings,
+            env=environment,
             start_new_session=True,
         )
-    return Running(process, log)
+    return CommandServer(process, log)
 
 
-def run(words: List[str], folder: Path, *more: Any, **others: Any) -> Tuple[int, str]:
-    """Runs the command to its end; its exit code, and what it said."""
+def run(words: list[str], folder: Path, *more: Any, **others: Any) -> tuple[int, str]:
+    """Runs the command until it exits; returns the exit code and the output."""
     started = start(words, folder, *more, **others)
     try:
-        return started.ended(), started.log()
+        return started.wait_for_exit(), started.log()
     finally:
-        started.end()
+        started.terminate()
 
 
-def alive() -> Dict[int, Tuple[int, int]]:
-    """Every process but the zombies: its parent, and its session."""
+def alive() -> dict[int, tuple[int, int]]:
+    """Returns all processes except zombies, with the parent and the session of each."""
     if not os.path.exists("/proc/self/stat"):
         command = ["ps", "-A", "-o", "pid=,ppid=,sess=,stat="]
         listed = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -196,7 +198,7 @@ def alive() -> Dict[int, Tuple[int, int]]:
         return {int(pid): (int(parent), int(session)) for pid, parent, session, state in lines if state[0] != "Z"}
     found = {}
     for name in os.listdir("/proc"):
-        # Some end meanwhile.
+        # Some processes end in the meantime.
         with contextlib.suppress(OSError):
             if name.isdigit():
                 state, parent, _, session = Path(f"/proc/{name}/stat").read_text().rpartition(") ")[2].split()[:4]
@@ -205,8 +207,8 @@ def alive() -> Dict[int, Tuple[int, int]]:
     return found
 
 
-def children(parent: int) -> List[int]:
-    """The processes that another has started."""
+def children(parent: int) -> list[int]:
+    """Returns the child processes of a process."""
     return sorted(pid for pid, (its, _) in alive().items() if its == parent)
 
 
@@ -215,7 +217,7 @@ def is_alive(pid: int) -> bool:
 
 
 def is_free(port: int) -> bool:
-    """Could somebody else listen there?"""
+    """Whether the port can be bound."""
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

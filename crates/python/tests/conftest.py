@@ -1,4 +1,4 @@
-"""What the tests share: servers in this process and in scripts of their own, clients, the log, deadlines."""
+"""Shared fixtures: servers in this process, scripts in their own processes, the log, deadlines."""
 
 import faulthandler
 import os
@@ -7,27 +7,28 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, Optional
+from typing import Any, Callable, Optional
 from wsgiref.validate import validator
 
+import amboss
 import pytest
 
-import amboss
-from client import PATIENCE, Client
+from client import Client
+from waiting import TIMEOUT, wait_until
 
-# A shell that runs something in the background has it ignore SIGINT, `nohup` has it ignore SIGHUP, and whatever it starts
-# does as well; programs under test are to take them as they do in a terminal.
+# A shell starts background jobs with SIGINT ignored, and `nohup` with SIGHUP ignored, and programs inherit that.
+# Programs under test must handle these signals as in a terminal.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-# What the surroundings say about colours, caches and proxies is not for servers on the loopback.
+# Settings of the environment for colours, caches and proxies must not affect servers on the loopback interface.
 for name in list(os.environ):
     if name.lower().endswith("_proxy") or name in ("FORCE_COLOR", "PYTHON_COLORS", "PYTHONPYCACHEPREFIX"):
         del os.environ[name]
 
-# Seconds for a whole test: one that hangs shows where, and ends the run.
+# The deadline of a test, in seconds. A test that hangs prints its stack and ends the run.
 DEADLINE = 120.0
 
 
@@ -39,25 +40,14 @@ def deadline(request: Any, pytestconfig: Any) -> Iterator[None]:
     faulthandler.cancel_dump_traceback_later()
 
 
-def eventually(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
-    """Waits until something is so, and returns what it is."""
-    end = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < end, "did not happen in time"
-        time.sleep(0.005)
-
-
 class Gate:
-    """Holds an application back until the test has seen what it wanted to see."""
+    """Blocks an application until the test opens the gate."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
 
     def wait(self) -> bool:
-        return self._event.wait(PATIENCE)
+        return self._event.wait(TIMEOUT)
 
     def open(self) -> None:
         self._event.set()
@@ -71,7 +61,7 @@ def gate() -> Iterator[Gate]:
 
 
 class Log:
-    """What the process writes to its standard error, the server's log included."""
+    """What this process writes to standard error, including the server's log."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -81,14 +71,14 @@ class Log:
         return self._path.read_text("utf-8", "replace")
 
     def wait_for(self, part: str) -> str:
-        eventually(lambda: part in self.text)
+        wait_until(lambda: part in self.text)
         return self.text
 
 
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[Log]:
     path = tmp_path / "standard-error"
-    # pytest's own capture loses what is written while it is being read.
+    # pytest's own capture loses output that is written while the capture is read.
     with open(path, "a", encoding="utf-8") as file:
         before = os.dup(2)
         os.dup2(file.fileno(), 2)
@@ -99,18 +89,18 @@ def log(tmp_path: Path) -> Iterator[Log]:
         os.dup2(before, 2)
         os.close(before)
         sys.stderr.write(log.text)
-    # wsgiref's validator complains by these; what it says when an iterator is not closed, pytest sees.
+    # wsgiref's validator reports errors like this. pytest reports its complaint about iterators that are not closed.
     for word in ("AssertionError", "WSGIWarning"):
         assert word not in log.text
 
 
-class Served:
-    """A server that is serving in a thread of this process."""
+class RunningServer:
+    """A server that runs in a thread of this process."""
 
     def __init__(self, server: amboss.BaseWSGIServer) -> None:
         self.server = server
         self.raised: Optional[BaseException] = None
-        self.clients: List[Client] = []
+        self.clients: list[Client] = []
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
 
@@ -130,7 +120,7 @@ class Served:
         return client
 
     def get(self, *arguments: Any, **more: Any) -> Any:
-        """One request on a connection of its own."""
+        """Sends one request on a new connection and reads the response."""
         with self.client() as client:
             return client.get(*arguments, **more)
 
@@ -138,21 +128,21 @@ class Served:
         for client in self.clients:
             client.close()
         self.server.shutdown()
-        self.thread.join(PATIENCE)
-        assert not self.thread.is_alive(), "the server does not stop"
+        self.thread.join(TIMEOUT)
+        assert not self.thread.is_alive(), "the server did not stop"
 
 
 @pytest.fixture
-def serve(log: Log) -> Iterator[Callable[..., Served]]:
+def serve(log: Log) -> Iterator[Callable[..., RunningServer]]:
     """Serves an application on a free port: ``serve(app, validate=True, **options of make_server)``.
 
-    ``wsgiref.validate`` stands around every application, and has to stay silent, unless a test says otherwise: between
-    the server and a list or file wrapper it hides what they are.
+    Every application is wrapped in ``wsgiref.validate``, which must not complain. With ``validate=False`` the server
+    sees the application's result itself: the validator hides lists and file wrappers from it.
     """
-    running: List[Served] = []
+    running: list[RunningServer] = []
 
-    def start(app: Any, validate: bool = True, **options: Any) -> Served:
-        served = Served(amboss.make_server("127.0.0.1", 0, validator(app) if validate else app, **options))
+    def start(app: Any, validate: bool = True, **options: Any) -> RunningServer:
+        served = RunningServer(amboss.make_server("127.0.0.1", 0, validator(app) if validate else app, **options))
         running.append(served)
         return served
 
@@ -162,9 +152,9 @@ def serve(log: Log) -> Iterator[Callable[..., Served]]:
 
 
 class Script:
-    """A Python program in a process of its own."""
+    """A Python program in its own process."""
 
-    def __init__(self, path: Path, arguments: List[str], environment: dict) -> None:
+    def __init__(self, path: Path, arguments: list[str], environment: dict) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-u", str(path), *arguments],
             stdin=subprocess.DEVNULL,
@@ -187,17 +177,17 @@ class Script:
             setattr(self, name, getattr(self, name) + line.decode("utf-8", "replace"))
 
     def wait_for(self, part: str) -> str:
-        """Waits until it has printed something."""
-        eventually(lambda: part in self.out + self.err or not self.is_running() or None)
+        """Waits until the program has printed ``part``."""
+        wait_until(lambda: part in self.out + self.err or not self.is_running() or None)
         assert part in self.out + self.err, f"out: {self.out}\nerr: {self.err}"
         return self.out + self.err
 
     @property
     def port(self) -> int:
-        """The port that its banner names."""
+        """The port in the program's banner."""
         mark = " * Running on "
         text = self.wait_for(mark)
-        eventually(lambda: "\n" in (self.out + self.err).partition(mark)[2])
+        wait_until(lambda: "\n" in (self.out + self.err).partition(mark)[2])
         text = (self.out + self.err).partition(mark)[2].splitlines()[0]
         return int(text.rpartition(":")[2].rstrip("/"))
 
@@ -212,25 +202,25 @@ class Script:
         if self.process.poll() is None:
             return True
         for reader in self._readers:
-            reader.join(PATIENCE)
+            reader.join(TIMEOUT)
         return False
 
     def interrupt(self) -> None:
-        """CTRL+C."""
+        """Sends CTRL+C."""
         self.process.send_signal(signal.SIGINT)
 
-    def ended(self, seconds: float = PATIENCE) -> int:
-        """Waits for its end; its exit code."""
+    def wait_for_exit(self, seconds: float = TIMEOUT) -> int:
+        """Waits until the program exits; returns its exit code."""
         code = self.process.wait(seconds)
         for reader in self._readers:
-            reader.join(PATIENCE)
+            reader.join(TIMEOUT)
         return code
 
 
 @pytest.fixture
 def script(tmp_path: Path) -> Iterator[Callable[..., Script]]:
-    """Starts a program: ``script(text, *arguments, **environment)``; ended after the test."""
-    started: List[Script] = []
+    """Starts a program with ``script(text, *arguments, **environment)``, and ends it after the test."""
+    started: list[Script] = []
 
     def start(text: str, *arguments: str, **environment: str) -> Script:
         path = tmp_path / f"script{len(started)}.py"
@@ -242,11 +232,11 @@ def script(tmp_path: Path) -> Iterator[Callable[..., Script]]:
     for one in started:
         if one.process.poll() is None:
             one.process.kill()
-        one.process.wait(PATIENCE)
+        one.process.wait(TIMEOUT)
         for reader in one._readers:
-            reader.join(PATIENCE)
+            reader.join(TIMEOUT)
 
 
 def pytest_configure(config: Any) -> None:
-    # The `log` of a test may be there instead when its deadline passes.
+    # When the deadline passes, descriptor 2 may be the `log` of a test.
     config.uncaptured = os.dup(2)

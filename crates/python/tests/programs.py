@@ -1,6 +1,6 @@
-"""Starts applications the way their users do, each in a process of its own, and waits for what it says.
+"""Starts applications as their users do, each in its own process, and waits for their output.
 
-A program listens on a port that the system picks, is read from its banner, and ends with the ``with`` block.
+A program listens on a port that the system chooses and that is read from its banner. It ends with the ``with`` block.
 """
 
 import contextlib
@@ -10,16 +10,17 @@ import signal
 import socket
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, TypeVar
+from typing import Any, Optional
 
 import amboss
-from client import PATIENCE
+
+from waiting import TIMEOUT, wait_until
 
 APPS = Path(__file__).parent / "apps"
 
-#: A script of the user's own, and the command.
+#: How applications are started: by the user's own script, or by the command.
 WAYS = ["script"] + (["command"] if hasattr(amboss._amboss, "main") else [])
 
 SCRIPT = """\
@@ -30,29 +31,15 @@ if __name__ == "__main__":
     run_simple({host!r}, 0, application{options})
 """
 
-T = TypeVar("T")
-
-
-def wait_for(what: str, ask: Callable[[], T], patience: float = PATIENCE) -> T:
-    """Asks until the answer is true, and returns it."""
-    deadline = time.monotonic() + patience
-    while True:
-        answer = ask()
-        if answer:
-            return answer
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited {patience:.0f} s in vain: {what}")
-        time.sleep(0.01)
-
 
 def ticks(pid: int) -> int:
-    """Processor time of a process so far, in hundredths of a second."""
+    """Returns the processor time that a process has used, in hundredths of a second."""
     user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[11:13]
     return int(user) + int(system)
 
 
 class Program:
-    """A running server; ``url`` has no slash at its end."""
+    """A running server. ``url`` does not end with a slash."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
         self.process = process
@@ -68,7 +55,7 @@ class Program:
         return f"http://{self.host}:{self.port}"
 
     def log(self) -> str:
-        """What it has written so far, standard output and standard error."""
+        """Returns the output so far, of standard output and standard error."""
         return self._log.read_text(encoding="utf-8", errors="replace")
 
     def wait_for_log(self, pattern: str) -> str:
@@ -79,36 +66,36 @@ class Program:
             return text if re.search(pattern, text) else None
 
         try:
-            return wait_for(f"{pattern!r} in the log", ask)
+            return wait_until(ask, f"{pattern!r} in the log")
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log()}") from None
 
     def connect(self) -> socket.socket:
         if self.path:
             connection = socket.socket(socket.AF_UNIX)
-            connection.settimeout(PATIENCE)
+            connection.settimeout(TIMEOUT)
             connection.connect(self.path)
             return connection
-        return socket.create_connection((self.host, self.port), PATIENCE)
+        return socket.create_connection((self.host, self.port), TIMEOUT)
 
     def memory(self, what: str) -> int:
-        """Bytes of a line of ``/proc/PID/status``, such as ``VmRSS``."""
+        """Returns a value of ``/proc/PID/status``, such as ``VmRSS``, in bytes."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         found = re.search(rf"^{what}:\s+(\d+) kB", status, re.MULTILINE)
         assert found, status
         return int(found.group(1)) * 1024
 
-    def forget_peak(self) -> None:
-        """Has the system begin anew with ``VmHWM``, the most that was resident at any time."""
+    def reset_peak(self) -> None:
+        """Resets ``VmHWM``, the peak of the resident memory."""
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
     def _wait_until_ready(self) -> None:
-        def ask() -> bool:
+        def is_ready() -> bool:
             if self.process.poll() is not None:
                 raise AssertionError(f"ended with {self.process.returncode} before it served:\n{self.log()}")
             return "Press CTRL+C to quit" in self.log()
 
-        wait_for("the banner", ask)
+        wait_until(is_ready, "the banner")
         self.banner = self.log().split("Press CTRL+C to quit")[0]
         found = re.search(r"Running on https?://([\d.]+):(\d+)", self.banner)
         if found:
@@ -118,11 +105,11 @@ class Program:
         assert found, self.banner
         self.path = found.group(1)
 
-    def _end(self) -> None:
+    def _terminate(self) -> None:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(PATIENCE)
+                self.process.wait(TIMEOUT)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -136,14 +123,14 @@ def serving(
     *,
     host: str = "127.0.0.1",
     path: Path = APPS,
-    env: Optional[Dict[str, str]] = None,
+    env: Optional[dict[str, str]] = None,
     **options: Any,
 ) -> Iterator[Program]:
-    """Serves ``module:name``, a module of ``tests/apps`` or of another ``path``; ``folder`` is for the log.
+    """Serves ``module:name``, a module of ``tests/apps`` or of another ``path``; the log is written to ``folder``.
 
     :param way: ``script`` or ``command``
     :param host: an address, or ``unix://path``
-    :param options: what ``run_simple`` takes
+    :param options: options of ``run_simple``
     """
     module, name = target.split(":")
     arguments = [sys.executable]
@@ -157,20 +144,20 @@ def serving(
         arguments += ["-m", "amboss", "--bind", bind, *_flags(options), target]
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log"
-    surroundings = {**os.environ, "PYTHONPATH": str(path), "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}
+    environment = {**os.environ, "PYTHONPATH": str(path), "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}
     with open(log, "wb") as out:
         process = subprocess.Popen(
-            arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=path, env=surroundings
+            arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=path, env=environment
         )
     program = Program(process, log)
     try:
         program._wait_until_ready()
         yield program
     finally:
-        program._end()
+        program._terminate()
 
 
-def _flags(options: Dict[str, Any]) -> List[str]:
+def _flags(options: dict[str, Any]) -> list[str]:
     flags = []
     for key, value in options.items():
         flag = "--" + key.replace("_", "-")

@@ -1,4 +1,4 @@
-"""Behind nginx, over TCP with kept-alive connections and over a Unix socket."""
+"""Behind nginx, over TCP with keep-alive connections and over a Unix socket."""
 
 import contextlib
 import hashlib
@@ -8,14 +8,15 @@ import signal
 import socket
 import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 import pytest
 
 requests = pytest.importorskip("requests", reason="requests is not installed")
 
-from programs import PATIENCE, serving, wait_for  # noqa: E402
+from programs import serving  # noqa: E402
+from waiting import TIMEOUT, wait_until  # noqa: E402
 
 CONFIGURATION = """\
 {user}
@@ -52,11 +53,11 @@ http {{
 
 @contextlib.contextmanager
 def nginx(folder: Path, upstream: str) -> Iterator[str]:
-    """nginx in front of ``upstream``; its URL."""
+    """Runs nginx as a proxy for ``upstream``; yields its URL."""
     program = shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin")
     if program is None:
         pytest.skip("nginx is not installed")
-    # nginx is given a listening socket, as it gives them to its own next version: no port can be lost on the way.
+    # nginx inherits a listening socket, as in its binary upgrades, so no other program can take the port first.
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         user = "user root;" if os.geteuid() == 0 else ""
@@ -64,7 +65,7 @@ def nginx(folder: Path, upstream: str) -> Iterator[str]:
         configuration.write_text(CONFIGURATION.format(folder=folder, upstream=upstream, port=port, user=user))
         process = subprocess.Popen(
             [program, "-p", str(folder), "-c", str(configuration), "-e", str(folder / "error.log")],
-            # It outlives a test that hangs, and nobody is to wait for what it might say.
+            # nginx outlives a test that hangs; it must not hold the test's pipes open.
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -76,15 +77,15 @@ def nginx(folder: Path, upstream: str) -> Iterator[str]:
     def answers():
         assert process.poll() is None, (folder / "error.log").read_text()
         with contextlib.suppress(requests.RequestException):
-            return requests.get(url, timeout=PATIENCE).ok
+            return requests.get(url, timeout=TIMEOUT).ok
         return False
 
     try:
-        wait_for("nginx", answers)
+        wait_until(answers, "nginx")
         yield url
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)
 
 
 @pytest.fixture(scope="module", params=["tcp", "unix"])
@@ -97,75 +98,75 @@ def proxied(request, tmp_path_factory):
             yield url, program
 
 
-def test_forwarded_headers_arrive(proxied):
+def test_forwarded_headers_reach_the_application(proxied):
     url, program = proxied
-    told = requests.get(f"{url}/a%20b?c=d", headers={"X-Forwarded-For": "192.0.2.1"}, timeout=PATIENCE).json()
-    assert told["HTTP_X_FORWARDED_FOR"] == "192.0.2.1, 127.0.0.1"
-    assert told["HTTP_X_FORWARDED_PROTO"] == "http"
-    assert told["HTTP_X_FORWARDED_HOST"] == told["HTTP_HOST"] == url[len("http://") :]
-    # nginx passes the path on as it came.
-    assert (told["PATH_INFO"], told["QUERY_STRING"]) == ("/a b", "c=d")
-    assert told["REMOTE_ADDR"] == ("<local>" if program.path else "127.0.0.1")
-    assert told["SERVER_NAME"] == (f"unix://{program.path}" if program.path else "127.0.0.1")
+    info = requests.get(f"{url}/a%20b?c=d", headers={"X-Forwarded-For": "192.0.2.1"}, timeout=TIMEOUT).json()
+    assert info["HTTP_X_FORWARDED_FOR"] == "192.0.2.1, 127.0.0.1"
+    assert info["HTTP_X_FORWARDED_PROTO"] == "http"
+    assert info["HTTP_X_FORWARDED_HOST"] == info["HTTP_HOST"] == url[len("http://") :]
+    # nginx forwards the path without decoding it.
+    assert (info["PATH_INFO"], info["QUERY_STRING"]) == ("/a b", "c=d")
+    assert info["REMOTE_ADDR"] == ("<local>" if program.path else "127.0.0.1")
+    assert info["SERVER_NAME"] == (f"unix://{program.path}" if program.path else "127.0.0.1")
 
 
-# A Unix socket's clients have no ports to tell them apart by.
+# Connections over a Unix socket have no ports, so they can't be told apart.
 @pytest.mark.parametrize("proxied", ["tcp"], indirect=True)
-def test_connections_to_us_are_kept(proxied):
+def test_nginx_reuses_its_connections_to_the_server(proxied):
     url, _ = proxied
-    ports = {requests.get(url, timeout=PATIENCE).json()["REMOTE_PORT"] for _ in range(20)}
+    ports = {requests.get(url, timeout=TIMEOUT).json()["REMOTE_PORT"] for _ in range(20)}
     assert len(ports) == 1
 
 
 @pytest.mark.parametrize("prefix", ["", "passed-on/", "old/"])
 @pytest.mark.parametrize("chunked", [False, True])
-def test_uploads(proxied, prefix, chunked):
+def test_uploads_arrive_complete(proxied, prefix, chunked):
     url, _ = proxied
     data = b"0123456789" * 1_000_000
     body = iter([data[:5_000_000], data[5_000_000:]]) if chunked else data
-    answer = requests.post(f"{url}/{prefix}upload", data=body, timeout=PATIENCE)
-    assert answer.json() == {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    response = requests.post(f"{url}/{prefix}upload", data=body, timeout=TIMEOUT)
+    assert response.json() == {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
 @pytest.mark.parametrize("prefix", ["", "old/"])
-def test_each_block_is_seen_as_it_is_yielded(proxied, prefix):
+def test_each_block_is_forwarded_when_it_is_yielded(proxied, prefix):
     url, _ = proxied
-    with requests.get(f"{url}/{prefix}blocks", stream=True, timeout=PATIENCE) as answer:
-        lines = answer.iter_lines(chunk_size=None)
+    with requests.get(f"{url}/{prefix}blocks", stream=True, timeout=TIMEOUT) as response:
+        lines = response.iter_lines(chunk_size=None)
         for number in range(5):
             assert next(lines) == b"block %d" % number
-            assert requests.post(f"{url}/next", timeout=PATIENCE).ok
+            assert requests.post(f"{url}/next", timeout=TIMEOUT).ok
         assert list(lines) == []
 
 
-def test_downloads(proxied):
+def test_downloads_arrive_complete(proxied):
     url, _ = proxied
     for size in (0, 1, 10_000, 10_000_000):
-        assert requests.get(f"{url}/bytes?{size}", timeout=PATIENCE).content == b"x" * size
+        assert requests.get(f"{url}/bytes?{size}", timeout=TIMEOUT).content == b"x" * size
 
 
-def test_an_upload_that_is_refused_is_answered(proxied):
+def test_a_rejected_upload_gets_its_response(proxied):
     url, _ = proxied
     for prefix in ("", "passed-on/"):
-        answer = requests.post(f"{url}/{prefix}refuse", data=b"x" * 5_000_000, timeout=PATIENCE)
-        assert (answer.status_code, answer.text) == (403, "no\n")
+        response = requests.post(f"{url}/{prefix}refuse", data=b"x" * 5_000_000, timeout=TIMEOUT)
+        assert (response.status_code, response.text) == (403, "no\n")
 
 
-def test_a_failing_application_is_a_500_and_no_502(proxied):
+def test_a_failing_application_is_a_500_not_a_502(proxied):
     url, program = proxied
-    assert requests.get(f"{url}/fail", timeout=PATIENCE).status_code == 500
+    assert requests.get(f"{url}/fail", timeout=TIMEOUT).status_code == 500
     program.wait_for_log("ValueError: on purpose")
 
 
-def test_head_and_no_content_through_kept_connections(proxied):
+def test_head_and_204_responses_do_not_break_keep_alive_connections(proxied):
     url, _ = proxied
     with requests.Session() as session:
         for _ in range(10):
-            assert session.head(f"{url}/bytes?1000", timeout=PATIENCE).headers["Content-Length"] == "1000"
-            assert session.get(f"{url}/bytes?10", timeout=PATIENCE).content == b"x" * 10
+            assert session.head(f"{url}/bytes?1000", timeout=TIMEOUT).headers["Content-Length"] == "1000"
+            assert session.get(f"{url}/bytes?10", timeout=TIMEOUT).content == b"x" * 10
 
 
-def test_many_clients_at_once(proxied):
+def test_many_concurrent_clients_get_their_own_responses(proxied):
     url, _ = proxied
     failures = []
 
@@ -173,8 +174,8 @@ def test_many_clients_at_once(proxied):
         try:
             with requests.Session() as session:
                 for again in range(20):
-                    told = session.get(f"{url}/{number}/{again}", timeout=PATIENCE).json()
-                    assert told["PATH_INFO"] == f"/{number}/{again}"
+                    info = session.get(f"{url}/{number}/{again}", timeout=TIMEOUT).json()
+                    assert info["PATH_INFO"] == f"/{number}/{again}"
         except Exception as error:
             failures.append(error)
 

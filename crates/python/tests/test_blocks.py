@@ -1,4 +1,4 @@
-"""The body that an application returns: blocks, lengths, and where it must not be sent at all."""
+"""Response bodies: blocks, lengths, and responses that must not have a body."""
 
 import pytest
 
@@ -6,7 +6,7 @@ PLAIN = [("Content-Type", "text/plain")]
 
 
 def answering(blocks, headers=(), status="200 OK"):
-    """An application that answers with these."""
+    """Returns an application that responds with these blocks."""
 
     def app(environ, start_response):
         start_response(status, PLAIN + list(headers))
@@ -15,7 +15,7 @@ def answering(blocks, headers=(), status="200 OK"):
     return app
 
 
-def test_every_block_leaves_at_once(serve, gate):
+def test_every_block_is_sent_at_once(serve, gate):
     def app(environ, start_response):
         start_response("200 OK", PLAIN)
         yield b"one"
@@ -23,13 +23,13 @@ def test_every_block_leaves_at_once(serve, gate):
         yield b"two"
 
     client = serve(app).client().request()
-    assert client.head().header("Transfer-Encoding") == "chunked"
-    assert client.chunk() == b"one"
+    assert client.read_head().header("Transfer-Encoding") == "chunked"
+    assert client.read_chunk() == b"one"
     gate.open()
-    assert (client.chunk(), client.chunk()) == (b"two", b"")
+    assert (client.read_chunk(), client.read_chunk()) == (b"two", b"")
 
 
-def test_every_block_leaves_at_once_also_when_the_length_is_known(serve, gate):
+def test_every_block_is_sent_at_once_if_the_length_is_known(serve, gate):
     def app(environ, start_response):
         start_response("200 OK", PLAIN + [("Content-Length", "6")])
         yield b"one"
@@ -37,16 +37,16 @@ def test_every_block_leaves_at_once_also_when_the_length_is_known(serve, gate):
         yield b"two"
 
     client = serve(app).client().request()
-    assert client.head().header("Content-Length") == "6"
-    assert client.exactly(3) == b"one"
+    assert client.read_head().header("Content-Length") == "6"
+    assert client.read_exactly(3) == b"one"
     gate.open()
-    assert client.exactly(3) == b"two"
+    assert client.read_exactly(3) == b"two"
 
 
-def test_a_client_of_http_1_0_gets_blocks_up_to_the_end_of_the_connection(serve):
+def test_an_http_1_0_response_ends_with_the_connection(serve):
     client = serve(answering(lambda: iter([b"one", b"two"]))).client()
-    answer = client.send(b"GET / HTTP/1.0\r\n\r\n").answer()
-    assert (answer.body, answer.header("Transfer-Encoding"), client.is_over()) == (b"onetwo", None, True)
+    response = client.send(b"GET / HTTP/1.0\r\n\r\n").read_response()
+    assert (response.body, response.header("Transfer-Encoding"), client.is_closed()) == (b"onetwo", None, True)
 
 
 BODIES = {
@@ -64,12 +64,12 @@ BODIES = {
 
 @pytest.mark.parametrize("case", BODIES)
 @pytest.mark.parametrize("validate", [True, False])
-def test_blocks_arrive_as_they_were_given(serve, case, validate):
+def test_blocks_arrive_unchanged(serve, case, validate):
     blocks, body = BODIES[case]
     client = serve(answering(blocks), validate=validate).client()
     for _ in range(2):
-        answer = client.get()
-        assert (answer.status, answer.body, answer.complete) == (200, body, True)
+        response = client.get()
+        assert (response.status, response.body, response.complete) == (200, body, True)
 
 
 def test_empty_blocks_send_nothing_not_even_the_head(serve, gate, log):
@@ -77,16 +77,16 @@ def test_empty_blocks_send_nothing_not_even_the_head(serve, gate, log):
         start_response("200 OK", PLAIN)
         yield b""
         assert gate.wait()
-        # It was not sent, so it can be replaced.
+        # The head has not been sent, so it can be replaced.
         start_response("404 Not Found", PLAIN, (ValueError, ValueError("x"), None))
         yield b"body"
 
     client = serve(app).client().request()
     gate.open()
-    assert client.answer().status == 404
+    assert client.read_response().status == 404
 
 
-def test_an_empty_block_is_not_a_last_chunk(serve):
+def test_an_empty_block_does_not_end_a_chunked_body(serve):
     def app(environ, start_response):
         start_response("200 OK", PLAIN)
         yield b"one"
@@ -94,31 +94,35 @@ def test_an_empty_block_is_not_a_last_chunk(serve):
         yield b"two"
 
     client = serve(app).client().request()
-    client.head()
-    assert [client.chunk() for _ in range(3)] == [b"one", b"two", b""]
+    client.read_head()
+    assert [client.read_chunk() for _ in range(3)] == [b"one", b"two", b""]
 
 
 @pytest.mark.parametrize("blocks", [[b"Hello"], (b"Hello",)])
-def test_the_one_block_of_a_list_gets_a_content_length(serve, blocks):
-    answer = serve(answering(blocks), validate=False).get()
-    assert (answer.header("Content-Length"), answer.header("Transfer-Encoding")) == ("5", None)
+def test_a_list_of_one_block_has_a_content_length(serve, blocks):
+    response = serve(answering(blocks), validate=False).get()
+    assert (response.header("Content-Length"), response.header("Transfer-Encoding")) == ("5", None)
 
 
 @pytest.mark.parametrize("blocks", [[b"one", b"two"], (b"one", b"", b"two")])
-def test_the_blocks_of_a_list_are_counted_and_keep_a_connection_of_http_1_0(serve, blocks):
+def test_a_list_of_blocks_has_a_content_length_and_keeps_an_http_1_0_connection_open(serve, blocks):
     client = serve(answering(blocks), validate=False).client()
     for _ in range(2):
-        answer = client.send(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").answer()
-        assert (answer.body, answer.header("Content-Length"), answer.header("Transfer-Encoding")) == (b"onetwo", "6", None)
+        response = client.send(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").read_response()
+        assert (response.body, response.header("Content-Length"), response.header("Transfer-Encoding")) == (
+            b"onetwo",
+            "6",
+            None,
+        )
 
 
 def test_large_blocks_of_a_list_are_sent_one_by_one(serve):
     client = serve(answering([b"a" * 60_000, b"b" * 60_000]), validate=False).client().request()
-    assert client.head().header("Transfer-Encoding") == "chunked"
-    assert (client.chunk(), client.chunk(), client.chunk()) == (b"a" * 60_000, b"b" * 60_000, b"")
+    assert client.read_head().header("Transfer-Encoding") == "chunked"
+    assert (client.read_chunk(), client.read_chunk(), client.read_chunk()) == (b"a" * 60_000, b"b" * 60_000, b"")
 
 
-def test_an_empty_list_gets_a_content_length_of_0(serve):
+def test_an_empty_list_has_content_length_0(serve):
     assert serve(answering([]), validate=False).get().header("Content-Length") == "0"
 
 
@@ -129,13 +133,13 @@ def test_a_block_that_is_not_bytes_is_a_500(serve, log, block):
     log.wait_for(f"a block of the body must be bytes, not {type(block).__name__}")
 
 
-def test_a_str_block_is_a_cut_answer_once_the_head_is_out(serve, log):
-    answer = serve(answering([b"bytes", "text"]), validate=False).get()
-    assert (answer.status, answer.body, answer.complete) == (200, b"bytes", False)
+def test_a_str_block_truncates_the_response_after_the_head_is_sent(serve, log):
+    response = serve(answering([b"bytes", "text"]), validate=False).get()
+    assert (response.status, response.body, response.complete) == (200, b"bytes", False)
     log.wait_for("must be bytes, not str; encode it")
 
 
-def test_write_takes_bytes_alone(serve):
+def test_write_accepts_only_bytes(serve):
     def app(environ, start_response):
         start_response("200 OK", PLAIN)("text")
         return []
@@ -144,13 +148,13 @@ def test_write_takes_bytes_alone(serve):
 
 
 @pytest.mark.parametrize("result", [None, 5, "text"])
-def test_what_is_no_iterable_of_bytes_is_a_500(serve, log, result):
+def test_a_result_that_is_not_an_iterable_of_bytes_is_a_500(serve, log, result):
     assert serve(answering(lambda: result), validate=False).get().status == 500
     log.wait_for("TypeError")
 
 
-def test_bytes_by_themselves_are_a_500(serve, log):
-    # Iterated they are numbers.
+def test_a_result_of_bytes_is_a_500(serve, log):
+    # Iterating over bytes yields integers.
     assert serve(answering(lambda: b"bytes"), validate=False).get().status == 500
     log.wait_for("TypeError")
 
@@ -168,20 +172,20 @@ def test_content_length_is_never_exceeded(serve, blocks, way):
 
     client = serve(app, validate=False).client()
     for _ in range(2):
-        answer = client.get()
-        assert (answer.body, answer.complete, client.buffer) == (b"Hello", True, b"")
+        response = client.get()
+        assert (response.body, response.complete, client.buffer) == (b"Hello", True, b"")
 
 
 @pytest.mark.parametrize("blocks", [[], [b"Hel"], [b"H", b"el"], lambda: iter([b"H", b"el"])])
-def test_a_shortfall_cuts_the_connection(serve, log, blocks):
+def test_a_body_shorter_than_content_length_closes_the_connection(serve, log, blocks):
     client = serve(answering(blocks, [("Content-Length", "5")]), validate=False).client()
-    answer = client.get()
-    assert (answer.status, answer.complete) == (200, False)
-    assert answer.body in (b"", b"Hel")
+    response = client.get()
+    assert (response.status, response.complete) == (200, False)
+    assert response.body in (b"", b"Hel")
     log.wait_for("declared more bytes than it gave")
 
 
-def test_a_content_length_that_is_no_number_is_a_500(serve):
+def test_a_content_length_that_is_not_a_number_is_a_500(serve):
     for value in ("five", "-5", "5, 5", "+5", ""):
         assert serve(answering([b"Hello"], [("Content-Length", value)]), validate=False).get().status == 500
 
@@ -193,22 +197,22 @@ def test_two_content_lengths_are_a_500(serve):
 
 @pytest.mark.parametrize("headers", [[], [("Content-Length", "100")]])
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
-def test_an_error_in_mid_body_never_ends_in_a_final_chunk(serve, log, headers, version):
+def test_a_body_that_fails_has_no_final_chunk(serve, log, headers, version):
     def app(environ, start_response):
         start_response("200 OK", PLAIN + headers)
         yield b"begun"
         raise ValueError("no more")
 
     client = serve(app).client().send(f"GET / HTTP/{version}\r\nHost: localhost\r\n\r\n".encode())
-    head = client.head()
+    head = client.read_head()
     if version == "1.0" and not headers:
-        # A clean end would look like the end of the body: only a reset tells.
+        # A normal end would look like the end of the body, so only a reset shows the error.
         with pytest.raises(ConnectionResetError):
             while client.socket.recv(100):
                 pass
     else:
         assert head.status == 200
-        rest = client.rest()
+        rest = client.read_to_end()
         assert rest in (b"5\r\nbegun\r\n", b"begun")
     log.wait_for("ValueError: no more")
 
@@ -219,8 +223,8 @@ def test_an_error_before_the_first_block_is_a_500(serve, log):
         yield b""
         raise ValueError("at once")
 
-    answer = serve(app).get()
-    assert (answer.status, answer.header("X-First"), answer.complete) == (500, None, True)
+    response = serve(app).get()
+    assert (response.status, response.header("X-First"), response.complete) == (500, None, True)
     log.wait_for("ValueError: at once")
 
 
@@ -233,7 +237,7 @@ BODILESS = {
 
 @pytest.mark.parametrize("case", BODILESS)
 @pytest.mark.parametrize("way", ["list", "lists", "generator", "write"])
-def test_there_is_no_body_where_none_belongs(serve, case, way):
+def test_responses_that_must_not_have_a_body_have_none(serve, case, way):
     method, line, status = BODILESS[case]
 
     def app(environ, start_response):
@@ -245,26 +249,26 @@ def test_there_is_no_body_where_none_belongs(serve, case, way):
 
     client = serve(app, validate=False).client()
     for _ in range(2):
-        answer = client.get(method=method)
-        assert answer.status == status
+        response = client.get(method=method)
+        assert response.status == status
         if status == 204:
-            assert answer.header("Content-Length") is None and answer.header("Transfer-Encoding") is None
-        # Nothing stands where the next answer begins.
+            assert response.header("Content-Length") is None and response.header("Transfer-Encoding") is None
+        # No body precedes the next response.
         assert client.buffer == b""
 
 
-def test_head_keeps_the_content_length_of_the_body_it_leaves_out(serve):
+def test_a_head_response_keeps_the_content_length_of_the_omitted_body(serve):
     app = answering([b"12345"])
     assert serve(app, validate=False).get(method="HEAD").header("Content-Length") == "5"
     app = answering([], [("Content-Length", "12345")])
-    answer = serve(app, validate=False).get(method="HEAD")
-    assert (answer.status, answer.header("Content-Length")) == (200, "12345")
+    response = serve(app, validate=False).get(method="HEAD")
+    assert (response.status, response.header("Content-Length")) == (200, "12345")
 
 
 @pytest.mark.parametrize("status", ["100 Continue", "102 Processing", "103 Early Hints"])
-def test_1xx_is_no_answer(serve, log, status):
-    answer = serve(answering([b""], status=status), validate=False).get()
-    assert answer.status == 500
+def test_a_1xx_status_is_a_500(serve, log, status):
+    response = serve(answering([b""], status=status), validate=False).get()
+    assert response.status == 500
     log.wait_for("ValueError")
 
 
@@ -281,8 +285,8 @@ def test_blocks_of_every_size_arrive(serve, size, way):
             return [b"."]
         return [block] if way == "list" else iter([block, b"."])
 
-    answer = serve(app, validate=False).get()
-    assert answer.body == (block if way == "list" else block + b".")
+    response = serve(app, validate=False).get()
+    assert response.body == (block if way == "list" else block + b".")
 
 
 def test_many_small_blocks_arrive(serve):

@@ -1,4 +1,4 @@
-"""Clients that people use: curl, Python's own, requests with its pool, and many connections as of a browser."""
+"""Real clients: curl, Python's own, requests with its connection pool, and many connections as browsers open them."""
 
 import hashlib
 import http.client
@@ -12,9 +12,10 @@ import pytest
 
 requests = pytest.importorskip("requests", reason="requests is not installed")
 
-from programs import PATIENCE, WAYS, serving  # noqa: E402
+from programs import WAYS, serving  # noqa: E402
+from waiting import TIMEOUT  # noqa: E402
 
-#: Whatever runs the requests, clients can't tell.
+#: The servers, which clients must not be able to tell apart.
 KINDS = {
     "script": ("script", {}),
     "one-by-one": ("script", {"threaded": False}),
@@ -35,7 +36,7 @@ def curl(*arguments, input=None):
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     done = subprocess.run(
-        ["curl", "--silent", "--show-error", "--max-time", str(PATIENCE), *map(str, arguments)],
+        ["curl", "--silent", "--show-error", "--max-time", str(TIMEOUT), *map(str, arguments)],
         input=input or b"",
         capture_output=True,
         check=False,
@@ -44,7 +45,7 @@ def curl(*arguments, input=None):
     return done
 
 
-def test_curl_uploads_when_it_is_asked_to_continue(server, tmp_path):
+def test_curl_uploads_after_100_continue(server, tmp_path):
     file = tmp_path / "upload"
     data = b"0123456789" * 500_000
     file.write_bytes(data)
@@ -55,7 +56,7 @@ def test_curl_uploads_when_it_is_asked_to_continue(server, tmp_path):
 
 @pytest.mark.parametrize("path", ["refuse", "refuse-slowly"])
 @pytest.mark.parametrize("size", [10, 10_000, 10_000_000])
-def test_curl_gets_the_answer_to_a_body_that_nobody_reads(server, tmp_path, path, size):
+def test_curl_gets_the_response_if_its_body_is_not_read(server, tmp_path, path, size):
     file = tmp_path / "upload"
     file.write_bytes(b"x" * size)
     done = curl("--verbose", "-H", "Expect: 100-continue", "--data-binary", f"@{file}", f"{server.url}/{path}")
@@ -75,29 +76,29 @@ def test_curl_speaks_http_1_0(server, path):
     if path:
         assert done.stdout == expected[path]
     else:
-        told = json.loads(done.stdout)
-        assert told["SERVER_PROTOCOL"] == "HTTP/1.0"
+        info = json.loads(done.stdout)
+        assert info["SERVER_PROTOCOL"] == "HTTP/1.0"
 
 
-def test_curl_asks_several_times_on_one_connection(server):
+def test_curl_reuses_a_connection(server):
     urls = [f"{server.url}/bytes?{size}" for size in (10, 100_000, 0, 10)]
-    # How many connections each of them took goes to standard error, beside the bodies.
+    # The number of connections of each transfer is written to standard error, the bodies to standard output.
     done = curl("--http1.1", "--write-out", "%{stderr}%{num_connects} ", *urls)
     assert len(done.stdout) == 100_020
     assert done.stderr.split() == [b"1", b"0", b"0", b"0"]
 
 
-def test_curl_asks_several_times_in_parallel(server):
+def test_curl_sends_requests_in_parallel(server):
     done = curl("--parallel", *[f"{server.url}/bytes?1000"] * 20)
     assert len(done.stdout) == 20_000
 
 
-def test_curl_sends_head(server):
+def test_curl_sends_head_requests(server):
     done = curl("--head", f"{server.url}/bytes?5000")
     assert b"Content-Length: 5000\r\n" in done.stdout
 
 
-def test_curl_sees_a_500_of_an_application_that_fails(server):
+def test_curl_sees_a_500_if_the_application_fails(server):
     done = curl("--write-out", "%{http_code}", f"{server.url}/fail")
     assert done.stdout.endswith(b"500")
     assert b"on purpose" not in done.stdout
@@ -105,43 +106,43 @@ def test_curl_sees_a_500_of_an_application_that_fails(server):
     assert '    raise ValueError("on purpose")\n' in log
 
 
-def test_http_client_on_one_connection(server):
-    connection = http.client.HTTPConnection(server.host, server.port, timeout=PATIENCE)
+def test_http_client_reuses_a_connection(server):
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=TIMEOUT)
     for method, body in (("GET", None), ("POST", b"some"), ("PUT", b"x" * 100_000), ("DELETE", None)):
         connection.request(method, "/%C3%A9?a=b%20c", body)
-        told = json.loads(connection.getresponse().read())
-        assert told["REQUEST_METHOD"] == method
-        assert told["PATH_INFO"].encode("latin-1").decode() == "/é"
-        assert told["QUERY_STRING"] == "a=b%20c"
-        assert told["body"] == (body or b"").decode()
+        info = json.loads(connection.getresponse().read())
+        assert info["REQUEST_METHOD"] == method
+        assert info["PATH_INFO"].encode("latin-1").decode() == "/é"
+        assert info["QUERY_STRING"] == "a=b%20c"
+        assert info["body"] == (body or b"").decode()
     connection.close()
 
 
-def test_http_client_sends_blocks(server):
-    connection = http.client.HTTPConnection(server.host, server.port, timeout=PATIENCE)
+def test_http_client_sends_a_chunked_body(server):
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=TIMEOUT)
     connection.request("POST", "/upload", iter([b"a" * 100] * 1000), encode_chunked=True)
     assert json.loads(connection.getresponse().read())["size"] == 100_000
     connection.close()
 
 
-def test_urllib_closes_after_each_request(server):
-    with urllib.request.urlopen(f"{server.url}/", timeout=PATIENCE) as answer:
-        assert json.load(answer)["HTTP_CONNECTION"] == "close"
-        assert answer.headers["Connection"] == "close"
+def test_urllib_closes_its_connection_after_each_request(server):
+    with urllib.request.urlopen(f"{server.url}/", timeout=TIMEOUT) as response:
+        assert json.load(response)["HTTP_CONNECTION"] == "close"
+        assert response.headers["Connection"] == "close"
 
 
-def test_requests_keeps_its_connection(server):
+def test_requests_reuses_a_connection(server):
     with requests.Session() as session:
-        ports = {session.get(f"{server.url}/", timeout=PATIENCE).json()["REMOTE_PORT"] for _ in range(20)}
+        ports = {session.get(f"{server.url}/", timeout=TIMEOUT).json()["REMOTE_PORT"] for _ in range(20)}
         assert len(ports) == 1
-        session.post(f"{server.url}/refuse", data=b"x" * 200_000, timeout=PATIENCE)
-        ports |= {session.get(f"{server.url}/", timeout=PATIENCE).json()["REMOTE_PORT"] for _ in range(20)}
-        # What was not read is small enough to be thrown away.
+        session.post(f"{server.url}/refuse", data=b"x" * 200_000, timeout=TIMEOUT)
+        ports |= {session.get(f"{server.url}/", timeout=TIMEOUT).json()["REMOTE_PORT"] for _ in range(20)}
+        # The unread body is small enough to be discarded.
         assert len(ports) == 1
 
 
-def test_many_connections_at_once_as_of_browsers(server):
-    # Each opens six connections, one of which it never uses, and asks for a page and what belongs to it.
+def test_many_browsers_get_their_pages(server):
+    # Each browser opens six connections, one of which it never uses, and requests a page and its parts.
     failures = []
 
     def browse(number):
@@ -161,10 +162,10 @@ def test_many_connections_at_once_as_of_browsers(server):
     def fetch(session, number, part):
         try:
             for again in range(2):
-                told = session.get(f"{server.url}/{number}/{part}/{again}", timeout=PATIENCE).json()
-                assert told["PATH_INFO"] == f"/{number}/{part}/{again}"
+                info = session.get(f"{server.url}/{number}/{part}/{again}", timeout=TIMEOUT).json()
+                assert info["PATH_INFO"] == f"/{number}/{part}/{again}"
                 size = 1000 * part + number
-                assert len(session.get(f"{server.url}/bytes?{size}", timeout=PATIENCE).content) == size
+                assert len(session.get(f"{server.url}/bytes?{size}", timeout=TIMEOUT).content) == size
         except Exception as error:
             failures.append(error)
 

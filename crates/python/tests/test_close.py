@@ -1,18 +1,17 @@
-"""``close()`` of what an application returned: exactly once, whatever happens."""
+"""``close()`` of the application's result: it is called exactly once in every case."""
 
 import threading
 import time
 
 import pytest
 
-from client import PATIENCE
-from conftest import eventually
+from waiting import TIMEOUT, wait_until
 
 PLAIN = [("Content-Type", "text/plain")]
 
 
 class Body:
-    """An iterable that counts its ends."""
+    """An iterable that counts the calls of ``close()``."""
 
     def __init__(self, blocks, fails_at=None):
         self.blocks = iter(blocks)
@@ -46,8 +45,8 @@ def returning(body, headers=()):
 
 
 def closed_once(body):
-    """Waits for the close, and for a second one a little."""
-    eventually(lambda: body.closed)
+    """Waits until ``close()`` is called, and a little longer for a second call."""
+    wait_until(lambda: body.closed)
     end = time.monotonic() + 0.05
     while time.monotonic() < end:
         assert body.closed == 1
@@ -62,8 +61,8 @@ CASES = {
     "empty blocks": (lambda: Body([b"", b""]), ()),
     "an error at once": (lambda: Body([b"one"], fails_at=0), ()),
     "an error in mid-body": (lambda: Body([b"one", b"two"], fails_at=1), ()),
-    "a block that is no bytes": (lambda: Body(["one"]), ()),
-    "a later block that is no bytes": (lambda: Body([b"one", "two"]), ()),
+    "a block that is not bytes": (lambda: Body(["one"]), ()),
+    "a later block that is not bytes": (lambda: Body([b"one", "two"]), ()),
     "more than Content-Length": (lambda: Body([b"one", b"two"]), [("Content-Length", "3")]),
     "less than Content-Length": (lambda: Body([b"one"]), [("Content-Length", "5")]),
 }
@@ -78,7 +77,7 @@ def test_close_is_called_once(serve, case):
 
 
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
-def test_close_is_called_once_where_no_body_is_sent(serve, method):
+def test_close_is_called_once_if_no_body_is_sent(serve, method):
     body = Body([b"one", b"two"])
 
     def app(environ, start_response):
@@ -89,14 +88,14 @@ def test_close_is_called_once_where_no_body_is_sent(serve, method):
     assert closed_once(body)
 
 
-def test_close_is_called_when_start_response_was_not(serve):
+def test_close_is_called_if_start_response_was_not(serve):
     body = Body([b"one"])
     served = serve(lambda environ, start_response: body, validate=False)
     assert served.get().status == 500
     assert closed_once(body)
 
 
-def test_close_is_called_when_it_can_not_be_iterated(serve):
+def test_close_is_called_if_the_result_is_not_iterable(serve):
     class Unusable(Body):
         def __iter__(self):
             raise ValueError("no")
@@ -106,7 +105,7 @@ def test_close_is_called_when_it_can_not_be_iterated(serve):
     assert closed_once(body)
 
 
-def test_close_is_called_on_what_was_returned_not_on_its_iterator(serve):
+def test_close_is_called_on_the_result_not_on_its_iterator(serve):
     inner = Body([b"one", b"two"])
 
     class Outer:
@@ -120,11 +119,11 @@ def test_close_is_called_on_what_was_returned_not_on_its_iterator(serve):
 
     outer = Outer()
     assert serve(returning(outer), validate=False).get().body == b"onetwo"
-    eventually(lambda: outer.closed)
+    wait_until(lambda: outer.closed)
     assert (outer.closed, inner.closed) == (1, 0)
 
 
-def test_the_finally_of_a_generator_runs_when_the_client_has_left(serve):
+def test_the_finally_block_of_a_generator_runs_if_the_client_disconnects(serve):
     over = threading.Event()
     begun = threading.Event()
 
@@ -138,13 +137,13 @@ def test_the_finally_of_a_generator_runs_when_the_client_has_left(serve):
             over.set()
 
     client = serve(app).client().request()
-    assert begun.wait(PATIENCE)
+    assert begun.wait(TIMEOUT)
     client.close()
-    assert over.wait(PATIENCE)
+    assert over.wait(TIMEOUT)
 
 
 @pytest.mark.parametrize("size", [1, 1 << 20])
-def test_close_is_called_within_a_second_when_the_client_has_left(serve, size):
+def test_close_is_called_within_a_second_of_a_disconnect(serve, size):
     def blocks():
         while True:
             yield b"x" * size
@@ -152,18 +151,18 @@ def test_close_is_called_within_a_second_when_the_client_has_left(serve, size):
 
     body = Body(blocks())
     client = serve(returning(body), validate=False).client().request()
-    client.head()
+    client.read_head()
     left = time.monotonic()
     client.close()
     assert closed_once(body)
     assert body.closed_at - left < 1
 
 
-def test_close_is_called_within_a_second_when_a_client_that_took_nothing_has_left(serve):
-    # Nothing is asked for while the client takes nothing; that it leaves is noticed all the same.
+def test_close_is_called_within_a_second_if_a_client_that_reads_nothing_disconnects(serve):
+    # No block is requested while the client reads nothing; its disconnect is detected nevertheless.
     body = Body(iter(lambda: b"x" * (1 << 20), None))
     client = serve(returning(body), validate=False).client().request()
-    assert body.called.wait(PATIENCE)
+    assert body.called.wait(TIMEOUT)
     given = -1
     while given != body.given:
         given = body.given
@@ -174,7 +173,7 @@ def test_close_is_called_within_a_second_when_a_client_that_took_nothing_has_lef
     assert body.closed_at - left < 1
 
 
-def test_close_may_fail_and_the_answer_stands(serve, log):
+def test_an_error_in_close_does_not_change_the_response(serve, log):
     class Failing(Body):
         def close(self):
             super().close()
@@ -183,14 +182,14 @@ def test_close_may_fail_and_the_answer_stands(serve, log):
     body = Failing([b"one", b"two"])
     served = serve(returning(body), validate=False)
     client = served.client()
-    answer = client.get()
-    assert (answer.status, answer.body, answer.complete) == (200, b"onetwo", True)
+    response = client.get()
+    assert (response.status, response.body, response.complete) == (200, b"onetwo", True)
     text = log.wait_for("ValueError: close failed")
     assert text.count("ValueError: close failed") == 1
     assert closed_once(body)
 
 
-def test_a_close_that_is_no_function_is_an_entry_in_the_log(serve, log):
+def test_a_close_that_is_not_callable_is_logged(serve, log):
     class Odd:
         close = 5
 
@@ -201,7 +200,7 @@ def test_a_close_that_is_no_function_is_an_entry_in_the_log(serve, log):
     log.wait_for("TypeError")
 
 
-def test_close_is_called_while_the_request_of_the_next_one_waits(serve):
+def test_close_is_called_for_pipelined_requests(serve):
     bodies = []
 
     def app(environ, start_response):
@@ -212,5 +211,5 @@ def test_close_is_called_while_the_request_of_the_next_one_waits(serve):
     client = serve(app, validate=False).client()
     client.request().request().request()
     for _ in range(3):
-        assert client.answer().body == b"onetwo"
-    eventually(lambda: [body.closed for body in bodies] == [1, 1, 1])
+        assert client.read_response().body == b"onetwo"
+    wait_until(lambda: [body.closed for body in bodies] == [1, 1, 1])

@@ -1,4 +1,4 @@
-"""Django: a project as ``startproject`` makes it, with its admin pages, static files, a form, streams and files."""
+"""Django: a project made by ``startproject``, with admin pages, static files, forms, streams and files."""
 
 import http.cookiejar
 import json
@@ -16,11 +16,12 @@ import pytest
 pytest.importorskip("django", reason="Django is not installed")
 requests = pytest.importorskip("requests", reason="requests is not installed")
 
-from programs import APPS, PATIENCE, WAYS, serving  # noqa: E402
+from programs import APPS, WAYS, serving  # noqa: E402
+from waiting import TIMEOUT  # noqa: E402
 
 BYTES = bytes(range(256)) * 4000
 
-# As `manage.py runserver` does it: an application that serves static files, too, while DEBUG is on.
+# `manage.py runserver` serves static files in the same way while DEBUG is on.
 DEBUG_WSGI = """\
 import os
 from django.contrib.staticfiles.handlers import StaticFilesHandler
@@ -33,7 +34,7 @@ application = StaticFilesHandler(get_wsgi_application())
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A new project with a superuser, ann, and the pages of the tests."""
+    """Creates a project with a superuser, ann, and the pages of the tests."""
     folder = tmp_path_factory.mktemp("django")
 
     def run(*arguments):
@@ -64,104 +65,104 @@ def client():
 
 
 def credentials(page):
-    """What the form on the page for logging in sends for Ann."""
+    """Returns the fields of the login form for ann."""
     token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.text).group(1)
     return {"username": "ann", "password": "sesame", "csrfmiddlewaretoken": token}
 
 
-def test_ann_logs_in_to_the_admin_pages(django, client):
+def test_a_user_logs_in_to_the_admin_pages(django, client):
     login = f"{django.url}/admin/login/?next=/admin/"
-    page = client.get(f"{django.url}/admin/", timeout=PATIENCE)
+    page = client.get(f"{django.url}/admin/", timeout=TIMEOUT)
     assert page.url == login and page.history[0].status_code == 302
     data = credentials(page)
 
-    wrong = client.post(login, data={**data, "password": "open"}, timeout=PATIENCE)
+    wrong = client.post(login, data={**data, "password": "open"}, timeout=TIMEOUT)
     assert "Please enter the correct username and password" in wrong.text
-    page = client.post(login, data=data, timeout=PATIENCE)
+    page = client.post(login, data=data, timeout=TIMEOUT)
     assert (page.status_code, page.url) == (200, f"{django.url}/admin/")
     assert "Site administration" in page.text
-    page = client.get(f"{django.url}/admin/auth/user/", timeout=PATIENCE)
+    page = client.get(f"{django.url}/admin/auth/user/", timeout=TIMEOUT)
     assert "ann@example.com" in page.text
 
 
-def test_a_form_without_its_token_is_refused(django, client):
-    answer = client.post(f"{django.url}/admin/login/", data={"username": "ann"}, timeout=PATIENCE)
-    assert answer.status_code == 403
-    assert "CSRF" in answer.text
+def test_a_form_without_its_csrf_token_is_rejected(django, client):
+    response = client.post(f"{django.url}/admin/login/", data={"username": "ann"}, timeout=TIMEOUT)
+    assert response.status_code == 403
+    assert "CSRF" in response.text
 
 
-def test_pythons_own_client_logs_in_too(django):
+def test_urllib_logs_in(django):
     jar = http.cookiejar.CookieJar()
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
     login = f"{django.url}/admin/login/?next=/admin/"
-    opener.open(login, timeout=PATIENCE).read()
+    opener.open(login, timeout=TIMEOUT).read()
     token = {cookie.name: cookie.value for cookie in jar}["csrftoken"]
     data = urllib.parse.urlencode({"username": "ann", "password": "sesame", "csrfmiddlewaretoken": token})
-    with opener.open(login, data.encode(), timeout=PATIENCE) as page:
+    with opener.open(login, data.encode(), timeout=TIMEOUT) as page:
         assert page.url == f"{django.url}/admin/"
         assert b"Site administration" in page.read()
     assert {cookie.name for cookie in jar} == {"csrftoken", "sessionid"}
 
 
-def test_static_files_in_debug_mode(django, client):
+def test_static_files_are_served_in_debug_mode(django, client):
     url = f"{django.url}/static/admin/css/base.css"
-    answer = client.get(url, timeout=PATIENCE)
-    assert answer.headers["Content-Type"].startswith("text/css")
-    assert int(answer.headers["Content-Length"]) == len(answer.content) > 1000
-    condition = {"If-Modified-Since": answer.headers["Last-Modified"]}
-    assert client.get(url, headers=condition, timeout=PATIENCE).status_code == 304
-    assert client.head(url, timeout=PATIENCE).headers["Content-Length"] == answer.headers["Content-Length"]
-    assert client.get(f"{django.url}/static/nothing.css", timeout=PATIENCE).status_code == 404
+    response = client.get(url, timeout=TIMEOUT)
+    assert response.headers["Content-Type"].startswith("text/css")
+    assert int(response.headers["Content-Length"]) == len(response.content) > 1000
+    condition = {"If-Modified-Since": response.headers["Last-Modified"]}
+    assert client.get(url, headers=condition, timeout=TIMEOUT).status_code == 304
+    assert client.head(url, timeout=TIMEOUT).headers["Content-Length"] == response.headers["Content-Length"]
+    assert client.get(f"{django.url}/static/nothing.css", timeout=TIMEOUT).status_code == 404
 
 
 @pytest.mark.parametrize(
     ("size", "how"), [(10_000, "InMemoryUploadedFile"), (5_000_000, "TemporaryUploadedFile")], ids=["small", "large"]
 )
-def test_a_form_with_a_file(django, client, size, how):
+def test_a_form_with_a_file_is_parsed(django, client, size, how):
     url = f"{django.url}/form"
-    token = re.search(r'value="(\w+)"', client.get(url, timeout=PATIENCE).text).group(1)
+    token = re.search(r'value="(\w+)"', client.get(url, timeout=TIMEOUT).text).group(1)
     data = {"title": "größe", "csrfmiddlewaretoken": token}
-    page = client.post(url, data=data, files={"file": ("ä.bin", b"x" * size)}, timeout=PATIENCE)
+    page = client.post(url, data=data, files={"file": ("ä.bin", b"x" * size)}, timeout=TIMEOUT)
     assert f"größe: ä.bin, {size} bytes, {how}" in page.text
-    page = client.post(url, data={**data, "title": "x" * 21}, files={"file": ("a", b"x")}, timeout=PATIENCE)
+    page = client.post(url, data={**data, "title": "x" * 21}, files={"file": ("a", b"x")}, timeout=TIMEOUT)
     assert "at most 20 characters" in page.text
 
 
-def test_each_block_is_seen_as_it_is_yielded(django, client):
-    with requests.get(f"{django.url}/stream", stream=True, timeout=PATIENCE) as answer:
-        lines = answer.iter_lines(chunk_size=None)
+def test_each_block_is_sent_when_it_is_yielded(django, client):
+    with requests.get(f"{django.url}/stream", stream=True, timeout=TIMEOUT) as response:
+        lines = response.iter_lines(chunk_size=None)
         for number in range(3):
             assert next(lines) == b"block %d" % number
-            assert client.post(f"{django.url}/next", timeout=PATIENCE).status_code == 204
+            assert client.post(f"{django.url}/next", timeout=TIMEOUT).status_code == 204
         assert list(lines) == []
 
 
-def test_a_file_goes_by_our_file_wrapper(django, client):
-    assert client.get(f"{django.url}/told/x", timeout=PATIENCE).json()["wrapper"] == "FileWrapper"
-    answer = client.get(f"{django.url}/file", timeout=PATIENCE)
-    assert answer.content == BYTES
-    assert answer.headers["Content-Length"] == str(len(BYTES))
-    assert "filename*=utf-8''gr%C3%B6%C3%9Fe.bin" in answer.headers["Content-Disposition"]
+def test_a_file_is_sent_by_the_file_wrapper(django, client):
+    assert client.get(f"{django.url}/info/x", timeout=TIMEOUT).json()["wrapper"] == "FileWrapper"
+    response = client.get(f"{django.url}/file", timeout=TIMEOUT)
+    assert response.content == BYTES
+    assert response.headers["Content-Length"] == str(len(BYTES))
+    assert "filename*=utf-8''gr%C3%B6%C3%9Fe.bin" in response.headers["Content-Disposition"]
 
 
-def test_paths_queries_and_headers_arrive(django, client):
-    answer = client.get(f"{django.url}/told/ö%25", params={"q": "ü"}, headers={"X-Some": "thing"}, timeout=PATIENCE)
-    told = answer.json()
-    assert told["path"] == "/told/ö%"
-    assert told["host"] == django.url[len("http://") :]
-    assert told["uri"] == f"{django.url}/told/%C3%B6%25?q=%C3%BC"
-    assert told["headers"]["X-Some"] == "thing"
-    assert "Content-Type" not in told["headers"] or told["headers"]["Content-Type"] == ""
+def test_paths_queries_and_headers_reach_the_view(django, client):
+    response = client.get(f"{django.url}/info/ö%25", params={"q": "ü"}, headers={"X-Some": "thing"}, timeout=TIMEOUT)
+    info = response.json()
+    assert info["path"] == "/info/ö%"
+    assert info["host"] == django.url[len("http://") :]
+    assert info["uri"] == f"{django.url}/info/%C3%B6%25?q=%C3%BC"
+    assert info["headers"]["X-Some"] == "thing"
+    assert "Content-Type" not in info["headers"] or info["headers"]["Content-Type"] == ""
 
 
 def test_a_body_is_read_to_its_declared_end(django, client):
-    answer = client.post(f"{django.url}/body", data=BYTES, timeout=PATIENCE)
-    assert answer.json() == {"size": len(BYTES)}
+    response = client.post(f"{django.url}/body", data=BYTES, timeout=TIMEOUT)
+    assert response.json() == {"size": len(BYTES)}
 
 
-def test_an_error_shows_the_debug_page_and_its_traceback_in_the_log(django):
+def test_an_error_shows_the_debug_page_and_logs_a_traceback(django):
     with pytest.raises(urllib.error.HTTPError) as raised:
-        urllib.request.urlopen(f"{django.url}/fail", timeout=PATIENCE)
+        urllib.request.urlopen(f"{django.url}/fail", timeout=TIMEOUT)
     assert raised.value.code == 500
     assert "Django shows this" in raised.value.read().decode()
     log = django.wait_for_log(r"RuntimeError: Django shows this\n")
@@ -171,24 +172,24 @@ def test_an_error_shows_the_debug_page_and_its_traceback_in_the_log(django):
 
 def test_a_host_that_is_not_allowed_is_a_400(django):
     with django.connect() as connection:
-        connection.sendall(b"GET /told/x HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
+        connection.sendall(b"GET /info/x HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
         assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")
 
 
-def test_requests_at_once_share_the_database(django, client):
+def test_concurrent_requests_share_the_database(django, client):
     failures = []
-    # Who is logged in is in the database, and so is who that is.
-    page = client.get(f"{django.url}/admin/", timeout=PATIENCE)
-    page = client.post(page.url, data=credentials(page), timeout=PATIENCE)
+    # Sessions and users are both stored in the database.
+    page = client.get(f"{django.url}/admin/", timeout=TIMEOUT)
+    page = client.post(page.url, data=credentials(page), timeout=TIMEOUT)
     assert "Site administration" in page.text
     cookies = client.cookies.get_dict()
 
     def ask():
         try:
             for _ in range(10):
-                answer = requests.get(f"{django.url}/admin/auth/user/", cookies=cookies, timeout=PATIENCE)
-                assert "ann@example.com" in answer.text
-                assert json.loads(requests.get(f"{django.url}/told/x", timeout=PATIENCE).text)["path"] == "/told/x"
+                response = requests.get(f"{django.url}/admin/auth/user/", cookies=cookies, timeout=TIMEOUT)
+                assert "ann@example.com" in response.text
+                assert json.loads(requests.get(f"{django.url}/info/x", timeout=TIMEOUT).text)["path"] == "/info/x"
         except Exception as error:
             failures.append(error)
 

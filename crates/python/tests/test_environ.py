@@ -1,19 +1,19 @@
-"""``environ``: a plain dict of native strings, as the request says and nothing else."""
+"""``environ``: a plain dict of native strings that contains the request and nothing else."""
 
 import os
 import ssl
 
+import amboss
 import pytest
 
-import amboss
-from client import PATIENCE
+from waiting import TIMEOUT
 
 PLAIN = [("Content-Type", "text/plain")]
 
 
 @pytest.fixture
 def environ_of(serve):
-    """The environ of a request, given as bytes."""
+    """Returns a function that sends a request, given as bytes, and returns its environ."""
 
     def environ_of(request, status=200, tls=None, **options):
         seen = []
@@ -24,7 +24,7 @@ def environ_of(serve):
             return [b""]
 
         client = serve(app, **options).client(tls=tls)
-        assert client.send(request).answer().status == status
+        assert client.send(request).read_response().status == status
         environ = seen[0] if seen else {}
         environ["the server's port"] = str(client.socket.getpeername()[1])
         environ["the client's port"] = str(client.socket.getsockname()[1])
@@ -37,7 +37,7 @@ def request(target="/", headers="", method="GET", version="1.1", host="localhost
     return f"{method} {target} HTTP/{version}\r\nHost: {host}\r\n{headers}\r\n".encode("latin-1")
 
 
-def test_it_is_a_plain_dict_of_native_strings(environ_of):
+def test_environ_is_a_plain_dict_of_native_strings(environ_of):
     environ = environ_of(request("/a?b=c", "X-A: b\r\nCookie: c=d\r\n"))
     assert type(environ) is dict
     for name, value in environ.items():
@@ -46,7 +46,7 @@ def test_it_is_a_plain_dict_of_native_strings(environ_of):
             assert type(value) is str, name
 
 
-def test_the_variables_of_a_request(environ_of):
+def test_a_request_sets_its_variables(environ_of):
     environ = environ_of(request("/a/b%20c?d=e%20f", "Accept: */*\r\n"))
     expected = {
         "REQUEST_METHOD": "GET",
@@ -73,7 +73,7 @@ def test_the_variables_of_a_request(environ_of):
     assert environ["wsgi.input_terminated"] is True
 
 
-def test_the_processs_own_environment_is_not_in_it(environ_of, monkeypatch):
+def test_the_environment_of_the_process_is_not_included(environ_of, monkeypatch):
     monkeypatch.setenv("AMBOSS_SECRET", "x")
     monkeypatch.setenv("HTTP_SECRET", "x")
     environ = environ_of(request())
@@ -82,7 +82,7 @@ def test_the_processs_own_environment_is_not_in_it(environ_of, monkeypatch):
     assert not (set(os.environ) & set(environ)) - known
 
 
-def test_each_request_has_a_dict_of_its_own(serve):
+def test_each_request_has_its_own_dict(serve):
     seen = []
 
     def app(environ, start_response):
@@ -106,7 +106,7 @@ LATIN_1 = {
     "a query": ("/?a=%FC", "", "QUERY_STRING", "a=%FC"),
     "NUL": ("/%00", "", "PATH_INFO", "\x00"),
     "a slash": ("/a%2Fb", "", "PATH_INFO", "a/b"),
-    "a percent sign of no use": ("/a%zz%", "", "PATH_INFO", "a%zz%"),
+    "a percent sign without digits": ("/a%zz%", "", "PATH_INFO", "a%zz%"),
     "plus": ("/a+b?c+d", "", "PATH_INFO", "a+b"),
     "an empty query": ("/a?", "", "QUERY_STRING", ""),
     "a question mark in a query": ("/a?b?c", "", "QUERY_STRING", "b?c"),
@@ -115,7 +115,7 @@ LATIN_1 = {
 
 
 @pytest.mark.parametrize("case", LATIN_1)
-def test_bytes_are_latin_1(environ_of, case):
+def test_bytes_are_decoded_as_latin_1(environ_of, case):
     target, headers, name, value = LATIN_1[case]
     environ = environ_of(request(target, headers))
     assert environ[name] == ("/" + value if name == "PATH_INFO" else value)
@@ -129,20 +129,20 @@ TARGETS = {
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_targets(environ_of, target):
+def test_targets_are_split_and_decoded(environ_of, target):
     path, host = TARGETS[target]
     environ = environ_of(request(target))
     assert (environ["PATH_INFO"], environ["HTTP_HOST"], environ["RAW_URI"]) == (path, host, target)
 
 
-def test_the_asterisk(environ_of):
+def test_the_asterisk_target_has_an_empty_path(environ_of):
     environ = environ_of(request("*", method="OPTIONS"))
     assert (environ["REQUEST_METHOD"], environ["RAW_URI"], environ["REQUEST_URI"]) == ("OPTIONS", "*", "*")
-    # PEP 3333: a path begins with a slash, and this is none.
+    # PEP 3333: a path begins with a slash, and `*` does not.
     assert (environ["SCRIPT_NAME"], environ["PATH_INFO"], environ["QUERY_STRING"]) == ("", "", "")
 
 
-def test_content_type_and_length(environ_of):
+def test_content_type_and_length_have_no_prefix(environ_of):
     environ = environ_of(request(method="POST", headers="Content-Type: a/b\r\nContent-Length: 0\r\n"))
     assert (environ["CONTENT_TYPE"], environ["CONTENT_LENGTH"]) == ("a/b", "0")
     assert "HTTP_CONTENT_TYPE" not in environ and "HTTP_CONTENT_LENGTH" not in environ
@@ -157,7 +157,7 @@ def test_content_type_and_length(environ_of):
         ("Accept: a\r\nAccept: b, c\r\n", "HTTP_ACCEPT", "a,b, c"),
     ],
 )
-def test_headers_that_come_twice_are_joined(environ_of, headers, name, value):
+def test_repeated_headers_are_joined(environ_of, headers, name, value):
     got = environ_of(request(headers=headers))[name]
     assert got.replace(", ", ",") == value.replace(", ", ",")
 
@@ -171,7 +171,7 @@ def test_names_with_an_underscore_are_dropped(environ_of):
     assert environ["HTTP_X_B"].replace(" ", "") == "c,d"
 
 
-def test_no_header_takes_the_place_of_something_else(environ_of):
+def test_no_header_replaces_another_variable(environ_of):
     headers = "Proxy: evil\r\nwsgi.input: evil\r\nServer-Name: evil\r\nPath-Info: /evil\r\n"
     environ = environ_of(request(headers=headers))
     assert environ["SERVER_NAME"] == "127.0.0.1" and environ["PATH_INFO"] == "/"
@@ -179,12 +179,12 @@ def test_no_header_takes_the_place_of_something_else(environ_of):
     assert not isinstance(environ["wsgi.input"], str)
 
 
-def test_a_client_of_http_1_0_needs_no_host(environ_of):
+def test_an_http_1_0_request_needs_no_host(environ_of):
     environ = environ_of(b"GET / HTTP/1.0\r\n\r\n")
     assert environ["SERVER_PROTOCOL"] == "HTTP/1.0" and "HTTP_HOST" not in environ
 
 
-def test_requests_of_a_connection_do_not_inherit(serve):
+def test_requests_do_not_inherit_from_earlier_ones(serve):
     seen = []
 
     def app(environ, start_response):
@@ -200,18 +200,18 @@ def test_requests_of_a_connection_do_not_inherit(serve):
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PROPFIND", "M-SEARCH", "get", "BREW!"])
-def test_methods_are_as_sent(environ_of, method):
-    # The validator warns of those that it does not know.
+def test_methods_are_passed_unchanged(environ_of, method):
+    # The validator warns about methods that it does not know.
     assert environ_of(request(method=method), validate=False)["REQUEST_METHOD"] == method
 
 
-def test_unusual_names_of_headers(environ_of):
+def test_unusual_header_names_are_accepted(environ_of):
     headers = "".join(f"X-{number}: {number}\r\n" for number in range(90)) + "!#$%&'*+.^`|~-1: odd\r\n"
     environ = environ_of(request(headers=headers))
     assert environ["HTTP_X_89"] == "89" and environ["HTTP_!#$%&'*+.^`|~_1"] == "odd"
 
 
-def test_more_names_than_are_remembered(serve):
+def test_more_header_names_than_the_cache_holds_are_accepted(serve):
     seen = []
 
     def app(environ, start_response):
@@ -234,13 +234,13 @@ def test_more_names_than_are_remembered(serve):
         ({"threaded": False}, False, False),
     ],
 )
-def test_multithread_and_multiprocess_tell_the_truth(environ_of, options, multithread, multiprocess):
+def test_multithread_and_multiprocess_are_correct(environ_of, options, multithread, multiprocess):
     environ = environ_of(request(), **options)
     assert environ["wsgi.multithread"] is multithread
     assert environ["wsgi.multiprocess"] is multiprocess
 
 
-def test_over_tls(environ_of):
+def test_tls_sets_the_scheme(environ_of):
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     environ = environ_of(request(), tls=context, ssl_context="adhoc")
@@ -251,7 +251,7 @@ def test_over_tls(environ_of):
     assert environ["amboss.client_disconnected"]() is False
 
 
-def test_on_a_unix_socket(tmp_path, log):
+def test_a_unix_socket_sets_the_addresses(tmp_path, log):
     import threading
 
     from client import Client
@@ -272,5 +272,5 @@ def test_on_a_unix_socket(tmp_path, log):
             assert client.get().body == b"unix"
     finally:
         server.shutdown()
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT)
     assert (seen[0]["REMOTE_ADDR"], seen[0]["REMOTE_PORT"]) == ("<local>", "0")

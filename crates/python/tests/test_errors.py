@@ -1,4 +1,4 @@
-"""Applications that fail: what the client sees, what the log says, and that the server goes on."""
+"""Applications that fail: the client's view, the log, and that the server continues."""
 
 import json
 import sys
@@ -6,10 +6,8 @@ import threading
 
 import pytest
 
-from client import PATIENCE
 from commands import Folder, serving_command
-from conftest import eventually
-from programs import wait_for
+from waiting import TIMEOUT, wait_until
 
 PLAIN = [("Content-Type", "text/plain")]
 
@@ -20,7 +18,7 @@ def hello(environ, start_response):
 
 
 def failing(error):
-    """An application that raises, except for ``/fine``."""
+    """Returns an application that raises, except for ``/fine``."""
 
     def app(environ, start_response):
         if environ["PATH_INFO"] == "/fine":
@@ -50,8 +48,8 @@ def cyclic():
 ERRORS = {
     "an exception": lambda: ValueError("what went wrong"),
     "an exception without text": lambda: ValueError(),
-    "one whose text raises": Unprintable,
-    "one that is its own cause": cyclic,
+    "an exception whose text raises": Unprintable,
+    "an exception that is its own cause": cyclic,
     "a lone surrogate": lambda: ValueError("\udc80"),
     "a NUL and a line feed": lambda: ValueError("a\0b\nc"),
     "a syntax error": lambda: SyntaxError("bad", ("file", 1, 2, "text")),
@@ -68,20 +66,20 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("case", ERRORS)
-def test_an_error_is_a_500_and_the_server_goes_on(serve, log, case):
+def test_an_error_is_a_500_and_the_server_continues(serve, log, case):
     error = ERRORS[case]()
     served = serve(failing(error), validate=False)
     client = served.client()
     for _ in range(2):
-        answer = client.get()
-        assert (answer.status, answer.complete) == (500, True)
+        response = client.get()
+        assert (response.status, response.complete) == (500, True)
         assert client.get("/fine").body == b"Hello"
     log.wait_for(type(error).__name__)
     assert served.thread.is_alive()
 
 
 @pytest.mark.parametrize("case", ERRORS)
-def test_an_error_in_mid_body_is_a_cut_and_the_server_goes_on(serve, log, case):
+def test_an_error_in_the_body_truncates_the_response_and_the_server_continues(serve, log, case):
     def app(environ, start_response):
         start_response("200 OK", PLAIN)
 
@@ -100,13 +98,13 @@ def test_an_error_in_mid_body_is_a_cut_and_the_server_goes_on(serve, log, case):
         return Body()
 
     served = serve(app, validate=False)
-    answer = served.get()
-    # This one is no error but the end.
-    assert (answer.body, answer.complete) == (b"begun", case == "a stop iteration")
+    response = served.get()
+    # StopIteration is the normal end of the body, not an error.
+    assert (response.body, response.complete) == (b"begun", case == "a stop iteration")
     assert served.get().status == 200
 
 
-def test_a_real_recursion_error_does_not_end_the_process(serve, log):
+def test_a_recursion_error_does_not_end_the_process(serve, log):
     def app(environ, start_response):
         return app(environ, start_response)
 
@@ -116,7 +114,7 @@ def test_a_real_recursion_error_does_not_end_the_process(serve, log):
     log.wait_for("RecursionError")
 
 
-def test_a_traceback_is_logged_once_and_whole(serve, log):
+def test_a_traceback_is_logged_once_and_completely(serve, log):
     def inner():
         raise KeyError("the cause")
 
@@ -135,14 +133,14 @@ def test_a_traceback_is_logged_once_and_whole(serve, log):
     assert text.count("in inner") == 1
     assert "The above exception was the direct cause" in text
     assert text.index("KeyError: 'the cause'") < text.index("ValueError: the")
-    # As it was raised, not as it looks from the outside.
+    # The traceback shows the original exception, not only the outer one.
     assert "raise KeyError(" in text
 
 
-def test_nothing_of_the_error_is_told_to_the_client(serve):
+def test_the_client_sees_no_details_of_the_error(serve):
     served = serve(failing(ValueError("secret")))
-    answer = served.get()
-    assert b"secret" not in answer.body and b"ValueError" not in answer.body and answer.status == 500
+    response = served.get()
+    assert b"secret" not in response.body and b"ValueError" not in response.body and response.status == 500
 
 
 def test_errors_is_line_buffered(serve, log, gate):
@@ -162,12 +160,12 @@ def test_errors_is_line_buffered(serve, log, gate):
     text = log.wait_for("first half\n")
     assert "second half" not in text
     gate.open()
-    assert client.answer().status == 200
+    assert client.read_response().status == 200
     text = log.wait_for("without an end")
     assert "first half\nsecond half is here\nthird\nfourth\nwithout an end" in text
 
 
-def test_a_line_without_an_end_is_its_requests_own(serve, log):
+def test_an_unterminated_line_is_logged_with_its_request(serve, log):
     def app(environ, start_response):
         environ["wsgi.errors"].write(f"<{environ['QUERY_STRING']}>")
         start_response("200 OK", PLAIN)
@@ -183,7 +181,7 @@ def test_a_line_without_an_end_is_its_requests_own(serve, log):
     client = serve(app, validate=False, threads=1).client()
     for number in range(3):
         client.get(f"/?{number}")
-        # Written before the answer is, and not joined to what comes later.
+        # The line was logged before the response was sent, and is not joined to a later one.
         assert f"<{number}>\n" in log.text
     client.get("/stream?s")
     text = log.wait_for('/stream?s HTTP/1.1" 200')
@@ -191,7 +189,7 @@ def test_a_line_without_an_end_is_its_requests_own(serve, log):
     assert lines == ["<0>", "<1>", "<2>", "<s><s 0>", "<s 1>"]
 
 
-def test_a_line_without_an_end_is_written_when_the_request_fails(serve, log):
+def test_an_unterminated_line_is_logged_if_the_request_fails(serve, log):
     def app(environ, start_response):
         environ["wsgi.errors"].write("begun")
         raise ValueError("failed")
@@ -200,7 +198,7 @@ def test_a_line_without_an_end_is_written_when_the_request_fails(serve, log):
     assert "begun\n" in log.wait_for("ValueError")
 
 
-def test_the_last_line_of_a_thread_is_written_when_it_ends(serve, log):
+def test_the_last_line_of_a_thread_is_logged_when_it_ends(serve, log):
     kept = []
 
     def app(environ, start_response):
@@ -211,11 +209,11 @@ def test_the_last_line_of_a_thread_is_written_when_it_ends(serve, log):
     serve(app, validate=False).get()
     thread = threading.Thread(target=lambda: kept[0].write("last words"))
     thread.start()
-    thread.join(PATIENCE)
+    thread.join(TIMEOUT)
     log.wait_for("last words\n")
 
 
-def test_what_has_no_line_feed_is_not_kept(serve, log):
+def test_text_without_a_line_feed_is_not_buffered_without_limit(serve, log):
     written, go_on = threading.Barrier(11), threading.Event()
     kept = []
 
@@ -226,23 +224,23 @@ def test_what_has_no_line_feed_is_not_kept(serve, log):
 
     def write():
         kept[0].write("x" * 1_000_000)
-        written.wait(PATIENCE)
-        assert go_on.wait(PATIENCE)
+        written.wait(TIMEOUT)
+        assert go_on.wait(TIMEOUT)
 
     serve(app, validate=False).get()
     threads = [threading.Thread(target=write) for _ in range(10)]
     for thread in threads:
         thread.start()
-    written.wait(PATIENCE)
-    # All threads are still there, and nothing of it is.
+    written.wait(TIMEOUT)
+    # All threads still exist, but none of them has buffered its text.
     text = log.text
     go_on.set()
     for thread in threads:
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT)
     assert text.count("x" * 1_000_000) == 10
 
 
-def test_errors_takes_print_and_logging(serve, log):
+def test_errors_works_with_print_and_logging(serve, log):
     import logging
 
     def app(environ, start_response):
@@ -257,7 +255,7 @@ def test_errors_takes_print_and_logging(serve, log):
     assert "printed \u20ac\nlogged\n" in log.wait_for("logged\n")
 
 
-PRINTED = '''
+PRINTED = """
 import traceback
 
 def plain():
@@ -291,10 +289,10 @@ def app(environ, start_response):
         print("behind", file=errors)
     start_response("200 OK", [])
     return []
-'''
+"""
 
 
-def test_a_printed_traceback_is_one_entry(tmp_path):
+def test_a_printed_traceback_is_one_log_entry(tmp_path):
     folder = Folder(tmp_path / "work")
     folder.save("printed.py", PRINTED)
     with serving_command(folder.path, "--log-format", "json", "printed:app") as server:
@@ -304,19 +302,19 @@ def test_a_printed_traceback_is_one_entry(tmp_path):
         for what in whats:
             server.get(f"/{what}")
         server.get("/plain?again")
-        wait_for("the last line", lambda: server.log().count('"path":') == len(whats) + 1)
+        wait_until(lambda: server.log().count('"path":') == len(whats) + 1, "the last line")
         entries = [json.loads(line) for line in server.log().splitlines() if line.startswith("{")]
-        said = [entry for entry in entries if "path" not in entry]
-        assert [entry["error"] for entry in said[-3:]] == ["before", "ValueError: one", "ValueError: one"]
-        del said[-3:]
-        assert [entry["error"] for entry in said[::3]] == ["before"] * len(whats)
-        assert [entry["error"] for entry in said[2::3]] == ["behind"] * len(whats)
-        for what, entry in zip(whats, said[1::3]):
+        errors = [entry for entry in entries if "path" not in entry]
+        assert [entry["error"] for entry in errors[-3:]] == ["before", "ValueError: one", "ValueError: one"]
+        del errors[-3:]
+        assert [entry["error"] for entry in errors[::3]] == ["before"] * len(whats)
+        assert [entry["error"] for entry in errors[2::3]] == ["behind"] * len(whats)
+        for what, entry in zip(whats, errors[1::3]):
             assert entry["error"] == whats[what]
             assert entry["traceback"].count("Traceback (most recent call last)") == (2 if what == "chained" else 1)
 
 
-def test_errors_takes_str_alone(serve, log):
+def test_errors_accepts_only_str(serve, log):
     seen = []
 
     def app(environ, start_response):
@@ -331,13 +329,13 @@ def test_errors_takes_str_alone(serve, log):
     assert "not bytes" in seen[0]
 
 
-def test_lines_of_several_threads_are_not_mixed(serve, log):
+def test_lines_of_different_threads_are_not_mixed(serve, log):
     together = threading.Barrier(4)
 
     def app(environ, start_response):
         errors = environ["wsgi.errors"]
         name = environ["QUERY_STRING"]
-        together.wait(PATIENCE)
+        together.wait(TIMEOUT)
         for number in range(50):
             errors.write(f"<{name} ")
             errors.write(f"{number}>\n")
@@ -346,8 +344,8 @@ def test_lines_of_several_threads_are_not_mixed(serve, log):
 
     served = serve(app)
     clients = [served.client().request(f"/?{name}") for name in "abcd"]
-    assert [client.answer().status for client in clients] == [200] * 4
-    text = log.wait_for("HTTP/1.1\" 200")
+    assert [client.read_response().status for client in clients] == [200] * 4
+    text = log.wait_for('HTTP/1.1" 200')
     for name in "abcd":
         for number in range(50):
             assert f"<{name} {number}>\n" in text
@@ -355,7 +353,7 @@ def test_lines_of_several_threads_are_not_mixed(serve, log):
 
 @pytest.mark.parametrize("case", ["call", "generator", "mid-body"])
 @pytest.mark.parametrize("threaded", [True, False])
-def test_passthrough_errors_raises_the_applications_own_exception(serve, case, threaded):
+def test_passthrough_errors_raises_the_applications_exception(serve, case, threaded):
     class Own(Exception):
         pass
 
@@ -374,8 +372,8 @@ def test_passthrough_errors_raises_the_applications_own_exception(serve, case, t
 
     served = serve(app, passthrough_errors=True, threaded=threaded)
     client = served.client().request()
-    client.rest()
-    served.thread.join(PATIENCE)
+    client.read_to_end()
+    served.thread.join(TIMEOUT)
     assert served.raised is error
     names = []
     traceback = error.__traceback__
@@ -385,14 +383,14 @@ def test_passthrough_errors_raises_the_applications_own_exception(serve, case, t
     assert names[-1] == ("app" if case == "call" else "body")
 
 
-def test_passthrough_errors_lets_the_client_be_wrong(serve):
+def test_passthrough_errors_does_not_raise_errors_of_clients(serve):
     served = serve(lambda environ, start_response: environ["wsgi.input"].read(100_000), passthrough_errors=True)
     client = served.client().request(method="POST", headers="Content-Length: 100000\r\n").send(b"x")
     client.socket.shutdown(1)
-    assert client.answer().status == 400
+    assert client.read_response().status == 400
     with served.client() as client:
         client.request(method="POST", headers="Content-Length: 100000\r\n").send(b"x").socket.shutdown(1)
-        assert client.answer().status == 400
+        assert client.read_response().status == 400
     assert served.thread.is_alive()
 
 
@@ -410,7 +408,7 @@ def test_sys_exc_info_is_clear_in_the_next_request(serve):
     assert seen == [(None, None, None)] * 4
 
 
-def test_an_errors_locals_are_let_go(serve):
+def test_the_locals_of_an_error_are_released(serve):
     import gc
     import weakref
 
@@ -428,9 +426,9 @@ def test_an_errors_locals_are_let_go(serve):
     assert served.get().status == 500
 
     def gone():
-        # What a thread of the server let go of is freed when the interpreter is entered again.
+        # An object that a server thread has released is freed when the interpreter is entered again.
         served.get()
         gc.collect()
         return kept[0]() is None
 
-    eventually(gone)
+    wait_until(gone)

@@ -1,4 +1,4 @@
-"""What environ holds beyond PEP 3333: Werkzeug's keys, and amboss's own."""
+"""The environ's keys beyond PEP 3333: Werkzeug's and amboss's own."""
 
 import socket
 import threading
@@ -6,13 +6,12 @@ import time
 
 import pytest
 
-from client import PATIENCE
-from conftest import eventually
+from waiting import TIMEOUT, wait_until
 
 PLAIN = [("Content-Type", "text/plain")]
 
 
-def test_shutdown_stops_the_server_after_the_answer(serve):
+def test_shutdown_stops_the_server_after_the_response(serve):
     def app(environ, start_response):
         environ["werkzeug.server.shutdown"]()
         start_response("200 OK", PLAIN)
@@ -21,9 +20,9 @@ def test_shutdown_stops_the_server_after_the_answer(serve):
         yield b"two"
 
     served = serve(app)
-    answer = served.get()
-    assert (answer.body, answer.complete) == (b"onetwo", True)
-    served.thread.join(PATIENCE)
+    response = served.get()
+    assert (response.body, response.complete) == (b"onetwo", True)
+    served.thread.join(TIMEOUT)
     assert not served.thread.is_alive() and served.raised is None
     with pytest.raises(OSError):
         served.client()
@@ -43,15 +42,15 @@ def test_shutdown_lets_other_requests_finish(serve, gate):
 
     served = serve(app)
     slow = served.client().request("/slow")
-    assert entered.wait(PATIENCE)
+    assert entered.wait(TIMEOUT)
     assert served.get("/stop").body == b"stop"
     gate.open()
-    assert slow.answer().body == b"slow"
-    served.thread.join(PATIENCE)
+    assert slow.read_response().body == b"slow"
+    served.thread.join(TIMEOUT)
     assert not served.thread.is_alive()
 
 
-def test_the_socket_is_the_connections(serve):
+def test_the_socket_is_that_of_the_connection(serve):
     seen = []
 
     def app(environ, start_response):
@@ -75,10 +74,10 @@ def test_the_socket_can_be_written_to(serve):
         return []
 
     client = serve(app).client().request()
-    assert client.answer()[:4:3] == (200, b"ok")
+    assert client.read_response()[:4:3] == (200, b"ok")
 
 
-def test_the_socket_costs_no_descriptor_until_it_is_used(serve):
+def test_the_socket_uses_no_descriptor_until_it_is_used(serve):
     import os
 
     counts = []
@@ -96,41 +95,41 @@ def test_the_socket_costs_no_descriptor_until_it_is_used(serve):
     assert counts[0] == counts[1]
 
 
-def test_client_disconnected_tells(serve):
-    told = []
+def test_client_disconnected_detects_a_disconnect(serve):
+    seen = []
     entered = threading.Event()
 
     def app(environ, start_response):
-        told.append(environ["amboss.client_disconnected"]())
+        seen.append(environ["amboss.client_disconnected"]())
         entered.set()
-        told.append(eventually(environ["amboss.client_disconnected"]))
+        seen.append(wait_until(environ["amboss.client_disconnected"]))
         start_response("200 OK", PLAIN)
-        return [b"for nobody"]
+        return [b"not received"]
 
     client = serve(app).client().request()
-    assert entered.wait(PATIENCE)
+    assert entered.wait(TIMEOUT)
     client.close()
-    eventually(lambda: len(told) == 2)
-    assert told == [False, True]
+    wait_until(lambda: len(seen) == 2)
+    assert seen == [False, True]
 
 
-def test_client_disconnected_is_false_between_requests_and_while_a_body_comes(serve):
-    told = []
+def test_client_disconnected_is_false_while_the_client_is_connected(serve):
+    seen = []
 
     def app(environ, start_response):
-        told.append(environ["amboss.client_disconnected"]())
+        seen.append(environ["amboss.client_disconnected"]())
         environ["wsgi.input"].read(100)
-        told.append(environ["amboss.client_disconnected"]())
+        seen.append(environ["amboss.client_disconnected"]())
         start_response("200 OK", PLAIN)
         return [b""]
 
     client = serve(app).client()
     for _ in range(3):
         assert client.get(method="POST", body=b"x" * 100).status == 200
-    assert told == [False] * 6
+    assert seen == [False] * 6
 
 
-def test_early_hints_are_a_103_before_the_answer(serve):
+def test_early_hints_send_103_before_the_response(serve):
     def app(environ, start_response):
         environ["wsgi.early_hints"]([("Link", "</a.css>; rel=preload")])
         environ["wsgi.early_hints"]([("Link", "</b.css>; rel=preload"), ("X-B", "\xe4")])
@@ -140,13 +139,13 @@ def test_early_hints_are_a_103_before_the_answer(serve):
     client = serve(app).client()
     for _ in range(2):
         client.request()
-        first, second, answer = client.answer(), client.answer(), client.answer()
+        first, second, response = client.read_response(), client.read_response(), client.read_response()
         assert (first.status, first.headers) == (103, [("Link", "</a.css>; rel=preload")])
         assert (second.status, second.headers) == (103, [("Link", "</b.css>; rel=preload"), ("X-B", "\xe4")])
-        assert (answer.status, answer.header("Link"), answer.body) == (200, None, b"body")
+        assert (response.status, response.header("Link"), response.body) == (200, None, b"body")
 
 
-def test_early_hints_leave_at_once(serve, gate):
+def test_early_hints_are_sent_at_once(serve, gate):
     def app(environ, start_response):
         environ["wsgi.early_hints"]([("Link", "</a.css>; rel=preload")])
         assert gate.wait()
@@ -154,18 +153,18 @@ def test_early_hints_leave_at_once(serve, gate):
         return [b"body"]
 
     client = serve(app).client().request()
-    assert client.head().status == 103
+    assert client.read_head().status == 103
     gate.open()
-    assert client.answer().status == 200
+    assert client.read_response().status == 200
 
 
-def test_early_hints_are_not_for_http_1_0(serve):
+def test_early_hints_are_not_sent_to_http_1_0_clients(serve):
     def app(environ, start_response):
         environ["wsgi.early_hints"]([("Link", "</a.css>; rel=preload")])
         start_response("200 OK", PLAIN)
         return [b"body"]
 
-    assert serve(app).client().send(b"GET / HTTP/1.0\r\n\r\n").answer().status == 200
+    assert serve(app).client().send(b"GET / HTTP/1.0\r\n\r\n").read_response().status == 200
 
 
 WRONG_HINTS = {
@@ -174,12 +173,12 @@ WRONG_HINTS = {
     "bytes": (False, [("Link", b"x")], TypeError),
     "no tuples": (False, ["Link"], TypeError),
     "not a list": (False, "Link", TypeError),
-    "beyond latin-1": (False, [("Link", "\u20ac")], Exception),
+    "outside latin-1": (False, [("Link", "\u20ac")], Exception),
 }
 
 
 @pytest.mark.parametrize("case", WRONG_HINTS)
-def test_wrong_early_hints_are_an_exception(serve, case):
+def test_wrong_early_hints_raise_an_exception(serve, case):
     sent, hints, kind = WRONG_HINTS[case]
     seen = []
 
@@ -193,12 +192,12 @@ def test_wrong_early_hints_are_an_exception(serve, case):
             seen.append(error)
         return [b"body"]
 
-    answer = serve(app, validate=False).get()
-    assert answer.status == 200 and answer.body.endswith(b"body")
+    response = serve(app, validate=False).get()
+    assert response.status == 200 and response.body.endswith(b"body")
     assert len(seen) == 1 and isinstance(seen[0], kind), seen
 
 
-def test_early_hints_of_an_answered_request_are_an_error(serve):
+def test_early_hints_after_the_response_raise_an_error(serve):
     kept = []
 
     def app(environ, start_response):
@@ -211,7 +210,7 @@ def test_early_hints_of_an_answered_request_are_an_error(serve):
         kept[0]([("Link", "x")])
 
 
-def test_a_write_to_a_client_that_has_left_is_client_disconnected(serve, log):
+def test_a_write_to_a_disconnected_client_raises_client_disconnected(serve, log):
     import amboss
 
     seen = []
@@ -227,10 +226,10 @@ def test_a_write_to_a_client_that_has_left_is_client_disconnected(serve, log):
 
     served = serve(app, validate=False)
     client = served.client().request()
-    client.head()
+    client.read_head()
     client.close()
-    eventually(lambda: seen)
+    wait_until(lambda: seen)
     assert isinstance(seen[0], amboss.ClientDisconnected) and isinstance(seen[0], ConnectionError)
-    # Nothing went wrong here: it would be said before the line that is written for every request.
+    # A logged error would precede the access log's line.
     log.wait_for('"GET / HTTP/1.1" 200')
     assert "Traceback" not in log.text

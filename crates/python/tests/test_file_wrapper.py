@@ -1,4 +1,4 @@
-"""``wsgi.file_wrapper``: a file by the system's own means, anything else read block by block."""
+"""``wsgi.file_wrapper``: real files are sent by the system, others are read block by block."""
 
 import gzip
 import io
@@ -6,10 +6,10 @@ import os
 import tempfile
 import threading
 
+import amboss
 import pytest
 
-import amboss
-from conftest import eventually
+from waiting import wait_until
 
 PLAIN = [("Content-Type", "text/plain")]
 CONTENT = bytes(range(256)) * 400
@@ -23,7 +23,7 @@ def path(tmp_path):
 
 
 def wrapping(make, headers=(), *arguments):
-    """An application that answers with a file, and keeps what it gave."""
+    """Returns an application that responds with a file, and a list of the files it has opened."""
 
     def app(environ, start_response):
         start_response("200 OK", PLAIN + list(headers))
@@ -40,7 +40,7 @@ def at(file, position):
 
 
 def read_ahead(file):
-    """Python has more in its buffer than it has given out."""
+    """Reads a line, so that Python's buffer contains more than the file's position shows."""
     assert file.readline() == CONTENT[:11]
     return file
 
@@ -69,15 +69,15 @@ def temporary(make):
     return at(file, 0)
 
 
-#: What is wrapped, what is sent of it, and does the server know how much that is?
+#: The file to wrap, the content to expect, and whether the server knows its length.
 FILES = {
     "a file": (lambda path: open(path, "rb"), CONTENT, True),
     "a file without a buffer": (lambda path: open(path, "rb", buffering=0), CONTENT, True),
-    "a file for writing, too": (lambda path: open(path, "r+b"), CONTENT, True),
+    "a file opened for writing as well": (lambda path: open(path, "r+b"), CONTENT, True),
     "a file at a position": (lambda path: at(open(path, "rb"), 1000), CONTENT[1000:], True),
     "a file that was read from": (lambda path: read_ahead(open(path, "rb")), CONTENT[11:], True),
     "a file at its end": (lambda path: at(open(path, "rb"), len(CONTENT)), b"", True),
-    "a file behind its end": (lambda path: at(open(path, "rb"), 10**9), b"", True),
+    "a file beyond its end": (lambda path: at(open(path, "rb"), 10**9), b"", True),
     "an empty file": (lambda path: open(os.devnull, "rb"), b"", False),
     "a named temporary file": (lambda path: temporary(tempfile.NamedTemporaryFile), CONTENT, True),
     "a temporary file": (lambda path: temporary(tempfile.TemporaryFile), CONTENT, True),
@@ -97,12 +97,12 @@ def test_a_file_is_sent_from_its_position_and_closed(serve, path, case, validate
     served = serve(app, validate=validate)
     client = served.client()
     for number in range(2):
-        answer = client.get()
-        assert (answer.status, answer.complete) == (200, True)
-        assert answer.body == content
+        response = client.get()
+        assert (response.status, response.complete) == (200, True)
+        assert response.body == content
         if sized and not validate:
-            assert answer.header("Content-Length") == str(len(content))
-        eventually(lambda: app.files[number].closed)
+            assert response.header("Content-Length") == str(len(content))
+        wait_until(lambda: app.files[number].closed)
 
 
 def test_a_subclass_is_read_by_its_own_read(serve, path):
@@ -114,7 +114,7 @@ def test_a_subclass_is_read_by_its_own_read(serve, path):
     assert serve(wrapping(lambda: Loud(path)), validate=False).get().body == b"ABC"
 
 
-def test_a_file_of_anything_with_read(serve):
+def test_any_object_with_read_can_be_wrapped(serve):
     class Odd:
         closed = False
         blocks = iter([b"one", b"two", b""])
@@ -128,10 +128,10 @@ def test_a_file_of_anything_with_read(serve):
 
     app = wrapping(Odd, (), 99)
     assert serve(app, validate=False).get().body == b"onetwo"
-    eventually(lambda: app.files[0].closed)
+    wait_until(lambda: app.files[0].closed)
 
 
-def test_a_file_needs_no_close(serve):
+def test_a_file_without_close_can_be_wrapped(serve):
     class Odd:
         def __init__(self):
             self.blocks = iter([b"one", b""])
@@ -142,30 +142,30 @@ def test_a_file_needs_no_close(serve):
     assert serve(wrapping(Odd), validate=False).get().body == b"one"
 
 
-def test_content_length_limits_what_is_sent(serve, path):
+def test_content_length_limits_the_part_of_the_file_that_is_sent(serve, path):
     served = serve(wrapping(lambda: at(open(path, "rb"), 10), [("Content-Length", "5")]), validate=False)
     client = served.client()
     for _ in range(2):
-        answer = client.get()
-        assert (answer.body, answer.complete, client.buffer) == (CONTENT[10:15], True, b"")
+        response = client.get()
+        assert (response.body, response.complete, client.buffer) == (CONTENT[10:15], True, b"")
 
 
-def test_a_file_that_is_too_short_cuts_the_connection(serve, path):
+def test_a_file_shorter_than_content_length_closes_the_connection(serve, path):
     app = wrapping(lambda: open(path, "rb"), [("Content-Length", str(len(CONTENT) + 5))])
-    answer = serve(app, validate=False).get()
-    assert (answer.body, answer.complete) == (CONTENT, False)
+    response = serve(app, validate=False).get()
+    assert (response.body, response.complete) == (CONTENT, False)
 
 
-def test_head_sends_no_file_and_closes_it(serve, path):
+def test_a_head_response_closes_the_file_without_sending_it(serve, path):
     app = wrapping(lambda: open(path, "rb"))
     client = serve(app, validate=False).client()
-    answer = client.get(method="HEAD")
-    assert (answer.status, answer.header("Content-Length")) == (200, str(len(CONTENT)))
-    eventually(lambda: app.files[0].closed)
+    response = client.get(method="HEAD")
+    assert (response.status, response.header("Content-Length")) == (200, str(len(CONTENT)))
+    wait_until(lambda: app.files[0].closed)
     assert client.get().body == CONTENT
 
 
-def test_write_goes_before_a_file(serve, path):
+def test_blocks_of_write_precede_the_file(serve, path):
     def app(environ, start_response):
         start_response("200 OK", PLAIN)(b"first ")
         return environ["wsgi.file_wrapper"](open(path, "rb"))
@@ -188,10 +188,10 @@ def test_a_text_file_is_a_500_and_is_closed(serve, log, path):
     app = wrapping(lambda: open(path))
     assert serve(app, validate=False).get().status == 500
     log.wait_for("must be bytes, not str")
-    eventually(lambda: app.files[0].closed)
+    wait_until(lambda: app.files[0].closed)
 
 
-def test_a_file_is_closed_when_start_response_was_not_called(serve, path):
+def test_a_file_is_closed_if_start_response_was_not_called(serve, path):
     files = []
 
     def app(environ, start_response):
@@ -199,21 +199,21 @@ def test_a_file_is_closed_when_start_response_was_not_called(serve, path):
         return environ["wsgi.file_wrapper"](files[0])
 
     assert serve(app, validate=False).get().status == 500
-    eventually(lambda: files[0].closed)
+    wait_until(lambda: files[0].closed)
 
 
-def test_a_file_is_closed_when_the_client_has_left(serve, tmp_path):
+def test_a_file_is_closed_if_the_client_disconnects(serve, tmp_path):
     large = tmp_path / "large"
     with open(large, "wb") as file:
         file.truncate(1 << 30)
     app = wrapping(lambda: open(large, "rb"))
     client = serve(app, validate=False).client().request()
-    client.head()
+    client.read_head()
     client.close()
-    eventually(lambda: app.files[0].closed)
+    wait_until(lambda: app.files[0].closed)
 
 
-def test_a_file_goes_over_tls(serve, path):
+def test_a_file_is_sent_over_tls(serve, path):
     import ssl
 
     context = ssl.create_default_context()
@@ -221,10 +221,10 @@ def test_a_file_goes_over_tls(serve, path):
     app = wrapping(lambda: at(open(path, "rb"), 7))
     served = serve(app, validate=False, ssl_context="adhoc")
     assert served.client(tls=context).get().body == CONTENT[7:]
-    eventually(lambda: app.files[0].closed)
+    wait_until(lambda: app.files[0].closed)
 
 
-def test_it_is_iterable_by_itself(path):
+def test_a_file_wrapper_is_iterable(path):
     with open(path, "rb") as file:
         wrapper = amboss.FileWrapper(file, 1000)
         assert b"".join(wrapper) == CONTENT
@@ -233,7 +233,7 @@ def test_it_is_iterable_by_itself(path):
         assert file.closed
 
 
-def test_the_default_block_size():
+def test_the_default_block_size_is_8192():
     sizes = []
 
     class Odd:
@@ -245,7 +245,7 @@ def test_the_default_block_size():
     assert sizes == [8192]
 
 
-def test_middleware_may_iterate_it(serve, path):
+def test_middleware_may_iterate_a_file_wrapper(serve, path):
     def app(environ, start_response):
         start_response("200 OK", PLAIN)
         return (block[::-1] for block in environ["wsgi.file_wrapper"](open(path, "rb"), len(CONTENT)))
@@ -255,8 +255,8 @@ def test_middleware_may_iterate_it(serve, path):
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="there is no /proc here")
 @pytest.mark.parametrize("buffering", [0, -1])
-def test_a_file_that_says_it_is_empty_is_sent_as_far_as_it_goes(serve, buffering):
+def test_a_file_that_reports_size_0_is_read_to_its_end(serve, buffering):
     app = wrapping(lambda: open("/proc/self/status", "rb", buffering=buffering))
-    answer = serve(app, validate=False).get()
-    assert answer.complete and answer.body.startswith(b"Name:") and b"\nPid:" in answer.body
-    assert answer.body.endswith(b"\n")
+    response = serve(app, validate=False).get()
+    assert response.complete and response.body.startswith(b"Name:") and b"\nPid:" in response.body
+    assert response.body.endswith(b"\n")

@@ -1,4 +1,4 @@
-"""Applications that fork: their processes hold nothing of the server, unless they are forked to serve."""
+"""Applications that fork: their child processes hold nothing of the server, unless they are forked to serve."""
 
 import contextlib
 import os
@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from client import PATIENCE
 from commands import children as running_below
 from commands import is_alive
-from conftest import eventually
 from programs import ticks
+from waiting import TIMEOUT, wait_until
 
 APP = """
     import multiprocessing, os, signal, sys, time
@@ -35,9 +34,9 @@ APP = """
         path = environ["PATH_INFO"]
         if path in ("/both", "/late"):
             if path == "/late":
-                # Meanwhile another thread leads.
+                # In the meantime another thread runs the event loop.
                 time.sleep(0.3)
-            # The child goes on as if it were the server.
+            # The child returns as if it were the server.
             body = "child" if os.fork() == 0 else "parent"
         else:
             body = str({"/fork": fork, "/process": process, "/": os.getpid}[path]())
@@ -47,13 +46,13 @@ APP = """
 
 
 def state(stat):
-    """Of a process or thread."""
+    """Returns the state of a process or thread."""
     return stat.read_text().rpartition(") ")[2][0]
 
 
 @pytest.fixture
 def children():
-    """Processes to be ended with the test."""
+    """Processes to end after the test."""
     pids = []
     yield pids
     for pid in pids:
@@ -64,38 +63,38 @@ def children():
 @pytest.mark.parametrize("options", ["", "threaded=False", "processes=4"])
 @pytest.mark.parametrize(
     "path, ending, code",
-    # Python waits for the second kind before it ends.
+    # Python waits for children of multiprocessing before it exits.
     [("/fork", signal.SIGTERM, 0), ("/process", signal.SIGKILL, -signal.SIGKILL)],
 )
-def test_what_the_application_forks_holds_nothing_of_the_server(script, children, options, path, ending, code):
+def test_a_forked_child_holds_no_sockets_of_the_server(script, children, options, path, ending, code):
     program = script(APP + f"\n    run_simple('127.0.0.1', 0, app, {options})\n")
     idle = program.client()
     assert idle.get().status == 200
-    # A connection ends for its client though a copy of the server lives on.
+    # The connection is closed for its client although a copy of the server's process is still running.
     with program.client() as client:
         children.append(int(client.get(path, headers="Connection: close\r\n").body))
-        assert client.is_over()
+        assert client.is_closed()
     assert is_alive(children[0])
-    # The end of a connection is seen by the server, and is no news for ever.
+    # The server sees the end of a connection once, and does not spin on it.
     idle.close()
     assert program.get().status == 200
     before = ticks(program.process.pid)
     time.sleep(0.5)
     assert ticks(program.process.pid) - before < 20
-    # With the server ends its port.
+    # The port is closed when the server ends.
     port = program.port
     program.process.send_signal(ending)
-    assert program.process.wait(PATIENCE) == code
+    assert program.process.wait(TIMEOUT) == code
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
     assert is_alive(children[0])
 
 
-def test_the_process_of_a_request_ends_with_its_answer_whatever_that_has_forked(script, children):
+def test_a_request_process_does_not_wait_for_its_children(script, children):
     program = script(APP + "\n    run_simple('127.0.0.1', 0, app, processes=2)\n")
     for _ in range(4):
         children.append(int(program.get("/fork").body))
-    # Those that wait beside them would be as many as may run.
+    # If the request processes waited for their children, the maximum number of processes would be reached by now.
     assert program.get("/").status == 200
     assert all(is_alive(pid) for pid in children)
 
@@ -123,30 +122,30 @@ WAITS = """
 """
 
 
-def test_signals_to_all_processes_leave_a_request_to_its_server(script, tmp_path):
+def test_a_signal_to_the_process_group_does_not_end_a_request_process(script, tmp_path):
     program = script(WAITS)
     with program.client() as client:
         client.request()
-        eventually(lambda: (tmp_path / "pid").exists() or None)
+        wait_until(lambda: (tmp_path / "pid").exists() or None)
         pid = int((tmp_path / "pid").read_text())
         for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGINT, signal.SIGTERM):
             os.kill(pid, number)
         program.process.terminate()
         (tmp_path / "go-on").touch()
-        answer = client.answer()
-    # What it has forked dies of TERM as ever.
-    assert (answer.status, answer.body) == (200, str(int(signal.SIGTERM)).encode())
-    assert program.ended() == 0
+        response = client.read_response()
+    # A process that the application has forked dies of TERM as usual.
+    assert (response.status, response.body) == (200, str(int(signal.SIGTERM)).encode())
+    assert program.wait_for_exit() == 0
 
 
 @pytest.mark.parametrize("path", ["/both", "/late"])
-def test_a_child_that_returns_from_the_application_does_not_go_on_as_a_second_server(script, path):
+def test_a_forked_child_that_returns_does_not_become_a_second_server(script, path):
     program = script(APP + "\n    run_simple('127.0.0.1', 0, app)\n")
     with program.client() as client:
         assert client.get(path).body == b"parent"
         assert [client.get().body for _ in range(3)] == [str(program.process.pid).encode()] * 3
-    # At once, and not after the ten seconds that threads stand by for work.
-    eventually(lambda: not running_below(program.process.pid), 8)
+    # Immediately, rather than after the ten seconds for which idle threads wait for work.
+    wait_until(lambda: not running_below(program.process.pid), timeout=8)
 
 
 def test_children_that_are_forked_to_serve_share_the_socket(script, children):
@@ -167,28 +166,28 @@ def test_children_that_are_forked_to_serve_share_the_socket(script, children):
     time.sleep(120)
 """
     )
-    eventually(lambda: "\n" in program.out)
+    wait_until(lambda: "\n" in program.out)
     port, *pids = map(int, program.out.split())
     children.extend(pids)
     answering = set()
 
     def ask():
-        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as connection:
             connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
             pid = int(connection.makefile("rb").read().rpartition(b"\r\n")[2])
         assert pid in children
         answering.add(pid)
-        # The others are to have their turn.
+        # Stop this process, so that the others accept the next connections.
         if len(answering) < len(children):
             os.kill(pid, signal.SIGSTOP)
-            # One that has yet to stop would be woken for the next connection, and keep it.
-            eventually(lambda: all(state(stat) == "T" for stat in Path(f"/proc/{pid}/task").glob("*/stat")))
+            # A process that is not stopped yet could still be woken for the next connection and accept it.
+            wait_until(lambda: all(state(stat) == "T" for stat in Path(f"/proc/{pid}/task").glob("*/stat")))
         return answering == set(children)
 
-    eventually(ask)
+    wait_until(ask)
 
 
-def test_a_server_is_not_served_by_a_process_forked_behind_its_back(script):
+def test_a_server_does_not_serve_in_a_process_forked_after_it_was_made(script):
     program = script(
         APP
         + """
@@ -198,5 +197,5 @@ def test_a_server_is_not_served_by_a_process_forked_behind_its_back(script):
     os.wait()
 """
     )
-    assert program.ended() == 0
+    assert program.wait_for_exit() == 0
     assert "make a server in each process that is to serve" in program.err

@@ -2,12 +2,11 @@
 
 import threading
 
-import pytest
-
 import amboss
+import pytest
 from amboss.serving import WSGIRequestHandler
-from client import PATIENCE
-from conftest import eventually
+
+from waiting import TIMEOUT, wait_until
 
 PLAIN = [("Content-Type", "text/plain")]
 
@@ -19,7 +18,7 @@ def app(environ, start_response):
     return [environ.get("my.key", "none").encode()]
 
 
-def test_make_environ_makes_the_environ(serve):
+def test_make_environ_changes_the_environ(serve):
     class Handler(WSGIRequestHandler):
         def make_environ(self):
             environ = super().make_environ()
@@ -63,7 +62,7 @@ def test_log_request_is_called_with_status_and_size(serve, log):
     client.get("/b")
     client.get("/fail")
     client.get("/c", method="HEAD")
-    eventually(lambda: len(seen) == 4)
+    wait_until(lambda: len(seen) == 4)
     assert seen[0] == ("GET /a HTTP/1.1", 200, 4, "/a")
     assert [one[:2] for one in seen[1:]] == [
         ("GET /b HTTP/1.1", 200),
@@ -73,12 +72,12 @@ def test_log_request_is_called_with_status_and_size(serve, log):
     assert '"GET /a HTTP/1.1" 200' not in log.text
 
 
-def test_log_request_of_many_requests_at_once(serve):
+def test_log_request_is_called_for_each_concurrent_request(serve):
     seen = []
     together = threading.Barrier(5)
 
     def waiting(environ, start_response):
-        together.wait(PATIENCE)
+        together.wait(TIMEOUT)
         start_response("200 OK", PLAIN)
         return iter([environ["QUERY_STRING"].encode(), b"."])
 
@@ -92,13 +91,13 @@ def test_log_request_of_many_requests_at_once(serve):
         for number, client in enumerate(clients):
             client.request(f"/?{number}{'x' * round_}")
         for client in clients:
-            assert client.answer().status == 200
-    eventually(lambda: len(seen) == 20)
+            assert client.read_response().status == 200
+    wait_until(lambda: len(seen) == 20)
     expected = [(f"{number}{'x' * round_}", 200, 2 + round_) for round_ in range(4) for number in range(5)]
     assert sorted(seen) == sorted(expected)
 
 
-def test_pipelined_requests_are_each_logged(serve):
+def test_log_request_is_called_for_each_pipelined_request(serve):
     seen = []
 
     class Handler(WSGIRequestHandler):
@@ -108,12 +107,12 @@ def test_pipelined_requests_are_each_logged(serve):
     client = serve(app, request_handler=Handler).client()
     client.request("/1").request("/2").request("/3")
     for _ in range(3):
-        client.answer()
-    eventually(lambda: len(seen) == 3)
+        client.read_response()
+    wait_until(lambda: len(seen) == 3)
     assert seen == ["/1", "/2", "/3"]
 
 
-def test_super_log_request_writes_werkzeugs_line(serve, log):
+def test_log_request_of_the_base_class_writes_werkzeugs_format(serve, log):
     class Handler(WSGIRequestHandler):
         def log_request(self, code="-", size="-"):
             super().log_request(code, size)
@@ -123,7 +122,7 @@ def test_super_log_request_writes_werkzeugs_line(serve, log):
     assert text.startswith("127.0.0.1 - - [")
 
 
-def test_log_is_where_everything_comes_through(serve):
+def test_every_log_method_calls_log(serve):
     seen = []
 
     class Handler(WSGIRequestHandler):
@@ -131,11 +130,11 @@ def test_log_is_where_everything_comes_through(serve):
             seen.append((type, message % args))
 
     serve(app, request_handler=Handler).get("/a")
-    eventually(lambda: seen)
+    wait_until(lambda: seen)
     assert seen == [("info", '"GET /a HTTP/1.1" 200 4')]
 
 
-def test_an_error_in_log_request_harms_nobody(serve, log):
+def test_an_error_in_log_request_is_only_logged(serve, log):
     class Handler(WSGIRequestHandler):
         def log_request(self, code="-", size="-"):
             raise ValueError("can't log")
@@ -146,21 +145,21 @@ def test_an_error_in_log_request_harms_nobody(serve, log):
     log.wait_for("ValueError: can't log")
 
 
-def test_a_refused_request_is_logged_by_the_server(serve, log):
+def test_a_rejected_request_is_logged_by_the_server(serve, log):
     class Handler(WSGIRequestHandler):
         def log_request(self, code="-", size="-"):
             raise AssertionError
 
-    assert serve(app, request_handler=Handler).client().send(b"GET / HTTP/1.1\r\n\r\n").answer().status == 400
+    assert serve(app, request_handler=Handler).client().send(b"GET / HTTP/1.1\r\n\r\n").read_response().status == 400
     log.wait_for(" 400 ")
 
 
-def test_the_class_itself_changes_nothing(serve, log):
+def test_the_base_class_changes_nothing(serve, log):
     assert serve(app, request_handler=WSGIRequestHandler).get("/a").status == 200
     log.wait_for('"GET /a HTTP/1.1" 200')
 
 
-def test_what_it_knows(serve):
+def test_a_handler_knows_its_request(serve):
     seen = []
 
     class Handler(WSGIRequestHandler):
@@ -178,7 +177,7 @@ def test_what_it_knows(serve):
 
 
 @pytest.mark.parametrize("threaded", [True, False])
-def test_handlers_are_let_go(serve, threaded):
+def test_handlers_are_released(serve, threaded):
     import gc
     import weakref
 
@@ -198,4 +197,4 @@ def test_handlers_are_let_go(serve, threaded):
         gc.collect()
         return kept[0]() is None
 
-    eventually(gone)
+    wait_until(gone)

@@ -1,4 +1,4 @@
-"""What an application may put into the head of an answer, and what the server adds."""
+"""Response heads: what an application may put into them, and what the server adds."""
 
 import email.utils
 
@@ -29,10 +29,10 @@ SPLITTING = {
 
 
 @pytest.mark.parametrize("case", SPLITTING)
-def test_nothing_splits_a_response(serve, log, case):
+def test_a_header_with_a_line_break_is_a_500(serve, log, case):
     served = serve(answering([SPLITTING[case]]), validate=False)
-    answer = served.get()
-    assert (answer.status, answer.header("Set-Cookie"), answer.complete) == (500, None, True)
+    response = served.get()
+    assert (response.status, response.header("Set-Cookie"), response.complete) == (500, None, True)
     log.wait_for("ValueError")
 
 
@@ -58,7 +58,7 @@ def test_hop_by_hop_headers_are_a_500(serve, log, header):
     assert header[0].lower() in text.lower()
 
 
-def test_a_head_that_can_not_be_sent_can_be_replaced(serve):
+def test_an_invalid_head_can_be_replaced(serve):
     def app(environ, start_response):
         try:
             start_response("200 OK", PLAIN + [("X-A", "b\r\nc")])
@@ -72,34 +72,34 @@ def test_a_head_that_can_not_be_sent_can_be_replaced(serve):
 def test_date_and_server_are_added(serve):
     import amboss
 
-    answer = serve(answering([])).get()
-    assert email.utils.parsedate_to_datetime(answer.header("Date"))
-    assert answer.header("Server") == f"amboss/{amboss.__version__}"
+    response = serve(answering([])).get()
+    assert email.utils.parsedate_to_datetime(response.header("Date"))
+    assert response.header("Server") == f"amboss/{amboss.__version__}"
 
 
 @pytest.mark.parametrize("names", [("Date", "Server"), ("date", "server"), ("DATE", "SERVER")])
-def test_date_and_server_are_not_doubled(serve, names):
+def test_date_and_server_of_the_application_are_kept(serve, names):
     date = "Sat, 01 Jan 2000 00:00:00 GMT"
-    answer = serve(answering([(names[0], date), (names[1], "mine")])).get()
-    # `header` complains when there are two.
-    assert (answer.header("Date"), answer.header("Server")) == (date, "mine")
+    response = serve(answering([(names[0], date), (names[1], "mine")])).get()
+    # `header` fails if there are two.
+    assert (response.header("Date"), response.header("Server")) == (date, "mine")
 
 
-def test_headers_keep_their_order_and_may_come_twice(serve):
+def test_headers_keep_their_order_and_may_repeat(serve):
     headers = [("Set-Cookie", "a=1"), ("X-A", ""), ("Set-Cookie", "b=2"), ("x-LOWER-Upper", "  spaces inside  ok")]
-    answer = serve(answering(headers)).get()
-    assert answer.all("Set-Cookie") == ["a=1", "b=2"]
-    assert answer.header("X-A") == ""
-    assert [name for name, _ in answer.headers][:5] == ["Content-Type"] + [name for name, _ in headers]
+    response = serve(answering(headers)).get()
+    assert response.all("Set-Cookie") == ["a=1", "b=2"]
+    assert response.header("X-A") == ""
+    assert [name for name, _ in response.headers][:5] == ["Content-Type"] + [name for name, _ in headers]
 
 
 def test_many_headers_are_sent(serve):
     headers = [(f"X-{number}", "v" * 100) for number in range(500)]
-    answer = serve(answering(headers)).get()
-    assert [pair for pair in answer.headers if pair[0].startswith("X-")] == headers
+    response = serve(answering(headers)).get()
+    assert [pair for pair in response.headers if pair[0].startswith("X-")] == headers
 
 
-def test_the_applications_list_is_left_alone_and_may_be_changed_until_the_head_is_sent(serve):
+def test_the_applications_header_list_is_not_changed_and_is_read_once(serve):
     kept = PLAIN + [("X-A", "b")]
     before = list(kept)
 

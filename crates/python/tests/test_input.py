@@ -1,28 +1,27 @@
 """``wsgi.input``: the request body as a file that ends where the body ends.
 
-A body is complete before the application is called, or, with ``body_mode="stream"``, read as it arrives; then the file
-raises where the body is broken.
+The body is complete before the application is called. With ``body_mode="stream"`` it is read as it arrives, and reading
+raises if the body is broken.
 """
 
 import io
 import threading
 
+import amboss
 import pytest
 
-import amboss
-from client import PATIENCE
-from conftest import eventually
+from waiting import TIMEOUT, wait_until
 
 PLAIN = [("Content-Type", "text/plain")]
 
 
 def chunked(*blocks):
-    """The blocks in the chunked coding."""
+    """Encodes the blocks in the chunked coding."""
     return b"".join(b"%x\r\n%s\r\n" % (len(block), block) for block in (*blocks, b""))
 
 
 def reading(read, seen):
-    """An application that keeps what ``read`` makes of the input."""
+    """Returns an application that stores the result of ``read`` on its input."""
 
     def app(environ, start_response):
         assert environ["wsgi.input_terminated"] is True
@@ -39,7 +38,7 @@ def reading(read, seen):
 
 BODY = b"first line\nsecond\n\nfourth, without an end"
 
-#: What is done with the input; the same is done with a file of the same bytes.
+#: Operations on the input. The same operations are applied to a file with the same content.
 READS = {
     "read()": lambda file: file.read(),
     "read(-1)": lambda file: file.read(-1),
@@ -72,7 +71,7 @@ READS = {
 def test_the_input_reads_like_a_file(serve, read, body):
     expected = READS[read](io.BytesIO(body))
     seen = []
-    # The validator's wrapper knows less than a file.
+    # The validator's wrapper lacks some methods of files.
     served = serve(reading(READS[read], seen), validate=False)
     client = served.client()
     assert client.get(method="POST", body=body).status == 200
@@ -80,7 +79,7 @@ def test_the_input_reads_like_a_file(serve, read, body):
     middle = len(body) // 3
     blocks = [block for block in (body[:middle], body[middle : middle + 1], body[middle + 1 :]) if block]
     client.send(chunked(*blocks))
-    assert client.answer().status == 200
+    assert client.read_response().status == 200
     assert seen == [expected, expected]
 
 
@@ -93,7 +92,7 @@ def test_without_a_body_there_is_nothing_to_read(serve):
 
 @pytest.mark.parametrize("argument", ["5", 5.0, b"5", [], object()])
 @pytest.mark.parametrize("body", [None, b"body"])
-def test_a_size_that_is_none_is_a_type_error(serve, argument, body):
+def test_a_size_that_is_not_an_int_is_a_type_error(serve, argument, body):
     for name in ("read", "readline", "readlines"):
         seen = []
         app = reading(lambda file: getattr(file, name)(argument), seen)
@@ -101,7 +100,7 @@ def test_a_size_that_is_none_is_a_type_error(serve, argument, body):
         assert isinstance(seen[0], TypeError)
 
 
-def test_the_input_streams(serve, gate):
+def test_a_streamed_input_arrives_in_pieces(serve, gate):
     seen = []
 
     def read(file):
@@ -114,7 +113,7 @@ def test_the_input_streams(serve, gate):
     client.send(b"first\n")
     assert gate.wait()
     client.send(b"x" * 29994)
-    assert client.answer().status == 200
+    assert client.read_response().status == 200
     assert seen == [b"first\n", b"x" * 29994]
 
 
@@ -131,9 +130,9 @@ def test_a_truncated_body_raises(serve, read, coding, size):
     else:
         client.request(method="POST", headers="Transfer-Encoding: chunked\r\n").send(b"%x\r\n%s" % (size, body))
     client.socket.shutdown(1)
-    # The client has only stopped sending: it is told.
-    assert client.answer().status == 400
-    eventually(lambda: seen)
+    # The client has only shut down its sending side, so it can receive the response.
+    assert client.read_response().status == 400
+    wait_until(lambda: seen)
     assert isinstance(seen[0], amboss.InputError) and isinstance(seen[0], OSError)
     assert "before the request body was complete" in str(seen[0])
 
@@ -155,20 +154,22 @@ def test_a_malformed_body_raises(serve, broken, before):
     client = served.client().request(method="POST", headers="Transfer-Encoding: chunked\r\n")
     start = chunked(b"x" * before)[: -len(b"0\r\n\r\n")] if before else b""
     client.send(start + broken)
-    assert client.answer().status == 400
+    assert client.read_response().status == 400
     if before:
         assert isinstance(seen[0], amboss.InputError) and "malformed" in str(seen[0])
-    assert client.is_over()
+    assert client.is_closed()
 
 
-def test_an_error_of_the_body_that_the_application_lets_pass_is_no_500(serve, log):
-    served = serve(lambda environ, start_response: environ["wsgi.input"].read() and [], validate=False, body_mode="stream")
+def test_an_unhandled_error_of_the_body_is_not_a_500(serve, log):
+    served = serve(
+        lambda environ, start_response: environ["wsgi.input"].read() and [], validate=False, body_mode="stream"
+    )
     client = served.client().request(method="POST", headers="Transfer-Encoding: chunked\r\n")
     client.send(chunked(b"x" * 100_000)[:-5] + b"zz\r\n")
-    assert client.answer().status == 400
+    assert client.read_response().status == 400
 
 
-def test_100_continue_is_sent_on_the_first_read_only(serve, gate):
+def test_100_continue_is_sent_only_on_the_first_read(serve, gate):
     order = []
 
     def app(environ, start_response):
@@ -182,43 +183,51 @@ def test_100_continue_is_sent_on_the_first_read_only(serve, gate):
     client = served.client().request(method="POST", headers="Expect: 100-continue\r\nContent-Length: 5\r\n")
     client.socket.settimeout(0.2)
     with pytest.raises(OSError):
-        client.more()
-    client.socket.settimeout(PATIENCE)
+        client.receive()
+    client.socket.settimeout(TIMEOUT)
     gate.open()
-    assert client.head()[:2] == (100, "Continue")
+    assert client.read_head()[:2] == (100, "Continue")
     client.send(b"abcde")
-    answer = client.answer()
-    assert (answer.status, answer.body, order) == (200, b"read", [b"ab", b"cde"])
+    response = client.read_response()
+    assert (response.status, response.body, order) == (200, b"read", [b"ab", b"cde"])
 
 
 @pytest.mark.parametrize("result", [lambda: [b"no"], lambda: [b"n", b"o"], lambda: iter([b"n", b"o"]), lambda: []])
-def test_100_continue_is_not_sent_for_a_body_that_nobody_reads(serve, result):
+def test_100_continue_is_not_sent_for_a_body_that_is_not_read(serve, result):
     def app(environ, start_response):
         start_response("403 Forbidden", PLAIN)
         return result()
 
-    client = serve(app, body_mode="stream").client().request(method="POST", headers="Expect: 100-continue\r\nContent-Length: 5\r\n")
-    assert client.answer().status == 403
-    assert client.is_over()
+    client = (
+        serve(app, body_mode="stream")
+        .client()
+        .request(method="POST", headers="Expect: 100-continue\r\nContent-Length: 5\r\n")
+    )
+    assert client.read_response().status == 403
+    assert client.is_closed()
 
 
-def test_100_continue_is_not_sent_after_the_answer_has_begun(serve):
+def test_100_continue_is_not_sent_after_the_response_has_begun(serve):
     def app(environ, start_response):
         start_response("200 OK", PLAIN)(b"begun")
         environ["wsgi.input"].read(10)
         return []
 
-    client = serve(app, body_mode="stream").client().request(method="POST", headers="Expect: 100-continue\r\nContent-Length: 5\r\n")
-    assert client.head().status == 200
-    assert client.chunk() == b"begun"
+    client = (
+        serve(app, body_mode="stream")
+        .client()
+        .request(method="POST", headers="Expect: 100-continue\r\nContent-Length: 5\r\n")
+    )
+    assert client.read_head().status == 200
+    assert client.read_chunk() == b"begun"
     client.send(b"abcde")
-    assert client.chunk() == b""
+    assert client.read_chunk() == b""
 
 
 @pytest.mark.parametrize("size", [5, 16384, 16385, 300_000, 3_000_000])
 @pytest.mark.parametrize("coding", ["length", "chunked"])
 @pytest.mark.parametrize("mode", ["collect", "stream"])
-def test_a_generator_reads_after_the_answer_has_begun(serve, size, coding, mode):
+def test_a_generator_can_read_after_the_response_has_begun(serve, size, coding, mode):
     def app(environ, start_response):
         start_response("200 OK", PLAIN)
         yield b"begun "
@@ -236,10 +245,10 @@ def test_a_generator_reads_after_the_answer_has_begun(serve, size, coding, mode)
             client.request(method="POST", body=body)
         else:
             client.request(method="POST", headers="Transfer-Encoding: chunked\r\n").send(chunked(body[:3], body[3:]))
-        assert client.answer().body == b"begun " + body
+        assert client.read_response().body == b"begun " + body
 
 
-def test_a_generator_echoes_while_the_client_still_sends(serve):
+def test_a_generator_can_echo_while_the_client_is_sending(serve):
     def app(environ, start_response):
         start_response("200 OK", PLAIN)
         for line in iter(environ["wsgi.input"].readline, b""):
@@ -250,13 +259,13 @@ def test_a_generator_echoes_while_the_client_still_sends(serve):
         line = b"line %d\n" % number
         client.send(b"%x\r\n%s\r\n" % (len(line), line))
         if number == 0:
-            client.head()
-        assert client.chunk() == line
+            client.read_head()
+        assert client.read_chunk() == line
     client.send(b"0\r\n\r\n")
-    assert client.chunk() == b""
+    assert client.read_chunk() == b""
 
 
-def test_the_input_can_not_be_read_after_the_answer(serve):
+def test_the_input_can_not_be_read_after_the_response(serve):
     kept = []
 
     def app(environ, start_response):
@@ -269,12 +278,12 @@ def test_the_input_can_not_be_read_after_the_answer(serve):
         kept[0].read()
 
 
-def test_the_input_may_be_read_in_another_thread(serve):
+def test_the_input_can_be_read_in_another_thread(serve):
     def app(environ, start_response):
         seen = []
         reader = threading.Thread(target=lambda: seen.append(environ["wsgi.input"].read()))
         reader.start()
-        reader.join(PATIENCE)
+        reader.join(TIMEOUT)
         start_response("200 OK", PLAIN)
         return seen
 
@@ -282,7 +291,7 @@ def test_the_input_may_be_read_in_another_thread(serve):
     assert serve(app, validate=False).get(method="POST", body=body).body == body
 
 
-def test_an_announced_body_reserves_no_memory(serve, gate):
+def test_a_content_length_alone_reserves_no_memory(serve, gate):
     seen = []
 
     def app(environ, start_response):
@@ -300,21 +309,21 @@ def test_an_announced_body_reserves_no_memory(serve, gate):
     assert gate.wait()
     client.close()
     assert served.get().body == b"read"
-    eventually(lambda: seen)
+    wait_until(lambda: seen)
     assert isinstance(seen[0], amboss.InputError)
 
 
 def describe(environ, start_response):
-    """Says what the environ says of the body, and what the body is."""
+    """Responds with the environ's description of the body, and with the body's length and checksum."""
     body = environ["wsgi.input"].read()
-    said = (environ.get("CONTENT_LENGTH"), environ.get("HTTP_TRANSFER_ENCODING"), len(body), sum(body) % 65521)
+    output = (environ.get("CONTENT_LENGTH"), environ.get("HTTP_TRANSFER_ENCODING"), len(body), sum(body) % 65521)
     start_response("200 OK", PLAIN)
-    return [repr(said).encode()]
+    return [repr(output).encode()]
 
 
 @pytest.mark.parametrize("size", [1, 300, 20_000, 3_000_000, 20_000_000])
 @pytest.mark.parametrize("coding", ["length", "chunked"])
-def test_a_collected_body_has_a_length_and_no_coding(serve, size, coding, tmp_path):
+def test_a_collected_body_has_a_length_and_no_transfer_coding(serve, size, coding, tmp_path):
     body = (bytes(range(251)) * (size // 251 + 1))[:size]
     bodies = tmp_path / "bodies"
     bodies.mkdir()
@@ -326,46 +335,44 @@ def test_a_collected_body_has_a_length_and_no_coding(serve, size, coding, tmp_pa
             client.request(method="POST", headers="Transfer-Encoding: chunked\r\n")
             client.send(chunked(body[: size // 3 + 1], *([body[size // 3 + 1 :]] if size > 1 else [])))
         expected = (str(size), None, size, sum(body) % 65521)
-        assert client.answer().body == repr(expected).encode()
-    # What is kept there has no name.
+        assert client.read_response().body == repr(expected).encode()
+    # Files for bodies have no name.
     assert list(bodies.iterdir()) == []
 
 
-def test_a_collected_body_that_is_broken_never_reaches_the_application(serve):
+def test_a_broken_collected_body_does_not_reach_the_application(serve):
     seen = []
     served = serve(reading(lambda file: file.read(), seen), validate=False)
     for start in (b"Content-Length: 10\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n5\r\nabc"):
         client = served.client()
         client.send(b"POST / HTTP/1.1\r\nHost: localhost\r\n" + start)
         client.socket.shutdown(1)
-        assert client.answer().status == 400
+        assert client.read_response().status == 400
     client = served.client()
     client.request(method="POST", headers="Transfer-Encoding: chunked\r\n").send(b"zz\r\n")
-    assert client.answer().status == 400
+    assert client.read_response().status == 400
     assert seen == []
 
 
-def test_100_continue_is_sent_at_once_for_a_body_that_is_collected(serve):
+def test_100_continue_is_sent_at_once_for_a_collected_body(serve):
     client = serve(describe, validate=False).client()
     client.request(method="POST", headers="Expect: 100-continue\r\nContent-Length: 5\r\n")
-    assert client.head()[:2] == (100, "Continue")
+    assert client.read_head()[:2] == (100, "Continue")
     client.send(b"abcde")
-    assert client.answer().status == 200
-    # A client that does not wait is not asked, and keeps its connection.
+    assert client.read_response().status == 200
+    # A client that does not wait gets no 100, and keeps its connection.
     for _ in range(2):
-        client.send(
-            b"POST / HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nabcde"
-        )
-        assert client.answer().status == 200
+        client.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nabcde")
+        assert client.read_response().status == 200
 
 
 @pytest.mark.parametrize("option", [{"body_mode": "later"}, {"body_directory": "/no/such/directory"}])
-def test_options_of_bodies_that_make_no_sense_are_refused(option):
+def test_invalid_body_options_are_rejected(option):
     with pytest.raises(ValueError, match="body_mode must be|is not a directory"):
         amboss.make_server("127.0.0.1", 0, describe, **option)
 
 
-def test_slow_bodies_hold_no_thread(serve):
+def test_slow_bodies_occupy_no_thread(serve):
     served = serve(describe, validate=False, threads=2)
     slow = []
     for number in range(50):
@@ -380,4 +387,4 @@ def test_slow_bodies_hold_no_thread(serve):
         assert fast.get().status == 200
     for number, client in enumerate(slow):
         client.send(b"x" * 50_000 if number % 2 else b"de\r\n0\r\n\r\n")
-        assert client.answer().status == 200
+        assert client.read_response().status == 200

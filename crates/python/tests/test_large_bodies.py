@@ -1,4 +1,4 @@
-"""A gibibyte up and down: the server's memory stays as it was.
+"""Bodies of a gibibyte in both directions: the server's memory does not grow with them.
 
 ``AMBOSS_TEST_LARGE`` sets another size, in MiB.
 """
@@ -9,11 +9,13 @@ import threading
 import time
 
 import pytest
-from programs import PATIENCE, serving, ticks, wait_for
+
+from programs import serving, ticks
+from waiting import TIMEOUT, wait_until
 
 SIZE = int(os.environ.get("AMBOSS_TEST_LARGE", 1024)) << 20
 PIECE = 1 << 20
-#: What the process may grow by meanwhile: buffers, and blocks on their way between two sides.
+#: How much the process may grow in the meantime: buffers, and blocks in transit.
 GROWTH = 40 << 20
 
 
@@ -24,18 +26,18 @@ def server(tmp_path_factory):
     with open(file, "wb") as sparse:
         sparse.truncate(SIZE)
     with serving("large:application", folder, env={"AMBOSS_TEST_FILE": str(file)}) as program:
-        # What every request needs is there before anything is measured.
+        # The first request allocates what all requests need, before anything is measured.
         with program.connect() as connection:
             request(connection, "POST /up", 10)
             connection.sendall(b"x" * 10)
-            assert answer(connection).read() == b"10"
+            assert read_response(connection).read() == b"10"
         yield program
     file.unlink()
 
 
 @pytest.fixture(autouse=True)
 def memory(server):
-    server.forget_peak()
+    server.reset_peak()
     before = server.memory("VmRSS")
     yield
     assert server.memory("VmHWM") - before < GROWTH
@@ -48,7 +50,7 @@ def request(connection, line, length=None):
     connection.sendall(f"{line} HTTP/1.1\r\nHost: localhost\r\n{field}\r\n".encode())
 
 
-def answer(connection):
+def read_response(connection):
     response = http.client.HTTPResponse(connection)
     response.begin()
     assert response.status == 200
@@ -56,8 +58,8 @@ def answer(connection):
 
 
 def receive(connection):
-    """Reads a body to its end and counts it."""
-    response = answer(connection)
+    """Reads a body to its end and returns its length."""
+    response = read_response(connection)
     piece = bytearray(PIECE)
     total = 0
     while True:
@@ -77,40 +79,40 @@ def send(connection, piece, size=SIZE, chunked=False):
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_up_in_blocks(server, chunked):
+def test_a_large_upload_is_read_in_blocks(server, chunked):
     with server.connect() as connection:
         request(connection, "POST /up", None if chunked else SIZE)
         send(connection, b"x" * PIECE, chunked=chunked)
-        assert answer(connection).read() == b"%d" % SIZE
+        assert read_response(connection).read() == b"%d" % SIZE
 
 
-def test_up_in_lines(server):
+def test_a_large_upload_is_read_in_lines(server):
     size = SIZE // 8
     with server.connect() as connection:
         request(connection, "POST /lines", size)
         send(connection, (b"x" * 1023 + b"\n") * 1024, size)
-        assert answer(connection).read() == b"%d" % size
+        assert read_response(connection).read() == b"%d" % size
 
 
 @pytest.mark.parametrize("path", ["down", "down-by-write", "file"])
-def test_down(server, path):
+def test_a_large_response_is_sent(server, path):
     with server.connect() as connection:
         request(connection, f"GET /{path}?{SIZE}")
         assert receive(connection) == SIZE
 
 
-def test_up_and_down_at_once(server):
-    # The application reads while it answers.
+def test_a_large_body_is_echoed(server):
+    # The application reads while it sends its response.
     with server.connect() as connection:
         request(connection, "POST /echo", SIZE // 4)
         sender = threading.Thread(target=send, args=(connection, b"x" * PIECE, SIZE // 4))
         sender.start()
         assert receive(connection) == SIZE // 4
-        sender.join(PATIENCE)
+        sender.join(TIMEOUT)
 
 
-def test_a_client_that_does_not_read_is_not_sent_everything(server):
-    # The server asks for blocks when there is room for them; a generator that nobody listens to does not run on.
+def test_a_client_that_does_not_read_stops_the_generator(server):
+    # The server takes blocks only while the client has room for them, so the generator does not run ahead.
     connections = [server.connect() for _ in range(20)]
     for connection in connections:
         request(connection, f"GET /down?{SIZE}")
@@ -121,6 +123,6 @@ def test_a_client_that_does_not_read_is_not_sent_everything(server):
         time.sleep(0.3)
         return ticks(server.pid) - before <= 1
 
-    wait_for("the server to have sent what there is room for", rests)
+    wait_until(rests, "the server to fill the buffers")
     for connection in connections:
         connection.close()

@@ -1,4 +1,4 @@
-"""What the command sees to in each process: how many requests run at once, how long, how many of them, and the log."""
+"""Limits of the command in each process: concurrent requests, their duration and number; and the log file."""
 
 import json
 import re
@@ -8,16 +8,18 @@ import subprocess
 import time
 
 import pytest
-from client import PATIENCE, Client
+
+from client import Client
 from commands import MODULE, Folder, is_alive, serving_command, serving_words, start
 from commands import serving_processes as serving
-from load import Asked, Load, go_on, wait_for_request
-from programs import APPS, wait_for
+from load import BackgroundRequest, Load, release_requests, wait_for_request
+from programs import APPS
+from waiting import TIMEOUT, wait_until
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """An empty one, with the log beside it; requests wait there."""
+    """An empty directory, with the log beside it, in which requests wait."""
     return Folder(tmp_path / "work").path
 
 
@@ -31,34 +33,34 @@ def folder(tmp_path):
         (["-w", "2", "--threads", "2"], 2),
     ],
 )
-def test_no_more_requests_run_at_once_than_there_are_threads(folder, arguments, bound):
+def test_threads_limit_concurrent_requests(folder, arguments, bound):
     with serving(folder, *arguments) as server:
 
         def most():
-            asked = [Asked(server, "/beside?0.05") for _ in range(8)]
-            return max(one.json()["running"] for one in asked)
+            pending = [BackgroundRequest(server, "/beside?0.05") for _ in range(8)]
+            return max(one.json()["running"] for one in pending)
 
         beside = [most() for _ in range(3)]
         assert max(beside) <= bound
-        # And they are used.
-        server.eventually(f"{bound} at once", lambda: most() == bound)
+        # The limit is reached as well.
+        server.wait_until(lambda: most() == bound, f"{bound} at once")
 
 
-def test_a_request_that_waits_too_long_for_a_thread_gets_503_unless_that_is_switched_off(folder):
+def test_a_request_that_waits_too_long_for_a_thread_gets_503_unless_disabled(folder):
     with serving(folder, "--threads", "1", "--queue-timeout", "0.2") as server:
-        Asked(server, f"/wait?{folder}")
+        BackgroundRequest(server, f"/wait?{folder}")
         wait_for_request(folder)
-        answer = server.get("/")
-        assert (answer.status, answer.header("Retry-After") is not None) == (503, True)
+        response = server.get("/")
+        assert (response.status, response.header("Retry-After") is not None) == (503, True)
     (folder / "other").mkdir()
     with serving(folder, "--threads", "1", "--queue-timeout", "0") as server:
-        asked = Asked(server, f"/wait?{folder / 'other'}")
+        pending = BackgroundRequest(server, f"/wait?{folder / 'other'}")
         wait_for_request(folder / "other")
-        waiting = Asked(server, "/")
+        waiting = BackgroundRequest(server, "/")
         waiting.join(0.5)
         assert waiting.is_alive()
-        go_on(folder / "other")
-        assert (asked.json()["main"], waiting.json()["main"]) == (None, None)
+        release_requests(folder / "other")
+        assert (pending.json()["main"], waiting.json()["main"]) == (None, None)
 
 
 @pytest.mark.parametrize("arguments", [[], ["-w", "2"], ["-r"]])
@@ -66,32 +68,32 @@ def test_a_request_that_waits_too_long_for_a_thread_gets_503_unless_that_is_swit
     ("what", "place"),
     [("hang", "in hang_here"), ("spin", "in spin_here"), ("block", "in blocks"), ("hold", None)],
 )
-def test_a_request_that_takes_too_long_is_cut_and_its_worker_replaced(folder, arguments, what, place):
+def test_a_request_that_exceeds_the_timeout_is_aborted_and_its_worker_replaced(folder, arguments, what, place):
     with serving(folder, "--timeout", "1", *arguments) as server:
         with Load(server, 4, 0.02) as load:
-            load.more(50)
+            load.wait_for_more(50)
             began = time.monotonic()
-            asked = Asked(server, f"/{what}?{folder}")
+            pending = BackgroundRequest(server, f"/{what}?{folder}")
             pid = wait_for_request(folder)
-            asked.join(PATIENCE)
+            pending.join(TIMEOUT)
             took = time.monotonic() - began
-            assert not asked.is_alive(), server.log()
-            server.eventually("the end of that process", lambda: not is_alive(pid))
-            load.more(50)
-        # Cut, before or within its answer.
-        assert asked.error is not None or not asked.answer.complete or asked.answer.status == 504
-        # Not after the minute that it would take.
-        assert 1 <= took < PATIENCE
-        # What shares a process with code that never lets go of the interpreter can't be helped.
+            assert not pending.is_alive(), server.log()
+            server.wait_until(lambda: not is_alive(pid), "the end of the process")
+            load.wait_for_more(50)
+        # The connection is closed before or during the response, or the response is a 504.
+        assert pending.error is not None or not pending.response.complete or pending.response.status == 504
+        # Long before the minute that the request would take.
+        assert 1 <= took < TIMEOUT
+        # Requests in the same process can't be saved if code never releases the GIL.
         assert what == "hold" or load.failures == [], server.log()
         log = server.log()
         assert "a request has been running for 1 seconds (--timeout); this worker is replaced" in log
         assert "died" not in log and "panicked" not in log, log
         if place:
-            assert re.search(r'where it is:\n(.*\n)*  File ".*processes\.py", line \d+, ' + place, log), log
+            assert re.search(r'stack of the request:\n(.*\n)*  File ".*processes\.py", line \d+, ' + place, log), log
 
 
-def test_a_request_that_takes_its_time_within_the_timeout_is_left_alone(folder):
+def test_a_slow_request_within_the_timeout_completes(folder):
     with serving(folder, "--timeout", "5") as server:
         pid = server.json()["pid"]
         for _ in range(3):
@@ -100,59 +102,59 @@ def test_a_request_that_takes_its_time_within_the_timeout_is_left_alone(folder):
 
 
 @pytest.mark.parametrize("mode", ["collect", "stream"])
-def test_the_time_of_a_slow_client_is_not_the_applications(folder, mode):
+def test_waiting_for_a_slow_client_does_not_count_towards_the_timeout(folder, mode):
     with serving(folder, "--timeout", "1", "--body-mode", mode) as server:
         pid = server.json()["pid"]
         client = server.client()
         client.send(b"POST /read HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8\r\n\r\n")
-        # Three times what a request may take.
+        # In total three times the timeout.
         for _ in range(8):
             client.send(b"x")
             time.sleep(0.4)
-        told = json.loads(client.answer().body)
-        assert (told["pid"], told["read"]) == (pid, 8)
+        info = json.loads(client.read_response().body)
+        assert (info["pid"], info["read"]) == (pid, 8)
         assert "--timeout" not in server.log()
 
 
 @pytest.mark.parametrize("arguments", [["--single"], ["--threads", "1"], ["--single", "-w", "2"]])
 @pytest.mark.parametrize("what", ["hang", "spin"])
-def test_a_stop_does_not_wait_for_a_request_that_never_comes_back(folder, arguments, what):
+def test_a_stop_does_not_wait_for_a_request_that_never_returns(folder, arguments, what):
     with serving(folder, "--graceful-timeout", "1", *arguments) as server:
-        asked = Asked(server, f"/{what}?{folder}")
+        pending = BackgroundRequest(server, f"/{what}?{folder}")
         wait_for_request(folder)
         server.signal("SIGTERM")
-        assert server.ended() == 0, server.log()
-        asked.join(PATIENCE)
+        assert server.wait_for_exit() == 0, server.log()
+        pending.join(TIMEOUT)
 
 
-def test_nobody_can_tell_whose_time_passes_on_a_connections_socket(folder):
+def test_time_on_the_connections_socket_does_not_count_towards_the_timeout(folder):
     with serving(folder, "--timeout", "1") as server:
         pid = server.json()["pid"]
         client = server.client()
         client.send(b"GET /socket HTTP/1.1\r\nHost: localhost\r\n\r\n")
         time.sleep(0.2)
         client.send(b"a")
-        # Twice what a request may take.
+        # Twice the timeout.
         time.sleep(2)
         client.send(b"b")
-        assert client.rest() == b"ab"
+        assert client.read_to_end() == b"ab"
         assert server.json()["pid"] == pid
         assert "--timeout" not in server.log()
 
 
-def test_a_body_that_is_still_arriving_is_waited_for_when_another_request_is_stuck(folder):
+def test_a_worker_with_a_stuck_request_still_receives_other_bodies(folder):
     with serving(folder, "--threads", "4", "--timeout", "1") as server:
         client = server.client()
         client.send(b"POST /read HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8\r\n\r\nhalf")
-        stuck = Asked(server, f"/hang?{folder}")
+        stuck = BackgroundRequest(server, f"/hang?{folder}")
         pid = wait_for_request(folder)
-        server.eventually("a successor", lambda: server.json()["pid"] != pid)
+        server.wait_until(lambda: server.json()["pid"] != pid, "a successor")
         time.sleep(0.5)
         client.send(b"half")
-        told = json.loads(client.answer().body)
-        assert told["read"] == 8, server.log()
-        stuck.join(PATIENCE)
-        server.eventually("the end of that process", lambda: not is_alive(pid))
+        info = json.loads(client.read_response().body)
+        assert info["read"] == 8, server.log()
+        stuck.join(TIMEOUT)
+        server.wait_until(lambda: not is_alive(pid), "the end of the process")
 
 
 @pytest.mark.parametrize("how", ["--timeout", "HUP"])
@@ -161,24 +163,24 @@ def test_requests_that_wait_for_a_thread_are_answered_by_the_successor(folder, h
     with serving(folder, "--threads", "2", "--timeout", timeout) as server:
         second = folder / "second"
         second.mkdir()
-        stuck = [Asked(server, f"/hang?{folder}"), Asked(server, f"/wait?{second}")]
+        stuck = [BackgroundRequest(server, f"/hang?{folder}"), BackgroundRequest(server, f"/wait?{second}")]
         pid = wait_for_request(folder)
-        # Both run: what comes now has to wait.
+        # Both threads are busy, so later requests wait.
         wait_for_request(second)
-        queued = [Asked(server, "/") for _ in range(3)]
+        queued = [BackgroundRequest(server, "/") for _ in range(3)]
         client = server.client()
         client.send(b"POST /read HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
         client.send(b"4\r\nbody\r\n0\r\n\r\n")
         if how == "HUP":
             server.signal("SIGHUP")
         assert all(one.json()["pid"] != pid for one in queued)
-        told = json.loads(client.answer().body)
-        assert told["pid"] != pid and told["read"] == 4
-        assert all(one.answer is None for one in stuck)
+        info = json.loads(client.read_response().body)
+        assert info["pid"] != pid and info["read"] == 4
+        assert all(one.response is None for one in stuck)
 
 
 @pytest.mark.parametrize("arguments", [[], ["-w", "2"]])
-def test_after_so_many_requests_a_worker_is_replaced_and_nobody_notices(folder, arguments):
+def test_max_requests_replaces_workers_without_losing_requests(folder, arguments):
     with serving(folder, "--max-requests", "40", "--max-requests-jitter", "20", *arguments) as server:
         seen = set()
         with Load(server, 6, 0.005) as load:
@@ -187,12 +189,12 @@ def test_after_so_many_requests_a_worker_is_replaced_and_nobody_notices(folder, 
                 seen.add(server.json()["pid"])
                 return len(seen) >= 6
 
-            server.eventually("six processes, one after the other", replaced)
+            server.wait_until(replaced, "six processes, one after the other")
         assert load.failures == [], server.log()
         assert "died" not in server.log()
 
 
-def test_a_worker_serves_as_many_requests_as_was_said(folder):
+def test_a_worker_serves_exactly_max_requests(folder):
     with serving(folder, "--max-requests", "5") as server:
         with server.client() as client:
             served = [json.loads(client.get().body)["pid"] for _ in range(5)]
@@ -202,26 +204,26 @@ def test_a_worker_serves_as_many_requests_as_was_said(folder):
                 served.append(json.loads(client.get().body)["pid"])
                 return served[-1] != served[0]
 
-            # The connection goes on, with the next process.
-            server.eventually("another process", another)
+            # The connection continues in the next process.
+            server.wait_until(another, "another process")
 
 
 @pytest.mark.parametrize("arguments", [[], ["-w", "2"], ["-r"]])
-def test_the_log_file_is_opened_anew_when_it_was_moved_away(folder, arguments):
+def test_the_log_file_is_reopened_after_it_was_moved(folder, arguments):
     log, moved = folder / "log", folder / "log.1"
     with serving(folder, "--log-file", str(log), *arguments) as server:
         server.get("/one")
-        wait_for("the first line", lambda: "GET /one " in log.read_text())
+        wait_until(lambda: "GET /one " in log.read_text(), "the first line")
         log.rename(moved)
         server.signal("SIGUSR1")
-        wait_for("the file to be made", log.exists)
+        wait_until(log.exists, "the file to be created")
 
         def comes():
             server.get("/two")
             return log.read_text().count("GET /two ") > 5
 
-        server.eventually("lines in the new file", comes)
-        # Both processes have it.
+        server.wait_until(comes, "lines in the new file")
+        # Both processes write to it.
         before = moved.read_text().count("GET /two ")
         for _ in range(20):
             server.get("/two")
@@ -229,33 +231,33 @@ def test_the_log_file_is_opened_anew_when_it_was_moved_away(folder, arguments):
         assert "GET" not in server.log() and "died" not in server.log()
 
 
-def test_a_process_that_is_forked_later_writes_to_the_file_that_is_there_by_then(folder):
+def test_a_worker_forked_later_writes_to_the_new_log_file(folder):
     log, moved = folder / "log", folder / "log.1"
     with serving(folder, "--log-file", str(log), "--preload") as server:
         server.get("/one")
-        wait_for("the first line", lambda: "GET /one " in log.read_text())
+        wait_until(lambda: "GET /one " in log.read_text(), "the first line")
         log.rename(moved)
         server.signal("SIGUSR1")
-        wait_for("the file to be made", log.exists)
-        [before] = server.workers(1)
+        wait_until(log.exists, "the file to be created")
+        [before] = server.wait_for_workers(1)
         server.signal("SIGKILL", before)
-        server.eventually("another", lambda: server.workers(1) != [before])
+        server.wait_until(lambda: server.wait_for_workers(1) != [before], "another process")
         server.get("/two")
-        wait_for("its line", lambda: "GET /two " in log.read_text())
+        wait_until(lambda: "GET /two " in log.read_text(), "the access log line")
         assert "GET /two " not in moved.read_text()
 
 
-def test_nohup_keeps_hup_from_ending_it_and_not_from_opening_the_log(folder):
+def test_with_nohup_hup_reopens_the_log_and_does_not_end_the_server(folder):
     log, moved = folder / "log", folder / "log.1"
-    # As nohup does.
+    # nohup ignores HUP in the same way.
     nohup = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *MODULE]
     words = ["-b", "127.0.0.1:0", "--log-file", str(log), "processes:application"]
     with serving_words(words, folder, way=nohup, env={"PYTHONPATH": str(APPS)}) as server:
         server.get("/one")
-        wait_for("the first line", lambda: "GET /one " in log.read_text())
+        wait_until(lambda: "GET /one " in log.read_text(), "the first line")
         log.rename(moved)
         server.signal("SIGHUP")
-        wait_for("the file to be made", log.exists)
+        wait_until(log.exists, "the file to be created")
         assert server.get("/two").status == 200
 
 
@@ -274,28 +276,28 @@ def app(environ, start_response):
 
 
 @pytest.mark.parametrize("arguments", [[], ["--preload", "-w", "2"]])
-def test_signals_for_the_log_end_nothing_while_the_application_is_imported(tmp_path, arguments):
+def test_hup_and_usr1_do_not_end_an_import(tmp_path, arguments):
     (tmp_path / "slow.py").write_text(SLOW)
-    said = tmp_path / "said"
-    with open(said, "w") as file:
+    output = tmp_path / "output"
+    with open(output, "w") as file:
         words = [*MODULE, "-b", "127.0.0.1:0", *arguments, "slow:app"]
         process = subprocess.Popen(words, cwd=tmp_path, stderr=file, stdin=subprocess.DEVNULL)
     try:
-        wait_for("the import", (tmp_path / "importing").exists)
+        wait_until((tmp_path / "importing").exists, "the import")
         process.send_signal(signal.SIGUSR1)
         process.send_signal(signal.SIGHUP)
         (tmp_path / "go-on").touch()
-        wait_for("the banner", lambda: "Running on" in said.read_text())
+        wait_until(lambda: "Running on" in output.read_text(), "the banner")
         if not arguments:
-            wait_for("what HUP has done", lambda: "the code stays as it is" in said.read_text())
-        # Processes that were forked from what was imported then have not stopped on hearing of it.
-        port = int(re.search(r"http://127\.0\.0\.1:(\d+)", said.read_text()).group(1))
+            wait_until(lambda: "the code stays as it is" in output.read_text(), "the message about HUP")
+        # Workers that were forked before the signal was handled must not have stopped because of it.
+        port = int(re.search(r"http://127\.0\.0\.1:(\d+)", output.read_text()).group(1))
         for _ in range(20):
             with Client(("127.0.0.1", port)) as client:
-                assert client.get("/").status == 200, said.read_text()
+                assert client.get("/").status == 200, output.read_text()
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE) == 0, said.read_text()
+        assert process.wait(TIMEOUT) == 0, output.read_text()
     finally:
         process.kill()
         process.wait()
@@ -307,21 +309,21 @@ def test_ctrl_c_ends_an_import(tmp_path, arguments):
     words = [*MODULE, "-b", "127.0.0.1:0", *arguments, "slow:app"]
     process = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
     try:
-        wait_for("the import", (tmp_path / "importing").exists)
+        wait_until((tmp_path / "importing").exists, "the import")
         process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE) == 130
+        assert process.wait(TIMEOUT) == 130
     finally:
         process.kill()
         process.wait()
 
 
 @pytest.mark.parametrize("arguments", [[], ["-w", "2"], ["-r"]])
-def test_each_line_of_the_log_is_an_object(folder, arguments):
+def test_each_line_of_a_json_log_is_an_object(folder, arguments):
     log = folder / "log"
     with serving(folder, "--log-format", "json", "--log-file", str(log), *arguments) as server:
         for _ in range(10):
-            server.get("/?a=\"b\"", headers='User-Agent: "me"\r\n')
-        wait_for("ten lines", lambda: log.read_text().count("\n") == 10)
+            server.get('/?a="b"', headers='User-Agent: "me"\r\n')
+        wait_until(lambda: log.read_text().count("\n") == 10, "ten lines")
         for line in log.read_text().splitlines():
             entry = json.loads(line)
             assert entry["status"] == 200, entry
@@ -331,12 +333,12 @@ def test_each_line_of_the_log_is_an_object(folder, arguments):
             assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", entry["time"]), entry
 
 
-def test_an_exception_is_one_object_of_the_log(folder):
+def test_an_exception_is_one_object_of_a_json_log(folder):
     log = folder / "log"
     arguments = ["--log-format", "json", "--log-file", str(log), "plain:application"]
     with serving_command(folder, *arguments, env={"PYTHONPATH": str(APPS)}) as server:
         assert server.get("/fail").status == 500
-        wait_for("the error and the request", lambda: log.read_text().count("\n") >= 2)
+        wait_until(lambda: log.read_text().count("\n") >= 2, "the error and the request")
     error, request = map(json.loads, log.read_text().splitlines())
     assert error["error"] == 'error on "GET /fail HTTP/1.1": ValueError: on purpose', error
     assert error["traceback"].startswith("Traceback (most recent call last):\n  File "), error
@@ -346,22 +348,22 @@ def test_an_exception_is_one_object_of_the_log(folder):
 
 @pytest.mark.parametrize("arguments", [[], ["-w", "2"]])
 @pytest.mark.parametrize("quiet", ["-q", "-qq"])
-def test_what_a_quiet_server_says(folder, arguments, quiet):
+def test_a_quiet_server_logs_only_errors(folder, arguments, quiet):
     path = str(folder / "socket")
-    surroundings = {"PYTHONPATH": str(APPS)}
-    server = start(["--bind", f"unix://{path}", quiet, *arguments, "plain:application"], folder, env=surroundings)
+    environment = {"PYTHONPATH": str(APPS)}
+    server = start(["--bind", f"unix://{path}", quiet, *arguments, "plain:application"], folder, env=environment)
     try:
-        wait_for("the server", lambda: is_listening(path))
+        wait_until(lambda: is_listening(path), "the server")
         with Client(path) as client:
             assert client.get("/there").status == 200
             assert server.log() == ""
             assert client.get("/fail").status == 500
         server.signal("SIGTERM")
-        assert server.ended() == 0
+        assert server.wait_for_exit() == 0
         assert ("ValueError: on purpose" in server.log()) == (quiet == "-q")
         assert "GET /there" not in server.log()
     finally:
-        server.end()
+        server.terminate()
 
 
 def is_listening(path):

@@ -1,4 +1,4 @@
-"""``make_server``, and what can be done with what it makes."""
+"""``make_server`` and the servers that it makes."""
 
 import contextlib
 import inspect
@@ -8,12 +8,13 @@ import ssl
 import threading
 import time
 
-import pytest
-
 import amboss
+import pytest
 from amboss import serving
-from client import PATIENCE, Client
-from conftest import Served, eventually
+
+from client import Client
+from conftest import RunningServer
+from waiting import TIMEOUT, wait_until
 
 PLAIN = [("Content-Type", "text/plain")]
 
@@ -23,7 +24,7 @@ def app(environ, start_response):
     return [b"Hello"]
 
 
-def test_werkzeugs_names_are_here():
+def test_werkzeugs_names_exist():
     werkzeug = pytest.importorskip("werkzeug.serving")
     for name in (
         "BaseWSGIServer ThreadedWSGIServer ForkingWSGIServer WSGIRequestHandler run_simple make_server make_ssl_devcert "
@@ -33,7 +34,7 @@ def test_werkzeugs_names_are_here():
     for name in ("run_simple", "make_server"):
         theirs = list(inspect.signature(getattr(werkzeug, name)).parameters)
         ours = list(inspect.signature(getattr(amboss, name)).parameters)
-        # make_server's Werkzeug takes app without a default for it, too.
+        # Werkzeug's make_server has no default for its app argument either.
         assert ours[: len(theirs)] == theirs, name
 
 
@@ -46,7 +47,7 @@ def test_werkzeugs_names_are_here():
         ({"processes": 2}, serving.ForkingWSGIServer),
     ],
 )
-def test_the_kinds_of_servers(options, kind):
+def test_options_choose_the_class_of_the_server(options, kind):
     with amboss.make_server("127.0.0.1", 0, app, **options) as server:
         assert type(server) is kind
         assert server.multithread is (kind is serving.ThreadedWSGIServer)
@@ -56,11 +57,11 @@ def test_the_kinds_of_servers(options, kind):
         assert server.app is app and server.ssl_context is None and server.passthrough_errors is False
 
 
-def test_it_listens_from_the_beginning_and_not_after_its_end(log):
+def test_a_server_listens_until_it_is_closed(log):
     server = amboss.make_server("127.0.0.1", 0, app)
     early = Client(("127.0.0.1", server.port)).request()
-    served = Served(server)
-    assert early.answer().body == b"Hello"
+    served = RunningServer(server)
+    assert early.read_response().body == b"Hello"
     early.close()
     served.stop()
     with pytest.raises(OSError):
@@ -69,7 +70,7 @@ def test_it_listens_from_the_beginning_and_not_after_its_end(log):
         server.serve_forever()
 
 
-def test_server_close_lets_go_of_the_port():
+def test_server_close_releases_the_port():
     server = amboss.make_server("127.0.0.1", 0, app)
     server.server_close()
     server.server_close()
@@ -77,13 +78,13 @@ def test_server_close_lets_go_of_the_port():
     again.server_close()
 
 
-def test_shutdown_before_serving_makes_serving_return(log):
+def test_shutdown_before_serving_makes_serve_forever_return(log):
     server = amboss.make_server("127.0.0.1", 0, app)
     server.shutdown()
     server.shutdown()
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    thread.join(PATIENCE)
+    thread.join(TIMEOUT)
     assert not thread.is_alive()
 
 
@@ -97,7 +98,7 @@ def test_shutdown_waits_for_running_requests(serve, gate):
 
     served = serve(slow)
     client = served.client().request()
-    assert entered.wait(PATIENCE)
+    assert entered.wait(TIMEOUT)
     served.server.shutdown()
 
     def is_stopping():
@@ -107,11 +108,11 @@ def test_shutdown_waits_for_running_requests(serve, gate):
             return True
         return False
 
-    eventually(is_stopping)
+    wait_until(is_stopping)
     assert served.thread.is_alive()
     gate.open()
-    assert client.answer().body == b"Hello"
-    served.thread.join(PATIENCE)
+    assert client.read_response().body == b"Hello"
+    served.thread.join(TIMEOUT)
     assert not served.thread.is_alive()
 
 
@@ -121,23 +122,23 @@ def test_shutdown_closes_idle_connections_at_once(serve):
     assert client.get().body == b"Hello"
     begun = time.monotonic()
     served.server.shutdown()
-    served.thread.join(PATIENCE)
-    # Not after the ten seconds that running requests would have.
+    served.thread.join(TIMEOUT)
+    # Before the ten seconds that running requests would get.
     assert time.monotonic() - begun < 8
-    assert client.is_over()
+    assert client.is_closed()
 
 
-def test_handle_request_serves_one(log):
+def test_handle_request_serves_one_request(log):
     with amboss.make_server("127.0.0.1", 0, app) as server:
         for _ in range(2):
             client = Client(("127.0.0.1", server.port)).request(headers="Connection: close\r\n")
-            assert server.handle_request(PATIENCE) is True
-            assert client.answer().body == b"Hello"
-            assert client.is_over()
+            assert server.handle_request(TIMEOUT) is True
+            assert client.read_response().body == b"Hello"
+            assert client.is_closed()
             client.close()
 
 
-def test_handle_request_has_a_deadline():
+def test_handle_request_has_a_timeout():
     with amboss.make_server("127.0.0.1", 0, app) as server:
         begun = time.monotonic()
         assert server.handle_request(0.05) is False
@@ -146,22 +147,22 @@ def test_handle_request_has_a_deadline():
 
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), "1"])
-def test_handle_request_wants_a_number_of_seconds(timeout):
+def test_handle_request_rejects_an_invalid_timeout(timeout):
     with amboss.make_server("127.0.0.1", 0, app) as server:
         with pytest.raises((ValueError, TypeError)):
             server.handle_request(timeout)
-        # It was not lost by that.
+        # The server is still usable.
         assert server.handle_request(0) is False
 
 
-def test_a_server_does_not_serve_twice_at_once(serve):
+def test_a_server_does_not_serve_twice_concurrently(serve):
     served = serve(app)
     assert served.get().status == 200
     with pytest.raises(RuntimeError, match="serves already"):
         served.server.serve_forever()
 
 
-def test_several_servers_in_one_process(serve):
+def test_several_servers_run_in_one_process(serve):
     def named(name):
         def app(environ, start_response):
             start_response("200 OK", PLAIN)
@@ -176,8 +177,8 @@ def test_several_servers_in_one_process(serve):
     assert servers[1].get().body == b"1"
 
 
-def test_localhost_is_both_families(log):
-    served = Served(amboss.make_server("localhost", 0, app))
+def test_localhost_means_ipv4_and_ipv6(log):
+    served = RunningServer(amboss.make_server("localhost", 0, app))
     try:
         hosts = ["127.0.0.1"]
         if any(info[0] == socket.AF_INET6 for info in socket.getaddrinfo("localhost", 0)):
@@ -190,30 +191,30 @@ def test_localhost_is_both_families(log):
         served.stop()
 
 
-def test_fd_is_a_socket_that_listens_already(log):
+def test_fd_is_a_listening_socket(log):
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
-    served = Served(amboss.make_server("ignored", 1, app, fd=listening.fileno()))
+    served = RunningServer(amboss.make_server("ignored", 1, app, fd=listening.fileno()))
     try:
         assert served.port == port
         assert served.get().body == b"Hello"
     finally:
         served.stop()
-    # It stays its owner's.
+    # The socket still belongs to its owner.
     assert listening.getsockname()[1] == port
     listening.close()
 
 
-def test_fd_has_to_be_a_socket_that_listens(tmp_path):
+def test_fd_must_be_a_listening_socket(tmp_path):
     with socket.socket() as idle, open(tmp_path / "file", "w") as file:
         for number, kind in ((idle.fileno(), OSError), (file.fileno(), OSError), (-1, ValueError), (10**6, OSError)):
             with pytest.raises(kind, match=str(number)):
                 amboss.make_server("127.0.0.1", 0, app, fd=number)
-        # It was not closed by that.
+        # The descriptors were not closed.
         assert idle.fileno() >= 0 and os.fstat(idle.fileno()) and os.fstat(file.fileno())
 
 
-def test_a_left_over_unix_socket_is_replaced(tmp_path, log):
+def test_a_stale_unix_socket_is_replaced(tmp_path, log):
     path = str(tmp_path / "s")
     left = socket.socket(socket.AF_UNIX)
     left.bind(path)
@@ -224,24 +225,32 @@ def test_a_left_over_unix_socket_is_replaced(tmp_path, log):
     with Client(path) as client:
         assert client.get().body == b"Hello"
     server.shutdown()
-    thread.join(PATIENCE)
+    thread.join(TIMEOUT)
     assert not os.path.exists(path)
 
 
 WRONG = {
-    "threads and processes": ({"threaded": True, "processes": 2}, ValueError, "Cannot have a multi-thread and multi-process"),
-    "threads for one": ({"threads": 3, "threaded": False}, ValueError, "threads is for"),
-    "threads and processes by number": ({"threads": 3, "processes": 2}, ValueError, "threads is for"),
+    "threads and processes": (
+        {"threaded": True, "processes": 2},
+        ValueError,
+        "Cannot have a multi-thread and multi-process",
+    ),
+    "threads with threaded=False": ({"threads": 3, "threaded": False}, ValueError, "threads requires"),
+    "threads and processes by number": ({"threads": 3, "processes": 2}, ValueError, "threads requires"),
     "no threads": ({"threads": 0}, ValueError, ""),
     "an unknown certificate": ({"ssl_context": ("/no/such.crt", "/no/such.key")}, OSError, "/no/such.crt"),
     "an unknown word": ({"ssl_context": "ad hoc"}, ValueError, "'adhoc' or (certfile, keyfile)"),
-    "an SSLContext": ({"ssl_context": ssl.create_default_context()}, TypeError, "can't use a context of the ssl module"),
-    "a tuple of three": ({"ssl_context": ("a", "b", "c")}, TypeError, "not of 3"),
+    "an SSLContext": (
+        {"ssl_context": ssl.create_default_context()},
+        TypeError,
+        "can't use a context of the ssl module",
+    ),
+    "a tuple of three": ({"ssl_context": ("a", "b", "c")}, TypeError, "not a tuple of 3"),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_wrong_options_are_exceptions(case):
+def test_wrong_options_raise_exceptions(case):
     options, kind, part = WRONG[case]
     with pytest.raises(kind) as raised:
         amboss.make_server("127.0.0.1", 0, app, **options)
@@ -256,7 +265,7 @@ def test_the_port_must_be_an_integer(port):
 
 
 @pytest.mark.parametrize("port", [-1, 65536])
-def test_the_port_must_be_one(port):
+def test_the_port_must_be_in_range(port):
     with pytest.raises(ValueError, match="from 0 to 65535"):
         amboss.make_server("127.0.0.1", port, app)
 
@@ -272,10 +281,10 @@ def test_a_port_in_use_is_an_os_error():
             amboss.make_server("127.0.0.1", server.port, app)
 
 
-def test_certificates_made_here_serve_here(tmp_path, log):
+def test_certificates_of_make_ssl_devcert_can_be_served(tmp_path, log):
     paths = amboss.make_ssl_devcert(str(tmp_path / "dev"), host="localhost")
     assert paths == (str(tmp_path / "dev.crt"), str(tmp_path / "dev.key"))
-    served = Served(amboss.make_server("127.0.0.1", 0, app, ssl_context=paths))
+    served = RunningServer(amboss.make_server("127.0.0.1", 0, app, ssl_context=paths))
     try:
         tls = ssl.create_default_context(cafile=paths[0])
         with served.client(tls=tls) as client:
@@ -284,26 +293,26 @@ def test_certificates_made_here_serve_here(tmp_path, log):
         served.stop()
 
 
-def test_is_running_from_reloader(monkeypatch):
+def test_is_running_from_reloader_reads_the_environment(monkeypatch):
     monkeypatch.delenv("AMBOSS_RUN_MAIN", raising=False)
     assert amboss.is_running_from_reloader() is False
     monkeypatch.setenv("AMBOSS_RUN_MAIN", "true")
     assert amboss.is_running_from_reloader() is True
 
 
-def test_quiet_has_no_access_log(serve, log):
+def test_quiet_disables_the_access_log(serve, log):
     def failing(environ, start_response):
-        raise ValueError("still said")
+        raise ValueError("still logged")
 
     served = serve(failing, quiet=True)
     assert served.get().status == 500
-    log.wait_for("still said")
-    # Whatever it had to say has been said then.
+    log.wait_for("still logged")
+    # After the server has stopped, nothing more is logged.
     served.stop()
     assert '" 500' not in log.text
 
 
-def test_a_server_that_nobody_wants_lets_go_of_its_port():
+def test_a_server_that_is_garbage_collected_releases_its_port():
     import gc
 
     server = amboss.make_server("127.0.0.1", 0, app)
@@ -318,4 +327,4 @@ def test_a_server_that_nobody_wants_lets_go_of_its_port():
             return False
         return True
 
-    eventually(is_free)
+    wait_until(is_free)

@@ -1,4 +1,4 @@
-"""Scripts that call ``run_simple``, and the command: how they end, and what they say when they can't begin."""
+"""Scripts that call ``run_simple``, and the command: how they end, and what they print if they can't start."""
 
 import contextlib
 import fcntl
@@ -14,17 +14,19 @@ import termios
 import threading
 
 import pytest
+
 from client import Client
 from commands import BINARY, alive
-from programs import APPS, PATIENCE, WAYS, serving, wait_for
+from programs import APPS, WAYS, serving
+from waiting import TIMEOUT, wait_until
 
 
 def ask(program, target, answers):
     with program.connect() as connection:
         connection.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        answer = http.client.HTTPResponse(connection)
-        answer.begin()
-        answers.append(answer.read())
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        answers.append(response.read())
 
 
 def is_listening(program):
@@ -36,37 +38,37 @@ def is_listening(program):
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_a_signal_lets_running_requests_finish_and_leaves_nothing_behind(tmp_path, way, name):
+def test_a_signal_lets_running_requests_finish_and_ends_all_processes(tmp_path, way, name):
     path = tmp_path / "amboss.sock"
     with serving("plain:application", tmp_path, way, host=f"unix://{path}") as program:
         answers = []
         client = threading.Thread(target=ask, args=(program, f"/wait?{tmp_path}", answers))
         client.start()
-        wait_for("the request to run", (tmp_path / "waiting").exists)
+        wait_until((tmp_path / "waiting").exists, "the request to run")
         program.process.send_signal(getattr(signal, name))
-        wait_for("the end of listening", lambda: not is_listening(program))
+        wait_until(lambda: not is_listening(program), "the port to be closed")
         assert program.process.poll() is None, program.log()
         (tmp_path / "go-on").touch()
-        client.join(PATIENCE)
-        assert [json.loads(answer) for answer in answers] == [{"waited": True}], program.log()
-        assert program.process.wait(PATIENCE) == 0, program.log()
+        client.join(TIMEOUT)
+        assert [json.loads(response) for response in answers] == [{"waited": True}], program.log()
+        assert program.process.wait(TIMEOUT) == 0, program.log()
         assert not path.exists()
         assert "Traceback" not in program.log()
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_a_signal_to_another_thread_is_heard(tmp_path, way, name):
-    # The system gives a process's signals to any of its threads.
+def test_a_signal_to_another_thread_is_handled(tmp_path, way, name):
+    # The system delivers a signal to any thread of a process.
     with serving("plain:application", tmp_path, way) as program:
         answers = []
         ask(program, f"/raise?{name}", answers)
         assert answers == [b"{}"]
-        assert program.process.wait(PATIENCE) == 0, program.log()
+        assert program.process.wait(TIMEOUT) == 0, program.log()
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_hup_without_a_supervisor_ends_nothing_and_says_that_the_code_stays(tmp_path, way):
+def test_hup_without_a_supervisor_only_logs_that_the_code_stays(tmp_path, way):
     with serving("plain:application", tmp_path, way) as program:
         for _ in range(2):
             program.process.send_signal(signal.SIGHUP)
@@ -76,22 +78,26 @@ def test_hup_without_a_supervisor_ends_nothing_and_says_that_the_code_stays(tmp_
             ask(program, "/", answers)
             assert len(answers) == 1, program.log()
         program.process.send_signal(signal.SIGTERM)
-        assert program.process.wait(PATIENCE) == 0, program.log()
+        assert program.process.wait(TIMEOUT) == 0, program.log()
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_usr1_ends_nothing(tmp_path, way):
+def test_usr1_does_not_end_the_server(tmp_path, way):
     with serving("plain:application", tmp_path, way) as program:
         program.process.send_signal(signal.SIGUSR1)
         answers = []
         ask(program, "/", answers)
         assert len(answers) == 1, program.log()
         program.process.send_signal(signal.SIGTERM)
-        assert program.process.wait(PATIENCE) == 0, program.log()
+        assert program.process.wait(TIMEOUT) == 0, program.log()
 
 
 IN_A_TERMINAL = {
-    "script": [sys.executable, "-c", "from amboss import run_simple\nrun_simple('127.0.0.1', 0, lambda environ, start: start('200 OK', []) and [])"],
+    "script": [
+        sys.executable,
+        "-c",
+        "from amboss import run_simple\nrun_simple('127.0.0.1', 0, lambda environ, start: start('200 OK', []) and [])",
+    ],
     "command": [sys.executable, "-m", "amboss", "-p", "0"],
     "workers": [sys.executable, "-m", "amboss", "-p", "0", "-w", "2", "plain:application"],
     "application": [sys.executable, "-m", "amboss", "-p", "0", "plain:application"],
@@ -100,7 +106,7 @@ IN_A_TERMINAL = {
 
 
 @pytest.mark.parametrize("way", IN_A_TERMINAL)
-def test_a_terminal_that_is_closed_ends_the_server(way):
+def test_closing_the_terminal_ends_the_server(way):
     if None in IN_A_TERMINAL[way]:
         pytest.skip("the command as a program was not built: AMBOSS_TEST_COMMAND names none")
     ours, theirs = os.openpty()
@@ -115,31 +121,31 @@ def test_a_terminal_that_is_closed_ends_the_server(way):
     )
     os.close(theirs)
     try:
-        said = b""
-        while b"Press CTRL+C to quit" not in said:
-            said += os.read(ours, 4096)
-        # Who answers listens to signals.
-        port = int(re.search(rb"127\.0\.0\.1:(\d+)", said).group(1))
+        output = b""
+        while b"Press CTRL+C to quit" not in output:
+            output += os.read(ours, 4096)
+        # A server that responds has installed its signal handlers.
+        port = int(re.search(rb"127\.0\.0\.1:(\d+)", output).group(1))
         with Client(("127.0.0.1", port)) as client:
             assert client.get("/").status == 200
     finally:
         os.close(ours)
         try:
-            assert process.wait(PATIENCE) == 0
-            wait_for("the end of its processes", lambda: all(its != process.pid for _, its in alive().values()))
+            assert process.wait(TIMEOUT) == 0
+            wait_until(lambda: all(its != process.pid for _, its in alive().values()), "the end of all processes")
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def run(text, *, code, cwd = APPS):
-    """Runs a script to its end; what it said."""
+def run(text, *, code, cwd=APPS):
+    """Runs a script to its end, and returns its output."""
     done = subprocess.run(
         [sys.executable, "-c", text],
         cwd=cwd,
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
     assert done.returncode == code, done.stderr.decode()
@@ -172,11 +178,11 @@ os.kill(os.getpid(), signal.SIGTERM)
 """
 
 
-def test_after_the_server_term_is_what_it_was(tmp_path):
+def test_after_the_server_term_has_its_default_effect(tmp_path):
     run(STOPS_ITSELF.format(before="", after="", path=str(tmp_path / "sock")), code=-signal.SIGTERM)
 
 
-def test_a_scripts_own_handler_of_term_stays(tmp_path):
+def test_a_scripts_own_term_handler_is_kept(tmp_path):
     before = "called = []\nsignal.signal(signal.SIGTERM, lambda *_: called.append(1))"
     after = "assert called == [1]"
     run(STOPS_ITSELF.format(before=before, after=after, path=str(tmp_path / "sock")), code=0)
@@ -186,7 +192,7 @@ SERVE = "from amboss import run_simple\nfrom plain import application\nrun_simpl
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "output"),
     [
         ("'127.0.0.1', 0, None", "TypeError: a WSGI application is called with environ and start_response"),
         ("'127.0.0.1', '80', application", "TypeError: port must be an integer"),
@@ -197,14 +203,14 @@ SERVE = "from amboss import run_simple\nfrom plain import application\nrun_simpl
         ("'unix:///nowhere/a.sock', 0, application", "can't listen on unix:///nowhere/a.sock: No such file"),
     ],
 )
-def test_what_can_not_be_served_is_said_in_a_sentence(arguments, said):
+def test_invalid_arguments_are_explained_in_the_last_line(arguments, output):
     last = run(SERVE.format(arguments), code=1).strip().splitlines()[-1]
-    assert last.startswith(said)
+    assert last.startswith(output)
 
 
-def test_a_port_in_use_is_said_in_two_sentences_and_no_traceback():
+def test_a_port_in_use_is_explained_without_a_traceback():
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-        said = run(SERVE.format(f"'127.0.0.1', {port}, application"), code=1)
-    assert f"Port {port} is in use by another program." in said
-    assert "Traceback" not in said
+        output = run(SERVE.format(f"'127.0.0.1', {port}, application"), code=1)
+    assert f"Port {port} is in use by another program." in output
+    assert "Traceback" not in output

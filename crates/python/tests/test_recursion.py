@@ -1,11 +1,11 @@
-"""Runaway recursion through C code: a RecursionError and a 500, as in a thread of Python's own, never the end of the
-process."""
+"""Runaway recursion through C code ends with a RecursionError and a 500, as in a thread of Python, not with a crash."""
 
 import resource
 import sys
 import textwrap
 
 import pytest
+
 from commands import Folder, serving_command
 
 APP = """
@@ -50,7 +50,7 @@ APP = """
         return [b"served"]
 
     def stack_of_this_thread():
-        # The mapping that holds a local variable of C code called from here: where this thread's stack is.
+        # The memory mapping that contains a local variable of a C function, which is this thread's stack.
         import ctypes
         pthread = ctypes.CDLL(None)
         attributes = ctypes.create_string_buffer(256)
@@ -77,7 +77,7 @@ SERVERS = {
 }
 
 
-#: The same in a thread of Python's own.
+#: The same recursion in a thread that Python has started.
 THREAD = """
     thread = threading.Thread(target=lambda: print(*app({"PATH_INFO": sys.argv[1]}, lambda *_: None)))
     thread.start()
@@ -89,7 +89,7 @@ THREAD = """
 @pytest.mark.parametrize("path", ["/sorted", "/attribute", "/map", "/key"])
 def test_recursion_through_c_code_is_a_recursion_error(script, server, path):
     alone = script(APP + THREAD, path)
-    if alone.ended() < 0:
+    if alone.wait_for_exit() < 0:
         pytest.skip(f"threads of Python {sys.version.split()[0]} do not survive this, either")
     assert alone.out == "b'RecursionError'\n"
     served = script(APP + SERVE, SERVERS[server])
@@ -101,7 +101,7 @@ def test_recursion_through_c_code_is_a_recursion_error(script, server, path):
 
 
 def stack(served):
-    """The size of the stack of the thread that runs the application, in bytes, without the guard page."""
+    """Returns the stack size of the application's thread in bytes, without the guard page."""
     return int(served.get("/stack").body)
 
 
@@ -109,19 +109,19 @@ needs_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a
 
 
 def limited(script, soft, before="", server="threads"):
-    """A server whose soft RLIMIT_STACK is this."""
+    """Starts a server with this soft RLIMIT_STACK."""
     code = f"import resource as r; r.setrlimit(r.RLIMIT_STACK, ({soft}, r.getrlimit(r.RLIMIT_STACK)[1]))"
     return script("    " + code + "\n" + APP + "    " + before + "\n" + SERVE, SERVERS[server])
 
 
 @needs_linux
 @pytest.mark.parametrize("server", SERVERS)
-def test_stacks_are_as_large_as_the_limit_says(script, server):
+def test_stacks_have_the_size_of_the_limit(script, server):
     assert stack(limited(script, 24 * MIB, server=server)) == 24 * MIB
 
 
 @needs_linux
-def test_stacks_are_from_8_to_64_mib(script):
+def test_stacks_have_8_to_64_mib(script):
     assert stack(limited(script, MIB)) == 8 * MIB
     hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
     if hard == resource.RLIM_INFINITY:
@@ -130,13 +130,13 @@ def test_stacks_are_from_8_to_64_mib(script):
 
 
 @needs_linux
-def test_what_the_program_asks_for_its_threads_is_respected(script):
+def test_threading_stack_size_is_respected(script):
     assert stack(limited(script, 9 * MIB, before=f"threading.stack_size({20 * MIB})")) == 20 * MIB
 
 
 @needs_linux
 @pytest.mark.parametrize("options", [[], ["--workers=2"], ["--reload"]])
-def test_an_application_may_ask_while_it_is_imported(tmp_path, options):
+def test_an_application_may_set_the_stack_size_at_import(tmp_path, options):
     folder = Folder(tmp_path / "work")
     folder.save("deep.py", textwrap.dedent(APP) + f"threading.stack_size({20 * MIB})\n")
     with serving_command(folder.path, *options, "deep:app") as served:
@@ -144,7 +144,7 @@ def test_an_application_may_ask_while_it_is_imported(tmp_path, options):
 
 
 @needs_linux
-def test_what_the_program_asks_for_stays_asked_for(script):
+def test_threading_stack_size_is_not_reset(script):
     script(
         f"""
         import amboss, threading

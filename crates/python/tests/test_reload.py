@@ -1,18 +1,19 @@
-"""``amboss -r``: a save is served, whichever file of the application it was; a broken one is shown, or waited out."""
+"""``amboss -r``: every change of the application's files is served; broken code shows a page or is not loaded."""
 
 import re
 
 import pytest
+
 from commands import Folder, app, is_alive, serving_command
-from programs import wait_for
+from waiting import wait_until
 
 
 def importing(module):
-    """An application whose version stands in another module."""
+    """Returns an application whose version is defined in another module."""
     return f"import {module}\n{app('?')}VERSION = {module}.NAME\n"
 
 
-#: One that imports a module only when it is asked.
+#: An application that imports a module only in a request.
 LAZY = """
 import os
 
@@ -35,40 +36,40 @@ def reloading(folder, *arguments, target="shop:app", **more):
 
 
 def page(server, part=""):
-    """Waits for the page that says what is wrong, with that in it, and returns what stands there."""
+    """Waits for the error page that contains ``part``, and returns its text."""
 
     def ask():
-        answer = server.get(headers=HTML)
-        text = re.sub(r"<[^>]*>", "", answer.body.decode())
+        response = server.get(headers=HTML)
+        text = re.sub(r"<[^>]*>", "", response.body.decode())
         text = text.replace("&#39;", "'").replace("&quot;", '"').replace("&amp;", "&")
-        return text if answer.status == 503 and part in text else None
+        return text if response.status == 503 and part in text else None
 
-    return server.eventually("the page", ask)
+    return server.wait_until(ask, "the page")
 
 
 @pytest.mark.parametrize("how", [[], ["--reloader-type", "stat", "--reloader-interval", "0.1"], ["-w", "2"]])
-def test_a_save_is_served_by_another_process(folder, how):
+def test_a_saved_file_is_served_by_another_process(folder, how):
     folder.save("shop.py", app("one"))
     with reloading(folder, *how) as server:
-        before = server.serves("one")
+        before = server.wait_for_version("one")
         folder.save("shop.py", app("two"))
-        assert server.serves("two") not in (before, server.pid)
-        # A worker that was still starting when the file was saved can serve it before the supervisor has noticed.
-        (path,) = server.eventually(
-            "the change to be noticed", lambda: re.findall(r" \* Detected change in '(.*)', reloading", server.log())
+        assert server.wait_for_version("two") not in (before, server.pid)
+        # A worker that was starting when the file was saved may serve it before the supervisor detects the change.
+        (path,) = server.wait_until(
+            lambda: re.findall(r" \* Detected change in '(.*)', reloading", server.log()), "the change to be detected"
         )
         assert path == str(folder.path / "shop.py")
-        # In place, as some editors do.
+        # Overwritten in place, as some editors do.
         (folder.path / "shop.py").write_text(app("three"))
-        server.serves("three")
+        server.wait_for_version("three")
         server.signal("SIGTERM")
-        assert server.ended() == 0
+        assert server.wait_for_exit() == 0
 
 
 @pytest.mark.parametrize(
     "module", ["names", "parts.names", pytest.param("parts", id="the __init__ of a package"), "parts.inner.names"]
 )
-def test_a_save_in_an_imported_module_is_served(folder, module):
+def test_a_saved_module_is_served(folder, module):
     if module.startswith("parts"):
         folder.save("parts/__init__.py", "")
         folder.save("parts/inner/__init__.py", "")
@@ -76,21 +77,21 @@ def test_a_save_in_an_imported_module_is_served(folder, module):
     folder.save(path, "NAME = 'one'\n")
     folder.save("shop.py", importing(module))
     with reloading(folder) as server:
-        server.serves("one")
+        server.wait_for_version("one")
         folder.save(path, "NAME = 'another'\n")
-        server.serves("another")
+        server.wait_for_version("another")
 
 
-def test_a_save_in_a_module_that_a_request_has_imported_is_served(folder):
+def test_a_saved_module_that_a_request_has_imported_is_served(folder):
     folder.save("later.py", "NAME = 'one'\n")
     folder.save("shop.py", LAZY)
     with reloading(folder) as server:
-        before = server.serves("one")
+        before = server.wait_for_version("one")
         folder.save("later.py", "NAME = 'two'\n")
-        assert server.serves("two") != before
+        assert server.wait_for_version("two") != before
 
 
-#: Why the module of :data:`LAZY` can't be imported, and what mends that.
+#: Why the module of :data:`LAZY` can't be imported, and the file that fixes it.
 LATE = {
     "syntax": ({"later.py": "def NAME(:\n"}, "later.py", "NAME = 'fixed'\n"),
     "error": ({"later.py": "1 / 0\n"}, "later.py", "NAME = 'fixed'\n"),
@@ -117,7 +118,7 @@ def test_a_module_that_a_request_could_not_import_is_watched(folder, case, handl
         folder.save(name, text)
     lazy = LAZY
     if handled:
-        # As frameworks do, which answer by themselves.
+        # Frameworks handle the error and send a response themselves.
         attempt = """    try:
         import later
     except Exception:
@@ -129,33 +130,36 @@ def test_a_module_that_a_request_could_not_import_is_watched(folder, case, handl
     with reloading(folder) as server:
         assert server.get().status == 500
         folder.save(path, fix)
-        # Without another request.
+        # No other request is needed.
         server.wait_for_log(f"Detected change in '{folder.path / path}'")
-        server.serves("fixed")
-        # And that was all: the next reload is another one's.
+        server.wait_for_version("fixed")
+        # There was one reload only: the next one has another cause.
         folder.save("shop.py", app("last"))
-        server.serves("last")
+        server.wait_for_version("last")
         changes = re.findall(r"Detected change in '(.*)', reloading", server.log())
         assert [re.sub(r".*/work/", "", change) for change in changes] == [path, "shop.py"], server.log()
 
 
-def test_a_module_whose_failure_was_handled_at_the_start_is_watched(folder):
+def test_a_module_whose_import_error_was_handled_is_watched(folder):
     folder.save("extra.py", "1 / 0\n")
-    folder.save("shop.py", app("?") + "try:\n    from extra import VERSION\nexcept ZeroDivisionError:\n    VERSION = 'without'\n")
+    folder.save(
+        "shop.py",
+        app("?") + "try:\n    from extra import VERSION\nexcept ZeroDivisionError:\n    VERSION = 'without'\n",
+    )
     with reloading(folder) as server:
-        server.serves("without")
+        server.wait_for_version("without")
         folder.save("extra.py", "VERSION = 'with'\n")
-        server.serves("with")
+        server.wait_for_version("with")
 
 
-def test_a_module_that_lies_elsewhere_is_watched_as_well(folder, tmp_path):
+def test_a_module_in_another_directory_is_watched(folder, tmp_path):
     elsewhere = Folder(tmp_path / "elsewhere")
     elsewhere.save("names.py", "NAME = 'one'\n")
     folder.save("shop.py", importing("names"))
     with reloading(folder, env={"PYTHONPATH": str(elsewhere.path)}) as server:
-        server.serves("one")
+        server.wait_for_version("one")
         elsewhere.save("names.py", "NAME = 'two'\n")
-        server.serves("two")
+        server.wait_for_version("two")
 
 
 @pytest.mark.parametrize(
@@ -170,17 +174,17 @@ def test_a_module_that_lies_elsewhere_is_watched_as_well(folder, tmp_path):
 def test_the_old_code_serves_while_the_new_is_broken(folder, broken, what):
     folder.save("shop.py", app("one"))
     with reloading(folder) as server:
-        before = server.serves("one")
+        before = server.wait_for_version("one")
         folder.save("shop.py", broken)
         server.wait_for_log("the old code keeps serving")
         assert what in server.log()
         assert server.version() == ("one", before)
         folder.save("shop.py", app("two"))
-        server.serves("two")
+        server.wait_for_version("two")
 
 
 @pytest.mark.parametrize("arguments", [[], ["-w", "2"]])
-def test_the_page_shows_the_traceback_until_it_is_mended(folder, arguments):
+def test_the_page_shows_the_traceback_until_the_code_is_fixed(folder, arguments):
     folder.save("names.py", "NAME = 'one'\n")
     folder.save("shop.py", importing("names"))
     with reloading(folder, "--error-page", *arguments) as server:
@@ -188,17 +192,17 @@ def test_the_page_shows_the_traceback_until_it_is_mended(folder, arguments):
             folder.save("names.py", f"NAME = 'before {version}\n")
             text = page(server, f"NAME = 'before {version}")
             assert "SyntaxError" in text and "names.py" in text, text
-            # Of two workers, one goes on until there is a page in its place.
-            server.eventually("the page as a text", lambda: is_text(server.get()))
+            # Of two workers, one serves the old code until the page replaces it.
+            server.wait_until(lambda: is_text(server.get()), "the page as text")
             folder.save("names.py", f"NAME = '{version}'\n")
-            server.serves(version)
+            server.wait_for_version(version)
 
 
-def is_text(answer):
-    return answer.status == 503 and "text/plain" in answer.header("Content-Type")
+def is_text(response):
+    return response.status == 503 and "text/plain" in response.header("Content-Type")
 
 
-#: A module that can't be imported, and the file that mends it.
+#: A module that can't be imported, and the file that fixes it.
 MISSING = [
     ("import names", "names.py"),
     ("import names.inner as names", "names/__init__.py"),
@@ -210,41 +214,41 @@ MISSING = [
 
 @pytest.mark.parametrize(("statement", "path"), MISSING)
 @pytest.mark.parametrize("serving", [False, True])
-def test_what_was_missing_is_mended_by_making_it(folder, statement, path, serving):
+def test_creating_a_missing_module_reloads(folder, statement, path, serving):
     folder.save("parts/__init__.py", "")
     text = statement + "\n" + app("?") + "VERSION = names.NAME\n"
     folder.save("shop.py", app("one") if serving else text)
     with reloading(folder) as server:
         if serving:
-            server.serves("one")
+            server.wait_for_version("one")
             folder.save("shop.py", text)
             server.wait_for_log("the old code keeps serving")
         else:
             assert "Error" in page(server)
         if path == "names/__init__.py":
-            folder.save("names/inner.py", "NAME = 'mended'\n")
-        folder.save(path, "mended\n" if path.endswith(".txt") else "NAME = 'mended'\n")
-        server.serves("mended")
+            folder.save("names/inner.py", "NAME = 'fixed'\n")
+        folder.save(path, "fixed\n" if path.endswith(".txt") else "NAME = 'fixed'\n")
+        server.wait_for_version("fixed")
 
 
-def test_a_name_that_another_module_lacks_is_mended_there(folder):
+def test_adding_a_missing_name_reloads(folder):
     folder.save("names.py", "")
     folder.save("shop.py", "from names import NAME\n" + app("?") + "VERSION = NAME\n")
     with reloading(folder) as server:
         assert "cannot import name 'NAME' from 'names'" in page(server)
-        folder.save("names.py", "NAME = 'mended'\n")
-        server.serves("mended")
+        folder.save("names.py", "NAME = 'fixed'\n")
+        server.wait_for_version("fixed")
 
 
-def test_a_module_that_goes_away_and_comes_back(folder):
+def test_a_module_may_be_deleted_and_restored(folder):
     path = folder.save("names.py", "NAME = 'one'\n")
     folder.save("shop.py", importing("names"))
     with reloading(folder, "--error-page") as server:
-        server.serves("one")
+        server.wait_for_version("one")
         path.unlink()
         assert "No module named 'names'" in page(server)
         folder.save("names.py", "NAME = 'two'\n")
-        server.serves("two")
+        server.wait_for_version("two")
 
 
 def test_extra_files_are_watched_and_excluded_ones_are_not(folder):
@@ -255,15 +259,15 @@ def test_extra_files_are_watched_and_excluded_ones_are_not(folder):
     folder.save("shop.py", "import names\n" + app("?") + "VERSION = open('config/version.txt').read()\n")
     extra = ["--extra-files", "config/version.txt", "--extra-files", "texts", "--extra-files", "data/*.csv"]
     with reloading(folder, *extra, "--exclude-patterns", "*.log", "--exclude-patterns", "*/names.py") as server:
-        pid = server.serves("one")
+        pid = server.wait_for_version("one")
         folder.save("config/version.txt", "two")
         pid = other(server, pid)
-        server.serves("two")
+        server.wait_for_version("two")
         folder.save("texts/de.txt", "two")
         pid = other(server, pid)
         folder.save("data/b.csv", "new")
         pid = other(server, pid)
-        # Nobody reacts to these; the next report would name them.
+        # These are ignored; otherwise the next report would name them.
         folder.save("texts/de.log", "two")
         folder.save("names.py", "two = 2")
         folder.save("data/c.txt", "two")
@@ -274,18 +278,18 @@ def test_extra_files_are_watched_and_excluded_ones_are_not(folder):
 
 
 def other(server, pid):
-    """Waits until another process serves, and the one before does not any more; which."""
+    """Waits until another process serves and ``pid`` does not; returns the new process."""
 
     def ask():
         served = server.version()[1]
         return served if served not in (0, pid) else None
 
-    new = server.eventually("another process", ask)
-    server.eventually("the end of the other one", lambda: not is_alive(pid))
+    new = server.wait_until(ask, "another process")
+    server.wait_until(lambda: not is_alive(pid), "the end of the other process")
     return new
 
 
-def test_only_workers_import_the_application_and_each_does_once(folder):
+def test_each_worker_imports_the_application_once(folder):
     note = "open('imports', 'a').write(f'{os.getpid()}\\n')\n"
     folder.save("shop.py", app("one") + note)
 
@@ -293,21 +297,21 @@ def test_only_workers_import_the_application_and_each_does_once(folder):
         return [int(line) for line in (folder.path / "imports").read_text().split()]
 
     with reloading(folder, "-w", "2") as server:
-        server.serves("one")
-        first = server.workers(2)
-        wait_for("two imports", lambda: sorted(imports()) == first)
+        server.wait_for_version("one")
+        first = server.wait_for_workers(2)
+        wait_until(lambda: sorted(imports()) == first, "two imports")
         folder.save("shop.py", app("two") + note)
-        server.serves("two")
-        wait_for("two more", lambda: len(imports()) == 4)
-        server.eventually("the new ones alone", lambda: sorted(imports()[2:]) == server.workers(2))
+        server.wait_for_version("two")
+        wait_until(lambda: len(imports()) == 4, "two more imports")
+        server.wait_until(lambda: sorted(imports()[2:]) == server.wait_for_workers(2), "only the new processes")
 
 
-def test_saves_of_one_second_are_told_apart(folder):
-    """Python takes a file of the same size and second for the one that it has compiled."""
+def test_two_saves_within_a_second_are_distinguished(folder):
+    """Python's bytecode cache can't tell two files of the same size and second apart."""
     folder.save("names.py", "NAME = 'version 0'\n")
     folder.save("shop.py", importing("names"))
     with reloading(folder, env={"PYTHONDONTWRITEBYTECODE": ""}) as server:
-        server.serves("version 0")
+        server.wait_for_version("version 0")
         for number in range(1, 8):
             folder.save("names.py", f"NAME = 'version {number}'\n")
-            server.serves(f"version {number}")
+            server.wait_for_version(f"version {number}")

@@ -1,4 +1,4 @@
-"""Scripts that call ``run_simple(use_reloader=True)``: they become what watches, and a second copy serves."""
+"""Scripts that call ``run_simple(use_reloader=True)``: the process becomes the supervisor, and a child serves."""
 
 import hashlib
 import re
@@ -8,8 +8,10 @@ import sys
 import textwrap
 
 import pytest
+
 from commands import Folder, alive, app, is_alive, is_free, run, serving_command, serving_words
-from programs import APPS, wait_for
+from programs import APPS
+from waiting import wait_until
 
 RUN = """
 from amboss import run_simple
@@ -20,7 +22,7 @@ if __name__ == "__main__":
 
 
 def script(version, options="", before=""):
-    """The text of one whose application says its version."""
+    """Returns the source of a script whose application responds with its version."""
     return before + app(version) + RUN.format(options=options)
 
 
@@ -30,7 +32,7 @@ def folder(tmp_path):
 
 
 def serving(folder, *words, **more):
-    """Starts a script; ``serve.py`` if no other words are given."""
+    """Starts a script, by default ``serve.py``."""
     return serving_words(list(words or ["serve.py"]), folder.path, way=[sys.executable], **more)
 
 
@@ -39,25 +41,25 @@ def others(server, version, pid):
     return other if served == version and other != pid else None
 
 
-def test_a_save_of_the_script_and_of_its_modules_is_served(folder):
+def test_a_saved_script_and_its_saved_modules_are_served(folder):
     folder.save("names.py", "NAME = 'one'\n")
     folder.save("later.py", "")
     text = script("?", before="import names\n").replace("VERSION = '?'", "VERSION = names.NAME")
     folder.save("serve.py", text.replace("    start_response", "    import later\n    start_response", 1))
     with serving(folder) as server:
         port = server.port
-        pid = server.serves("one")
+        pid = server.wait_for_version("one")
         assert pid != server.pid
         folder.save("names.py", "NAME = 'two'\n")
-        pid = server.serves("two")
+        pid = server.wait_for_version("two")
         folder.save("later.py", "changed = True\n")
-        pid = server.eventually("another process", lambda: others(server, "two", pid))
+        pid = server.wait_until(lambda: others(server, "two", pid), "another process")
         folder.save("serve.py", script("three"))
-        server.serves("three")
+        server.wait_for_version("three")
         assert server.port == port
         assert " * Restarting with " in server.log() and server.log().count("Running on") == 1
         server.interrupt()
-        assert server.ended() == 0
+        assert server.wait_for_exit() == 0
         assert "Traceback" not in server.log()
 
 
@@ -72,49 +74,49 @@ def test_a_save_of_the_script_and_of_its_modules_is_served(folder):
     ids=["import", "syntax", "name", "run"],
 )
 @pytest.mark.parametrize("has_page", [False, True])
-def test_a_broken_save_is_waited_out_or_shown(folder, broken, has_page):
+def test_after_a_broken_save_the_old_code_or_a_page_is_served(folder, broken, has_page):
     options = ", error_page=True" if has_page else ""
     folder.save("serve.py", script("one", options))
     with serving(folder) as server:
-        pid = server.serves("one")
+        pid = server.wait_for_version("one")
         folder.save("serve.py", broken)
         if has_page:
 
             def page():
-                answer = server.get(headers="Accept: text/html\r\n")
-                return answer if answer.status == 503 else None
+                response = server.get(headers="Accept: text/html\r\n")
+                return response if response.status == 503 else None
 
-            body = server.eventually("the page", page).body
+            body = server.wait_until(page, "the page").body
             assert b"Error" in body and b"serve.py" in body, body
         else:
             server.wait_for_log("the old code keeps serving")
             assert server.version() == ("one", pid)
         folder.save("serve.py", script("two", options))
-        server.serves("two")
+        server.wait_for_version("two")
 
 
-def test_a_broken_save_that_takes_its_time_to_break_is_waited_out_as_well(folder):
+def test_code_that_fails_slowly_does_not_replace_the_old_code(folder):
     folder.save("serve.py", script("one"))
     with serving(folder) as server:
-        pid = server.serves("one")
+        pid = server.wait_for_version("one")
         folder.save("serve.py", "import time\ntime.sleep(1.5)\n1 / 0\n")
         server.wait_for_log("the old code keeps serving")
         assert server.version() == ("one", pid)
         folder.save("serve.py", script("two", before="import time\ntime.sleep(1.5)\n"))
-        server.serves("two")
+        server.wait_for_version("two")
 
 
-def test_a_module_that_was_missing_is_mended_by_making_it(folder):
+def test_creating_a_missing_module_reloads(folder):
     folder.save("serve.py", script("one"))
     with serving(folder) as server:
-        server.serves("one")
+        server.wait_for_version("one")
         folder.save("serve.py", script("two", before="import names\n"))
         server.wait_for_log("the old code keeps serving")
         folder.save("names.py", "")
-        server.serves("two")
+        server.wait_for_version("two")
 
 
-def test_extra_files_and_exclude_patterns(folder, tmp_path):
+def test_extra_files_are_watched_and_excluded_ones_are_not(folder, tmp_path):
     beside = Folder(tmp_path / "beside")
     for name in ["-odd name.txt", "texts/a.txt"]:
         folder.save(name, "one")
@@ -123,17 +125,17 @@ def test_extra_files_and_exclude_patterns(folder, tmp_path):
     options = f", extra_files={extra}, exclude_patterns=['-*', '*.log']"
     folder.save("serve.py", script("one", options))
     with serving(folder) as server:
-        pid = server.serves("one")
+        pid = server.wait_for_version("one")
         for where, name in [(folder, "-odd name.txt"), (folder, "texts/a.txt"), (beside, "c.txt")]:
-            where.save("texts/b.log", "nobody reacts")
+            where.save("texts/b.log", "ignored")
             where.save(name, "two")
-            before, pid = pid, server.eventually("another process", lambda: others(server, "one", pid))
-            server.eventually("the end of the other one", lambda: not is_alive(before))
+            before, pid = pid, server.wait_until(lambda: others(server, "one", pid), "another process")
+            server.wait_until(lambda: not is_alive(before), "the end of the other process")
         changes = re.findall(r"Detected change in '.*/(.*)'", server.log())
         assert changes == ["-odd name.txt", "a.txt", "c.txt"]
 
 
-#: What the script has begun before it serves.
+#: What the script starts before it serves.
 BESIDE = """
 import multiprocessing, os, threading, time
 
@@ -152,7 +154,7 @@ if __name__ == "__main__":
     threading.Thread(target=tick, args=("thread",), daemon=True).start()
     multiprocessing.get_context(METHOD).Process(target=tick, args=("child",), daemon=True).start()
     if "AMBOSS_RUN_MAIN" not in os.environ:
-        # One that its end would wait for.
+        # The end of the program would wait for this process.
         multiprocessing.get_context(METHOD).Process(target=tick, args=("other",)).start()
     while not {"thread", "child", "other"} <= {line.split()[0] for line in open("beside")}:
         time.sleep(0.01)
@@ -160,7 +162,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_nothing_that_the_script_has_begun_stays_beside_its_second_copy(folder, method):
+def test_threads_and_children_of_the_supervisor_are_stopped(folder, method):
     folder.save("beside", "")
     folder.save("serve.py", script("one", before=BESIDE.replace("METHOD", repr(method))))
 
@@ -168,81 +170,81 @@ def test_nothing_that_the_script_has_begun_stays_beside_its_second_copy(folder, 
         return [tuple(line.split()) for line in (folder.path / "beside").read_text().splitlines()]
 
     def ticking():
-        """Who writes now."""
+        """Returns which threads and processes are writing now."""
         (folder.path / "beside").write_text("")
-        wait_for("the thread, three times", lambda: [kind for kind, _ in noted()].count("thread") > 2)
+        wait_until(lambda: [kind for kind, _ in noted()].count("thread") > 2, "three lines of the thread")
         return noted()
 
     with serving(folder) as server:
-        worker = server.serves("one")
-        # The end came as at the end of a program.
-        wait_for("what is to be done at the end", lambda: ("end", str(server.pid)) in noted())
+        worker = server.wait_for_version("one")
+        # The exit handlers ran as at the end of a program.
+        wait_until(lambda: ("end", str(server.pid)) in noted(), "the exit handlers to run")
         now = ticking()
         assert {pid for kind, pid in now if kind == "thread"} == {str(worker)}
         assert {kind for kind, _ in now} <= {"thread", "child"}, now
         beside = {int(pid) for kind, pid in now if kind == "child"}
         assert [alive()[pid][0] for pid in beside] in ([], [worker])
         server.signal("SIGTERM")
-        assert server.ended() == 0
-        wait_for("the port", lambda: is_free(server.port))
+        assert server.wait_for_exit() == 0
+        wait_until(lambda: is_free(server.port), "the port")
 
 
 @pytest.mark.parametrize("words", [["-m", "shop"], ["-m", "shop.serve", "--flag"], ["shop/serve.py", "a b"]])
-def test_it_is_started_again_as_it_was_started(folder, words):
+def test_a_script_is_restarted_with_the_same_command_line(folder, words):
     if words[:2] == ["-m", "shop"]:
         folder.save("shop/__init__.py", "")
     note = "import sys\nopen('words', 'a').write(repr([sys.argv[1:], __package__, sys.flags.optimize]) + '\\n')\n"
     name = "shop/__main__.py" if words == ["-m", "shop"] else "shop/serve.py"
     folder.save(name, script("one", before=note))
     with serving(folder, "-O", *words) as server:
-        server.serves("one")
+        server.wait_for_version("one")
         folder.save(name, script("two", before=note))
-        server.serves("two")
-    said = (folder.path / "words").read_text().splitlines()
-    assert len(said) == 3 and len(set(said)) == 1 and said[0].endswith("1]"), said
+        server.wait_for_version("two")
+    output = (folder.path / "words").read_text().splitlines()
+    assert len(output) == 3 and len(set(output)) == 1 and output[0].endswith("1]"), output
 
 
 @pytest.mark.parametrize(
     ("words", "imports"),
-    # How the last one is named tells nothing of where that was, once the script has gone before it knows of amboss.
+    # In the last case, the script changes its directory before it imports amboss, so its relative path is useless.
     [(["serve.py"], "os"), (["./serve.py"], "os"), (["../work/serve.py"], "amboss, os")],
 )
-def test_a_script_that_goes_to_another_folder_is_found_again(folder, words, imports):
+def test_a_script_that_changes_its_directory_is_restarted(folder, words, imports):
     before = f"import {imports}\nos.chdir('elsewhere')\n"
     folder.save("elsewhere/extra.txt", "one")
     options = ", extra_files=['extra.txt']"
     folder.save("serve.py", script("one", options, before))
     with serving(folder, *words) as server:
-        pid = server.serves("one")
+        pid = server.wait_for_version("one")
         folder.save("elsewhere/extra.txt", "two")
-        server.eventually("another process", lambda: others(server, "one", pid))
+        server.wait_until(lambda: others(server, "one", pid), "another process")
         folder.save("serve.py", script("two", options, before))
-        server.serves("two")
+        server.wait_for_version("two")
 
 
 @pytest.mark.parametrize("reloader", [True, False])
-def test_children_of_the_application_are_its_own_affair(folder, reloader):
+def test_children_of_the_application_are_not_touched(folder, reloader):
     text = f"from amboss import run_simple\nfrom processes import application as app\n{RUN.format(options='')}"
     folder.save("serve.py", text.replace("use_reloader=True", f"use_reloader={reloader}"))
     with serving(folder, env={"PYTHONPATH": str(APPS)}) as server:
         for how in ["fork", "os.fork", "subprocess"]:
             assert server.json(f"/child?{how}")["ended by"] == -15
-        assert server.json(f"/server?{folder.path}/socket")["said"] == "answered\n"
+        assert server.json(f"/server?{folder.path}/socket")["output"] == "answered\n"
         server.interrupt()
-        assert server.ended() == 0
+        assert server.wait_for_exit() == 0
         assert "died" not in server.log() and "Traceback" not in server.log()
 
 
-def test_nothing_is_left_of_it_when_it_is_killed(folder):
+def test_all_processes_end_if_the_supervisor_is_killed(folder):
     folder.save("serve.py", script("one"))
     with serving(folder) as server:
-        server.serves("one")
+        server.wait_for_version("one")
         server.signal("SIGKILL")
-        assert server.ended() == -9
-        wait_for("the port", lambda: is_free(server.port))
+        assert server.wait_for_exit() == -9
+        wait_until(lambda: is_free(server.port), "the port")
 
 
-def test_the_adhoc_certificate_stays_over_a_reload(folder, tmp_path):
+def test_a_reload_keeps_the_adhoc_certificate(folder, tmp_path):
     options = ", ssl_context='adhoc'"
     folder.save("serve.py", script("one", options))
     with serving(folder, env={"XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path)}) as server:
@@ -269,21 +271,21 @@ def served_by_tls(server, version):
             served, pid = client.get().body.decode().rsplit(" ", 1)
             return int(pid) if served == version else None
 
-    return server.eventually(f"{version!r} to be served", ask)
+    return server.wait_until(ask, f"{version!r} to be served")
 
 
-def test_what_contradicts_itself_is_said_before_anything_is_watched(folder):
+def test_invalid_arguments_are_reported_before_the_supervisor_starts(folder):
     for options, sentence in [
         (", threaded=True, processes=2", "Cannot have a multi-thread and multi-process server."),
-        (", reloader_type='magic'", "'magic' is no way to watch files; choose auto, stat or notify"),
+        (", reloader_type='magic'", "reloader_type must be 'auto', 'stat' or 'notify', not 'magic'"),
         (", ssl_context=('no.crt', 'no.key')", "no.crt"),
     ]:
         folder.save("serve.py", script("one", options))
-        code, said = run(["serve.py"], folder.path, [sys.executable])
-        assert code == 1 and sentence in said.splitlines()[-1], said
+        code, output = run(["serve.py"], folder.path, [sys.executable])
+        assert code == 1 and sentence in output.splitlines()[-1], output
 
 
-#: What Werkzeug says in a process, and what its own children see; ``/flask`` starts Flask's own server there.
+#: Werkzeug's state in a process and in its children. ``/flask`` starts Flask's own server there.
 WERKZEUG = """
 import json, os, socket, subprocess, sys, urllib.request
 from amboss import run_simple
@@ -296,15 +298,15 @@ CHILD = "import json, os; print(json.dumps([name for name in os.environ if name.
 def flask(environment):
     words = [sys.executable, "-m", "flask", "--app", "served_by_flask", "run", "--port", "0"]
     with subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True) as child:
-        said = ""
+        output = ""
         for line in child.stderr:
-            said += line
+            output += line
             if "Running on" in line:
-                with urllib.request.urlopen(line.split()[-1]) as answer:
-                    said = answer.read().decode()
+                with urllib.request.urlopen(line.split()[-1]) as response:
+                    output = response.read().decode()
                 break
         child.terminate()
-    return said
+    return output
 
 def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
@@ -341,7 +343,7 @@ def hello():
     return "flask's own server"
 """
 
-#: In a reloader's child, and elsewhere.
+#: The state in a reloader's child, and in another process.
 RELOADED = {
     "at import": True,
     "now": True,
@@ -355,7 +357,7 @@ ELSEWHERE = {**RELOADED, "at import": False, "now": False, "getenv": None, "byte
 
 
 @pytest.mark.parametrize("way", ["script", "command"])
-def test_werkzeug_takes_it_for_its_own_reloader_and_its_children_do_not(folder, way):
+def test_werkzeug_detects_a_reloader_in_the_process_but_not_in_its_children(folder, way):
     pytest.importorskip("flask")
     folder.save("served_by_flask.py", FLASK)
     folder.save("serve.py", WERKZEUG + RUN.format(options=""))
@@ -365,17 +367,17 @@ def test_werkzeug_takes_it_for_its_own_reloader_and_its_children_do_not(folder, 
         assert server.json("/flask") == ["flask's own server"] * 2
 
 
-def test_werkzeug_knows_that_nothing_is_reloaded(folder):
+def test_werkzeug_detects_no_reloader_without_reloading(folder):
     folder.save("serve.py", WERKZEUG + RUN.format(options="").replace("use_reloader=True", "use_reloader=False"))
     with serving(folder) as server:
         assert server.json() == {**ELSEWHERE, "port": None}
-    # What surrounds the supervisor is not its children's.
+    # The supervisor's own variables are not inherited by its children.
     around = {"WERKZEUG_RUN_MAIN": "true", "WERKZEUG_SERVER_FD": "3"}
     with serving_command(folder.path, "--workers=2", "serve:app", env=around) as server:
         assert server.json() == {**ELSEWHERE, "port": None}
 
 
-def test_variables_that_are_only_here_can_be_changed():
+def test_hidden_variables_can_be_changed():
     code = """
         import os
         os.environ.update(AMBOSS_RELOADING="true", AMBOSS_SERVER_FD="3", WERKZEUG_RUN_MAIN="true", OTHER="other")
@@ -401,5 +403,5 @@ def test_variables_that_are_only_here_can_be_changed():
 def test_the_debuggers_pin_is_printed_once(folder):
     folder.save("serve.py", script("one", ", use_debugger=True"))
     with serving(folder) as server:
-        server.serves("one")
+        server.wait_for_version("one")
         assert server.log().count("Debugger PIN") == 1

@@ -1,4 +1,4 @@
-"""Clients that misbehave, requests by the thousand, and that nothing grows by them."""
+"""Misbehaving clients and thousands of requests: the server continues and leaks nothing."""
 
 import gc
 import os
@@ -11,8 +11,8 @@ import tracemalloc
 
 import pytest
 
-from client import PATIENCE, Client
-from conftest import eventually
+from client import Client
+from waiting import TIMEOUT, wait_until
 
 PLAIN = [("Content-Type", "text/plain")]
 
@@ -23,13 +23,13 @@ def hello(environ, start_response):
 
 
 @pytest.mark.parametrize("size", [10, 16_384, 100_000, 200_000])
-def test_an_upload_that_is_not_read_is_thrown_away_and_the_connection_goes_on(serve, size):
+def test_an_unread_upload_is_discarded_and_the_connection_continues(serve, size):
     client = serve(hello).client()
     for _ in range(3):
         assert client.get(method="POST", body=b"x" * size).body == b"Hello"
 
 
-def test_a_large_upload_that_is_not_read_gets_its_answer(serve):
+def test_a_large_unread_upload_gets_its_response(serve):
     served = serve(hello)
     client = served.client().request(method="POST", headers="Content-Length: 100000000\r\n")
     over = threading.Event()
@@ -44,23 +44,23 @@ def test_a_large_upload_that_is_not_read_gets_its_answer(serve):
     sender = threading.Thread(target=send)
     sender.start()
     try:
-        answer = client.answer()
+        response = client.read_response()
     finally:
         over.set()
-        sender.join(PATIENCE)
-    assert (answer.status, answer.body) == (200, b"Hello")
+        sender.join(TIMEOUT)
+    assert (response.status, response.body) == (200, b"Hello")
     assert served.get().body == b"Hello"
 
 
 @pytest.mark.parametrize("kind", ["list", "generator", "file"])
 @pytest.mark.parametrize("window", [2048, None])
-def test_what_comes_behind_a_last_request_costs_nothing_of_its_answer(serve, tmp_path, kind, window):
+def test_bytes_after_the_last_request_do_not_truncate_its_response(serve, tmp_path, kind, window):
     (tmp_path / "file").write_bytes(b"~" * 14_000)
     begun, sent = threading.Semaphore(0), threading.Semaphore(0)
 
     def app(environ, start_response):
         begun.release()
-        assert sent.acquire(timeout=PATIENCE)
+        assert sent.acquire(timeout=TIMEOUT)
         start_response("200 OK", PLAIN)
         if kind == "file":
             return environ["wsgi.file_wrapper"](open(tmp_path / "file", "rb"))
@@ -70,29 +70,29 @@ def test_what_comes_behind_a_last_request_costs_nothing_of_its_answer(serve, tmp
     served = serve(app, validate=False)
     for _ in range(20):
         with socket.socket() as plain:
-            plain.settimeout(PATIENCE)
+            plain.settimeout(TIMEOUT)
             if window:
-                # A part of the answer waits in the server's system when it closes.
+                # A part of the response is still in the server's send buffer when the server closes.
                 plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
             plain.connect(("127.0.0.1", served.port))
             plain.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-            assert begun.acquire(timeout=PATIENCE)
+            assert begun.acquire(timeout=TIMEOUT)
             plain.sendall(b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n")
             sent.release()
-            # By then it would have been closed.
+            # Long enough for the server to have closed the connection.
             time.sleep(0.02)
-            answer = b"".join(iter(lambda: plain.recv(4096), b""))
-        assert answer.count(b"~") == 14_000, len(answer)
+            response = b"".join(iter(lambda: plain.recv(4096), b""))
+        assert response.count(b"~") == 14_000, len(response)
 
 
-def test_slow_uploads_beside_fast_requests(serve):
+def test_slow_uploads_do_not_delay_other_requests(serve):
     seen = []
 
     def app(environ, start_response):
         seen.append(len(environ["wsgi.input"].read(1 << 30)))
         return hello(environ, start_response)
 
-    # More than there are threads: bodies hold none while they come.
+    # More clients than threads: an arriving body occupies none.
     served = serve(app, threads=4)
     small = [served.client().request(method="POST", headers="Content-Length: 50\r\n") for _ in range(20)]
     large = [served.client().request(method="POST", headers="Content-Length: 50000\r\n") for _ in range(10)]
@@ -109,11 +109,11 @@ def test_slow_uploads_beside_fast_requests(serve):
         client.send(b"x" * 30)
     for client in large:
         client.send(b"x" * 30_000)
-    assert [client.answer().status for client in small + large] == [200] * 30
+    assert [client.read_response().status for client in small + large] == [200] * 30
     assert sorted(seen) == [0] * 100 + [50] * 20 + [50_000] * 10
 
 
-def test_slow_readers_beside_fast_requests(serve):
+def test_slow_readers_do_not_delay_other_requests(serve):
     block = b"x" * 1_000_000
 
     def app(environ, start_response):
@@ -128,12 +128,12 @@ def test_slow_readers_beside_fast_requests(serve):
     for _ in range(100):
         assert fast.get().body == b"Hello"
     for client in slow:
-        assert client.answer().body == block * 20
+        assert client.read_response().body == block * 20
         client.close()
 
 
 def grown(action, times):
-    """Bytes and references that Python has more of after so many times, at least."""
+    """Returns the minimum growth of memory in bytes and of reference counts after ``times`` calls."""
     things = (None, True, "", b"", hello, PLAIN)
 
     def measure():
@@ -146,7 +146,7 @@ def grown(action, times):
     tracemalloc.start()
     try:
         before = measure()
-        # A leak is there each time, tables that grow now and then are not.
+        # A leak shows in every round; a table that grows occasionally does not.
         for _ in range(3):
             for _ in range(times):
                 action()
@@ -194,24 +194,24 @@ def hinting(environ, start_response):
 
 
 @pytest.mark.parametrize("app", [hello, failing, streaming, reading, refused, filed, hinting])
-def test_a_thousand_requests_leave_nothing_behind(serve, app):
+def test_a_thousand_requests_leak_nothing(serve, app):
     served = serve(app, validate=False, quiet=True)
     client = served.client()
 
     def ask():
         client.request(method="POST", headers="X-A: b\r\nCookie: c=d\r\n", body=b"a line\nand another")
-        answer = client.answer()
-        if answer.status == 103:
-            answer = client.answer()
-        assert answer.status in (200, 500)
+        response = client.read_response()
+        if response.status == 103:
+            response = client.read_response()
+        assert response.status in (200, 500)
 
     memory, counts = grown(ask, 400)
-    # One small object for each request would be 10,000 and more.
+    # One small object per request would be more than 10,000 bytes.
     assert memory < 5_000, memory
     assert all(count < 100 for count in counts), counts
 
 
-def test_a_thousand_connections_leave_nothing_behind(serve):
+def test_a_thousand_connections_leak_nothing(serve):
     served = serve(hello, validate=False, quiet=True)
 
     def ask():
@@ -224,7 +224,7 @@ def test_a_thousand_connections_leave_nothing_behind(serve):
     assert all(count < 100 for count in counts), counts
 
 
-def test_descriptors_are_not_left_open(serve):
+def test_no_descriptor_is_left_open(serve):
     if not os.path.exists("/proc/self/fd"):
         pytest.skip("there is no /proc here")
 
@@ -241,11 +241,11 @@ def test_descriptors_are_not_left_open(serve):
             assert client.get().status == 200
 
     def closed():
-        # The last one's objects are freed when the interpreter is entered again.
+        # The last request's objects are freed when the interpreter is entered again.
         served.get()
         return len(os.listdir("/proc/self/fd")) <= before + 3
 
-    eventually(closed)
+    wait_until(closed)
 
 
 def test_pipelined_requests_are_answered_in_order(serve):
@@ -258,10 +258,10 @@ def test_pipelined_requests_are_answered_in_order(serve):
     for number in range(100):
         client.request(f"/{number}", method="POST", body=b"x" * (number % 5))
     for number in range(100):
-        assert client.answer().body == b"/%d" % number + b"x" * (number % 5)
+        assert client.read_response().body == b"/%d" % number + b"x" * (number % 5)
 
 
-def test_many_clients_at_once(serve):
+def test_many_concurrent_clients_get_their_own_responses(serve):
     def app(environ, start_response):
         body = environ["wsgi.input"].read(1 << 20)
         start_response("200 OK", PLAIN)
@@ -274,9 +274,9 @@ def test_many_clients_at_once(serve):
         with served.client() as client:
             for number in range(30):
                 body = f"{name} {number} ".encode() * (1 + number * 40)
-                answer = client.get(method="POST", body=body)
-                if answer.body != body:
-                    wrong.append(answer)
+                response = client.get(method="POST", body=body)
+                if response.body != body:
+                    wrong.append(response)
 
     askers = [threading.Thread(target=ask, args=(number,)) for number in range(16)]
     for asker in askers:
@@ -286,7 +286,7 @@ def test_many_clients_at_once(serve):
     assert not wrong and not any(asker.is_alive() for asker in askers)
 
 
-def test_clients_that_leave_at_any_moment(serve, log):
+def test_clients_may_disconnect_at_any_moment(serve, log):
     def app(environ, start_response):
         environ["wsgi.input"].read(1 << 20)
         start_response("200 OK", PLAIN)
@@ -298,7 +298,7 @@ def test_clients_that_leave_at_any_moment(serve, log):
         with served.client() as client:
             client.send(whole[:end])
             if end % 2:
-                # A reset instead of an orderly end.
+                # A reset instead of a normal close.
                 client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     assert served.get(method="POST", body=b"").status == 200
     served.stop()
@@ -322,9 +322,9 @@ FULL = """
 """
 
 
-def test_clients_that_take_all_descriptors_before_it_serves_do_not_end_it(script, tmp_path):
+def test_a_server_without_free_descriptors_starts_and_serves(script, tmp_path):
     program = script(FULL)
-    eventually(lambda: program.out.endswith("\n"))
+    wait_until(lambda: program.out.endswith("\n"))
     address = ("127.0.0.1", int(program.out))
     clients = [Client(address) for _ in range(90)]
     (tmp_path / "go-on").touch()

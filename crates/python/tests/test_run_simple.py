@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from client import PATIENCE, Client
-from conftest import eventually
+from client import Client
+from waiting import TIMEOUT, wait_until
 
 APP = """
 import os, sys, threading, time
@@ -45,11 +45,11 @@ def app(environ, start_response):
 """
 
 
-def test_ctrl_c_is_clean(script):
+def test_ctrl_c_prints_no_traceback(script):
     program = script(APP + "run_simple('127.0.0.1', 0, app)\nprint('went on')")
     assert program.get().status == 200
     program.interrupt()
-    assert program.ended() == 0
+    assert program.wait_for_exit() == 0
     assert "went on" in program.out
     assert "Traceback" not in program.err and "KeyboardInterrupt" not in program.err
 
@@ -62,20 +62,20 @@ def test_ctrl_c_lets_the_running_request_finish(script, tmp_path):
     program.wait_for("press CTRL+C again to stop at once")
     assert program.is_running()
     (tmp_path / "go-on").touch()
-    assert client.answer().status == 200
-    assert program.ended() == 0
+    assert client.read_response().status == 200
+    assert program.wait_for_exit() == 0
     assert "Traceback" not in program.err
 
 
 @pytest.mark.parametrize("path, word", [("/stuck", "stuck"), ("/busy", "busy")])
-def test_ctrl_c_twice_ends_at_once_whatever_runs(script, path, word):
+def test_a_second_ctrl_c_ends_at_once(script, path, word):
     program = script(APP + "run_simple('127.0.0.1', 0, app)")
     client = program.client().request(path)
     program.wait_for(word)
     program.interrupt()
     program.wait_for("press CTRL+C again to stop at once")
     program.interrupt()
-    code = program.ended(5)
+    code = program.wait_for_exit(5)
     client.close()
     assert code in (0, 130), (code, program.err)
     assert "Traceback" not in program.err and "panic" not in program.err and "Fatal" not in program.err
@@ -83,7 +83,7 @@ def test_ctrl_c_twice_ends_at_once_whatever_runs(script, path, word):
 
 @pytest.mark.parametrize("path, word", [("/stuck", "stuck"), ("/busy", "busy")])
 @pytest.mark.parametrize("way", ["daemon", "exit"])
-def test_the_interpreter_ends_with_a_stuck_request(script, path, word, way):
+def test_the_interpreter_exits_despite_a_stuck_request(script, path, word, way):
     ending = {
         "daemon": """
         server = make_server("127.0.0.1", 0, app)
@@ -112,7 +112,7 @@ def test_the_interpreter_ends_with_a_stuck_request(script, path, word, way):
         (program_folder(program) / "end").touch()
     else:
         program.process.send_signal(signal.SIGUSR1)
-    code = program.ended(PATIENCE)
+    code = program.wait_for_exit(TIMEOUT)
     client.close()
     assert code == 7, (code, program.err)
     assert "panic" not in program.err and "Fatal" not in program.err and "Segmentation" not in program.err
@@ -123,12 +123,12 @@ def program_folder(program):
 
 
 @pytest.mark.parametrize("path, word", [("/read", "reading"), ("/write", "writing"), ("/busy", "busy")])
-def test_a_request_that_goes_on_while_the_interpreter_ends_does_no_harm(script, path, word):
+def test_a_request_that_runs_during_finalization_does_not_crash(script, path, word):
     program = script(
         APP
         + """
 class Last:
-    # Called when the interpreter ends, which takes its time: nobody but this thread gets it any more.
+    # Called during finalization, which it prolongs: no other thread can acquire the GIL any more.
     def __del__(self, sleep=time.sleep, write=os.write):
         write(1, b"ending\\n")
         sleep(0.3)
@@ -146,7 +146,7 @@ sys.exit(7)
         client.request(path, method="POST", headers="Content-Length: 1000000\r\n")
         program.wait_for(word)
         other.request(path, method="POST", headers="Content-Length: 1000000\r\n")
-        eventually(lambda: program.out.count(word) == 2)
+        wait_until(lambda: program.out.count(word) == 2)
         (program_folder(program) / "end").touch()
         while program.is_running():
             try:
@@ -157,13 +157,13 @@ sys.exit(7)
                 pass
             except OSError:
                 break
-            client.socket.settimeout(PATIENCE)
-        assert program.ended() == 7, program.err
+            client.socket.settimeout(TIMEOUT)
+        assert program.wait_for_exit() == 7, program.err
     assert "ending" in program.out
     assert "panic" not in program.err and "Fatal" not in program.err
 
 
-def test_requests_while_the_interpreter_ends_do_no_harm(script):
+def test_requests_during_finalization_do_not_crash(script):
     program = script(
         APP
         + """
@@ -190,15 +190,15 @@ while not os.path.exists("end"):
         asker.start()
     assert program.get().status == 200
     (program_folder(program) / "end").touch()
-    code = program.ended()
+    code = program.wait_for_exit()
     over.set()
     for asker in askers:
-        asker.join(PATIENCE)
+        asker.join(TIMEOUT)
     assert code == 0, (code, program.err)
     assert "panic" not in program.err and "Fatal" not in program.err
 
 
-def test_handlers_of_signals_run_while_it_serves(script):
+def test_signal_handlers_run_while_the_server_runs(script):
     program = script(
         APP
         + """
@@ -210,13 +210,13 @@ run_simple("127.0.0.1", 0, app)
     assert program.get().status == 200
     for count in (1, 2, 3):
         program.process.send_signal(signal.SIGUSR1)
-        eventually(lambda: program.out.count("handled in MainThread") == count)
+        wait_until(lambda: program.out.count("handled in MainThread") == count)
     assert program.get().status == 200
     program.interrupt()
-    assert program.ended() == 0
+    assert program.wait_for_exit() == 0
 
 
-def test_what_a_handler_raises_leaves_run_simple(script):
+def test_an_exception_of_a_signal_handler_leaves_run_simple(script):
     program = script(
         APP
         + """
@@ -234,25 +234,25 @@ except Own as error:
     )
     assert program.get().status == 200
     program.process.send_signal(signal.SIGUSR1)
-    assert program.ended() == 0
+    assert program.wait_for_exit() == 0
     assert "caught raised" in program.out
 
 
 def test_passthrough_errors_leave_run_simple(script):
     program = script(APP + "run_simple('127.0.0.1', 0, app, passthrough_errors=True)")
     client = program.client().request("/fail")
-    client.rest()
-    assert program.ended() == 1
+    client.read_to_end()
+    assert program.wait_for_exit() == 1
     assert "Traceback" in program.err and "in app" in program.err
     assert program.err.rstrip().endswith("ValueError: of the application")
 
 
-def test_with_processes_passthrough_errors_leave_run_simple_as_text(script):
+def test_with_processes_passthrough_errors_leave_run_simple_as_a_message(script):
     program = script(APP + "run_simple('127.0.0.1', 0, app, processes=2, passthrough_errors=True)")
     assert program.get().status == 200
     client = program.client().request("/fail")
-    client.rest()
-    assert program.ended() == 1
+    client.read_to_end()
+    assert program.wait_for_exit() == 1
     assert "RuntimeError" in program.err and ", in app" in program.err
     assert program.err.rstrip().endswith("ValueError: of the application")
 
@@ -261,34 +261,34 @@ def test_with_processes_the_application_can_stop_the_server(script):
     stops = "def stops(environ, start_response):\n    environ['werkzeug.server.shutdown']()\n    return app(environ, start_response)\n"
     program = script(APP + stops + "run_simple('127.0.0.1', 0, stops, processes=2)\nprint('went on')")
     assert program.get().body.endswith(b"True False")
-    assert program.ended() == 0
+    assert program.wait_for_exit() == 0
     assert "went on" in program.out and "Traceback" not in program.err
 
 
-def test_a_port_in_use_is_exit_code_1_and_a_sentence(script):
+def test_a_port_in_use_is_exit_code_1_and_a_message(script):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         program = script(APP + f"run_simple('127.0.0.1', {port}, app)")
-        assert program.ended() == 1
+        assert program.wait_for_exit() == 1
     assert f"Port {port} is in use by another program." in program.err
     assert "Traceback" not in program.err
 
 
-def test_contradictions_are_werkzeugs_sentences(script):
+def test_contradictory_arguments_raise_werkzeugs_messages(script):
     program = script(APP + "run_simple('127.0.0.1', 0, app, threaded=True, processes=2)")
-    assert program.ended() == 1
+    assert program.wait_for_exit() == 1
     assert "ValueError: Cannot have a multi-thread and multi-process server." in program.err
     program = script(APP + "run_simple('127.0.0.1', '5000', app)")
-    assert program.ended() == 1
+    assert program.wait_for_exit() == 1
     assert "TypeError: port must be an integer" in program.err
 
 
-def test_a_process_for_each_request(script):
+def test_each_request_runs_in_its_own_process(script):
     program = script(
         APP
         + """
 def printing(environ, start_response):
-    # No line feed, and a buffer that nobody asked to flush.
+    # No line feed, so the output stays in a buffer that the application does not flush.
     sys.stdout = open(1, "w", buffering=8192, closefd=False)
     print("printed by", os.getpid(), end=" ")
     return app(environ, start_response)
@@ -298,27 +298,27 @@ run_simple("127.0.0.1", 0, printing, processes=2)
     )
     pids = set()
     for _ in range(3):
-        answer = program.get()
-        pid, multiprocess, multithread = answer.body.decode().split()
+        response = program.get()
+        pid, multiprocess, multithread = response.body.decode().split()
         assert (multiprocess, multithread) == ("True", "False")
         assert int(pid) != program.process.pid
         pids.add(pid)
     assert len(pids) == 3
     program.interrupt()
-    assert program.ended() == 0
+    assert program.wait_for_exit() == 0
     for pid in pids:
         assert program.out.count(f"printed by {pid}") == 1
     assert "Traceback" not in program.err and "Warning" not in program.err
 
 
-def test_processes_run_side_by_side_and_no_more_than_asked_for(script, tmp_path):
+def test_processes_run_in_parallel_up_to_the_limit(script, tmp_path):
     program = script(APP + "run_simple('127.0.0.1', 0, app, processes=2)")
     clients = [program.client().request("/wait") for _ in range(3)]
-    eventually(lambda: program.out.count("waiting") == 2)
+    wait_until(lambda: program.out.count("waiting") == 2)
     (tmp_path / "go-on").touch()
-    assert [client.answer().status for client in clients] == [200] * 3
+    assert [client.read_response().status for client in clients] == [200] * 3
     program.interrupt()
-    assert program.ended() == 0
+    assert program.wait_for_exit() == 0
 
 
 def test_an_error_in_a_process_is_a_500_and_logged(script):
@@ -327,10 +327,10 @@ def test_an_error_in_a_process_is_a_500_and_logged(script):
     program.wait_for("ValueError: of the application")
     assert program.get().status == 200
     program.interrupt()
-    assert program.ended() == 0
+    assert program.wait_for_exit() == 0
 
 
-def test_forking_in_an_application_is_harmless(script):
+def test_an_application_may_fork(script):
     program = script(
         """
 import os, subprocess, sys
@@ -341,9 +341,9 @@ def app(environ, start_response):
     if pid == 0:
         os._exit(3)
     code = os.waitpid(pid, 0)[1] >> 8
-    said = subprocess.run([sys.executable, "-c", "print('child')"], stdout=subprocess.PIPE).stdout
+    output = subprocess.run([sys.executable, "-c", "print('child')"], stdout=subprocess.PIPE).stdout
     start_response("200 OK", [])
-    return [b"%d " % code + said]
+    return [b"%d " % code + output]
 
 run_simple("127.0.0.1", 0, app)
 """
@@ -351,10 +351,10 @@ run_simple("127.0.0.1", 0, app)
     for _ in range(3):
         assert program.get().body == b"3 child\n"
     program.interrupt()
-    assert program.ended() == 0
+    assert program.wait_for_exit() == 0
 
 
-def test_multiprocessing_in_an_application_works(script):
+def test_an_application_may_use_multiprocessing(script):
     program = script(
         """
 import multiprocessing
@@ -375,10 +375,10 @@ if __name__ == "__main__":
     )
     assert program.get().body == b"[2, 4, 6]"
     program.interrupt()
-    assert program.ended() == 0
+    assert program.wait_for_exit() == 0
 
 
-def test_the_debugger_may_be_used_under_the_name_that_was_bound(script):
+def test_the_debugger_trusts_the_host_name_that_was_bound(script):
     pytest.importorskip("werkzeug")
     host = "127.0.0.2"
     try:
@@ -389,7 +389,7 @@ def test_the_debugger_may_be_used_under_the_name_that_was_bound(script):
 
     def ask(target, host):
         with Client(("127.0.0.2", program.port)) as client:
-            return client.send(f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()).answer()
+            return client.send(f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()).read_response()
 
     page = ask("/fail", host)
     assert page.status == 500

@@ -1,4 +1,4 @@
-"""``werkzeug.socket``: a blocking socket for the time of its request, and the connection's owner once it was written to."""
+"""``werkzeug.socket``: a blocking socket for one request, which takes over the connection when it is written to."""
 
 import gc
 import os
@@ -8,21 +8,20 @@ import threading
 
 import pytest
 
-from client import PATIENCE
-from conftest import eventually
+from waiting import TIMEOUT, wait_until
 
 PLAIN = [("Content-Type", "text/plain")]
 MINE = b"HTTP/1.1 201 By Hand\r\nContent-Length: 4\r\n\r\nmine"
 
 
 def on_socket(run):
-    """An application that runs ``run(environ, socket)`` for ``/socket``, and answers by hand with what that returns."""
+    """Returns an application that runs ``run(environ, socket)`` for ``/socket`` and sends the result on the socket."""
 
     def app(environ, start_response):
         if environ["PATH_INFO"] == "/socket":
-            said = run(environ, environ["werkzeug.socket"])
-            length = b"%d" % len(said)
-            environ["werkzeug.socket"].sendall(b"HTTP/1.1 200 OK\r\nContent-Length: " + length + b"\r\n\r\n" + said)
+            output = run(environ, environ["werkzeug.socket"])
+            length = b"%d" % len(output)
+            environ["werkzeug.socket"].sendall(b"HTTP/1.1 200 OK\r\nContent-Length: " + length + b"\r\n\r\n" + output)
         start_response("200 OK", PLAIN)
         return [b"served"]
 
@@ -30,34 +29,34 @@ def on_socket(run):
 
 
 @pytest.mark.parametrize("options", [{}, {"threaded": False}])
-def test_it_blocks(serve, options):
+def test_receiving_blocks(serve, options):
     def echo(environ, peer):
         assert peer.gettimeout() is None and peer.timeout is None and peer.getblocking()
         return peer.recv(100)
 
     client = serve(on_socket(echo), **options).client().request("/socket")
-    # Nothing has come when it is asked for.
+    # The application asks for data before the client sends it.
     client.socket.settimeout(0.05)
     with pytest.raises(socket.timeout):
         client.socket.recv(1)
-    client.socket.settimeout(PATIENCE)
-    assert client.send(b"hello").answer().body == b"hello"
-    assert client.rest() == b""
+    client.socket.settimeout(TIMEOUT)
+    assert client.send(b"hello").read_response().body == b"hello"
+    assert client.read_to_end() == b""
 
 
-def test_what_is_large_is_sent_whole(serve):
+def test_large_data_is_sent_completely(serve):
     def app(environ, start_response):
         environ["werkzeug.socket"].sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n" + b"x" * 20_000_000)
         start_response("200 OK", PLAIN)
         return []
 
-    answer = serve(app).get()
-    assert (answer.status, len(answer.body), answer.complete) == (200, 20_000_000, True)
+    response = serve(app).get()
+    assert (response.status, len(response.body), response.complete) == (200, 20_000_000, True)
 
 
 LARGE = b"x" * 20_000_000
 
-#: What returns how much it has sent, which is all of it, as the system's own blocking sockets do.
+#: Ways to send that return the number of bytes: all of them, as for a blocking system socket.
 SENDS = {
     "send": lambda peer: peer.send(LARGE),
     "sendmsg": lambda peer: peer.sendmsg([LARGE[:5], bytearray(LARGE[5:])]),
@@ -67,21 +66,23 @@ SENDS = {
 
 
 @pytest.mark.parametrize("how", SENDS)
-def test_what_is_sent_at_once_is_sent_whole(serve, how):
-    told = []
+def test_one_send_sends_all_of_its_data(serve, how):
+    sent = []
 
     def app(environ, start_response):
         peer = environ["werkzeug.socket"]
         peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n")
-        told.append(SENDS[how](peer))
+        sent.append(SENDS[how](peer))
         start_response("200 OK", PLAIN)
         return []
 
-    answer = serve(app).get()
-    assert (told, len(answer.body), answer.complete) == ([20_000_000], 20_000_000, True)
+    response = serve(app).get()
+    # The client may have the whole response before the application's thread returns from its call.
+    wait_until(lambda: sent)
+    assert (sent, len(response.body), response.complete) == ([20_000_000], 20_000_000, True)
 
 
-def test_all_of_it_is_received_where_that_is_asked_for(serve):
+def test_msg_waitall_receives_all_of_the_data(serve):
     def app(environ, start_response):
         peer = environ["werkzeug.socket"]
         peer.sendall(b"go")
@@ -93,14 +94,14 @@ def test_all_of_it_is_received_where_that_is_asked_for(serve):
         return []
 
     client = serve(app).client().request("/")
-    # What comes with the head is not the socket's any more.
+    # Bytes that arrive with the head are not left in the socket.
     assert client.socket.recv(2) == b"go"
     for byte in b"0123456789":
         client.send(bytes([byte]))
-    assert client.rest() == b"0123456789"
+    assert client.read_to_end() == b"0123456789"
 
 
-def test_files_and_streams_are_sent_whole(serve, tmp_path):
+def test_files_and_streams_are_sent_completely(serve, tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"y" * 3_000_000)
 
@@ -117,11 +118,11 @@ def test_files_and_streams_are_sent_whole(serve, tmp_path):
         start_response("200 OK", PLAIN)
         return []
 
-    answer = serve(app).get()
-    assert (answer.status, len(answer.body), answer.complete) == (200, 6_000_000, True)
+    response = serve(app).get()
+    assert (response.status, len(response.body), response.complete) == (200, 6_000_000, True)
 
 
-def test_timeouts_are_the_applications(serve):
+def test_the_application_sets_the_timeouts(serve):
     def ask(environ, peer):
         peer.settimeout(0.01)
         assert peer.gettimeout() == 0.01
@@ -136,7 +137,7 @@ def test_timeouts_are_the_applications(serve):
             assert peer.gettimeout() is None and peer.getblocking()
         copy = peer.dup()
         assert copy.gettimeout() is None and copy.getpeername() == peer.getpeername()
-        # The descriptor is the server's as well, whose loop never blocks.
+        # The descriptor's mode is shared with the server, whose event loop never blocks.
         assert os.get_blocking(peer.fileno()) is False
         return b"asked"
 
@@ -153,7 +154,7 @@ BODIES = {
 
 @pytest.mark.parametrize("case", BODIES)
 @pytest.mark.parametrize("options", [{}, {"threaded": False}])
-def test_nothing_is_added_to_an_answer_on_the_socket(serve, log, options, case):
+def test_the_server_adds_nothing_to_a_response_on_the_socket(serve, log, options, case):
     def app(environ, start_response):
         if environ["PATH_INFO"] == "/hello":
             start_response("200 OK", PLAIN)
@@ -164,28 +165,28 @@ def test_nothing_is_added_to_an_answer_on_the_socket(serve, log, options, case):
 
     served = serve(app, **options)
     client = served.client()
-    # The answers to requests in front go first; what comes behind is not answered.
+    # Responses to earlier requests are sent first; later requests are not answered.
     client.request("/hello").request("/hello").request("/mine").request("/hello")
-    assert [client.answer().body for _ in range(2)] == [b"hello"] * 2
-    answer = client.answer()
-    assert (answer.status, answer.body) == (201, b"mine")
-    assert client.rest() == b""
+    assert [client.read_response().body for _ in range(2)] == [b"hello"] * 2
+    response = client.read_response()
+    assert (response.status, response.body) == (201, b"mine")
+    assert client.read_to_end() == b""
     log.wait_for('"GET /mine HTTP/1.1" 201')
     assert "Traceback" not in log.text and "500" not in log.text
 
 
-def test_an_application_that_never_answers_by_itself_is_fine_when_it_wrote(serve, log):
+def test_start_response_is_not_needed_after_writing_to_the_socket(serve, log):
     def app(environ, start_response):
         environ["werkzeug.socket"].sendall(MINE)
         return []
 
     client = serve(app, validate=False).client().request()
-    assert client.answer().body == b"mine" and client.rest() == b""
+    assert client.read_response().body == b"mine" and client.read_to_end() == b""
     log.wait_for('"GET / HTTP/1.1" 201')
     assert "start_response" not in log.text
 
 
-def test_an_error_after_writing_is_logged_and_not_answered(serve, log):
+def test_an_error_after_writing_is_logged_and_sends_nothing(serve, log):
     def app(environ, start_response):
         environ["werkzeug.socket"].sendall(MINE)
         if environ["PATH_INFO"] == "/error":
@@ -195,7 +196,7 @@ def test_an_error_after_writing_is_logged_and_not_answered(serve, log):
     served = serve(app, validate=False)
     for path in ("/error", "/end"):
         client = served.client().request(path)
-        assert client.answer().body == b"mine" and client.rest() == b""
+        assert client.read_response().body == b"mine" and client.read_to_end() == b""
     log.wait_for('"GET /end HTTP/1.1" 201')
     assert "ValueError: what went wrong" in log.text and "frameworks do" not in log.text
 
@@ -211,7 +212,7 @@ KEPT = {
 
 
 @pytest.mark.parametrize("case", KEPT)
-def test_a_socket_that_was_kept_is_dead_when_its_request_is_over(serve, case):
+def test_a_socket_is_closed_when_its_request_ends(serve, case):
     kept = []
 
     def app(environ, start_response):
@@ -229,11 +230,11 @@ def test_a_socket_that_was_kept_is_dead_when_its_request_is_over(serve, case):
     with pytest.raises(OSError):
         kept[0](b"HTTP/1.1 500 Not For You\r\n\r\n")
     for _ in range(2):
-        answer = client.get("/other")
-        assert (answer.status, answer.body) == (200, b"served")
+        response = client.get("/other")
+        assert (response.status, response.body) == (200, b"served")
 
 
-def test_a_thread_that_waits_in_a_kept_socket_comes_back(serve):
+def test_a_thread_that_waits_on_a_socket_returns_when_the_request_ends(serve):
     raised = []
 
     def wait(peer):
@@ -253,10 +254,10 @@ def test_a_thread_that_waits_in_a_kept_socket_comes_back(serve):
     client = serve(app, validate=False).client()
     assert client.get().body == b"served"
     client.close()
-    eventually(lambda: raised)
+    wait_until(lambda: raised)
 
 
-def test_it_lives_as_long_as_the_body(serve):
+def test_the_socket_is_valid_until_the_body_ends(serve):
     kept = []
 
     def app(environ, start_response):
@@ -270,29 +271,29 @@ def test_it_lives_as_long_as_the_body(serve):
     client = serve(app, validate=False).client()
     for _ in range(2):
         assert client.get().body == b"one %d" % client.socket.getsockname()[1]
-    eventually(lambda: repr(kept[0]) == "<socket of a request that is over>")
+    wait_until(lambda: repr(kept[0]) == "<socket of a request that is over>")
     with pytest.raises(OSError):
         kept[0].getpeername()
-    # As a socket that was closed.
+    # Like a socket that has been closed.
     assert kept[0].fileno() == -1
     kept[0].close()
 
 
-def test_it_can_be_waited_for(serve):
-    """By its descriptor, as simple-websocket does."""
+def test_the_socket_works_with_select(serve):
+    """simple-websocket waits on the descriptor in this way."""
     waiting = threading.Event()
 
     def wait(environ, peer):
         waiting.set()
-        assert select.select([peer], [], [], PATIENCE)[0] == [peer]
+        assert select.select([peer], [], [], TIMEOUT)[0] == [peer]
         return peer.recv(100)
 
     client = serve(on_socket(wait)).client().request("/socket")
-    assert waiting.wait(PATIENCE)
-    assert client.send(b"here").answer().body == b"here"
+    assert waiting.wait(TIMEOUT)
+    assert client.send(b"here").read_response().body == b"here"
 
 
-def test_it_leaves_no_descriptor_behind(serve):
+def test_the_socket_leaves_no_descriptor_open(serve):
     if not os.path.exists("/proc/self/fd"):
         pytest.skip("there is no /proc here")
 
@@ -315,7 +316,7 @@ def test_it_leaves_no_descriptor_behind(serve):
         gc.enable()
 
 
-def test_101_by_start_response_is_told_what_to_do(serve, log):
+def test_status_101_in_start_response_explains_what_to_do(serve, log):
     def app(environ, start_response):
         start_response("101 Switching Protocols", [("Upgrade", "echo")])
         return []
@@ -326,7 +327,7 @@ def test_101_by_start_response_is_told_what_to_do(serve, log):
     assert "on_upgrade" not in log.text
 
 
-# Flask-Sock and simple-websocket, with a real client
+# Flask-Sock and simple-websocket with a real client.
 
 ECHO = """
     import sys
@@ -365,7 +366,7 @@ def echo(script):
         served = script(ECHO, options, of_the_socket)
 
         def connect():
-            client = websocket.create_connection(f"ws://127.0.0.1:{served.port}/echo", timeout=PATIENCE)
+            client = websocket.create_connection(f"ws://127.0.0.1:{served.port}/echo", timeout=TIMEOUT)
             opened.append(client)
             return client
 
@@ -380,7 +381,7 @@ def echo(script):
     ("options", "of_the_socket"),
     [
         ("{}", "{}"),
-        # With it simple-websocket waits by a selector.
+        # With a ping interval, simple-websocket waits with a selector.
         ("{}", "{'ping_interval': 20}"),
         ("{'threaded': False}", "{}"),
         ("{'processes': 4}", "{}"),
@@ -399,12 +400,12 @@ def test_a_websocket_is_echoed(echo, options, of_the_socket):
         code, data = client.recv_data()
         assert (code, data[:2]) == (8, b"\x03\xe8")  # closed normally
     assert served.get("/plain").body == b"plain"
-    eventually(lambda: (served.out + served.err).count('"GET /echo HTTP/1.1" 101') == 2)
+    wait_until(lambda: (served.out + served.err).count('"GET /echo HTTP/1.1" 101') == 2)
     text = served.wait_for('"GET /plain HTTP/1.1" 200')
     assert "Traceback" not in text and " 400 " not in text and " 500 " not in text
 
 
-def test_websockets_run_beside_each_other_and_beside_requests(echo):
+def test_websockets_and_requests_run_concurrently(echo):
     served, connect = echo()
     clients = [connect() for _ in range(5)]
     for number in range(20):
@@ -415,14 +416,14 @@ def test_websockets_run_beside_each_other_and_beside_requests(echo):
         assert served.get("/plain").body == b"plain"
 
 
-def test_a_websocket_whose_client_leaves_ends_its_request(echo):
+def test_a_disconnect_ends_a_websocket(echo):
     served, connect = echo("{'threads': 1}")
     for _ in range(3):
         client = connect()
         client.send("one")
         assert client.recv() == "one"
         client.sock.close()
-        # There is one thread: it is free again.
+        # The only thread is free again.
         assert served.get("/plain").body == b"plain"
 
 

@@ -1,4 +1,4 @@
-"""``start_response`` and ``write``, as PEP 3333 has them."""
+"""``start_response`` and ``write`` as PEP 3333 defines them."""
 
 import sys
 
@@ -7,38 +7,38 @@ import pytest
 PLAIN = [("Content-Type", "text/plain")]
 
 
-def test_hello(serve):
+def test_a_simple_application_is_served(serve):
     def app(environ, start_response):
         start_response("200 OK", PLAIN)
         return [b"Hello"]
 
-    answer = serve(app).get()
-    assert (answer.status, answer.reason, answer.body, answer.complete) == (200, "OK", b"Hello", True)
-    assert answer.header("Content-Type") == "text/plain"
+    response = serve(app).get()
+    assert (response.status, response.reason, response.body, response.complete) == (200, "OK", b"Hello", True)
+    assert response.header("Content-Type") == "text/plain"
 
 
-def test_it_may_come_as_late_as_the_first_next(serve):
+def test_start_response_may_be_called_during_the_first_iteration(serve):
     def app(environ, start_response):
         start_response("201 Created", PLAIN)
         yield b"late"
 
-    answer = serve(app).get()
-    assert (answer.status, answer.body) == (201, b"late")
+    response = serve(app).get()
+    assert (response.status, response.body) == (201, b"late")
 
 
-def test_it_may_come_with_the_first_block_that_is_not_empty(serve):
+def test_start_response_may_be_called_before_the_first_block_that_is_not_empty(serve):
     def app(environ, start_response):
         yield b""
         yield b""
         start_response("202 Accepted", PLAIN)
         yield b"later"
 
-    # The validator wants it with the first block of any kind.
-    answer = serve(app, validate=False).get()
-    assert (answer.status, answer.body, answer.complete) == (202, b"later", True)
+    # The validator wants the call before the first block, even if that is empty.
+    response = serve(app, validate=False).get()
+    assert (response.status, response.body, response.complete) == (202, b"later", True)
 
 
-def test_it_may_be_called_when_the_iterator_is_made(serve):
+def test_start_response_may_be_called_in_iter(serve):
     class App:
         def __init__(self, environ, start_response):
             self.start_response = start_response
@@ -50,7 +50,7 @@ def test_it_may_be_called_when_the_iterator_is_made(serve):
     assert serve(App, validate=False).get()[:2] == (203, "Fine")
 
 
-def test_twice_is_an_error(serve, log):
+def test_a_second_call_without_exc_info_is_an_error(serve, log):
     def app(environ, start_response):
         start_response("200 OK", PLAIN)
         start_response("200 OK", PLAIN)
@@ -60,14 +60,14 @@ def test_twice_is_an_error(serve, log):
     log.wait_for("start_response was called a second time without exc_info")
 
 
-def test_none_at_all_is_a_500(serve, log):
+def test_a_missing_call_is_a_500(serve, log):
     served = serve(lambda environ, start_response: [b"body"], validate=False)
     assert served.get().status == 500
     log.wait_for("without calling start_response")
 
 
 @pytest.mark.parametrize("result", ["list", "generator", "empty", "empty generator"])
-def test_none_at_all_is_a_500_whatever_is_returned(serve, result):
+def test_a_missing_call_is_a_500_for_every_kind_of_result(serve, result):
     def generator():
         yield b"block"
 
@@ -90,13 +90,13 @@ def test_exc_info_replaces_the_head_before_it_is_sent(serve):
             start_response("503 Later", [("Content-Type", "text/html")], sys.exc_info())
         return [b"sorry"]
 
-    answer = serve(app).get()
-    assert (answer.status, answer.body) == (503, b"sorry")
-    assert answer.header("Content-Type") == "text/html"
-    assert answer.header("X-First") is None
+    response = serve(app).get()
+    assert (response.status, response.body) == (503, b"sorry")
+    assert response.header("Content-Type") == "text/html"
+    assert response.header("X-First") is None
 
 
-def test_exc_info_may_come_with_the_first_call_and_by_name(serve):
+def test_exc_info_may_be_passed_in_the_first_call_and_by_name(serve):
     def app(environ, start_response):
         try:
             raise ValueError
@@ -104,7 +104,7 @@ def test_exc_info_may_come_with_the_first_call_and_by_name(serve):
             start_response("500 Oh", PLAIN, exc_info=sys.exc_info())
         return [b"sorry"]
 
-    # The validator knows it by position alone.
+    # The validator passes exc_info only by position.
     assert serve(app, validate=False).get()[:2] == (500, "Oh")
 
 
@@ -116,7 +116,7 @@ def test_exc_info_may_be_none(serve):
     assert serve(app).get().status == 200
 
 
-def test_exc_info_raises_again_after_the_head_was_sent(serve, log):
+def test_exc_info_is_raised_again_after_the_head_was_sent(serve, log):
     seen = []
 
     def app(environ, start_response):
@@ -131,14 +131,14 @@ def test_exc_info_raises_again_after_the_head_was_sent(serve, log):
                 seen.append(error)
                 raise
 
-    answer = serve(app).get()
-    assert (answer.status, answer.body, answer.complete) == (200, b"begun", False)
+    response = serve(app).get()
+    assert (response.status, response.body, response.complete) == (200, b"begun", False)
     assert [str(error) for error in seen] == ["in the middle"]
     text = log.wait_for("ValueError: in the middle")
     assert "test_start_response.py" in text
 
 
-def test_exc_info_raises_again_after_write(serve):
+def test_exc_info_is_raised_again_after_write(serve):
     seen = []
 
     def app(environ, start_response):
@@ -153,11 +153,11 @@ def test_exc_info_raises_again_after_write(serve):
                 raise
         return []
 
-    answer = serve(app).get()
-    assert (answer.status, answer.body, answer.complete, len(seen)) == (200, b"begun", False, 1)
+    response = serve(app).get()
+    assert (response.status, response.body, response.complete, len(seen)) == (200, b"begun", False, 1)
 
 
-def test_write_works_and_goes_first(serve):
+def test_blocks_of_write_are_sent_first(serve):
     def app(environ, start_response):
         write = start_response("200 OK", PLAIN)
         write(b"one ")
@@ -165,8 +165,8 @@ def test_write_works_and_goes_first(serve):
         write(b"two ")
         return [b"three ", b"four"]
 
-    answer = serve(app).get()
-    assert (answer.status, answer.body, answer.complete) == (200, b"one two three four", True)
+    response = serve(app).get()
+    assert (response.status, response.body, response.complete) == (200, b"one two three four", True)
 
 
 def test_write_sends_at_once(serve, gate):
@@ -177,14 +177,14 @@ def test_write_sends_at_once(serve, gate):
         return [b"second"]
 
     client = serve(app).client().request()
-    assert client.head().status == 200
-    assert client.chunk() == b"first"
+    assert client.read_head().status == 200
+    assert client.read_chunk() == b"first"
     gate.open()
-    assert client.chunk() == b"second"
-    assert client.chunk() == b""
+    assert client.read_chunk() == b"second"
+    assert client.read_chunk() == b""
 
 
-def test_write_from_a_generator(serve):
+def test_a_generator_may_call_write(serve):
     def app(environ, start_response):
         write = start_response("200 OK", PLAIN)
         write(b"one ")
@@ -193,7 +193,7 @@ def test_write_from_a_generator(serve):
     assert serve(app, validate=False).get().body == b"one two"
 
 
-def test_write_after_the_answer_is_an_error_and_no_crash(serve):
+def test_write_after_the_response_is_an_error(serve):
     kept = []
 
     def app(environ, start_response):
@@ -230,7 +230,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_wrong_arguments_are_an_exception_for_the_application(serve, log, case):
+def test_wrong_arguments_raise_in_the_application(serve, log, case):
     status, headers, kind, part = WRONG[case]
     seen = []
 
@@ -247,7 +247,7 @@ def test_wrong_arguments_are_an_exception_for_the_application(serve, log, case):
     log.wait_for(kind.__name__)
 
 
-def test_headers_as_a_tuple_and_subclasses_of_str_are_taken(serve):
+def test_a_tuple_of_headers_and_subclasses_of_str_are_accepted(serve):
     class Text(str):
         pass
 
@@ -255,8 +255,8 @@ def test_headers_as_a_tuple_and_subclasses_of_str_are_taken(serve):
         start_response(Text("200 OK"), ((Text("X-A"), Text("b")),))
         return (b"abc",)
 
-    answer = serve(app, validate=False).get()
-    assert (answer.header("X-A"), answer.body) == ("b", b"abc")
+    response = serve(app, validate=False).get()
+    assert (response.header("X-A"), response.body) == ("b", b"abc")
 
 
 def test_latin_1_in_headers_and_status_is_sent_byte_by_byte(serve):

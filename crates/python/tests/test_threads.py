@@ -1,21 +1,21 @@
-"""Which threads run an application, how many at once, and what is left of them."""
+"""Which threads run an application, how many at once, and when they end."""
 
 import os
 import threading
 import time
 from pathlib import Path
 
+import amboss
 import pytest
 
-import amboss
-from client import PATIENCE
-from conftest import Served, eventually
+from conftest import RunningServer
+from waiting import TIMEOUT, wait_until
 
 PLAIN = [("Content-Type", "text/plain")]
 
 
 class Counting:
-    """Counts how many run at once."""
+    """Counts how many requests run at once."""
 
     def __init__(self, block=0.002):
         self.lock = threading.Lock()
@@ -36,7 +36,7 @@ class Counting:
 
 @pytest.mark.parametrize("options", [{"threads": 1}, {"threaded": False}])
 @pytest.mark.parametrize("streamed", [False, True])
-def test_one_thread_never_runs_two_at_once(serve, options, streamed):
+def test_one_thread_never_runs_two_requests_at_once(serve, options, streamed):
     counting = Counting()
 
     def app(environ, start_response):
@@ -58,42 +58,42 @@ def test_one_thread_never_runs_two_at_once(serve, options, streamed):
         for client in clients:
             client.request()
         for client in clients:
-            assert client.answer().body == b"done"
+            assert client.read_response().body == b"done"
     assert counting.most == 1
 
 
-def test_threads_bounds_what_runs_at_once(serve):
+def test_threads_limits_how_many_requests_run_at_once(serve):
     counting = Counting()
-    # So many do run at once, or it would wait for ever.
+    # If fewer requests ran at once, the barrier would never open.
     together = threading.Barrier(3)
 
     def app(environ, start_response):
         with counting:
-            together.wait(PATIENCE)
+            together.wait(TIMEOUT)
             start_response("200 OK", PLAIN)
         return [b"done"]
 
     served = serve(app, threads=3)
     clients = [served.client().request() for _ in range(12)]
     for client in clients:
-        assert client.answer().body == b"done"
+        assert client.read_response().body == b"done"
     assert counting.most == 3
 
 
-def test_requests_run_side_by_side(serve):
+def test_requests_run_concurrently(serve):
     together = threading.Barrier(4)
 
     def app(environ, start_response):
-        together.wait(PATIENCE)
+        together.wait(TIMEOUT)
         start_response("200 OK", PLAIN)
         return [b"together"]
 
     served = serve(app)
     clients = [served.client().request() for _ in range(4)]
-    assert [client.answer().body for client in clients] == [b"together"] * 4
+    assert [client.read_response().body for client in clients] == [b"together"] * 4
 
 
-def test_fast_requests_beside_a_slow_one(serve, gate):
+def test_a_slow_request_does_not_delay_fast_ones(serve, gate):
     def app(environ, start_response):
         if environ["PATH_INFO"] == "/slow":
             assert gate.wait()
@@ -106,10 +106,10 @@ def test_fast_requests_beside_a_slow_one(serve, gate):
     for _ in range(100):
         assert client.get().body == b"done"
     gate.open()
-    assert [one.answer().body for one in slow] == [b"done"] * 5
+    assert [one.read_response().body for one in slow] == [b"done"] * 5
 
 
-def test_what_a_thread_keeps_survives_between_requests(serve):
+def test_thread_local_data_is_kept_between_requests(serve):
     local = threading.local()
 
     def app(environ, start_response):
@@ -124,12 +124,12 @@ def test_what_a_thread_keeps_survives_between_requests(serve):
         thread, count = client.get().body.split()
         assert int(count) == last.get(thread, 0) + 1
         last[thread] = int(count)
-    # One that runs it, one that leads meanwhile, and one that watches.
+    # One runs the application, one leads the event loop in the meantime, and one is the monitor thread.
     assert len(last) <= 3
 
 
-def test_streams_have_a_context_of_their_own(serve):
-    """Between their blocks others run in the same thread, and any thread may run the next block."""
+def test_streams_have_their_own_context(serve):
+    """Between their blocks, their thread runs other requests, and any thread may produce the next block."""
     import contextvars
 
     variable = contextvars.ContextVar("variable", default="none")
@@ -145,7 +145,7 @@ def test_streams_have_a_context_of_their_own(serve):
                 inner = variable.set(f"{name} {number}")
                 yield b"x" * 1000
                 if number % 5 == 0:
-                    # Long enough for another thread to take the lead.
+                    # Long enough for another thread to take over the event loop.
                     time.sleep(0.005)
                 assert variable.get() == f"{name} {number}"
                 variable.reset(inner)
@@ -160,11 +160,11 @@ def test_streams_have_a_context_of_their_own(serve):
         for number, client in enumerate(clients):
             client.request(f"/?{number}")
         for client in clients:
-            answer = client.answer()
-            assert (len(answer.body), answer.complete) == (20_000, True)
+            response = client.read_response()
+            assert (len(response.body), response.complete) == (20_000, True)
 
 
-def test_a_context_is_there_again_when_a_stream_is_closed(serve):
+def test_close_runs_in_the_context_of_its_stream(serve):
     import contextvars
 
     variable = contextvars.ContextVar("variable", default="none")
@@ -182,10 +182,10 @@ def test_a_context_is_there_again_when_a_stream_is_closed(serve):
 
     served = serve(app)
     assert served.get().body == b"onetwo"
-    eventually(lambda: seen == ["set"])
+    wait_until(lambda: seen == ["set"])
 
 
-def test_current_thread_and_context_variables_are_of_use(serve):
+def test_current_thread_and_context_variables_work(serve):
     import contextvars
 
     variable = contextvars.ContextVar("variable", default=None)
@@ -206,39 +206,39 @@ def test_current_thread_and_context_variables_are_of_use(serve):
 
 
 def threads_of_the_process():
-    """But for the one that stays for all servers of the process."""
+    """Returns the number of threads, without the one that all servers of the process share."""
     names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
-    return len(names) - names.count("amboss-lock\n")
+    return len(names) - names.count("amboss-gil\n")
 
 
-def test_no_thread_is_left_after_the_end(log):
+def test_no_thread_is_left_after_the_server_has_stopped(log):
     if not os.path.exists("/proc/self/task"):
         pytest.skip("there is no /proc here")
 
     together = threading.Barrier(4)
 
     def app(environ, start_response):
-        together.wait(PATIENCE)
+        together.wait(TIMEOUT)
         start_response("200 OK", PLAIN)
         return [b""]
 
     before = threads_of_the_process()
     for _ in range(3):
-        served = Served(amboss.make_server("127.0.0.1", 0, app))
+        served = RunningServer(amboss.make_server("127.0.0.1", 0, app))
         clients = [served.client().request() for _ in range(4)]
-        assert [client.answer().status for client in clients] == [200] * 4
+        assert [client.read_response().status for client in clients] == [200] * 4
         served.stop()
-        eventually(lambda: threads_of_the_process() <= before)
+        wait_until(lambda: threads_of_the_process() <= before)
 
 
-def test_start_response_from_another_thread_after_the_answer(serve):
+def test_start_response_in_another_thread_after_the_response_is_an_error(serve):
     seen = []
     answered = threading.Event()
     over = threading.Event()
 
     def app(environ, start_response):
         def later():
-            assert answered.wait(PATIENCE)
+            assert answered.wait(TIMEOUT)
             for call in (
                 lambda: start_response("200 OK", PLAIN),
                 lambda: start_response("200 OK", PLAIN, (ValueError, ValueError("own"), None)),
@@ -261,25 +261,25 @@ def test_start_response_from_another_thread_after_the_answer(serve):
     client = served.client()
     assert client.get(method="POST", body=b"x" * 40000).body == b"done"
     answered.set()
-    assert over.wait(PATIENCE)
+    assert over.wait(TIMEOUT)
     assert [type(one) for one in seen] == [RuntimeError, ValueError, RuntimeError, ValueError, RuntimeError]
     assert served.get().body == b"done"
 
 
-def test_start_response_from_another_thread_during_the_call(serve):
+def test_start_response_may_be_called_in_another_thread(serve):
     def app(environ, start_response):
         def start():
             start_response("200 OK", PLAIN)(b"from elsewhere ")
 
         starter = threading.Thread(target=start)
         starter.start()
-        starter.join(PATIENCE)
+        starter.join(TIMEOUT)
         return [b"and from here"]
 
     assert serve(app, validate=False).get().body == b"from elsewhere and from here"
 
 
-def test_many_threads_at_one_request(serve):
+def test_many_threads_may_work_on_one_request(serve):
     def app(environ, start_response):
         write = start_response("200 OK", PLAIN)
 
@@ -291,14 +291,14 @@ def test_many_threads_at_one_request(serve):
         for helper in helpers:
             helper.start()
         for helper in helpers:
-            helper.join(PATIENCE)
+            helper.join(TIMEOUT)
         return [b"."]
 
     body = serve(app, validate=False).get(method="POST", body=b"y" * 40000).body
     assert body == b"xxxxxxxx."
 
 
-def test_connections_that_wait_hold_no_thread(serve):
+def test_idle_connections_occupy_no_thread(serve):
     served = serve(lambda environ, start_response: start_response("200 OK", PLAIN) and [b"done"], validate=False)
     if os.path.exists("/proc/self/task"):
         assert served.get().body == b"done"
@@ -309,4 +309,4 @@ def test_connections_that_wait_hold_no_thread(serve):
         assert served.get().body == b"done"
         assert threads_of_the_process() <= before + 1
         for client in idle:
-            assert client.send(b"host\r\n\r\n").answer().body == b"done"
+            assert client.send(b"host\r\n\r\n").read_response().body == b"done"

@@ -1,14 +1,13 @@
-"""The package's types, as mypy sees them."""
+"""The types of the package, checked by mypy."""
 
 import subprocess
 import sys
 from pathlib import Path
 
+import amboss
 import pytest
 
-import amboss
-
-# mypy may be slow where it is not compiled.
+# mypy is slow without its compiled modules.
 pytestmark = pytest.mark.takes(900)
 
 USE = """
@@ -52,21 +51,21 @@ def mypy(*arguments, cwd):
 
 def test_the_package_is_typed_strictly(tmp_path):
     pytest.importorskip("mypy")
-    code, said = mypy(str(Path(amboss.__file__).parent), cwd=tmp_path)
-    assert code == 0, said
+    code, output = mypy(str(Path(amboss.__file__).parent), cwd=tmp_path)
+    assert code == 0, output
 
 
-def test_those_who_use_it_are_checked(tmp_path):
+def test_programs_that_use_the_package_are_checked(tmp_path):
     pytest.importorskip("mypy")
     (tmp_path / "use.py").write_text(USE)
-    code, said = mypy("use.py", cwd=tmp_path)
-    assert code == 0, said
+    code, output = mypy("use.py", cwd=tmp_path)
+    assert code == 0, output
     (tmp_path / "wrong.py").write_text("import amboss\namboss.make_server('localhost', '5000', None)\n")
-    code, said = mypy("wrong.py", cwd=tmp_path)
-    assert code == 1 and said.count("arg-type") == 2, said
+    code, output = mypy("wrong.py", cwd=tmp_path)
+    assert code == 1 and output.count("arg-type") == 2, output
 
 
-def test_the_stub_names_what_the_module_has():
+def test_the_stub_matches_the_module():
     pytest.importorskip("mypy")
     done = subprocess.run(
         [sys.executable, "-m", "mypy.stubtest", "amboss._amboss", "--ignore-missing-stub"],

@@ -1,13 +1,12 @@
-"""A server for WSGI applications that is there in one line.
+"""A WSGI server that starts with one line.
 
     from amboss import run_simple
     run_simple("localhost", 5000, application)
 
-On the command line: ``amboss myproject:app``. Where ``werkzeug.serving`` was imported, ``import amboss as serving`` will
-do.
+On the command line: ``amboss myproject:app``. To replace ``werkzeug.serving``, write ``import amboss as serving``.
 """
 
-from . import _early
+from . import _child_environment, _startup_report
 from ._amboss import ClientDisconnected, FileWrapper, InputError, __version__
 from .serving import (
     BaseWSGIServer,
@@ -20,7 +19,8 @@ from .serving import (
     run_simple,
 )
 
-_early.expect()
+_child_environment.hide_reloader_variables()
+_startup_report.install()
 
 __all__ = [
     "BaseWSGIServer",

@@ -2,13 +2,13 @@
 
 import sys
 
-from . import _amboss, _early, _signals
+from . import _amboss, _signals, _startup_report
 
 
 def main() -> int:
     """Runs the command line."""
-    _early.serves()
-    _signals.note_until_served()
+    _startup_report.disable()
+    _signals.defer_until_installed()
     return _amboss.main(sys.argv[1:])
 
 

@@ -1,19 +1,20 @@
 """The compiled part of the package."""
 
 import os
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple, final
+from collections.abc import Iterable, Iterator
+from typing import Any, Callable, Optional, final
 
 __version__: str
 
 class InputError(OSError):
-    """The body of a request is cut short, malformed, too large or too slow."""
+    """A request body that is incomplete, malformed, too large or too slow."""
 
 class ClientDisconnected(ConnectionError):
-    """The client has left before it had the whole answer."""
+    """The client disconnected before it had received the whole response."""
 
 @final
 class FileWrapper:
-    """``wsgi.file_wrapper``: yields blocks of a file-like object. The server sends a real file in one go."""
+    """``wsgi.file_wrapper``: yields the blocks of a file-like object. The server sends a real file with sendfile."""
 
     def __new__(cls, filelike: Any, blksize: int = 8192, /) -> FileWrapper: ...
     @property
@@ -26,24 +27,24 @@ class FileWrapper:
 
 @final
 class Server:
-    """A server that listens, and serves when it is told to."""
+    """A server that listens, and serves on request."""
 
     def __new__(
         cls,
-        texts: List[str],
+        addresses: list[str],
         app: Callable[..., Iterable[bytes]],
-        options: Dict[str, Any],
+        options: dict[str, Any],
         fd: Optional[int] = None,
     ) -> Server: ...
-    def local_addrs(self) -> List[Tuple[str, int]]: ...
+    def local_addrs(self) -> list[tuple[str, int]]: ...
     def serve_forever(self) -> None: ...
     def handle_request(self, timeout: Optional[float] = None) -> bool: ...
     def shutdown(self) -> None: ...
     def server_close(self) -> None: ...
 
 def make_ssl_devcert(
-    base_path: "str | os.PathLike[str]", host: Optional[str] = None, cn: Optional[str] = None
-) -> Tuple["os.PathLike[str]", "os.PathLike[str]"]: ...
-def run(texts: List[str], app: Callable[..., Iterable[bytes]], options: Dict[str, Any]) -> None: ...
-def main(arguments: List[str]) -> int: ...
-def check(options: Dict[str, Any]) -> Optional[str]: ...
+    base_path: str | os.PathLike[str], host: Optional[str] = None, cn: Optional[str] = None
+) -> tuple[os.PathLike[str], os.PathLike[str]]: ...
+def run(addresses: list[str], app: Callable[..., Iterable[bytes]], options: dict[str, Any]) -> None: ...
+def main(arguments: list[str]) -> int: ...
+def check(options: dict[str, Any]) -> Optional[str]: ...

@@ -1,27 +1,27 @@
-"""``WSGIRequestHandler``: what a user can change between server and application."""
+"""``WSGIRequestHandler``: what users can customise between the server and the application."""
 
 import time
-from typing import Any, Dict, Optional, Tuple, Union
+from typing import Any, Optional, Union
 
 from . import _amboss
 
 
 class WSGIRequestHandler:
-    """One for each request. Subclass it to change the environ or the log, and pass the class as ``request_handler``.
+    """The handler of one request. To change the environ or the log, pass a subclass as ``request_handler``.
 
-    The server does all of this by itself, and faster, as long as nobody passes a class.
+    Without such a class the server does all of this itself, and faster.
     """
 
-    def __init__(self, environ: Dict[str, Any]) -> None:
+    def __init__(self, environ: dict[str, Any]) -> None:
         self.environ = environ
         self.command: str = environ["REQUEST_METHOD"]
         self.path: str = environ["REQUEST_URI"]
         self.request_version: str = environ["SERVER_PROTOCOL"]
         self.requestline: str = f"{self.command} {self.path} {self.request_version}"
-        self.client_address: Tuple[str, int] = (environ["REMOTE_ADDR"], int(environ["REMOTE_PORT"]))
+        self.client_address: tuple[str, int] = (environ["REMOTE_ADDR"], int(environ["REMOTE_PORT"]))
 
     @classmethod
-    def _of(cls, environ: Dict[str, Any]) -> "WSGIRequestHandler":
+    def _for_environ(cls, environ: dict[str, Any]) -> "WSGIRequestHandler":
         return cls(environ)
 
     @property
@@ -29,24 +29,24 @@ class WSGIRequestHandler:
         """The value of the ``Server`` header."""
         return f"amboss/{_amboss.__version__}"
 
-    def make_environ(self) -> Dict[str, Any]:
-        """The environ that the application is called with."""
+    def make_environ(self) -> dict[str, Any]:
+        """Returns the environ for the application."""
         return self.environ
 
     def address_string(self) -> str:
-        """The client, as the log names it."""
+        """Returns the client's address for the log."""
         return self.client_address[0]
 
     def port_integer(self) -> int:
-        """The client's port."""
+        """Returns the client's port."""
         return self.client_address[1]
 
     def log_date_time_string(self) -> str:
-        """Now, as the log writes it."""
+        """Returns the current time in the format of the log."""
         return time.strftime("%d/%b/%Y %H:%M:%S")
 
     def log_request(self, code: Union[int, str] = "-", size: Union[int, str] = "-") -> None:
-        """Called when the answer is out, with its status and the bytes of its body."""
+        """Logs a request. Called after the response has been sent, with its status and body size in bytes."""
         line = "".join(c if c.isprintable() and c not in '"\\' else f"\\x{ord(c):02x}" for c in self.requestline)
         self.log("info", '"%s" %s %s', line, code, size)
 
@@ -55,11 +55,11 @@ class WSGIRequestHandler:
         self.log("error", format, *args)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Logs something else."""
+        """Logs a message that is not an error."""
         self.log("info", format, *args)
 
     def log(self, type: str, message: str, *args: Any) -> None:
-        """Writes a line to the server's log; everything logged here comes through this."""
+        """Writes a line to the server's log. All other methods log through this one."""
         text = message % args if args else message
         errors: Optional[Any] = self.environ.get("wsgi.errors")
         if errors is not None:

@@ -1,100 +1,102 @@
-"""Which files a program consists of: those that a reload depends on."""
+"""Determines which files a program consists of, so that the reloader can watch them."""
 
 import importlib.machinery
 import os
 import re
 import sys
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Optional
 
-#: Folders of packages in the library's.
+#: Directories for installed packages inside the standard library's directory.
 PACKAGES = (f"site-packages{os.sep}", f"dist-packages{os.sep}")
 
+#: Modules for which an import was attempted since the last report, found or not, with the directories that were
+#: searched;
+#: ``None`` stands for ``sys.path``.
+searched: dict[str, Optional[list[str]]] = {}
 
-#: Modules that were looked for since the last report, found or not, and in which folders: those of the module search path
-#: by default.
-looked_for: Dict[str, Optional[List[str]]] = {}
 
+class _ImportRecorder:
+    """A meta path finder that records which modules are imported, and finds none itself.
 
-class _Noting:
-    """Notes which modules are looked for; finds none itself.
-
-    A module whose import has failed is nowhere else: it is not in ``sys.modules``, and the application may have handled
-    the exception.
+    Modules whose import fails are recorded nowhere else: they are not in ``sys.modules``, and the application may have
+    handled the exception.
     """
 
     def find_spec(self, name: str, path: Optional[Sequence[str]] = None, target: Any = None) -> None:
-        looked_for[name] = None if path is None else [str(folder) for folder in path]
+        searched[name] = None if path is None else [str(folder) for folder in path]
 
 
-def note_imports() -> None:
-    """Notes from now on which modules are looked for."""
-    if not any(isinstance(finder, _Noting) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Noting())
+def record_imports() -> None:
+    """Starts to record imports in :data:`searched`."""
+    if not any(isinstance(finder, _ImportRecorder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _ImportRecorder())
 
 
-class Reporter:
-    """Knows which files were told already."""
+class ModuleReporter:
+    """Lists the files of imported modules, each of them once."""
 
     def __init__(self) -> None:
-        # As ``sysconfig`` says it, which takes a millisecond to be imported: a new process has no time to lose.
+        # ``sysconfig`` knows these paths as well, but takes a millisecond to import, which delays every new process.
         version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
         folders = [os.path.dirname(os.__file__), os.path.join(sys.base_exec_prefix, sys.platlibdir, version)]
         self._library = tuple({os.path.join(os.path.realpath(folder), "") for folder in folders})
         self._own = os.path.realpath(os.path.dirname(__file__))
-        self._real: Dict[str, str] = {}
-        self._told: Set[str] = set()
+        self._real: dict[str, str] = {}
+        self._reported: set[str] = set()
         self._is_first = True
 
-    def new_files(self) -> List[str]:
-        """The modules that came since the last call, and those that could not be imported."""
-        found = self._failed()
+    def new_files(self) -> list[str]:
+        """Returns the files of the modules that were imported, or could not be imported, since the last call."""
+        found = self._failed_imports()
         for module in list(sys.modules.values()):
             path = getattr(module, "__file__", None)
-            if not isinstance(path, str) or path in self._told:
+            if not isinstance(path, str) or path in self._reported:
                 continue
-            self._told.add(path)
+            self._reported.add(path)
             folder, name = os.path.split(os.path.abspath(path))
-            # Hundreds of modules lie in few folders, and each part of a path costs a system call.
+            # Hundreds of modules are in a few directories, and ``realpath`` makes a system call for each part of a
+            # path.
             real = self._real.get(folder)
             if real is None:
                 real = self._real[folder] = os.path.realpath(folder)
-            if real == self._own or self._is_of_the_interpreter(real):
+            if real == self._own or self._is_in_library(real):
                 continue
             path = os.path.join(real, name)
             found.append(os.path.realpath(path) if os.path.islink(path) else path)
         return found
 
-    def _failed(self) -> List[str]:
-        """Where the modules lie, or would lie, that were looked for in vain, or failed while they were imported."""
+    def _failed_imports(self) -> list[str]:
+        """Returns where the modules whose import has failed are, or would be if they existed."""
         is_first, self._is_first = self._is_first, False
         found = []
-        while looked_for:
-            name, folders = looked_for.popitem()
+        while searched:
+            name, folders = searched.popitem()
             if name in sys.modules:
                 continue
             paths = _candidates(name) if folders is None else _in_folders(folders, name.rpartition(".")[2])
-            # Programs try many modules when they start that need not be there.
+            # At the start, programs try to import many optional modules; those that don't exist are not watched.
             for path in paths:
-                if path not in self._told and (not is_first or os.path.exists(path)):
-                    self._told.add(path)
+                if path not in self._reported and (not is_first or os.path.exists(path)):
+                    self._reported.add(path)
                     found.append(os.path.realpath(path))
         return found
 
-    def _is_of_the_interpreter(self, folder: str) -> bool:
-        """What belongs to the interpreter changes with it. Packages stay: they may be worked on, too."""
+    def _is_in_library(self, folder: str) -> bool:
+        """Whether a directory belongs to the standard library. Installed packages do not: users may be editing them."""
         folder = os.path.join(folder, "")
         for library in self._library:
             if folder.startswith(library):
                 return not folder[len(library) :].startswith(PACKAGES)
         return False
 
-    def files_of(self, error: BaseException) -> List[str]:
-        """The files that an exception has to do with, also those that were missing."""
+    def files_of_error(self, error: BaseException) -> list[str]:
+        """Returns the files that an exception involves, including files that are missing."""
         return sorted({os.path.realpath(path) for path in _involved(error)})
 
 
 def _involved(error: BaseException) -> Iterator[str]:
-    seen: Set[int] = set()
+    seen: set[int] = set()
     pending = [error]
     while pending:
         error = pending.pop()
@@ -108,7 +110,7 @@ def _involved(error: BaseException) -> Iterator[str]:
             yield os.path.abspath(os.fsdecode(error.filename))
         if isinstance(error, ImportError) and error.name:
             yield from _candidates(error.name)
-            # "from package import module"; before 3.12 only the message has the second name.
+            # "from package import module"; before 3.12 only the message contains the second name.
             missing = re.match(r"cannot import name '(\w+)'", str(error))
             if missing:
                 yield from _candidates(f"{error.name}.{missing.group(1)}")
@@ -121,7 +123,7 @@ def _involved(error: BaseException) -> Iterator[str]:
 
 
 def _candidates(name: str) -> Iterator[str]:
-    """Where a module of this name would be found in the program's own folders."""
+    """Yields where a module of this name would be in the program's own directories."""
     return _in_folders(sys.path, os.path.join(*name.split(".")))
 
 

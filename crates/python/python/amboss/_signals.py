@@ -1,149 +1,162 @@
-"""What signals do to a process of the command: CTRL+C and TERM stop it, USR1 reopens its log, HUP also reads its
-certificate again."""
+"""Signal handlers: CTRL+C and TERM stop the server, USR1 reopens its log, HUP also reloads its certificate."""
 
 import os
 import signal
 import threading
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable
 
 Action = Callable[[], None]
-#: Is told whether the server is to outlive its terminal.
+#: Takes whether the server must outlive its terminal.
 HangUp = Callable[[bool], None]
 
+#: HUP and USR1 signals that arrived before the handlers were installed.
+_deferred: list[int] = []
 
-def note_until_served() -> None:
-    """HUP and USR1 end nothing while the application is being imported: :func:`follow` does what they ask for."""
-    # In a copy of a process: what that one has noted was not said to this one.
-    _noted.clear()
+#: The handlers installed in a script, by signal.
+_script_handlers: dict[int, Callable[..., None]] = {}
+
+
+def defer_until_installed() -> None:
+    """Defers HUP and USR1 while the application is imported, instead of dying of them.
+
+    :func:`install` raises them again.
+    """
+    # A forked process must not act on signals that its parent has deferred.
+    _deferred.clear()
     for number in (signal.SIGHUP, signal.SIGUSR1):
         if signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, _note)
+            signal.signal(number, _defer)
 
 
-def _note(number: int, _: Any) -> None:
-    _noted.append(number)
+def _defer(number: int, _: Any) -> None:
+    _deferred.append(number)
 
 
-_noted: List[int] = []
+def install(stop: Action, reopen: Action, hang_up: HangUp, supervised: bool) -> None:
+    """Installs the handlers of the command.
 
-
-def follow(stop: Action, reopen: Action, hang_up: HangUp, supervised: bool) -> None:
-    """From now on TERM stops gracefully, and so does CTRL+C, unless a supervisor sees to that."""
+    TERM stops the server gracefully. So does CTRL+C, unless a supervisor handles it.
+    """
     signal.signal(signal.SIGTERM, lambda *_: stop())
-    # Whoever has it ignored (``nohup``) wants the server to outlive the terminal.
-    stays = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    # A supervisor replaces the code; of HUP to one of its processes it learns there.
-    if not (supervised and stays):
-        signal.signal(signal.SIGHUP, lambda *_: hang_up(stays))
-    # Also without a log file: who rotates the logs of all services must not end this one.
+    # If HUP is ignored (``nohup``), the user wants the server to outlive the terminal.
+    outlives_terminal = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    # HUP asks for new code. Only a supervisor can replace it, so a supervised process forwards a HUP that it receives.
+    if not (supervised and outlives_terminal):
+        signal.signal(signal.SIGHUP, lambda *_: hang_up(outlives_terminal))
+    # Installed even without a log file: a logrotate script that signals all services must not end this one.
     signal.signal(signal.SIGUSR1, lambda *_: reopen())
     if supervised:
-        leave_interrupts()
+        discard_interrupts()
     else:
-        take_interrupts()
-    _when_forked(_forget)
-    while _noted:
-        signal.raise_signal(_noted.pop(0))
+        raise_interrupts()
+    _call_in_forked_children(_restore_defaults)
+    while _deferred:
+        signal.raise_signal(_deferred.pop(0))
 
 
-def leave_interrupts() -> None:
-    """CTRL+C is somebody else's affair. Not ignored: programs started from here would inherit that."""
-    signal.signal(signal.SIGINT, _nothing)
+def discard_interrupts() -> None:
+    """Makes CTRL+C do nothing, because another process handles it. SIG_IGN would be inherited by started programs."""
+    signal.signal(signal.SIGINT, _do_nothing)
 
 
-def notice_ends_of_children() -> None:
-    """SIGCHLD is not ignored: a shell with ``trap '' CHLD`` passes that on, and then nobody learns how a process ended."""
+def raise_interrupts() -> None:
+    """Makes CTRL+C raise KeyboardInterrupt."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def restore_sigchld() -> None:
+    """Stops ignoring SIGCHLD, because the exit codes of children would be lost.
+
+    A shell with ``trap '' CHLD`` starts its programs with SIGCHLD ignored.
+    """
     if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
-def take_interrupts() -> None:
-    """CTRL+C is a KeyboardInterrupt."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+def install_in_script(stop: Action, hang_up: HangUp) -> None:
+    """Installs the handlers of a script that calls ``run_simple``, for signals for which the script has no handler.
 
-
-def follow_in_script(stop: Action, hang_up: HangUp) -> None:
-    """TERM stops a script's server gracefully, too, and HUP and USR1 don't end it, if the script has no plans of its own for
-    them."""
+    TERM stops the server gracefully, and HUP and USR1 don't end it.
+    """
     if threading.current_thread() is not threading.main_thread():
         return
-    acts = ((signal.SIGTERM, stop), (signal.SIGHUP, lambda: hang_up(False)), (signal.SIGUSR1, _nothing))
-    for number, act in acts:
+    actions = ((signal.SIGTERM, stop), (signal.SIGHUP, lambda: hang_up(False)), (signal.SIGUSR1, _do_nothing))
+    for number, action in actions:
         if signal.getsignal(number) == signal.SIG_DFL:
-            _ours[number] = _handler(act)
-            signal.signal(number, _ours[number])
-    if _ours:
-        _when_forked(forget_in_script)
+            _script_handlers[number] = _handler(action)
+            signal.signal(number, _script_handlers[number])
+    if _script_handlers:
+        _call_in_forked_children(uninstall_in_script)
 
 
-def forget_in_script() -> None:
-    """The server has stopped, or is another process: the signals are again what they were."""
-    for number, handler in _ours.items():
+def uninstall_in_script() -> None:
+    """Restores the signals' previous handlers, after the server has stopped or in a forked process."""
+    for number, handler in _script_handlers.items():
         if signal.getsignal(number) is handler:
             signal.signal(number, signal.SIG_DFL)
-    _ours.clear()
+    _script_handlers.clear()
 
 
-def _handler(act: Action) -> Callable[..., None]:
-    return lambda *_: act()
+def _handler(action: Action) -> Callable[..., None]:
+    return lambda *_: action()
 
 
-#: The handlers of a script's server, by signal.
-_ours: Dict[int, Callable[..., None]] = {}
+def _call_in_forked_children(function: Action) -> None:
+    """Calls ``function`` first in every process that is forked from now on.
 
-
-def _when_forked(forget: Action) -> None:
-    """In a process that is forked, ``forget`` is called first.
-
-    A TERM or HUP that comes before waits: Python drops whatever it has noted by then, and who sent it waits for ever.
+    TERM and HUP are blocked until then. Otherwise Python, which drops pending signals in a forked child, would lose one
+    that arrives earlier, and its sender would wait forever.
     """
 
     blocked = threading.local()
 
     def before() -> None:
-        blocked.before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
+        blocked.previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
 
     def after() -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked.before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked.previous)
 
     def in_child() -> None:
-        forget()
+        function()
         after()
 
     os.register_at_fork(before=before, after_in_parent=after, after_in_child=in_child)
 
 
 def fork() -> int:
-    """Forks a process that answers one request: signals that stop a server are its parent's affair, whoever sends them to
-    all of its processes. What the application forks or starts in its turn has the usual ones."""
+    """Forks a process that answers one request.
+
+    Signals that stop a server have no effect on it, because its parent handles them, even if they are sent to the whole
+    process group. Processes that the application starts have the default handlers.
+    """
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         pid = os.fork()
         if pid == 0:
             for number in numbers:
                 if signal.getsignal(number) != signal.SIG_IGN:
-                    signal.signal(number, _nothing)
-            _when_forked(_forget)
+                    signal.signal(number, _do_nothing)
+            _call_in_forked_children(_restore_defaults)
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
     return pid
 
 
-def _nothing(*_: Any) -> None:
+def _do_nothing(*_: Any) -> None:
     pass
 
 
-def _forget() -> None:
-    # A process that the application forks is not the server, and dies of TERM.
+def _restore_defaults() -> None:
+    # A process that the application forks is not a server, and TERM must end it.
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def end_copy(code: int) -> None:
-    """Ends a forked process as the interpreter's end would, but for what belongs to the process it was forked from."""
-    from ._again import end_interpreter
+def exit_worker(code: int) -> None:
+    """Ends a forked worker as the interpreter would, but without finalizing what belongs to its parent."""
+    from ._respawn import run_exit_handlers
 
-    end_interpreter()
+    run_exit_handlers()
     os._exit(code)

@@ -1,18 +1,18 @@
-"""``werkzeug.socket``, once it is used: the connection's socket, for as long as its request runs."""
+"""``werkzeug.socket`` after its first use: the connection's socket, valid while its request runs."""
 
 import os
 import socket
 from typing import Any, Optional
 
-#: What stands for "no timeout" inside. The descriptor shares its non-blocking mode with the server's, so waiting takes a
-#: timeout; this is nearly the longest that ``poll`` knows, in seconds: 24 days.
+#: The timeout in seconds that is used for "no timeout". The descriptor shares its non-blocking mode with the server's,
+#: so waiting needs a timeout. This is close to the maximum of ``poll``: 24 days.
 _NO_TIMEOUT = 24 * 24 * 3600.0
 
 
 class RequestSocket(socket.socket):
     """A blocking socket on a descriptor that stays non-blocking.
 
-    The first write makes the connection the application's: the server sends no answer of its own, and closes the
+    The first write hands the connection over to the application: the server sends no response, and closes the
     connection when the request is over. From then on every operation raises :class:`OSError`.
     """
 
@@ -25,12 +25,12 @@ class RequestSocket(socket.socket):
         self.settimeout(socket.getdefaulttimeout())
 
     @classmethod
-    def ended(cls, owner: Any) -> "RequestSocket":
-        """A closed socket, for a request that is over."""
-        closed = cls.__new__(cls)
-        closed._owner, closed._seconds, closed._closed = owner, None, True
-        closed._io_refs = 0  # type: ignore[attr-defined]
-        return closed
+    def closed(cls, owner: Any) -> "RequestSocket":
+        """Makes a closed socket, for a request that is over."""
+        self = cls.__new__(cls)
+        self._owner, self._seconds, self._closed = owner, None, True
+        self._io_refs = 0  # type: ignore[attr-defined]
+        return self
 
     def settimeout(self, value: Optional[float]) -> None:
         super().settimeout(_NO_TIMEOUT if value is None else value)
@@ -54,27 +54,27 @@ class RequestSocket(socket.socket):
         copy.settimeout(self._seconds)
         return copy
 
-    # Without a timeout the system's own sockets write all of it before they return, and who knows that does not look
-    # at the number. The descriptor itself would take what fits into its buffer.
+    # A blocking system socket writes all of the data before it returns, so many callers ignore the returned count. This
+    # descriptor is non-blocking and takes only what fits into its buffer; the methods below write the rest.
 
     def send(self, *args: Any) -> int:
-        self._claim(args)
+        self._take_over(args)
         if not self._waits(*args[1:]):
             return super().send(*args)
         super().sendall(*args)
         return memoryview(args[0]).nbytes
 
     def sendall(self, *args: Any) -> None:
-        self._claim(args)
+        self._take_over(args)
         return super().sendall(*args)
 
     def sendto(self, *args: Any) -> int:
-        # To whom is settled: the address, the last argument, is of no use here.
+        # The socket is connected, so the address, the last argument, is not needed.
         return self.send(*args[:-1])
 
     def sendmsg(self, buffers: Any, ancdata: Any = (), flags: int = 0, *address: Any) -> int:
         blocks = [memoryview(block).cast("B") for block in buffers]
-        self._claim(blocks[:1])
+        self._take_over(blocks[:1])
         sent = super().sendmsg(blocks, ancdata, flags, *address)
         if self._waits(flags):
             rest = b"".join(blocks)[sent:]
@@ -108,32 +108,32 @@ class RequestSocket(socket.socket):
         return bool(flags & socket.MSG_WAITALL) and not flags & socket.MSG_PEEK and self._waits(flags)
 
     def sendfile(self, *args: Any, **kwargs: Any) -> int:
-        self._claim(())
+        self._take_over(())
         return super().sendfile(*args, **kwargs)
 
     def shutdown(self, how: int) -> None:
-        self._claim(())
+        self._take_over(())
         super().shutdown(how)
 
     def detach(self) -> int:
-        self._claim(())
+        self._take_over(())
         return super().detach()
 
-    def _claim(self, args: Any) -> None:
-        """Takes the connection over, before anything is written to it."""
+    def _take_over(self, args: Any) -> None:
+        """Takes over the connection before anything is written to it. ``args`` are those of the write."""
         status = 0
-        if args and not self._owner.is_taken():
-            # For the access log.
+        if args and not self._owner.is_taken_over():
+            # The access log shows the status of the application's own response.
             line = bytes(memoryview(args[0]).cast("B")[:12])
             if line[:7] == b"HTTP/1." and line[8:9] == b" " and line[9:].isdigit():
                 status = int(line[9:])
-        self._owner.take(status)
+        self._owner.take_over(status)
 
     def _end(self) -> None:
-        """The request is over: nothing may be read or written from now on, also by who has kept the socket."""
+        """Closes the socket when the request ends, even if the application has kept a reference to it."""
         descriptor = self.fileno()
         if descriptor >= 0:
-            # The application may have changed the mode by the descriptor's number.
+            # The application may have made the descriptor blocking by its number; the server shares that mode.
             os.set_blocking(descriptor, False)
             self._closed = True
             self._real_close()  # type: ignore[attr-defined]

@@ -1,10 +1,11 @@
-"""``run_simple``, ``make_server`` and their kin: what ``werkzeug.serving`` has, under the same names."""
+"""``run_simple``, ``make_server`` and the rest of the API of ``werkzeug.serving``, under the same names."""
 
 import os
 import sys
-from typing import Any, Callable, Dict, Iterable, List, NoReturn, Optional, Tuple, Type, Union
+from collections.abc import Iterable
+from typing import Any, Callable, NoReturn, Optional, Union
 
-from . import _amboss, _again, _early, _patched, _signals
+from . import _amboss, _monkey_patching, _respawn, _signals, _startup_report
 from ._handler import WSGIRequestHandler
 
 __all__ = [
@@ -19,22 +20,22 @@ __all__ = [
 ]
 
 WSGIApplication = Callable[..., Iterable[bytes]]
-SSLContext = Union[str, Tuple[str], Tuple[str, Optional[str]]]
+SSLContext = Union[str, tuple[str], tuple[str, Optional[str]]]
 
 
 def is_running_from_reloader() -> bool:
-    """Is this the process that serves, started by one that watches files or holds several of them?"""
+    """Whether this process serves and was started by a supervisor, which reloads it or runs several workers."""
     return os.environ.get("AMBOSS_RUN_MAIN") == "true"
 
 
-def make_ssl_devcert(base_path: str, host: Optional[str] = None, cn: Optional[str] = None) -> Tuple[str, str]:
-    """Makes a certificate and its key for development.
+def make_ssl_devcert(base_path: str, host: Optional[str] = None, cn: Optional[str] = None) -> tuple[str, str]:
+    """Writes a certificate and its key for development.
 
-    :param base_path: the files are this with ``.crt`` and ``.key`` behind it
-    :param host: the certificate is for this name and everything below it
-    :param cn: or for this common name
-    :return: the two paths
-    :raises OSError: when they can't be written, or the name is none
+    :param base_path: the path of the two files without their extensions ``.crt`` and ``.key``
+    :param host: the host name for which the certificate is valid, along with its subdomains
+    :param cn: the common name, as an alternative to ``host``
+    :return: the paths of the certificate and the key
+    :raises OSError: if the files can't be written, or the name is invalid
     """
     certificate, key = _amboss.make_ssl_devcert(base_path, host, cn)
     return str(certificate), str(key)
@@ -50,68 +51,52 @@ def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
 
 
-def _options(
-    threaded: Optional[bool],
-    processes: int,
-    threads: Optional[int],
-    request_handler: Optional[Type[WSGIRequestHandler]],
-    passthrough_errors: bool,
-    ssl_context: Optional[SSLContext],
-    quiet: bool,
-    body_mode: str,
-    body_directory: Optional[str],
-) -> Dict[str, Any]:
+def _check_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Checks the options that ``make_server`` and ``run_simple`` share, and returns them as the server takes them."""
+    threaded, processes, threads = options["threaded"], options["processes"], options["threads"]
+    body_mode, body_directory = options["body_mode"], options["body_directory"]
     if threaded and processes > 1:
         raise ValueError("Cannot have a multi-thread and multi-process server.")
     if threads is not None and (threaded is False or processes > 1):
-        raise ValueError("threads is for a server that runs several requests at once in one process")
+        raise ValueError("threads requires a server that runs several requests at once in one process")
     if threads is not None and threads < 1:
-        raise ValueError(f"threads must be 1 or more, not {threads}: a server without them answers nobody")
+        raise ValueError(f"threads must be 1 or more, not {threads}")
     if body_mode not in ("collect", "stream"):
         raise ValueError(f"body_mode must be 'collect' or 'stream', not {body_mode!r}")
     if body_directory is not None and not os.path.isdir(body_directory):
-        raise ValueError(f"body_directory {body_directory!r} is not a directory; make it first")
-    if request_handler is WSGIRequestHandler:
-        request_handler = None
-    return {
-        "threaded": threaded,
-        "processes": processes,
-        "threads": threads,
-        "request_handler": request_handler,
-        "passthrough_errors": passthrough_errors,
-        "ssl_context": ssl_context,
-        "quiet": quiet,
-        "body_mode": body_mode,
-        "body_directory": body_directory,
-    }
+        raise ValueError(f"body_directory {body_directory!r} is not a directory; create it first")
+    if options["request_handler"] is WSGIRequestHandler:
+        # The server does the same itself, and faster.
+        return {**options, "request_handler": None}
+    return options
 
 
 class BaseWSGIServer:
-    """A server that listens, and serves when it is told to. Made by :func:`make_server`."""
+    """A server that listens, and serves on request. Made by :func:`make_server`."""
 
     multithread = False
     multiprocess = False
 
     def __init__(
-        self, addresses: List[str], app: WSGIApplication, options: Dict[str, Any], fd: Optional[int] = None
+        self, addresses: list[str], app: WSGIApplication, options: dict[str, Any], fd: Optional[int] = None
     ) -> None:
-        complaint = _patched.complaint()
-        if complaint is not None:
-            raise RuntimeError(complaint)
+        refusal = _monkey_patching.refusal()
+        if refusal is not None:
+            raise RuntimeError(refusal)
         self._server = _amboss.Server(addresses, app, options, fd)
         self.app = app
         self.ssl_context = options["ssl_context"]
         self.passthrough_errors = options["passthrough_errors"]
-        self.server_address: Tuple[str, int] = self._server.local_addrs()[0]
+        self.server_address: tuple[str, int] = self._server.local_addrs()[0]
         self.host, self.port = self.server_address
 
     @property
     def server_port(self) -> int:
-        """The port it listens on, also when 0 was asked for."""
+        """The port on which the server listens, which the system chose if port 0 was given."""
         return self.port
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
-        """Serves until :meth:`shutdown` is called or CTRL+C is pressed. A ``poll_interval`` is not needed."""
+        """Serves until :meth:`shutdown` is called or CTRL+C is pressed. ``poll_interval`` is ignored."""
         try:
             self._server.serve_forever()
         except KeyboardInterrupt:
@@ -120,36 +105,36 @@ class BaseWSGIServer:
             self.server_close()
 
     def handle_request(self, timeout: Optional[float] = None) -> bool:
-        """Serves one request and returns when its answer is out.
+        """Serves one request, and returns after the response has been sent.
 
-        :param timeout: seconds to wait for it
-        :return: was there one?
+        :param timeout: how long to wait for a request, in seconds
+        :return: whether there was a request
         """
         return self._server.handle_request(timeout)
 
     def shutdown(self) -> None:
-        """Makes :meth:`serve_forever` return; from any thread."""
+        """Makes :meth:`serve_forever` return. May be called from any thread."""
         self._server.shutdown()
 
     def server_close(self) -> None:
-        """Lets go of the port."""
+        """Closes the listening sockets."""
         self._server.server_close()
 
     def __enter__(self) -> "BaseWSGIServer":
         return self
 
-    def __exit__(self, *exc_info: Any) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.server_close()
 
 
 class ThreadedWSGIServer(BaseWSGIServer):
-    """A thread for each request that is running."""
+    """A server that runs each request in a thread."""
 
     multithread = True
 
 
 class ForkingWSGIServer(BaseWSGIServer):
-    """A process for each request that is running."""
+    """A server that runs each request in a process."""
 
     multiprocess = True
 
@@ -160,7 +145,7 @@ def make_server(
     app: WSGIApplication,
     threaded: Optional[bool] = None,
     processes: int = 1,
-    request_handler: Optional[Type[WSGIRequestHandler]] = None,
+    request_handler: Optional[type[WSGIRequestHandler]] = None,
     passthrough_errors: bool = False,
     ssl_context: Optional[SSLContext] = None,
     fd: Optional[int] = None,
@@ -170,41 +155,43 @@ def make_server(
     body_mode: str = "collect",
     body_directory: Optional[str] = None,
 ) -> BaseWSGIServer:
-    """Makes a server that listens already; call its ``serve_forever``.
+    """Makes a server that listens; call its ``serve_forever`` to serve.
 
-    :param host: a name or address, ``localhost`` for both families, or ``unix://path``
-    :param port: 0 lets the system pick one, see the server's ``port``
-    :param threaded: a thread for each running request, unless this is False or ``processes`` more than 1
-    :param processes: more than 1: a process for each running request, at most so many
-    :param threads: running requests at once, at most; 16
-    :param quiet: no access log
-    :param body_mode: ``"collect"`` calls the application when the body of a request is complete, so that slow uploads take
-        no thread; ``"stream"`` lets it read the body as it arrives
-    :param body_directory: where collected bodies of more than 16 MiB lie, in files without a name; ``TMPDIR``, else
-        ``/var/tmp``
-    :param fd: listen on this open socket instead, which is not closed with the server
-    :raises OSError: when the address can't be listened on
-    :raises ValueError: for arguments that contradict each other
-    :raises RuntimeError: when gevent or eventlet has replaced Python's threads
+    :param host: a host name, ``localhost`` for IPv4 and IPv6, an address, or ``unix://path``
+    :param port: the port; 0 lets the system choose one, see the server's ``port``
+    :param threaded: whether each request runs in a thread; True by default, unless ``processes`` is more than 1
+    :param processes: if more than 1, each request runs in a process; the maximum number of these processes
+    :param threads: the maximum number of requests that run at once; 16 by default
+    :param quiet: whether to write no access log
+    :param body_mode: ``"collect"`` calls the application after the request body is complete, so that a slow upload does
+        not occupy a thread; ``"stream"`` lets the application read the body as it arrives
+    :param body_directory: the directory for collected bodies of more than 16 MiB, which are stored in unnamed files;
+        ``TMPDIR`` by default, or ``/var/tmp`` if that is not set
+    :param fd: a listening socket to use instead of ``host`` and ``port``; it stays open when the server is closed
+    :raises OSError: if the server can't listen on the address
+    :raises ValueError: if arguments contradict each other
+    :raises RuntimeError: if gevent or eventlet has replaced Python's threads
     """
-    options = _options(
-        threaded,
-        processes,
-        threads,
-        request_handler,
-        passthrough_errors,
-        ssl_context,
-        quiet,
-        body_mode,
-        body_directory,
+    options = _check_options(
+        {
+            "threaded": threaded,
+            "processes": processes,
+            "threads": threads,
+            "request_handler": request_handler,
+            "passthrough_errors": passthrough_errors,
+            "ssl_context": ssl_context,
+            "quiet": quiet,
+            "body_mode": body_mode,
+            "body_directory": body_directory,
+        }
     )
     addresses = [_address(host, port)] if fd is None else []
-    kind: Type[BaseWSGIServer] = ThreadedWSGIServer
+    server_class: type[BaseWSGIServer] = ThreadedWSGIServer
     if processes > 1:
-        kind = ForkingWSGIServer
+        server_class = ForkingWSGIServer
     elif threaded is False:
-        kind = BaseWSGIServer
-    return kind(addresses, app, options, fd)
+        server_class = BaseWSGIServer
+    return server_class(addresses, app, options, fd)
 
 
 def run_simple(
@@ -220,7 +207,7 @@ def run_simple(
     reloader_type: str = "auto",
     threaded: Optional[bool] = None,
     processes: int = 1,
-    request_handler: Optional[Type[WSGIRequestHandler]] = None,
+    request_handler: Optional[type[WSGIRequestHandler]] = None,
     static_files: Optional[Any] = None,
     passthrough_errors: bool = False,
     ssl_context: Optional[SSLContext] = None,
@@ -233,107 +220,120 @@ def run_simple(
 ) -> None:
     """Serves an application until CTRL+C is pressed.
 
-    SIGTERM stops it in the same way, as long as the program has no handler of its own for that.
+    SIGTERM stops it as well, unless the program has installed its own handler.
 
-    :param hostname: a name or address, ``localhost`` for both families, or ``unix://path``
-    :param port: 0 lets the system pick one; the banner says which
-    :param use_reloader: start this program again in a process of its own whenever one of its modules changes
-    :param use_debugger: show errors in the browser, with Werkzeug's debugger if that is installed
-    :param use_evalex: let the debugger run code in its frames
-    :param extra_files: watch these, too: files, folders and globs
-    :param exclude_patterns: never react to these, as in :mod:`fnmatch`
-    :param reloader_interval: seconds between two looks of the ``stat`` reloader
-    :param reloader_type: ``auto``, ``stat`` or ``notify`` (``watchdog``)
-    :param threaded: a thread for each running request, unless this is False or ``processes`` more than 1
-    :param processes: more than 1: a process for each running request, at most so many
+    :param hostname: a host name, ``localhost`` for IPv4 and IPv6, an address, or ``unix://path``
+    :param port: the port; 0 lets the system choose one, which the banner shows
+    :param use_reloader: whether to restart this program in a child process when one of its modules changes
+    :param use_debugger: whether to show errors in the browser with Werkzeug's debugger, which must be installed
+    :param use_evalex: whether the debugger may run code in the frames of the traceback
+    :param extra_files: more files to watch: files, directories and glob patterns
+    :param exclude_patterns: patterns of files to ignore, as in :mod:`fnmatch`
+    :param reloader_interval: the interval between two scans of the ``stat`` reloader, in seconds
+    :param reloader_type: ``auto``, ``stat`` or ``notify``; ``watchdog`` is a synonym of ``notify``
+    :param threaded: whether each request runs in a thread; True by default, unless ``processes`` is more than 1
+    :param processes: if more than 1, each request runs in a process; the maximum number of these processes
     :param request_handler: a subclass of :class:`WSGIRequestHandler`
-    :param static_files: files for paths, by Werkzeug's ``SharedDataMiddleware`` if that is installed
-    :param passthrough_errors: an error of the application ends the server and is raised here
+    :param static_files: files to serve by URL path, with Werkzeug's ``SharedDataMiddleware``, which must be installed
+    :param passthrough_errors: whether an exception of the application stops the server and is raised here
     :param ssl_context: ``"adhoc"`` or ``(certfile, keyfile)``
-    :param threads: running requests at once, at most; 16
-    :param error_page: while the newest code is broken, show why to every request instead of serving the old code
-    :param quiet: no banner and no access log
-    :param body_mode: ``"collect"`` calls the application when the body of a request is complete, so that slow uploads take
-        no thread; ``"stream"`` lets it read the body as it arrives
-    :param body_directory: where collected bodies of more than 16 MiB lie, in files without a name; ``TMPDIR``, else
-        ``/var/tmp``
-    :raises ValueError: for arguments that contradict each other
-    :raises SystemExit: when the address can't be listened on, and when gevent or eventlet has replaced Python's threads
+    :param threads: the maximum number of requests that run at once; 16 by default
+    :param error_page: whether to answer every request with an error page while the code can't be loaded, instead of
+        serving the previous code
+    :param quiet: whether to write no banner and no access log
+    :param body_mode: ``"collect"`` calls the application after the request body is complete, so that a slow upload does
+        not occupy a thread; ``"stream"`` lets the application read the body as it arrives
+    :param body_directory: the directory for collected bodies of more than 16 MiB, which are stored in unnamed files;
+        ``TMPDIR`` by default, or ``/var/tmp`` if that is not set
+    :raises ValueError: if arguments contradict each other
+    :raises SystemExit: if the server can't listen on the address, or gevent or eventlet has replaced Python's threads
     """
     address = _address(hostname, port)
-    options = _options(
-        threaded,
-        processes,
-        threads,
-        request_handler,
-        passthrough_errors,
-        ssl_context,
-        quiet,
-        body_mode,
-        body_directory,
+    options = _check_options(
+        {
+            "threaded": threaded,
+            "processes": processes,
+            "threads": threads,
+            "request_handler": request_handler,
+            "passthrough_errors": passthrough_errors,
+            "ssl_context": ssl_context,
+            "quiet": quiet,
+            "body_mode": body_mode,
+            "body_directory": body_directory,
+        }
     )
-    complaint = _patched.complaint()
-    if complaint is not None:
-        print(f"amboss: {complaint}", file=sys.stderr)
+    refusal = _monkey_patching.refusal()
+    if refusal is not None:
+        print(f"amboss: {refusal}", file=sys.stderr)
         raise SystemExit(2)
     if use_reloader and not is_running_from_reloader():
-        _supervise(
-            address, options, extra_files, exclude_patterns, reloader_interval, reloader_type, error_page
-        )
+        _supervise(address, options, extra_files, exclude_patterns, reloader_interval, reloader_type, error_page)
     if static_files:
-        application = _werkzeug("static_files", "werkzeug.middleware.shared_data", "SharedDataMiddleware")(
-            application, static_files
-        )
+        application = _with_static_files(application, static_files)
     if use_debugger:
-        debugged = _werkzeug("use_debugger", "werkzeug.debug", "DebuggedApplication")(application, evalex=use_evalex)
-        # Since Werkzeug 3.0.3: the hosts under which it may be used, besides the machine's own names.
-        if hasattr(debugged, "trusted_hosts"):
-            debugged.trusted_hosts.append(hostname)
-        application = debugged
-    _early.serves()
+        application = _with_debugger(application, use_evalex, hostname)
+    _startup_report.disable()
     try:
         _amboss.run([address], application, options)
     except KeyboardInterrupt:
         pass
     except OSError as error:
-        # As Werkzeug does: a sentence, not a traceback.
+        # Werkzeug also prints a message without a traceback.
         print(error, file=sys.stderr)
         raise SystemExit(1) from None
     finally:
-        _signals.forget_in_script()
+        _signals.uninstall_in_script()
 
 
-def _werkzeug(argument: str, module: str, name: str) -> Any:
+def _with_static_files(application: WSGIApplication, static_files: Any) -> WSGIApplication:
+    middleware = _import_werkzeug("static_files", "werkzeug.middleware.shared_data", "SharedDataMiddleware")
+    wrapped: WSGIApplication = middleware(application, static_files)
+    return wrapped
+
+
+def _with_debugger(application: WSGIApplication, use_evalex: bool, hostname: str) -> WSGIApplication:
+    middleware = _import_werkzeug("use_debugger", "werkzeug.debug", "DebuggedApplication")
+    wrapped: Any = middleware(application, evalex=use_evalex)
+    # Since Werkzeug 3.0.3, the debugger works only under trusted host names; localhost is one by default.
+    if hasattr(wrapped, "trusted_hosts"):
+        wrapped.trusted_hosts.append(hostname)
+    debugged: WSGIApplication = wrapped
+    return debugged
+
+
+def _import_werkzeug(argument: str, module: str, name: str) -> Any:
     import importlib
 
     try:
         return getattr(importlib.import_module(module), name)
     except ModuleNotFoundError:
-        raise ModuleNotFoundError(f"{argument} needs Werkzeug: pip install werkzeug, or leave it out") from None
+        raise ModuleNotFoundError(
+            f"{argument} needs Werkzeug; run: pip install werkzeug, or leave the argument out"
+        ) from None
 
 
 def _supervise(
     address: str,
-    options: Dict[str, Any],
+    options: dict[str, Any],
     extra_files: Optional[Iterable[str]],
     exclude_patterns: Optional[Iterable[str]],
     reloader_interval: float,
     reloader_type: str,
     error_page: bool,
 ) -> NoReturn:
-    """Becomes the process that watches, and starts this program again.
+    """Replaces this process with the supervisor, which starts this program again as its child.
 
-    Nothing that the program started until now stays beside its second copy: this process is replaced.
+    The program is shut down first, so nothing that it has started keeps running next to the child.
     """
     if reloader_type not in ("auto", "stat", "notify", "watchdog"):
-        raise ValueError(f"{reloader_type!r} is no way to watch files; choose auto, stat or notify")
-    # What would fail in the child fails here, where somebody sees it.
+        raise ValueError(f"reloader_type must be 'auto', 'stat' or 'notify', not {reloader_type!r}")
+    # Errors in the options are raised here, instead of in every child.
     fingerprint = _amboss.check(options)
-    again = _again.command()
-    # In one word each: a path or a pattern may look like a flag.
-    words: List[str] = [f"--bind={address}", "--reload", "--watch-reported", f"--reloader-type={reloader_type}"]
+    program = _respawn.respawn_command()
+    # Each option and its value are one word, because a path or a pattern may begin with a dash.
+    words: list[str] = [f"--bind={address}", "--reload", "--watch-reported", f"--reloader-type={reloader_type}"]
     words.append(f"--reloader-interval={reloader_interval}")
-    # From where the script is now.
+    # Relative paths are relative to the current directory, which ``shut_down_before_exec`` changes.
     words += [f"--extra-files={os.path.abspath(path)}" for path in extra_files or ()]
     words += [f"--exclude-patterns={pattern}" for pattern in exclude_patterns or ()]
     if error_page:
@@ -344,5 +344,5 @@ def _supervise(
         words.append("--url-scheme=https")
         if fingerprint is not None:
             words.append(f"--fingerprint={fingerprint}")
-    _again.leave_everything()
-    os.execv(sys.executable, [sys.executable, "-m", "amboss", *words, "--", *again])
+    _respawn.shut_down_before_exec()
+    os.execv(sys.executable, [sys.executable, "-m", "amboss", *words, "--", *program])

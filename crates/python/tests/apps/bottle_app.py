@@ -34,7 +34,7 @@ def form():
 @app.post("/body")
 def body():
     total = 0
-    # Asked for once more, it begins again.
+    # Accessing the property rewinds the body.
     stream = bottle.request.body
     for block in iter(lambda: stream.read(1 << 16), b""):
         total += len(block)

@@ -1,4 +1,4 @@
-"""What the tests add to a project that ``django-admin startproject`` made: its ``urls.py``."""
+"""The ``urls.py`` that the tests add to a project made by ``django-admin startproject``."""
 
 import threading
 
@@ -28,7 +28,7 @@ def form(request):
         page = UploadForm(request.POST, request.FILES)
         if page.is_valid():
             file = page.cleaned_data["file"]
-            # Large uploads are files, small ones are not.
+            # Django stores large uploads in files and keeps small ones in memory.
             how = type(file).__name__
             got = f"{page.cleaned_data['title']}: {file.name}, {sum(map(len, file.chunks()))} bytes, {how}"
     template = engines["django"].from_string(PAGE)
@@ -54,7 +54,7 @@ def file(request):
     return FileResponse(open(settings.BASE_DIR / "file.bin", "rb"), as_attachment=True, filename="größe.bin")
 
 
-def told(request):
+def info(request):
     return JsonResponse(
         {
             "host": request.get_host(),
@@ -84,7 +84,7 @@ urlpatterns = [
     path("stream", stream),
     path("next", next_block),
     path("file", file),
-    path("told/<str:name>", lambda request, name: told(request)),
+    path("info/<str:name>", lambda request, name: info(request)),
     path("body", body),
     path("fail", fail),
 ]

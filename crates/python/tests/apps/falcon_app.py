@@ -1,4 +1,4 @@
-"""A Falcon application in its WSGI mode: resources, media, streams both ways."""
+"""A Falcon application in WSGI mode: resources, media, streams in both directions."""
 
 import hashlib
 import os
@@ -31,7 +31,7 @@ class Upload:
     def on_post(self, req, resp):
         digest = hashlib.sha256()
         size = 0
-        # Its own limit is Content-Length: a chunked body is read from the stream, which ends by itself.
+        # Falcon's bounded stream ends at Content-Length; a chunked body must be read from the stream itself.
         stream = req.bounded_stream if req.content_length is not None else req.stream
         for block in iter(lambda: stream.read(1 << 16), b""):
             digest.update(block)

@@ -1,4 +1,4 @@
-"""A Flask application with what Flask applications do: sessions, uploads, streams, errors, files."""
+"""A typical Flask application: sessions, uploads, streams, errors, files."""
 
 import hashlib
 import os
@@ -9,7 +9,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 app = flask.Flask(__name__)
 app.secret_key = "not much of a secret"
-# Larger than what the tests upload.
+# More than the tests upload.
 app.config["MAX_CONTENT_LENGTH"] = 64 << 20
 app.config["MAX_FORM_MEMORY_SIZE"] = 1 << 20
 
@@ -62,7 +62,7 @@ def blocks():
     def generate():
         for number in range(5):
             yield f"block {number}\n"
-            # The next one comes when the client has seen this one and says so.
+            # The next block is produced after the client has received this one.
             assert go_on.acquire(timeout=SECONDS)
 
     return flask.Response(generate(), mimetype="text/plain")
@@ -87,7 +87,7 @@ def context():
 
 @app.post("/shout")
 def shout():
-    # Reads its input while its answer is under way.
+    # The generator reads the request body while the response is being sent.
     @flask.stream_with_context
     def generate():
         while True:
@@ -125,7 +125,7 @@ def tea():
 
 @app.get("/fail")
 def fail():
-    raise RuntimeError('nobody handles this: "é"')
+    raise RuntimeError('not handled: "é"')
 
 
 @app.get("/fail-midway")

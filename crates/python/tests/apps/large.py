@@ -6,7 +6,7 @@ BLOCK = 1 << 16
 
 
 def application(environ, start_response):
-    """``/up`` counts, ``/lines`` counts lines; ``/down`` and ``/file`` give as many bytes as the query says."""
+    """``/up`` counts bytes, ``/lines`` counts lines; ``/down`` and ``/file`` send the number of bytes in the query."""
     path = environ["PATH_INFO"]
     if path == "/up":
         return count(start_response, iter(lambda: environ["wsgi.input"].read(BLOCK), b""))

@@ -13,7 +13,7 @@ go_on = threading.Semaphore(0)
 
 
 def application(environ, start_response):
-    """What was asked is answered as JSON, except for some paths."""
+    """Responds with the request as JSON, except for some paths."""
     path = environ["PATH_INFO"]
     if path == "/upload":
         digest = hashlib.sha256()
@@ -21,7 +21,7 @@ def application(environ, start_response):
         for block in iter(lambda: environ["wsgi.input"].read(1 << 16), b""):
             digest.update(block)
             size += len(block)
-        return answer(start_response, {"size": size, "sha256": digest.hexdigest()})
+        return respond(start_response, {"size": size, "sha256": digest.hexdigest()})
     if path == "/refuse":
         start_response("403 Forbidden", [("Content-Type", "text/plain"), ("Content-Length", "3")])
         return [b"no\n"]
@@ -33,31 +33,31 @@ def application(environ, start_response):
         return blocks()
     if path == "/next":
         go_on.release()
-        return answer(start_response, {})
+        return respond(start_response, {})
     if path == "/bytes":
         size = int(environ["QUERY_STRING"] or 100_000)
         start_response("200 OK", [("Content-Type", "application/octet-stream"), ("Content-Length", str(size))])
         return [b"x" * size]
     if path == "/wait":
-        # In a folder, which tells that it waits, until somebody makes a file there.
+        # Creates a file in the directory, and waits for another one that the test creates.
         folder = environ["QUERY_STRING"]
         open(os.path.join(folder, "waiting"), "w").close()
         deadline = time.monotonic() + SECONDS
         while not os.path.exists(os.path.join(folder, "go-on")) and time.monotonic() < deadline:
             time.sleep(0.01)
-        return answer(start_response, {"waited": True})
+        return respond(start_response, {"waited": True})
     if path == "/raise":
-        # To this thread, not to the one that waits for signals.
+        # raise_signal sends the signal to this thread, not to the main thread.
         signal.raise_signal(getattr(signal, environ["QUERY_STRING"]))
-        return answer(start_response, {})
+        return respond(start_response, {})
     if path == "/fail":
         raise ValueError("on purpose")
-    told = {key: value for key, value in environ.items() if isinstance(value, str)}
-    told["body"] = environ["wsgi.input"].read().decode("latin-1")
-    return answer(start_response, told)
+    info = {key: value for key, value in environ.items() if isinstance(value, str)}
+    info["body"] = environ["wsgi.input"].read().decode("latin-1")
+    return respond(start_response, info)
 
 
-def answer(start_response, value):
+def respond(start_response, value):
     text = json.dumps(value).encode()
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(text)))])
     return [text]

@@ -1,4 +1,4 @@
-"""Tells which process answers, and how: waits, computes, has children of its own, or counts who runs beside it."""
+"""Shows which process responds: it waits, computes, starts children, or counts concurrent requests."""
 
 import json
 import multiprocessing
@@ -12,7 +12,7 @@ import time
 
 SECONDS = 60
 
-#: Serves one request, its own.
+#: A server for one request, which the program sends itself.
 SERVER = """
 import amboss, socket, sys, threading, time
 
@@ -42,14 +42,14 @@ def application(environ, start_response):
     global running
     path = environ["PATH_INFO"]
     query = environ["QUERY_STRING"]
-    told = {
+    info = {
         "pid": os.getpid(),
         "multithread": environ["wsgi.multithread"],
         "multiprocess": environ["wsgi.multiprocess"],
         "main": os.environ.get("AMBOSS_RUN_MAIN"),
     }
     if path == "/beside":
-        # How many run in this process while this one does.
+        # The maximum number of requests that run in this process while this one does.
         most = 0
         with counting:
             running += 1
@@ -59,11 +59,11 @@ def application(environ, start_response):
             time.sleep(0.001)
         with counting:
             running -= 1
-        told["running"] = most
+        info["running"] = most
     elif path == "/sleep":
         time.sleep(float(query))
     elif path == "/read":
-        told["read"] = len(environ["wsgi.input"].read())
+        info["read"] = len(environ["wsgi.input"].read())
     elif path == "/wait":
         wait_in(query)
     elif path == "/hang":
@@ -73,7 +73,7 @@ def application(environ, start_response):
         announce(query)
         spin_here()
     elif path == "/hold":
-        # A match that takes for ever, and never lets go of the interpreter.
+        # A regular expression that takes forever and never releases the GIL.
         announce(query)
         re.match(r"(a+)+$", "a" * 64 + "b")
     elif path == "/block":
@@ -83,13 +83,13 @@ def application(environ, start_response):
         peer = environ["werkzeug.socket"]
         peer.sendall(peer.recv(1) + peer.recv(1))
     elif path == "/server":
-        told["said"] = subprocess.run(
+        info["output"] = subprocess.run(
             [sys.executable, "-c", SERVER, query], capture_output=True, text=True, timeout=SECONDS
         ).stdout
     elif path == "/child":
-        told["ended by"] = terminated(query)
+        info["ended by"] = terminated(query)
     start_response("200 OK", [("Content-Type", "application/json")])
-    return [json.dumps(told).encode()]
+    return [json.dumps(info).encode()]
 
 
 def announce(folder, what="waiting"):
@@ -101,7 +101,7 @@ announce(".", "imported")
 
 
 def wait_in(folder):
-    """Until somebody makes a file there."""
+    """Waits until the test creates a file in the directory."""
     announce(folder)
     until = time.monotonic() + SECONDS
     while not os.path.exists(os.path.join(folder, "go-on")) and time.monotonic() < until:
@@ -125,7 +125,7 @@ def blocks(folder):
 
 
 def terminated(how):
-    """What a child ends with that is told to."""
+    """Starts a child process, terminates it, and returns its exit status."""
     if how == "fork":
         child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(SECONDS,))
         child.start()

@@ -1,0 +1,76 @@
+//! Creates a Python application in the process that serves it, as the library asks for it.
+
+use std::sync::{Arc, OnceLock};
+
+use amboss::{Application, Host, RunError, ServeError, Server, Settings, ShutdownHandle, Worker};
+use pyo3::prelude::*;
+
+use crate::errors::{to_app_error, to_run_error};
+use crate::runtime::ffi::attach;
+use crate::runtime::{main_thread, thread_stack};
+use crate::wsgi::application::PyApplication;
+
+/// A function that installs signal handlers for a server.
+type InstallSignals = Box<dyn FnOnce(ShutdownHandle, &Worker) -> PyResult<()> + Send>;
+
+/// Creates the application when the library asks for it, and serves while Python's main thread waits for signals.
+pub(crate) struct PyAppLoader<F> {
+    make: Option<F>,
+    install_signals: Option<InstallSignals>,
+    shutdown: Option<Arc<OnceLock<ShutdownHandle>>>,
+}
+
+impl<F> PyAppLoader<F>
+where
+    F: FnOnce(Python<'_>, &Worker) -> PyResult<PyApplication>,
+{
+    /// `make` creates the application; `install_signals` runs before the server serves.
+    pub(crate) fn new(
+        make: F,
+        install_signals: impl FnOnce(ShutdownHandle, &Worker) -> PyResult<()> + Send + 'static,
+    ) -> PyAppLoader<F> {
+        PyAppLoader { make: Some(make), install_signals: Some(Box::new(install_signals)), shutdown: None }
+    }
+}
+
+impl<F> Host for PyAppLoader<F>
+where
+    F: FnOnce(Python<'_>, &Worker) -> PyResult<PyApplication>,
+{
+    fn application(&mut self, worker: &Worker) -> Result<Arc<dyn Application>, RunError> {
+        let Some(make) = self.make.take() else { return Err(RunError::Options("the application was loaded already")) };
+        let application = attach(|py| {
+            py.import("amboss._child_environment")?.call_method1("sockets_adopted", (worker.server_fd(),))?;
+            make(py, worker)
+        });
+        let application = application.map_err(to_run_error)?;
+        self.shutdown = Some(application.shutdown.clone());
+        Ok(Arc::new(application))
+    }
+
+    fn configure(&mut self, settings: &mut Settings) -> Result<(), RunError> {
+        // The application may have called `threading.stack_size` while it was imported.
+        settings.thread_stack_size = Some(attach(thread_stack::size));
+        Ok(())
+    }
+
+    fn started(&mut self, server: &Server, worker: &Worker) -> Result<(), RunError> {
+        if let Some(shutdown) = &self.shutdown {
+            let _ = shutdown.set(server.shutdown_handle());
+        }
+        let install = self.install_signals.take();
+        install.map_or(Ok(()), |install| install(server.shutdown_handle(), worker)).map_err(to_run_error)
+    }
+
+    fn serve(&mut self, server: Server) -> Result<(), ServeError> {
+        flatten(attach(|py| main_thread::serve_forever(py, server, main_thread::stop_gracefully_first)))
+    }
+}
+
+/// Converts the outcome of a server to one result, where an exception becomes an error of the application.
+pub(crate) fn flatten<R>(outcome: PyResult<main_thread::Outcome<R>>) -> Result<R, ServeError> {
+    match outcome {
+        Ok((_, result)) => result,
+        Err(error) => Err(ServeError::Application(attach(|py| to_app_error(py, error)))),
+    }
+}

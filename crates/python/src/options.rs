@@ -1,0 +1,144 @@
+//! Converts the options of `make_server` and `run_simple` to settings of the server.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use amboss::{Address, BodyMode, RunOptions, SslContext, TextLog};
+use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyString, PyTuple};
+
+use crate::runtime::process::{flush_streams, fork_for_request};
+use crate::runtime::{gil, thread_stack};
+use crate::wsgi::application::PyApplication;
+use crate::wsgi::convert::type_name;
+use crate::wsgi::environ::ServerInfo;
+use crate::wsgi::request_handler::PyRequestHandler;
+
+/// The options that `make_server` and `run_simple` share, as `amboss/serving.py` passes them.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct Options<'py> {
+    threaded: Option<bool>,
+    processes: usize,
+    threads: Option<usize>,
+    pub(crate) request_handler: Option<Bound<'py, PyAny>>,
+    passthrough_errors: bool,
+    ssl_context: Option<Bound<'py, PyAny>>,
+    quiet: bool,
+    body_mode: String,
+    body_directory: Option<PathBuf>,
+}
+
+/// The default maximum number of requests that run at once in a process. Waiting for the GIL counts as running; more
+/// threads would only wait for each other.
+const DEFAULT_THREADS: usize = 16;
+
+/// How long complete responses may wait to be written together. A call of a framework takes a tenth of a millisecond,
+/// and waking a client for each response a tenth of that: with the core's own bound, Flask answered a fifth fewer
+/// requests.
+const BATCH: Duration = Duration::from_millis(2);
+
+/// Converts options to settings.
+pub(crate) fn to_run_options(py: Python<'_>, options: &Options<'_>) -> PyResult<RunOptions> {
+    let mut run = RunOptions::default();
+    run.threaded = options.threaded;
+    run.processes = options.processes;
+    run.passthrough_errors = options.passthrough_errors;
+    run.quiet = options.quiet;
+    if options.quiet {
+        run.settings.log = Arc::new(TextLog::stderr().errors_only());
+    }
+    run.settings.body_mode = if options.body_mode == "stream" { BodyMode::Stream } else { BodyMode::Collect };
+    run.settings.body_directory.clone_from(&options.body_directory);
+    if let Some(context) = &options.ssl_context {
+        run.ssl_context = Some(to_ssl_context(context)?);
+    }
+    apply_python_settings(py, &mut run, options.request_handler.is_some(), options.threads);
+    Ok(run)
+}
+
+/// Applies the settings that every Python application needs.
+pub(crate) fn apply_python_settings(
+    py: Python<'_>,
+    run: &mut RunOptions,
+    custom_handler: bool,
+    threads: Option<usize>,
+) {
+    run.settings.threads = threads.unwrap_or(DEFAULT_THREADS).max(1);
+    // The GIL lets one thread run at a time, so a second event loop would only compete with the first. 0 lets the
+    // server decide.
+    run.settings.loops = usize::from(is_gil_enabled(py));
+    run.settings.thread_stack_size = Some(thread_stack::size(py));
+    run.settings.timeouts.batch = BATCH;
+    run.settings.may_hand_over = Some(Arc::new(gil::is_released));
+    run.request_handler = Some(Arc::new(PyRequestHandler { is_custom: custom_handler }));
+    run.settings.fork = Some(Arc::new(fork_for_request));
+}
+
+fn is_gil_enabled(py: Python<'_>) -> bool {
+    let ask = || py.import("sys")?.call_method0("_is_gil_enabled")?.extract::<bool>();
+    // The function exists since CPython 3.13.
+    ask().unwrap_or(true)
+}
+
+/// Makes the server's application from a WSGI application.
+pub(crate) fn make_application(
+    py: Python<'_>,
+    app: Py<PyAny>,
+    run: &RunOptions,
+    handler_class: Option<Bound<'_, PyAny>>,
+) -> PyResult<PyApplication> {
+    if !app.bind(py).is_callable() {
+        return Err(PyTypeError::new_err(format!(
+            "a WSGI application is called with environ and start_response, and {} can't be called",
+            type_name(app.bind(py))
+        )));
+    }
+    let server = ServerInfo { log: run.settings.log.clone(), shutdown: Arc::new(OnceLock::new()) };
+    let mut application = PyApplication::new(py, app, handler_class.map(Bound::unbind), &server)?;
+    if run.processes > 1 {
+        // A process that answers one request exits without finalizing the interpreter, which would lose its output.
+        application.set_after_call(flush_streams);
+    }
+    Ok(application)
+}
+
+/// Converts an `ssl_context` argument: `'adhoc'`, or the files of a certificate and its key.
+fn to_ssl_context(context: &Bound<'_, PyAny>) -> PyResult<SslContext> {
+    let result = if let Ok(name) = context.cast::<PyString>() {
+        if name != "adhoc" {
+            return Err(PyValueError::new_err(format!(
+                "ssl_context must be 'adhoc' or (certfile, keyfile), not {name:?}"
+            )));
+        }
+        SslContext::adhoc()
+    } else if let Ok(files) = context.cast::<PyTuple>() {
+        let (certificate, key): (PathBuf, Option<PathBuf>) = match files.len() {
+            1 => (files.get_item(0)?.extract()?, None),
+            2 => (files.get_item(0)?.extract()?, files.get_item(1)?.extract()?),
+            other => {
+                return Err(PyTypeError::new_err(format!(
+                    "ssl_context must be a tuple (certfile, keyfile), not a tuple of {other}"
+                )))
+            }
+        };
+        SslContext::from_files(certificate, key.as_deref())
+    } else {
+        return Err(PyTypeError::new_err(format!(
+            "ssl_context must be 'adhoc' or (certfile, keyfile), not {}: TLS is implemented outside of Python, which \
+             can't use a context of the ssl module",
+            type_name(context)
+        )));
+    };
+    result.map_err(|error| PyOSError::new_err(error.to_string()))
+}
+
+/// Parses addresses.
+pub(crate) fn parse_addresses(texts: &[String]) -> PyResult<Vec<Address>> {
+    texts
+        .iter()
+        .map(|text| text.parse().map_err(|error: amboss::AddressError| PyValueError::new_err(error.to_string())))
+        .collect()
+}

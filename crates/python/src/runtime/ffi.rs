@@ -1,0 +1,305 @@
+//! The only file with unsafe code: thread states, strings and bytes without extra copies, and the borrows that the
+//! server hands to an application for the duration of one call.
+//!
+//! Every function here is safe to call; the argument for that stands at each `unsafe` block.
+#![allow(unsafe_code)]
+
+use std::borrow::Cow;
+use std::cell::{Cell, OnceCell};
+use std::os::fd::BorrowedFd;
+use std::os::raw::c_int;
+use std::ptr::NonNull;
+use std::sync::{Mutex, MutexGuard, TryLockError};
+
+use amboss::{Input, StartResponse};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::string::PyStringData;
+use pyo3::types::{PyBytes, PyString};
+
+use crate::runtime::finalize::{detach, park_forever, FinalizeGuard};
+
+/// Attaches a server thread to the interpreter and runs `run`.
+///
+/// The thread keeps its Python thread state until it ends. Otherwise every call would create and destroy one, which
+/// costs more than everything else here, and applications would lose their `threading.local` data with each request.
+pub(crate) fn attach<R>(run: impl FnOnce(Python<'_>) -> R) -> R {
+    thread_local! {
+        static THREAD_STATE: OnceCell<ThreadState> = const { OnceCell::new() };
+    }
+    // This fails in a thread that is ending; it attaches without a kept thread state.
+    let _ = THREAD_STATE.try_with(|state| {
+        state.get_or_init(ThreadState::new);
+    });
+    let outer = FinalizeGuard::new();
+    let result = Python::try_attach(|py| {
+        let inner = FinalizeGuard::new();
+        let result = run(py);
+        inner.disarm();
+        result
+    });
+    outer.disarm();
+    result.unwrap_or_else(|| park_forever())
+}
+
+/// A Python thread state that is kept until its thread ends.
+struct ThreadState {
+    /// `None` in a thread that Python itself has started.
+    kept: Cell<Option<(ffi::PyGILState_STATE, NonNull<ffi::PyThreadState>)>>,
+}
+
+impl ThreadState {
+    fn new() -> ThreadState {
+        // SAFETY: `PyGILState_Check` and `PyGILState_Ensure` may be called by any thread, attached or not. A thread
+        // that is attached already has a thread state of its own, and nothing is kept for it. `PyEval_SaveThread` is
+        // called right after `PyGILState_Ensure`, so the thread is attached, as it requires.
+        let kept = unsafe {
+            if ffi::PyGILState_Check() == 1 {
+                None
+            } else {
+                let guard = FinalizeGuard::new();
+                let gil_state = ffi::PyGILState_Ensure();
+                let kept = NonNull::new(ffi::PyEval_SaveThread()).map(|thread| (gil_state, thread));
+                guard.disarm();
+                kept
+            }
+        };
+        ThreadState { kept: Cell::new(kept) }
+    }
+}
+
+impl Drop for ThreadState {
+    fn drop(&mut self) {
+        let Some((gil_state, thread)) = self.kept.take() else { return };
+        // An interpreter that is finalized, or is being finalized, frees all thread states itself.
+        if Python::try_attach(|_| ()).is_none() {
+            return;
+        }
+        let guard = FinalizeGuard::new();
+        // SAFETY: this reverts, in reverse order and in the same thread, the two calls that `new` made.
+        unsafe {
+            ffi::PyEval_RestoreThread(thread.as_ptr());
+            ffi::PyGILState_Release(gil_state);
+        }
+        guard.disarm();
+    }
+}
+
+/// Makes a native string of PEP 3333: each byte becomes the character with the same number.
+pub(crate) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
+    // SAFETY: pointer and length come from one slice. The result is a new reference, or null with an exception set.
+    let text = unsafe {
+        let text = ffi::PyUnicode_DecodeLatin1(bytes.as_ptr().cast(), bytes.len() as ffi::Py_ssize_t, std::ptr::null());
+        Bound::from_owned_ptr_or_err(py, text)?
+    };
+    Ok(text.cast_into::<PyString>()?)
+}
+
+/// Returns the bytes of a native string; `None` if it contains characters outside Latin-1.
+pub(crate) fn latin1_bytes<'a>(text: &'a Bound<'_, PyString>) -> Option<Cow<'a, [u8]>> {
+    // SAFETY: a Python string is immutable, and `text` keeps it alive while the slice is borrowed.
+    match unsafe { text.data() } {
+        Ok(PyStringData::Ucs1(bytes)) => Some(Cow::Borrowed(bytes)),
+        _ => None,
+    }
+}
+
+/// Returns an object's reference count.
+pub(crate) fn ref_count<T>(object: &Bound<'_, T>) -> usize {
+    // SAFETY: the borrow keeps the object alive, and `Bound` proves that the thread is attached.
+    usize::try_from(unsafe { ffi::Py_REFCNT(object.as_ptr()) }).unwrap_or(usize::MAX)
+}
+
+/// Makes an empty context for context variables.
+pub(crate) fn new_context(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    // SAFETY: the result is a new reference, or null with an exception set.
+    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_New()) }
+}
+
+/// Makes `context` this thread's context until [`exit_context`].
+pub(crate) fn enter_context(context: &Bound<'_, PyAny>) -> PyResult<()> {
+    // SAFETY: the call fails with an exception if the object is not a context, or has been entered already.
+    check(context.py(), unsafe { ffi::PyContext_Enter(context.as_ptr()) })
+}
+
+/// Restores the context that was active before `context` was entered.
+pub(crate) fn exit_context(context: &Bound<'_, PyAny>) -> PyResult<()> {
+    // SAFETY: the call fails with an exception if the object is not this thread's context.
+    check(context.py(), unsafe { ffi::PyContext_Exit(context.as_ptr()) })
+}
+
+fn check(py: Python<'_>, code: c_int) -> PyResult<()> {
+    if code == 0 {
+        Ok(())
+    } else {
+        Err(PyErr::fetch(py))
+    }
+}
+
+/// Builds a `bytes` object of at most `size` bytes, which are written in pieces by code that is not attached.
+pub(crate) struct BytesBuilder<'py> {
+    object: Bound<'py, PyAny>,
+    size: usize,
+    filled: usize,
+}
+
+/// Writes into the buffer of a [`BytesBuilder`]; may be used by a thread that is not attached.
+pub(crate) struct BytesWriter<'a> {
+    start: *mut u8,
+    size: usize,
+    filled: &'a mut usize,
+}
+
+// SAFETY: the pointer is into an object that only the `BytesBuilder` holds, which is mutably borrowed by this writer.
+unsafe impl Send for BytesWriter<'_> {}
+
+impl<'py> BytesBuilder<'py> {
+    pub(crate) fn new(py: Python<'py>, size: usize) -> PyResult<BytesBuilder<'py>> {
+        // SAFETY: with a null source, the object's bytes are uninitialised. No other code sees the object before
+        // `finish`, which returns only the bytes that were written.
+        let object = unsafe {
+            let object = ffi::PyBytes_FromStringAndSize(std::ptr::null(), size as ffi::Py_ssize_t);
+            Bound::from_owned_ptr_or_err(py, object)?
+        };
+        Ok(BytesBuilder { object, size, filled: 0 })
+    }
+
+    pub(crate) fn writer(&mut self) -> BytesWriter<'_> {
+        // SAFETY: the object is a `bytes` object of `size` bytes, and has no other owner.
+        let start = unsafe { ffi::PyBytes_AsString(self.object.as_ptr()) }.cast();
+        BytesWriter { start, size: self.size, filled: &mut self.filled }
+    }
+
+    pub(crate) fn finish(self) -> PyResult<Bound<'py, PyBytes>> {
+        let py = self.object.py();
+        if self.filled < self.size {
+            // SAFETY: the first `filled` bytes of the object have been written, see `BytesWriter::push`.
+            let filled = unsafe {
+                std::slice::from_raw_parts(ffi::PyBytes_AsString(self.object.as_ptr()).cast::<u8>(), self.filled)
+            };
+            return Ok(PyBytes::new(py, filled));
+        }
+        Ok(self.object.cast_into::<PyBytes>()?)
+    }
+}
+
+impl BytesWriter<'_> {
+    /// Returns the bytes written so far.
+    pub(crate) fn filled(&self) -> &[u8] {
+        // SAFETY: the first `filled` bytes have been written, see `push`, and only `self` can write more.
+        unsafe { std::slice::from_raw_parts(self.start, *self.filled) }
+    }
+
+    /// Returns how many more bytes fit.
+    pub(crate) fn remaining(&self) -> usize {
+        self.size - *self.filled
+    }
+
+    /// Appends as much of `bytes` as fits, and returns its length.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> usize {
+        let count = bytes.len().min(self.remaining());
+        // SAFETY: `filled + count <= size`, and nothing else refers to that memory.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.start.add(*self.filled), count) };
+        *self.filled += count;
+        count
+    }
+}
+
+/// A slot through which Python objects reach borrows of the server (its `start_response` and the request body) during
+/// one application call: used by one thread at a time, and empty after the call.
+#[derive(Default)]
+pub(crate) struct ScopedBorrow(Mutex<Option<Borrowed>>);
+
+struct Borrowed {
+    start_response: NonNull<dyn StartResponse>,
+    input: NonNull<Input<'static>>,
+}
+
+// SAFETY: both pointers are used only under the lock of `ScopedBorrow`, so by one thread at a time, while the thread
+// that owns the borrows is inside `ScopedBorrow::lend` and uses neither. The data behind them (a socket, buffers, the
+// server's shared state) is not tied to a thread.
+unsafe impl Send for Borrowed {}
+
+impl ScopedBorrow {
+    /// Makes both borrows available while `run` runs.
+    pub(crate) fn lend<R>(
+        &self,
+        py: Python<'_>,
+        start_response: &mut dyn StartResponse,
+        input: &mut Input<'_>,
+        run: impl FnOnce() -> R,
+    ) -> R {
+        struct Clear<'a, 'py>(&'a ScopedBorrow, Python<'py>);
+        impl Drop for Clear<'_, '_> {
+            fn drop(&mut self) {
+                *self.0.lock(self.1) = None;
+            }
+        }
+        let pointer: *mut (dyn StartResponse + '_) = start_response;
+        // SAFETY: only the lifetimes change. `Clear` enforces them at run time: before this function returns or
+        // unwinds, and so before the borrows end, it takes the lock, which waits for any thread that uses them, and
+        // empties the slot.
+        let borrowed = unsafe {
+            Borrowed {
+                start_response: NonNull::new_unchecked(std::mem::transmute::<
+                    *mut (dyn StartResponse + '_),
+                    *mut (dyn StartResponse + 'static),
+                >(pointer)),
+                input: NonNull::from(input).cast(),
+            }
+        };
+        *self.lock(py) = Some(borrowed);
+        let _clear = Clear(self, py);
+        run()
+    }
+
+    /// Uses the borrows without releasing the GIL; `None` after the call.
+    pub(crate) fn with<R>(
+        &self,
+        py: Python<'_>,
+        run: impl FnOnce(&mut dyn StartResponse, &mut Input<'_>) -> R,
+    ) -> Option<R> {
+        ScopedBorrow::open(self.lock(py), run)
+    }
+
+    /// Uses the borrows from a thread that is not attached and may block; `None` after the call.
+    pub(crate) fn with_detached<R>(&self, run: impl FnOnce(&mut dyn StartResponse, &mut Input<'_>) -> R) -> Option<R> {
+        ScopedBorrow::open(self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()), run)
+    }
+
+    fn open<R>(
+        mut slot: MutexGuard<'_, Option<Borrowed>>,
+        run: impl FnOnce(&mut dyn StartResponse, &mut Input<'_>) -> R,
+    ) -> Option<R> {
+        let borrowed = slot.as_mut()?;
+        // SAFETY: the slot is full, so `lend` is still running and both borrows are valid; the lock makes this their
+        // only use.
+        let (start_response, input) = unsafe { (borrowed.start_response.as_mut(), borrowed.input.as_mut()) };
+        Some(run(start_response, input))
+    }
+
+    /// Locks the slot. Another thread may hold the lock while it waits for the client, so this waits without the GIL.
+    fn lock(&self, py: Python<'_>) -> MutexGuard<'_, Option<Borrowed>> {
+        match self.0.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                detach(py, || SendGuard(self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))).0
+            }
+        }
+    }
+}
+
+/// A mutex guard that a detached section returns to the thread that ran it.
+struct SendGuard<'a>(MutexGuard<'a, Option<Borrowed>>);
+
+// SAFETY: `Python::detach` runs its closure in the calling thread, so the guard never changes threads.
+unsafe impl Send for SendGuard<'_> {}
+
+/// Runs `run` with a file descriptor that a Python object owns.
+pub(crate) fn with_borrowed_fd<R>(number: i32, run: impl FnOnce(BorrowedFd<'_>) -> R) -> R {
+    assert!(number >= 0, "a file descriptor must not be negative");
+    // SAFETY: the number is not -1, see above. The object that owns the descriptor is responsible for keeping it open
+    // while `run` uses it. If another thread closes it, calls with it fail or reach another open file, as in Python.
+    run(unsafe { BorrowedFd::borrow_raw(number) })
+}

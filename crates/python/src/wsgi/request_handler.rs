@@ -1,0 +1,44 @@
+//! Connects the user's `WSGIRequestHandler` class to the server's hooks for logging and errors.
+
+use amboss::{AccessRecord, AppError, Log, RequestHandler};
+use pyo3::prelude::*;
+
+use crate::errors::{format_traceback, AppException};
+use crate::runtime::ffi::attach;
+use crate::wsgi::connection_state::ConnectionState;
+
+/// The server's hooks: they call Python if the user has a handler class.
+pub(crate) struct PyRequestHandler {
+    /// Whether the user has passed a handler class.
+    pub(crate) is_custom: bool,
+}
+
+impl RequestHandler for PyRequestHandler {
+    fn log_request(&self, record: &AccessRecord<'_>, log: &dyn Log) {
+        // A request that the server has rejected has no handler.
+        let answered = record.connection.filter(|_| self.is_custom && record.head.is_some());
+        let state = answered.and_then(|connection| connection.get::<ConnectionState>());
+        let Some(handler) = state.and_then(ConnectionState::pop_handler) else { return log.access(record) };
+        attach(|py| {
+            let logged = handler.bind(py).call_method1("log_request", (record.status, record.bytes));
+            if let Err(error) = logged {
+                log.error(&format!("error in log_request: {}", format_traceback(py, &error)));
+            }
+        });
+    }
+
+    fn handle_error(&self, error: &AppError, request_line: &[u8], log: &dyn Log) {
+        if error.downcast_ref::<AppException>().is_some_and(|exception| exception.is_disconnect) {
+            return;
+        }
+        log.error(&format!("error on \"{}\": {error}", request_line.escape_ascii()));
+    }
+
+    fn server_version(&self) -> Option<&str> {
+        Some(concat!("amboss/", env!("CARGO_PKG_VERSION")))
+    }
+
+    fn wants_access(&self, log: &dyn Log) -> bool {
+        self.is_custom || log.wants_access()
+    }
+}
