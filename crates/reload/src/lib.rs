@@ -6,7 +6,7 @@
 //! - `watch`: a [`Scope`] decides which files belong to a project, and a [`Watch`] waits until some of them change.
 //! - `process`: a [`Program`] is started as a child with listening sockets, which it takes over as [`Inherited`], and with
 //!   a [`ControlSocket`].
-//! - `build`: a [`CargoProject`] knows its sources and builds itself; an [`error_page`] shows the compiler's output.
+//! - `build`: a [`CargoProject`] lists the sources of a cargo project and builds it; an [`error_page`] shows the compiler's output.
 //! - `supervisor`: a [`Supervisor`] holds the listening sockets and runs a program as its workers.
 //!
 //! ```no_run

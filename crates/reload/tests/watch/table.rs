@@ -122,7 +122,7 @@ const CASES: &[Case] = &[
         reported: &[(Created, "root/p/q/r/a.py")],
     },
     Case {
-        name: "a folder in the folder of a file",
+        name: "a folder that replaces a file",
         before: one_file,
         scope: plain,
         act: |at| {
