@@ -5,6 +5,8 @@ use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
+use html_escape::encode_quoted_attribute;
+
 use super::ansi;
 
 /// The error page as HTML in UTF-8, to be sent with status 503 and `Cache-Control: no-store`. It loads no other resources,
@@ -22,7 +24,7 @@ pub fn error_page(title: &str, output: &str, poll: Option<Duration>) -> String {
     let mut hasher = DefaultHasher::new();
     (title, output).hash(&mut hasher);
     let output_id = hasher.finish();
-    let title = escape(title);
+    let title = encode_quoted_attribute(title);
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\" data-output=\"{output_id:016x}\">\n<head>\n<meta charset=\"utf-8\">\n<title>{title}</title>\n\
          <meta name=\"viewport\" content=\"width=device-width\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
@@ -34,9 +36,9 @@ pub fn error_page(title: &str, output: &str, poll: Option<Duration>) -> String {
         classes.extend(style.color.map(|color| format!("c{color}")));
         classes.extend(style.background.map(|color| format!("k{color}")));
         if classes.is_empty() {
-            page.push_str(&escape(text));
+            page.push_str(&encode_quoted_attribute(text));
         } else {
-            let _ = write!(page, "<span class=\"{}\">{}</span>", classes.join(" "), escape(text));
+            let _ = write!(page, "<span class=\"{}\">{}</span>", classes.join(" "), encode_quoted_attribute(text));
         }
     }
     page.push_str("</pre>\n");
@@ -51,21 +53,6 @@ pub fn error_page(title: &str, output: &str, poll: Option<Duration>) -> String {
 /// The same content as plain text, for clients that do not accept HTML.
 pub fn error_text(title: &str, output: &str) -> String {
     format!("{title}\n\n{}\n", ansi::strip(output).trim_end())
-}
-
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            _ => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 /// The script that polls. Errors of `fetch` are ignored: no server listens until it has started.
@@ -113,7 +100,7 @@ mod tests {
     fn everything_is_escaped_and_nothing_is_loaded() {
         let page = error_page("<b>&", "</pre><script>alert('\"')</script>\x1b[1;31m<x>\x1b[0m", None);
         assert!(page.contains("<title>&lt;b&gt;&amp;</title>"));
-        assert!(page.contains("&lt;/pre&gt;&lt;script&gt;alert(&#39;&quot;&#39;)&lt;/script&gt;"));
+        assert!(page.contains("&lt;/pre&gt;&lt;script&gt;alert(&#x27;&quot;&#x27;)&lt;/script&gt;"));
         assert!(page.contains("<span class=\"b c1\">&lt;x&gt;</span>"));
         for outside in ["<script", "src=", "href=", "url(", "@import", "http"] {
             assert!(!page.contains(outside), "{outside}");
