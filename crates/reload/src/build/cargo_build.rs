@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use cargo_metadata::{Artifact, Message};
 use rustix::process::{kill_process_group, waitid, Pid, Signal, WaitId, WaitIdOptions};
-use serde_json::Value;
 
 use super::ansi;
 use crate::process::ensure_children_are_reapable;
@@ -183,15 +183,12 @@ fn copy_output(stderr: ChildStderr, output: &Mutex<Vec<u8>>) {
 /// Reads cargo's messages, one JSON object a line, up to the end of the build.
 fn read_executables(stdout: ChildStdout) -> Vec<Executable> {
     let mut executables = Vec::new();
-    for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
-        let Ok(message) = serde_json::from_slice::<Value>(&line) else { continue };
-        match message["reason"].as_str() {
-            Some("compiler-artifact") => {
-                if let (Some(path), Some(name)) = (message["executable"].as_str(), message["target"]["name"].as_str()) {
-                    executables.push(Executable { name: name.into(), path: path.into() });
-                }
+    for message in Message::parse_stream(BufReader::new(stdout)).map_while(Result::ok) {
+        match message {
+            Message::CompilerArtifact(Artifact { executable: Some(path), target, .. }) => {
+                executables.push(Executable { name: target.name, path: path.into() });
             }
-            Some("build-finished") => break,
+            Message::BuildFinished(_) => break,
             _ => {}
         }
     }

@@ -5,9 +5,9 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use serde_json::Value;
+use cargo_metadata::{Metadata, MetadataCommand, Package};
 
 use super::cargo_build::Build;
 use super::error::CargoError;
@@ -36,16 +36,14 @@ impl CargoProject {
         let manifest = from.ancestors().map(|folder| folder.join("Cargo.toml")).find(|path| path.is_file());
         let manifest = manifest.ok_or_else(|| CargoError::no_manifest(&from))?;
         let metadata = metadata(&manifest)?;
-        let path = |value: &Value| value.as_str().map(PathBuf::from);
-        let folder = manifest.parent().unwrap_or(&manifest).to_path_buf();
         let mut project = CargoProject {
-            workspace: path(&metadata["workspace_root"]).unwrap_or_else(|| folder.clone()),
-            target: path(&metadata["target_directory"]).unwrap_or_else(|| folder.join("target")),
+            folder: manifest.parent().unwrap_or(&manifest).to_path_buf(),
+            workspace: metadata.workspace_root.into(),
+            target: metadata.target_directory.into(),
             packages: BTreeSet::new(),
-            folder,
         };
         let mut path_dependencies = Vec::new();
-        for package in array(&metadata["packages"]) {
+        for package in &metadata.packages {
             project.add_package(package, &mut path_dependencies);
         }
         // Path dependencies outside the workspace may have path dependencies of their own.
@@ -55,18 +53,16 @@ impl CargoProject {
             }
             let manifest = folder.join("Cargo.toml");
             let Ok(metadata) = self::metadata(&manifest) else { continue };
-            let packages = array(&metadata["packages"]);
-            let package = packages.iter().find(|package| manifest_path(package).as_deref() == Some(&manifest));
-            if let Some(package) = package {
+            if let Some(package) = metadata.packages.iter().find(|package| package.manifest_path == manifest) {
                 project.add_package(package, &mut path_dependencies);
             }
         }
         Ok(project)
     }
 
-    fn add_package(&mut self, package: &Value, path_dependencies: &mut Vec<PathBuf>) {
-        self.packages.extend(manifest_path(package).and_then(|manifest| manifest.parent().map(PathBuf::from)));
-        let paths = array(&package["dependencies"]).iter().filter_map(|dependency| dependency["path"].as_str());
+    fn add_package(&mut self, package: &Package, path_dependencies: &mut Vec<PathBuf>) {
+        self.packages.extend(package.manifest_path.parent().map(PathBuf::from));
+        let paths = package.dependencies.iter().filter_map(|dependency| dependency.path.as_ref());
         path_dependencies.extend(paths.map(PathBuf::from));
     }
 
@@ -106,23 +102,15 @@ fn cargo_unavailable(error: &io::Error) -> CargoError {
     CargoError::cargo_unavailable(&cargo().get_program().to_string_lossy(), error)
 }
 
-fn metadata(manifest: &Path) -> Result<Value, CargoError> {
-    let mut command = cargo();
-    command.args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"]).arg(manifest);
+fn metadata(manifest: &Path) -> Result<Metadata, CargoError> {
+    ensure_children_are_reapable().map_err(|error| cargo_unavailable(&error))?;
+    let mut command = MetadataCommand::new();
+    command.cargo_path(cargo().get_program()).manifest_path(manifest).no_deps();
     // Cargo takes toolchain and configuration from the current folder.
-    command.current_dir(manifest.parent().unwrap_or(manifest)).stdin(Stdio::null());
-    let output = ensure_children_are_reapable().and_then(|()| command.output());
-    let output = output.map_err(|error| cargo_unavailable(&error))?;
-    if !output.status.success() {
-        return Err(CargoError::invalid_manifest(manifest, &String::from_utf8_lossy(&output.stderr)));
-    }
-    serde_json::from_slice(&output.stdout).map_err(|error| CargoError::invalid_manifest(manifest, &error.to_string()))
-}
-
-fn manifest_path(package: &Value) -> Option<PathBuf> {
-    package["manifest_path"].as_str().map(PathBuf::from)
-}
-
-fn array(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
+    command.current_dir(manifest.parent().unwrap_or(manifest));
+    command.exec().map_err(|error| match error {
+        cargo_metadata::Error::Io(error) => cargo_unavailable(&error),
+        cargo_metadata::Error::CargoMetadata { stderr } => CargoError::invalid_manifest(manifest, &stderr),
+        error => CargoError::invalid_manifest(manifest, &error.to_string()),
+    })
 }
