@@ -45,8 +45,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             delays.push(saved.elapsed().as_millis().to_string());
         }
         println!(
-            "{backend}: {files} files, started in {} ms, idle {share:.3} % of a core over {seconds} s, saves reported after {} \
-             ms",
+            "{backend}: {files} files, started in {} ms, idle {share:.3} % of a core over {seconds} s, saves reported \
+             after {} ms",
             start.as_millis(),
             delays.join(", ")
         );

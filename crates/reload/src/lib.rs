@@ -1,12 +1,13 @@
-//! Reloading for servers: watching a project's files, building it, and replacing the server's processes without losing a
-//! request.
+//! Reloading for servers: watching a project's files, building it, and replacing the server's processes without losing
+//! a request.
 //!
 //! The modules, each of which uses only those before it:
 //!
 //! - `watch`: a [`Scope`] decides which files belong to a project, and a [`Watch`] waits until some of them change.
-//! - `process`: a [`Program`] is started as a child with listening sockets, which it takes over as [`Inherited`], and with
-//!   a [`ControlSocket`].
-//! - `build`: a [`CargoProject`] lists the sources of a cargo project and builds it; an [`error_page`] shows the compiler's output.
+//! - `process`: a [`Program`] is started as a child with listening sockets, which it takes over as [`Inherited`], and
+//!   with a [`ControlSocket`].
+//! - `build`: a [`CargoProject`] lists the sources of a cargo project and builds it; an [`error_page`] shows the
+//!   compiler's output.
 //! - `supervisor`: a [`Supervisor`] holds the listening sockets and runs a program as its workers.
 //!
 //! ```no_run

@@ -1,5 +1,6 @@
-//! Parses terminal output into text with the 16 colours and bold of ECMA-48's SGR sequences. All other control sequences
-//! (ECMA-48 §5 and common extensions) are dropped, and so are all control characters except tab and line feed.
+//! Parses terminal output into text with the 16 colours and bold of ECMA-48's SGR sequences. All other control
+//! sequences (ECMA-48 §5 and common extensions) are dropped, and so are all control characters except tab and line
+//! feed.
 
 /// The style of text. Colours are numbered as in terminals: 0 to 7, and 8 to 15 for the bright ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

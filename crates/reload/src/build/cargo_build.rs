@@ -1,7 +1,7 @@
 //! One run of `cargo build`: its output, the executables that it made, and how to stop it.
 //!
-//! Cargo runs in a process group of its own, so that stopping it also stops the compilers and build scripts that it started.
-//! It therefore does not get a CTRL+C from the terminal. Dropping the [`Build`] stops it.
+//! Cargo runs in a process group of its own, so that stopping it also stops the compilers and build scripts that it
+//! started. It therefore does not get a CTRL+C from the terminal. Dropping the [`Build`] stops it.
 
 use std::env;
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
@@ -19,12 +19,12 @@ use rustix::process::{kill_process_group, waitid, Pid, Signal, WaitId, WaitIdOpt
 use super::ansi;
 use crate::process::ensure_children_are_reapable;
 
-/// The maximum number of bytes of output kept for the error page (256 KiB). The first errors matter most, and browsers have
-/// to display the page.
+/// The maximum number of bytes of output kept for the error page (256 KiB). The first errors matter most, and browsers
+/// have to display the page.
 const MAX_OUTPUT: usize = 256 * 1024;
 
-/// How long output is still read after cargo has ended (1 s). A process that a build script left running may keep the pipe
-/// open.
+/// How long output is still read after cargo has ended (1 s). A process that a build script left running may keep the
+/// pipe open.
 const OUTPUT_GRACE: Duration = Duration::from_secs(1);
 
 /// A build that is running. Dropping it stops the build.
@@ -118,8 +118,8 @@ impl Build {
         CancelBuild(self.running.clone())
     }
 
-    /// Waits for cargo's end and reaps it. Cargo is reaped under the lock, so that no thread can signal its process group
-    /// after the process id was released.
+    /// Waits for cargo's end and reaps it. Cargo is reaped under the lock, so that no thread can signal its process
+    /// group after the process id was released.
     fn reap(&self) -> io::Result<ExitStatus> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(self.pid), options) {}

@@ -67,8 +67,8 @@ impl CargoProject {
     }
 
     /// What to watch: everything that is not ignored in the folders of the workspace's packages and their path
-    /// dependencies, and the workspace's manifest, lock file, toolchain and cargo configuration, whether or not git ignores
-    /// them. The target folder is never entered.
+    /// dependencies, and the workspace's manifest, lock file, toolchain and cargo configuration, whether or not git
+    /// ignores them. The target folder is never entered.
     pub fn scope(&self) -> ScopeOptions {
         let files = ["Cargo.toml", "Cargo.lock", "rust-toolchain", "rust-toolchain.toml", ".cargo/config.toml"];
         let files = files.iter().map(|name| self.workspace.join(name));
@@ -80,9 +80,9 @@ impl CargoProject {
         }
     }
 
-    /// Starts `cargo build` with these arguments (`--release`, `--bin`, `--features`, …) in the folder of the `Cargo.toml`
-    /// that was found. Cargo's output goes to stderr as it appears, in colour if that is a terminal and `NO_COLOR` is unset
-    /// or empty.
+    /// Starts `cargo build` with these arguments (`--release`, `--bin`, `--features`, …) in the folder of the
+    /// `Cargo.toml` that was found. Cargo's output goes to stderr as it appears, in colour if that is a terminal and
+    /// `NO_COLOR` is unset or empty.
     ///
     /// # Errors
     /// Cargo cannot be run.

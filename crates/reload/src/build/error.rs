@@ -26,7 +26,8 @@ pub enum CargoErrorKind {
 impl CargoError {
     pub(super) fn no_manifest(from: &Path) -> CargoError {
         let sentence = format!(
-            "There is no Cargo.toml in '{}' or a folder above it; start in a cargo project, or create one with `cargo init`.",
+            "There is no Cargo.toml in '{}' or a folder above it; start in a cargo project, or create one with `cargo \
+             init`.",
             from.display()
         );
         CargoError { kind: CargoErrorKind::NoManifest, sentence }

@@ -1,5 +1,5 @@
-//! The page that the browser shows while the program cannot be built or does not start: the output of the compiler or the
-//! program, as in a terminal.
+//! The page that the browser shows while the program cannot be built or does not start: the output of the compiler or
+//! the program, as in a terminal.
 
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -9,9 +9,9 @@ use html_escape::encode_quoted_attribute;
 
 use super::ansi;
 
-/// The error page as HTML in UTF-8, to be sent with status 503 and `Cache-Control: no-store`. It loads no other resources,
-/// and is dark or light as the browser prefers. Of the terminal output's control sequences, the 16 colours and bold are
-/// kept and all others are dropped.
+/// The error page as HTML in UTF-8, to be sent with status 503 and `Cache-Control: no-store`. It loads no other
+/// resources, and is dark or light as the browser prefers. Of the terminal output's control sequences, the 16 colours
+/// and bold are kept and all others are dropped.
 ///
 /// With `poll` the page requests itself at this interval, and reloads when the response has another status or another
 /// output. Without it the page contains no script.

@@ -10,13 +10,13 @@ use rustix::process::Pid;
 use super::env::{KILL_SUFFIX, LISTEN_PID, SUPERVISOR};
 use super::parent_death::die_with_parent;
 
-/// Executes the program `arguments[0]` in place of this process, with the other arguments as its own. Returns only if that
-/// fails, with the reason.
+/// Executes the program `arguments[0]` in place of this process, with the other arguments as its own. Returns only if
+/// that fails, with the reason.
 ///
-/// This is the body of the hidden subcommand that [`Program::exec_wrapper`](crate::Program::exec_wrapper) names. Only the
-/// process itself knows its process id and can ask to be ended with its parent. It sets `LISTEN_PID`, asks for SIGTERM on
-/// its parent's death (on Linux; SIGKILL with [`Program::kill_with_parent`](crate::Program::kill_with_parent)), and executes
-/// the program.
+/// This is the body of the hidden subcommand that [`Program::exec_wrapper`](crate::Program::exec_wrapper) names. Only
+/// the process itself knows its process id and can ask to be ended with its parent. It sets `LISTEN_PID`, asks for
+/// SIGTERM on its parent's death (on Linux; SIGKILL with
+/// [`Program::kill_with_parent`](crate::Program::kill_with_parent)), and executes the program.
 pub fn exec_as_child(arguments: impl IntoIterator<Item = OsString>) -> io::Error {
     let mut arguments = arguments.into_iter();
     let Some(program) = arguments.next() else {

@@ -1,8 +1,8 @@
 //! Children made by a fork: copies of this process, with everything that it has in memory.
 //!
-//! The embedder calls `fork` itself. A copy of a process with several threads has only one of them, and only the embedder
-//! knows whether that is safe. This module prepares the sockets that the child serves on, and closes in the child what
-//! belongs to the supervisor.
+//! The embedder calls `fork` itself. A copy of a process with several threads has only one of them, and only the
+//! embedder knows whether that is safe. This module prepares the sockets that the child serves on, and closes in the
+//! child what belongs to the supervisor.
 
 use std::any::Any;
 use std::fmt;
@@ -54,8 +54,8 @@ pub struct Forked {
     close_in_child: Vec<RawFd>,
     supervisor: Pid,
     kill_with_parent: bool,
-    /// Held during the fork. A lock that another thread holds at that moment would never be released in the child, where
-    /// that thread does not exist.
+    /// Held during the fork. A lock that another thread holds at that moment would never be released in the child,
+    /// where that thread does not exist.
     _output_locks: (StdoutLock<'static>, StderrLock<'static>),
 }
 
@@ -72,8 +72,8 @@ pub struct ForkedChild {
 }
 
 impl Forked {
-    /// Makes this process, the copy, a supervisor's child: closes the supervisor's descriptors, restores the default effect
-    /// of the supervisor's signals, and on Linux asks to be ended when the supervisor dies.
+    /// Makes this process, the copy, a supervisor's child: closes the supervisor's descriptors, restores the default
+    /// effect of the supervisor's signals, and on Linux asks to be ended when the supervisor dies.
     ///
     /// From then on SIGINT (CTRL+C) and SIGUSR1 have no effect, unless the application handles them.
     ///

@@ -1,13 +1,4 @@
 //! What a child inherits from its supervisor, and how it takes that over.
-//!
-//! | variable | meaning |
-//! |---|---|
-//! | `AMBOSS_RUN_MAIN` | `true`: this process is a supervisor's child |
-//! | `AMBOSS_SERVER_FD` | the descriptors of the listening sockets: `3` or `3,4,…` |
-//! | `LISTEN_FDS`, `LISTEN_PID` | the same for programs that use systemd's socket activation, `sd_listen_fds(3)` |
-//! | `AMBOSS_CONTROL_FD` | the descriptor of the [`ControlSocket`] |
-//! | `AMBOSS_GENERATION` | counts the replacements; the children of one rolling restart share it |
-//! | `WERKZEUG_SERVER_FD` | the descriptor of the first listening socket, for programs that get `WERKZEUG_RUN_MAIN` |
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -32,7 +23,16 @@ pub fn is_running_from_reloader() -> bool {
     IS_FORKED_CHILD.load(Ordering::SeqCst) || std::env::var_os(RUN_MAIN).is_some_and(|value| value == "true")
 }
 
-/// What the supervisor passed on to this process.
+/// What the supervisor passed on to this process, in environment variables:
+///
+/// | variable | meaning |
+/// |---|---|
+/// | `AMBOSS_RUN_MAIN` | `true`: this process is a supervisor's child |
+/// | `AMBOSS_SERVER_FD` | the descriptors of the listening sockets: `3` or `3,4,…` |
+/// | `LISTEN_FDS`, `LISTEN_PID` | the same for programs that use systemd's socket activation, `sd_listen_fds(3)` |
+/// | `AMBOSS_CONTROL_FD` | the descriptor of the [`ControlSocket`] |
+/// | `AMBOSS_GENERATION` | counts the replacements; the children of one rolling restart share it |
+/// | `WERKZEUG_SERVER_FD` | the descriptor of the first listening socket, for programs that get `WERKZEUG_RUN_MAIN` |
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Inherited {
@@ -96,8 +96,8 @@ impl Inherited {
 /// Takes over an inherited descriptor. It gets a new number and FD_CLOEXEC, and the old number is closed.
 ///
 /// A number alone proves nothing: the descriptor may have an owner in this process. Each number is therefore taken over
-/// only once, and only if the descriptor is not known to have FD_CLOEXEC. An inherited descriptor cannot have that flag,
-/// and std and other careful libraries set it on everything they open.
+/// only once, and only if the descriptor is not known to have FD_CLOEXEC. An inherited descriptor cannot have that
+/// flag, and std and other careful libraries set it on everything they open.
 fn take(number: RawFd) -> io::Result<OwnedFd> {
     use nix::sys::socket::{sendmsg, ControlMessage as Ancillary, MsgFlags};
     static TAKEN: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
@@ -112,8 +112,8 @@ fn take(number: RawFd) -> io::Result<OwnedFd> {
     if is_close_on_exec(number) {
         return refuse("was not inherited");
     }
-    // Only the system can tell whether a number is an open descriptor. Sending it to ourselves makes an owned descriptor
-    // of it without unsafe code.
+    // Only the system can tell whether a number is an open descriptor. Sending it to ourselves makes an owned
+    // descriptor of it without unsafe code.
     let (sender, receiver) = UnixStream::pair()?;
     let mut receiver = ControlSocket::new(receiver)?;
     let sockets = [number];
@@ -139,8 +139,8 @@ fn is_close_on_exec(number: RawFd) -> bool {
     flags.is_some_and(|flags| flags & nix::fcntl::OFlag::O_CLOEXEC.bits() as u32 != 0)
 }
 
-/// Makes `accept` on a listening socket block, as programs that know only `LISTEN_FDS` expect. This affects every process
-/// that shares the socket.
+/// Makes `accept` on a listening socket block, as programs that know only `LISTEN_FDS` expect. This affects every
+/// process that shares the socket.
 ///
 /// # Errors
 /// The system refuses, for example because the descriptor is not a socket.

@@ -4,7 +4,8 @@ use std::io;
 
 use rustix::process::Pid;
 
-/// On Linux, makes the death of this process's parent end this process, by SIGKILL if `kill` is set, otherwise by SIGTERM.
+/// On Linux, makes the death of this process's parent end this process, by SIGKILL if `kill` is set, otherwise by
+/// SIGTERM.
 ///
 /// # Errors
 /// The parent is not (or no longer) the supervisor.

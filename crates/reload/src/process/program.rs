@@ -25,9 +25,9 @@ pub struct Program {
     pub args: Vec<OsString>,
     /// Environment variables, set in addition to the supervisor's own.
     pub env: Vec<(OsString, OsString)>,
-    /// A command that executes the program which is appended to it, by [`exec_as_child`](crate::exec_as_child). Without it
-    /// the program gets no `LISTEN_PID`, and a program that does not read its control socket outlives a supervisor that was
-    /// killed.
+    /// A command that executes the program which is appended to it, by [`exec_as_child`](crate::exec_as_child). Without
+    /// it the program gets no `LISTEN_PID`, and a program that does not read its control socket outlives a supervisor
+    /// that was killed.
     pub exec_wrapper: Option<Vec<OsString>>,
     /// Whether the program is killed when the supervisor dies, instead of being asked to end (Linux, with an
     /// [`exec_wrapper`](Program::exec_wrapper)). For programs that may ignore SIGTERM and would keep the port open.
@@ -53,12 +53,12 @@ impl Program {
         }
     }
 
-    /// A copy of this process, made by the function `fork`. In the parent, `fork` returns the process id of the copy. In
-    /// the copy, it calls [`Forked::enter`], serves, and ends the process.
+    /// A copy of this process, made by the function `fork`. In the parent, `fork` returns the process id of the copy.
+    /// In the copy, it calls [`Forked::enter`], serves, and ends the process.
     ///
-    /// `fork` is called on the thread that [runs](crate::Supervisor::run) the supervisor, which is the only thread of the
-    /// copy. A forked child has no variables in its environment and always uses its control socket. Of the program's fields
-    /// only `kill_with_parent` applies.
+    /// `fork` is called on the thread that [runs](crate::Supervisor::run) the supervisor, which is the only thread of
+    /// the copy. A forked child has no variables in its environment and always uses its control socket. Of the
+    /// program's fields only `kill_with_parent` applies.
     pub fn forked(fork: impl Fn(Forked) -> io::Result<u32> + Send + Sync + 'static) -> Program {
         Program { fork: Some(Forker::new(fork)), ..Program::new("") }
     }

@@ -8,8 +8,8 @@ use std::sync::{Arc, Once};
 
 use signal_hook::consts::SIGCHLD;
 
-/// Installs an empty handler for SIGCHLD if the signal is ignored; to be called before a child is started. Programs that
-/// are executed from then on have the system's default again.
+/// Installs an empty handler for SIGCHLD if the signal is ignored; to be called before a child is started. Programs
+/// that are executed from then on have the system's default again.
 pub(crate) fn ensure_children_are_reapable() -> io::Result<()> {
     static ONCE: Once = Once::new();
     let mut result = Ok(());

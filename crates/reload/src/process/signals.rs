@@ -67,8 +67,8 @@ impl Drop for HandledSignals {
     }
 }
 
-/// Waits until no handler runs in any thread; to be called before a fork. If a handler ran at the moment of the fork in a
-/// thread that the child does not have, a change of handlers in the child would wait for it forever.
+/// Waits until no handler runs in any thread; to be called before a fork. If a handler ran at the moment of the fork in
+/// a thread that the child does not have, a change of handlers in the child would wait for it forever.
 pub(super) fn wait_for_running_handlers() {
     if lock_flags().is_none() {
         return;
@@ -80,8 +80,8 @@ pub(super) fn wait_for_running_handlers() {
 }
 
 /// Restores the default effect of the supervisor's signals in a forked child, where no thread handles them. SIGINT and
-/// SIGUSR1 have no effect there: the supervisor acts on them, and handlers that the application sets must not find that the
-/// signal ends the process first.
+/// SIGUSR1 have no effect there: the supervisor acts on them, and handlers that the application sets must not find that
+/// the signal ends the process first.
 ///
 /// The pipe of the supervisor's signal thread stays open in the child. The handlers write to it, and would write to any
 /// file that got its number; only that thread reads from it.
@@ -102,8 +102,8 @@ pub(super) fn restore_default_signals() -> io::Result<()> {
     Ok(())
 }
 
-/// Keeps SIGINT (CTRL+C) from ending this process. A terminal sends it to the supervisor as well, which tells its children
-/// to finish the running requests. Handlers that the program has, or sets later, are still called.
+/// Keeps SIGINT (CTRL+C) from ending this process. A terminal sends it to the supervisor as well, which tells its
+/// children to finish the running requests. Handlers that the program has, or sets later, are still called.
 ///
 /// # Errors
 /// The system refuses the handler.

@@ -1,4 +1,5 @@
-//! Starting a program with listening sockets and a control socket, under the descriptor numbers that its environment names.
+//! Starting a program with listening sockets and a control socket, under the descriptor numbers that its environment
+//! names.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -65,8 +66,8 @@ pub(crate) fn start(
     Ok((ChildProcess::Spawned(command.spawn()?), control))
 }
 
-/// Occupies every free descriptor below `end`. `Command::spawn` learns through a pipe why a program cannot be executed; if
-/// that pipe got a number that is passed on, the mapping would replace it.
+/// Occupies every free descriptor below `end`. `Command::spawn` learns through a pipe why a program cannot be executed;
+/// if that pipe got a number that is passed on, the mapping would replace it.
 fn occupy_below(end: RawFd) -> io::Result<Vec<OwnedFd>> {
     let (any, _) = UnixStream::pair()?;
     let mut occupied = Vec::new();

@@ -37,18 +37,18 @@ pub trait EventHandler: Send {
         let _ = death;
     }
 
-    /// The generation `new` has replaced `old`: all workers of `old` have been told to accept no more connections and to
-    /// hand theirs back. Until they have received that, they may still answer requests.
+    /// The generation `new` has replaced `old`: all workers of `old` have been told to accept no more connections and
+    /// to hand theirs back. Until they have received that, they may still answer requests.
     fn replaced(&mut self, old: u64, new: u64) {
         let _ = (old, new);
     }
 
-    /// The supervisor stops: no more workers are started, and only the workers keep the listening sockets. A handler that
-    /// owns copies of them must close them now, or new clients are kept waiting until the end. Called once.
+    /// The supervisor stops: no more workers are started, and only the workers keep the listening sockets. A handler
+    /// that owns copies of them must close them now, or new clients are kept waiting until the end. Called once.
     fn stopping(&mut self) {}
 
-    /// A worker reports that its program consists of these files. The paths are absolute, `started` is when the worker was
-    /// started. The worker may not be ready yet, and may never be.
+    /// A worker reports that its program consists of these files. The paths are absolute, `started` is when the worker
+    /// was started. The worker may not be ready yet, and may never be.
     fn files(&mut self, files: Vec<PathBuf>, started: SystemTime) {
         let _ = (files, started);
     }

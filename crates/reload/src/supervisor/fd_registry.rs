@@ -1,5 +1,6 @@
-//! The descriptors of connections that are passing through this process. A forked worker gets a copy of every descriptor,
-//! and has to close those of other workers' clients: otherwise their connections would stay open as long as it lives.
+//! The descriptors of connections that are passing through this process. A forked worker gets a copy of every
+//! descriptor, and has to close those of other workers' clients: otherwise their connections would stay open as long as
+//! it lives.
 
 use std::collections::HashSet;
 use std::os::fd::{AsRawFd, RawFd};
@@ -7,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::process::ControlMessage;
 
-/// The numbers of these descriptors. Locked while one is received and while a process is forked, so that no fork happens
-/// while an open descriptor is missing here.
+/// The numbers of these descriptors. Locked while one is received and while a process is forked, so that no fork
+/// happens while an open descriptor is missing here.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FdRegistry(Arc<Mutex<HashSet<RawFd>>>);
 
@@ -38,8 +39,8 @@ impl TrackedMessage {
 
 impl Drop for TrackedMessage {
     fn drop(&mut self) {
-        // No fork comes between this and the closing of the descriptors: the supervisor's thread, which drops the messages,
-        // is also the one that forks.
+        // No fork comes between this and the closing of the descriptors: the supervisor's thread, which drops the
+        // messages, is also the one that forks.
         let mut registered = self.registry.lock();
         for descriptor in self.message.descriptors() {
             registered.remove(&descriptor.as_raw_fd());

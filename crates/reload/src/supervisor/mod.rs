@@ -1,9 +1,9 @@
 //! The supervisor: holds the listening sockets and runs a program on them, in one worker process or several.
 //!
-//! A replacement is started first. Only when it reports that it is ready, the old worker is told to drain: it finishes its
-//! running requests and hands its idle connections back, and these are sent on to the new worker, so no client notices. If
-//! the replacement cannot start, the old worker keeps serving. A worker may also ask to be replaced; it serves until its
-//! successor is ready.
+//! A replacement is started first. Once it reports that it is ready, the old worker is told to drain: it finishes its
+//! running requests and hands its idle connections back, and these are sent on to the new worker, so no client notices.
+//! If the replacement cannot start, the old worker keeps serving. A worker may also ask to be replaced; it
+//! serves until its successor is ready.
 //!
 //! ```text
 //! signals, control sockets, exits, handles ──▶ Input ──▶ Supervisor::run
@@ -119,8 +119,8 @@ impl Supervisor {
         SupervisorHandle { sender: self.sender.clone() }
     }
 
-    /// Starts to record signals, which [`run`](Supervisor::run) does otherwise. To be called before anyone is told that this
-    /// process exists, and may send a signal.
+    /// Starts to record signals, which [`run`](Supervisor::run) does otherwise. To be called before anyone is told that
+    /// this process exists, and may send a signal.
     ///
     /// # Errors
     /// The system refuses a signal handler.
@@ -133,8 +133,8 @@ impl Supervisor {
 
     /// Runs until it is told to stop, or the application ends. No worker is left when it returns.
     ///
-    /// Returns the exit code for this process: 0 after a graceful stop, 130 or 131 after an immediate stop, 1 if signals
-    /// could not be handled, or [`SupervisorOptions::fatal_exit_code`].
+    /// Returns the exit code for this process: 0 after a graceful stop, 130 or 131 after an immediate stop, 1 if
+    /// signals could not be handled, or [`SupervisorOptions::fatal_exit_code`].
     ///
     /// On Linux, the death of the thread that calls this ends the workers that were started by an
     /// [exec wrapper](Program::exec_wrapper).
@@ -254,8 +254,8 @@ impl SupervisorHandle {
     /// Replaces the workers by a fallback program, such as a page that shows why the real one cannot be built. The next
     /// [`replace`](SupervisorHandle::replace) ends the fallback, also without a program; so does SIGHUP.
     ///
-    /// With `instead_of`, the fallback is for a generation that has [failed](EventHandler::failed). It is then not run if
-    /// the workers are being replaced by a newer generation.
+    /// With `instead_of`, the fallback is for a generation that has [failed](EventHandler::failed). It is then not run
+    /// if the workers are being replaced by a newer generation.
     pub fn run_fallback(&self, program: Program, instead_of: Option<u64>) {
         self.send(Command::RunFallback { program, instead_of });
     }

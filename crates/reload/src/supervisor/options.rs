@@ -11,12 +11,12 @@ pub struct SupervisorOptions {
     pub workers: usize,
     /// How the supervisor knows that a worker is ready, and how it stops a worker.
     pub protocol: Protocol,
-    /// Whether a program that cannot be started is retried when nothing serves (true). True is right if only time can fix
-    /// the cause: retries follow with growing delays. False is right if a changed file can fix it: the supervisor waits for
-    /// the next [`replace`](crate::SupervisorHandle::replace).
+    /// Whether a program that cannot be started is retried when nothing serves (true). True is right if only time can
+    /// fix the cause: retries follow with growing delays. False is right if a changed file can fix it: the supervisor
+    /// waits for the next [`replace`](crate::SupervisorHandle::replace).
     pub retry: bool,
-    /// The exit code by which the first worker says that no other could start either (none). The supervisor then exits with
-    /// this code. Once a worker was ready, the code has no special meaning.
+    /// The exit code by which the first worker says that no other could start either (none). The supervisor then exits
+    /// with this code. Once a worker was ready, the code has no special meaning.
     pub fatal_exit_code: Option<i32>,
     /// How long a worker may take until it is ready (60 s): longer than any reasonable import.
     pub start_timeout: Duration,
@@ -24,26 +24,26 @@ pub struct SupervisorOptions {
     pub drain_timeout: Duration,
     /// How long a worker may take to end after SIGTERM (2 s) before it gets SIGKILL.
     pub kill_timeout: Duration,
-    /// How long the supervisor waits before it replaces a worker that died (100 ms): too short to notice once, long enough
-    /// not to load the machine if it keeps happening.
+    /// How long the supervisor waits before it replaces a worker that died (100 ms): too short to notice once, long
+    /// enough not to load the machine if it keeps happening.
     pub restart_delay: Duration,
     /// The maximum to which the delay doubles (5 s): short enough after someone has fixed the cause.
     pub max_restart_delay: Duration,
-    /// How long a worker must have been ready to count as healthy (10 s). Its death then does not count as a repetition of
-    /// earlier ones.
+    /// How long a worker must have been ready to count as healthy (10 s). Its death then does not count as a repetition
+    /// of earlier ones.
     pub healthy_after: Duration,
     /// The maximum number of immediate restarts, which a worker requests by exit code 3, within
     /// [`restart_limit_interval`](SupervisorOptions::restart_limit_interval) (5).
     pub restart_limit: usize,
     /// The interval of [`restart_limit`](SupervisorOptions::restart_limit) (1 s).
     pub restart_limit_interval: Duration,
-    /// The maximum number of connections that are held while no worker can take them (1024); beyond that, the oldest are
-    /// closed. Each needs a descriptor, so at most half of the process's descriptor limit is used.
+    /// The maximum number of connections that are held while no worker can take them (1024); beyond that, the oldest
+    /// are closed. Each needs a descriptor, so at most half of the process's descriptor limit is used.
     pub max_held_connections: usize,
     /// Whether signals are handled while the supervisor runs (true): INT, TERM, QUIT, HUP, TTIN, TTOU, USR1.
     pub handle_signals: bool,
-    /// Descriptors of this process that a [forked](crate::Program::forked) worker closes, in addition to the supervisor's
-    /// own (none). A copy of a listening socket, for example, would keep the port open.
+    /// Descriptors of this process that a [forked](crate::Program::forked) worker closes, in addition to the
+    /// supervisor's own (none). A copy of a listening socket, for example, would keep the port open.
     pub close_in_fork: Vec<RawFd>,
 }
 
@@ -70,7 +70,8 @@ impl Default for SupervisorOptions {
 }
 
 impl SupervisorOptions {
-    /// The same settings with no duration longer than a century, because adding a longer one to an `Instant` may overflow.
+    /// The same settings with no duration longer than a century, because adding a longer one to an `Instant` may
+    /// overflow.
     pub(super) fn bounded(&self) -> SupervisorOptions {
         const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
         let mut options = self.clone();
@@ -103,8 +104,8 @@ pub enum Protocol {
         /// See [`Protocol::READY_AFTER`].
         ready_after: Duration,
     },
-    /// The worker gets a control socket and may use it. It is ready when it says so, or if it has sent nothing and is still
-    /// alive after `ready_after`. The supervisor sends messages only to a worker that has sent one.
+    /// The worker gets a control socket and may use it. It is ready when it says so, or if it has sent nothing and is
+    /// still alive after `ready_after`. The supervisor sends messages only to a worker that has sent one.
     Detect {
         /// See [`Protocol::READY_AFTER`].
         ready_after: Duration,

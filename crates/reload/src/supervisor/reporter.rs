@@ -59,8 +59,8 @@ impl Reporter {
         } else {
             let output = last_line(&death.output).map_or_else(String::new, |line| format!(": {line}"));
             self.log(&format!(
-                "The process {pid} died ({status}{output}); {consecutive_failures} in a row were ready for less than {}. \
-                 Starting another in {delay}.",
+                "The process {pid} died ({status}{output}); {consecutive_failures} in a row were ready for less \
+                 than {}. Starting another in {delay}.",
                 format_duration(self.options.healthy_after)
             ));
         }

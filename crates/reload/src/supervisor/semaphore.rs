@@ -2,8 +2,8 @@
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// The maximum number of connections that were received and not handled yet (64). Beyond that, workers wait: each may hand
-/// back thousands, and each connection needs a descriptor.
+/// The maximum number of connections that were received and not handled yet (64). Beyond that, workers wait: each may
+/// hand back thousands, and each connection needs a descriptor.
 const MAX_UNHANDLED: usize = 64;
 
 #[derive(Debug)]

@@ -19,8 +19,8 @@ use crate::process::{ControlMessage, ControlSocket, Received};
 /// traceback.
 const MAX_CAPTURED: usize = 64 * 1024;
 
-/// How long after a worker's end the rest of its output and messages is awaited (250 ms). A program that the worker left
-/// running may keep the pipes open.
+/// How long after a worker's end the rest of its output and messages is awaited (250 ms). A program that the worker
+/// left running may keep the pipes open.
 const OUTPUT_GRACE: Duration = Duration::from_millis(250);
 
 /// Reads a worker's messages until the stream ends or is invalid; the supervisor can still stop the worker by signals.

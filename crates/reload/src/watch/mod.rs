@@ -8,9 +8,9 @@
 //! ```
 //!
 //! A [`Watch`] keeps a snapshot of all files in its [`Scope`]. The back-end says where to compare the snapshot with the
-//! file system, and the differences become pending changes, which are reported when nothing more has changed for a moment.
-//! A burst of saves is therefore one report, both back-ends report the same changes, and lost events cause a scan of
-//! everything instead of a missed save.
+//! file system, and the differences become pending changes, which are reported when nothing more has changed for a
+//! moment. A burst of saves is therefore one report, both back-ends report the same changes, and lost events cause a
+//! scan of everything instead of a missed save.
 //!
 //! A watch never ends of its own accord. A deleted folder is watched again when it comes back, what cannot be read is
 //! skipped, and when the system's events fail, the watch continues by polling.
@@ -95,8 +95,8 @@ impl Watch {
         }
     }
 
-    /// Waits for the next report. Returns `None` when the timeout expires or [`Waker::wake`] was called; without a timeout
-    /// the wait is unlimited. Changes between two calls are in the report of the second.
+    /// Waits for the next report. Returns `None` when the timeout expires or [`Waker::wake`] was called; without a
+    /// timeout the wait is unlimited. Changes between two calls are in the report of the second.
     pub fn next(&mut self, timeout: Option<Duration>) -> Option<Changes> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let WatchOptions { debounce, debounce_closed, max_debounce, .. } = self.options;
@@ -191,8 +191,8 @@ impl Watch {
         }
     }
 
-    /// If events were wanted and do not work, a message that says why and what to do. This can also happen later, when new
-    /// folders exceed the system's limit; the next call of [`next`](Watch::next) then changes the back-end.
+    /// If events were wanted and do not work, a message that says why and what to do. This can also happen later, when
+    /// new folders exceed the system's limit; the next call of [`next`](Watch::next) then changes the back-end.
     pub fn fallback_reason(&self) -> Option<&str> {
         self.fallback_reason.as_deref()
     }
@@ -225,11 +225,12 @@ impl Waker {
         self.queue.wake();
     }
 
-    /// Adds files to the watch, as soon as [`Watch::next`] runs. They may lie in ignored folders, and need not exist yet;
-    /// only exclude patterns apply to them. Adding a file again has no effect.
+    /// Adds files to the watch, as soon as [`Watch::next`] runs. They may lie in ignored folders, and need not exist
+    /// yet; only exclude patterns apply to them. Adding a file again has no effect.
     ///
-    /// A file that was modified after `since` counts as changed at once: the program that reads it started then, and may
-    /// have read an older version. For the files of an application this is the time at which its process was started.
+    /// A file that was modified after `since` counts as changed at once: the program that reads it started then, and
+    /// may have read an older version. For the files of an application this is the time at which its process was
+    /// started.
     ///
     /// Returns false if there were more than [`WatchOptions::max_added_files`]; the excess files are not watched.
     pub fn add_files(&self, files: impl IntoIterator<Item = PathBuf>, since: SystemTime) -> bool {
@@ -243,8 +244,8 @@ impl fmt::Debug for Waker {
     }
 }
 
-/// The error of a watch that cannot start, because the system reports no events or not enough of them. `Display` says why
-/// and what to do.
+/// The error of a watch that cannot start, because the system reports no events or not enough of them. `Display` says
+/// why and what to do.
 #[derive(Clone, Debug)]
 pub struct WatchError {
     sentence: String,

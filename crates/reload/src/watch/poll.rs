@@ -1,11 +1,12 @@
 //! Polling: comparing the files with the snapshot again and again.
 //!
 //! Checking a file costs the kernel about a microsecond, so checking thousands of files each second would keep a laptop
-//! awake. Each pass therefore has a CPU budget, a share of one core. While someone is working (something has changed within
-//! the last minute) the budget covers all files, except in enormous projects. Otherwise each pass checks the most recently
-//! modified files, which are the most likely to change next, and then continues with the other files where the last pass
-//! stopped. However small the budget, everything is checked within [`FULL_SCAN_PASSES`] passes. If passes take long, for
-//! example on a network file system, the interval between them grows, so that polling takes at most a quarter of the time.
+//! awake. Each pass therefore has a CPU budget, a share of one core. While someone is working (something has changed
+//! within the last minute) the budget covers all files, except in enormous projects. Otherwise each pass checks the
+//! most recently modified files, which are the most likely to change next, and then continues with the other files
+//! where the last pass stopped. However small the budget, everything is checked within [`FULL_SCAN_PASSES`] passes. If
+//! passes take long, for example on a network file system, the interval between them grows, so that polling takes at
+//! most a quarter of the time.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -93,8 +94,8 @@ impl PollScanner {
         self.due = now + self.interval.max(3 * (now - started));
     }
 
-    /// Makes about as many checks as are affordable, or more if the full scan would otherwise take too many passes, but at
-    /// most one full scan. Returns how many checks were made.
+    /// Makes about as many checks as are affordable, or more if the full scan would otherwise take too many passes, but
+    /// at most one full scan. Returns how many checks were made.
     fn check(&mut self, snapshot: &mut Snapshot, affordable: usize) -> usize {
         let mut checks = 0;
         if self.total > affordable {

@@ -1,5 +1,5 @@
-//! What this test binary does when it is started again: it runs as a worker that uses the control socket, as a supervisor,
-//! or as an exec wrapper.
+//! What this test binary does when it is started again: it runs as a worker that uses the control socket, as a
+//! supervisor, or as an exec wrapper.
 
 use std::io::{BufRead, Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,6 +1,7 @@
 //! Supervisors with real workers, real sockets and real signals.
 //!
-//! - `replacement`: workers are replaced without a lost connection; broken and slow replacements do not stop the old ones.
+//! - `replacement`: workers are replaced without a lost connection; broken and slow replacements do not stop the old
+//!   ones.
 //! - `restarts`: workers that die, ask for a restart, or exit.
 //! - `successors`: workers that ask to be replaced.
 //! - `signals`: the effect of each signal on a supervisor in a separate process.
@@ -8,8 +9,8 @@
 //! - `forked`: workers that are copies of the supervisor's process.
 //! - `cleanup`: no orphan, no zombie, no leaked descriptor.
 //!
-//! `support` starts supervisors and talks HTTP to their workers. `fixtures` is what this test binary does when it is started
-//! again: as a worker, as a supervisor, or as an exec wrapper.
+//! `support` starts supervisors and talks HTTP to their workers. `fixtures` is what this test binary does when it is
+//! started again: as a worker, as a supervisor, or as an exec wrapper.
 #![cfg(unix)]
 
 mod support;

@@ -163,7 +163,8 @@ impl TestSupervisor {
         Client::connect(self.addr).get(path).unwrap()
     }
 
-    /// Waits until the new version responds. An old worker may still accept a connection before it learns that it is replaced.
+    /// Waits until the new version responds. An old worker may still accept a connection before it learns that it is
+    /// replaced.
     #[track_caller]
     pub fn wait_for_version(&self, version: &str) {
         wait_until("the new code responds", || self.get("/") == version);

@@ -90,8 +90,8 @@ impl TestFolder {
     }
 }
 
-/// Waits until the clock of the file system has advanced. A folder that changes twice within one step of it looks unchanged
-/// until it is checked again later.
+/// Waits until the clock of the file system has advanced. A folder that changes twice within one step of it looks
+/// unchanged until it is checked again later.
 fn tick() {
     let probe = tempfile::NamedTempFile::new().expect("a file can be made");
     let modified = || {

@@ -1,7 +1,7 @@
 //! Reading frames from the stream, however it was cut, each with its own descriptors.
 //!
-//! A read never goes beyond the end of the frame, so all descriptors that arrive with it belong to that frame. A connection
-//! is therefore never mistaken for another, however the system merges writes.
+//! A read never goes beyond the end of the frame, so all descriptors that arrive with it belong to that frame. A
+//! connection is therefore never mistaken for another, however the system merges writes.
 
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;

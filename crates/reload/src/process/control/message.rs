@@ -10,8 +10,8 @@ use std::path::PathBuf;
 /// The length of tag and payload length, in bytes.
 pub(super) const HEADER: usize = 5;
 
-/// The maximum payload, in bytes. No server reads more ahead from a connection, and a list of files is split into several
-/// messages.
+/// The maximum payload, in bytes. No server reads more ahead from a connection, and a list of files is split into
+/// several messages.
 pub(super) const MAX_PAYLOAD: usize = 128 * 1024;
 
 /// A request body in a file.
@@ -24,6 +24,23 @@ pub struct RequestBody {
 }
 
 /// A message between supervisor and child.
+///
+/// A frame is a tag (one byte), the length of the payload (four bytes) and the payload, which has at most 128 KiB.
+/// Numbers are big-endian. The descriptor of a connection is attached to the first byte of its frame, followed by the
+/// descriptor of the request body, if there is one. Unknown tags are skipped, so either side may be newer.
+///
+/// | tag | direction | meaning |
+/// |---|---|---|
+/// | `R` | child → supervisor | ready: the child serves |
+/// | `C` | both | a connection; the payload is what was read from it and not answered |
+/// | `B` | both | the same, with the request body in a file; the payload begins with its length (eight bytes) |
+/// | `D` | child → supervisor | drained: the child is about to exit |
+/// | `F` | child → supervisor | files that the program consists of, as absolute paths separated by NUL |
+/// | `X` | child → supervisor | replace this child: start another one, and when that is ready, send `H` |
+/// | `L` | child → supervisor | the child stops of its own accord: start another one |
+/// | `S` | supervisor → child | stop: finish the running requests, then exit |
+/// | `H` | supervisor → child | drain: stop accepting, finish the requests, hand idle connections back, send `D`, exit |
+/// | `U` | supervisor → child | reopen the log files |
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ControlMessage {

@@ -30,7 +30,12 @@ pub(super) struct SharedStream {
     timeout: Duration,
 }
 
-/// One end of the control socket. It is the only reader of that end.
+/// One end of the control socket, a Unix stream socket. It is the only reader of that end.
+///
+/// The end of the stream means that the other side is gone; a child then stops.
+///
+/// A thread that reads must never send. Otherwise two sides that both send a lot would wait for each other. Read in a
+/// separate thread, and send from other threads through a [`ControlSender`].
 #[derive(Debug)]
 pub struct ControlSocket {
     pub(super) shared: Arc<SharedStream>,
@@ -131,8 +136,8 @@ impl ControlSocket {
 impl ControlSender {
     /// Sends one message. Waits at most five seconds for the other side to read.
     ///
-    /// A connection stays open until both the message and what the other side received are closed, so drop the message once
-    /// it is sent.
+    /// A connection stays open until both the message and what the other side received are closed, so drop the message
+    /// once it is sent.
     ///
     /// # Errors
     /// The other side is gone (`BrokenPipe`) or hangs (`TimedOut`), or the payload exceeds 128 KiB (`InvalidInput`).
@@ -214,7 +219,8 @@ pub(super) fn send_some(
     bytes: &[u8],
     descriptors: &[BorrowedFd<'_>],
 ) -> rustix::io::Result<usize> {
-    // A peer that is gone must be an error, not a signal. Apple's systems have no such flag; there Rust ignores SIGPIPE.
+    // A peer that is gone must be an error, not a signal. Apple's systems have no such flag; there Rust ignores
+    // SIGPIPE.
     #[cfg(not(target_vendor = "apple"))]
     let flags = SendFlags::NOSIGNAL;
     #[cfg(target_vendor = "apple")]

@@ -27,8 +27,8 @@ impl SupervisorState {
         self.restart_with(self.program.clone(), now, processes);
     }
 
-    /// Replaces all workers by a fallback, until the next replacement. Does nothing if a generation newer than `instead_of`
-    /// is being started.
+    /// Replaces all workers by a fallback, until the next replacement. Does nothing if a generation newer than
+    /// `instead_of` is being started.
     pub(in crate::supervisor) fn run_fallback(
         &mut self,
         program: Program,

@@ -1,5 +1,5 @@
-//! The rules: which workers there should be, and what each of them is told when. Without processes and clock, so that tests
-//! can go through every order of events: the time is passed in, and commands go to a [`ProcessControl`].
+//! The rules: which workers there should be, and what each of them is told when. They use neither processes nor a clock,
+//! so tests can go through every order of events: the time is passed in, and commands go to a [`ProcessControl`].
 //!
 //! ```text
 //!             start              ready              a newer worker is ready, or there is one too many
@@ -8,8 +8,8 @@
 //!     └──── back-off ◀───┴─────────────────┘
 //! ```
 //!
-//! In a *rolling restart* all workers are replaced: one new worker after the other is started, and for each that becomes
-//! ready an old one stops. If a new worker fails while an old one serves, the rolling restart is over.
+//! In a *rolling restart* all workers are replaced: one new worker after the other is started, and for each that
+//! becomes ready an old one stops. If a new worker fails while an old one serves, the rolling restart is over.
 
 mod commands;
 mod interface;

@@ -108,8 +108,8 @@ impl SupervisorState {
         }
     }
 
-    /// How many workers there should be now: one more than the target if a worker has asked for a successor. Workers that
-    /// ask at the same time get their successors one after the other.
+    /// How many workers there should be now: one more than the target if a worker has asked for a successor. Workers
+    /// that ask at the same time get their successors one after the other.
     fn wanted_count(&self) -> usize {
         let successor = self.successor_at.is_none() && self.workers.iter().any(Worker::is_retiring);
         self.target + usize::from(successor)

@@ -4,8 +4,8 @@ use std::io;
 
 use notify::ErrorKind;
 
-/// Why events do not work, in a sentence for people; `None` if the error concerns only one file, which is gone or cannot be
-/// read.
+/// Why events do not work, in a sentence for people; `None` if the error concerns only one file, which is gone or
+/// cannot be read.
 pub(super) fn failure_reason(error: &notify::Error) -> Option<String> {
     let code = match &error.kind {
         ErrorKind::MaxFilesWatch => return Some(limit_reached("max_user_watches", "watched folders", 1_048_576)),

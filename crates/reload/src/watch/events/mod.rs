@@ -1,5 +1,5 @@
-//! The system's file events, through the `notify` crate. They are only hints where to check; the snapshot determines what
-//! has changed.
+//! The system's file events, through the `notify` crate. They are only hints where to check; the snapshot determines
+//! what has changed.
 
 mod failure;
 mod observer;

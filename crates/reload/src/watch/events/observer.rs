@@ -1,7 +1,7 @@
 //! Subscribing to the system's events.
 //!
-//! On Linux each folder of the snapshot has its own watch, so ignored folders cost none. Elsewhere the system watches whole
-//! trees, and the snapshot drops events of paths that do not count.
+//! On Linux each folder of the snapshot has its own watch, so ignored folders cost none. Elsewhere the system watches
+//! whole trees, and the snapshot drops events of paths that do not count.
 
 use std::path::Path;
 use std::sync::Arc;

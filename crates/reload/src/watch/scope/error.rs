@@ -28,8 +28,8 @@ impl ScopeError {
 
     pub(super) fn invalid_glob(pattern: &Path, reason: &dyn fmt::Display) -> ScopeError {
         let sentence = format!(
-            "The pattern '{}' among the extra files can't be parsed ({reason}); fix it, or put brackets around a special \
-             character that is meant literally, as in [*].",
+            "The pattern '{}' among the extra files can't be parsed ({reason}); fix it, or put brackets around a \
+             special character that is meant literally, as in [*].",
             pattern.display()
         );
         ScopeError { kind: ScopeErrorKind::Glob, sentence }

@@ -2,8 +2,8 @@
 //! Each of them also matches `/`. No pattern is malformed: a `[` that is never closed matches itself.
 //!
 //! Written here because `globset` cannot be switched to these rules. It always expands `{a,b}`, reads `[^a]` as a
-//! negation, lets `**/` match nothing, and compiles to byte expressions, in which `?` matches a single byte and so not a
-//! character such as `ö`.
+//! negation, lets `**/` match nothing, and compiles to byte expressions, in which neither `?` nor `[ö]` matches the two
+//! bytes of an `ö`.
 
 /// Whether the pattern matches the whole text.
 pub(super) fn fnmatch(pattern: &str, text: &str) -> bool {

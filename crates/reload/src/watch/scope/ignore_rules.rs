@@ -43,8 +43,8 @@ impl IgnoreRules {
         Arc::new(IgnoreRules { own: Gitignore::empty(), above: None })
     }
 
-    /// The rules that apply to a folder from the folders above it, up to the top of its work tree. Without a `.git` above
-    /// the folder there are none, because it is unknown where the project begins.
+    /// The rules that apply to a folder from the folders above it, up to the top of its work tree. Without a `.git`
+    /// above the folder there are none, because it is unknown where the project begins.
     pub(super) fn above(folder: &Path) -> Arc<IgnoreRules> {
         let mut above: Vec<PathBuf> = Vec::new();
         if !folder.join(".git").exists() {

@@ -4,8 +4,8 @@
 //! strongest first:
 //!
 //! 1. A path that matches an exclude pattern never counts.
-//! 2. A file that is named in the options, by its path or by a glob, counts whatever git, suffixes or editor conventions
-//!    say. More files can be named while the watch runs ([`Scope::add_file`]).
+//! 2. A file that is named in the options, by its path or by a glob, counts whatever git, suffixes or editor
+//!    conventions say. More files can be named while the watch runs ([`Scope::add_file`]).
 //! 3. In a folder that is a root everything counts except the folders in [`ALWAYS_IGNORED`], what `.gitignore` files
 //!    ignore, temporary files of editors, and, if suffixes are given, files with other suffixes.
 //!
@@ -38,8 +38,8 @@ use roots::{is_glob, normalize, ExtraGlob, WatchRoot};
 #[derive(Debug)]
 pub struct Scope {
     roots: Vec<WatchRoot>,
-    /// For each folder with files that were added later, the index of its root. There may be thousands of added files in
-    /// hundreds of folders, so each folder is one root.
+    /// For each folder with files that were added later, the index of its root. There may be thousands of added files
+    /// in hundreds of folders, so each folder is one root.
     added: HashMap<PathBuf, usize>,
     /// The index of a glob's root that is removed when the first file is added.
     provisional: Option<usize>,
@@ -166,8 +166,8 @@ impl Scope {
         self.exclude_patterns.iter().any(|pattern| fnmatch(pattern, &path))
     }
 
-    /// Whether nothing below the folder can count. A pattern that ends with a star and matches the folder's path followed
-    /// by a slash matches everything below it.
+    /// Whether nothing below the folder can count. A pattern that ends with a star and matches the folder's path
+    /// followed by a slash matches everything below it.
     fn is_never_entered(&self, folder: &Path) -> bool {
         if self.ignored_folders.iter().any(|ignored| ignored == folder) {
             return true;
@@ -203,8 +203,8 @@ impl Scope {
         self.added.get(self.roots[root].folder()) == Some(&root)
     }
 
-    /// Adds a glob whose matches count until the first file is added. Returns whether it was added: once files were added,
-    /// or with a provisional glob already in place, it is not.
+    /// Adds a glob whose matches count until the first file is added. Returns whether it was added: once files were
+    /// added, or with a provisional glob already in place, it is not.
     pub(crate) fn add_provisional_glob(&mut self, glob: &Path) -> Result<bool, ScopeError> {
         if !self.added.is_empty() || self.provisional.is_some() {
             return Ok(false);

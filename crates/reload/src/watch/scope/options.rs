@@ -19,11 +19,12 @@ pub struct ScopeOptions {
     /// installed packages are never entered: `__pycache__`, `.git`, `.hg`, `.tox`, `.nox`, `.pytest_cache`,
     /// `.mypy_cache`, `target`, `node_modules` and `.venv`.
     pub roots: Vec<PathBuf>,
-    /// More files, folders and globs. In a glob, `*` and `?` do not match `/`, `**` does, and no wildcard matches a folder
-    /// that is never entered. A file listed here counts even if git ignores it. For a folder, the `.gitignore` files inside
-    /// it apply, those above it do not.
+    /// More files, folders and globs. In a glob, `*` and `?` do not match `/`, `**` does, and no wildcard matches a
+    /// folder that is never entered. A file listed here counts even if git ignores it. For a folder, the `.gitignore`
+    /// files inside it apply, those above it do not.
     pub extra_files: Vec<PathBuf>,
-    /// Like `extra_files`, but without globs, and the files need not exist yet: a module whose import failed, a lock file.
+    /// Like `extra_files`, but without globs, and the files need not exist yet: a module whose import failed, a lock
+    /// file.
     pub optional_files: Vec<PathBuf>,
     /// Patterns of paths that never count. As in Werkzeug, they follow Python's `fnmatch` and are matched against the
     /// whole absolute path, and `*` also matches `/`: `*.log` is every log file, `*/static/*` everything in a folder

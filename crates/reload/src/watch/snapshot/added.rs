@@ -1,5 +1,5 @@
-//! Files that enter the scope while the watch runs. Their existence is no change; they count as changed only if they were
-//! modified after the reason to watch them arose.
+//! Files that enter the scope while the watch runs. Their existence is no change; they count as changed only if they
+//! were modified after the reason to watch them arose.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -12,8 +12,8 @@ use crate::watch::scope::ScopeError;
 const CLOCK_STEP: Duration = Duration::from_millis(10);
 
 impl Snapshot {
-    /// Adds files to the scope, including files that do not exist yet. A file that was modified after the time given with
-    /// it counts as changed. Returns the folders of these files that are new to the scope.
+    /// Adds files to the scope, including files that do not exist yet. A file that was modified after the time given
+    /// with it counts as changed. Returns the folders of these files that are new to the scope.
     pub(in crate::watch) fn add_files(&mut self, files: &[(PathBuf, SystemTime)]) -> Vec<PathBuf> {
         self.remove_provisional_glob();
         let known = self.scope.root_folders().count();

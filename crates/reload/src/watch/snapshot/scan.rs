@@ -11,8 +11,8 @@ use super::observer::DirObserver;
 use crate::watch::changes::{FileStamp, PendingChanges};
 use crate::watch::scope::{FileRole, FolderFilter, Scope};
 
-/// How long after a change of a folder another change may leave its modification time the same: the clocks of file systems
-/// may tick that slowly (FAT).
+/// How long after a change of a folder another change may leave its modification time the same: the clocks of file
+/// systems may tick that slowly (FAT).
 const CLOCK_TICK: Duration = Duration::from_secs(2);
 
 /// The state of all watched files.
@@ -103,8 +103,8 @@ impl Snapshot {
         !(0..self.root_paths.len()).all(|root| self.is_present(root))
     }
 
-    /// Completes an update of single paths: scans everything again if ignore rules have changed, and visits roots that have
-    /// come back.
+    /// Completes an update of single paths: scans everything again if ignore rules have changed, and visits roots that
+    /// have come back.
     pub(in crate::watch) fn complete_update(&mut self) {
         if self.is_stale {
             self.rescan();
@@ -185,7 +185,8 @@ impl Snapshot {
             return;
         }
         self.is_stale |= self.scope.is_ignore_file(path);
-        // Watching the folder of a link does not report changes of the link's target; the link needs a watch of its own.
+        // Watching the folder of a link does not report changes of the link's target; the link needs a watch of its
+        // own.
         if before.map(|stamp| stamp.identity) != now.map(|stamp| stamp.identity) {
             if before.is_some() {
                 self.observer.unwatch(path);
@@ -264,7 +265,8 @@ impl Snapshot {
         self.real_roots.iter().any(|root| root.starts_with(&real) && *root != real)
     }
 
-    /// Reads the names in a folder of the snapshot. `metadata` is the folder's, taken before. Returns the number of names.
+    /// Reads the names in a folder of the snapshot. `metadata` is the folder's, taken before. Returns the number of
+    /// names.
     pub(super) fn read(&mut self, path: &Path, metadata: &Metadata, queue: &mut VisitQueue) -> usize {
         let Some(folder) = self.folders.get_mut(path) else { return 0 };
         let is_recent = metadata.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age < CLOCK_TICK));
