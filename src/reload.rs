@@ -26,5 +26,4 @@ pub(crate) use parent::supervise;
 pub(crate) use worker::ToSupervisor;
 
 /// What a forked child serves on, for [`run_forked`](crate::run_forked).
-pub use amboss_reload::child::Forked;
-pub use amboss_reload::inherited::{exec_as_child, is_running_from_reloader};
+pub use amboss_reload::{exec_as_child, is_running_from_reloader, Forked};

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use amboss_core::{IdleConnection, Receiver};
-use amboss_reload::control::Sender;
+use amboss_reload::ControlSender;
 
 use super::child::message_of;
 
@@ -45,7 +45,7 @@ impl Shared {
 }
 
 /// Lets everybody in who connects, until the server stops; who comes then goes to the supervisor.
-pub(super) fn accept_all(sockets: Vec<OwnedFd>, receiver: &Receiver, supervisor: &Sender) -> io::Result<()> {
+pub(super) fn accept_all(sockets: Vec<OwnedFd>, receiver: &Receiver, supervisor: &ControlSender) -> io::Result<()> {
     for socket in sockets {
         let (shared, receiver, supervisor) = (Shared::new(socket)?, receiver.clone(), supervisor.clone());
         thread::Builder::new().name("accepting".into()).spawn(move || loop {

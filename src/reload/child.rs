@@ -8,10 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use amboss_core::{IdleConnection, Listeners, Receiver, Server, ShutdownHandle, StoredBody};
-use amboss_reload::child::Forked;
-use amboss_reload::control::{Control, Message, RequestBody, Sender};
-use amboss_reload::inherited::{leave_interrupts_to_the_supervisor, Inherited};
-use amboss_reload::supervisor::Options;
+use amboss_reload::{
+    ignore_interrupts, ControlMessage, ControlSender, ControlSocket, Forked, Inherited, RequestBody, SupervisorOptions,
+};
 
 use super::accepting::accept_all;
 use super::page::ErrorPage;
@@ -52,7 +51,7 @@ impl Child {
         };
         let orders = match inherited.take_control()? {
             Some(control) => {
-                leave_interrupts_to_the_supervisor()?;
+                ignore_interrupts()?;
                 Some(Orders::follow_from_now_on(control, options)?)
             }
             None => None,
@@ -101,28 +100,28 @@ impl Child {
         orders.now_to(&server);
         accept_all(self.shared, &server.receiver(), &orders.sender)?;
         // Its sockets listen already: whoever connects from now on waits for the first turn of the loop at most.
-        orders.sender.send(&Message::Ready)?;
+        orders.sender.send(&ControlMessage::Ready)?;
         let served = host.serve(server);
-        let _ = orders.sender.send(&Message::Drained);
+        let _ = orders.sender.send(&ControlMessage::Drained);
         Ok(served?)
     }
 }
 
 /// The message by which a connection moves to another process.
-pub(super) fn message_of(IdleConnection { socket, read_ahead, body }: IdleConnection) -> Message {
+pub(super) fn message_of(IdleConnection { socket, read_ahead, body }: IdleConnection) -> ControlMessage {
     let body = body.map(|body| RequestBody { file: body.file.into(), length: body.length });
-    Message::Connection { socket: socket.into(), read: read_ahead, body }
+    ControlMessage::Connection { socket: socket.into(), read: read_ahead, body }
 }
 
 /// How long a process without its supervisor goes on finishing: as long as that would have let it.
 fn alone(options: &RunOptions) -> Duration {
-    drain_deadline(options) + Options::default().kill_deadline
+    drain_deadline(options) + SupervisorOptions::default().kill_timeout
 }
 
 /// Does what the supervisor says.
 #[derive(Clone)]
 struct Orders {
-    sender: Sender,
+    sender: ControlSender,
     /// None before there is one.
     server: Arc<Mutex<Option<Serving>>>,
 }
@@ -134,7 +133,7 @@ struct Serving {
 
 impl Orders {
     /// Begins while the application is still on its way.
-    fn follow_from_now_on(control: Control, options: &RunOptions) -> io::Result<Orders> {
+    fn follow_from_now_on(control: ControlSocket, options: &RunOptions) -> io::Result<Orders> {
         let orders = Orders { sender: control.sender(), server: Arc::default() };
         let (following, reopen_logs, alone) = (orders.clone(), options.reopen_logs.clone(), alone(options));
         let follow = move || following.follow(control, || reopen_logs.iter().for_each(|reopen| reopen()), alone);
@@ -152,19 +151,19 @@ impl Orders {
     }
 
     /// `alone` is how long this process goes on without its supervisor.
-    fn follow(&self, mut control: Control, reopen_logs: impl Fn(), alone: Duration) {
+    fn follow(&self, mut control: ControlSocket, reopen_logs: impl Fn(), alone: Duration) {
         loop {
             match control.receive() {
-                Ok(Some(Message::Stop)) => self.server_to_stop().shutdown(),
-                Ok(Some(Message::Drain)) => {
+                Ok(Some(ControlMessage::Stop)) => self.server_to_stop().shutdown(),
+                Ok(Some(ControlMessage::Drain)) => {
                     let sender = self.sender.clone();
                     self.server_to_stop().hand_over(move |waiting| {
                         // One that can't be sent is closed: the supervisor is gone.
                         let _ = sender.send(&message_of(waiting));
                     });
                 }
-                Ok(Some(connection @ Message::Connection { .. })) => self.let_in(connection),
-                Ok(Some(Message::ReopenLogs)) => reopen_logs(),
+                Ok(Some(connection @ ControlMessage::Connection { .. })) => self.let_in(connection),
+                Ok(Some(ControlMessage::ReopenLogs)) => reopen_logs(),
                 Ok(Some(_)) => {}
                 // The supervisor is gone. Without it nobody would ever end this process, or let go of the port.
                 Ok(None) | Err(_) => {
@@ -185,8 +184,8 @@ impl Orders {
         }
     }
 
-    fn let_in(&self, connection: Message) {
-        let Message::Connection { socket, read, body } = connection else { return };
+    fn let_in(&self, connection: ControlMessage) {
+        let ControlMessage::Connection { socket, read, body } = connection else { return };
         let body = body.map(|body| StoredBody { file: body.file.into(), length: body.length });
         let waiting = IdleConnection { socket: socket.into(), read_ahead: read, body };
         let refused = match &*self.server() {

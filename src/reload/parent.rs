@@ -12,9 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use amboss_core::Listeners;
-use amboss_reload::child::Program;
-use amboss_reload::supervisor::{Options, Protocol, Supervisor};
-use amboss_reload::{Scope, ScopeOptions, Watch, WatchOptions};
+use amboss_reload::{Program, Protocol, Scope, ScopeOptions, Supervisor, SupervisorOptions, Watch, WatchOptions};
 
 use super::child::{LIVE, MULTIPROCESS, RELOADING};
 use super::project::Project;
@@ -74,11 +72,11 @@ pub(crate) fn supervise(
     if let (Some(project), Command::Other(_)) = (&project, &command) {
         // What is started is what the sources say.
         match project.build().map_err(|error| RunError::Reload(error.to_string()))?.wait() {
-            Ok(amboss_reload::Outcome::Failed(output)) => first_failure = Some(output),
-            Ok(amboss_reload::Outcome::Built(built)) => {
+            Ok(amboss_reload::BuildOutcome::Failed(output)) => first_failure = Some(output),
+            Ok(amboss_reload::BuildOutcome::Built(built)) => {
                 program.path = project.executable(&built).unwrap_or(program.path);
             }
-            Ok(amboss_reload::Outcome::Cancelled) => {}
+            Ok(amboss_reload::BuildOutcome::Cancelled) => {}
             Err(error) => return Err(RunError::Reload(format!("cargo can't be waited for: {error}"))),
         }
     }
@@ -88,22 +86,22 @@ pub(crate) fn supervise(
     let sockets = sockets.map_err(|error| RunError::Serve(error.into()))?;
     if let Command::Other(_) = command {
         // As systemd passes them on.
-        sockets.iter().try_for_each(amboss_reload::inherited::block).map_err(|error| RunError::Serve(error.into()))?;
+        sockets.iter().try_for_each(amboss_reload::set_blocking).map_err(|error| RunError::Serve(error.into()))?;
     }
-    let mut settings = Options::default();
+    let mut settings = SupervisorOptions::default();
     settings.workers = options.workers.max(1);
     // Where a save can mend what is broken, that is waited for.
     settings.retry = !options.use_reloader;
-    settings.give_up = settings.retry.then_some(BAD_INPUT);
-    settings.private = listeners.as_fds().map(|socket| socket.as_raw_fd()).collect();
-    settings.drain_deadline = drain_deadline(options);
+    settings.fatal_exit_code = settings.retry.then_some(BAD_INPUT);
+    settings.close_in_fork = listeners.as_fds().map(|socket| socket.as_raw_fd()).collect();
+    settings.drain_timeout = drain_deadline(options);
     if options.watch_reported {
-        settings.start_deadline = settings.start_deadline.max(2 * IMPORTS);
+        settings.start_timeout = settings.start_timeout.max(2 * IMPORTS);
     }
     if let Command::Other(_) = command {
         // Who reports what is to be watched says when it is ready, too, whatever it imports before.
-        let settled = if options.watch_reported { IMPORTS } else { Protocol::SETTLED };
-        settings.protocol = Protocol::Either { settled };
+        let ready_after = if options.watch_reported { IMPORTS } else { Protocol::READY_AFTER };
+        settings.protocol = Protocol::Detect { ready_after };
     }
     let watched = watch.as_ref().map(Watched::by);
     let told = Told {
@@ -136,13 +134,13 @@ pub(crate) fn supervise(
         let rebuilder = Rebuilder { watch, until_reported, handle, project, program, stage, over: over_there, told };
         (over, waker, thread::spawn(move || rebuilder.follow()))
     });
-    let outcome = supervisor.run();
+    let exit_code = supervisor.run();
     if let Some((over, waker, thread)) = watching {
         over.store(true, Ordering::SeqCst);
         waker.wake();
         let _ = thread.join();
     }
-    Ok(outcome.exit_code)
+    Ok(exit_code)
 }
 
 fn program(command: &Command, options: &RunOptions) -> Result<Program, RunError> {
@@ -170,7 +168,7 @@ fn program(command: &Command, options: &RunOptions) -> Result<Program, RunError>
         }
     };
     // Only the command has the hidden subcommand for it.
-    program.shim.clone_from(&options.shim);
+    program.exec_wrapper.clone_from(&options.shim);
     if options.live {
         program.env.push((LIVE.into(), stamp().into()));
     }
@@ -185,7 +183,7 @@ fn program(command: &Command, options: &RunOptions) -> Result<Program, RunError>
     let is_interpreted = options.again.is_some() || options.watch_reported;
     // What an interpreter can't start is rarely seen anywhere but in what it says.
     if options.use_reloader && (options.broken_save == BrokenSave::ErrorPage || is_interpreted) {
-        program.capture = true;
+        program.capture_stderr = true;
         // Behind a pipe it can't see the terminal that its words end up on.
         if amboss_core::wants_color(std::io::stderr().is_terminal()) {
             program.env.push(("CLICOLOR_FORCE".into(), "1".into()));
@@ -198,7 +196,7 @@ fn program(command: &Command, options: &RunOptions) -> Result<Program, RunError>
 fn page(program: &Program, options: &RunOptions) -> Result<Program, RunError> {
     let mut page = Program::new("");
     page.env.clone_from(&program.env);
-    page.shim.clone_from(&program.shim);
+    page.exec_wrapper.clone_from(&program.exec_wrapper);
     page.kill_with_parent = program.kill_with_parent;
     if let Some(words) = &options.page {
         (page.path, page.args) = command_line(words)?;
@@ -273,7 +271,7 @@ fn watch(
     let mut how = WatchOptions::default();
     how.backend = options.reloader_type.into();
     if let Some(interval) = options.reloader_interval {
-        how.interval = interval;
+        how.poll_interval = interval;
     }
     let scope = Scope::new(scope).map_err(|error| RunError::Reload(error.to_string()))?;
     Watch::start(scope, how).map_err(|error| RunError::Reload(error.to_string()))

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use amboss_reload::{Built, CargoProject, ScopeOptions};
+use amboss_reload::{CargoProject, Executable, ScopeOptions};
 
 /// A program, and how it is built anew.
 pub(super) struct Project {
@@ -49,8 +49,8 @@ impl Project {
     }
 
     /// Where the program lies.
-    pub(super) fn executable(&self, built: &Built) -> Option<PathBuf> {
-        let executable = built.executables.iter().find(|executable| executable.name == self.name)?;
+    pub(super) fn executable(&self, built: &[Executable]) -> Option<PathBuf> {
+        let executable = built.iter().find(|executable| executable.name == self.name)?;
         Some(executable.path.clone())
     }
 }

@@ -6,9 +6,7 @@ use std::sync::mpsc::{channel, TryRecvError};
 use std::sync::Arc;
 use std::thread;
 
-use amboss_reload::child::Program;
-use amboss_reload::supervisor::SupervisorHandle;
-use amboss_reload::{Changes, Outcome, Watch};
+use amboss_reload::{BuildOutcome, Changes, Program, SupervisorHandle, Watch};
 
 use super::bytecode;
 use super::project::Project;
@@ -107,7 +105,7 @@ impl Rebuilder {
                 }
             };
             match outcome {
-                Some(Ok(Outcome::Built(built))) => {
+                Some(Ok(BuildOutcome::Built(built))) => {
                     match project.executable(&built) {
                         // Also when it is the same program: it may read what was saved when it starts.
                         Some(path) => {
@@ -117,13 +115,13 @@ impl Rebuilder {
                         None => say!(" * Cargo builds, but not the program that is running"),
                     }
                 }
-                Some(Ok(Outcome::Failed(output))) => {
+                Some(Ok(BuildOutcome::Failed(output))) => {
                     say!(
                         " * The new code can't be built; {}",
                         self.stage.broken(&self.handle, output.as_bytes(), None)
                     );
                 }
-                Some(Ok(Outcome::Cancelled)) => continue,
+                Some(Ok(BuildOutcome::Cancelled)) => continue,
                 Some(Err(error)) => {
                     say!(" * The build can't be waited for: {error}");
                     break;

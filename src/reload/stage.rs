@@ -7,9 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use amboss_core::Listeners;
-use amboss_reload::child::Program;
-use amboss_reload::supervisor::{Death, Events, Failure, SupervisorHandle};
-use amboss_reload::{Waker, Watch, WatchOptions};
+use amboss_reload::{EventHandler, Program, SupervisorHandle, Waker, Watch, WatchOptions, WorkerDeath, WorkerFailure};
 
 use super::page;
 use super::traceback;
@@ -59,10 +57,7 @@ impl Stage {
         let mut page = self.page.clone();
         page.env.push((page::VARIABLE.into(), path.into_os_string()));
         self.serving.store(false, Ordering::SeqCst);
-        match generation {
-            Some(generation) => handle.stand_in_for(generation, page),
-            None => handle.stand_in(page),
-        }
+        handle.run_fallback(page, generation);
         Ok(())
     }
 }
@@ -121,7 +116,7 @@ impl Watched {
 
     fn add(&mut self, files: Vec<PathBuf>, since: SystemTime) {
         if !self.watch.add_files(files, since) && !std::mem::replace(&mut self.said, true) {
-            let most = WatchOptions::default().added_files;
+            let most = WatchOptions::default().max_added_files;
             say!(" * The program consists of more than {most} files; those beyond are not watched.");
         }
     }
@@ -135,8 +130,8 @@ impl Watched {
     }
 }
 
-impl Events for Told {
-    fn stands_in(&mut self, generation: u64) {
+impl EventHandler for Told {
+    fn fallback_starting(&mut self, generation: u64) {
         self.pages.generations.insert(generation);
     }
 
@@ -157,7 +152,7 @@ impl Events for Told {
         self.stage.serving.store(!self.pages.serve, Ordering::SeqCst);
     }
 
-    fn failed(&mut self, failure: &Failure) {
+    fn failed(&mut self, failure: &WorkerFailure) {
         if let Some(watched) = &mut self.watched {
             watched.failed(&failure.output);
         }
@@ -173,7 +168,7 @@ impl Events for Told {
         }
         let handle = self.handle.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
         if let Some(handle) = handle {
-            let output = if failure.output.is_empty() { failure.why.as_bytes() } else { &failure.output };
+            let output = if failure.output.is_empty() { failure.reason.as_bytes() } else { &failure.output };
             say!(" * {}", self.stage.broken(&handle, output, Some(failure.generation)));
         }
     }
@@ -185,7 +180,7 @@ impl Events for Told {
         }
     }
 
-    fn died(&mut self, _: &Death) {
+    fn died(&mut self, _: &WorkerDeath) {
         self.stage.serving.store(false, Ordering::SeqCst);
     }
 }

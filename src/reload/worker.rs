@@ -2,18 +2,18 @@
 
 use std::path::PathBuf;
 
-use amboss_reload::control::{Message, Sender};
+use amboss_reload::{ControlMessage, ControlSender};
 
 /// The way to the supervisor.
 #[derive(Clone, Debug)]
 pub(crate) struct ToSupervisor {
     /// `None` when it takes this process for one that says nothing.
-    sender: Option<Sender>,
+    sender: Option<ControlSender>,
     reloading: bool,
 }
 
 impl ToSupervisor {
-    pub(super) fn new(sender: Option<Sender>, reloading: bool) -> ToSupervisor {
+    pub(super) fn new(sender: Option<ControlSender>, reloading: bool) -> ToSupervisor {
         ToSupervisor { sender, reloading }
     }
 
@@ -24,19 +24,19 @@ impl ToSupervisor {
     pub(crate) fn report_files(&self, files: &[PathBuf]) {
         if self.reloading {
             let absolute = files.iter().filter_map(|file| std::path::absolute(file).ok());
-            Message::files(absolute).for_each(|message| self.say(&message));
+            ControlMessage::files(absolute).for_each(|message| self.say(&message));
         }
     }
 
     pub(crate) fn ask_to_be_replaced(&self) {
-        self.say(&Message::ReplaceMe);
+        self.say(&ControlMessage::ReplaceMe);
     }
 
     pub(crate) fn leave(&self) {
-        self.say(&Message::Leaving);
+        self.say(&ControlMessage::Leaving);
     }
 
-    fn say(&self, message: &Message) {
+    fn say(&self, message: &ControlMessage) {
         if let Some(sender) = &self.sender {
             // Whoever is not there any more needs to know nothing.
             let _ = sender.send(message);

@@ -139,7 +139,7 @@ fn the_page_has_a_command_line_of_its_own_and_makes_no_application() {
     program.wait_for("good 0");
     program.save("bad 1");
     let page = program.wait_for_page("/");
-    assert!(page.contains("can&#39;t be made"), "{page}");
+    assert!(page.contains("can&#x27;t be made"), "{page}");
     program.wait_for_word("started as page");
     assert_eq!(program.said().matches("an application").count(), 2, "{}", program.said());
     program.save("good 2");
@@ -153,7 +153,7 @@ fn while_there_is_only_the_page_each_save_shows_what_is_wrong_now() {
         let told = Told { host: true, error_page, code: Some("bad 0"), ..Told::default() };
         let program = Program::start(name, told);
         let shows = |code: &str| {
-            let word = format!("{code} can&#39;t be made");
+            let word = format!("{code} can&#x27;t be made");
             eventually(&word, || program.get("/").is_some_and(|(status, page)| status == 503 && page.contains(&word)));
         };
         shows("bad 0");
@@ -210,7 +210,7 @@ fn what_children_report_is_watched_also_where_nobody_would_look_and_before_it_is
 fn code_that_dies_before_it_has_reported_anything_is_mended_by_a_save() {
     let program = Program::start("host-silent", Told { host: true, code: Some("bad silent"), ..Told::default() });
     eventually("the page is there", || program.get("/").is_some_and(|(status, _)| status == 503));
-    assert!(program.get("/").unwrap().1.contains("can&#39;t be made"));
+    assert!(program.get("/").unwrap().1.contains("can&#x27;t be made"));
     // Nobody knows of this file.
     program.save("good 1");
     eventually("new code serves", || {

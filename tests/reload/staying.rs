@@ -21,7 +21,7 @@ fn broken_code_shows_its_output_to_every_request_when_asked_for() {
     assert_eq!(kept.get("/").unwrap().0, 200);
     program.save("bad 1");
     let page = program.wait_for_page("/any");
-    assert!(page.contains("this code &lt;can&#39;t&gt; start"), "{page}");
+    assert!(page.contains("this code &lt;can&#x27;t&gt; start"), "{page}");
     // As soon as the old process has heard that it is over.
     eventually("kept connections see it, too", || kept.get("/").unwrap().0 == 503);
     program.save("good 2");

@@ -1,4 +1,4 @@
-//! What watching costs while nothing happens: CPU time over 5,000 files, and how soon a save is seen.
+//! Measures what watching costs while nothing changes, as CPU time over 5,000 files, and how soon a save is reported.
 //!
 //! `cargo run --release -p amboss-reload --example idle -- [seconds] [files]`
 
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use amboss_reload::{Backend, Scope, ScopeOptions, Watch, WatchOptions};
 use rustix::time::{clock_gettime, ClockId};
 
-/// Files in each folder; ten is what source trees have.
+/// The number of files in each folder; source trees have about ten.
 const PER_FOLDER: usize = 10;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     for number in 0..files {
         let path = file(number);
-        fs::create_dir_all(path.parent().expect("it has one"))?;
+        fs::create_dir_all(path.parent().expect("a parent"))?;
         fs::write(path, "1")?;
     }
     for backend in [Backend::Stat, Backend::Notify] {
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let started = Instant::now();
         let mut watch = Watch::start(Scope::new(scope)?, options)?;
         let start = started.elapsed();
-        // The first seconds are spent on finding out what a look costs.
+        // In the first seconds the watch measures what a check costs.
         assert!(watch.next(Some(Duration::from_secs(5))).is_none());
         let (cpu, wall) = (cpu_time(), Instant::now());
         assert!(watch.next(Some(Duration::from_secs(seconds as u64))).is_none());
@@ -45,8 +45,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             delays.push(saved.elapsed().as_millis().to_string());
         }
         println!(
-            "{backend}: {files} files, started in {} ms, idle {share:.3} % of a core over {seconds} s, saves seen after \
-             {} ms",
+            "{backend}: {files} files, started in {} ms, idle {share:.3} % of a core over {seconds} s, saves reported \
+             after {} ms",
             start.as_millis(),
             delays.join(", ")
         );
@@ -54,7 +54,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Of all threads.
+/// The CPU time of all threads.
 fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

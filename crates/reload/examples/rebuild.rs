@@ -1,4 +1,4 @@
-//! Builds a cargo project on each save; a newer save stops the build that is running.
+//! Builds a cargo project after each save. A newer save stops the running build.
 //!
 //! `cargo run -p amboss-reload --example rebuild -- [folder] [arguments of cargo build]`
 
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::channel;
 use std::thread;
 
-use amboss_reload::{CancelBuild, CargoError, CargoProject, Outcome, Scope, Watch, WatchOptions};
+use amboss_reload::{BuildOutcome, CancelBuild, CargoError, CargoProject, Scope, Watch, WatchOptions};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args_os().skip(1);
@@ -14,14 +14,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<_> = arguments.collect();
     let mut watch = Watch::start(Scope::new(project.scope())?, WatchOptions::default())?;
     println!(" * Watching with {}", watch.backend());
-    let (ended_to, ended) = channel();
+    let (ended_sender, ended) = channel();
     let waker = watch.waker();
     let start = || -> Result<CancelBuild, CargoError> {
         let build = project.build(&arguments)?;
         let canceller = build.canceller();
-        let (ended_to, waker) = (ended_to.clone(), waker.clone());
+        let (ended_sender, waker) = (ended_sender.clone(), waker.clone());
         thread::spawn(move || {
-            let _ = ended_to.send(build.wait());
+            let _ = ended_sender.send(build.wait());
             waker.wake();
         });
         Ok(canceller)
@@ -31,9 +31,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let changes = watch.next(None);
         for outcome in ended.try_iter() {
             match outcome? {
-                Outcome::Built(built) => println!(" * Built {}", built.executable()?),
-                Outcome::Failed(_) => println!(" * Not built; mend it and save"),
-                Outcome::Cancelled => println!(" * Stopped, since there is something newer"),
+                BuildOutcome::Built(executables) => {
+                    executables.iter().for_each(|executable| println!(" * Built {}", executable.path.display()));
+                }
+                BuildOutcome::Failed(_) => println!(" * The build has failed; fix the error and save"),
+                BuildOutcome::Cancelled => println!(" * Build stopped because of a newer change"),
             }
         }
         if let Some(changes) = changes {

@@ -1,4 +1,4 @@
-//! Prints what changes in a folder: `cargo run -p amboss-reload --example watch -- [folder] [auto|stat|notify]`.
+//! Prints the changes in a folder: `cargo run -p amboss-reload --example watch -- [folder] [auto|stat|notify]`.
 
 use amboss_reload::{Backend, Scope, ScopeOptions, Watch, WatchOptions};
 

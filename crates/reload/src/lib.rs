@@ -1,14 +1,14 @@
-//! Reloading: noticing a save, building the program, swapping a server's processes without losing a request, and showing
-//! what went wrong.
+//! Reloading for servers: watching a project's files, building it, and replacing the server's processes without losing
+//! a request.
 //!
-//! - [`Scope`] says which files belong to a project: its folders without what git and everybody else ignores, plus the
-//!   files named besides.
-//! - [`Watch`] waits until some of them change, by the system's events or by looking at them again and again.
-//! - [`CargoProject`] knows the sources of a cargo project and builds it.
-//! - [`Supervisor`](supervisor::Supervisor) holds the listening sockets and runs the server as its child, or several: any
-//!   program that takes its sockets from its parent. What the two say to each other is in [`control`], what a child
-//!   finds in its environment in [`inherited`].
-//! - [`error_page`] shows a compiler's output in the browser.
+//! The modules, each of which uses only those before it:
+//!
+//! - `watch`: a [`Scope`] decides which files belong to a project, and a [`Watch`] waits until some of them change.
+//! - `process`: a [`Program`] is started as a child with listening sockets, which it takes over as [`Inherited`], and
+//!   with a [`ControlSocket`].
+//! - `build`: a [`CargoProject`] lists the sources of a cargo project and builds it; an [`error_page`] shows the
+//!   compiler's output.
+//! - `supervisor`: a [`Supervisor`] holds the listening sockets and runs a program as its workers.
 //!
 //! ```no_run
 //! use amboss_reload::{Scope, ScopeOptions, Watch, WatchOptions};
@@ -24,21 +24,25 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Unix only: elsewhere sockets can't be passed on like this.
+//! The crate is for Unix only: on other systems sockets cannot be passed on like this.
 #![cfg(unix)]
 
-mod backoff;
-mod cargo;
-pub mod child;
-pub mod control;
-mod error_page;
-pub mod inherited;
-mod scope;
-mod sigchld;
-pub mod supervisor;
+mod build;
+mod process;
+mod supervisor;
 mod watch;
 
-pub use cargo::{Build, Built, CancelBuild, CargoError, CargoErrorKind, CargoProject, Executable, Outcome};
-pub use error_page::{error_page, error_text};
-pub use scope::{Scope, ScopeError, ScopeErrorKind, ScopeOptions, ALWAYS_IGNORED};
-pub use watch::{Backend, Change, ChangeKind, Changes, Waker, Watch, WatchError, WatchErrorKind, WatchOptions};
+pub use build::{
+    error_page, error_text, Build, BuildOutcome, CancelBuild, CargoError, CargoErrorKind, CargoProject, Executable,
+};
+pub use process::{
+    exec_as_child, ignore_interrupts, is_running_from_reloader, set_blocking, ControlMessage, ControlSender,
+    ControlSocket, Forked, ForkedChild, Inherited, Program, RequestBody,
+};
+pub use supervisor::{
+    EventHandler, Protocol, Supervisor, SupervisorHandle, SupervisorOptions, WorkerDeath, WorkerFailure,
+};
+pub use watch::{
+    Backend, Change, ChangeKind, Changes, Scope, ScopeError, ScopeErrorKind, ScopeOptions, Waker, Watch, WatchError,
+    WatchOptions,
+};

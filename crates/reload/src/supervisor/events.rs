@@ -1,4 +1,4 @@
-//! What a supervisor tells the program that it runs in.
+//! What a supervisor reports to the program that it runs in.
 
 use std::fmt;
 use std::io::Write;
@@ -6,108 +6,101 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::{Duration, SystemTime};
 
-/// Told what happens, from the supervisor's thread: whatever takes long belongs into another.
-pub trait Events: Send {
-    /// The children of this generation will be stand-ins, see
-    /// [`SupervisorHandle::stand_in`](super::SupervisorHandle::stand_in). None of them was started yet.
-    fn stands_in(&mut self, generation: u64) {
+/// Called when something happens, on the supervisor's thread; long work belongs on another thread.
+///
+/// The implementation for `()` prints messages to stderr and ignores everything else.
+pub trait EventHandler: Send {
+    /// The workers of this generation will run the fallback program, see
+    /// [`SupervisorHandle::run_fallback`](crate::SupervisorHandle::run_fallback). None of them was started yet.
+    fn fallback_starting(&mut self, generation: u64) {
         let _ = generation;
     }
 
-    /// A child was started.
+    /// A worker was started.
     fn started(&mut self, generation: u64, pid: u32) {
         let _ = (generation, pid);
     }
 
-    /// A child serves.
+    /// A worker serves.
     fn ready(&mut self, generation: u64) {
         let _ = generation;
     }
 
-    /// A child could not be started, or has ended before it was ready. It is not started again unless
-    /// [`Options::retry`](super::Options::retry) says so and children are missing.
-    fn failed(&mut self, failure: &Failure) {
+    /// A worker could not be started, or has ended before it was ready. It is started again only if workers are missing
+    /// and [`SupervisorOptions::retry`](crate::SupervisorOptions::retry) is set.
+    fn failed(&mut self, failure: &WorkerFailure) {
         let _ = failure;
     }
 
-    /// A child that was ready has died, and will be replaced.
-    fn died(&mut self, death: &Death) {
+    /// A worker that was ready has died, and will be replaced.
+    fn died(&mut self, death: &WorkerDeath) {
         let _ = death;
     }
 
-    /// The generation `new` has taken over: the children of `old` have been told to accept nothing more and to hand
-    /// their connections back. In the moment until they hear it they may still answer something.
-    fn swapped(&mut self, old: u64, new: u64) {
+    /// The generation `new` has replaced `old`: all workers of `old` have been told to accept no more connections and
+    /// to hand theirs back. Until they have received that, they may still answer requests.
+    fn replaced(&mut self, old: u64, new: u64) {
         let _ = (old, new);
     }
 
-    /// It stops: no child is started any more, and the sockets are the children's alone. Whoever has copies of them closes
-    /// them now, or clients that come are kept waiting until the end. Called once.
+    /// The supervisor stops: no more workers are started, and only the workers keep the listening sockets. A handler
+    /// that owns copies of them must close them now, or new clients are kept waiting until the end. Called once.
     fn stopping(&mut self) {}
 
-    /// A child that was started then says that it consists of these files; it may not be ready yet, and never be. Paths
-    /// are absolute.
+    /// A worker reports that its program consists of these files. The paths are absolute, `started` is when the worker
+    /// was started. The worker may not be ready yet, and may never be.
     fn files(&mut self, files: Vec<PathBuf>, started: SystemTime) {
         let _ = (files, started);
     }
 
-    /// A line for people.
-    fn say(&mut self, line: &str) {
-        // In one piece: the children speak to the same terminal. Nobody can be told when it can't be written.
+    /// A message for people, without a line end.
+    fn log(&mut self, line: &str) {
+        // Written in one piece, because the workers write to the same terminal. A failure cannot be reported anywhere.
         let _ = std::io::stderr().write_all(format!(" * {line}\n").as_bytes());
     }
 }
 
-/// Prints what is for people to stderr, and does nothing else.
-impl Events for () {}
+impl EventHandler for () {}
 
-/// A child that did not become ready.
+/// A worker that did not become ready.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Failure {
-    /// Its generation.
+pub struct WorkerFailure {
+    /// The worker's generation.
     pub generation: u64,
-    /// The end of what it wrote to stderr, at most 64 KiB; empty unless
-    /// [`Program::capture`](crate::child::Program::capture) is set.
+    /// The end of what the worker wrote to stderr, at most 64 KiB; empty unless
+    /// [`Program::capture_stderr`](crate::Program::capture_stderr) is set.
     pub output: Vec<u8>,
-    /// How it ended; `None` when it was never started, or was too slow.
+    /// How the worker ended; `None` if it was never started, or was too slow.
     pub status: Option<ExitStatus>,
-    /// Why it counts as failed, for people.
-    pub why: String,
-    /// Do older children still serve?
+    /// Why the worker counts as failed, in a sentence.
+    pub reason: String,
+    /// Whether older workers still serve.
     pub serving: bool,
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for WorkerFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.why)
+        f.write_str(&self.reason)
     }
 }
 
-/// The end of a child that was ready.
+/// The death of a worker that was ready.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Death {
-    /// Its generation.
+pub struct WorkerDeath {
+    /// The worker's generation.
     pub generation: u64,
-    /// Its process id.
+    /// The worker's process id.
     pub pid: u32,
-    /// How it ended.
+    /// How the worker ended.
     pub status: ExitStatus,
-    /// As [`Failure::output`].
+    /// The end of what the worker wrote to stderr, as in [`WorkerFailure::output`].
     pub output: Vec<u8>,
-    /// How long it was ready.
-    pub lived: Duration,
-    /// How many deaths followed each other.
-    pub row: u32,
-    /// When a new one is started.
-    pub again_in: Duration,
-}
-
-/// The last line with anything in it, for a sentence that has to be short.
-pub(super) fn last_line(output: &[u8]) -> Option<String> {
-    const LONGEST: usize = 200;
-    let text = String::from_utf8_lossy(output);
-    let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty())?;
-    Some(line.chars().filter(|letter| !letter.is_control()).take(LONGEST).collect())
+    /// How long the worker was ready.
+    pub uptime: Duration,
+    /// The number of deaths since the last healthy run, this one included.
+    pub consecutive_failures: u32,
+    /// How long the supervisor waits before it starts a replacement.
+    pub restart_in: Duration,
 }

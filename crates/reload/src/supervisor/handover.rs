@@ -1,61 +1,62 @@
-//! Connections on their way from a child that leaves to one that serves.
+//! Connections on their way from a worker that stops to one that serves.
 
 use std::collections::VecDeque;
 
 use rustix::process::{getrlimit, Resource};
 
-use super::passing::Passenger;
-use super::processes::{Processes, Sent};
+use super::fd_registry::TrackedMessage;
+use super::processes::Processes;
 
-/// Forwards connections to the children of the newest generation in turn, and keeps them while there is none.
+/// Forwards connections to the workers of the newest generation in turn, and holds them while there is none.
 #[derive(Debug)]
 pub(super) struct Handover {
-    kept: VecDeque<Passenger>,
-    most: usize,
-    turn: usize,
+    held: VecDeque<TrackedMessage>,
+    max_held: usize,
+    next_worker: usize,
 }
 
 impl Handover {
-    pub(super) fn new(most: usize) -> Handover {
-        // The other half is for starting whoever is to serve them.
+    pub(super) fn new(max_held: usize) -> Handover {
+        // The other half of the descriptors is left for starting the workers that are to take the connections.
         let descriptors = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());
-        let most = descriptors.map_or(most, |limit| most.min(limit / 2));
-        Handover { kept: VecDeque::new(), most, turn: 0 }
+        let max_held = descriptors.map_or(max_held, |limit| max_held.min(limit / 2));
+        Handover { held: VecDeque::new(), max_held, next_worker: 0 }
     }
 
     /// Takes a connection; [`forward`](Handover::forward) sends it on.
-    pub(super) fn take(&mut self, connection: Passenger) {
-        while !self.kept.is_empty() && self.kept.len() >= self.most {
-            self.kept.pop_front();
+    pub(super) fn take(&mut self, connection: TrackedMessage) {
+        while !self.held.is_empty() && self.held.len() >= self.max_held {
+            self.held.pop_front();
         }
-        if self.most > 0 {
-            self.kept.push_back(connection);
+        if self.max_held > 0 {
+            self.held.push_back(connection);
         }
     }
 
-    /// Nobody serves any more: what is kept is closed, and so is what comes.
-    pub(super) fn end(&mut self) {
-        self.kept.clear();
-        self.most = 0;
+    /// Closes the held connections, and those that are taken from now on, because nothing will serve them.
+    pub(super) fn close(&mut self) {
+        self.held.clear();
+        self.max_held = 0;
     }
 
-    /// Sends on what can be sent. `serving` are the children that take connections, `more` says that another may come.
-    pub(super) fn forward(&mut self, serving: &[(u64, u64)], more: bool, processes: &mut Processes) {
-        while let Some(connection) = self.kept.front() {
-            let able: Vec<&(u64, u64)> = serving.iter().filter(|(_, id)| processes.speaks(*id)).collect();
+    /// Sends on the held connections as far as possible. `serving` lists the workers that serve, by generation and id;
+    /// `expects_worker` says whether another may become ready.
+    pub(super) fn forward(&mut self, serving: &[(u64, u64)], expects_worker: bool, processes: &mut Processes) {
+        while let Some(connection) = self.held.front() {
+            let able: Vec<&(u64, u64)> = serving.iter().filter(|(_, id)| processes.takes_connections(*id)).collect();
             let newest = able.iter().map(|(generation, _)| *generation).max();
             let able: Vec<u64> =
                 able.iter().filter(|(generation, _)| Some(*generation) == newest).map(|(_, id)| *id).collect();
             if able.is_empty() {
-                if !serving.is_empty() && !more {
-                    // Whoever serves does not take connections: their clients have to come again.
-                    self.kept.clear();
+                if !serving.is_empty() && !expects_worker {
+                    // The serving workers take no connections, so the clients have to connect again.
+                    self.held.clear();
                 }
                 return;
             }
-            self.turn = self.turn.wrapping_add(1);
-            if let Sent::Yes = processes.hand(able[self.turn % able.len()], connection.message()) {
-                self.kept.pop_front();
+            self.next_worker = self.next_worker.wrapping_add(1);
+            if processes.send(able[self.next_worker % able.len()], connection.message()) {
+                self.held.pop_front();
             }
         }
     }

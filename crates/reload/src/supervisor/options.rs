@@ -1,127 +1,129 @@
-//! The supervisor's settings, each with its unit and its reason.
+//! The supervisor's settings, each with its default, unit and reason.
 
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-/// How a supervisor treats its children.
+/// The settings of a [`Supervisor`](crate::Supervisor).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Options {
-    /// Children that serve beside each other; at least 1. TTIN and TTOU change it.
+pub struct SupervisorOptions {
+    /// The number of workers that serve at the same time (1); at least 1. SIGTTIN and SIGTTOU change it.
     pub workers: usize,
-    /// How to know that a child is ready, and how to stop it.
+    /// How the supervisor knows that a worker is ready, and how it stops a worker.
     pub protocol: Protocol,
-    /// What happens when a program can't be started and nothing serves. True: it is tried again, later and later; right
-    /// where only time can mend it. False: the next [`replace`](super::SupervisorHandle::replace) is waited for; right
-    /// where a changed file can.
+    /// Whether a program that cannot be started is retried when nothing serves (true). True is right if only time can
+    /// fix the cause: retries follow with growing delays. False is right if a changed file can fix it: the supervisor
+    /// waits for the next [`replace`](crate::SupervisorHandle::replace).
     pub retry: bool,
-    /// The exit code by which the first child says that no other could start, either (none): the supervisor ends with it.
-    /// Once a child was ready it counts as any other.
-    pub give_up: Option<i32>,
-    /// How long a child may take to be ready (60 s): longer than any sane import, shorter than patience.
-    pub start_deadline: Duration,
-    /// How long a child may take to finish what it runs (30 s), before SIGTERM.
-    pub drain_deadline: Duration,
-    /// How long a child may take to obey SIGTERM (2 s), before SIGKILL.
-    pub kill_deadline: Duration,
-    /// The wait before a child that died is started again (100 ms): unnoticed once, no load when it dies again.
-    pub first_delay: Duration,
-    /// The wait doubles up to this (5 s): soon enough after somebody has mended the cause.
-    pub longest_delay: Duration,
-    /// A child that was ready for so long was healthy (10 s): its death has nothing to do with earlier ones.
+    /// The exit code by which the first worker says that no other could start either (none). The supervisor then exits
+    /// with this code. Once a worker was ready, the code has no special meaning.
+    pub fatal_exit_code: Option<i32>,
+    /// How long a worker may take until it is ready (60 s): longer than any reasonable import.
+    pub start_timeout: Duration,
+    /// How long a worker may take to finish its requests (30 s) before it gets SIGTERM.
+    pub drain_timeout: Duration,
+    /// How long a worker may take to end after SIGTERM (2 s) before it gets SIGKILL.
+    pub kill_timeout: Duration,
+    /// How long the supervisor waits before it replaces a worker that died (100 ms): too short to notice once, long
+    /// enough not to load the machine if it keeps happening.
+    pub restart_delay: Duration,
+    /// The maximum to which the delay doubles (5 s): short enough after someone has fixed the cause.
+    pub max_restart_delay: Duration,
+    /// How long a worker must have been ready to count as healthy (10 s). Its death then does not count as a repetition
+    /// of earlier ones.
     pub healthy_after: Duration,
-    /// Exit code 3 asks for a restart. So many within [`again_within`](Options::again_within) are granted at once (5); a
-    /// program that asks more often does nothing else.
-    pub again: usize,
-    /// See [`again`](Options::again) (1 s).
-    pub again_within: Duration,
-    /// Connections kept while nobody can serve them (1024); beyond, the oldest are closed. They cost a descriptor each:
-    /// never more than half of those that the process may have.
-    pub keep_connections: usize,
-    /// Listen to signals (true) while running: INT, TERM, QUIT, HUP, TTIN, TTOU, USR1.
-    pub signals: bool,
-    /// Descriptors of this process that a [forked](crate::child::Program::forked) child is not to keep, besides those of
-    /// the supervisor (none): copies of the listening sockets would hold the port.
-    pub private: Vec<RawFd>,
+    /// The maximum number of immediate restarts, which a worker requests by exit code 3, within
+    /// [`restart_limit_interval`](SupervisorOptions::restart_limit_interval) (5).
+    pub restart_limit: usize,
+    /// The interval of [`restart_limit`](SupervisorOptions::restart_limit) (1 s).
+    pub restart_limit_interval: Duration,
+    /// The maximum number of connections that are held while no worker can take them (1024); beyond that, the oldest
+    /// are closed. Each needs a descriptor, so at most half of the process's descriptor limit is used.
+    pub max_held_connections: usize,
+    /// Whether signals are handled while the supervisor runs (true): INT, TERM, QUIT, HUP, TTIN, TTOU, USR1.
+    pub handle_signals: bool,
+    /// Descriptors of this process that a [forked](crate::Program::forked) worker closes, in addition to the
+    /// supervisor's own (none). A copy of a listening socket, for example, would keep the port open.
+    pub close_in_fork: Vec<RawFd>,
 }
 
-impl Default for Options {
-    fn default() -> Options {
-        Options {
+impl Default for SupervisorOptions {
+    fn default() -> SupervisorOptions {
+        SupervisorOptions {
             workers: 1,
             protocol: Protocol::Control,
             retry: true,
-            give_up: None,
-            start_deadline: Duration::from_secs(60),
-            drain_deadline: Duration::from_secs(30),
-            kill_deadline: Duration::from_secs(2),
-            first_delay: Duration::from_millis(100),
-            longest_delay: Duration::from_secs(5),
+            fatal_exit_code: None,
+            start_timeout: Duration::from_secs(60),
+            drain_timeout: Duration::from_secs(30),
+            kill_timeout: Duration::from_secs(2),
+            restart_delay: Duration::from_millis(100),
+            max_restart_delay: Duration::from_secs(5),
             healthy_after: Duration::from_secs(10),
-            again: 5,
-            again_within: Duration::from_secs(1),
-            keep_connections: 1024,
-            signals: true,
-            private: Vec::new(),
+            restart_limit: 5,
+            restart_limit_interval: Duration::from_secs(1),
+            max_held_connections: 1024,
+            handle_signals: true,
+            close_in_fork: Vec::new(),
         }
     }
 }
 
-impl Options {
-    /// The same, with nothing longer than a century: the clock's instants end somewhere.
-    pub(super) fn bounded(&self) -> Options {
+impl SupervisorOptions {
+    /// The same settings with no duration longer than a century, because adding a longer one to an `Instant` may
+    /// overflow.
+    pub(super) fn bounded(&self) -> SupervisorOptions {
         const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
         let mut options = self.clone();
         for duration in [
-            &mut options.start_deadline,
-            &mut options.drain_deadline,
-            &mut options.kill_deadline,
-            &mut options.first_delay,
-            &mut options.longest_delay,
+            &mut options.start_timeout,
+            &mut options.drain_timeout,
+            &mut options.kill_timeout,
+            &mut options.restart_delay,
+            &mut options.max_restart_delay,
             &mut options.healthy_after,
-            &mut options.again_within,
+            &mut options.restart_limit_interval,
         ] {
             *duration = LONGEST.min(*duration);
         }
-        if let Protocol::None { settled } | Protocol::Either { settled } = &mut options.protocol {
-            *settled = LONGEST.min(*settled);
+        if let Protocol::SignalsOnly { ready_after } | Protocol::Detect { ready_after } = &mut options.protocol {
+            *ready_after = LONGEST.min(*ready_after);
         }
         options
     }
 }
 
-/// How to know that a child is ready, and how to stop it.
+/// How the supervisor knows that a worker is ready, and how it stops a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Protocol {
-    /// The child speaks over its control socket, see [`control`](crate::control).
+    /// The worker uses its [`ControlSocket`](crate::ControlSocket).
     Control,
-    /// The child knows nothing of control sockets and gets none: it is ready when it is still alive after `settled`,
-    /// and SIGTERM stops it.
-    None {
-        /// See [`Protocol::SETTLED`].
-        settled: Duration,
+    /// The worker gets no control socket. It is ready if it is still alive after `ready_after`, and SIGTERM stops it.
+    SignalsOnly {
+        /// See [`Protocol::READY_AFTER`].
+        ready_after: Duration,
     },
-    /// The child may be either: it gets a control socket, and is ready when it says so, or when it has said nothing and
-    /// is still alive after `settled`. It is spoken to only when it has spoken.
-    Either {
-        /// See [`Protocol::SETTLED`].
-        settled: Duration,
+    /// The worker gets a control socket and may use it. It is ready when it says so, or if it has sent nothing and is
+    /// still alive after `ready_after`. The supervisor sends messages only to a worker that has sent one.
+    Detect {
+        /// See [`Protocol::READY_AFTER`].
+        ready_after: Duration,
     },
 }
 
 impl Protocol {
-    /// How long a program is watched before it counts as ready (500 ms): long enough for a syntax error to end it.
-    pub const SETTLED: Duration = Duration::from_millis(500);
+    /// How long a silent program must be alive to count as ready (500 ms): long enough for a syntax error to end it.
+    pub const READY_AFTER: Duration = Duration::from_millis(500);
 
-    pub(super) fn settled(self) -> Option<Duration> {
+    pub(super) fn ready_after(self) -> Option<Duration> {
         match self {
             Protocol::Control => None,
-            Protocol::None { settled } | Protocol::Either { settled } => Some(settled),
+            Protocol::SignalsOnly { ready_after } | Protocol::Detect { ready_after } => Some(ready_after),
         }
     }
 
-    pub(super) fn has_control(self) -> bool {
-        !matches!(self, Protocol::None { .. })
+    pub(super) fn has_control_socket(self) -> bool {
+        !matches!(self, Protocol::SignalsOnly { .. })
     }
 }

@@ -1,40 +1,40 @@
-//! File systems whose changes the system doesn't see, because they are made on another machine: over a network, through
-//! FUSE, or on the host of a virtual machine.
+//! File systems whose changes are made on another machine, so that the kernel reports no events for them: network file
+//! systems, FUSE, and folders shared by the host of a virtual machine.
 
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// `fuseblk` is not among them: that is a disk in this machine.
+/// The types of such file systems. `fuseblk` is not one of them: it is a local disk.
 const REMOTE: &[&str] = &[
     "9p", "afs", "ceph", "cifs", "fuse", "lustre", "ncpfs", "nfs", "nfs4", "prl_fs", "smb", "smb2", "smb3", "smbfs",
     "vboxsf", "virtiofs", "vmhgfs",
 ];
 
-/// A sentence that says which of the paths lies on such a file system.
-pub(super) fn remote(paths: &[PathBuf]) -> Option<String> {
+/// If one of the paths is on such a file system, a message that says which.
+pub(super) fn find_remote(paths: &[PathBuf]) -> Option<String> {
     let mounts = fs::read("/proc/self/mountinfo").ok()?;
-    paths.iter().find_map(|path| remote_in(&mounts, &fs::canonicalize(path).ok()?))
+    paths.iter().find_map(|path| remote_message(&mounts, &fs::canonicalize(path).ok()?))
 }
 
-fn remote_in(mounts: &[u8], path: &Path) -> Option<String> {
-    let kind = kind(mounts, path)?;
+fn remote_message(mounts: &[u8], path: &Path) -> Option<String> {
+    let kind = file_system_type(mounts, path)?;
     let is_remote = REMOTE.contains(&kind.as_str()) || kind.starts_with("fuse.");
     is_remote.then(|| {
         format!(
-            "'{}' lies on a file system of type {kind}, where changes made elsewhere are not reported.",
+            "'{}' is on a file system of type {kind}, which reports no changes made on other machines.",
             path.display()
         )
     })
 }
 
-/// The type of the file system that a path lies on, according to `proc_pid_mountinfo(5)`.
-fn kind(mounts: &[u8], path: &Path) -> Option<String> {
+/// The type of the file system that contains a path, read from a mount table as in `proc_pid_mountinfo(5)`.
+fn file_system_type(mounts: &[u8], path: &Path) -> Option<String> {
     let mut best: Option<(usize, String)> = None;
     for line in mounts.split(|&byte| byte == b'\n') {
         let mut fields = line.split(|&byte| byte == b' ');
         let Some(point) = fields.nth(4).map(unescape) else { continue };
-        // Optional fields end with a hyphen; the type follows.
+        // A hyphen ends the optional fields; the type follows.
         let Some(kind) = fields.skip_while(|field| *field != b"-").nth(1) else { continue };
         let length = point.as_os_str().as_bytes().len();
         // Of two mounts on the same point the later one hides the other.
@@ -45,7 +45,7 @@ fn kind(mounts: &[u8], path: &Path) -> Option<String> {
     best.map(|(_, kind)| kind)
 }
 
-/// Blanks and the like are written as a backslash and three octal digits.
+/// Decodes spaces and similar characters, which are written as a backslash and three octal digits.
 fn unescape(field: &[u8]) -> PathBuf {
     let mut plain = Vec::new();
     let mut rest = field;
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_deepest_mount_says_what_a_path_lies_on() {
+    fn the_deepest_mount_decides_the_file_system_of_a_path() {
         let mounts = b"22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n\
             30 22 0:25 / /srv rw - 9p host rw\n\
             31 22 0:26 / /srv/my\\040disk rw master:1 shared:2 - ext4 /dev/vdb rw\n\
@@ -90,11 +90,11 @@ mod tests {
         ];
         for (path, expected, is_remote) in cases {
             let path = Path::new(path);
-            assert_eq!(kind(mounts, path).as_deref(), Some(expected), "{path:?}");
-            let reason = remote_in(mounts, path);
+            assert_eq!(file_system_type(mounts, path).as_deref(), Some(expected), "{path:?}");
+            let reason = remote_message(mounts, path);
             assert_eq!(reason.is_some(), is_remote, "{path:?}");
-            assert!(reason.is_none_or(|reason| reason.starts_with(&format!("'{}' lies on", path.display()))));
+            assert!(reason.is_none_or(|reason| reason.starts_with(&format!("'{}' is on", path.display()))));
         }
-        assert_eq!(kind(b"", Path::new("/")), None);
+        assert_eq!(file_system_type(b"", Path::new("/")), None);
     }
 }

@@ -1,31 +1,32 @@
-//! Supervisors with real children, real sockets and real signals.
+//! Supervisors with real workers, real sockets and real signals.
 //!
-//! - `replacing`: children are swapped without a lost connection; broken and slow replacements leave the old alone.
-//! - `staying`: children that die, ask for a restart, or end themselves.
-//! - `successors`: children that ask to be replaced.
-//! - `signals`: what each signal does to a supervisor in a process of its own.
-//! - `foreign`: programs that know nothing of the control socket; systemd's variables; captured output.
-//! - `forked`: children that are copies of the supervisor's process.
-//! - `tidy`: no orphan, no zombie, no leaked descriptor.
+//! - `replacement`: workers are replaced without a lost connection; broken and slow replacements do not stop the old
+//!   ones.
+//! - `restarts`: workers that die, ask for a restart, or exit.
+//! - `successors`: workers that ask to be replaced.
+//! - `signals`: the effect of each signal on a supervisor in a separate process.
+//! - `plain_programs`: programs that do not use the control socket, systemd's variables, and the exec wrapper.
+//! - `forked`: workers that are copies of the supervisor's process.
+//! - `cleanup`: no orphan, no zombie, no leaked descriptor.
 //!
-//! `support` starts supervisors and talks HTTP to their children; `roles` is what this binary does when it is started
-//! again: as a child, as a supervisor, as a shim.
+//! `support` starts supervisors and talks HTTP to their workers. `fixtures` is what this test binary does when it is
+//! started again: as a worker, as a supervisor, or as an exec wrapper.
 #![cfg(unix)]
 
 mod support;
 
-mod roles;
+mod fixtures;
 
-mod replacing;
+mod replacement;
 
-mod staying;
+mod restarts;
 
 mod successors;
 
 mod signals;
 
-mod foreign;
+mod plain_programs;
 
 mod forked;
 
-mod tidy;
+mod cleanup;

@@ -1,4 +1,4 @@
-//! What each signal does to a supervisor in a process of its own.
+//! The effect of each signal on a supervisor in a separate process.
 
 use std::collections::HashSet;
 
@@ -6,119 +6,119 @@ use rustix::process::Signal;
 
 use crate::support::*;
 
-/// Waits until there are so many children, and sees each of them answer.
+/// Waits until there are `count` workers, and checks that each of them responds.
 #[track_caller]
-fn expect_workers(site: &Apart, count: usize) -> HashSet<i32> {
-    let alive = || -> HashSet<i32> { site.log.pids().into_iter().filter(|&pid| is_alive(pid)).collect() };
-    eventually("the number of children is right", || alive().len() == count);
+fn expect_workers(supervisor: &SupervisorProcess, count: usize) -> HashSet<i32> {
+    let alive = || -> HashSet<i32> { supervisor.log.pids().into_iter().filter(|&pid| is_alive(pid)).collect() };
+    wait_until("the number of workers is right", || alive().len() == count);
     let pids = alive();
-    let mut answered = HashSet::new();
-    let mut standing = Vec::new();
-    while answered.len() < count {
-        // While those stand still that have answered, another one has to.
-        let pid: i32 = site.get("/pid").parse().unwrap();
-        assert!(pids.contains(&pid) && answered.insert(pid), "{pid} of {pids:?}");
-        standing.push(Stopped::new(pid));
+    let mut responded = HashSet::new();
+    let mut stopped = Vec::new();
+    while responded.len() < count {
+        // Workers that have responded are stopped, so another one has to respond.
+        let pid: i32 = supervisor.get("/pid").parse().unwrap();
+        assert!(pids.contains(&pid) && responded.insert(pid), "{pid} of {pids:?}");
+        stopped.push(Stopped::new(pid));
     }
     pids
 }
 
 #[test]
-fn ttin_and_ttou_change_the_number_of_children() {
-    let code = Code::new("1");
-    let site = Apart::start(&code, 1);
-    expect_workers(&site, 1);
-    site.signal(Signal::TTIN);
-    site.log.expect(1, "say Workers: 2");
-    expect_workers(&site, 2);
-    site.signal(Signal::TTOU);
-    site.log.expect(1, "say Workers: 1");
-    expect_workers(&site, 1);
-    site.signal(Signal::TTOU);
-    site.log.expect(2, "say Workers: 1");
-    expect_workers(&site, 1);
+fn ttin_and_ttou_change_the_number_of_workers() {
+    let code = CodeFile::new("1");
+    let supervisor = SupervisorProcess::start(&code, 1);
+    expect_workers(&supervisor, 1);
+    supervisor.signal(Signal::TTIN);
+    supervisor.log.expect(1, "log Workers: 2");
+    expect_workers(&supervisor, 2);
+    supervisor.signal(Signal::TTOU);
+    supervisor.log.expect(1, "log Workers: 1");
+    expect_workers(&supervisor, 1);
+    supervisor.signal(Signal::TTOU);
+    supervisor.log.expect(2, "log Workers: 1");
+    expect_workers(&supervisor, 1);
 }
 
 #[test]
-fn hup_replaces_all_children() {
-    let code = Code::new("1");
-    let site = Apart::start(&code, 2);
-    site.log.expect(2, "ready 1");
-    let old = expect_workers(&site, 2);
-    let mut client = Client::connect(site.addr);
+fn hup_replaces_all_workers() {
+    let code = CodeFile::new("1");
+    let supervisor = SupervisorProcess::start(&code, 2);
+    supervisor.log.expect(2, "ready 1");
+    let old = expect_workers(&supervisor, 2);
+    let mut client = Client::connect(supervisor.addr);
     assert_eq!(client.get("/").unwrap(), "1");
     code.save("2");
-    site.signal(Signal::HUP);
-    site.log.expect(1, "swapped 1 2");
-    eventually("the connection went on", || client.get("/").unwrap() == "2");
-    assert!(old.is_disjoint(&expect_workers(&site, 2)));
+    supervisor.signal(Signal::HUP);
+    supervisor.log.expect(1, "replaced 1 2");
+    wait_until("the connection moves to the new worker", || client.get("/").unwrap() == "2");
+    assert!(old.is_disjoint(&expect_workers(&supervisor, 2)));
 }
 
 #[test]
-fn usr1_reaches_the_children() {
-    let code = Code::new("1");
-    let site = Apart::start(&code, 1);
-    assert_eq!(site.get("/reopened"), "0");
-    site.signal(Signal::USR1);
-    eventually("the child has reopened its logs", || site.get("/reopened") == "1");
+fn usr1_makes_the_workers_reopen_their_logs() {
+    let code = CodeFile::new("1");
+    let supervisor = SupervisorProcess::start(&code, 1);
+    assert_eq!(supervisor.get("/reopened"), "0");
+    supervisor.signal(Signal::USR1);
+    wait_until("the worker has reopened its logs", || supervisor.get("/reopened") == "1");
 }
 
 #[test]
 fn term_and_int_stop_gracefully() {
     for signal in [Signal::TERM, Signal::INT] {
-        let code = Code::new("1");
-        let mut site = Apart::start(&code, 2);
-        site.log.expect(2, "ready 1");
-        let mut client = Client::connect(site.addr);
-        client.runs("/sleep/300");
-        site.signal(signal);
-        assert_eq!(client.answer().unwrap(), "1");
-        assert_eq!(site.exit_code(), Some(0));
-        assert!(site.log.pids().into_iter().all(|pid| !is_alive(pid)));
+        let code = CodeFile::new("1");
+        let mut supervisor = SupervisorProcess::start(&code, 2);
+        supervisor.log.expect(2, "ready 1");
+        let mut client = Client::connect(supervisor.addr);
+        client.start_request("/sleep/300");
+        supervisor.signal(signal);
+        assert_eq!(client.response().unwrap(), "1");
+        assert_eq!(supervisor.exit_code(), Some(0));
+        assert!(supervisor.log.pids().into_iter().all(|pid| !is_alive(pid)));
     }
 }
 
 #[test]
 fn a_second_int_stops_at_once() {
-    let code = Code::new("1");
-    let mut site = Apart::start(&code, 1);
-    site.log.expect(1, "ready 1");
-    Client::connect(site.addr).runs("/sleep/60000");
+    let code = CodeFile::new("1");
+    let mut supervisor = SupervisorProcess::start(&code, 1);
+    supervisor.log.expect(1, "ready 1");
+    Client::connect(supervisor.addr).start_request("/sleep/60000");
     let first = std::time::Instant::now();
-    site.signal(Signal::INT);
-    site.log.expect(1, "press CTRL+C again");
-    // Two within 300 ms count as one: a terminal and what runs in it may both send it.
-    site.signal(Signal::INT);
-    let is_one = first.elapsed() < std::time::Duration::from_millis(250);
+    supervisor.signal(Signal::INT);
+    supervisor.log.expect(1, "press CTRL+C again");
+    // Two interrupts within 300 ms count as one.
+    supervisor.signal(Signal::INT);
+    let is_same = first.elapsed() < std::time::Duration::from_millis(250);
     std::thread::sleep(std::time::Duration::from_millis(400));
-    // On a machine that is busy the second may have come too late to be the same.
-    assert!(!is_one || !site.has_ended());
-    if !site.has_ended() {
-        site.signal(Signal::INT);
+    // On a busy machine the second may have come too late to count as the same.
+    assert!(!is_same || !supervisor.has_ended());
+    if !supervisor.has_ended() {
+        supervisor.signal(Signal::INT);
     }
-    assert_eq!(site.exit_code(), Some(130));
-    assert!(site.log.pids().into_iter().all(|pid| !is_alive(pid)));
+    assert_eq!(supervisor.exit_code(), Some(130));
+    assert!(supervisor.log.pids().into_iter().all(|pid| !is_alive(pid)));
 }
 
 #[test]
-fn afterwards_signals_have_their_usual_effect() {
-    let code = Code::new("1 linger");
-    let mut site = Apart::start(&code, 1);
-    assert_eq!(site.get("/"), "1");
-    site.signal(Signal::TERM);
-    site.log.expect(1, "outcome 0");
-    assert!(!site.has_ended());
-    site.signal(Signal::TERM);
-    assert_eq!(site.exit_code(), None, "a signal ended it");
+fn signals_have_their_default_effect_after_the_supervisor() {
+    let code = CodeFile::new("1 linger");
+    let mut supervisor = SupervisorProcess::start(&code, 1);
+    assert_eq!(supervisor.get("/"), "1");
+    supervisor.signal(Signal::TERM);
+    supervisor.log.expect(1, "exit code 0");
+    assert!(!supervisor.has_ended());
+    supervisor.signal(Signal::TERM);
+    assert_eq!(supervisor.exit_code(), None, "a signal ended it");
 }
 
 #[test]
 fn quit_stops_at_once() {
-    let code = Code::new("1");
-    let mut site = Apart::start(&code, 1);
-    site.log.expect(1, "ready 1");
-    Client::connect(site.addr).runs("/sleep/60000");
-    site.signal(Signal::QUIT);
-    assert_eq!(site.exit_code(), Some(131));
-    assert!(site.log.pids().into_iter().all(|pid| !is_alive(pid)));
+    let code = CodeFile::new("1");
+    let mut supervisor = SupervisorProcess::start(&code, 1);
+    supervisor.log.expect(1, "ready 1");
+    Client::connect(supervisor.addr).start_request("/sleep/60000");
+    supervisor.signal(Signal::QUIT);
+    assert_eq!(supervisor.exit_code(), Some(131));
+    assert!(supervisor.log.pids().into_iter().all(|pid| !is_alive(pid)));
 }

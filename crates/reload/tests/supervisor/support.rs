@@ -1,4 +1,4 @@
-//! Starting supervisors, and talking HTTP to their children.
+//! Starting supervisors, and talking HTTP to their workers.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,39 +9,40 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use amboss_reload::child::Program;
-use amboss_reload::supervisor::{Death, Events, Failure, Options, Outcome, Supervisor, SupervisorHandle};
+use amboss_reload::{
+    EventHandler, Program, Supervisor, SupervisorHandle, SupervisorOptions, WorkerDeath, WorkerFailure,
+};
 use rustix::process::{kill_process, Pid, Signal};
 
-use crate::roles;
+use crate::fixtures;
 
-/// Longer than anything takes on a machine that has much else to do.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a test waits for a condition: longer than anything takes on a busy machine.
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[track_caller]
-pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + TIMEOUT;
     while !condition() {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        assert!(Instant::now() < deadline, "not within {TIMEOUT:?}: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// A file whose text is the "code" of children; removed when it is dropped.
-pub struct Code {
+/// A file with the "code" of workers, see `fixtures`. Removed when it is dropped.
+pub struct CodeFile {
     path: PathBuf,
 }
 
-impl Code {
-    pub fn new(text: &str) -> Code {
+impl CodeFile {
+    pub fn new(text: &str) -> CodeFile {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("amboss-code-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
-        let code = Code { path: std::env::temp_dir().join(name) };
+        let code = CodeFile { path: std::env::temp_dir().join(name) };
         code.save(text);
         code
     }
 
-    /// At once: nobody reads half of it.
+    /// Replaces the code atomically, so that no worker reads half of it.
     pub fn save(&self, text: &str) {
         let new = self.path.with_extension("new");
         std::fs::write(&new, text).unwrap();
@@ -53,13 +54,13 @@ impl Code {
     }
 }
 
-impl Drop for Code {
+impl Drop for CodeFile {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
     }
 }
 
-/// What was told, a line for each event.
+/// The events of a supervisor, one line each.
 #[derive(Clone, Default)]
 pub struct Log {
     lines: Arc<Mutex<Vec<String>>>,
@@ -78,10 +79,10 @@ impl Log {
         self.lines().iter().filter(|line| line.contains(part)).count()
     }
 
-    /// Waits for the `count`th line with `part` in it.
+    /// Waits for the `count`th line that contains `part`.
     #[track_caller]
     pub fn expect(&self, count: usize, part: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let lines = self.lines();
             if let Some(line) = lines.iter().filter(|line| line.contains(part)).nth(count - 1) {
@@ -92,14 +93,14 @@ impl Log {
         }
     }
 
-    /// The process ids of all children so far.
+    /// The process ids of all workers so far.
     pub fn pids(&self) -> Vec<i32> {
         let pid = |line: &String| line.strip_prefix("started ")?.split(' ').nth(1)?.parse().ok();
         self.lines().iter().filter_map(pid).collect()
     }
 }
 
-impl Events for Log {
+impl EventHandler for Log {
     fn started(&mut self, generation: u64, pid: u32) {
         self.push(format!("started {generation} {pid}"));
     }
@@ -108,73 +109,77 @@ impl Events for Log {
         self.push(format!("ready {generation}"));
     }
 
-    fn failed(&mut self, failure: &Failure) {
+    fn failed(&mut self, failure: &WorkerFailure) {
         let output = String::from_utf8_lossy(&failure.output);
         self.push(format!("failed {} serving={} {failure} {output}", failure.generation, failure.serving));
     }
 
-    fn died(&mut self, death: &Death) {
-        self.push(format!("died {} row={} {} again={:?}", death.pid, death.row, death.status, death.again_in));
+    fn died(&mut self, death: &WorkerDeath) {
+        self.push(format!(
+            "died {} failures={} {} restart_in={:?}",
+            death.pid, death.consecutive_failures, death.status, death.restart_in
+        ));
     }
 
-    fn swapped(&mut self, old: u64, new: u64) {
-        self.push(format!("swapped {old} {new}"));
+    fn replaced(&mut self, old: u64, new: u64) {
+        self.push(format!("replaced {old} {new}"));
     }
 
-    fn say(&mut self, line: &str) {
-        self.push(format!("say {line}"));
+    fn log(&mut self, line: &str) {
+        self.push(format!("log {line}"));
     }
 }
 
-/// A supervisor in a thread; stopped when it is dropped.
-pub struct Site {
+/// A supervisor in a thread. Stopped when it is dropped.
+pub struct TestSupervisor {
     pub addr: SocketAddr,
     pub log: Log,
     pub handle: SupervisorHandle,
-    thread: Option<JoinHandle<Outcome>>,
+    thread: Option<JoinHandle<i32>>,
 }
 
-impl Site {
-    pub fn start(program: Program, mut options: Options) -> Site {
-        // Signals belong to the whole process, and so to all tests in it.
-        options.signals = false;
+impl TestSupervisor {
+    pub fn start(program: Program, mut options: SupervisorOptions) -> TestSupervisor {
+        // Signals concern the whole process, and so all tests in it.
+        options.handle_signals = false;
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let log = Log::default();
         let supervisor = Supervisor::new(program, vec![listener.into()], options, Box::new(log.clone()));
         let handle = supervisor.handle();
         let thread = std::thread::spawn(move || supervisor.run());
-        Site { addr, log, handle, thread: Some(thread) }
+        TestSupervisor { addr, log, handle, thread: Some(thread) }
     }
 
-    /// When it serves.
-    pub fn ready(program: Program, options: Options) -> Site {
+    /// Starts a supervisor, and returns when all its workers serve.
+    pub fn ready(program: Program, options: SupervisorOptions) -> TestSupervisor {
         let workers = options.workers;
-        let site = Site::start(program, options);
-        site.log.expect(workers, "ready 1");
-        site
+        let supervisor = TestSupervisor::start(program, options);
+        supervisor.log.expect(workers, "ready 1");
+        supervisor
     }
 
     pub fn get(&self, path: &str) -> String {
         Client::connect(self.addr).get(path).unwrap()
     }
 
-    /// Waits for the version: an old child may still take a connection before it hears that it is replaced.
+    /// Waits until the new version responds. An old worker may still accept a connection before it learns that it is
+    /// replaced.
     #[track_caller]
-    pub fn answers(&self, version: &str) {
-        eventually("the new code answers", || self.get("/") == version);
+    pub fn wait_for_version(&self, version: &str) {
+        wait_until("the new code responds", || self.get("/") == version);
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until the supervisor has ended, and returns its exit code.
     #[track_caller]
-    pub fn outcome(mut self) -> i32 {
+    pub fn exit_code(mut self) -> i32 {
         let thread = self.thread.take().unwrap();
-        eventually("the supervisor ends", || thread.is_finished());
-        thread.join().unwrap().exit_code
+        wait_until("the supervisor ends", || thread.is_finished());
+        thread.join().unwrap()
     }
 }
 
-impl Drop for Site {
+impl Drop for TestSupervisor {
     fn drop(&mut self) {
         if let Some(thread) = self.thread.take() {
             self.handle.stop();
@@ -183,21 +188,22 @@ impl Drop for Site {
     }
 }
 
-/// A supervisor in a process of its own; killed when it is dropped, with what it may have left.
-pub struct Apart {
+/// A supervisor in a separate process. Killed when it is dropped, together with workers that it has left.
+pub struct SupervisorProcess {
     pub addr: SocketAddr,
     pub log: Log,
     child: Child,
 }
 
-impl Apart {
-    pub fn start(code: &Code, workers: usize) -> Apart {
-        let mut child = roles::supervisor(code.path(), workers).stdout(std::process::Stdio::piped()).spawn().unwrap();
+impl SupervisorProcess {
+    pub fn start(code: &CodeFile, workers: usize) -> SupervisorProcess {
+        let mut child =
+            fixtures::supervisor(code.path(), workers).stdout(std::process::Stdio::piped()).spawn().unwrap();
         let log = Log::default();
         let (stdout, lines) = (child.stdout.take().unwrap(), log.clone());
-        std::thread::spawn(move || roles::lines(stdout).for_each(|line| lines.push(line)));
+        std::thread::spawn(move || fixtures::lines(stdout).for_each(|line| lines.push(line)));
         let addr = log.expect(1, "listening ").strip_prefix("listening ").unwrap().parse().unwrap();
-        Apart { addr, log, child }
+        SupervisorProcess { addr, log, child }
     }
 
     #[cfg(target_os = "linux")]
@@ -219,18 +225,18 @@ impl Apart {
 
     #[track_caller]
     pub fn exit_code(&mut self) -> Option<i32> {
-        eventually("the supervisor ends", || self.has_ended());
+        wait_until("the supervisor ends", || self.has_ended());
         self.child.wait().unwrap().code()
     }
 
-    /// Its threads (`task`) or descriptors (`fd`).
+    /// The number of its threads (`task`) or descriptors (`fd`).
     #[cfg(target_os = "linux")]
     pub fn entries(&self, what: &str) -> usize {
         std::fs::read_dir(format!("/proc/{}/{what}", self.pid())).unwrap().count()
     }
 }
 
-impl Drop for Apart {
+impl Drop for SupervisorProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -246,7 +252,7 @@ impl Drop for Apart {
     }
 }
 
-/// Is there such a process? One that nobody has collected yet does not count.
+/// Whether a process is running. A zombie does not count.
 pub fn is_alive(pid: i32) -> bool {
     if rustix::process::test_kill_process(Pid::from_raw(pid).unwrap()).is_err() {
         return false;
@@ -255,7 +261,7 @@ pub fn is_alive(pid: i32) -> bool {
     !stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['Z', 'X']))
 }
 
-/// A process that stands still until this is dropped.
+/// Keeps a process stopped until this is dropped.
 pub struct Stopped(Pid);
 
 impl Stopped {
@@ -263,7 +269,7 @@ impl Stopped {
     pub fn new(pid: i32) -> Stopped {
         let stopped = Stopped(Pid::from_raw(pid).unwrap());
         kill_process(stopped.0, Signal::STOP).unwrap();
-        eventually("all its threads stand still", || {
+        wait_until("all its threads are stopped", || {
             let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return true };
             let mut stats =
                 tasks.flatten().map(|task| std::fs::read_to_string(task.path().join("stat")).unwrap_or_default());
@@ -279,7 +285,7 @@ impl Drop for Stopped {
     }
 }
 
-/// A kept-alive connection.
+/// A client with a persistent connection.
 pub struct Client {
     pub stream: TcpStream,
     read: Vec<u8>,
@@ -288,7 +294,7 @@ pub struct Client {
 impl Client {
     pub fn connect(addr: SocketAddr) -> Client {
         let stream = TcpStream::connect(addr).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         stream.set_nodelay(true).unwrap();
         Client { stream, read: Vec::new() }
     }
@@ -297,27 +303,27 @@ impl Client {
         self.stream.write_all(text.as_bytes()).unwrap();
     }
 
-    /// Waits until a request runs. It came together with one that was answered before.
-    pub fn runs(&mut self, path: &str) {
+    /// Starts a request, and returns when it is running: it is pipelined behind one whose response has arrived.
+    pub fn start_request(&mut self, path: &str) {
         self.send(&format!("GET / HTTP/1.1\r\n\r\nGET {path} HTTP/1.1\r\n\r\n"));
-        self.answer().unwrap();
+        self.response().unwrap();
     }
 
     pub fn get(&mut self, path: &str) -> io::Result<String> {
         self.stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())?;
-        self.answer()
+        self.response()
     }
 
-    /// The body of the next answer.
-    pub fn answer(&mut self) -> io::Result<String> {
+    /// Reads the next response, and returns its body.
+    pub fn response(&mut self) -> io::Result<String> {
         loop {
             if let Some(end) = self.read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
                 let head = String::from_utf8_lossy(&self.read[..end]).to_lowercase();
-                let (_, rest) = head.split_once("content-length: ").expect("answers have a length");
+                let (_, rest) = head.split_once("content-length: ").expect("responses have a length");
                 let length: usize = rest.lines().next().unwrap().trim().parse().unwrap();
                 if self.read.len() >= end + 4 + length {
-                    let answer: Vec<u8> = self.read.drain(..end + 4 + length).collect();
-                    return Ok(String::from_utf8_lossy(&answer[end + 4..]).into_owned());
+                    let response: Vec<u8> = self.read.drain(..end + 4 + length).collect();
+                    return Ok(String::from_utf8_lossy(&response[end + 4..]).into_owned());
                 }
             }
             let mut piece = [0; 4096];

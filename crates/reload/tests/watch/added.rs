@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use amboss_reload::ChangeKind::{Created, Modified, Removed};
 use amboss_reload::{Scope, ScopeOptions, Watch};
 
-use crate::support::{options, put, Place, Seen, BACKENDS, PATIENCE};
+use crate::support::{options, put, Reported, TestFolder, BACKENDS, TIMEOUT};
 
 const INSTALLED: &str = "root/.venv/lib/site-packages/flask/app.py";
 const CACHED: &str = "root/__pycache__/made.py";
@@ -15,22 +15,26 @@ const ELSEWHERE: &str = "usr/lib/os.py";
 const MISSING: &str = "root/.venv/missing.py";
 const FAR: &str = "not/yet/there.py";
 
-/// Whatever was written until now was so before anybody read it.
-fn unread() -> SystemTime {
+/// A time after which nothing has been modified, so that no existing file counts as changed.
+fn after_all_writes() -> SystemTime {
     SystemTime::now() + Duration::from_secs(1)
 }
 
 #[test]
-fn added_files_count_wherever_they_are_and_what_is_beside_them_does_not() {
+fn added_files_count_in_any_folder_and_their_neighbours_do_not() {
     for backend in BACKENDS {
-        let place = Place::new();
-        let at = |path: &str| place.path().join(path);
+        let folder = TestFolder::new();
+        let at = |path: &str| folder.path().join(path);
         for path in [INSTALLED, CACHED, ELSEWHERE, "root/.venv/lib/site-packages/flask/other.py", "usr/lib/re.py"] {
             put(at(path), "1");
         }
-        let mut watch = place.watch(backend, place.scope());
-        assert!(watch.waker().add_files([INSTALLED, CACHED, ELSEWHERE, MISSING, FAR].map(at), unread()));
-        assert_eq!(place.seen(&mut watch), Seen::new(), "{backend}: that they are there is no change");
+        let mut watch = folder.watch(backend, folder.scope());
+        assert!(watch.waker().add_files([INSTALLED, CACHED, ELSEWHERE, MISSING, FAR].map(at), after_all_writes()));
+        assert_eq!(
+            folder.reported(&mut watch),
+            Reported::new(),
+            "{backend}: the existence of added files is no change"
+        );
         put(at("root/.venv/lib/site-packages/flask/other.py"), "12");
         put(at("usr/lib/re.py"), "12");
         put(at("root/.venv/other.py"), "12");
@@ -39,76 +43,84 @@ fn added_files_count_wherever_they_are_and_what_is_beside_them_does_not() {
         }
         fs::remove_file(at(ELSEWHERE)).unwrap();
         let expected = [(INSTALLED, Modified), (CACHED, Modified), (MISSING, Created), (ELSEWHERE, Removed)];
-        assert_eq!(place.seen(&mut watch), expected.map(|(path, kind)| (path.into(), kind)).into(), "{backend}");
-        // One whose folder is not there, either.
+        assert_eq!(folder.reported(&mut watch), expected.map(|(path, kind)| (path.into(), kind)).into(), "{backend}");
+        // A file whose folder did not exist either.
         put(at(FAR), "1");
-        place.seen_until(&mut watch, |seen| *seen == Seen::from([(FAR.into(), Created)]));
+        folder.reported_until(&mut watch, |reported| *reported == Reported::from([(FAR.into(), Created)]));
         for path in [MISSING, ELSEWHERE, FAR] {
             put(at(path), "123");
         }
         let expected = [(MISSING, Modified), (ELSEWHERE, Created), (FAR, Modified)];
-        place.seen_until(&mut watch, |seen| *seen == expected.map(|(path, kind)| (path.into(), kind)).into());
+        folder.reported_until(&mut watch, |reported| {
+            *reported == expected.map(|(path, kind)| (path.into(), kind)).into()
+        });
     }
 }
 
 #[test]
-fn more_files_of_a_folder_may_follow_and_the_first_stay() {
+fn files_of_the_same_folder_can_be_added_later() {
     for backend in BACKENDS {
-        let place = Place::new();
+        let folder = TestFolder::new();
         let path = |number: usize| PathBuf::from(format!("lib/f{number}.py"));
         for number in 0..3 {
-            put(place.path().join(path(number)), "1");
+            put(folder.path().join(path(number)), "1");
         }
-        let mut watch = place.watch(backend, place.scope());
+        let mut watch = folder.watch(backend, folder.scope());
         for number in 0..2 {
-            watch.waker().add_files([place.path().join(path(number)), place.path().join(path(0))], unread());
-            assert_eq!(place.seen(&mut watch), Seen::new(), "{backend}");
+            watch
+                .waker()
+                .add_files([folder.path().join(path(number)), folder.path().join(path(0))], after_all_writes());
+            assert_eq!(folder.reported(&mut watch), Reported::new(), "{backend}");
         }
         for number in 0..3 {
-            put(place.path().join(path(number)), "12");
+            put(folder.path().join(path(number)), "12");
         }
-        assert_eq!(place.seen(&mut watch), Seen::from([(path(0), Modified), (path(1), Modified)]), "{backend}");
+        assert_eq!(
+            folder.reported(&mut watch),
+            Reported::from([(path(0), Modified), (path(1), Modified)]),
+            "{backend}"
+        );
     }
 }
 
 #[test]
 fn excluded_files_stay_excluded() {
     for backend in BACKENDS {
-        let place = Place::new();
-        let mut scope = place.scope();
+        let folder = TestFolder::new();
+        let mut scope = folder.scope();
         scope.exclude_patterns.push("*/lib/*".into());
-        let mut watch = place.watch(backend, scope);
-        watch.waker().add_files([place.path().join("lib/a.py")], unread());
-        put(place.path().join("lib/a.py"), "1");
-        assert_eq!(place.seen(&mut watch), Seen::new(), "{backend}");
+        let mut watch = folder.watch(backend, scope);
+        watch.waker().add_files([folder.path().join("lib/a.py")], after_all_writes());
+        put(folder.path().join("lib/a.py"), "1");
+        assert_eq!(folder.reported(&mut watch), Reported::new(), "{backend}");
     }
 }
 
 #[test]
-fn there_is_a_limit_and_repetitions_do_not_reach_it() {
-    let place = Place::new();
+fn the_number_of_added_files_is_limited_and_repetitions_do_not_count() {
+    let folder = TestFolder::new();
     let mut options = options(BACKENDS[0]);
-    options.added_files = 2;
-    let watch = Watch::start(Scope::new(place.scope()).unwrap(), options).unwrap();
+    options.max_added_files = 2;
+    let watch = Watch::start(Scope::new(folder.scope()).unwrap(), options).unwrap();
     let waker = watch.waker();
     for _ in 0..3 {
-        assert!(waker.add_files(["/a", "/b"].map(PathBuf::from), unread()));
+        assert!(waker.add_files(["/a", "/b"].map(PathBuf::from), after_all_writes()));
     }
-    assert!(!waker.add_files(["/a", "/c"].map(PathBuf::from), unread()));
-    assert!(waker.add_files(["/b"].map(PathBuf::from), unread()));
+    assert!(!waker.add_files(["/a", "/c"].map(PathBuf::from), after_all_writes()));
+    assert!(waker.add_files(["/b"].map(PathBuf::from), after_all_writes()));
 }
 
 #[test]
-fn adding_a_file_ends_no_wait_and_is_heeded_in_the_middle_of_it() {
+fn a_file_that_is_added_during_a_wait_is_watched_without_ending_it() {
     for backend in BACKENDS {
-        let place = Place::new();
-        let file = place.path().join("lib/a.py");
+        let folder = TestFolder::new();
+        let file = folder.path().join("lib/a.py");
         put(&file, "1");
-        let mut watch = place.watch(backend, place.scope());
+        let mut watch = folder.watch(backend, folder.scope());
         let waker = watch.waker();
-        let waiting = std::thread::spawn(move || watch.next(Some(PATIENCE)));
-        waker.add_files([file.clone()], unread());
-        // When it is heeded can't be seen from outside.
+        let waiting = std::thread::spawn(move || watch.next(Some(TIMEOUT)));
+        waker.add_files([file.clone()], after_all_writes());
+        // The test cannot see when the watch takes the file, so it writes until a change is reported.
         while !waiting.is_finished() {
             let text = fs::read_to_string(&file).unwrap() + "2";
             put(&file, &text);
@@ -120,31 +132,31 @@ fn adding_a_file_ends_no_wait_and_is_heeded_in_the_middle_of_it() {
 }
 
 #[test]
-fn a_glob_may_count_until_files_are_added() {
+fn a_provisional_glob_counts_until_files_are_added() {
     for backend in BACKENDS {
-        let place = Place::new();
-        let at = |path: &str| place.path().join(path);
+        let folder = TestFolder::new();
+        let at = |path: &str| folder.path().join(path);
         for path in ["root/app/a.py", "root/app/a.txt", "root/app/b.py", "root/c.py"] {
             put(at(path), "1");
         }
         let mut scope = ScopeOptions::default();
-        // The last file of each step.
+        // The file that is written last in each step.
         scope.optional_files.push(at("root/the-last-one"));
-        let mut watch = place.watch(backend, scope);
+        let mut watch = folder.watch(backend, scope);
         watch.watch_until_files_are_added(&at("root/**/*.py")).unwrap();
         put(at("root/app/a.py"), "12");
         put(at("root/app/a.txt"), "12");
-        assert_eq!(place.seen(&mut watch), Seen::from([("root/app/a.py".into(), Modified)]), "{backend}");
-        // This one comes before, and so is not forgotten.
+        assert_eq!(folder.reported(&mut watch), Reported::from([("root/app/a.py".into(), Modified)]), "{backend}");
+        // This change comes before the file is added, so it is reported.
         put(at("root/app/b.py"), "12");
-        watch.waker().add_files([at("root/c.py")], unread());
-        assert_eq!(place.seen(&mut watch), Seen::from([("root/app/b.py".into(), Modified)]), "{backend}");
+        watch.waker().add_files([at("root/c.py")], after_all_writes());
+        assert_eq!(folder.reported(&mut watch), Reported::from([("root/app/b.py".into(), Modified)]), "{backend}");
         put(at("root/app/a.py"), "123");
         put(at("root/c.py"), "12");
-        assert_eq!(place.seen(&mut watch), Seen::from([("root/c.py".into(), Modified)]), "{backend}");
+        assert_eq!(folder.reported(&mut watch), Reported::from([("root/c.py".into(), Modified)]), "{backend}");
         watch.watch_until_files_are_added(&at("root/**/*.py")).unwrap();
         put(at("root/app/a.py"), "1234");
-        assert_eq!(place.seen(&mut watch), Seen::new(), "{backend}: too late for that");
+        assert_eq!(folder.reported(&mut watch), Reported::new(), "{backend}: files were added already");
     }
 }
 
@@ -152,57 +164,58 @@ fn a_glob_may_count_until_files_are_added() {
 fn a_save_while_the_first_files_are_added_is_not_lost() {
     for backend in BACKENDS {
         for round in 0..15 {
-            let place = Place::new();
-            let at = |path: &str| place.path().join(path);
-            // Looking at these takes a while.
+            let folder = TestFolder::new();
+            let at = |path: &str| folder.path().join(path);
+            // Scanning these takes a while.
             for number in 0..150 {
                 put(at(&format!("root/app/{number}/a.py")), "1");
             }
             put(at("root/config"), "1");
             let mut scope = ScopeOptions::default();
             scope.optional_files.extend([at("root/config"), at("root/the-last-one")]);
-            let mut watch = place.watch(backend, scope);
+            let mut watch = folder.watch(backend, scope);
             watch.watch_until_files_are_added(&at("root/**/*.py")).unwrap();
-            assert_eq!(place.seen(&mut watch), Seen::new());
-            watch.waker().add_files([at("root/app/1/a.py")], unread());
+            assert_eq!(folder.reported(&mut watch), Reported::new());
+            watch.waker().add_files([at("root/app/1/a.py")], after_all_writes());
             let config = at("root/config");
             let saving = std::thread::spawn(move || {
                 std::thread::sleep(Duration::from_micros(500 * round));
                 put(config, "12");
             });
-            place.seen_until(&mut watch, |seen| *seen == Seen::from([("root/config".into(), Modified)]));
+            folder
+                .reported_until(&mut watch, |reported| *reported == Reported::from([("root/config".into(), Modified)]));
             saving.join().unwrap();
         }
     }
 }
 
 #[test]
-fn a_named_file_counts_also_when_its_folder_was_replaced_between_two_looks() {
+fn an_added_file_still_counts_when_its_folder_is_replaced_between_two_checks() {
     for backend in BACKENDS {
-        let place = Place::new();
+        let folder = TestFolder::new();
         let file = Path::new("root/data/ignored");
-        put(place.root().join(".gitignore"), "ignored");
-        put(place.path().join(file), "1");
-        let mut watch = place.watch(backend, place.scope());
-        watch.waker().add_files([place.path().join(file)], unread());
-        assert_eq!(place.seen(&mut watch), Seen::new());
-        fs::rename(place.root().join("data"), place.path().join("old")).unwrap();
-        put(place.path().join(file), "1");
-        place.seen_until(&mut watch, |seen| *seen == Seen::from([(file.into(), Modified)]));
-        put(place.path().join(file), "12");
-        assert_eq!(place.seen(&mut watch), Seen::from([(file.into(), Modified)]), "{backend}");
+        put(folder.root().join(".gitignore"), "ignored");
+        put(folder.path().join(file), "1");
+        let mut watch = folder.watch(backend, folder.scope());
+        watch.waker().add_files([folder.path().join(file)], after_all_writes());
+        assert_eq!(folder.reported(&mut watch), Reported::new());
+        fs::rename(folder.root().join("data"), folder.path().join("old")).unwrap();
+        put(folder.path().join(file), "1");
+        folder.reported_until(&mut watch, |reported| *reported == Reported::from([(file.into(), Modified)]));
+        put(folder.path().join(file), "12");
+        assert_eq!(folder.reported(&mut watch), Reported::from([(file.into(), Modified)]), "{backend}");
     }
 }
 
 #[test]
-fn a_file_that_was_modified_while_it_was_being_read_counts_as_changed() {
+fn a_file_that_was_modified_after_the_process_started_counts_as_changed() {
     for backend in BACKENDS {
-        let place = Place::new();
-        let at = |path: &str| place.path().join(path);
+        let folder = TestFolder::new();
+        let at = |path: &str| folder.path().join(path);
         put(at("root/watched.py"), "1");
-        let mut watch = place.watch(backend, place.scope());
+        let mut watch = folder.watch(backend, folder.scope());
         put(at("lib/old.py"), "1");
-        // The clock of a file system goes in steps.
+        // The clock of a file system advances in steps.
         let written = fs::metadata(at("lib/old.py")).unwrap().modified().unwrap();
         let mut since = SystemTime::now();
         while since < written + Duration::from_millis(20) {
@@ -211,11 +224,12 @@ fn a_file_that_was_modified_while_it_was_being_read_counts_as_changed() {
         put(at("lib/new.py"), "1");
         put(at("lib/from_the_future.py"), "1");
         let future = fs::File::options().write(true).open(at("lib/from_the_future.py")).unwrap();
-        future.set_modified(since + PATIENCE * 100).unwrap();
+        future.set_modified(since + TIMEOUT * 100).unwrap();
         put(at("root/watched.py"), "12");
-        place.seen_until(&mut watch, |seen| *seen == Seen::from([("root/watched.py".into(), Modified)]));
+        folder
+            .reported_until(&mut watch, |reported| *reported == Reported::from([("root/watched.py".into(), Modified)]));
         let files = ["lib/old.py", "lib/new.py", "lib/from_the_future.py", "root/watched.py"];
         watch.waker().add_files(files.map(at), since);
-        assert_eq!(place.seen(&mut watch), Seen::from([("lib/new.py".into(), Modified)]), "{backend}");
+        assert_eq!(folder.reported(&mut watch), Reported::from([("lib/new.py".into(), Modified)]), "{backend}");
     }
 }

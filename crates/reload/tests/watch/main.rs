@@ -1,17 +1,17 @@
-//! The watch, over real folders, with both back-ends.
+//! A watch over real folders, with both back-ends.
 //!
-//! - `added`: files that are added while it runs
-//! - `table`: what is reported and what isn't, one table for both back-ends
-//! - `life`: bursts, roots that go and come back, wake-ups, folders above that are renamed
-//! - `limits`: what happens when the system gives no events
+//! - `added`: files that are added while the watch runs
+//! - `table`: which changes are reported, in one table for both back-ends
+//! - `lifecycle`: bursts, roots that disappear and come back, wake-ups, folders above that are renamed
+//! - `limits`: what happens when the system reports no events
 //! - `tools`: saves by real editors, a checkout by git
-//! - `support`: the folder under watch
+//! - `support`: the watched folder
 //!
-//! Nothing here sleeps to be sure that nothing is reported: a last file is written, and until it is reported nothing
-//! unexpected may have been.
+//! No test sleeps to make sure that nothing is reported. Instead it writes a last file, and nothing unexpected may be
+//! reported before that file.
 
 mod added;
-mod life;
+mod lifecycle;
 mod limits;
 mod support;
 mod table;

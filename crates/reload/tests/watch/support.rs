@@ -1,4 +1,4 @@
-//! A folder under watch.
+//! The watched folder.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,29 +11,29 @@ use tempfile::TempDir;
 
 pub const BACKENDS: [Backend; 2] = [Backend::Stat, Backend::Notify];
 
-/// Longer than anything takes on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a test waits for a report: longer than anything takes on a busy machine.
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The file that is written last.
-const LAST: &str = "the-last-one";
+/// The file that is written last, which marks the end of the expected changes.
+const SENTINEL: &str = "the-last-one";
 
-/// What happened to which paths, relative to the place.
-pub type Seen = BTreeMap<PathBuf, ChangeKind>;
+/// The reported changes by path, relative to the test's folder.
+pub type Reported = BTreeMap<PathBuf, ChangeKind>;
 
 /// A folder for a test, with the watched folder `root` in it.
-pub struct Place {
-    folder: TempDir,
+pub struct TestFolder {
+    temp: TempDir,
 }
 
-impl Place {
-    pub fn new() -> Place {
-        let place = Place { folder: tempfile::tempdir().expect("a folder can be made") };
-        fs::create_dir(place.root()).expect("a folder can be made");
-        place
+impl TestFolder {
+    pub fn new() -> TestFolder {
+        let folder = TestFolder { temp: tempfile::tempdir().expect("a folder can be made") };
+        fs::create_dir(folder.root()).expect("a folder can be made");
+        folder
     }
 
     pub fn path(&self) -> &Path {
-        self.folder.path()
+        self.temp.path()
     }
 
     pub fn root(&self) -> PathBuf {
@@ -47,56 +47,56 @@ impl Place {
     }
 
     pub fn watch(&self, backend: Backend, scope: ScopeOptions) -> Watch {
-        let scope = Scope::new(scope).expect("the scope is well made");
-        let watch = Watch::start(scope, options(backend)).expect("it can be watched");
+        let scope = Scope::new(scope).expect("the scope is valid");
+        let watch = Watch::start(scope, options(backend)).expect("the watch starts");
         assert_eq!(watch.backend(), backend);
         tick();
         watch
     }
 
-    /// Everything reported up to the last file, which is written now.
-    pub fn seen(&self, watch: &mut Watch) -> Seen {
-        fs::write(self.root().join(LAST), "").expect("a file can be written");
-        let last = Path::new("root").join(LAST);
-        let mut seen = self.seen_until(watch, |seen| seen.contains_key(&last));
-        seen.remove(&last);
-        seen
+    /// Writes the last file, and returns everything that is reported before it.
+    pub fn reported(&self, watch: &mut Watch) -> Reported {
+        fs::write(self.root().join(SENTINEL), "").expect("a file can be written");
+        let last = Path::new("root").join(SENTINEL);
+        let mut reported = self.reported_until(watch, |reported| reported.contains_key(&last));
+        reported.remove(&last);
+        reported
     }
 
-    /// Everything reported until that is so.
-    pub fn seen_until(&self, watch: &mut Watch, enough: impl Fn(&Seen) -> bool) -> Seen {
-        let deadline = Instant::now() + PATIENCE;
-        let mut seen = Seen::new();
-        while !enough(&seen) {
-            assert!(Instant::now() < deadline, "only this was reported: {seen:?}");
+    /// Collects reports until they are enough.
+    pub fn reported_until(&self, watch: &mut Watch, enough: impl Fn(&Reported) -> bool) -> Reported {
+        let deadline = Instant::now() + TIMEOUT;
+        let mut reported = Reported::new();
+        while !enough(&reported) {
+            assert!(Instant::now() < deadline, "only this was reported: {reported:?}");
             let Some(changes) = watch.next(Some(Duration::from_millis(100))) else { continue };
             for change in changes {
                 let path = change.path.strip_prefix(self.path()).unwrap_or(&change.path).to_path_buf();
-                match (seen.get(&path), change.kind) {
+                match (reported.get(&path), change.kind) {
                     (Some(ChangeKind::Created), ChangeKind::Modified) => {}
                     (Some(ChangeKind::Created), ChangeKind::Removed) => {
-                        seen.remove(&path);
+                        reported.remove(&path);
                     }
                     (Some(ChangeKind::Removed), ChangeKind::Created) => {
-                        seen.insert(path, ChangeKind::Modified);
+                        reported.insert(path, ChangeKind::Modified);
                     }
                     (_, kind) => {
-                        seen.insert(path, kind);
+                        reported.insert(path, kind);
                     }
                 }
             }
         }
-        seen
+        reported
     }
 }
 
-/// Waits until the clock of the file system has moved on: a folder that changes twice within one of its steps looks as it
-/// did, until it is looked at again later.
+/// Waits until the clock of the file system has advanced. A folder that changes twice within one step of it looks
+/// unchanged until it is checked again later.
 fn tick() {
     let probe = tempfile::NamedTempFile::new().expect("a file can be made");
     let modified = || {
         fs::write(probe.path(), "1").expect("a file can be written");
-        probe.path().metadata().and_then(|file| file.modified()).expect("it is there")
+        probe.path().metadata().and_then(|file| file.modified()).expect("the file exists")
     };
     let first = modified();
     while modified() == first {
@@ -107,40 +107,40 @@ fn tick() {
 pub fn options(backend: Backend) -> WatchOptions {
     let mut options = WatchOptions::default();
     options.backend = backend;
-    options.interval = Duration::from_millis(20);
+    options.poll_interval = Duration::from_millis(20);
     options
 }
 
-/// Writes a file, and makes the folders that it lies in.
+/// Writes a file, and creates its folders.
 pub fn put(path: impl AsRef<Path>, text: &str) {
     let path = path.as_ref();
-    fs::create_dir_all(path.parent().expect("it lies in a folder")).expect("a folder can be made");
+    fs::create_dir_all(path.parent().expect("the path has a parent")).expect("a folder can be made");
     fs::write(path, text).expect("a file can be written");
 }
 
-/// Runs one test of this file again with another program around it, which gives it other rights; `AGAIN` is set then.
-/// Says so and returns if that program can't do it here.
-pub fn again(test: &str, around: &[&str], environment: &[(&str, &str)]) {
-    let this = std::env::current_exe().expect("a test knows its program");
-    // Whoever it is there may not get at this program.
-    let mut works = Command::new(around[0]);
-    works.args(&around[1..]).arg(&this).arg("--list").stdout(Stdio::null()).stderr(Stdio::null());
+/// Runs one test of this binary again under another program, which changes its permissions or limits; the variable
+/// `AMBOSS_TEST_RERUN` is set then. Prints a message and returns if that program does not work here.
+pub fn rerun(test: &str, wrapper: &[&str], environment: &[(&str, &str)]) {
+    let this = std::env::current_exe().expect("the path of the test binary");
+    // The other user may not be allowed to execute this binary.
+    let mut works = Command::new(wrapper[0]);
+    works.args(&wrapper[1..]).arg(&this).arg("--list").stdout(Stdio::null()).stderr(Stdio::null());
     if !works.status().is_ok_and(|status| status.success()) {
-        eprintln!("skipped: {} is not possible here", around.join(" "));
+        eprintln!("skipped: {} is not possible here", wrapper.join(" "));
         return;
     }
-    let output = Command::new(around[0])
-        .args(&around[1..])
+    let output = Command::new(wrapper[0])
+        .args(&wrapper[1..])
         .arg(this)
         .args(["--exact", test, "--nocapture"])
-        .env("AGAIN", "1")
+        .env("AMBOSS_TEST_RERUN", "1")
         .envs(environment.iter().copied())
         .output()
-        .expect("it has just run");
+        .expect("the program has just run");
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
-pub fn is_again() -> bool {
-    std::env::var_os("AGAIN").is_some()
+pub fn is_rerun() -> bool {
+    std::env::var_os("AMBOSS_TEST_RERUN").is_some()
 }

@@ -1,4 +1,4 @@
-//! What is reported and what isn't: one table for both back-ends.
+//! Which changes are reported: one table for both back-ends.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use amboss_reload::ChangeKind::{self, Created, Modified, Removed};
 use amboss_reload::{Backend, ScopeOptions};
 
-use crate::support::{put, Place, Seen, BACKENDS};
+use crate::support::{put, Reported, TestFolder, BACKENDS};
 
 struct Case {
     name: &'static str,
-    /// What is there before; the path is that of the place, in which `root` is watched.
+    /// Creates the files that exist before the watch starts. The path is the test's folder, in which `root` is watched.
     before: fn(&Path),
-    /// What else is watched, or not.
+    /// Changes the scope.
     scope: fn(&Path, &mut ScopeOptions),
     act: fn(&Path),
     reported: &'static [(ChangeKind, &'static str)],
@@ -44,7 +44,7 @@ const CASES: &[Case] = &[
         reported: &[(Removed, "root/a.py")],
     },
     Case {
-        name: "an atomic save: written beside, renamed over",
+        name: "an atomic save: a new file renamed over the old one",
         before: one_file,
         scope: plain,
         act: |at| {
@@ -81,7 +81,7 @@ const CASES: &[Case] = &[
         reported: &[(Removed, "root/p/q/a.py")],
     },
     Case {
-        name: "a folder that is moved in, and a file in it written after",
+        name: "a folder that is moved in, and a file written in it afterwards",
         before: |at| {
             put(at.join("p/q/a.py"), "1");
             put(at.join("p/b.py"), "1");
@@ -94,7 +94,7 @@ const CASES: &[Case] = &[
         reported: &[(Created, "root/p/b.py"), (Created, "root/p/q/a.py"), (Created, "root/p/q/c.py")],
     },
     Case {
-        name: "a folder that is renamed within",
+        name: "a folder that is renamed inside the root",
         before: |at| put(at.join("root/p/a.py"), "1"),
         scope: plain,
         act: |at| {
@@ -122,7 +122,7 @@ const CASES: &[Case] = &[
         reported: &[(Created, "root/p/q/r/a.py")],
     },
     Case {
-        name: "a folder that takes a file's place",
+        name: "a folder that replaces a file",
         before: one_file,
         scope: plain,
         act: |at| {
@@ -143,7 +143,7 @@ const CASES: &[Case] = &[
         reported: &[],
     },
     Case {
-        name: "editors' droppings",
+        name: "temporary files of editors",
         before: nothing,
         scope: plain,
         act: |at| {
@@ -167,7 +167,7 @@ const CASES: &[Case] = &[
         reported: &[],
     },
     Case {
-        name: "what git ignores, with nested rules and exceptions",
+        name: "files that git ignores, with nested rules and exceptions",
         before: |at| {
             put(at.join("root/.gitignore"), "*.log\nbuild/\n");
             put(at.join("root/p/.gitignore"), "!keep.log\n/local.toml\n");
@@ -208,14 +208,14 @@ const CASES: &[Case] = &[
         reported: &[(Created, "root/a.py")],
     },
     Case {
-        name: "what git ignores, without git",
+        name: "files that git ignores, with gitignore switched off",
         before: |at| put(at.join("root/.gitignore"), "*.log\n"),
         scope: |_, scope| scope.gitignore = false,
         act: |at| put(at.join("root/a.log"), "1"),
         reported: &[(Created, "root/a.log")],
     },
     Case {
-        name: "excluded patterns",
+        name: "exclude patterns",
         before: |at| put(at.join("root/excluded.txt"), "1"),
         scope: |at, scope| {
             scope.exclude_patterns.push("*/static/*".into());
@@ -243,7 +243,7 @@ const CASES: &[Case] = &[
         reported: &[(Created, "root/a.py"), (Modified, "root/named.txt")],
     },
     Case {
-        name: "an extra file outside the roots, deleted, written anew, and its neighbour",
+        name: "an extra file outside the roots that is deleted and written rerun, and its neighbour",
         before: |at| put(at.join("etc/app.ini"), "1"),
         scope: |at, scope| scope.extra_files.push(at.join("etc/app.ini")),
         act: |at| {
@@ -298,7 +298,7 @@ const CASES: &[Case] = &[
         reported: &[(Created, "root/conf/b.ini"), (Created, "root/conf/p/q/c.ini")],
     },
     Case {
-        name: "a file that is named although git ignores it and the folder",
+        name: "an extra file that git ignores, also in an ignored folder",
         before: |at| {
             put(at.join("root/.gitignore"), ".env\nprivate/\n");
             put(at.join("root/.env"), "1");
@@ -318,7 +318,7 @@ const CASES: &[Case] = &[
         reported: &[(Modified, "root/.env"), (Modified, "root/private/key"), (Modified, "root/target/generated.rs")],
     },
     Case {
-        name: "a file that need not be there yet",
+        name: "an optional file that does not exist yet",
         before: |at| put(at.join("root/.gitignore"), "*.lock\n"),
         scope: |at, scope| scope.optional_files = vec![at.join("root/x.lock"), at.join("later/y.lock")],
         act: |at| {
@@ -351,7 +351,7 @@ const CASES: &[Case] = &[
         reported: &[(Modified, "root/link/a.py"), (Created, "root/link/sub/b.py")],
     },
     Case {
-        name: "a link to a folder, turned to another one",
+        name: "a link to a folder that is changed to another one",
         before: |at| {
             put(at.join("one/a.py"), "1");
             put(at.join("two/b.py"), "1");
@@ -366,7 +366,7 @@ const CASES: &[Case] = &[
         reported: &[(Removed, "root/link/a.py"), (Created, "root/link/b.py")],
     },
     Case {
-        name: "links in circles, and to a folder that is watched anyway",
+        name: "circular links, and a link to a folder that is watched already",
         before: |at| {
             put(at.join("root/p/a.py"), "1");
             symlink("..", at.join("root/p/up")).unwrap();
@@ -382,7 +382,7 @@ const CASES: &[Case] = &[
         reported: &[(Modified, "root/p/a.py")],
     },
     Case {
-        name: "a folder known by a path that goes away, and by another one that stays",
+        name: "a folder that is reachable by two links, one of which is removed",
         before: |at| {
             put(at.join("shared/a.py"), "1");
             symlink(at.join("shared"), at.join("root/one")).unwrap();
@@ -396,7 +396,7 @@ const CASES: &[Case] = &[
         reported: &[(Removed, "root/one/a.py"), (Created, "root/two/a.py"), (Created, "root/two/b.py")],
     },
     Case {
-        name: "a link to a file outside, written there, and replaced there",
+        name: "links to files outside that are written and replaced",
         before: |at| {
             put(at.join("shared/a.toml"), "1");
             put(at.join("shared/b.toml"), "1");
@@ -412,7 +412,7 @@ const CASES: &[Case] = &[
         reported: &[(Modified, "root/a.toml"), (Modified, "root/b.toml")],
     },
     Case {
-        name: "a link that leads nowhere, until it leads somewhere else",
+        name: "a broken link that is replaced by a valid one",
         before: |at| symlink(at.join("nowhere"), at.join("root/link")).unwrap(),
         scope: plain,
         act: |at| {
@@ -423,7 +423,7 @@ const CASES: &[Case] = &[
         reported: &[(Created, "root/link")],
     },
     Case {
-        name: "an extra file in a folder that is watched by another path",
+        name: "an extra file in a folder that is watched under another path",
         before: |at| {
             put(at.join("root/.gitignore"), ".env\n");
             put(at.join("root/.env"), "1");
@@ -443,21 +443,21 @@ const CASES: &[Case] = &[
 ];
 
 fn run(backend: Backend) {
-    let mut wrong = Vec::new();
+    let mut failures = Vec::new();
     for case in CASES {
-        let place = Place::new();
-        (case.before)(place.path());
-        let mut scope = place.scope();
-        (case.scope)(place.path(), &mut scope);
-        let mut watch = place.watch(backend, scope);
-        (case.act)(place.path());
-        let seen = place.seen(&mut watch);
-        let expected: Seen = case.reported.iter().map(|(kind, path)| (path.into(), *kind)).collect();
-        if seen != expected {
-            wrong.push(format!("{}: {seen:?} instead of {expected:?}", case.name));
+        let folder = TestFolder::new();
+        (case.before)(folder.path());
+        let mut scope = folder.scope();
+        (case.scope)(folder.path(), &mut scope);
+        let mut watch = folder.watch(backend, scope);
+        (case.act)(folder.path());
+        let reported = folder.reported(&mut watch);
+        let expected: Reported = case.reported.iter().map(|(kind, path)| (path.into(), *kind)).collect();
+        if reported != expected {
+            failures.push(format!("{}: {reported:?} instead of {expected:?}", case.name));
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 #[test]
@@ -471,18 +471,18 @@ fn notify_reports_what_the_table_says() {
 }
 
 #[test]
-fn names_need_not_be_utf8() {
+fn names_may_be_invalid_utf8() {
     for backend in BACKENDS {
-        let place = Place::new();
-        let strange = |name: &[u8]| PathBuf::from("root").join(OsStr::from_bytes(name));
-        let (folder, file) = (strange(b"fold\xe9r"), strange(b"fil\xe9.py"));
-        put(place.path().join(&file), "1");
-        let mut scope = place.scope();
+        let folder = TestFolder::new();
+        let invalid = |name: &[u8]| PathBuf::from("root").join(OsStr::from_bytes(name));
+        let (subfolder, file) = (invalid(b"fold\xe9r"), invalid(b"fil\xe9.py"));
+        put(folder.path().join(&file), "1");
+        let mut scope = folder.scope();
         scope.exclude_patterns.push("*/static/*".into());
-        let mut watch = place.watch(backend, scope);
-        put(place.path().join(&file), "12");
-        put(place.path().join(&folder).join("x.py"), "1");
-        let expected = Seen::from([(file, Modified), (folder.join("x.py"), Created)]);
-        assert_eq!(place.seen(&mut watch), expected, "{backend}");
+        let mut watch = folder.watch(backend, scope);
+        put(folder.path().join(&file), "12");
+        put(folder.path().join(&subfolder).join("x.py"), "1");
+        let expected = Reported::from([(file, Modified), (subfolder.join("x.py"), Created)]);
+        assert_eq!(folder.reported(&mut watch), expected, "{backend}");
     }
 }

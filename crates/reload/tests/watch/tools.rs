@@ -5,13 +5,13 @@ use std::process::{Command, Stdio};
 
 use amboss_reload::ChangeKind::{Created, Modified, Removed};
 
-use crate::support::{put, Place, Seen, BACKENDS};
+use crate::support::{put, Reported, TestFolder, BACKENDS};
 
-/// Runs a tool; whether it is there.
+/// Runs a tool. Returns whether it is installed.
 fn run(folder: &Path, program: &str, arguments: &[&str]) -> bool {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    // Nobody's configuration but ours.
+    // The user's configuration must not apply.
     command.env("HOME", folder).env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
     for role in ["AUTHOR", "COMMITTER"] {
         command.env(format!("GIT_{role}_NAME"), "a").env(format!("GIT_{role}_EMAIL"), "a@example.org");
@@ -29,44 +29,44 @@ fn run(folder: &Path, program: &str, arguments: &[&str]) -> bool {
 }
 
 #[test]
-fn a_save_by_vim_is_one_modified_file() {
-    // In place, and by a backup that is renamed.
+fn a_save_by_vim_modifies_one_file() {
+    // Once in place, and once by renaming the old file to a backup.
     for copy in ["yes", "no"] {
         for backend in BACKENDS {
-            let place = Place::new();
-            put(place.root().join("a.py"), "1\n");
-            let mut watch = place.watch(backend, place.scope());
+            let folder = TestFolder::new();
+            put(folder.root().join("a.py"), "1\n");
+            let mut watch = folder.watch(backend, folder.scope());
             let set = format!("set backupcopy={copy} writebackup swapfile");
             let save = ["-u", "NONE", "-es", "-c", &set, "-c", "edit a.py", "-c", "normal Atwo", "-c", "wq"];
-            if !run(&place.root(), "vim", &save) {
+            if !run(&folder.root(), "vim", &save) {
                 return;
             }
-            let seen = place.seen(&mut watch);
-            assert_eq!(seen, Seen::from([("root/a.py".into(), Modified)]), "{backend}, backupcopy={copy}");
+            let reported = folder.reported(&mut watch);
+            assert_eq!(reported, Reported::from([("root/a.py".into(), Modified)]), "{backend}, backupcopy={copy}");
         }
     }
 }
 
 #[test]
-fn a_replacement_by_sed_is_one_modified_file() {
+fn a_replacement_by_sed_modifies_one_file() {
     for backend in BACKENDS {
-        let place = Place::new();
-        put(place.root().join("a.py"), "1\n");
-        let mut watch = place.watch(backend, place.scope());
-        if !run(&place.root(), "sed", &["-i", "s/1/two/", "a.py"]) {
+        let folder = TestFolder::new();
+        put(folder.root().join("a.py"), "1\n");
+        let mut watch = folder.watch(backend, folder.scope());
+        if !run(&folder.root(), "sed", &["-i", "s/1/two/", "a.py"]) {
             return;
         }
-        assert_eq!(place.seen(&mut watch), Seen::from([("root/a.py".into(), Modified)]), "{backend}");
+        assert_eq!(folder.reported(&mut watch), Reported::from([("root/a.py".into(), Modified)]), "{backend}");
     }
 }
 
 #[test]
-fn a_checkout_by_git_is_what_differs_between_the_branches() {
+fn a_checkout_by_git_reports_the_differences_between_the_branches() {
     for backend in BACKENDS {
-        let place = Place::new();
-        let git = |arguments: &[&str]| run(&place.root(), "git", arguments);
+        let folder = TestFolder::new();
+        let git = |arguments: &[&str]| run(&folder.root(), "git", arguments);
         for number in 0..60 {
-            put(place.root().join(format!("p{}/f{number}.py", number % 6)), "1\n");
+            put(folder.root().join(format!("p{}/f{number}.py", number % 6)), "1\n");
         }
         if !git(&["init", "-q", "-b", "one"]) {
             return;
@@ -74,27 +74,27 @@ fn a_checkout_by_git_is_what_differs_between_the_branches() {
         git(&["add", "."]);
         git(&["commit", "-q", "-m", "one"]);
         git(&["checkout", "-q", "-b", "two"]);
-        let mut expected = Seen::new();
+        let mut expected = Reported::new();
         for number in 0..60 {
             let name = format!("p{}/f{number}.py", number % 6);
             match number % 3 {
                 0 => {
-                    put(place.root().join(&name), "two\n");
+                    put(folder.root().join(&name), "two\n");
                     expected.insert(Path::new("root").join(&name), Modified);
                 }
                 1 => {
-                    std::fs::remove_file(place.root().join(&name)).expect("it is there");
+                    std::fs::remove_file(folder.root().join(&name)).expect("the file exists");
                     expected.insert(Path::new("root").join(&name), Created);
                 }
                 _ => {}
             }
         }
-        put(place.root().join("new/deep/a.py"), "two\n");
+        put(folder.root().join("new/deep/a.py"), "two\n");
         expected.insert("root/new/deep/a.py".into(), Removed);
         git(&["add", "."]);
         git(&["commit", "-q", "-m", "two"]);
-        let mut watch = place.watch(backend, place.scope());
+        let mut watch = folder.watch(backend, folder.scope());
         git(&["checkout", "-q", "one"]);
-        assert_eq!(place.seen(&mut watch), expected, "{backend}");
+        assert_eq!(folder.reported(&mut watch), expected, "{backend}");
     }
 }

@@ -1,0 +1,49 @@
+//! The descriptors of connections that are passing through this process. A forked worker gets a copy of every
+//! descriptor, and has to close those of other workers' clients: otherwise their connections would stay open as long as
+//! it lives.
+
+use std::collections::HashSet;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::process::ControlMessage;
+
+/// The numbers of these descriptors. Locked while one is received and while a process is forked, so that no fork
+/// happens while an open descriptor is missing here.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FdRegistry(Arc<Mutex<HashSet<RawFd>>>);
+
+impl FdRegistry {
+    pub(super) fn lock(&self) -> MutexGuard<'_, HashSet<RawFd>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wraps a received message whose descriptors are registered already.
+    pub(super) fn track(&self, message: ControlMessage) -> TrackedMessage {
+        TrackedMessage { registry: self.clone(), message }
+    }
+}
+
+/// A message whose descriptors are removed from the registry before they are closed.
+#[derive(Debug)]
+pub(super) struct TrackedMessage {
+    registry: FdRegistry,
+    message: ControlMessage,
+}
+
+impl TrackedMessage {
+    pub(super) fn message(&self) -> &ControlMessage {
+        &self.message
+    }
+}
+
+impl Drop for TrackedMessage {
+    fn drop(&mut self) {
+        // No fork comes between this and the closing of the descriptors: the supervisor's thread, which drops the
+        // messages, is also the one that forks.
+        let mut registered = self.registry.lock();
+        for descriptor in self.message.descriptors() {
+            registered.remove(&descriptor.as_raw_fd());
+        }
+    }
+}

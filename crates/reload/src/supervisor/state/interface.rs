@@ -1,0 +1,80 @@
+//! What the rules act on, and what they report.
+
+use std::io;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use crate::process::Program;
+
+/// Starts and stops processes on behalf of the rules.
+pub(in crate::supervisor) trait ProcessControl {
+    /// Starts a program as the worker `id`.
+    fn start(&mut self, id: u64, generation: u64, program: &Program) -> io::Result<()>;
+    fn command(&mut self, id: u64, command: WorkerCommand);
+    fn report(&mut self, event: StateEvent);
+}
+
+/// What a worker is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::supervisor) enum WorkerCommand {
+    /// Hand idle connections back, finish the running requests, and exit.
+    Drain,
+    /// The same for a worker that has not reported yet that it is ready; it may be about to.
+    Abandon,
+    /// Finish the running requests, and exit.
+    Stop,
+    Terminate,
+    Kill,
+    ReopenLogs,
+}
+
+/// What has happened.
+#[derive(Debug)]
+pub(in crate::supervisor) enum StateEvent {
+    Ready {
+        generation: u64,
+    },
+    Failed {
+        id: u64,
+        generation: u64,
+        reason: FailureReason,
+        /// Whether another worker serves.
+        serving: bool,
+        retry_in: Option<Duration>,
+    },
+    Died {
+        id: u64,
+        generation: u64,
+        status: ExitStatus,
+        uptime: Duration,
+        consecutive_failures: u32,
+        restart_in: Duration,
+    },
+    /// A rolling restart is complete.
+    Replaced {
+        old: u64,
+        new: u64,
+    },
+    FallbackStarting {
+        generation: u64,
+    },
+    TooManyRestarts {
+        restart_in: Duration,
+    },
+    /// A worker has not finished in time.
+    DrainTimeout {
+        id: u64,
+    },
+    /// A worker that was ready has exited with code 0.
+    ApplicationEnded,
+    /// The first worker has exited with the fatal exit code.
+    FatalExit,
+}
+
+/// Why a worker counts as failed.
+#[derive(Debug)]
+pub(in crate::supervisor) enum FailureReason {
+    NotStarted(io::Error),
+    Exited(ExitStatus),
+    TooSlow,
+}
