@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::sync::Arc;
 
-use amboss::command::{self, HangUp, ReopenLogs, Runner, Signals, Told};
+use amboss::cli::{self, AppConfig, HangUp, ReopenLogs, Runner, Signals};
 use amboss::{Application, Host, RunError, ServeError, Server, ShutdownHandle, Worker};
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
@@ -34,7 +34,7 @@ pub(crate) fn main(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<u8> {
     // The application may start processes, too, and want to know how they end.
     signals(py)?.call_method0("notice_ends_of_children")?;
     let mut package = Package { itself, interrupted: false };
-    let code = py.detach(|| command::run(words, &mut package));
+    let code = py.detach(|| cli::run(words, &mut package));
     let code = if package.interrupted { INTERRUPTED } else { code };
     if application::running() > 0 {
         // What still runs would be torn out of the interpreter while that is taken down.
@@ -55,7 +55,7 @@ struct Package {
 }
 
 impl Runner for Package {
-    fn serve(&mut self, target: &str, mut told: Told) -> Result<(), RunError> {
+    fn serve(&mut self, target: &str, mut told: AppConfig) -> Result<(), RunError> {
         let threads = told.options.settings.threads;
         attach(|py| {
             set_up(py, &mut told.options, false, Some(threads));
@@ -101,7 +101,7 @@ impl Runner for Package {
         waiting::flatten(served)
     }
 
-    fn itself(&self) -> Option<Vec<OsString>> {
+    fn respawn_argv(&self) -> Option<Vec<OsString>> {
         Some(self.itself.clone())
     }
 }
@@ -114,7 +114,7 @@ fn is_interrupt(error: &RunError) -> bool {
 }
 
 /// `--preload`: imports the application once, and serves from copies of this process.
-fn serve_copies(target: &str, mut told: Told) -> Result<(), RunError> {
+fn serve_copies(target: &str, mut told: AppConfig) -> Result<(), RunError> {
     let app = attach(|py| {
         let app = explained(py, target, import(py, target))?;
         // From here on it is the supervisor's affair.
@@ -137,7 +137,7 @@ fn serve_copies(target: &str, mut told: Told) -> Result<(), RunError> {
 }
 
 /// In the copy: serves until it is told to stop.
-fn serve_as_copy(forked: amboss::Forked, app: &Py<PyAny>, told: &Told) -> i32 {
+fn serve_as_copy(forked: amboss::Forked, app: &Py<PyAny>, told: &AppConfig) -> i32 {
     let (app, options) = (attach(|py| app.clone_ref(py)), told.options.clone());
     // Its jitter is its own.
     let overseer = Overseer::new(told).map(Arc::new);

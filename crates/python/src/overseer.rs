@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use amboss::command::Told;
+use amboss::cli::AppConfig;
 use amboss::{ShutdownHandle, Worker};
 use pyo3::prelude::*;
 
@@ -114,7 +114,7 @@ impl Drop for ClientWait<'_> {
 
 impl Overseer {
     /// `None` when nothing is to be looked after.
-    pub(crate) fn new(told: &Told) -> Option<Overseer> {
+    pub(crate) fn new(told: &AppConfig) -> Option<Overseer> {
         let jitter = if told.max_requests_jitter == 0 { 0 } else { random() % (told.max_requests_jitter + 1) };
         let requests = told.max_requests.map_or(0, |requests| requests + jitter);
         (requests > 0 || told.timeout.is_some()).then(|| Overseer {
