@@ -2,7 +2,6 @@
 //! of a virtual environment in the project, or the one on `PATH`.
 
 use std::env;
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// Files and directories that mark the top of a project, where the search for its virtual environment ends.
@@ -42,7 +41,7 @@ pub(super) fn find_python(asked: Option<&Path>) -> Result<PathBuf, String> {
             ));
         }
     }
-    ["python3", "python"].into_iter().find_map(|name| in_path(OsStr::new(name))).ok_or_else(|| {
+    ["python3", "python"].into_iter().find_map(|name| which::which(name).ok()).ok_or_else(|| {
         let directories: Vec<String> =
             directories.iter().map(|directory| format!("'{}'", directory.display())).collect();
         format!(
@@ -71,8 +70,7 @@ fn named(asked: &Path) -> Result<PathBuf, String> {
             "'{shown}' is not executable; name an interpreter, or the directory of a virtual environment"
         ));
     }
-    let bare = (asked.components().count() == 1).then(|| in_path(asked.as_os_str())).flatten();
-    bare.ok_or_else(|| {
+    which::which(asked).map_err(|_| {
         format!("there is no interpreter '{shown}'; name an existing one, or the directory of a virtual environment")
     })
 }
@@ -86,25 +84,7 @@ fn in_environment(directory: &Path) -> Option<PathBuf> {
 
 /// Returns the absolute path of a file if it is executable. `PATH` is not searched.
 fn executable(path: &Path) -> Option<PathBuf> {
-    std::path::absolute(path).ok().filter(|path| is_program(path))
-}
-
-fn in_path(name: &OsStr) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    let mut name = name.to_owned();
-    if cfg!(windows) && Path::new(&name).extension().is_none() {
-        name.push(".exe");
-    }
-    env::split_paths(&path).map(|folder| folder.join(&name)).find(|program| is_program(program))
-}
-
-fn is_program(path: &Path) -> bool {
-    #[cfg(unix)]
-    let executable =
-        |file: &std::fs::Metadata| std::os::unix::fs::PermissionsExt::mode(&file.permissions()) & 0o111 != 0;
-    #[cfg(not(unix))]
-    let executable = |_: &std::fs::Metadata| true;
-    path.metadata().is_ok_and(|file| file.is_file() && executable(&file))
+    which::which(std::path::absolute(path).ok()?).ok()
 }
 
 /// Returns the current directory and its parents up to the top of the project. If no directory is the top of a project,
