@@ -39,9 +39,8 @@ impl Name {
     /// Returns a pattern for the reloader to ignore: the file, and the names to which it is moved.
     #[cfg(all(unix, feature = "reload"))]
     pub(super) fn pattern(&self) -> Option<String> {
-        let plain = |letter| if matches!(letter, '*' | '?' | '[') { format!("[{letter}]") } else { letter.to_string() };
         let path = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
-        Some(path.to_str()?.chars().map(plain).collect::<String>() + "*")
+        Some(globset::escape(path.to_str()?) + "*")
     }
 }
 
