@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn a_process_forked_while_the_file_is_reopened_writes_to_the_old_file() {
-        let path = std::env::temp_dir().join(format!("amboss-log-fork-{}", std::process::id()));
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
         let mut log = LogFile::open(&path).unwrap();
         let name = log.name();
         // In a forked process nothing unlocks it.
@@ -101,14 +102,12 @@ mod tests {
         log.write_all(b"one\n").unwrap();
         drop(held);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\n");
-        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]
     fn reopening_leaves_a_moved_file_and_keeps_it_if_there_is_no_other() {
-        let directory = std::env::temp_dir().join(format!("amboss-log-file-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
-        let (path, moved) = (directory.join("log"), directory.join("log.1"));
+        let directory = tempfile::tempdir().unwrap();
+        let (path, moved) = (directory.path().join("log"), directory.path().join("log.1"));
         std::fs::write(&path, "before\n").unwrap();
         let mut log = LogFile::open(&path).unwrap();
         log.write_all(b"one\n").unwrap();
@@ -122,6 +121,5 @@ mod tests {
         std::fs::create_dir(&path).unwrap();
         log.name().reopen();
         log.write_all(b"four\n").unwrap();
-        std::fs::remove_dir_all(&directory).unwrap();
     }
 }

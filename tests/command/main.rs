@@ -293,15 +293,14 @@ fn chromium_shows_the_development_application() {
         return;
     };
     let server = Amboss::start(&["--port", "0"]);
-    let profile = std::env::temp_dir().join(format!("amboss-chromium-{}", std::process::id()));
+    let profile = tempfile::tempdir().expect("a directory can be created");
     let output = Command::new(browser)
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
         .args(["--disable-background-networking", "--disable-component-update", "--disable-sync", "--dump-dom"])
-        .arg(format!("--user-data-dir={}", profile.display()))
+        .arg(format!("--user-data-dir={}", profile.path().display()))
         .arg(format!("http://127.0.0.1:{}/in%20a%20browser", server.port()))
         .output()
         .expect("Chromium starts");
-    let _ = std::fs::remove_dir_all(&profile);
     let page = String::from_utf8_lossy(&output.stdout);
     assert!(page.contains("<td>/in a browser</td>") && page.contains("Chrom"), "{page}");
 }

@@ -58,7 +58,7 @@ fn refuses(command: &mut Command, messages: &[&str]) {
 
 #[test]
 fn the_most_specific_interpreter_is_used() {
-    let dir = TestDir::new("nearest");
+    let dir = TestDir::new();
     dir.save("home/shop/pyproject.toml", "");
     let amboss = |arguments: &[&str]| amboss_in(&dir, "home/shop/src", &[&["shop:app"], arguments].concat());
     // In ascending order of precedence: each is preferred to those that exist already.
@@ -92,7 +92,7 @@ fn the_most_specific_interpreter_is_used() {
 
 #[test]
 fn the_search_ends_at_the_top_of_the_project_and_below_the_home_directory() {
-    let dir = TestDir::new("top");
+    let dir = TestDir::new();
     interpreter(&dir, "path/python3");
     interpreter(&dir, ".venv/bin/python");
     interpreter(&dir, "home/.venv/bin/python");
@@ -112,7 +112,7 @@ fn the_search_ends_at_the_top_of_the_project_and_below_the_home_directory() {
 
 #[test]
 fn the_interpreter_gets_all_arguments_but_python() {
-    let dir = TestDir::new("told");
+    let dir = TestDir::new();
     interpreter(&dir, "python");
     for (given, expected) in [
         (&["shop:app", "--python", "./python"][..], &["shop:app"][..]),
@@ -141,7 +141,7 @@ fn the_interpreter_gets_all_arguments_but_python() {
 
 #[test]
 fn a_missing_interpreter_is_an_error_that_lists_the_places_searched() {
-    let dir = TestDir::new("none");
+    let dir = TestDir::new();
     dir.save("shop/setup.py", "");
     let (shop, src) = (dir.0.join("shop"), dir.0.join("shop/src"));
     let amboss = |arguments: &[&str]| amboss_in(&dir, "shop/src", &[&["app"], arguments].concat());
@@ -224,7 +224,7 @@ pub fn real() -> Option<String> {
 #[test]
 fn a_real_interpreter_runs_the_package_or_prints_how_to_install_it() {
     let Some(python) = real() else { return };
-    let dir = TestDir::new("package");
+    let dir = TestDir::new();
     let python_path = dir.0.join("packages");
     // Installed packages are hidden; only those in the directory are visible.
     let amboss = |arguments: &[&str]| {

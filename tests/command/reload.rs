@@ -35,8 +35,9 @@ fn main() {
     program.replace("ANSWER", answer)
 }
 
-fn project(name: &str) -> TestDir {
-    let dir = TestDir::new(name);
+/// Creates a cargo project whose program is a server.
+fn project() -> TestDir {
+    let dir = TestDir::new();
     dir.save("Cargo.toml", "[package]\nname = \"shop\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[workspace]\n");
     dir.save("src/main.rs", &server("\"the first\""));
     dir
@@ -44,7 +45,7 @@ fn project(name: &str) -> TestDir {
 
 #[test]
 fn a_cargo_project_is_rebuilt_on_each_save_and_old_code_serves_while_the_new_is_broken() {
-    let dir = project("cargo");
+    let dir = project();
     let running = Running::start(&mut dir.amboss(&["--reload", "-p", "0", "--", "target/debug/shop"]));
     running.wait_for_response("the first");
     dir.save("src/main.rs", &server("\"the second\""));
@@ -60,7 +61,7 @@ fn a_cargo_project_is_rebuilt_on_each_save_and_old_code_serves_while_the_new_is_
 
 #[test]
 fn a_compile_error_is_shown_in_the_browser_until_a_save_fixes_it() {
-    let dir = project("page");
+    let dir = project();
     dir.save("src/main.rs", &server("\"<never>\".nonsense()"));
     let arguments = ["--reload", "--error-page", "-p", "0", "--", "target/debug/shop"];
     let mut running = Running::start(&mut dir.amboss(&arguments));
@@ -104,7 +105,7 @@ while True:
 fn a_python_program_that_knows_only_listen_fds_is_replaced_on_save() {
     // The interpreter itself: with a wrapper before it, a broken program could run for more than half a second.
     let Some(python) = crate::python::real() else { return };
-    let dir = TestDir::new("python");
+    let dir = TestDir::new();
     dir.save("app.py", &PYTHON.replace("ANSWER", "the first"));
     dir.save("conf/a.txt", "1");
     let arguments = ["--reload", "--extra-files", "conf/*.txt", "-p", "0", "--", &python, "app.py"];
@@ -133,7 +134,7 @@ fn a_program_that_ignores_signals_ends_with_its_killed_supervisor_and_frees_the_
     if !is_installed("python3") {
         return;
     }
-    let dir = TestDir::new("deaf");
+    let dir = TestDir::new();
     let ignore_signals =
         "import signal\nfor name in (signal.SIGTERM, signal.SIGINT): signal.signal(name, signal.SIG_IGN)\n";
     dir.save("app.py", &(ignore_signals.to_owned() + &PYTHON.replace("ANSWER", "deaf")));
@@ -163,7 +164,7 @@ pub fn children(pid: u32) -> Vec<String> {
 
 #[test]
 fn a_killed_worker_is_replaced_and_term_stops_all() {
-    let dir = TestDir::new("workers");
+    let dir = TestDir::new();
     let mut running = Running::start(&mut dir.amboss(&["-w", "3", "-p", "0"]));
     assert!(get(running.port(), "").starts_with("HTTP/1.1 200 "));
     if !can_list_children() {
@@ -188,7 +189,7 @@ fn a_killed_worker_is_replaced_and_term_stops_all() {
 
 #[test]
 fn workers_can_be_combined_with_processes_and_with_single() {
-    let dir = TestDir::new("combined");
+    let dir = TestDir::new();
     for arguments in [&["-w", "2", "-p", "0", "--processes", "2"][..], &["-w", "2", "-p", "0", "--single"]] {
         let mut running = Running::start(&mut dir.amboss(arguments));
         for _ in 0..10 {
@@ -205,7 +206,7 @@ fn connections_continue_in_the_new_worker_however_it_runs_requests() {
     if !can_list_children() {
         return;
     }
-    let dir = TestDir::new("successor");
+    let dir = TestDir::new();
     const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     for kind in [&["--processes", "2"][..], &["--single"], &["--threads", "2"]] {
         let running = Running::start(&mut dir.amboss(&[&["-w", "2", "-p", "0"], kind].concat()));
@@ -270,7 +271,7 @@ fn what_can_t_be_watched_or_started_is_refused_with_a_message_and_code_2() {
 
 #[test]
 fn the_banner_shows_scheme_and_fingerprint_of_a_program_that_handles_tls() {
-    let dir = TestDir::new("speaks-tls");
+    let dir = TestDir::new();
     let flags =
         ["--url-scheme", "https", "--fingerprint", "AB:CD", "-b", "127.0.0.1:0", "-w", "1", "--", "sleep", "60"];
     let running = Running::start(&mut dir.amboss(&flags));
@@ -281,7 +282,7 @@ fn the_banner_shows_scheme_and_fingerprint_of_a_program_that_handles_tls() {
 
 #[test]
 fn the_error_page_is_served_on_inherited_sockets_whatever_arguments_follow() {
-    let dir = TestDir::new("hidden-page");
+    let dir = TestDir::new();
     dir.save("why", "a syntax error");
     for arguments in [&["__page"][..], &["__page", "--threads", "2", "-b", "127.0.0.1:1", "not.there:app"]] {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -305,7 +306,7 @@ fn the_error_page_is_served_on_inherited_sockets_whatever_arguments_follow() {
 #[cfg(feature = "tls")]
 #[test]
 fn a_program_that_reports_its_files_can_be_combined_with_adhoc() {
-    let dir = TestDir::new("reported");
+    let dir = TestDir::new();
     let flags = ["-r", "--watch-reported", "--adhoc", "-b", "127.0.0.1:0", "--", "sleep", "60"];
     let running = Running::start(&mut dir.amboss(&flags));
     assert!(running.output().contains(" * Running on https://127.0.0.1:"), "{}", running.output());

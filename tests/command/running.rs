@@ -7,17 +7,17 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 use crate::{amboss, get, holds_in_time, wait_until};
 
 /// A directory that is removed at the end of the test.
-pub struct TestDir(pub PathBuf);
+pub struct TestDir(pub PathBuf, #[allow(dead_code, reason = "removes the directory when dropped")] TempDir);
 
 impl TestDir {
-    pub fn new(name: &str) -> TestDir {
-        let path = std::env::temp_dir().join(format!("amboss-command-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).expect("the directory can be created");
-        TestDir(path.canonicalize().expect("the directory exists"))
+    pub fn new() -> TestDir {
+        let dir = tempfile::tempdir().expect("a directory can be created");
+        TestDir(dir.path().canonicalize().expect("the directory exists"), dir)
     }
 
     pub fn save(&self, name: &str, content: &str) {
@@ -43,12 +43,6 @@ impl TestDir {
         }
         command.env("CARGO_NET_OFFLINE", "true");
         command
-    }
-}
-
-impl Drop for TestDir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

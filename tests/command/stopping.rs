@@ -24,7 +24,7 @@ fn begin(port: u16) -> TcpStream {
 #[test]
 fn one_ctrl_c_in_the_terminal_of_a_supervisor_stops_gracefully() {
     for arguments in [&["--reload", "-p", "0"][..], &["-w", "2", "-p", "0"]] {
-        let dir = TestDir::new("ctrl-c");
+        let dir = TestDir::new();
         dir.save("watched", "");
         let mut running = Running::start(&mut dir.amboss(arguments));
         running.wait_for_response("200 OK");
@@ -50,7 +50,7 @@ fn a_worker_ignores_ctrl_c() {
     if !can_list_children() {
         return;
     }
-    let dir = TestDir::new("ctrl-c-worker");
+    let dir = TestDir::new();
     let mut running = Running::start(&mut dir.amboss(&["-w", "2", "-p", "0"]));
     running.wait_for_response("200 OK");
     wait_until("two workers", || children(running.pid()).len() == 2);
@@ -72,7 +72,7 @@ fn a_worker_that_a_signal_stops_is_replaced_and_the_others_keep_serving() {
         return;
     }
     for name in ["-TERM", "-HUP"] {
-        let dir = TestDir::new("one-worker");
+        let dir = TestDir::new();
         let mut running = Running::start(&mut dir.amboss(&["-w", "2", "-p", "0"]));
         running.wait_for_response("200 OK");
         wait_until("two workers", || children(running.pid()).len() == 2);
@@ -96,7 +96,7 @@ fn a_worker_that_a_signal_stops_is_replaced_and_the_others_keep_serving() {
 
 #[test]
 fn a_signal_right_after_the_banner_is_handled() {
-    let dir = TestDir::new("at-once");
+    let dir = TestDir::new();
     for _ in 0..10 {
         let mut running = Running::start(&mut dir.amboss(&["-w", "2", "-p", "0"]));
         running.wait_for_output("Running on");
@@ -109,7 +109,7 @@ fn a_signal_right_after_the_banner_is_handled() {
 #[test]
 fn a_server_whose_output_is_closed_still_stops() {
     for arguments in [&["-p", "0"][..], &["-w", "2", "-p", "0"]] {
-        let dir = TestDir::new("unread");
+        let dir = TestDir::new();
         let mut command = dir.amboss(arguments);
         let mut child = command.stderr(std::process::Stdio::piped()).spawn().expect("the command starts");
         let mut banner = [0; 12];
@@ -129,7 +129,7 @@ fn a_server_whose_output_is_closed_still_stops() {
 
 #[test]
 fn a_second_ctrl_c_in_the_terminal_ends_all_processes_at_once() {
-    let dir = TestDir::new("ctrl-c-twice");
+    let dir = TestDir::new();
     let mut running = Running::start(&mut dir.amboss(&["--reload", "-p", "0"]));
     running.wait_for_response("200 OK");
     let _request = begin(running.port());
@@ -149,7 +149,7 @@ fn a_second_ctrl_c_in_the_terminal_ends_all_processes_at_once() {
 #[test]
 fn usr1_reopens_a_moved_log_file_and_no_line_is_lost() {
     for arguments in [&[][..], &["--reload"], &["-w", "2"], &["--processes", "2"]] {
-        let dir = TestDir::new("log");
+        let dir = TestDir::new();
         dir.save("access.log", "before\n");
         let path = text(&dir.0.join("access.log"));
         let arguments = [&["-p", "0", "--log-file", &path, "--log-format", "common"], arguments].concat();
@@ -183,7 +183,7 @@ fn usr1_reopens_a_moved_log_file_and_no_line_is_lost() {
 #[test]
 fn without_a_supervisor_hup_reopens_the_log_and_the_code_stays() {
     for arguments in [&[][..], &["-w", "1"], &["--single"], &["--processes", "2"]] {
-        let dir = TestDir::new("hup");
+        let dir = TestDir::new();
         let path = text(&dir.0.join("access.log"));
         let arguments = [&["-p", "0", "--log-file", &path], arguments].concat();
         let mut running = Running::start(&mut dir.amboss(&arguments));
@@ -203,7 +203,7 @@ fn without_a_supervisor_hup_reopens_the_log_and_the_code_stays() {
 
 #[test]
 fn usr1_and_hup_without_a_log_file_do_not_stop_the_server() {
-    let dir = TestDir::new("usr1");
+    let dir = TestDir::new();
     let mut running = Running::start(&mut dir.amboss(&["-p", "0"]));
     running.signal("USR1");
     running.signal("HUP");

@@ -1,31 +1,31 @@
 //! The flags of HTTPS, tested with curl.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
+
+use tempfile::TempDir;
 
 use crate::{amboss, fails, Amboss};
 
 /// A directory for certificates, removed at the end of the test.
-struct Home(PathBuf);
+struct Home(TempDir);
 
 impl Home {
-    fn new(name: &str) -> Home {
-        let path = std::env::temp_dir().join(format!("amboss-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).expect("the directory can be created");
-        Home(path)
+    fn new() -> Home {
+        Home(tempfile::tempdir().expect("a directory can be created"))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
     }
 
     fn amboss(&self, arguments: &[&str]) -> Command {
         let mut command = amboss(arguments);
-        command.env("XDG_CACHE_HOME", &self.0).env("XDG_DATA_HOME", &self.0).env("HOME", &self.0).current_dir(&self.0);
+        for name in ["XDG_CACHE_HOME", "XDG_DATA_HOME", "HOME"] {
+            command.env(name, self.path());
+        }
+        command.current_dir(self.path());
         command
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -50,7 +50,7 @@ fn fingerprint(banner: &str) -> &str {
 
 #[test]
 fn an_adhoc_certificate_is_reused_and_plain_http_is_redirected() {
-    let home = Home::new("adhoc");
+    let home = Home::new();
     let server = Amboss::spawn(&mut home.amboss(&["--adhoc", "-p", "0"]));
     let port = server.port();
     let Some(answer) = curl(&["-k", &format!("https://127.0.0.1:{port}/"), "-H", "Accept: application/json"]) else {
@@ -115,7 +115,7 @@ fn a_reload_under_https_fails_no_request_and_the_running_one_finishes() {
     if !is_installed("python3") || !can_list_children() {
         return;
     }
-    let dir = TestDir::new("https");
+    let dir = TestDir::new();
     dir.save("watched", "0");
     let arguments = ["--adhoc", "--reload", "--extra-files", "watched", "-p", "0", "--log-file", "log"];
     let mut server = Running::start(&mut dir.amboss(&arguments));
@@ -151,7 +151,7 @@ fn a_reload_under_https_fails_no_request_and_the_running_one_finishes() {
 
 #[test]
 fn http_and_https_serves_both_on_one_port() {
-    let home = Home::new("both");
+    let home = Home::new();
     let server = Amboss::spawn(&mut home.amboss(&["--adhoc", "--http-and-https", "-p", "0"]));
     for scheme in ["http", "https"] {
         let url = format!("{scheme}://127.0.0.1:{}/", server.port());
@@ -162,14 +162,14 @@ fn http_and_https_serves_both_on_one_port() {
 
 #[test]
 fn a_client_that_trusts_the_local_authority_accepts_the_devcert() {
-    let home = Home::new("devcert");
+    let home = Home::new();
     let made = home.amboss(&["devcert"]).output().expect("the command runs");
     let printed = String::from_utf8_lossy(&made.stdout).into_owned();
     assert!(made.status.success() && printed.contains("amboss --cert devcert.crt --key devcert.key"), "{printed}");
     assert!(printed.contains("update-ca-certificates") && printed.contains("Firefox"), "{printed}");
     let server =
         Amboss::spawn(&mut home.amboss(&["--cert", "devcert.crt", "--key", "devcert.key", "-b", "localhost:0"]));
-    let authority = home.0.join("amboss/amboss-ca.crt");
+    let authority = home.path().join("amboss/amboss-ca.crt");
     let url = format!("https://localhost:{}/", server.port());
     let Some(answer) = curl(&["--cacert", &authority.to_string_lossy(), "-o", "/dev/null", "-w", "%{http_code}", &url])
     else {
@@ -198,17 +198,18 @@ fn served_certificate(port: u16) -> Option<String> {
 #[test]
 fn hup_reloads_the_certificate_and_keeps_the_old_one_if_that_fails() {
     use std::io::BufRead;
-    let home = Home::new("hup");
+    let home = Home::new();
     for name in ["one", "two"] {
         assert!(home.amboss(&["devcert", "-o", name]).output().expect("the command runs").status.success());
     }
     let copy = |from: &str, to: &str| {
         for kind in ["crt", "key"] {
-            std::fs::copy(home.0.join(format!("{from}.{kind}")), home.0.join(format!("{to}.{kind}"))).expect("a copy");
+            std::fs::copy(home.path().join(format!("{from}.{kind}")), home.path().join(format!("{to}.{kind}")))
+                .expect("a copy");
         }
     };
     let leaf = |name: &str| {
-        let chain = std::fs::read_to_string(home.0.join(format!("{name}.crt"))).expect("the file exists");
+        let chain = std::fs::read_to_string(home.path().join(format!("{name}.crt"))).expect("the file exists");
         chain.split_inclusive("-----END CERTIFICATE-----").next().expect("a certificate").to_owned()
     };
     copy("one", "used");
@@ -227,15 +228,15 @@ fn hup_reloads_the_certificate_and_keeps_the_old_one_if_that_fails() {
     copy("two", "used");
     hang_up(&["HUP: the certificate was reloaded; the code stays as it is"]);
     assert_eq!(served_certificate(port).expect("openssl is there"), leaf("two"));
-    std::fs::write(home.0.join("used.key"), "nonsense").expect("the file can be written");
+    std::fs::write(home.path().join("used.key"), "nonsense").expect("the file can be written");
     hang_up(&["(until then, the previous certificate stays in use)", "HUP: nothing was reloaded; the code"]);
     assert_eq!(served_certificate(port).expect("openssl is there"), leaf("two"));
 }
 
 #[test]
 fn a_certificate_that_can_t_be_used_is_refused_with_code_2() {
-    let home = Home::new("badcert");
-    let path = |name: &str| home.0.join(name).to_string_lossy().into_owned();
+    let home = Home::new();
+    let path = |name: &str| home.path().join(name).to_string_lossy().into_owned();
     assert!(home.amboss(&["devcert", "-o", "one"]).output().expect("the command runs").status.success());
     assert!(home.amboss(&["devcert", "-o", "two"]).output().expect("the command runs").status.success());
     std::fs::write(Path::new(&path("empty")), "").expect("the file can be written");
