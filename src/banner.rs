@@ -1,18 +1,18 @@
-//! What is printed when a server starts.
+//! The text that is printed when a server starts.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use amboss_core::LocalAddr;
 
-/// The lines that tell where a server can be reached: Werkzeug's, without its warning.
+/// Returns the lines that say where a server can be reached, as Werkzeug prints them, but without its warning.
 ///
-/// A wildcard address is shown with a loopback URL and with the URL of the interface that leads outside. The
-/// certificate's fingerprint is there to be compared with what a browser shows.
+/// A wildcard address is shown with a loopback URL and with the URL of the interface that has the default route. The
+/// certificate's fingerprint can be compared with the one that a browser shows.
 pub fn banner(addresses: &[LocalAddr], scheme: &str, fingerprint: Option<&str>) -> String {
     let mut text = String::new();
-    let mut line = |what: &str| {
+    let mut line = |address: &str| {
         text.push_str(" * Running on ");
-        text.push_str(what);
+        text.push_str(address);
         text.push('\n');
     };
     for address in addresses {
@@ -20,7 +20,7 @@ pub fn banner(addresses: &[LocalAddr], scheme: &str, fingerprint: Option<&str>) 
             LocalAddr::Tcp(address) if address.ip().is_unspecified() => {
                 line(&format!("all addresses ({})", address.ip()));
                 let port = address.port();
-                // The IPv6 wildcard takes IPv4 connections, too.
+                // The IPv6 wildcard accepts IPv4 connections as well.
                 line(&format!("{scheme}://127.0.0.1:{port}"));
                 if let Some(outside) = interface(address.ip()) {
                     line(&format!("{scheme}://{}", SocketAddr::new(outside, port)));
@@ -37,7 +37,8 @@ pub fn banner(addresses: &[LocalAddr], scheme: &str, fingerprint: Option<&str>) 
     text
 }
 
-/// The address of the interface that would be used to talk to the world. Connecting a UDP socket sends nothing.
+/// Returns the address of the interface that the system would use for a public address. To connect a UDP socket sends
+/// nothing.
 fn interface(family: IpAddr) -> Option<IpAddr> {
     let outside = |here: SocketAddr, there: SocketAddr| {
         let socket = UdpSocket::bind(here).ok()?;
@@ -46,7 +47,7 @@ fn interface(family: IpAddr) -> Option<IpAddr> {
         (!ip.is_loopback() && !ip.is_unspecified()).then_some(ip)
     };
     const PORT: u16 = 9;
-    // An address for documentation (RFC 5737, RFC 3849): routed like any other, and nobody's.
+    // Addresses for documentation (RFC 5737, RFC 3849): the system routes them like public ones, but no host has them.
     let four = || outside((Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv4Addr::new(192, 0, 2, 1), PORT).into());
     let six =
         || outside((Ipv6Addr::UNSPECIFIED, 0).into(), (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), PORT).into());
@@ -61,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_address_has_a_line_and_wildcards_have_more() {
+    fn each_address_has_a_line_and_a_wildcard_has_several() {
         let addresses = [
             LocalAddr::Tcp("127.0.0.1:5000".parse().unwrap()),
             LocalAddr::Tcp("[::1]:5000".parse().unwrap()),

@@ -86,13 +86,13 @@ impl<H: Host + ?Sized> Host for &mut H {
 }
 
 /// An application that is there already.
-pub(crate) struct Simple<F> {
+pub(crate) struct StaticApp<F> {
     pub(crate) app: Arc<dyn Application>,
     /// Taken when it is called.
     pub(crate) started: Option<F>,
 }
 
-impl<F: FnOnce(&Server, &Worker) -> Result<(), RunError>> Host for Simple<F> {
+impl<F: FnOnce(&Server, &Worker) -> Result<(), RunError>> Host for StaticApp<F> {
     fn application(&mut self, _: &Worker) -> Result<Arc<dyn Application>, RunError> {
         Ok(self.app.clone())
     }

@@ -27,22 +27,22 @@ macro_rules! say {
 mod banner;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
-pub mod command;
+pub mod cli;
+mod dev_app;
 mod host;
-mod live;
+mod live_reload;
 #[cfg(all(unix, feature = "reload"))]
 mod reload;
 mod run;
-mod test_app;
 
 pub use amboss_core::*;
 #[cfg(feature = "tls")]
 pub use amboss_tls::{make_ssl_devcert, ClientCertificates, LocalCa, PlainHttp, SslContext, SslError, SslErrorKind};
 pub use banner::banner;
+pub use dev_app::DevApp;
 pub use host::{Host, Worker};
 #[cfg(all(unix, feature = "reload"))]
 pub use reload::{exec_as_child, is_running_from_reloader, BrokenSave, ForkWith, Forked, ReloaderType};
 #[cfg(all(unix, feature = "reload"))]
 pub use run::run_forked;
 pub use run::{make_run_server, make_run_server_on, run_host, run_on, run_simple, RunError, RunOptions};
-pub use test_app::TestApp;

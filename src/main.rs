@@ -1,26 +1,26 @@
-//! The `amboss` command as a program of its own; what it does stands in [`amboss::command`].
+//! The `amboss` binary. The command line itself is in [`amboss::cli`].
 
 mod signals;
 
 use std::process::ExitCode;
 
-use amboss::command::{self, Runner, Signals, Told};
+use amboss::cli::{self, AppConfig, Runner, Signals};
 use amboss::{RunError, Server, Worker};
 
 fn main() -> ExitCode {
-    ExitCode::from(command::run(std::env::args_os(), &mut Binary))
+    ExitCode::from(cli::run(std::env::args_os(), &mut Binary))
 }
 
-/// Has no Python in it: an interpreter takes its place when one is needed.
+/// The runner of the binary. It contains no Python: an interpreter replaces this process to serve a Python application.
 struct Binary;
 
 impl Runner for Binary {
-    fn serve(&mut self, _: &str, told: Told) -> Result<(), RunError> {
-        command::become_python(None, &told.arguments)
+    fn serve(&mut self, _: &str, config: AppConfig) -> Result<(), RunError> {
+        cli::exec_python(None, &config.arguments)
     }
 
     fn started(&mut self, server: &Server, worker: &Worker, signals: Signals) -> Result<(), RunError> {
-        signals::follow(server.shutdown_handle(), worker, signals)
-            .map_err(|error| std::io::Error::other(format!("can't listen to signals: {error}")).into())
+        signals::install(server.shutdown_handle(), worker, signals)
+            .map_err(|error| std::io::Error::other(format!("can't install signal handlers: {error}")).into())
     }
 }

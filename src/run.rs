@@ -12,8 +12,8 @@ pub use error::RunError;
 pub use options::RunOptions;
 
 use crate::banner::banner;
-use crate::host::{Host, Simple, Worker};
-use crate::live::{Code, Live};
+use crate::host::{Host, StaticApp, Worker};
+use crate::live_reload::{BuildId, LiveReload};
 #[cfg(all(unix, feature = "reload"))]
 use crate::reload;
 
@@ -49,7 +49,7 @@ pub fn run_on(
     options: RunOptions,
     started: impl FnOnce(&Server, &Worker) -> Result<(), RunError>,
 ) -> Result<(), RunError> {
-    run_host(addresses, Simple { app: Arc::new(app), started: Some(started) }, options)
+    run_host(addresses, StaticApp { app: Arc::new(app), started: Some(started) }, options)
 }
 
 /// [`run_simple`] for a program that makes its application only where it serves, and waits in a way of its own.
@@ -77,7 +77,7 @@ pub fn run_host(addresses: &[Address], mut host: impl Host, mut options: RunOpti
     let worker = Worker::default();
     let app = host.application(&worker)?;
     host.configure(&mut options.settings)?;
-    let server = make(listeners, app, options, Code::of_this_process())?;
+    let server = make(listeners, app, options, BuildId::of_this_process())?;
     // First, so that CTRL+C does what the banner says.
     host.started(&server, &worker)?;
     if !quiet {
@@ -124,7 +124,7 @@ pub fn make_run_server(
     app: impl Application + 'static,
     options: RunOptions,
 ) -> Result<Server, RunError> {
-    make(bind(addresses, &options)?, Arc::new(app), options, Code::of_this_process())
+    make(bind(addresses, &options)?, Arc::new(app), options, BuildId::of_this_process())
 }
 
 /// [`make_run_server`] on sockets that listen already.
@@ -136,7 +136,7 @@ pub fn make_run_server_on(
     app: impl Application + 'static,
     options: RunOptions,
 ) -> Result<Server, RunError> {
-    make(listeners, Arc::new(app), options, Code::of_this_process())
+    make(listeners, Arc::new(app), options, BuildId::of_this_process())
 }
 
 /// The server of a process that serves.
@@ -144,17 +144,17 @@ pub(crate) fn make(
     listeners: Listeners,
     app: Arc<dyn Application>,
     options: RunOptions,
-    code: Code,
+    build: BuildId,
 ) -> Result<Server, RunError> {
     let live = options.live;
     let (concurrency, mut settings) = options.resolve()?;
     if !live {
         return Ok(make_server_on(listeners, app, concurrency, settings)?);
     }
-    let app = Live::new(app, code, concurrency, &mut settings);
-    let stop = app.stop();
+    let app = LiveReload::new(app, build, concurrency, &mut settings);
+    let shutdown = app.shutdown_slot();
     let server = make_server_on(listeners, app, concurrency, settings)?;
-    stop.set(server.shutdown_handle());
+    shutdown.set(server.shutdown_handle());
     Ok(server)
 }
 

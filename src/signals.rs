@@ -1,20 +1,20 @@
-//! What signals do to a process that serves: CTRL+C (INT) and TERM stop it, USR1 reopens its log, HUP reopens its log
-//! and reads its certificate again.
+//! What signals do to a process that serves: INT (CTRL+C) and TERM stop it, USR1 reopens its log, HUP reopens its log
+//! and reloads its certificate.
 //!
-//! Under a supervisor the end is the supervisor's affair: a terminal sends CTRL+C to both, and one of them has to say how
-//! it is to be. There CTRL+C does nothing and nothing is said; HUP asks for a successor, TERM stops gracefully and
-//! asks for one.
+//! Under a supervisor, only the supervisor reacts to CTRL+C: a terminal sends it to both processes, and one of them has
+//! to decide how to stop. The process that serves ignores CTRL+C and prints nothing. HUP asks the supervisor to replace
+//! the process; TERM stops it gracefully, and the supervisor replaces it.
 
 use std::error::Error;
 use std::io::Write as _;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use amboss::command::Signals;
+use amboss::cli::Signals;
 use amboss::{ShutdownHandle, Worker};
 
-/// Does from now on what signals ask for: the first CTRL+C or TERM stops gracefully, the second at once.
-pub(crate) fn follow(
+/// Installs the handlers. The first CTRL+C or TERM stops the server gracefully, the second at once.
+pub(crate) fn install(
     handle: ShutdownHandle,
     worker: &Worker,
     Signals { quiet, reopen_logs, hang_up }: Signals,
@@ -22,32 +22,32 @@ pub(crate) fn follow(
     let supervised = worker.is_supervised();
     #[cfg(unix)]
     let on_hang_up = (handle.clone(), worker.clone());
-    let stop = Mutex::new(Stop { handle, worker: worker.clone(), since: None, quiet: quiet || supervised });
-    let asked = move || stop.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).asked();
+    let stop = Mutex::new(StopRequests { handle, worker: worker.clone(), first: None, quiet: quiet || supervised });
+    let on_stop = move || stop.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).receive();
     #[cfg(unix)]
     {
         use signal_hook::consts::{SIGHUP, SIGTERM, SIGUSR1};
-        // Also without a log file: who rotates the logs of all services must not end this one.
+        // Also without a log file: a log rotation that signals all services must not end this one.
         on(&[SIGUSR1], move || reopen_logs.iter().for_each(|reopen| reopen()))?;
         let (handle, worker) = on_hang_up;
         if supervised {
             on(&[SIGHUP], move || worker.ask_to_be_replaced())?;
-            return Ok(on(&[SIGTERM], asked)?);
+            return Ok(on(&[SIGTERM], on_stop)?);
         }
         on(&[SIGHUP], move || {
             if !hang_up.received() {
                 handle.shutdown();
             }
         })?;
-        let asked = std::sync::Arc::new(asked);
-        let interrupted = asked.clone();
-        on(&[SIGTERM], move || asked())?;
-        Ok(ctrlc::set_handler(move || interrupted())?)
+        let on_stop = std::sync::Arc::new(on_stop);
+        let on_interrupt = on_stop.clone();
+        on(&[SIGTERM], move || on_stop())?;
+        Ok(ctrlc::set_handler(move || on_interrupt())?)
     }
     #[cfg(not(unix))]
     {
         drop((reopen_logs, hang_up));
-        Ok(ctrlc::set_handler(asked)?)
+        Ok(ctrlc::set_handler(on_stop)?)
     }
 }
 
@@ -55,27 +55,30 @@ pub(crate) fn follow(
 #[cfg(unix)]
 fn on(signals: &[i32], act: impl Fn() + Send + 'static) -> std::io::Result<()> {
     let mut signals = signal_hook::iterator::Signals::new(signals)?;
-    let follow = move || signals.forever().for_each(|_| act());
-    std::thread::Builder::new().name("signals".into()).spawn(follow).map(drop)
+    let run = move || signals.forever().for_each(|_| act());
+    std::thread::Builder::new().name("signals".into()).spawn(run).map(drop)
 }
 
-struct Stop {
+/// Counts the signals that ask the server to stop.
+struct StopRequests {
     handle: ShutdownHandle,
-    /// Where it has a supervisor, that decides when it is enough.
+    /// The process's place under a supervisor. If there is one, the supervisor decides when to stop at once.
     worker: Worker,
-    since: Option<Instant>,
+    /// When the first signal arrived.
+    first: Option<Instant>,
     quiet: bool,
 }
 
-impl Stop {
-    fn asked(&mut self) {
-        /// What comes within this time is one signal: whoever runs this process may pass on what the terminal sends, and
-        /// the processes of running requests report it here, too.
-        const ONE: Duration = Duration::from_millis(300);
+impl StopRequests {
+    fn receive(&mut self) {
+        /// Signals within this time of the first count as one: a parent process may pass on the signal that the
+        /// terminal also sends to this process, and so do the processes of running requests.
+        const SAME_SIGNAL: Duration = Duration::from_millis(300);
+        /// The shell's exit code for a process that INT has ended.
         const STOPPED_BY_SIGINT: i32 = 130;
-        match self.since {
+        match self.first {
             None => {
-                self.since = Some(Instant::now());
+                self.first = Some(Instant::now());
                 if !self.quiet {
                     let _ = writeln!(
                         std::io::stderr(),
@@ -85,7 +88,7 @@ impl Stop {
                 self.worker.leave();
                 self.handle.shutdown();
             }
-            Some(since) if since.elapsed() > ONE && !self.worker.is_supervised() => {
+            Some(first) if first.elapsed() > SAME_SIGNAL && !self.worker.is_supervised() => {
                 std::process::exit(STOPPED_BY_SIGINT)
             }
             Some(_) => {}

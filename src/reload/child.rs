@@ -17,10 +17,10 @@ use super::page::ErrorPage;
 use super::parent::drain_deadline;
 use super::worker::ToSupervisor;
 use crate::host::{Host, Worker};
-use crate::live::Code;
+use crate::live_reload::BuildId;
 use crate::run::{make, RunError, RunOptions};
 
-/// The variable by which a supervisor that was told to be live says so, with its own [`stamp`](crate::live::stamp).
+/// The variable by which a supervisor that was told to be live says so, with its own [`start_timestamp`](crate::live_reload::start_timestamp).
 pub(super) const LIVE: &str = "AMBOSS_LIVE";
 /// Set by a supervisor that watches files.
 pub(super) const RELOADING: &str = "AMBOSS_RELOADING";
@@ -70,10 +70,10 @@ impl Child {
     }
 
     /// What serves here: the same for all children of one generation.
-    fn code(&self) -> Code {
+    fn build(&self) -> BuildId {
         let supervisor = std::env::var(LIVE).unwrap_or_else(|_| std::os::unix::process::parent_id().to_string());
         let id = format!("{supervisor}-{}", self.generation);
-        Code { id, is_error_page: ErrorPage::is_wanted() }
+        BuildId { id, is_error_page: ErrorPage::is_wanted() }
     }
 
     /// Serves what the host has, or the page that stands in for it.
@@ -92,9 +92,9 @@ impl Child {
                 app
             }
         };
-        let code = self.code();
+        let build = self.build();
         // The server alone has a hold on them: when it stops listening, this process does.
-        let server = make(self.listeners, app, options, code)?;
+        let server = make(self.listeners, app, options, build)?;
         host.started(&server, &worker)?;
         let Some(orders) = self.orders else { return Ok(host.serve(server)?) };
         orders.now_to(&server);

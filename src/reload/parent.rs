@@ -19,7 +19,7 @@ use super::project::Project;
 use super::rebuild::Rebuilder;
 use super::stage::{Pages, Stage, Told, Watched};
 use super::{BrokenSave, ForkWith};
-use crate::live::stamp;
+use crate::live_reload::start_timestamp;
 use crate::run::{RunError, RunOptions};
 
 /// With this exit code a program says that what it was told makes no sense; it would not the next time.
@@ -60,7 +60,7 @@ pub(crate) fn supervise(
     };
     let mut program = program(&command, options)?;
     // The command with its built-in application is a tool, not what is being worked on.
-    let is_tool = matches!(command, Command::Again) && options.shim.is_some();
+    let is_tool = matches!(command, Command::Again) && options.exec_wrapper.is_some();
     let is_built = options.use_reloader && !is_tool && !options.watch_reported;
     let project = if is_built { Project::of(&program.path) } else { None };
     if let (Command::Other(words), None) = (&command, &project) {
@@ -150,7 +150,7 @@ fn program(command: &Command, options: &RunOptions) -> Result<Program, RunError>
         Command::Again => {
             let mut program = Program::new(this);
             program.args = std::env::args_os().skip(1).collect();
-            if let Some(words) = &options.again {
+            if let Some(words) = &options.respawn_command {
                 (program.path, program.args) = command_line(words)?;
             }
             program
@@ -168,9 +168,9 @@ fn program(command: &Command, options: &RunOptions) -> Result<Program, RunError>
         }
     };
     // Only the command has the hidden subcommand for it.
-    program.exec_wrapper.clone_from(&options.shim);
+    program.exec_wrapper.clone_from(&options.exec_wrapper);
     if options.live {
-        program.env.push((LIVE.into(), stamp().into()));
+        program.env.push((LIVE.into(), start_timestamp().into()));
     }
     if options.use_reloader {
         program.env.push((RELOADING.into(), "true".into()));
@@ -180,7 +180,7 @@ fn program(command: &Command, options: &RunOptions) -> Result<Program, RunError>
     if options.workers > 1 {
         program.env.push((MULTIPROCESS.into(), "true".into()));
     }
-    let is_interpreted = options.again.is_some() || options.watch_reported;
+    let is_interpreted = options.respawn_command.is_some() || options.watch_reported;
     // What an interpreter can't start is rarely seen anywhere but in what it says.
     if options.use_reloader && (options.broken_save == BrokenSave::ErrorPage || is_interpreted) {
         program.capture_stderr = true;
@@ -198,7 +198,7 @@ fn page(program: &Program, options: &RunOptions) -> Result<Program, RunError> {
     page.env.clone_from(&program.env);
     page.exec_wrapper.clone_from(&program.exec_wrapper);
     page.kill_with_parent = program.kill_with_parent;
-    if let Some(words) = &options.page {
+    if let Some(words) = &options.error_page_command {
         (page.path, page.args) = command_line(words)?;
         return Ok(page);
     }

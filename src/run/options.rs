@@ -64,12 +64,12 @@ pub struct RunOptions {
     /// The command line that starts this program again as a child, where this executable and its arguments don't: those
     /// of an interpreter, which has eaten some of its own. First the program, then its arguments.
     #[cfg(all(unix, feature = "reload"))]
-    pub again: Option<Vec<std::ffi::OsString>>,
+    pub respawn_command: Option<Vec<std::ffi::OsString>>,
     /// The command line that shows the error page: one that gets as far as [`run_host`](crate::run_host) however broken
     /// the application is, which is not made there. By default this executable, as it was when it was started, with its
     /// arguments.
     #[cfg(all(unix, feature = "reload"))]
-    pub page: Option<Vec<std::ffi::OsString>>,
+    pub error_page_command: Option<Vec<std::ffi::OsString>>,
     /// With `use_reloader`: watched is what the children [report](crate::Worker::report_files), and `extra_files`,
     /// instead of the project's folder and the executable. They also say when they are ready: what they import before may
     /// take its time.
@@ -88,7 +88,7 @@ pub struct RunOptions {
     /// A command line that runs [`exec_as_child`](crate::exec_as_child) on what is added to it.
     #[cfg(all(unix, feature = "reload"))]
     #[doc(hidden)]
-    pub shim: Option<Vec<std::ffi::OsString>>,
+    pub exec_wrapper: Option<Vec<std::ffi::OsString>>,
     /// The scheme of the program's URLs in the banner, when it speaks TLS by itself.
     #[cfg(all(unix, feature = "reload"))]
     #[doc(hidden)]

@@ -1,15 +1,23 @@
-//! The built `amboss` command, run as a newcomer runs it: banner, port rules, exit codes, signals, the test page; `tls`
-//! has its HTTPS, `python` the interpreters it looks for, `systemd` the sockets passed on to it, `reload` its children,
-//! `stopping` signals and log files, `seam` the command as a library.
+//! Tests that run the built `amboss` command. This file tests the banner, ports, exit codes, signals, and the
+//! development application. The other files test:
+//!
+//! - `python`: the search for an interpreter
+//! - `reload`: reloading, workers and other programs
+//! - `runner_api`: the command as a library
+//! - `stopping`: signals, and log files
+//! - `systemd`: sockets from systemd
+//! - `tls`: HTTPS
+//!
+//! `running` contains what the tests with a supervisor share.
 
 #[cfg(all(unix, feature = "reload"))]
 mod python;
 #[cfg(all(unix, feature = "reload"))]
 mod reload;
 #[cfg(all(unix, feature = "reload"))]
-mod running;
+mod runner_api;
 #[cfg(all(unix, feature = "reload"))]
-mod seam;
+mod running;
 #[cfg(all(unix, feature = "reload"))]
 mod stopping;
 #[cfg(target_os = "linux")]
@@ -22,11 +30,32 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// A running command; ended when dropped.
+/// How long any step of a test may take. A build on a busy machine takes the longest.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Waits until `condition` holds; returns whether it did before [`DEADLINE`] passed.
+fn holds_in_time(mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + DEADLINE;
+    while !condition() {
+        if Instant::now() > deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    true
+}
+
+/// Waits until `condition` holds; panics when [`DEADLINE`] has passed.
+#[track_caller]
+fn wait_until(what: &str, condition: impl FnMut() -> bool) {
+    assert!(holds_in_time(condition), "timed out: {what}");
+}
+
+/// A running command; killed when dropped.
 struct Amboss {
     child: Child,
     err: BufReader<ChildStderr>,
-    /// What it printed up to "Press CTRL+C to quit".
+    /// The output up to "Press CTRL+C to quit".
     banner: String,
 }
 
@@ -46,16 +75,16 @@ impl Amboss {
 
     fn spawn(command: &mut Command) -> Amboss {
         let mut child = command.spawn().expect("the command starts");
-        let mut err = BufReader::new(child.stderr.take().expect("it is piped"));
+        let mut err = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
         let mut banner = String::new();
         while !banner.ends_with("Press CTRL+C to quit\n") {
-            let read = err.read_line(&mut banner).expect("it is text");
-            assert!(read > 0, "it ended early: {banner}");
+            let read = err.read_line(&mut banner).expect("the output is text");
+            assert!(read > 0, "the command ended early: {banner}");
         }
         Amboss { child, err, banner }
     }
 
-    /// The port of the first URL in the banner.
+    /// Returns the port of the first URL in the banner.
     fn port(&self) -> u16 {
         let port = self.banner.split("://127.0.0.1:").nth(1).expect("an address with a port");
         port.lines().next().and_then(|port| port.parse().ok()).expect("a port")
@@ -66,19 +95,16 @@ impl Amboss {
         assert!(status.expect("kill is there").success());
     }
 
-    /// How it ended, and what else it printed.
+    /// Waits until the command ends; returns its status and the rest of its output.
     fn wait(mut self) -> (ExitStatus, String) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        let status = loop {
-            if let Some(status) = self.child.try_wait().expect("it is a child") {
-                break status;
-            }
-            assert!(Instant::now() < deadline, "it does not end");
-            std::thread::sleep(Duration::from_millis(5));
-        };
+        let mut status = None;
+        wait_until("the command ends", || {
+            status = self.child.try_wait().expect("the child can be waited for");
+            status.is_some()
+        });
         let mut rest = String::new();
-        self.err.read_to_string(&mut rest).expect("it is text");
-        (status, rest)
+        self.err.read_to_string(&mut rest).expect("the output is text");
+        (status.expect("the command has ended"), rest)
     }
 }
 
@@ -89,24 +115,28 @@ impl Drop for Amboss {
     }
 }
 
+/// Sends a GET request and returns the whole response.
 fn get(port: u16, fields: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout can be set");
-    write!(stream, "GET /a%20b?q=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{fields}\r\n").expect("it can be sent");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("the answer comes");
-    answer
+    write!(stream, "GET /a%20b?q=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{fields}\r\n")
+        .expect("the request can be sent");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).expect("a response arrives");
+    response
 }
 
-fn fails(arguments: &[&str], code: i32, sentence: &str) {
+/// Asserts that the command fails with this exit code and prints this message.
+#[track_caller]
+fn fails(arguments: &[&str], code: i32, message: &str) {
     let output = amboss(arguments).output().expect("the command runs");
     let printed = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {printed}");
-    assert!(printed.contains(sentence), "{arguments:?}: {printed}");
+    assert!(printed.contains(message), "{arguments:?}: {printed}");
 }
 
 #[test]
-fn the_test_page_shows_environ_and_settings_and_json_to_those_who_ask() {
+fn the_development_application_shows_environ_and_settings_as_html_or_json() {
     let server = Amboss::start(&["--port", "0"]);
     let page = get(server.port(), "X-Mark: <&>\r\n");
     assert!(page.contains("Content-Type: text/html"), "{page}");
@@ -118,7 +148,7 @@ fn the_test_page_shows_environ_and_settings_and_json_to_those_who_ask() {
 }
 
 #[test]
-fn requests_are_logged_in_the_format_asked_for_and_coloured_only_on_request() {
+fn requests_are_logged_in_the_chosen_format_and_coloured_only_on_request() {
     for (arguments, expected) in [
         (&["--port", "0"][..], "\"GET /a b?q=1 HTTP/1.1\" 200 "),
         (&["--port", "0", "--color", "always"], "] \"GET /a b?q=1 HTTP/1.1\" 200 "),
@@ -133,27 +163,27 @@ fn requests_are_logged_in_the_format_asked_for_and_coloured_only_on_request() {
         let mut line = String::new();
         server.err.read_line(&mut line).expect("a line");
         assert!(line.contains(expected), "{arguments:?}: {line}");
-        assert!(!line.contains('\x1b'), "200 is plain: {line}");
+        assert!(!line.contains('\x1b'), "a 200 is not coloured: {line}");
     }
     let mut server = Amboss::start(&["--port", "0", "--color", "always"]);
-    let mut stream = TcpStream::connect(("127.0.0.1", server.port())).expect("it listens");
-    stream.write_all(b"\x1b]nonsense\r\n\r\n").expect("it can be sent");
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port())).expect("the server listens");
+    stream.write_all(b"\x1b]nonsense\r\n\r\n").expect("the request can be sent");
     let mut line = String::new();
     server.err.read_line(&mut line).expect("a line");
     assert!(line.contains("\x1b[1m\x1b[31m\"\\x1b]nonsense\"\x1b[0m 400 "), "bold red, and escaped: {line:?}");
 }
 
-/// <https://no-color.org>: any value but an empty one, "0" included.
+/// <https://no-color.org>: any value counts that is not empty, "0" included.
 #[test]
-fn no_color_counts_whatever_its_value() {
+fn any_nonempty_value_of_no_color_switches_colours_off() {
     for (no_color, force, colored) in
         [(None, "1", true), (Some(""), "1", true), (Some("0"), "1", false), (Some("1"), "1", false), (None, "0", false)]
     {
         let mut command = amboss(&["--port", "0"]);
         command.env("CLICOLOR_FORCE", force).envs(no_color.map(|value| ("NO_COLOR", value)));
         let mut server = Amboss::spawn(&mut command);
-        let mut stream = TcpStream::connect(("127.0.0.1", server.port())).expect("it listens");
-        stream.write_all(b"nonsense\r\n\r\n").expect("it can be sent");
+        let mut stream = TcpStream::connect(("127.0.0.1", server.port())).expect("the server listens");
+        stream.write_all(b"nonsense\r\n\r\n").expect("the request can be sent");
         let mut line = String::new();
         server.err.read_line(&mut line).expect("a line");
         assert_eq!(line.contains("\x1b[1m"), colored, "NO_COLOR={no_color:?} CLICOLOR_FORCE={force}: {line:?}");
@@ -175,7 +205,7 @@ fn help_is_wrapped_to_the_terminal() {
 }
 
 #[test]
-fn a_signal_stops_gracefully_and_quiet_is_quiet() {
+fn int_and_term_stop_gracefully() {
     for signal in ["INT", "TERM"] {
         let server = Amboss::start(&["--port", "0"]);
         server.signal(signal);
@@ -188,42 +218,39 @@ fn a_signal_stops_gracefully_and_quiet_is_quiet() {
 #[test]
 fn a_second_ctrl_c_stops_at_once() {
     let mut server = Amboss::start(&["--port", "0"]);
-    // A request that is being sent keeps the first from being enough.
-    let mut stream = TcpStream::connect(("127.0.0.1", server.port())).expect("it listens");
-    stream.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n").expect("it can be sent");
-    std::thread::sleep(Duration::from_millis(50)); // the request has to be running; nothing outside tells
+    // A request whose body is incomplete keeps the server from stopping.
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port())).expect("the server listens");
+    stream.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n").expect("the request can be sent");
+    std::thread::sleep(Duration::from_millis(50)); // until the request is running, which is not visible from outside
     server.signal("INT");
     let mut line = String::new();
     server.err.read_line(&mut line).expect("a line");
     assert!(line.contains("again to stop at once"), "{line}");
-    let deadline = Instant::now() + Duration::from_secs(5);
-    loop {
-        // What comes within 300 ms counts as one.
+    let mut status = None;
+    wait_until("the command ends", || {
+        // Signals within 300 ms count as one.
         server.signal("INT");
-        if let Some(status) = server.child.try_wait().expect("it is a child") {
-            assert_eq!(status.code(), Some(130));
-            return;
-        }
-        assert!(Instant::now() < deadline, "it does not end");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+        status = server.child.try_wait().expect("the child can be waited for");
+        status.is_some()
+    });
+    assert_eq!(status.and_then(|status| status.code()), Some(130));
 }
 
 #[test]
-fn a_bad_command_line_gets_a_sentence_and_code_2() {
+fn an_invalid_command_line_is_refused_with_a_message_and_code_2() {
     fails(&["--bind", "nonsense"], 2, "give a port, as in 127.0.0.1:5000");
     fails(&["--bind", "::1:80"], 2, "put an IPv6 address in brackets, as in [::1]:5000");
     fails(&["--bind", "fd://x"], 2, "give the descriptor's number, as in fd://3");
     fails(&["--port", "70000"], 2, "70000");
     fails(&["--port", "1", "--bind", "localhost:1"], 2, "cannot be used with");
-    fails(&["--processes", "2", "--threads", "2"], 2, "Cannot have a multi-thread and multi-process server.");
-    fails(&["--single", "--processes", "2"], 2, "leave out --threads and --processes");
+    fails(&["--processes", "2", "--threads", "2"], 2, "'--processes <N>' cannot be used with '--threads <N>'");
+    fails(&["--single", "--processes", "2"], 2, "'--single' cannot be used with '--processes <N>'");
     fails(&["--processes", "1"], 2, "1 is not in 2..=1000");
     fails(&["--nonsense"], 2, "--nonsense");
 }
 
 #[test]
-fn a_taken_port_that_was_asked_for_is_an_error_with_advice_and_code_1() {
+fn a_given_port_that_is_in_use_is_an_error_with_advice_and_code_1() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("an address").port().to_string();
     fails(&["--port", &port], 1, &format!("Port {port} is in use by another program."));
@@ -231,8 +258,8 @@ fn a_taken_port_that_was_asked_for_is_an_error_with_advice_and_code_1() {
 }
 
 #[test]
-fn the_default_port_gives_way_to_the_next_free_one_and_says_so() {
-    // Taken by this or by somebody else: either way it is.
+fn the_next_free_port_replaces_a_default_port_that_is_in_use() {
+    // Either this takes the port, or another program has it already.
     let _taken = TcpListener::bind("127.0.0.1:5000");
     let server = Amboss::start(&[]);
     assert!(server.banner.starts_with("Port 5000 is in use by another program; trying 5001.\n"), "{}", server.banner);
@@ -240,7 +267,7 @@ fn the_default_port_gives_way_to_the_next_free_one_and_says_so() {
 }
 
 #[test]
-fn processes_answer_on_one_connection_after_another() {
+fn processes_serve_consecutive_connections() {
     let server = Amboss::start(&["--port", "0", "--processes", "2"]);
     for _ in 0..5 {
         let json = get(server.port(), "Accept: application/json\r\n");
@@ -251,7 +278,7 @@ fn processes_answer_on_one_connection_after_another() {
 }
 
 #[test]
-fn chromium_shows_the_test_page() {
+fn chromium_shows_the_development_application() {
     let names = ["chromium", "chromium-browser", "google-chrome"];
     let found = names.iter().find(|name| {
         Command::new(name)
@@ -262,19 +289,18 @@ fn chromium_shows_the_test_page() {
             .is_ok_and(|status| status.success())
     });
     let Some(browser) = found else {
-        println!("skipped: there is no Chromium here");
+        println!("skipped: Chromium is not installed");
         return;
     };
     let server = Amboss::start(&["--port", "0"]);
-    let profile = std::env::temp_dir().join(format!("amboss-chromium-{}", std::process::id()));
+    let profile = tempfile::tempdir().expect("a directory can be created");
     let output = Command::new(browser)
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
         .args(["--disable-background-networking", "--disable-component-update", "--disable-sync", "--dump-dom"])
-        .arg(format!("--user-data-dir={}", profile.display()))
+        .arg(format!("--user-data-dir={}", profile.path().display()))
         .arg(format!("http://127.0.0.1:{}/in%20a%20browser", server.port()))
         .output()
-        .expect("it starts");
-    let _ = std::fs::remove_dir_all(&profile);
+        .expect("Chromium starts");
     let page = String::from_utf8_lossy(&output.stdout);
     assert!(page.contains("<td>/in a browser</td>") && page.contains("Chrom"), "{page}");
 }

@@ -1,66 +1,67 @@
-//! `amboss APP`: which interpreter is taken, what it is told, and what is said when there is none. The interpreters are
-//! scripts that print how they were called.
+//! `amboss APP`: which interpreter is used, which arguments it gets, and which message is printed if there is none. The
+//! interpreters are scripts that print their arguments.
 
 use std::process::Command;
 
 use crate::fails;
-use crate::running::{is_there, Folder};
+use crate::running::{is_installed, TestDir};
 
-/// Says who it is and what it is to do, one argument a line, but for the code that comes first.
+/// Prints its own path and then its arguments, one per line, without the code that follows `-c`.
 const INTERPRETER: &str = "#!/bin/sh\necho \"$0\"\n[ \"$1\" = -c ] || exit 9\nshift 2\nprintf '%s\\n' \"$@\"\nexit 7\n";
 
-/// Saves an interpreter.
-fn interpreter(folder: &Folder, name: &str) {
-    program(folder, name, INTERPRETER);
+/// Writes an interpreter.
+fn interpreter(dir: &TestDir, name: &str) {
+    program(dir, name, INTERPRETER);
 }
 
-/// Saves a program, by another process: one that a test beside this one starts may hold what this one has open for
-/// writing, and what is open for writing can't be run.
-fn program(folder: &Folder, name: &str, text: &str) {
-    let path = folder.0.join(name);
-    std::fs::create_dir_all(path.parent().expect("it lies in the folder")).expect("it can be made");
+/// Writes a program, in another process. If this process wrote it, a process that another test forks meanwhile would
+/// inherit the descriptor, and a file that is open for writing can't be executed (ETXTBSY).
+fn program(dir: &TestDir, name: &str, text: &str) {
+    let path = dir.0.join(name);
+    std::fs::create_dir_all(path.parent().expect("the path has a parent")).expect("the directory can be created");
     let write = "printf %s \"$1\" >\"$0\" && chmod 755 \"$0\"";
     let status = Command::new("sh").args(["-c", write]).arg(path).arg(text).status();
     assert!(status.is_ok_and(|status| status.success()));
 }
 
-/// The command in a folder of this one, which has the home folder and the whole PATH as well.
-fn amboss_in(folder: &Folder, here: &str, arguments: &[&str]) -> Command {
-    let mut command = folder.amboss(arguments);
-    std::fs::create_dir_all(folder.0.join(here)).expect("it can be made");
-    command.current_dir(folder.0.join(here)).env_remove("VIRTUAL_ENV");
-    command.env("HOME", folder.0.join("home")).env("PATH", folder.0.join("path"));
+/// Returns the command, to be run in the subdirectory `here`. `home` is its home directory, and `path` its whole PATH.
+fn amboss_in(dir: &TestDir, here: &str, arguments: &[&str]) -> Command {
+    let mut command = dir.amboss(arguments);
+    std::fs::create_dir_all(dir.0.join(here)).expect("the directory can be created");
+    command.current_dir(dir.0.join(here)).env_remove("VIRTUAL_ENV");
+    command.env("HOME", dir.0.join("home")).env("PATH", dir.0.join("path"));
     command
 }
 
-/// Which interpreter is started, and with which arguments.
+/// Asserts that this interpreter is started, and returns its arguments.
 #[track_caller]
-fn takes(folder: &Folder, command: &mut Command, interpreter: &str) -> Vec<String> {
+fn starts(dir: &TestDir, command: &mut Command, interpreter: &str) -> Vec<String> {
     let output = command.output().expect("the command runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(7), "the interpreter's code is the command's: {said}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(7), "the interpreter's exit code is the command's: {printed}");
     let mut lines: Vec<String> = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
-    let taken = std::path::absolute(lines.remove(0)).expect("it has a name");
-    assert_eq!(taken.canonicalize().expect("it is there"), folder.0.join(interpreter));
+    let taken = std::path::absolute(lines.remove(0)).expect("the path is absolute");
+    assert_eq!(taken.canonicalize().expect("the file exists"), dir.0.join(interpreter));
     lines
 }
 
 #[track_caller]
-fn refuses(command: &mut Command, sentences: &[&str]) {
+/// Asserts that the command fails with code 2 and prints these messages.
+fn refuses(command: &mut Command, messages: &[&str]) {
     let output = command.output().expect("the command runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    for sentence in sentences {
-        assert!(said.contains(sentence), "{sentence} in {said}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{printed}");
+    for message in messages {
+        assert!(printed.contains(message), "{message} in {printed}");
     }
 }
 
 #[test]
-fn the_interpreter_is_the_nearest_to_what_was_said() {
-    let folder = Folder::new("nearest");
-    folder.save("home/shop/pyproject.toml", "");
-    let amboss = |arguments: &[&str]| amboss_in(&folder, "home/shop/src", &[&["shop:app"], arguments].concat());
-    // From the last to the first: each is taken before those that are there already.
+fn the_most_specific_interpreter_is_used() {
+    let dir = TestDir::new();
+    dir.save("home/shop/pyproject.toml", "");
+    let amboss = |arguments: &[&str]| amboss_in(&dir, "home/shop/src", &[&["shop:app"], arguments].concat());
+    // In ascending order of precedence: each is preferred to those that exist already.
     for name in [
         "path/python",
         "path/python3",
@@ -70,50 +71,50 @@ fn the_interpreter_is_the_nearest_to_what_was_said() {
         "home/shop/src/venv/bin/python",
         "home/shop/src/.venv/bin/python",
     ] {
-        interpreter(&folder, name);
-        takes(&folder, &mut amboss(&[]), name);
+        interpreter(&dir, name);
+        starts(&dir, &mut amboss(&[]), name);
     }
-    interpreter(&folder, "active/bin/python");
-    let active = folder.0.join("active");
-    takes(&folder, amboss(&[]).env("VIRTUAL_ENV", &active), "active/bin/python");
-    takes(&folder, amboss(&[]).env("VIRTUAL_ENV", ""), "home/shop/src/.venv/bin/python");
-    interpreter(&folder, "other/bin/python");
-    interpreter(&folder, "home/shop/src/mine");
-    for (asked, taken) in [
+    interpreter(&dir, "active/bin/python");
+    let active = dir.0.join("active");
+    starts(&dir, amboss(&[]).env("VIRTUAL_ENV", &active), "active/bin/python");
+    starts(&dir, amboss(&[]).env("VIRTUAL_ENV", ""), "home/shop/src/.venv/bin/python");
+    interpreter(&dir, "other/bin/python");
+    interpreter(&dir, "home/shop/src/mine");
+    for (asked, expected) in [
         ("../../../other", "other/bin/python"),
         ("../../../other/bin/python", "other/bin/python"),
         ("mine", "home/shop/src/mine"),
         ("python3", "path/python3"),
     ] {
-        takes(&folder, amboss(&["--python", asked]).env("VIRTUAL_ENV", &active), taken);
+        starts(&dir, amboss(&["--python", asked]).env("VIRTUAL_ENV", &active), expected);
     }
 }
 
 #[test]
-fn a_search_ends_at_the_top_of_the_project_and_below_the_home_folder() {
-    let folder = Folder::new("top");
-    interpreter(&folder, "path/python3");
-    interpreter(&folder, ".venv/bin/python");
-    interpreter(&folder, "home/.venv/bin/python");
+fn the_search_ends_at_the_top_of_the_project_and_below_the_home_directory() {
+    let dir = TestDir::new();
+    interpreter(&dir, "path/python3");
+    interpreter(&dir, ".venv/bin/python");
+    interpreter(&dir, "home/.venv/bin/python");
     for (project, top) in [("one", "pyproject.toml"), ("two", "setup.py"), ("three", ".git/HEAD")] {
-        folder.save(&format!("{project}/{top}"), "");
-        takes(&folder, &mut amboss_in(&folder, &format!("{project}/src"), &["app"]), "path/python3");
+        dir.save(&format!("{project}/{top}"), "");
+        starts(&dir, &mut amboss_in(&dir, &format!("{project}/src"), &["app"]), "path/python3");
     }
-    // Without a top, what lies around is somebody else's.
-    takes(&folder, &mut amboss_in(&folder, "some/where", &["app"]), "path/python3");
-    interpreter(&folder, "some/where/venv/bin/python");
-    takes(&folder, &mut amboss_in(&folder, "some/where", &["app"]), "some/where/venv/bin/python");
-    // Some keep their home folder in git.
-    folder.save("home/.git/HEAD", "");
-    takes(&folder, &mut amboss_in(&folder, "home/notes", &["app"]), "path/python3");
-    takes(&folder, &mut amboss_in(&folder, "home", &["app"]), "home/.venv/bin/python");
+    // Without the top of a project, only the current directory is searched.
+    starts(&dir, &mut amboss_in(&dir, "some/where", &["app"]), "path/python3");
+    interpreter(&dir, "some/where/venv/bin/python");
+    starts(&dir, &mut amboss_in(&dir, "some/where", &["app"]), "some/where/venv/bin/python");
+    // A home directory may be a git repository.
+    dir.save("home/.git/HEAD", "");
+    starts(&dir, &mut amboss_in(&dir, "home/notes", &["app"]), "path/python3");
+    starts(&dir, &mut amboss_in(&dir, "home", &["app"]), "home/.venv/bin/python");
 }
 
 #[test]
-fn the_interpreter_is_told_everything_but_its_own_name() {
-    let folder = Folder::new("told");
-    interpreter(&folder, "python");
-    for (given, told) in [
+fn the_interpreter_gets_all_arguments_but_python() {
+    let dir = TestDir::new();
+    interpreter(&dir, "python");
+    for (given, expected) in [
         (&["shop:app", "--python", "./python"][..], &["shop:app"][..]),
         (&["--python=./python", "-p", "0", "shop:make(\"a b\", n=1)"], &["-p", "0", "shop:make(\"a b\", n=1)"]),
         (
@@ -134,40 +135,40 @@ fn the_interpreter_is_told_everything_but_its_own_name() {
         (&["-r", "--live", "--error-page", "a:b.c", "--python=python"], &["-r", "--live", "--error-page", "a:b.c"]),
         (&["--single", "--python", "python", "--log-file", "log", "a"], &["--single", "--log-file", "log", "a"]),
     ] {
-        assert_eq!(takes(&folder, &mut amboss_in(&folder, "", given), "python"), told);
+        assert_eq!(starts(&dir, &mut amboss_in(&dir, "", given), "python"), expected);
     }
 }
 
 #[test]
-fn without_an_interpreter_the_places_are_named_and_what_to_do() {
-    let folder = Folder::new("none");
-    folder.save("shop/setup.py", "");
-    let (shop, src) = (folder.0.join("shop"), folder.0.join("shop/src"));
-    let amboss = |arguments: &[&str]| amboss_in(&folder, "shop/src", &[&["app"], arguments].concat());
+fn a_missing_interpreter_is_an_error_that_lists_the_places_searched() {
+    let dir = TestDir::new();
+    dir.save("shop/setup.py", "");
+    let (shop, src) = (dir.0.join("shop"), dir.0.join("shop/src"));
+    let amboss = |arguments: &[&str]| amboss_in(&dir, "shop/src", &[&["app"], arguments].concat());
     let places = format!("no .venv or venv in '{}' or '{}'", src.display(), shop.display());
-    refuses(&mut amboss(&[]), &["VIRTUAL_ENV is not set", &places, "name one with --python PATH"]);
+    refuses(&mut amboss(&[]), &["VIRTUAL_ENV is not set", &places, "name an interpreter with --python PATH"]);
     let gone = shop.join("gone");
     refuses(amboss(&[]).env("VIRTUAL_ENV", &gone), &[&format!("VIRTUAL_ENV is '{}'", gone.display())]);
-    folder.save("shop/.venv/pyvenv.cfg", "");
-    refuses(&mut amboss(&[]), &["has no interpreter any more; make it anew, or use --python PATH"]);
-    for (asked, sentence) in [
-        ("..", "'..' is no virtual environment"),
-        ("../setup.py", "'../setup.py' can't be executed"),
+    dir.save("shop/.venv/pyvenv.cfg", "");
+    refuses(&mut amboss(&[]), &["no longer has an interpreter; recreate it, or use --python PATH"]);
+    for (asked, message) in [
+        ("..", "'..' is not a virtual environment"),
+        ("../setup.py", "'../setup.py' is not executable"),
         ("not/there", "there is no interpreter 'not/there'"),
         ("python3", "there is no interpreter 'python3'"),
     ] {
-        refuses(&mut amboss(&["--python", asked]), &[sentence]);
+        refuses(&mut amboss(&["--python", asked]), &[message]);
     }
-    program(&folder, "shop/src/odd", "#!/not/there\n");
+    program(&dir, "shop/src/odd", "#!/not/there\n");
     refuses(&mut amboss(&["--python", "odd"]), &["odd' can't be run (", "name an interpreter with --python PATH"]);
 }
 
 #[test]
-fn flags_that_can_t_be_followed_are_refused_with_a_sentence() {
-    for (arguments, sentence) in [
+fn contradictory_flags_are_refused_with_a_message() {
+    for (arguments, message) in [
         (&["app", "--", "sh"][..], "APP and PROGRAM can't both be served; leave out one of them"),
         (&["app", "--processes", "2"], "use --workers N instead"),
-        (&["app", "--processes", "2", "--threads", "2"], "Cannot have a multi-thread and multi-process server."),
+        (&["app", "--processes", "2", "--threads", "2"], "'--processes <N>' cannot be used with '--threads <N>'"),
         (&["app", "--preload", "--reload"], "--reload would serve old code; leave out one of them"),
         (&["app", "--timeout", "0.01"], "give seconds, from 0.1 to 86400"),
         (&["app", "--timeout", "nan"], "give seconds, from 0.1 to 86400"),
@@ -175,21 +176,21 @@ fn flags_that_can_t_be_followed_are_refused_with_a_sentence() {
         (&["app", "--max-requests", "0"], "0 is not in 1.."),
         (&["app", "--max-requests-jitter", "9"], "--max-requests <N>"),
         (&["app", "another"], "unexpected argument 'another'"),
-        (&["app", "-r", "--watch-reported"], "--watch-reported is for a PROGRAM, not for APP"),
-        (&["-r", "--watch-reported"], "--watch-reported is for a PROGRAM; name one at the end, behind --"),
-        (&["--fingerprint", "AB"], "--fingerprint is for a PROGRAM"),
+        (&["app", "-r", "--watch-reported"], "<PROGRAM>..."),
+        (&["-r", "--watch-reported"], "<PROGRAM>..."),
+        (&["--fingerprint", "AB"], "<PROGRAM>..."),
         (&["--timeout", "3"], "--timeout is for a Python application; name one, as in amboss shop:app"),
         (&["--max-requests", "3"], "--max-requests is for a Python application"),
         (&["--preload", "-w", "2"], "--preload is for a Python application"),
         (&["--python", "python3"], "--python is for a Python application"),
         (&["--timeout", "3", "--", "sh"], "--timeout is for a Python application"),
     ] {
-        fails(arguments, 2, sentence);
+        fails(arguments, 2, message);
     }
 }
 
 #[test]
-fn the_help_lists_the_flags_and_what_is_taken_without_them() {
+fn the_help_lists_the_flags_and_their_defaults() {
     let output = crate::amboss(&["--help"]).output().expect("the command runs");
     let help = String::from_utf8_lossy(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
     assert_eq!(output.status.code(), Some(0));
@@ -202,65 +203,66 @@ fn the_help_lists_the_flags_and_what_is_taken_without_them() {
         "--max-requests-jitter <N>",
         "--preload",
         "[default: 64; 16 for APP]",
-        "--error-page While the newest code is broken, show why to every request [default: the old code serves on",
+        "--error-page While the newest code is broken, answer every request with the reason [default: the old code keeps",
     ] {
         assert!(help.contains(part), "{part} in {help}");
     }
-    // What only programs say to each other.
+    // The arguments that only programs use.
     for part in ["__", "--watch-reported", "--url-scheme", "--fingerprint"] {
         assert!(!help.contains(part), "{part} in {help}");
     }
 }
 
-/// The path of a real interpreter.
+/// Returns the path of a real interpreter.
 pub fn real() -> Option<String> {
     let ask = "import sys; print(sys.executable)";
-    let output = is_there("python3").then(|| Command::new("python3").args(["-c", ask]).output().expect("it runs"))?;
+    let output = is_installed("python3")
+        .then(|| Command::new("python3").args(["-c", ask]).output().expect("the command runs"))?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 #[test]
-fn a_real_interpreter_runs_the_package_or_says_how_to_install_it() {
+fn a_real_interpreter_runs_the_package_or_prints_how_to_install_it() {
     let Some(python) = real() else { return };
-    let folder = Folder::new("package");
-    let python_path = folder.0.join("packages");
-    // Nothing that is installed is looked at, and nothing but what lies in the folder.
+    let dir = TestDir::new();
+    let python_path = dir.0.join("packages");
+    // Installed packages are hidden; only those in the directory are visible.
     let amboss = |arguments: &[&str]| {
-        let mut command = amboss_in(&folder, "here", &[&["--python", &python], arguments].concat());
+        let mut command = amboss_in(&dir, "here", &[&["--python", &python], arguments].concat());
         command.env("PYTHONPATH", &python_path).env("PYTHONNOUSERSITE", "1");
         command
     };
     let version = env!("CARGO_PKG_VERSION");
     let print = "import os, sys\nassert sys.path[0] == os.getcwd()\nprint(__name__, sys.argv[1:])\nsys.exit(5)\n";
-    folder.save("packages/amboss/__main__.py", print);
-    for (package, said) in [
+    dir.save("packages/amboss/__main__.py", print);
+    for (package, printed) in [
         (format!("__version__ = '{version}'"), String::new()),
         (String::new(), String::new()),
         ("__version__ = '99'".into(), format!("this command is {version}, the package of {python} is 99")),
     ] {
-        folder.save("packages/amboss/__init__.py", &package);
+        dir.save("packages/amboss/__init__.py", &package);
         let output = amboss(&["shop:app", "-q"]).output().expect("the command runs");
         let err = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(5), "{err}");
         assert_eq!(String::from_utf8_lossy(&output.stdout), "__main__ ['shop:app', '-q']\n");
-        assert!(err.contains(&said) && err.is_empty() == said.is_empty(), "{err}");
+        assert!(err.contains(&printed) && err.is_empty() == printed.is_empty(), "{err}");
     }
-    // What a package lacks is its own affair.
-    folder.save("packages/amboss/__init__.py", "import not_there");
+    // An import error inside the package is reported as it is.
+    dir.save("packages/amboss/__init__.py", "import not_there");
     let output = amboss(&["shop:app"]).output().expect("the command runs");
     let err = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(1) && err.contains("No module named 'not_there'"), "{err}");
-    if Command::new(&python).args(["-c", "import amboss"]).output().expect("it runs").status.success() {
+    if Command::new(&python).args(["-c", "import amboss"]).output().expect("the command runs").status.success() {
         println!("skipped: {python} has the package");
         return;
     }
-    // No index has it: what is named is there.
+    // The package is not on an index yet, so the message names its sources, which exist.
     let package = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/python");
     assert!(std::path::Path::new(package).join("pyproject.toml").exists());
     let install = format!("amboss is not installed for {python}; run: {python} -m pip install {package}\n");
-    // A folder that happens to have the name is no package.
-    std::fs::remove_file(folder.0.join("packages/amboss/__init__.py")).expect("it is there");
+    // A directory that happens to have the name is not a package.
+    std::fs::remove_file(dir.0.join("packages/amboss/__init__.py")).expect("the file exists");
     refuses(&mut amboss(&["shop:app"]), &[&install]);
-    std::fs::remove_dir_all(&python_path).expect("it is there");
+    std::fs::remove_dir_all(&python_path).expect("the file exists");
     refuses(&mut amboss(&["shop:app"]), &[&install]);
 }

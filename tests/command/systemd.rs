@@ -1,4 +1,4 @@
-//! `amboss` on sockets that systemd passes on.
+//! Sockets that systemd passes to `amboss`.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -6,17 +6,18 @@ use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::{amboss, get, Amboss};
+use crate::{amboss, get, wait_until, Amboss};
 
-/// What systemd does with a listening socket: descriptor 3, and the environment of `sd_listen_fds(3)`. It comes as
-/// standard input, and the process stays the one that was started.
-const PASSES_IT_ON: &str = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\"";
+/// A shell script that passes its standard input, a listening socket, as systemd does: as descriptor 3, with the
+/// environment of `sd_listen_fds(3)`. It replaces itself with the command, so that the process id stays the same.
+const PASS_SOCKET: &str = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\"";
 
+/// Starts the command with a socket from systemd.
 fn activated(arguments: &[&str]) -> Amboss {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let direct = amboss(arguments);
     let mut command = Command::new("sh");
-    command.arg("-c").arg(PASSES_IT_ON).arg(direct.get_program()).args(direct.get_args());
+    command.arg("-c").arg(PASS_SOCKET).arg(direct.get_program()).args(direct.get_args());
     command.stdin(OwnedFd::from(listener)).stdout(Stdio::piped()).stderr(Stdio::piped());
     Amboss::spawn(&mut command)
 }
@@ -29,21 +30,21 @@ fn a_socket_from_systemd_is_served() {
     assert_eq!(server.wait().0.code(), Some(0));
 }
 
-/// Two owners of one descriptor would close it under each other.
+/// Of two owners of one descriptor, one would close it while the other uses it.
 #[test]
-fn a_descriptor_can_be_named_once() {
+fn a_descriptor_cannot_be_named_twice() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let mut command = Command::new("sh");
     let direct = amboss(&["--bind", "fd://3", "--bind", "fd://3"]);
-    command.arg("-c").arg(PASSES_IT_ON).arg(direct.get_program()).args(direct.get_args());
-    let output = command.stdin(OwnedFd::from(listener)).output().expect("it runs");
+    command.arg("-c").arg(PASS_SOCKET).arg(direct.get_program()).args(direct.get_args());
+    let output = command.stdin(OwnedFd::from(listener)).output().expect("the command runs");
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("can't listen on fd://3: it is in use already; name each descriptor once"), "{text}");
 }
 
 #[test]
-fn a_socket_is_served_by_its_number() {
+fn a_socket_can_be_named_by_its_descriptor() {
     let server = activated(&["--bind", "fd://3"]);
     assert!(get(server.port(), "").contains("Content-Type: text/html"));
     server.signal("TERM");
@@ -51,34 +52,33 @@ fn a_socket_is_served_by_its_number() {
 }
 
 #[test]
-fn the_number_of_processes_holds_on_a_socket_from_systemd() {
+fn the_limit_of_processes_holds_on_a_socket_from_systemd() {
     const AT_ONCE: usize = 2;
     let server = activated(&["--processes", &AT_ONCE.to_string(), "--body-mode", "stream"]);
     let children = format!("/proc/{0}/task/{0}/children", server.child.id());
     let count = || std::fs::read_to_string(&children).ok().map(|pids| pids.split_whitespace().count());
     if count().is_none() {
-        println!("skipped: the system does not tell who is whose child");
+        println!("skipped: the system does not list the children of a process");
         return;
     }
-    // A body that has not ended holds its process.
+    // A request with an incomplete body occupies its process.
     let mut clients: Vec<TcpStream> = (0..5).map(|_| begin(server.port())).collect();
-    let deadline = Instant::now() + Duration::from_secs(10);
     let mut most = 0;
-    while most < AT_ONCE {
-        assert!(Instant::now() < deadline, "{most} children");
+    wait_until("all children", || {
         most = most.max(count().unwrap_or(0));
-    }
-    // Time enough for more of them, if more were allowed.
+        most >= AT_ONCE
+    });
+    // Enough time for more children, if more were allowed.
     let until = Instant::now() + Duration::from_millis(100);
     while Instant::now() < until {
         most = most.max(count().unwrap_or(0));
     }
     for client in &mut clients {
-        client.write_all(b"0\r\n\r\n").expect("it can be sent");
+        client.write_all(b"0\r\n\r\n").expect("the request can be sent");
     }
     for client in &mut clients {
         let mut json = String::new();
-        client.read_to_string(&mut json).expect("the answer comes");
+        client.read_to_string(&mut json).expect("a response arrives");
         assert!(json.contains("\"wsgi.multiprocess\": \"true\""), "{json}");
         most = most.max(count().unwrap_or(0));
     }
@@ -87,11 +87,11 @@ fn the_number_of_processes_holds_on_a_socket_from_systemd() {
     assert_eq!(server.wait().0.code(), Some(0));
 }
 
-/// Everything but the end of a request.
+/// Sends a request without the end of its body.
 fn begin(port: u16) -> TcpStream {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout can be set");
     let fields = "Host: x\r\nAccept: application/json\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n";
-    write!(stream, "POST / HTTP/1.1\r\n{fields}\r\n").expect("it can be sent");
+    write!(stream, "POST / HTTP/1.1\r\n{fields}\r\n").expect("the request can be sent");
     stream
 }

@@ -1,40 +1,40 @@
-//! HTTPS by flags, tried with curl.
+//! The flags of HTTPS, tested with curl.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
+
+use tempfile::TempDir;
 
 use crate::{amboss, fails, Amboss};
 
-/// A folder of its own for certificates, removed with the test.
-struct Home(PathBuf);
+/// A directory for certificates, removed at the end of the test.
+struct Home(TempDir);
 
 impl Home {
-    fn new(name: &str) -> Home {
-        let path = std::env::temp_dir().join(format!("amboss-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).expect("it can be made");
-        Home(path)
+    fn new() -> Home {
+        Home(tempfile::tempdir().expect("a directory can be created"))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
     }
 
     fn amboss(&self, arguments: &[&str]) -> Command {
         let mut command = amboss(arguments);
-        command.env("XDG_CACHE_HOME", &self.0).env("XDG_DATA_HOME", &self.0).env("HOME", &self.0).current_dir(&self.0);
+        for name in ["XDG_CACHE_HOME", "XDG_DATA_HOME", "HOME"] {
+            command.env(name, self.path());
+        }
+        command.current_dir(self.path());
         command
     }
 }
 
-impl Drop for Home {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// What curl printed; `None`, aloud, without a curl.
+/// Runs curl. Returns `None`, and prints a note, if it is not installed.
 fn curl(arguments: &[&str]) -> Option<Output> {
     match Command::new("curl").args(["-sS", "--max-time", "20"]).args(arguments).output() {
         Ok(output) => Some(output),
         Err(_) => {
-            eprintln!("skipped: there is no curl on this machine");
+            eprintln!("skipped: curl is not installed");
             None
         }
     }
@@ -45,12 +45,12 @@ fn text(output: &Output) -> String {
 }
 
 fn fingerprint(banner: &str) -> &str {
-    banner.split("(SHA-256): ").nth(1).and_then(|rest| rest.lines().next()).expect("the banner says it")
+    banner.split("(SHA-256): ").nth(1).and_then(|rest| rest.lines().next()).expect("the banner shows the fingerprint")
 }
 
 #[test]
-fn an_adhoc_certificate_stays_the_same_and_plain_http_is_sent_to_https() {
-    let home = Home::new("adhoc");
+fn an_adhoc_certificate_is_reused_and_plain_http_is_redirected() {
+    let home = Home::new();
     let server = Amboss::spawn(&mut home.amboss(&["--adhoc", "-p", "0"]));
     let port = server.port();
     let Some(answer) = curl(&["-k", &format!("https://127.0.0.1:{port}/"), "-H", "Accept: application/json"]) else {
@@ -64,10 +64,10 @@ fn an_adhoc_certificate_stays_the_same_and_plain_http_is_sent_to_https() {
     assert_eq!(fingerprint(&again.banner), fingerprint(&server.banner));
 }
 
-/// Three clients that keep their connections and ask without a pause, and one whose request is running all the time,
-/// until a file says that it is enough.
+/// Three clients that send requests on kept connections without a pause, and one whose request runs all the time, until a
+/// file appears.
 #[cfg(all(unix, feature = "reload"))]
-const KEEPING: &str = r#"
+const CLIENTS: &str = r#"
 import http.client, os, socket, ssl, sys, threading, time
 port, over = int(sys.argv[1]), sys.argv[2]
 context = ssl._create_unverified_context()
@@ -99,6 +99,7 @@ print(counts, "running:", answer.split(b"\r\n")[0], b"\r\nConnection: close\r\n"
 "#;
 
 #[cfg(all(unix, feature = "reload"))]
+/// Returns the sockets that a process has open.
 fn sockets(pid: &str) -> std::collections::HashSet<std::path::PathBuf> {
     let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     let links = entries.filter_map(|entry| std::fs::read_link(entry.path()).ok());
@@ -108,48 +109,49 @@ fn sockets(pid: &str) -> std::collections::HashSet<std::path::PathBuf> {
 #[cfg(all(unix, feature = "reload"))]
 #[test]
 fn a_reload_under_https_fails_no_request_and_the_running_one_finishes() {
-    use crate::reload::{children, tells_children};
-    use crate::running::{eventually, is_there, Folder, Running};
-    if !is_there("python3") || !tells_children() {
+    use crate::reload::{can_list_children, children};
+    use crate::running::{is_installed, Running, TestDir};
+    use crate::wait_until;
+    if !is_installed("python3") || !can_list_children() {
         return;
     }
-    let folder = Folder::new("https");
-    folder.save("watched", "0");
+    let dir = TestDir::new();
+    dir.save("watched", "0");
     let arguments = ["--adhoc", "--reload", "--extra-files", "watched", "-p", "0", "--log-file", "log"];
-    let mut server = Running::start(&mut folder.amboss(&arguments));
-    let over = folder.0.join("over").to_string_lossy().into_owned();
+    let mut server = Running::start(&mut dir.amboss(&arguments));
+    let over = dir.0.join("over").to_string_lossy().into_owned();
     let clients = Command::new("python3")
-        .args(["-c", KEEPING, &server.port().to_string(), &over])
+        .args(["-c", CLIENTS, &server.port().to_string(), &over])
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
         .spawn()
         .expect("python3 is there");
-    let answered = || folder.read("log").matches("\" 200 ").count();
+    let answered = || dir.read("log").matches("\" 200 ").count();
     for reload in 1..=3 {
         let before = answered();
-        eventually("the clients are at it", || answered() > before + 30);
+        wait_until("the clients are served", || answered() > before + 30);
         let supervisor = server.pid().to_string();
-        // Whoever has the socket that the supervisor has listens.
+        // A process listens if it has a socket that the supervisor has too.
         let listens = |pid: &String| !sockets(pid).is_disjoint(&sockets(&supervisor));
         let old = children(server.pid());
         assert!(old.iter().any(listens));
-        folder.save("watched", &reload.to_string());
-        eventually("another process listens instead", || {
+        dir.save("watched", &reload.to_string());
+        wait_until("another process listens instead", || {
             !old.iter().any(listens) && children(server.pid()).iter().any(listens)
         });
     }
     let before = answered();
-    eventually("the clients go on", || answered() > before + 30);
-    folder.save("over", "");
-    let said = text(&clients.wait_with_output().expect("it ends"));
-    assert!(said.contains("{'failed': 0} running: b'HTTP/1.1 200 OK' True"), "{said}");
+    wait_until("the clients are still served", || answered() > before + 30);
+    dir.save("over", "");
+    let printed = text(&clients.wait_with_output().expect("the clients end"));
+    assert!(printed.contains("{'failed': 0} running: b'HTTP/1.1 200 OK' True"), "{printed}");
     server.signal("TERM");
-    assert_eq!(server.ends(), Some(0), "{}", server.said());
+    assert_eq!(server.exit_code(), Some(0), "{}", server.output());
 }
 
 #[test]
-fn one_port_speaks_both_when_asked() {
-    let home = Home::new("both");
+fn http_and_https_serves_both_on_one_port() {
+    let home = Home::new();
     let server = Amboss::spawn(&mut home.amboss(&["--adhoc", "--http-and-https", "-p", "0"]));
     for scheme in ["http", "https"] {
         let url = format!("{scheme}://127.0.0.1:{}/", server.port());
@@ -159,15 +161,15 @@ fn one_port_speaks_both_when_asked() {
 }
 
 #[test]
-fn devcert_makes_what_a_client_that_trusts_the_authority_accepts() {
-    let home = Home::new("devcert");
-    let made = home.amboss(&["devcert"]).output().expect("it runs");
-    let said = String::from_utf8_lossy(&made.stdout).into_owned();
-    assert!(made.status.success() && said.contains("amboss --cert devcert.crt --key devcert.key"), "{said}");
-    assert!(said.contains("update-ca-certificates") && said.contains("Firefox"), "{said}");
+fn a_client_that_trusts_the_local_authority_accepts_the_devcert() {
+    let home = Home::new();
+    let made = home.amboss(&["devcert"]).output().expect("the command runs");
+    let printed = String::from_utf8_lossy(&made.stdout).into_owned();
+    assert!(made.status.success() && printed.contains("amboss --cert devcert.crt --key devcert.key"), "{printed}");
+    assert!(printed.contains("update-ca-certificates") && printed.contains("Firefox"), "{printed}");
     let server =
         Amboss::spawn(&mut home.amboss(&["--cert", "devcert.crt", "--key", "devcert.key", "-b", "localhost:0"]));
-    let authority = home.0.join("amboss/amboss-ca.crt");
+    let authority = home.path().join("amboss/amboss-ca.crt");
     let url = format!("https://localhost:{}/", server.port());
     let Some(answer) = curl(&["--cacert", &authority.to_string_lossy(), "-o", "/dev/null", "-w", "%{http_code}", &url])
     else {
@@ -175,68 +177,69 @@ fn devcert_makes_what_a_client_that_trusts_the_authority_accepts() {
     };
     assert_eq!(text(&answer), "200");
     let answer = curl(&[&url]).expect("curl is there");
-    assert!(!answer.status.success(), "without the authority nobody vouches for it");
+    assert!(!answer.status.success(), "a client that does not trust the authority refuses the certificate");
 }
 
-/// What openssl sees of the certificate that is served now, as a PEM.
+/// Returns the certificate that the server sends now, as PEM.
 #[cfg(unix)]
 fn served_certificate(port: u16) -> Option<String> {
     let mut command = Command::new("openssl");
     command.args(["s_client", "-connect", &format!("127.0.0.1:{port}")]).stdin(std::process::Stdio::null());
     let Ok(output) = command.output() else {
-        eprintln!("skipped: there is no openssl on this machine");
+        eprintln!("skipped: openssl is not installed");
         return None;
     };
-    let said = text(&output);
-    let begin = said.find("-----BEGIN CERTIFICATE-----").unwrap_or_else(|| panic!("no certificate in {said}"));
-    said[begin..].split_inclusive("-----END CERTIFICATE-----").next().map(str::to_owned)
+    let printed = text(&output);
+    let begin = printed.find("-----BEGIN CERTIFICATE-----").unwrap_or_else(|| panic!("no certificate in {printed}"));
+    printed[begin..].split_inclusive("-----END CERTIFICATE-----").next().map(str::to_owned)
 }
 
 #[cfg(unix)]
 #[test]
-fn hup_reads_the_certificate_again_at_once_and_keeps_it_when_that_fails() {
+fn hup_reloads_the_certificate_and_keeps_the_old_one_if_that_fails() {
     use std::io::BufRead;
-    let home = Home::new("hup");
+    let home = Home::new();
     for name in ["one", "two"] {
-        assert!(home.amboss(&["devcert", "-o", name]).output().expect("it runs").status.success());
+        assert!(home.amboss(&["devcert", "-o", name]).output().expect("the command runs").status.success());
     }
     let copy = |from: &str, to: &str| {
         for kind in ["crt", "key"] {
-            std::fs::copy(home.0.join(format!("{from}.{kind}")), home.0.join(format!("{to}.{kind}"))).expect("a copy");
+            std::fs::copy(home.path().join(format!("{from}.{kind}")), home.path().join(format!("{to}.{kind}")))
+                .expect("a copy");
         }
     };
     let leaf = |name: &str| {
-        let chain = std::fs::read_to_string(home.0.join(format!("{name}.crt"))).expect("it is there");
+        let chain = std::fs::read_to_string(home.path().join(format!("{name}.crt"))).expect("the file exists");
         chain.split_inclusive("-----END CERTIFICATE-----").next().expect("a certificate").to_owned()
     };
     copy("one", "used");
     let mut server = Amboss::spawn(&mut home.amboss(&["--cert", "used.crt", "--key", "used.key", "-p", "0"]));
     let port = server.port();
-    let mut hang_up = |sentences: &[&str]| {
+    let mut hang_up = |messages: &[&str]| {
         server.signal("HUP");
-        for sentence in sentences {
+        for message in messages {
             let mut line = String::new();
             server.err.read_line(&mut line).expect("a line");
-            assert!(line.contains(sentence), "{sentence} in {line}");
+            assert!(line.contains(message), "{message} in {line}");
         }
     };
     let Some(before) = served_certificate(port) else { return };
     assert_eq!(before, leaf("one"));
     copy("two", "used");
-    hang_up(&["HUP: the certificate was read again; the code stays as it is"]);
+    hang_up(&["HUP: the certificate was reloaded; the code stays as it is"]);
     assert_eq!(served_certificate(port).expect("openssl is there"), leaf("two"));
-    std::fs::write(home.0.join("used.key"), "nonsense").expect("it can be written");
-    hang_up(&["(until then, the certificate of before stays in use)", "HUP: nothing was read again; the code"]);
+    std::fs::write(home.path().join("used.key"), "nonsense").expect("the file can be written");
+    hang_up(&["(until then, the previous certificate stays in use)", "HUP: nothing was reloaded; the code"]);
     assert_eq!(served_certificate(port).expect("openssl is there"), leaf("two"));
 }
 
 #[test]
-fn certificates_that_can_t_be_used_are_a_sentence_and_code_2() {
-    let home = Home::new("badcert");
-    let path = |name: &str| home.0.join(name).to_string_lossy().into_owned();
-    assert!(home.amboss(&["devcert", "-o", "one"]).output().expect("it runs").status.success());
-    assert!(home.amboss(&["devcert", "-o", "two"]).output().expect("it runs").status.success());
-    std::fs::write(Path::new(&path("empty")), "").expect("it can be written");
+fn a_certificate_that_can_t_be_used_is_refused_with_code_2() {
+    let home = Home::new();
+    let path = |name: &str| home.path().join(name).to_string_lossy().into_owned();
+    assert!(home.amboss(&["devcert", "-o", "one"]).output().expect("the command runs").status.success());
+    assert!(home.amboss(&["devcert", "-o", "two"]).output().expect("the command runs").status.success());
+    std::fs::write(Path::new(&path("empty")), "").expect("the file can be written");
     fails(&["--cert", &path("absent")], 2, "is the path right");
     fails(&["--cert", &path("one.crt")], 2, "there is no private key");
     fails(&["--cert", &path("one.crt"), "--key", &path("two.key")], 2, "belong");

@@ -65,8 +65,8 @@ fn command_line(name: &str) -> Option<Vec<OsString>> {
 
 /// In the process that a [`Program`] is, and in those that it starts.
 pub fn run(folder: &Path, mut options: RunOptions) -> Result<(), RunError> {
-    options.again = command_line("again");
-    options.page = command_line("page");
+    options.respawn_command = command_line("again");
+    options.error_page_command = command_line("page");
     options.watch_reported = true;
     // What is watched, the children say.
     options.extra_files.clear();

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::sync::Arc;
 
-use amboss::command::{self, Runner, Signals, Told};
+use amboss::cli::{self, AppConfig, Runner, Signals};
 use amboss::{Application, Host, RunError, ServeError, Server, Worker};
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
@@ -37,7 +37,7 @@ pub(crate) fn main(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<u8> {
     // The application may start processes and wait for them.
     signals::module(py)?.call_method0("restore_sigchld")?;
     let mut runner = PyRunner { respawn_command, interrupted: false };
-    let code = py.detach(|| command::run(words, &mut runner));
+    let code = py.detach(|| cli::run(words, &mut runner));
     let code = if runner.interrupted { EXIT_INTERRUPTED } else { code };
     if in_flight::count() > 0 {
         // Requests are still running. Finalizing the interpreter would interrupt their threads at arbitrary points.
@@ -60,7 +60,7 @@ struct PyRunner {
 }
 
 impl Runner for PyRunner {
-    fn serve(&mut self, target: &str, mut config: Told) -> Result<(), RunError> {
+    fn serve(&mut self, target: &str, mut config: AppConfig) -> Result<(), RunError> {
         let threads = config.options.settings.threads;
         attach(|py| {
             apply_python_settings(py, &mut config.options, false, Some(threads));
@@ -107,7 +107,7 @@ impl Runner for PyRunner {
         flatten(outcome)
     }
 
-    fn itself(&self) -> Option<Vec<OsString>> {
+    fn respawn_argv(&self) -> Option<Vec<OsString>> {
         Some(self.respawn_command.clone())
     }
 }
@@ -119,7 +119,7 @@ fn is_interrupt(error: &RunError) -> bool {
 }
 
 /// Serves with `--preload`: imports the application once, and forks the workers from this process.
-fn serve_preloaded(target: &str, mut config: Told) -> Result<(), RunError> {
+fn serve_preloaded(target: &str, mut config: AppConfig) -> Result<(), RunError> {
     let app = attach(|py| {
         let app = explain_failure(py, target, load(py, target))?;
         // From now on the supervisor handles CTRL+C.
@@ -142,7 +142,7 @@ fn serve_preloaded(target: &str, mut config: Told) -> Result<(), RunError> {
 }
 
 /// Serves in a forked worker until it is told to stop. Returns the exit code.
-fn serve_in_fork(forked: amboss::Forked, app: &Py<PyAny>, config: &Told) -> i32 {
+fn serve_in_fork(forked: amboss::Forked, app: &Py<PyAny>, config: &AppConfig) -> i32 {
     let (app, options) = (attach(|py| app.clone_ref(py)), config.options.clone());
     // Made here, because each worker has its own jitter.
     let watchdog = Watchdog::new(config).map(Arc::new);

@@ -1,6 +1,6 @@
 //! Installs Python signal handlers that act on a server; the handlers themselves are in `amboss/_signals.py`.
 
-use amboss::command::{HangUp, ReopenLogs, Signals};
+use amboss::cli::{HangUp, ReopenLogs, Signals};
 use amboss::{RunOptions, ShutdownHandle, Worker};
 use pyo3::prelude::*;
 

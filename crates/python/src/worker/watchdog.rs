@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use amboss::command::Told;
+use amboss::cli::AppConfig;
 use amboss::{Log, ShutdownHandle, Worker};
 use pyo3::prelude::*;
 
@@ -135,7 +135,7 @@ impl Drop for ClientWait<'_> {
 
 impl Watchdog {
     /// Makes a watchdog from the command line's settings; `None` if they limit nothing.
-    pub(crate) fn new(settings: &Told) -> Option<Watchdog> {
+    pub(crate) fn new(settings: &AppConfig) -> Option<Watchdog> {
         let max_jitter = settings.max_requests_jitter;
         let jitter = if max_jitter == 0 { 0 } else { random() % (max_jitter + 1) };
         let max_requests = settings.max_requests.map_or(0, |requests| requests + jitter);

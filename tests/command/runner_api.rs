@@ -1,26 +1,26 @@
-//! The command as a library: what a runner that has Python in it is told, what is started again under a supervisor, and
-//! that nothing ends the process but the process itself.
+//! The command as a library: which settings a runner gets, which command lines a supervisor runs, and that the command
+//! returns its exit code instead of ending the process.
 
 use std::ffi::OsString;
 use std::time::Duration;
 
-use amboss::command::{run, Runner, Signals, Told};
+use amboss::cli::{run, AppConfig, Runner, Signals};
 use amboss::{RunError, ServeError, Server, Worker};
 
-/// Keeps what it is told, and fails as it is told to.
+/// A runner that records its settings, and fails on request.
 #[derive(Default)]
 struct Fake {
     target: Option<String>,
-    told: Option<Told>,
+    config: Option<AppConfig>,
     fails: Option<RunError>,
-    itself: Option<Vec<OsString>>,
+    respawn_argv: Option<Vec<OsString>>,
     steps: Vec<&'static str>,
 }
 
 impl Runner for Fake {
-    fn serve(&mut self, target: &str, told: Told) -> Result<(), RunError> {
+    fn serve(&mut self, target: &str, config: AppConfig) -> Result<(), RunError> {
         self.target = Some(target.to_owned());
-        self.told = Some(told);
+        self.config = Some(config);
         self.fails.take().map_or(Ok(()), Err)
     }
 
@@ -36,8 +36,8 @@ impl Runner for Fake {
         server.serve_forever()
     }
 
-    fn itself(&self) -> Option<Vec<OsString>> {
-        self.itself.clone()
+    fn respawn_argv(&self) -> Option<Vec<OsString>> {
+        self.respawn_argv.clone()
     }
 }
 
@@ -45,15 +45,16 @@ fn words(text: &str) -> Vec<OsString> {
     text.split_whitespace().map(OsString::from).collect()
 }
 
-fn told(line: &str) -> Told {
-    let mut runner = Fake { itself: Some(words("/usr/bin/python -m amboss")), ..Fake::default() };
+/// Returns the settings that a command line gives to a runner.
+fn config_of(line: &str) -> AppConfig {
+    let mut runner = Fake { respawn_argv: Some(words("/usr/bin/python -m amboss")), ..Fake::default() };
     assert_eq!(run(words(&format!("__main__.py {line}")), &mut runner), 0, "{line}");
-    runner.told.unwrap_or_else(|| panic!("{line}: nothing was told"))
+    runner.config.unwrap_or_else(|| panic!("{line}: the runner was not called"))
 }
 
 #[test]
-fn a_runner_is_told_what_the_command_line_says() {
-    let plain = told("shop:app");
+fn a_runner_gets_the_settings_of_the_command_line() {
+    let plain = config_of("shop:app");
     assert_eq!(plain.options.settings.threads, 16);
     assert_eq!(plain.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(), ["127.0.0.1:5000"]);
     assert_eq!((plain.timeout, plain.max_requests, plain.max_requests_jitter, plain.preload), (None, None, 0, false));
@@ -64,7 +65,7 @@ fn a_runner_is_told_what_the_command_line_says() {
     let line = "-b localhost:0 -b unix:///tmp/shop.sock --threads 3 --timeout 2.5 --max-requests 100 shop:app \
                 --graceful-timeout 1.5 \
                 --max-requests-jitter 20 -w 4 --preload -q";
-    let full = told(line);
+    let full = config_of(line);
     assert_eq!(
         full.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["localhost:0", "unix:///tmp/shop.sock"]
@@ -76,20 +77,20 @@ fn a_runner_is_told_what_the_command_line_says() {
     assert!(full.options.supervised && full.options.quiet && full.options.workers == 4);
     assert_eq!(full.arguments, words(line));
 
-    assert_eq!(told("--single shop:app").options.threaded, Some(false));
-    let reloading = told("shop:app -r");
+    assert_eq!(config_of("--single shop:app").options.threaded, Some(false));
+    let reloading = config_of("shop:app -r");
     assert!(reloading.options.watch_reported && !reloading.options.supervised);
     for flag in ["--timeout 1", "--max-requests 1", "--preload"] {
-        assert!(told(&format!("shop:app {flag}")).options.supervised, "{flag}");
+        assert!(config_of(&format!("shop:app {flag}")).options.supervised, "{flag}");
     }
 }
 
 #[test]
-fn under_a_supervisor_the_interpreter_is_started_again() {
-    let options = told("-r shop:app --live").options;
-    assert_eq!(options.again, Some(words("/usr/bin/python -m amboss -r shop:app --live")));
-    assert_eq!(options.page, Some(words("/usr/bin/python -m amboss __page -r shop:app --live")));
-    assert_eq!(options.shim, None, "it would be a second start of the interpreter");
+fn a_supervisor_starts_the_interpreter_again() {
+    let options = config_of("-r shop:app --live").options;
+    assert_eq!(options.respawn_command, Some(words("/usr/bin/python -m amboss -r shop:app --live")));
+    assert_eq!(options.error_page_command, Some(words("/usr/bin/python -m amboss __page -r shop:app --live")));
+    assert_eq!(options.exec_wrapper, None, "the wrapper would start the interpreter twice");
 }
 
 #[test]
@@ -102,9 +103,9 @@ fn exit_codes_are_returned() {
         (RunError::Exit(130), 130),
         (RunError::Exit(0), 0),
         (RunError::Exit(1000), 1),
-        (RunError::Options("they contradict each other"), 2),
-        (RunError::Reload("it can't be watched".into()), 2),
-        (std::io::Error::other("out of luck").into(), 1),
+        (RunError::Options("the options contradict each other"), 2),
+        (RunError::Reload("the files can't be watched".into()), 2),
+        (std::io::Error::other("another error").into(), 1),
     ] {
         let shown = error.to_string();
         let mut runner = Fake { fails: Some(error), ..Fake::default() };
@@ -114,11 +115,11 @@ fn exit_codes_are_returned() {
 }
 
 #[test]
-fn the_test_application_waits_as_its_runner_does() {
+fn the_runner_serves_the_development_application() {
     let mut runner = Fake::default();
     assert_eq!(run(words("amboss -p 0 -qq"), &mut runner), 0);
     assert_eq!(runner.steps, ["started", "wait"]);
-    let mut runner = Fake { itself: Some(words("python -m amboss")), ..Fake::default() };
-    assert_eq!(run(words("amboss __page"), &mut runner), 2, "there is no supervisor");
-    assert!(runner.told.is_none());
+    let mut runner = Fake { respawn_argv: Some(words("python -m amboss")), ..Fake::default() };
+    assert_eq!(run(words("amboss __page"), &mut runner), 2, "no supervisor has started this process");
+    assert!(runner.config.is_none());
 }

@@ -1,4 +1,5 @@
-//! The built-in test application: a page that shows what the server tells an application, as `werkzeug.testapp` did.
+//! The built-in development application: a page that shows what the server passes to an application, as
+//! `werkzeug.testapp` did.
 
 use std::fmt::Write;
 use std::io::Read;
@@ -6,19 +7,19 @@ use std::sync::Arc;
 
 use amboss_core::{AppError, Application, Body, Environ, Settings, StartResponse};
 
-/// Shows the environ, the server's settings and what to try next: as a page, or as JSON for clients that ask for it
-/// (`Accept: application/json`).
+/// An application that shows the environ, the server's settings and what to try next: as a page, or as JSON for clients
+/// that ask for it (`Accept: application/json`).
 #[derive(Clone, Debug)]
-pub struct TestApp {
+pub struct DevApp {
     settings: Arc<Vec<(&'static str, String)>>,
 }
 
-/// Of a request body, so much is shown.
-const SHOWN: u64 = 4096;
+/// The maximum number of bytes of a request body that are shown.
+const SHOWN_BODY: u64 = 4096;
 
-impl TestApp {
-    /// For a server with these settings; `concurrency` says in words how it runs requests.
-    pub fn new(settings: &Settings, concurrency: &str) -> TestApp {
+impl DevApp {
+    /// Makes the application for a server with these settings. `concurrency` describes in words how requests run.
+    pub fn new(settings: &Settings, concurrency: &str) -> DevApp {
         let (limits, timeouts) = (&settings.limits, &settings.timeouts);
         let body = limits.body.map_or_else(|| "no limit".into(), |limit| format!("{limit} bytes"));
         let settings = vec![
@@ -42,7 +43,7 @@ impl TestApp {
             ("running requests at a stop", format!("{:?}", timeouts.shutdown)),
             ("leniency", format!("{:?}", settings.leniency)),
         ];
-        TestApp { settings: Arc::new(settings) }
+        DevApp { settings: Arc::new(settings) }
     }
 
     fn page(&self, environ: &[(String, String)], body: &str) -> String {
@@ -51,17 +52,17 @@ impl TestApp {
         let scheme = value("wsgi.url_scheme").unwrap_or("http");
         let mut page = String::from(HEAD);
         page.push_str(
-            "<h1>amboss works</h1><p>This is the built-in test application. It shows what the server tells an \
-                       application about the request you have just made.</p>",
+            "<h1>amboss works</h1><p>This is the built-in development application. It shows what the server \
+             passes to an application for the request that you have just made.</p>",
         );
         page.push_str("<h2>Try next</h2><ul>");
-        for (command, what) in [
+        for (command, meaning) in [
             (format!("curl {scheme}://{host}/ -H 'Accept: application/json'"), "the same as JSON"),
             (format!("curl {scheme}://{host}/any/path?query -d 'a body'"), "another request"),
             ("amboss --help".into(), "addresses, processes, log formats"),
-            ("cargo run -p amboss-core --example hello".into(), "an application of your own starts like this one"),
+            ("cargo run -p amboss-core --example hello".into(), "how an application of your own starts"),
         ] {
-            let _ = write!(page, "<li><code>{}</code> {what}</li>", escape(&command));
+            let _ = write!(page, "<li><code>{}</code> {meaning}</li>", escape(&command));
         }
         page.push_str("</ul>");
         table(&mut page, "Server", self.settings.iter().map(|(key, value)| (*key, value.as_str())));
@@ -85,10 +86,10 @@ impl TestApp {
     }
 }
 
-impl Application for TestApp {
+impl Application for DevApp {
     fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
         let mut body = Vec::new();
-        environ.input().take(SHOWN).read_to_end(&mut body)?;
+        environ.input().take(SHOWN_BODY).read_to_end(&mut body)?;
         let body = String::from_utf8_lossy(&body);
         let mut pairs: Vec<(String, String)> = environ
             .iter()
@@ -101,8 +102,8 @@ impl Application for TestApp {
         } else {
             ("text/html; charset=utf-8", self.page(&pairs, &body))
         };
-        // The page repeats what the client sent; nothing in it may run, but for the script that loads it again.
-        let policy = if environ.get(crate::live::KEY).is_some() {
+        // The page repeats what the client sent. No script in it may run but the one that reloads it.
+        let policy = if environ.get(crate::live_reload::ENVIRON_KEY).is_some() {
             "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'"
         } else {
             "default-src 'none'; style-src 'unsafe-inline'"
@@ -180,8 +181,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_client_sent_is_escaped() {
-        let app = TestApp::new(&Settings::default(), "one request at a time");
+    fn client_input_is_escaped() {
+        let app = DevApp::new(&Settings::default(), "one request at a time");
         let environ = [("HTTP_X".to_owned(), "<script>\"'&\u{1b}".to_owned())];
         let page = app.page(&environ, "<b>");
         assert!(page.contains("&lt;script&gt;&quot;&#39;&amp;") && page.contains("<pre>&lt;b&gt;</pre>"));

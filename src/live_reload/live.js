@@ -1,5 +1,5 @@
 (function () {
-  // A part of a page that is loaded later brings this again.
+  // A fragment that is loaded into the page later may bring this script again.
   if (window.__amboss__) return;
   window.__amboss__ = true;
   var shown = document.currentScript.src.split('?')[1], source = null, pause = 500;
@@ -7,7 +7,7 @@
     if (source) source.close();
     source = null;
   }
-  // Browsers keep few connections to one server: only tabs that are seen hold one.
+  // Browsers limit the connections to one server, so only visible tabs hold one.
   function listen() {
     if (source || document.hidden) return;
     source = new EventSource('/__amboss__/live');
@@ -16,7 +16,7 @@
       if (event.data !== shown) location.reload();
     };
     source.onerror = function () {
-      // Anything but a refusal it mends by itself.
+      // EventSource reconnects after every error except a refusal (readyState CLOSED).
       if (source.readyState !== 2) return;
       leave();
       setTimeout(listen, pause);

@@ -1,51 +1,56 @@
-//! The file that `--log-file` names: appended to, and opened again by its name when somebody has moved it away.
+//! The file that `--log-file` names. Lines are appended to it, and it is reopened by its name after it was moved away.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The file, for the log that writes.
+/// A function that reopens the log.
+pub type ReopenLogs = Arc<dyn Fn() + Send + Sync>;
+
+/// The open file, for the log.
 #[derive(Debug)]
 pub(super) struct LogFile {
     file: File,
     name: Arc<Name>,
 }
 
-/// Its name, for the signal that reopens.
+/// The name of the file, for the signal that reopens it.
 #[derive(Debug)]
 pub(super) struct Name {
     path: PathBuf,
-    /// Opened anew, and not written to yet. Whoever writes does not wait for it: a process may be forked while another
-    /// thread puts it here, and has the lock for good.
+    /// The reopened file, until the next write takes it. A write does not wait for this lock: a process that is forked
+    /// while another thread holds it would find it locked forever.
     next: Mutex<Option<File>>,
 }
 
 impl Name {
-    /// From the next line on lines go to the file that has the name now. What can't be opened leaves the old one in use.
+    /// Opens the file that has the name now; the next line goes there. If that fails, the old file stays in use.
     pub(super) fn reopen(&self) {
         match append(&self.path) {
             Ok(file) => *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(file),
-            Err(error) => say!("amboss: can't reopen the log file '{}': {error}", self.path.display()),
+            Err(error) => {
+                let path = self.path.display();
+                say!("amboss: can't reopen the log file '{path}', so the old one stays in use: {error}");
+            }
         }
     }
 
-    /// For a watch that must not react to it: the file, and the names it is moved to.
+    /// Returns a pattern for the reloader to ignore: the file, and the names to which it is moved.
     #[cfg(all(unix, feature = "reload"))]
     pub(super) fn pattern(&self) -> Option<String> {
-        let plain = |letter| if matches!(letter, '*' | '?' | '[') { format!("[{letter}]") } else { letter.to_string() };
         let path = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
-        Some(path.to_str()?.chars().map(plain).collect::<String>() + "*")
+        Some(globset::escape(path.to_str()?) + "*")
     }
 }
 
 impl LogFile {
-    /// Opens it; makes it if it isn't there.
+    /// Opens the file, and creates it if it does not exist.
     pub(super) fn open(path: &Path) -> Result<LogFile, String> {
         let file = append(path).map_err(|error| {
-            format!("can't write to the log file '{}' ({error}); name a file in a folder that is there", path.display())
+            format!("can't write to the log file '{}' ({error}); name a file in an existing directory", path.display())
         })?;
-        // The name has to mean the same later.
+        // An absolute path, so that it still means this file if the process changes its directory.
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         Ok(LogFile { file, name: Arc::new(Name { path, next: Mutex::new(None) }) })
     }
@@ -67,13 +72,13 @@ impl Write for LogFile {
         self.file().write(bytes)
     }
 
-    /// To one file, so that no line is torn between two.
+    /// Writes to one file, so that no line is split between two.
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file().write_all(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        // Lets go of the old one.
+        // Takes the reopened file, so that the old one is closed.
         self.file().flush()
     }
 }
@@ -87,23 +92,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_that_was_forked_while_the_file_was_opened_anew_writes_to_the_old_one() {
-        let path = std::env::temp_dir().join(format!("amboss-log-fork-{}", std::process::id()));
+    fn a_process_forked_while_the_file_is_reopened_writes_to_the_old_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
         let mut log = LogFile::open(&path).unwrap();
         let name = log.name();
-        // In the copy nobody is there to give it back.
+        // In a forked process nothing unlocks it.
         let held = name.next.lock();
         log.write_all(b"one\n").unwrap();
         drop(held);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\n");
-        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]
-    fn a_file_that_was_moved_is_left_behind_and_one_that_cannot_be_opened_is_kept() {
-        let folder = std::env::temp_dir().join(format!("amboss-log-file-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let (path, moved) = (folder.join("log"), folder.join("log.1"));
+    fn reopening_leaves_a_moved_file_and_keeps_it_if_there_is_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, moved) = (directory.path().join("log"), directory.path().join("log.1"));
         std::fs::write(&path, "before\n").unwrap();
         let mut log = LogFile::open(&path).unwrap();
         log.write_all(b"one\n").unwrap();
@@ -117,6 +121,5 @@ mod tests {
         std::fs::create_dir(&path).unwrap();
         log.name().reopen();
         log.write_all(b"four\n").unwrap();
-        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

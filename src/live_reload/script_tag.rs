@@ -1,20 +1,20 @@
-//! The script at the end of a page, in the page's encoding.
+//! The script element at the end of a page, in the page's encoding.
 
-/// How a page's characters are written, as far as it matters to ASCII.
+/// A page's character encoding, as far as it matters for ASCII characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {
-    /// ASCII is a part of it.
+    /// Any encoding that writes ASCII characters as ASCII, such as UTF-8.
     Ascii,
     Utf16Le,
     Utf16Be,
 }
 
 impl Encoding {
-    /// Bytes of the longest byte order mark.
-    pub(super) const MARK: usize = 3;
+    /// The length of the longest byte order mark, in bytes.
+    pub(super) const BOM_LEN: usize = 3;
 
-    /// By the charset of a Content-Type; the names are those of the WHATWG's Encoding Standard.
-    pub(super) fn of_type(value: &[u8]) -> Encoding {
+    /// Returns the encoding by the charset of a Content-Type. The names are those of the WHATWG Encoding Standard.
+    pub(super) fn from_content_type(value: &[u8]) -> Encoding {
         let value = String::from_utf8_lossy(value).to_ascii_lowercase();
         let charset = value.split(';').skip(1).find_map(|parameter| parameter.trim().strip_prefix("charset="));
         match charset.map(|name| name.trim().trim_matches('"')) {
@@ -26,8 +26,8 @@ impl Encoding {
         }
     }
 
-    /// With a look at how the page begins: a byte order mark counts more than any name.
-    pub(super) fn or_marked(self, start: &[u8]) -> Encoding {
+    /// Returns the encoding by the byte order mark at the start of a page, which takes precedence over the charset.
+    pub(super) fn or_from_bom(self, start: &[u8]) -> Encoding {
         match start {
             [0xef, 0xbb, 0xbf, ..] => Encoding::Ascii,
             [0xff, 0xfe, ..] => Encoding::Utf16Le,
@@ -37,31 +37,33 @@ impl Encoding {
     }
 }
 
-/// As long in each encoding: the length of a page is told before it is known how the page begins.
-pub(super) struct Script {
+/// The script element. It has the same length in each encoding, because the Content-Length of a page is sent before
+/// the start of the page, and with it a byte order mark, is known.
+pub(super) struct ScriptTag {
     url: String,
 }
 
-impl Script {
-    pub(super) fn new(url: String) -> Script {
-        Script { url }
+impl ScriptTag {
+    pub(super) fn new(url: String) -> ScriptTag {
+        ScriptTag { url }
     }
 
     fn text(&self) -> String {
         format!("<script async src=\"{}\"></script>", self.url)
     }
 
-    /// In bytes.
+    /// Returns the length in bytes.
     pub(super) fn len(&self) -> usize {
         2 * self.text().len()
     }
 
+    /// Returns the element in an encoding. In ASCII an attribute fills it up to the length that UTF-16 has.
     pub(super) fn encoded(&self, encoding: Encoding) -> Vec<u8> {
         let text = self.text();
         match encoding {
             Encoding::Ascii => {
-                let around = " data-fill=\"\"".len();
-                let fill = "-".repeat(text.len() - around);
+                let attribute = " data-fill=\"\"".len();
+                let fill = "-".repeat(text.len() - attribute);
                 format!("<script async src=\"{}\" data-fill=\"{fill}\"></script>", self.url).into_bytes()
             }
             Encoding::Utf16Le => text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
@@ -75,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_encoding_is_the_one_that_a_browser_takes() {
+    fn the_encoding_is_the_one_that_a_browser_uses() {
         use Encoding::*;
         for (content_type, start, expected) in [
             ("text/html", &b""[..], Ascii),
@@ -86,13 +88,14 @@ mod tests {
             ("text/html; charset=utf-8", b"\xff\xfe<\0", Utf16Le),
             ("text/html; charset=utf-16", b"\xef\xbb\xbf<", Ascii),
         ] {
-            assert_eq!(Encoding::of_type(content_type.as_bytes()).or_marked(start), expected, "{content_type}");
+            let encoding = Encoding::from_content_type(content_type.as_bytes()).or_from_bom(start);
+            assert_eq!(encoding, expected, "{content_type}");
         }
     }
 
     #[test]
-    fn it_is_as_long_in_each_encoding() {
-        let script = Script::new("/live.js?1-2".into());
+    fn the_length_is_the_same_in_each_encoding() {
+        let script = ScriptTag::new("/live.js?1-2".into());
         for encoding in [Encoding::Ascii, Encoding::Utf16Le, Encoding::Utf16Be] {
             assert_eq!(script.encoded(encoding).len(), script.len(), "{encoding:?}");
         }

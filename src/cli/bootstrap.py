@@ -1,13 +1,13 @@
 import os, runpy, sys
 
-def refuse(sentence):
-    sys.stderr.write("amboss: " + sentence + "\n")
+def refuse(message):
+    sys.stderr.write("amboss: " + message + "\n")
     sys.exit(2)
 
 python = sys.executable
 if sys.version_info < (3, 9):
     version = "%d.%d" % sys.version_info[:2]
-    refuse(python + " is Python " + version + ", and amboss needs 3.9 or newer; name another one with --python PATH")
+    refuse(python + " is Python " + version + ", but amboss needs 3.9 or newer; name another one with --python PATH")
 if sys.path[:1] == [""]:
     sys.path[0] = os.getcwd()
 try:
@@ -18,7 +18,7 @@ except ImportError as error:
         raise
     missing = True
 if missing:
-    # No package index has it yet. Where the sources of this command lie, the package's lie beside them.
+    # No package index has the package yet. Its sources lie beside those of this command.
     source, where = "SOURCE", ""
     if not os.path.isdir(source):
         source, where = "./crates/python", " (in amboss's source tree)"

@@ -1,29 +1,29 @@
-//! What HUP does in a process that serves without a supervisor: it reopens the log, reads the certificate again, and
-//! says that the code stays as it is. Only a supervisor can replace the code.
+//! What the HUP signal does in a process that serves without a supervisor: it reopens the log, reloads the certificate,
+//! and logs that the code stays as it is. Only a supervisor can replace the code.
 //!
-//! The system also sends HUP when the terminal of a process is closed. That ends the server, as it ends other programs.
+//! The system also sends HUP when the terminal of a process is closed. Then the server stops, as other programs do.
 
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use super::ReopenLogs;
+use super::log_file::ReopenLogs;
 use crate::{Log, RunOptions};
 
-/// Answers HUP in a process without a supervisor.
+/// The action for HUP in a process without a supervisor.
 #[derive(Clone)]
 pub struct HangUp {
     reopen_logs: Option<ReopenLogs>,
     #[cfg(feature = "tls")]
     ssl_context: Option<crate::SslContext>,
     log: Arc<dyn Log>,
-    /// How to have the code replaced on HUP.
+    /// What to do so that HUP reloads the code, for the log.
     advice: &'static str,
-    /// Which of stdin, stdout and stderr were terminals at the start.
+    /// Whether stdin, stdout and stderr were terminals at the start.
     terminals: [bool; 3],
 }
 
 impl HangUp {
-    /// Reads from the options what there is to reopen. `advice` says how to have the code replaced on HUP.
+    /// Reads from the options what can be reopened. `advice` says how to have HUP reload the code.
     pub fn new(options: &RunOptions, advice: &'static str) -> HangUp {
         HangUp {
             reopen_logs: options.reopen_logs.clone(),
@@ -35,9 +35,9 @@ impl HangUp {
         }
     }
 
-    /// Does what HUP asks for. Returns whether the server goes on: not when its terminal was closed.
+    /// Handles one HUP. Returns whether the server should go on, which is false when its terminal was closed.
     pub fn received(&self) -> bool {
-        // A terminal that was closed is none for isatty(3) any more.
+        // isatty(3) is false for a terminal that was closed.
         if self.terminals.iter().zip(terminals()).any(|(&was, is)| was && !is) {
             return false;
         }
@@ -48,18 +48,19 @@ impl HangUp {
         }
         #[cfg(feature = "tls")]
         match self.ssl_context.as_ref().map(crate::SslContext::reload) {
-            Some(Ok(_)) => done.push("the certificate was read again"),
+            Some(Ok(_)) => done.push("the certificate was reloaded"),
             Some(Err(error)) => {
-                self.log.error(&format!("{error} (until then, the certificate of before stays in use)"));
+                self.log.error(&format!("{error} (until then, the previous certificate stays in use)"));
             }
             None => {}
         }
         if done.is_empty() {
-            done.push("nothing was read again");
+            done.push("nothing was reloaded");
         }
         let (done, advice) = (done.join(" and "), self.advice);
         self.log.error(&format!(
-            "HUP: {done}; the code stays as it is, since no supervisor runs. To have HUP reload the code, {advice}."
+            "HUP: {done}; the code stays as it is, because no supervisor is running. To reload the code on HUP, \
+             {advice}."
         ));
         true
     }

@@ -1,0 +1,64 @@
+//! Conflicts between arguments for which clap's own message would be worse. All others are declared with the arguments,
+//! as groups and with `conflicts_with` and `requires`.
+//!
+//! The messages here give a reason or an alternative, which clap's cannot. If `--timeout` required APP and a PROGRAM was
+//! given, clap's usage line would ask for both, and for APP with a PROGRAM it would show both as well, although they
+//! exclude each other. A conflict that depends on a third flag, as that of the TLS flags, can't be declared at all.
+
+use super::serve::ServeArgs;
+
+/// Returns the message for the first conflict, if there is one.
+pub(super) fn find(args: &ServeArgs) -> Option<String> {
+    #[cfg(all(unix, feature = "reload"))]
+    if let Some(message) = with_program(args) {
+        return Some(message);
+    }
+    if args.target.is_none() {
+        let flag = args.app.given()?;
+        return Some(format!("{flag} is for a Python application; name one, as in amboss shop:app"));
+    }
+    #[cfg(all(unix, feature = "reload"))]
+    if args.app.is_preloading() && args.reload.is_reloading() {
+        return Some(
+            "--preload forks workers from code that was imported once, so --reload would serve old code; leave out one \
+             of them"
+                .into(),
+        );
+    }
+    let message = "--processes would fork the interpreter for each request; use --workers N instead";
+    args.processes.is_some().then(|| message.into())
+}
+
+/// Returns the message for a conflict with a PROGRAM.
+#[cfg(all(unix, feature = "reload"))]
+fn with_program(args: &ServeArgs) -> Option<String> {
+    if args.program.is_empty() {
+        return None;
+    }
+    if args.target.is_some() {
+        return Some("APP and PROGRAM can't both be served; leave out one of them".into());
+    }
+    let flag = own_server_flag(args)?;
+    Some(format!("{flag} is for amboss's own server; leave it out, and configure PROGRAM itself"))
+}
+
+/// Returns a flag that would have no effect on the server of a PROGRAM.
+#[cfg(all(unix, feature = "reload"))]
+fn own_server_flag(args: &ServeArgs) -> Option<&'static str> {
+    #[cfg(feature = "tls")]
+    let tls = args.tls.given();
+    #[cfg(not(feature = "tls"))]
+    let tls: [(bool, &'static str); 0] = [];
+    // A program that reports its files knows amboss, and serves with these flags too, as does its error page.
+    let tls = tls.into_iter().filter(|_| !args.reload.is_watching_reported());
+    let flags = [
+        (args.processes.is_some(), "--processes"),
+        (args.threads.is_some(), "--threads"),
+        (args.single, "--single"),
+        (args.body_mode.is_some(), "--body-mode"),
+        (args.body_directory.is_some(), "--body-directory"),
+        (args.log_format.is_some(), "--log-format"),
+        (args.log_file.is_some(), "--log-file"),
+    ];
+    flags.into_iter().chain(tls).find(|(given, _)| *given).map(|(_, flag)| flag)
+}

@@ -1,0 +1,90 @@
+//! The flags of reloading and workers.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::seconds;
+use crate::{BrokenSave, ReloaderType, RunOptions};
+
+// No doc comment: clap would take it for the command's description.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Reloading and workers")]
+pub(super) struct ReloadArgs {
+    /// Restart with the new code whenever a file changes, without losing a request
+    #[arg(short, long)]
+    reload: bool,
+
+    /// How to detect changes: auto, stat or notify
+    #[arg(long, value_name = "TYPE", default_value_t = ReloaderType::Auto, requires = "reload")]
+    reloader_type: ReloaderType,
+
+    /// Seconds between two scans of the stat reloader
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds::interval, requires = "reload")]
+    reloader_interval: Duration,
+
+    /// Watch this file, directory or glob as well; may be repeated
+    #[arg(long, value_name = "PATH", requires = "reload")]
+    extra_files: Vec<PathBuf>,
+
+    /// Ignore changes to paths that match this pattern, such as "*/static/*"; may be repeated
+    #[arg(long, value_name = "PATTERN", requires = "reload")]
+    exclude_patterns: Vec<String>,
+
+    /// While the newest code is broken, answer every request with the reason [default: the old code keeps serving, if
+    /// there is any]
+    #[arg(long, requires = "reload")]
+    error_page: bool,
+
+    /// Number of worker processes; a worker that dies is replaced
+    #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    workers: u16,
+
+    /// Watch the files that PROGRAM reports, and --extra-files, instead of the current directory
+    #[arg(long, hide = true, requires_all = ["reload", "program"])]
+    watch_reported: bool,
+
+    /// Scheme of PROGRAM's URLs, if it handles TLS itself
+    #[arg(long, hide = true, value_name = "SCHEME", value_enum, requires = "program")]
+    url_scheme: Option<Scheme>,
+
+    /// SHA-256 fingerprint of PROGRAM's certificate
+    #[arg(long, hide = true, value_name = "TEXT", requires = "program")]
+    fingerprint: Option<String>,
+}
+
+/// The scheme of a URL.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Scheme {
+    Http,
+    Https,
+}
+
+impl ReloadArgs {
+    pub(super) fn is_reloading(&self) -> bool {
+        self.reload
+    }
+
+    /// Whether PROGRAM reports its files. Then it knows amboss, and serves with amboss's certificate.
+    pub(super) fn is_watching_reported(&self) -> bool {
+        self.watch_reported
+    }
+
+    /// Copies the flags into the server options.
+    pub(super) fn apply(&self, options: &mut RunOptions) {
+        options.use_reloader = self.reload;
+        options.reloader_type = self.reloader_type;
+        options.reloader_interval = Some(self.reloader_interval);
+        options.extra_files.clone_from(&self.extra_files);
+        options.exclude_patterns.extend(self.exclude_patterns.iter().cloned());
+        options.broken_save = if self.error_page { BrokenSave::ErrorPage } else { BrokenSave::KeepServing };
+        options.workers = self.workers.into();
+        options.watch_reported = self.watch_reported;
+        options.program_scheme = self.url_scheme.map(|scheme| match scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        });
+        options.program_fingerprint.clone_from(&self.fingerprint);
+    }
+}

@@ -1,0 +1,64 @@
+//! The flags of HTTPS.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::{Address, PlainHttp, SslContext};
+
+// No doc comment: clap would take it for the command's description.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "HTTPS")]
+pub(super) struct TlsArgs {
+    /// Serve HTTPS with a certificate made for this machine, which is kept and reused: a browser asks only once whether
+    /// to trust it
+    #[arg(long, group = "certificate")]
+    adhoc: bool,
+
+    /// Serve HTTPS with the certificate chain in this PEM file; a changed file is loaded without a restart
+    #[arg(long, value_name = "FILE", group = "certificate")]
+    cert: Option<PathBuf>,
+
+    /// Private key (PEM) of the certificate [default: the one in the file of --cert]
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+
+    /// Serve plain HTTP on the same port as well, instead of redirecting it to HTTPS
+    #[arg(long, requires = "certificate")]
+    http_and_https: bool,
+}
+
+impl TlsArgs {
+    /// Returns for each flag whether it was given.
+    #[cfg(all(unix, feature = "reload"))]
+    pub(super) fn given(&self) -> [(bool, &'static str); 3] {
+        let TlsArgs { adhoc, cert, http_and_https, .. } = self;
+        [(*adhoc, "--adhoc"), (cert.is_some(), "--cert"), (*http_and_https, "--http-and-https")]
+    }
+
+    /// Loads or makes the certificate, if HTTPS was asked for.
+    ///
+    /// # Errors
+    /// A message: why the certificate can't be used.
+    pub(super) fn context(&self, addresses: &[Address]) -> Result<Option<SslContext>, String> {
+        let context = match &self.cert {
+            Some(cert) => SslContext::from_files(cert, self.key.as_deref()),
+            None if self.adhoc => {
+                // The names that clients use for the server; a wildcard address has none.
+                let hosts: Vec<&str> = addresses.iter().filter_map(host).collect();
+                SslContext::adhoc_for(&hosts)
+            }
+            None => return Ok(None),
+        };
+        let plain = if self.http_and_https { PlainHttp::Serve } else { PlainHttp::Redirect };
+        context.map(|context| Some(context.plain_http(plain))).map_err(|error| error.to_string())
+    }
+}
+
+/// Returns the host of an address that stands for one host.
+fn host(address: &Address) -> Option<&str> {
+    match address {
+        Address::Tcp { host, .. } if !matches!(host.as_str(), "" | "*" | "0.0.0.0" | "::") => Some(host),
+        _ => None,
+    }
+}

@@ -1,0 +1,129 @@
+//! The `amboss` command line. Two programs share it: the `amboss` binary, and the command that amboss's Python package
+//! installs. Each of them implements [`Runner`], which holds what differs. Not a stable interface.
+//!
+//! [`run`] parses the arguments (`args`), turns them into [`RunOptions`](crate::RunOptions), and then does one of the
+//! following:
+//!
+//! - serves a Python application: through [`Runner::serve`], or by replacing this process with a Python interpreter
+//!   (`exec_python`, which asks `find_python` for one);
+//! - serves the built-in development application or another program (`dev_app_loader`);
+//! - creates a certificate (`devcert`);
+//! - runs as a child of a supervisor under one of two hidden subcommands (`respawn`).
+
+mod args;
+mod dev_app_loader;
+#[cfg(feature = "tls")]
+mod devcert;
+mod exec_python;
+mod find_python;
+mod hang_up;
+mod log_file;
+mod respawn;
+mod runner;
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::CommandFactory;
+
+use crate::{run_host, RunError};
+use args::{app, Cli, ServeArgs, Subcommand};
+use dev_app_loader::DevAppLoader;
+
+pub use exec_python::exec_python;
+pub use hang_up::HangUp;
+pub use log_file::ReopenLogs;
+pub use runner::{AppConfig, Runner, Signals};
+
+/// Exit code when the command could not serve.
+const FAILED: u8 = 1;
+
+/// Runs the command line and returns the exit code. The first element of `argv` is the command's own name.
+pub fn run(argv: impl IntoIterator<Item = OsString>, runner: &mut dyn Runner) -> u8 {
+    let mut argv: Vec<OsString> = argv.into_iter().collect();
+    if argv.is_empty() {
+        argv.push("amboss".into());
+    }
+    let Cli { subcommand, serve } = match Cli::parse_checked(&argv) {
+        Ok(cli) => cli,
+        Err(error) => return print(&error),
+    };
+    match subcommand {
+        #[cfg(feature = "tls")]
+        Some(Subcommand::Devcert(devcert)) => devcert.run().map_or_else(|message| usage_error(&message), |()| 0),
+        #[cfg(all(unix, feature = "reload"))]
+        Some(Subcommand::ExecAsChild { argv }) => {
+            say!("amboss: {}", crate::exec_as_child(argv));
+            FAILED
+        }
+        Some(Subcommand::ErrorPage(serve)) => match respawn::check_error_page_wanted() {
+            Ok(()) => serve_dev_app(&serve, None, runner),
+            Err(error) => exit_code(Err(error)),
+        },
+        None if serve.target.is_some() => serve_python_app(&serve, &argv[1..], runner),
+        None => serve_dev_app(&serve, Some(&argv[1..]), runner),
+    }
+}
+
+/// Serves the development application, another program, or the error page. `respawn_args` are the arguments with which
+/// a supervisor starts its children; the error page has none, because it is itself a child.
+fn serve_dev_app(serve: &ServeArgs, respawn_args: Option<&[OsString]>, runner: &mut dyn Runner) -> u8 {
+    let mut options = match serve.options() {
+        Ok(options) => options,
+        Err(message) => return usage_error(&message),
+    };
+    if let Some(args) = respawn_args {
+        respawn::set_commands(&mut options, args, runner.respawn_argv());
+    }
+    let loader = DevAppLoader::new(&options, &serve.concurrency(), runner);
+    exit_code(run_host(&serve.addresses(), loader, options))
+}
+
+/// Serves the Python application that the command line names.
+fn serve_python_app(serve: &ServeArgs, args: &[OsString], runner: &mut dyn Runner) -> u8 {
+    let mut options = match serve.options() {
+        Ok(options) => options,
+        Err(message) => return usage_error(&message),
+    };
+    let arguments = app::without_python(args);
+    if let Some(python) = serve.app.python() {
+        return exit_code(exec_python(Some(python), &arguments));
+    }
+    respawn::set_commands(&mut options, &arguments, runner.respawn_argv());
+    let mut config = AppConfig {
+        addresses: serve.addresses(),
+        options,
+        timeout: None,
+        max_requests: None,
+        max_requests_jitter: 0,
+        preload: false,
+        arguments,
+    };
+    serve.app.apply(&mut config);
+    exit_code(runner.serve(serve.target.as_deref().unwrap_or_default(), config))
+}
+
+/// Prints the error of a run, if there is one, and returns the exit code.
+fn exit_code(result: Result<(), RunError>) -> u8 {
+    match result {
+        Ok(()) => 0,
+        Err(RunError::Exit(code)) => u8::try_from(code).unwrap_or(FAILED),
+        Err(error @ (RunError::Options(_) | RunError::Reload(_))) => usage_error(&error.to_string()),
+        Err(error) => {
+            say!("amboss: {error}");
+            FAILED
+        }
+    }
+}
+
+/// Prints what to change on the command line, and returns exit code 2.
+fn usage_error(message: &str) -> u8 {
+    print(&Cli::command().error(ErrorKind::ValueValidation, message))
+}
+
+/// Prints a clap error and returns its exit code. Help and version are errors too, with exit code 0.
+fn print(error: &clap::Error) -> u8 {
+    // Writing fails if the reader has closed the pipe; the message is lost then.
+    let _ = error.print();
+    u8::try_from(error.exit_code()).unwrap_or(FAILED)
+}

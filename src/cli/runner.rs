@@ -1,0 +1,81 @@
+//! The interface between the command line and the program that runs it.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use super::hang_up::HangUp;
+use super::log_file::ReopenLogs;
+use crate::{Address, RunError, RunOptions, ServeError, Server, Worker};
+
+/// What a program that runs the command line must provide.
+pub trait Runner {
+    /// Serves a Python application. `target` is its name as it stands on the command line.
+    ///
+    /// # Errors
+    /// An error that [`run`](super::run) prints and turns into the exit code; [`RunError::Exit`] if everything has been
+    /// printed already.
+    fn serve(&mut self, target: &str, config: AppConfig) -> Result<(), RunError>;
+
+    /// Installs signal handlers. Called in the process that serves (`worker`) right before it serves something other
+    /// than a Python application.
+    ///
+    /// # Errors
+    /// Why the handlers can't be installed.
+    fn started(&mut self, server: &Server, worker: &Worker, signals: Signals) -> Result<(), RunError>;
+
+    /// Serves until that server is told to stop.
+    ///
+    /// # Errors
+    /// What ended the server.
+    fn wait(&mut self, mut server: Server) -> Result<(), ServeError> {
+        server.serve_forever()
+    }
+
+    /// The start of the argv that runs this command again, to which the arguments are appended: an interpreter, and
+    /// what makes it run the command. `None` if this executable is the command.
+    fn respawn_argv(&self) -> Option<Vec<OsString>> {
+        None
+    }
+}
+
+/// What signal handlers need.
+#[derive(Clone)]
+pub struct Signals {
+    /// Whether to print nothing when a signal arrives.
+    pub quiet: bool,
+    /// The action for USR1, if there is a log file.
+    pub reopen_logs: Option<ReopenLogs>,
+    /// The action for HUP in a process without a supervisor.
+    pub hang_up: HangUp,
+}
+
+impl Signals {
+    /// Reads from the options what signals should do.
+    pub fn new(options: &RunOptions) -> Signals {
+        const ADVICE: &str = "start amboss with --workers 2 or more";
+        Signals {
+            quiet: options.quiet,
+            reopen_logs: options.reopen_logs.clone(),
+            hang_up: HangUp::new(options, ADVICE),
+        }
+    }
+}
+
+/// The settings for serving a Python application.
+#[derive(Clone, Debug)]
+pub struct AppConfig {
+    /// The addresses to listen on.
+    pub addresses: Vec<Address>,
+    /// The server's options. `options.settings.threads` holds the number of threads.
+    pub options: RunOptions,
+    /// How long a request may run before its worker is replaced.
+    pub timeout: Option<Duration>,
+    /// The number of requests after which a worker is replaced.
+    pub max_requests: Option<u64>,
+    /// The maximum of the random number that each worker adds to `max_requests`.
+    pub max_requests_jitter: u64,
+    /// Whether the application is imported once and the workers are forked from that process.
+    pub preload: bool,
+    /// The command's arguments without `--python`.
+    pub arguments: Vec<OsString>,
+}
