@@ -12,11 +12,45 @@
 //! # Ok::<(), amboss::RunError>(())
 //! ```
 //!
-//! Everything of `amboss-core` is here, too, and with the feature `tls` (on by default) what `amboss-tls` has:
-//! applications need only this crate.
+//! Applications need only this crate: it re-exports what they use of `amboss-core` and, with the feature `tls`, of
+//! `amboss-tls`. A program that is only a server, and wants no dependency at all, uses `amboss-core` alone.
+//!
+//! # Architecture
+//!
+//! ```text
+//!   the command `amboss`          Python: `amboss.run_simple`, `python -m amboss`
+//!          │                                      │
+//!          ▼                                      ▼
+//!   cli (feature `cli`)                    crates/python (PyO3)
+//!          │                                      │
+//!          └──────────────┬───────────────────────┘
+//!                         ▼
+//!   ServerBuilder, run_simple                     this crate
+//!          │
+//!          ├── supervise (feature `reload`) ──► amboss-reload: watch, build, processes, supervisor
+//!          ├── live_reload                        a script in HTML responses
+//!          ├── SslContext (feature `tls`) ────► amboss-tls: rustls below HTTP, certificates
+//!          ▼
+//!   amboss-core (std only)
+//!          ├── server   event loops, drivers, connections; sockets, deadlines, logs
+//!          ├── wsgi     the contract between server and application (PEP 3333)
+//!          └── http     bytes in, messages out: heads, framing, chunked coding
+//! ```
+//!
+//! Each layer knows only those below it. The way of a request through `amboss-core`, with its call tree and a glossary, is
+//! in the documentation of [`amboss_core::server`].
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `cli` | yes | the binary `amboss`; clap, ctrlc, signal-hook |
+//! | `tls` | yes | HTTPS; rustls, rcgen |
+//! | `reload` | yes | reloading and worker processes, on Unix; notify |
+//!
+//! With `default-features = false`, `run_simple` and the rest of this crate depend on `amboss-core` alone.
 
-/// Says a line on stderr, if somebody is there to read it: a reader that has left keeps no server from what it is about to
-/// do.
+/// Writes a line to stderr. An error is ignored: a closed stderr must not keep a server from what it is about to do.
 macro_rules! say {
     ($($word:tt)*) => {{
         use std::io::Write as _;
@@ -24,25 +58,39 @@ macro_rules! say {
     }};
 }
 
+mod app_loader;
+mod assemble;
 mod banner;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
 mod dev_app;
-mod host;
+mod error;
 mod live_reload;
+mod options;
+mod server_builder;
 #[cfg(all(unix, feature = "reload"))]
-mod reload;
-mod run;
+mod supervise;
+mod worker;
 
-pub use amboss_core::*;
+pub use amboss_core::http::{HeadLimits, Leniency};
+pub use amboss_core::{
+    hijack, make_server, make_server_from_systemd, make_server_on, on_upgrade, wants_color, AccessRecord, Address,
+    AddressError, AppError, Application, BaseWsgiServer, Body, BodyMode, Client, CloseReason, Collected, Concurrency,
+    Environ, Extensions, ForkingWsgiServer, IdleConnection, Input, InputError, Limits, Listeners, LocalAddr, Log,
+    LogFormat, NoLog, Peer, Receiver, RequestHandler, ServeError, Server, Settings, ShutdownHandle, Socket, StartError,
+    StartResponse, StoredBody, TextLog, ThreadedWsgiServer, Timeouts, Transport, TransportLayer, Upgraded,
+};
 #[cfg(feature = "tls")]
 pub use amboss_tls::{make_ssl_devcert, ClientCertificates, LocalCa, PlainHttp, SslContext, SslError, SslErrorKind};
+pub use app_loader::{AppLoader, StaticApp};
 pub use banner::banner;
 pub use dev_app::DevApp;
-pub use host::{Host, Worker};
+pub use error::RunError;
+pub use options::RunOptions;
+pub use server_builder::{run_simple, ServerBuilder};
 #[cfg(all(unix, feature = "reload"))]
-pub use reload::{exec_as_child, is_running_from_reloader, BrokenSave, ForkWith, Forked, ReloaderType};
-#[cfg(all(unix, feature = "reload"))]
-pub use run::run_forked;
-pub use run::{make_run_server, make_run_server_on, run_host, run_on, run_simple, RunError, RunOptions};
+pub use supervise::{
+    exec_as_child, is_running_from_reloader, ForkWith, Forked, LaunchPlan, OnLoadFailure, ReloaderType, SourceKnowledge,
+};
+pub use worker::Worker;

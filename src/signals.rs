@@ -31,7 +31,7 @@ pub(crate) fn install(
         on(&[SIGUSR1], move || reopen_logs.iter().for_each(|reopen| reopen()))?;
         let (handle, worker) = on_hang_up;
         if supervised {
-            on(&[SIGHUP], move || worker.ask_to_be_replaced())?;
+            on(&[SIGHUP], move || worker.request_replacement())?;
             return Ok(on(&[SIGTERM], on_stop)?);
         }
         on(&[SIGHUP], move || {
@@ -85,7 +85,7 @@ impl StopRequests {
                         "Stopping when the running requests are done; press CTRL+C again to stop at once."
                     );
                 }
-                self.worker.leave();
+                self.worker.announce_exit();
                 self.handle.shutdown();
             }
             Some(first) if first.elapsed() > SAME_SIGNAL && !self.worker.is_supervised() => {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::runner::{Runner, Signals};
-use crate::{Application, DevApp, Host, RunError, RunOptions, ServeError, Server, Worker};
+use crate::{AppLoader, Application, DevApp, RunError, RunOptions, ServeError, Server, Worker};
 
 /// The development application; the runner installs the signal handlers and waits.
 pub(super) struct DevAppLoader<'a> {
@@ -21,8 +21,8 @@ impl<'a> DevAppLoader<'a> {
     }
 }
 
-impl Host for DevAppLoader<'_> {
-    fn application(&mut self, _: &Worker) -> Result<Arc<dyn Application>, RunError> {
+impl AppLoader for DevAppLoader<'_> {
+    fn load_app(&mut self, _: &Worker) -> Result<Arc<dyn Application>, RunError> {
         Ok(self.app.clone())
     }
 

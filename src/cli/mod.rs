@@ -26,7 +26,7 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::CommandFactory;
 
-use crate::{run_host, RunError};
+use crate::{RunError, ServerBuilder};
 use args::{app, Cli, ServeArgs, Subcommand};
 use dev_app_loader::DevAppLoader;
 
@@ -68,20 +68,30 @@ pub fn run(argv: impl IntoIterator<Item = OsString>, runner: &mut dyn Runner) ->
 /// Serves the development application, another program, or the error page. `respawn_args` are the arguments with which
 /// a supervisor starts its children; the error page has none, because it is itself a child.
 fn serve_dev_app(serve: &ServeArgs, respawn_args: Option<&[OsString]>, runner: &mut dyn Runner) -> u8 {
-    let mut options = match serve.options() {
+    let options = match serve.options() {
         Ok(options) => options,
         Err(message) => return usage_error(&message),
     };
-    if let Some(args) = respawn_args {
-        respawn::set_commands(&mut options, args, runner.respawn_argv());
-    }
+    #[cfg(all(unix, feature = "reload"))]
+    let plan = {
+        let mut plan = serve.plan();
+        if let Some(args) = respawn_args {
+            respawn::set_commands(&mut plan, args, runner);
+        }
+        plan
+    };
+    #[cfg(not(all(unix, feature = "reload")))]
+    let _ = respawn_args;
     let loader = DevAppLoader::new(&options, &serve.concurrency(), runner);
-    exit_code(run_host(&serve.addresses(), loader, options))
+    let builder = ServerBuilder::with_loader(loader).bind_all(serve.addresses()).options(options);
+    #[cfg(all(unix, feature = "reload"))]
+    let builder = builder.launch(plan);
+    exit_code(builder.run())
 }
 
 /// Serves the Python application that the command line names.
 fn serve_python_app(serve: &ServeArgs, args: &[OsString], runner: &mut dyn Runner) -> u8 {
-    let mut options = match serve.options() {
+    let options = match serve.options() {
         Ok(options) => options,
         Err(message) => return usage_error(&message),
     };
@@ -89,10 +99,17 @@ fn serve_python_app(serve: &ServeArgs, args: &[OsString], runner: &mut dyn Runne
     if let Some(python) = serve.app.python() {
         return exit_code(exec_python(Some(python), &arguments));
     }
-    respawn::set_commands(&mut options, &arguments, runner.respawn_argv());
+    #[cfg(all(unix, feature = "reload"))]
+    let plan = {
+        let mut plan = serve.plan();
+        respawn::set_commands(&mut plan, &arguments, runner);
+        plan
+    };
     let mut config = AppConfig {
         addresses: serve.addresses(),
         options,
+        #[cfg(all(unix, feature = "reload"))]
+        plan,
         timeout: None,
         max_requests: None,
         max_requests_jitter: 0,

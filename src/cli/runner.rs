@@ -1,11 +1,15 @@
 //! The interface between the command line and the program that runs it.
 
 use std::ffi::OsString;
+#[cfg(all(unix, feature = "reload"))]
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::hang_up::HangUp;
 use super::log_file::ReopenLogs;
 use crate::{Address, RunError, RunOptions, ServeError, Server, Worker};
+#[cfg(all(unix, feature = "reload"))]
+use crate::{LaunchPlan, SourceKnowledge};
 
 /// What a program that runs the command line must provide.
 pub trait Runner {
@@ -34,6 +38,12 @@ pub trait Runner {
     /// The start of the argv that runs this command again, to which the arguments are appended: an interpreter, and
     /// what makes it run the command. `None` if this executable is the command.
     fn respawn_argv(&self) -> Option<Vec<OsString>> {
+        None
+    }
+
+    /// What the program knows about the sources of the programs that it serves.
+    #[cfg(all(unix, feature = "reload"))]
+    fn sources(&self) -> Option<Arc<dyn SourceKnowledge>> {
         None
     }
 }
@@ -68,6 +78,9 @@ pub struct AppConfig {
     pub addresses: Vec<Address>,
     /// The server's options. `options.settings.threads` holds the number of threads.
     pub options: RunOptions,
+    /// How a supervisor starts its workers.
+    #[cfg(all(unix, feature = "reload"))]
+    pub plan: LaunchPlan,
     /// How long a request may run before its worker is replaced.
     pub timeout: Option<Duration>,
     /// The number of requests after which a worker is replaced.

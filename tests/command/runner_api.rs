@@ -60,7 +60,7 @@ fn a_runner_gets_the_settings_of_the_command_line() {
     assert_eq!((plain.timeout, plain.max_requests, plain.max_requests_jitter, plain.preload), (None, None, 0, false));
     assert!(plain.options.next_free_port && plain.options.from_systemd && plain.options.threaded.is_none());
     assert_eq!(plain.options.settings.timeouts.shutdown, Duration::from_secs(10));
-    assert!(!plain.options.supervised && !plain.options.use_reloader && !plain.options.watch_reported);
+    assert!(!plain.plan.supervised && !plain.options.use_reloader && !plain.plan.watch_reported);
 
     let line = "-b localhost:0 -b unix:///tmp/shop.sock --threads 3 --timeout 2.5 --max-requests 100 shop:app \
                 --graceful-timeout 1.5 \
@@ -74,23 +74,23 @@ fn a_runner_gets_the_settings_of_the_command_line() {
     assert_eq!(full.options.settings.timeouts.shutdown, Duration::from_millis(1500));
     assert_eq!(full.timeout, Some(Duration::from_millis(2500)));
     assert_eq!((full.max_requests, full.max_requests_jitter, full.preload), (Some(100), 20, true));
-    assert!(full.options.supervised && full.options.quiet && full.options.workers == 4);
+    assert!(full.plan.supervised && full.options.quiet && full.options.workers == 4);
     assert_eq!(full.arguments, words(line));
 
     assert_eq!(config_of("--single shop:app").options.threaded, Some(false));
     let reloading = config_of("shop:app -r");
-    assert!(reloading.options.watch_reported && !reloading.options.supervised);
+    assert!(reloading.plan.watch_reported && !reloading.plan.supervised);
     for flag in ["--timeout 1", "--max-requests 1", "--preload"] {
-        assert!(config_of(&format!("shop:app {flag}")).options.supervised, "{flag}");
+        assert!(config_of(&format!("shop:app {flag}")).plan.supervised, "{flag}");
     }
 }
 
 #[test]
 fn a_supervisor_starts_the_interpreter_again() {
-    let options = config_of("-r shop:app --live").options;
-    assert_eq!(options.respawn_command, Some(words("/usr/bin/python -m amboss -r shop:app --live")));
-    assert_eq!(options.error_page_command, Some(words("/usr/bin/python -m amboss __page -r shop:app --live")));
-    assert_eq!(options.exec_wrapper, None, "the wrapper would start the interpreter twice");
+    let plan = config_of("-r shop:app --live").plan;
+    assert_eq!(plan.respawn_command, Some(words("/usr/bin/python -m amboss -r shop:app --live")));
+    assert_eq!(plan.error_page_command, Some(words("/usr/bin/python -m amboss __page -r shop:app --live")));
+    assert_eq!(plan.exec_wrapper, None, "the wrapper would start the interpreter twice");
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use amboss::{
-    run_forked, run_host, Address, Application, Environ, Host, RunError, RunOptions, Server, StartResponse, Worker,
+    Address, AppLoader, Application, Environ, LaunchPlan, RunError, RunOptions, Server, ServerBuilder, StartResponse,
+    Worker,
 };
 
 use crate::program::{app, eventually, is_alive, signal, Program, Told, ARGUMENTS};
@@ -21,8 +22,8 @@ fn say(line: &str) {
     let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
-impl Host for Late {
-    fn application(&mut self, worker: &Worker) -> Result<Arc<dyn Application>, RunError> {
+impl AppLoader for Late {
+    fn load_app(&mut self, worker: &Worker) -> Result<Arc<dyn Application>, RunError> {
         let pid = std::process::id();
         say(&format!("an application, supervised={} reloading={}", worker.is_supervised(), worker.is_reloading()));
         let code = std::fs::read_to_string(self.folder.join("code")).unwrap();
@@ -43,7 +44,7 @@ impl Host for Late {
         let worker = worker.clone();
         Ok(Arc::new(move |environ: &mut Environ<'_>, start: &mut dyn StartResponse| {
             if &*environ.path() == b"/replace-me" {
-                worker.ask_to_be_replaced();
+                worker.request_replacement();
             }
             app(&code, environ, start)
         }))
@@ -64,38 +65,42 @@ fn command_line(name: &str) -> Option<Vec<OsString>> {
 }
 
 /// In the process that a [`Program`] is, and in those that it starts.
-pub fn run(folder: &Path, mut options: RunOptions) -> Result<(), RunError> {
-    options.respawn_command = command_line("again");
-    options.error_page_command = command_line("page");
-    options.watch_reported = true;
+pub fn run(folder: &Path, mut options: RunOptions, supervised: bool) -> Result<(), RunError> {
+    let mut plan = LaunchPlan::default();
+    plan.supervised = supervised;
+    plan.respawn_command = command_line("again");
+    plan.error_page_command = command_line("page");
+    plan.watch_reported = true;
     // What is watched, the children say.
     options.extra_files.clear();
     if std::env::var_os("AMBOSS_TEST_FORKED").is_some() {
-        return run_forking(folder, options);
+        return run_forking(folder, options, plan);
     }
-    run_host(&[Address::new("127.0.0.1", 0)], Late { folder: folder.into() }, options)
+    let late = Late { folder: folder.into() };
+    ServerBuilder::with_loader(late).bind(Address::new("127.0.0.1", 0)).options(options).launch(plan).run()
 }
 
 /// The application is made once, here; the copies of this process have it.
-fn run_forking(folder: &Path, mut options: RunOptions) -> Result<(), RunError> {
+fn run_forking(folder: &Path, options: RunOptions, mut plan: LaunchPlan) -> Result<(), RunError> {
     let mut late = Late { folder: folder.into() };
-    let app = late.application(&Worker::default())?;
+    let app = late.load_app(&Worker::default())?;
     let of_copies = options.clone();
-    options.fork = Some(Arc::new(move |forked| match fork::fork()? {
+    plan.fork = Some(Arc::new(move |forked| match fork::fork()? {
         fork::Fork::Parent(pid) => Ok(pid.unsigned_abs()),
         fork::Fork::Child => {
-            let served = run_forked(forked, There(app.clone()), of_copies.clone());
+            let there = ServerBuilder::with_loader(There(app.clone()));
+            let served = there.options(of_copies.clone()).run_forked(forked);
             std::process::exit(i32::from(served.is_err()));
         }
     }));
-    run_host(&[Address::new("127.0.0.1", 0)], Nowhere, options)
+    ServerBuilder::with_loader(Nowhere).bind(Address::new("127.0.0.1", 0)).options(options).launch(plan).run()
 }
 
 /// An application that is in memory.
 struct There(Arc<dyn Application>);
 
-impl Host for There {
-    fn application(&mut self, worker: &Worker) -> Result<Arc<dyn Application>, RunError> {
+impl AppLoader for There {
+    fn load_app(&mut self, worker: &Worker) -> Result<Arc<dyn Application>, RunError> {
         assert!(worker.is_supervised() && !worker.is_reloading() && amboss::is_running_from_reloader());
         Ok(self.0.clone())
     }
@@ -104,8 +109,8 @@ impl Host for There {
 /// The supervisor's side of it.
 struct Nowhere;
 
-impl Host for Nowhere {
-    fn application(&mut self, _: &Worker) -> Result<Arc<dyn Application>, RunError> {
+impl AppLoader for Nowhere {
+    fn load_app(&mut self, _: &Worker) -> Result<Arc<dyn Application>, RunError> {
         panic!("nothing is served by the supervisor");
     }
 }
@@ -331,7 +336,9 @@ fn a_supervisor_that_is_killed_takes_its_copies_along() {
 fn what_is_in_memory_is_not_reloaded() {
     let mut options = RunOptions::default();
     options.use_reloader = true;
-    options.fork = Some(Arc::new(|_| unreachable!()));
-    let error = run_host(&[Address::new("127.0.0.1", 0)], Nowhere, options).unwrap_err();
+    let mut plan = LaunchPlan::default();
+    plan.fork = Some(Arc::new(|_| unreachable!()));
+    let builder = ServerBuilder::with_loader(Nowhere).bind(Address::new("127.0.0.1", 0));
+    let error = builder.options(options).launch(plan).run().unwrap_err();
     assert!(matches!(error, RunError::Options(_)) && error.to_string().contains("reloader"), "{error}");
 }

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::RwLock;
 use std::time::{Duration, Instant};
 
-use amboss::{make_run_server, Address, AppError, Body, Environ, RunOptions, ShutdownHandle, StartResponse};
+use amboss::{Address, AppError, Body, Environ, RunOptions, ServerBuilder, ShutdownHandle, StartResponse};
 
 use crate::program::{eventually, eventually_within, is_alive, Program, Stopped, Told, DEADLINE};
 
@@ -28,9 +28,10 @@ struct Serving {
 impl Serving {
     fn start(change: impl FnOnce(&mut RunOptions)) -> Serving {
         let mut options = RunOptions::default();
-        options.live = true;
+        options.live_reload = true;
         change(&mut options);
-        let mut server = make_run_server(&[Address::new("127.0.0.1", 0)], pages, options).unwrap();
+        let builder = ServerBuilder::new(pages).bind(Address::new("127.0.0.1", 0));
+        let mut server = builder.options(options).build().unwrap();
         let port = server.local_addrs()[0].to_string().rsplit(':').next().unwrap().parse().unwrap();
         let handle = server.shutdown_handle();
         let thread = Some(std::thread::spawn(move || server.serve_forever().unwrap()));
@@ -186,7 +187,7 @@ fn what_is_no_page_is_left_alone() {
         assert_eq!(body, PAGE, "{path}: {head}");
         assert!(length(&head).is_none_or(|length| length == PAGE.len()), "{path}: {head}");
     }
-    let quiet = Serving::start(|options| options.live = false);
+    let quiet = Serving::start(|options| options.live_reload = false);
     let (head, body) = ask(quiet.port, "GET", "/declared", "");
     assert!(body == PAGE && head.contains("ETag"), "not asked for: {head}\n{body}");
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use amboss::{run_simple, AppError, Body, BrokenSave, Environ, ReloaderType, RunError, RunOptions, StartResponse};
+use amboss::{run_simple, AppError, Body, Environ, OnLoadFailure, ReloaderType, RunError, RunOptions, StartResponse};
 
 /// Nothing in these tests takes this long unless it hangs.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -326,18 +326,18 @@ fn runs() {
     let mut options = RunOptions::default();
     options.extra_files = vec![folder.join("code")];
     options.workers = std::env::var("AMBOSS_TEST_WORKERS").unwrap().parse().unwrap();
-    options.supervised = set("AMBOSS_TEST_SUPERVISED");
-    options.use_reloader = options.workers == 0 && !options.supervised;
-    options.live = set("AMBOSS_TEST_LIVE");
+    let supervised = set("AMBOSS_TEST_SUPERVISED");
+    options.use_reloader = options.workers == 0 && !supervised;
+    options.live_reload = set("AMBOSS_TEST_LIVE");
     if set("AMBOSS_TEST_ERROR_PAGE") {
-        options.broken_save = BrokenSave::ErrorPage;
+        options.on_load_failure = OnLoadFailure::ErrorPage;
     }
     if set("AMBOSS_TEST_STAT") {
         options.reloader_type = ReloaderType::Stat;
         options.reloader_interval = Some(Duration::from_millis(50));
     }
     if set("AMBOSS_TEST_HOST") {
-        ends(crate::host::run(&folder, options));
+        ends(crate::host::run(&folder, options, supervised));
     }
     let code = std::fs::read_to_string(folder.join("code")).unwrap();
     // Of the page that stands in for broken code, nothing is asked that the code could spoil.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use amboss::{Listeners, LocalAddr, ShutdownHandle, Worker};
+use amboss::{Listeners, LocalAddr, ServerBuilder, ShutdownHandle, Worker};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
@@ -57,9 +57,10 @@ impl Server {
         let listeners = fd.map(duplicate_listener).transpose()?;
         let app = Arc::new(make_application(py, app, &run, options.request_handler)?);
         let shutdown = app.shutdown.clone();
+        let builder = ServerBuilder::new(app).bind_all(addresses).options(run);
         let server = detach(py, || match listeners {
-            Some(listeners) => amboss::make_run_server_on(listeners, app, run),
-            None => amboss::make_run_server(&addresses, app, run),
+            Some(listeners) => builder.listeners(listeners).build(),
+            None => builder.build(),
         });
         let server = server.map_err(|error| from_run_error(py, error))?;
         let (handle, local_addrs) = (server.shutdown_handle(), server.local_addrs().to_vec());
@@ -148,7 +149,8 @@ pub(crate) fn run(py: Python<'_>, addresses: Vec<String>, app: Py<PyAny>, option
         Ok(application)
     };
     let loader = PyAppLoader::new(make, signals::script_installer(&run));
-    detach(py, || amboss::run_host(&addresses, loader, run)).map_err(|error| from_run_error(py, error))
+    let builder = ServerBuilder::with_loader(loader).bind_all(addresses).options(run);
+    detach(py, || builder.run()).map_err(|error| from_run_error(py, error))
 }
 
 /// Raises the errors that the options would cause in a process started later. Returns the fingerprint of the

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use amboss::{Application, Host, RunError, ServeError, Server, Settings, ShutdownHandle, Worker};
+use amboss::{AppLoader, Application, RunError, ServeError, Server, Settings, ShutdownHandle, Worker};
 use pyo3::prelude::*;
 
 use crate::errors::{to_app_error, to_run_error};
@@ -33,11 +33,11 @@ where
     }
 }
 
-impl<F> Host for PyAppLoader<F>
+impl<F> AppLoader for PyAppLoader<F>
 where
     F: FnOnce(Python<'_>, &Worker) -> PyResult<PyApplication>,
 {
-    fn application(&mut self, worker: &Worker) -> Result<Arc<dyn Application>, RunError> {
+    fn load_app(&mut self, worker: &Worker) -> Result<Arc<dyn Application>, RunError> {
         let Some(make) = self.make.take() else { return Err(RunError::Options("the application was loaded already")) };
         let application = attach(|py| {
             py.import("amboss._child_environment")?.call_method1("sockets_adopted", (worker.server_fd(),))?;

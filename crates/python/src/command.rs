@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use amboss::cli::{self, AppConfig, Runner, Signals};
-use amboss::{Application, Host, RunError, ServeError, Server, Worker};
+use amboss::{AppLoader, Application, RunError, ServeError, Server, ServerBuilder, SourceKnowledge, Worker};
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
 
@@ -18,6 +18,7 @@ use crate::runtime::process::{flush_streams, fork_worker};
 use crate::runtime::{main_thread, signals};
 use crate::worker::in_flight;
 use crate::worker::module_reporter::ModuleReporter;
+use crate::worker::python_sources::PythonSources;
 use crate::worker::watchdog::Watchdog;
 use crate::wsgi::application::PyApplication;
 
@@ -64,7 +65,7 @@ impl Runner for PyRunner {
         let threads = config.options.settings.threads;
         attach(|py| {
             apply_python_settings(py, &mut config.options, false, Some(threads));
-            if amboss::is_running_from_reloader() || !config.options.wants_supervisor() || config.preload {
+            if amboss::is_running_from_reloader() || !config.options.wants_supervisor(&config.plan) || config.preload {
                 // This process imports the application, and CTRL+C must end the import.
                 signals::module(py)?.call_method0("raise_interrupts")?;
             }
@@ -83,7 +84,11 @@ impl Runner for PyRunner {
             prepare(py, app, &options, worker, reporter, watchdog.as_ref())
         };
         let loader = PyAppLoader::new(make, signals::installer(&config.options));
-        let served = amboss::run_host(&config.addresses, loader, config.options);
+        let served = ServerBuilder::with_loader(loader)
+            .bind_all(config.addresses)
+            .options(config.options)
+            .launch(config.plan)
+            .run();
         self.interrupted = served.as_ref().is_err_and(is_interrupt);
         if self.interrupted {
             return Ok(());
@@ -110,6 +115,10 @@ impl Runner for PyRunner {
     fn respawn_argv(&self) -> Option<Vec<OsString>> {
         Some(self.respawn_command.clone())
     }
+
+    fn sources(&self) -> Option<Arc<dyn SourceKnowledge>> {
+        Some(Arc::new(PythonSources))
+    }
 }
 
 /// Whether CTRL+C has ended the server.
@@ -128,7 +137,7 @@ fn serve_preloaded(target: &str, mut config: AppConfig) -> Result<(), RunError> 
     });
     let app = app.map_err(to_run_error)?;
     let worker_config = config.clone();
-    config.options.fork = Some(Arc::new(move |forked| {
+    config.plan.fork = Some(Arc::new(move |forked| {
         let child = fork_worker()?;
         if child != 0 {
             return Ok(child.unsigned_abs());
@@ -138,7 +147,11 @@ fn serve_preloaded(target: &str, mut config: AppConfig) -> Result<(), RunError> 
         attach(|py| signals::module(py)?.call_method1("exit_worker", (code,)).map(drop)).ok();
         std::process::exit(code)
     }));
-    amboss::run_host(&config.addresses, SupervisorOnly, config.options)
+    ServerBuilder::with_loader(SupervisorOnly)
+        .bind_all(config.addresses)
+        .options(config.options)
+        .launch(config.plan)
+        .run()
 }
 
 /// Serves in a forked worker until it is told to stop. Returns the exit code.
@@ -152,7 +165,7 @@ fn serve_in_fork(forked: amboss::Forked, app: &Py<PyAny>, config: &AppConfig) ->
         prepare(py, app.into_bound(py), &options, worker, None, watchdog.as_ref())
     };
     let loader = PyAppLoader::new(make, signals::installer(&config.options));
-    match amboss::run_forked(forked, loader, config.options.clone()) {
+    match ServerBuilder::with_loader(loader).options(config.options.clone()).run_forked(forked) {
         Ok(()) => 0,
         Err(RunError::Exit(code)) => code,
         Err(error) => {
@@ -165,8 +178,8 @@ fn serve_in_fork(forked: amboss::Forked, app: &Py<PyAny>, config: &AppConfig) ->
 /// The loader of a supervisor whose workers are forked from it with the application.
 struct SupervisorOnly;
 
-impl Host for SupervisorOnly {
-    fn application(&mut self, _: &Worker) -> Result<Arc<dyn Application>, RunError> {
+impl AppLoader for SupervisorOnly {
+    fn load_app(&mut self, _: &Worker) -> Result<Arc<dyn Application>, RunError> {
         Err(RunError::Options("with --preload, only forked workers serve"))
     }
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use super::super::log_file::LogFile;
 use super::serve::{Bodies, Color, Format, ServeArgs};
+#[cfg(all(unix, feature = "reload"))]
+use crate::LaunchPlan;
 use crate::{Address, BodyMode, Log, LogFormat, NoLog, RunOptions, Settings, TextLog};
 
 /// The default port. If it is taken, the next free one is used.
@@ -50,20 +52,25 @@ impl ServeArgs {
         options.next_free_port = self.is_default_address();
         options.quiet = self.quiet > 0;
         options.from_systemd = self.is_default_address();
-        options.live = self.live;
+        options.live_reload = self.live;
         #[cfg(all(unix, feature = "reload"))]
-        {
-            self.reload.apply(&mut options);
-            options.program = (!self.program.is_empty()).then(|| self.program.clone());
-            // A Python application reports its modules, also those that it failed to find.
-            options.watch_reported |= self.target.is_some() && options.use_reloader;
-            options.supervised = self.app.needs_supervisor();
-        }
+        self.reload.apply(&mut options);
         #[cfg(feature = "tls")]
         {
             options.ssl_context = self.tls.context(&self.addresses())?;
         }
         Ok(options)
+    }
+
+    /// Returns how a supervisor starts its workers.
+    #[cfg(all(unix, feature = "reload"))]
+    pub(in crate::cli) fn plan(&self) -> LaunchPlan {
+        let mut plan = self.reload.plan();
+        plan.program = (!self.program.is_empty()).then(|| self.program.clone());
+        // A Python application reports its modules, also those that it failed to find.
+        plan.watch_reported |= self.target.is_some() && self.reload.is_reloading();
+        plan.supervised = self.app.needs_supervisor();
+        plan
     }
 
     /// Returns the settings but for the log.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::seconds;
-use crate::{BrokenSave, ReloaderType, RunOptions};
+use crate::{LaunchPlan, OnLoadFailure, ReloaderType, RunOptions};
 
 // No doc comment: clap would take it for the command's description.
 #[derive(Args, Debug)]
@@ -71,20 +71,26 @@ impl ReloadArgs {
         self.watch_reported
     }
 
-    /// Copies the flags into the server options.
+    /// Copies the flags into the server's options.
     pub(super) fn apply(&self, options: &mut RunOptions) {
         options.use_reloader = self.reload;
         options.reloader_type = self.reloader_type;
         options.reloader_interval = Some(self.reloader_interval);
         options.extra_files.clone_from(&self.extra_files);
         options.exclude_patterns.extend(self.exclude_patterns.iter().cloned());
-        options.broken_save = if self.error_page { BrokenSave::ErrorPage } else { BrokenSave::KeepServing };
+        options.on_load_failure = if self.error_page { OnLoadFailure::ErrorPage } else { OnLoadFailure::KeepServing };
         options.workers = self.workers.into();
-        options.watch_reported = self.watch_reported;
-        options.program_scheme = self.url_scheme.map(|scheme| match scheme {
+    }
+
+    /// Returns what the flags say about starting workers.
+    pub(super) fn plan(&self) -> LaunchPlan {
+        let mut plan = LaunchPlan::default();
+        plan.watch_reported = self.watch_reported;
+        plan.program_scheme = self.url_scheme.map(|scheme| match scheme {
             Scheme::Http => "http",
             Scheme::Https => "https",
         });
-        options.program_fingerprint.clone_from(&self.fingerprint);
+        plan.program_fingerprint.clone_from(&self.fingerprint);
+        plan
     }
 }

@@ -59,7 +59,7 @@ struct OnTerminate {
 #[pymethods]
 impl OnTerminate {
     fn __call__(&self) {
-        self.worker.leave();
+        self.worker.announce_exit();
         self.handle.shutdown();
     }
 }
@@ -92,7 +92,7 @@ impl OnHangUp {
     fn __call__(&self, py: Python<'_>, outlives_terminal: bool) {
         py.detach(|| {
             if self.worker.is_supervised() {
-                self.worker.ask_to_be_replaced();
+                self.worker.request_replacement();
             } else if !self.hang_up.received() && !outlives_terminal {
                 self.handle.shutdown();
             }

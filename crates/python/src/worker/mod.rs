@@ -2,4 +2,5 @@
 
 pub(crate) mod in_flight;
 pub(crate) mod module_reporter;
+pub(crate) mod python_sources;
 pub(crate) mod watchdog;

@@ -175,7 +175,7 @@ impl Watchdog {
     /// Counts and times a request that begins in this thread.
     pub(crate) fn begin_request<'a>(self: &'a Arc<Watchdog>, py: Python<'_>) -> RequestGuard<'a> {
         if self.max_requests > 0 && self.served.fetch_add(1, Ordering::Relaxed) + 1 == self.max_requests {
-            self.ask_to_be_replaced();
+            self.request_replacement();
         }
         self.resume_request(py)
     }
@@ -201,9 +201,9 @@ impl Watchdog {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ask_to_be_replaced(&self) {
+    fn request_replacement(&self) {
         if let Some(worker) = &*self.worker.lock().unwrap_or_else(PoisonError::into_inner) {
-            worker.ask_to_be_replaced();
+            worker.request_replacement();
         }
     }
 
@@ -212,7 +212,7 @@ impl Watchdog {
         let thread = self.wait_for_overdue(timeout);
         let seconds = timeout.as_secs_f64();
         log.error(&format!("a request has been running for {seconds} seconds (--timeout); this worker is replaced"));
-        self.ask_to_be_replaced();
+        self.request_replacement();
         // In a separate thread, because code that never releases the GIL blocks it forever.
         let log = log.clone();
         let _ = thread::Builder::new().name("amboss-stack".into()).spawn(move || {

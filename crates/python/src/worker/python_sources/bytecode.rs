@@ -1,18 +1,18 @@
-//! What Python has compiled from a source that was saved.
+//! Deleting the bytecode of a source that has changed.
 //!
-//! It takes a source of the same size and the same second for the one that it has compiled, so of two saves within a
-//! second the first one would go on being served.
+//! Python compares the size of a source, and its time in seconds, with those of the source that it has compiled. Of two
+//! saves within a second, it would go on using the first one.
 
 use std::fs;
 use std::path::Path;
 
-/// Deletes what was compiled from this file, if it is a source; what can't be deleted stays.
-pub(super) fn forget(source: &Path) {
+/// Deletes the bytecode of this file, if it is a Python source. Errors are ignored.
+pub(super) fn delete_compiled(source: &Path) {
     let (Some(folder), Some(stem)) = (source.parent(), source.file_stem()) else { return };
     if source.extension().is_none_or(|extension| extension != "py") {
         return;
     }
-    // One for each version of Python: names.cpython-313.pyc, names.cpython-313.opt-1.pyc.
+    // There is one file for each version of Python: names.cpython-313.pyc, names.cpython-313.opt-1.pyc.
     let of_source = [stem.as_encoded_bytes(), b"."].concat();
     for entry in fs::read_dir(folder.join("__pycache__")).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_compiled_from_a_source_goes_and_nothing_else() {
+    fn only_the_bytecode_of_a_source_is_deleted() {
         let folder = std::env::temp_dir().join(format!("amboss-bytecode-{}", std::process::id()));
         let cache = folder.join("__pycache__");
         fs::create_dir_all(&cache).unwrap();
@@ -36,7 +36,7 @@ mod tests {
             ["a.cpython-39.pyc", "a.cpython-313.opt-1.pyc", "a.txt", "a", "ab.cpython-39.pyc", "b.cpython-39.pyc"];
         names.iter().for_each(|name| fs::write(cache.join(name), "").unwrap());
         for source in ["a.py", "b.txt", "not-there.py", "__pycache__/a.py"] {
-            forget(&folder.join(source));
+            delete_compiled(&folder.join(source));
         }
         let mut left: Vec<_> = fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();

@@ -1,20 +1,20 @@
-//! How to watch, and what to do with code that can't start.
+//! How to watch, and what clients get while the newest code does not run.
 
 use std::fmt;
 use std::str::FromStr;
 
 use amboss_reload::Backend;
 
-/// How changes are noticed (Werkzeug's `reloader_type`).
+/// How changes are detected (Werkzeug's `reloader_type`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReloaderType {
-    /// By the system's events where they work, by looking where they don't; which of them, and why, is said aloud.
+    /// By the system's events where they work, else by scans. The log says which of them is used, and why.
     #[default]
     Auto,
-    /// By looking at the files again and again.
+    /// By scanning the files at an interval.
     Stat,
-    /// By the system's events; an error where they can't be had.
+    /// By the system's events. An error where the system has none.
     Notify,
 }
 
@@ -31,7 +31,7 @@ impl From<ReloaderType> for Backend {
 impl FromStr for ReloaderType {
     type Err = String;
 
-    /// `auto`, `stat` or `notify`; Werkzeug's name for events, `watchdog`, is understood.
+    /// Reads `auto`, `stat` or `notify`, and also Werkzeug's name for events, `watchdog`.
     fn from_str(text: &str) -> Result<ReloaderType, String> {
         match text {
             "auto" => Ok(ReloaderType::Auto),
@@ -42,19 +42,19 @@ impl FromStr for ReloaderType {
     }
 }
 
-/// What clients get while the newest code can't be built or doesn't start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum BrokenSave {
-    /// The old code's answers. Where nothing has served yet, the page.
-    #[default]
-    KeepServing,
-    /// A page with what the compiler or the program had to say, until a save mends it.
-    ErrorPage,
-}
-
 impl fmt::Display for ReloaderType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Backend::from(*self).fmt(f)
     }
+}
+
+/// What clients get while the newest code can't be built, or does not start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnLoadFailure {
+    /// The responses of the old code. If no code has served yet, the error page.
+    #[default]
+    KeepServing,
+    /// A page with the output of the compiler or of the program, until the code runs again.
+    ErrorPage,
 }

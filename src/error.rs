@@ -1,26 +1,26 @@
-//! Why nothing is served.
+//! Why a server can't run, or has ended.
 
 use std::fmt;
 use std::io;
 
 use amboss_core::{Address, ServeError};
 
-/// Why nothing is served, or not any more.
+/// Why a server can't run, or has ended.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RunError {
     /// Options that contradict each other.
     Options(&'static str),
-    /// An address is taken.
+    /// An address is in use.
     AddressInUse {
         /// The address.
         address: Address,
         /// The system's message.
         error: String,
     },
-    /// Anything else that a server can fail with.
+    /// Any other error of a server.
     Serve(ServeError),
-    /// What is to be watched or started can't be.
+    /// A file can't be watched, or a program can't be started.
     Reload(String),
     /// The supervisor ended with this exit code.
     Exit(i32),
@@ -29,7 +29,7 @@ pub enum RunError {
 impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RunError::Options(sentence) => f.write_str(sentence),
+            RunError::Options(message) => f.write_str(message),
             RunError::AddressInUse { address: Address::Tcp { port, .. }, error } => {
                 writeln!(f, "{error}")?;
                 write!(
@@ -44,7 +44,7 @@ impl fmt::Display for RunError {
             }
             RunError::AddressInUse { error, .. } => f.write_str(error),
             RunError::Serve(error) => error.fmt(f),
-            RunError::Reload(sentence) => f.write_str(sentence),
+            RunError::Reload(message) => f.write_str(message),
             RunError::Exit(code) => write!(f, "stopped with exit code {code}"),
         }
     }

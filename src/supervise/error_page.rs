@@ -1,5 +1,5 @@
-//! What is served in place of a program that can't be: the supervisor starts this executable once more, with the
-//! output to show in a file.
+//! The application that shows why the code does not run. The supervisor starts it instead of the program, with the output
+//! in a file.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,26 +7,26 @@ use std::time::Duration;
 use amboss_core::{AppError, Application, Body, Environ, StartResponse};
 use amboss_reload::{error_page, error_text};
 
-/// The variable that names the file.
-pub(super) const VARIABLE: &str = "AMBOSS_ERROR_PAGE";
-/// How often an open page asks whether the program is back: often enough to be there when one looks up.
-const POLL: Duration = Duration::from_millis(500);
+use super::variables;
+
+/// How often an open page asks whether the program is back: before a user looks at it again.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 const TITLE: &str = "The newest code doesn't run";
 
-/// Answers everything with 503 and the output.
+/// Answers every request with 503 and the output.
 pub(crate) struct ErrorPage {
     output: String,
 }
 
 impl ErrorPage {
-    /// Was this process started for that?
+    /// Whether this process was started for the error page.
     pub(crate) fn is_wanted() -> bool {
-        std::env::var_os(VARIABLE).is_some()
+        variables::is_set(variables::ERROR_PAGE)
     }
 
-    /// If this process was started for that.
+    /// The error page, if this process was started for it.
     pub(super) fn from_env() -> Option<ErrorPage> {
-        let path = PathBuf::from(std::env::var_os(VARIABLE)?);
+        let path = PathBuf::from(std::env::var_os(variables::ERROR_PAGE)?);
         let output = std::fs::read(path).unwrap_or_default();
         Some(ErrorPage { output: String::from_utf8_lossy(&output).into_owned() })
     }
@@ -35,7 +35,7 @@ impl ErrorPage {
 impl Application for ErrorPage {
     fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
         let (kind, text) = if environ.text("HTTP_ACCEPT").contains("text/html") {
-            ("text/html; charset=utf-8", error_page(TITLE, &self.output, Some(POLL)))
+            ("text/html; charset=utf-8", error_page(TITLE, &self.output, Some(POLL_INTERVAL)))
         } else {
             ("text/plain; charset=utf-8", error_text(TITLE, &self.output))
         };

@@ -1,9 +1,10 @@
-//! Which files a Python traceback speaks of: of a program that has failed before it could say what it consists of.
+//! The files that a Python traceback names: those of a program that has failed before it could report its files.
 
 use std::path::{Path, PathBuf};
 
-/// The files it names, and those that would mend what it says is missing. `here` is where the program ran.
-pub(super) fn files(output: &[u8], here: &Path) -> Vec<PathBuf> {
+/// Returns the files that a traceback names, and those that would repair what it says is missing. `here` is where the
+/// program ran.
+pub(super) fn named_files(output: &[u8], here: &Path) -> Vec<PathBuf> {
     let output = String::from_utf8_lossy(output);
     let mut named: Vec<PathBuf> = Vec::new();
     for line in output.lines() {
@@ -12,7 +13,7 @@ pub(super) fn files(output: &[u8], here: &Path) -> Vec<PathBuf> {
             named.push(here.join(path));
         }
     }
-    // Where the program's own modules lie: not where packages are installed.
+    // The directories of the program's own modules, not those of installed packages.
     let is_installed = |folder: &Path| folder.ends_with("site-packages") || folder.ends_with("dist-packages");
     let mut folders = vec![here.to_owned()];
     folders.extend(named.iter().filter_map(|path| path.parent()).map(Path::to_owned));
@@ -41,7 +42,7 @@ enum Missing {
     File(String),
 }
 
-/// What the last line of a traceback says.
+/// What the last line of a traceback says is missing.
 fn missing(line: &str) -> Option<Missing> {
     let quoted = |rest: &str| rest.split('\'').next().map(str::to_owned);
     if let Some(rest) = line.strip_prefix("ModuleNotFoundError: No module named '") {
@@ -69,11 +70,11 @@ mod tests {
         let mut expected: Vec<PathBuf> =
             expected.iter().chain(&["/shop/serve.py", "/v/site-packages/z/a.py"]).map(PathBuf::from).collect();
         expected.sort();
-        assert_eq!(files(output.as_bytes(), Path::new("/here")), expected);
+        assert_eq!(named_files(output.as_bytes(), Path::new("/here")), expected);
     }
 
     #[test]
-    fn a_traceback_tells_what_would_mend_it() {
+    fn a_traceback_names_what_would_repair_it() {
         names("ValueError: no", &[]);
         names("OSError: no", &[]);
         names("FileNotFoundError: [Errno 2] No such file or directory: 'a b.txt'", &["/here/a b.txt"]);
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_traceback_names_nothing() {
-        assert!(files(b"error: File \"x\"\n  File \"x\n\xff", Path::new("/here")).is_empty());
+    fn other_output_names_nothing() {
+        assert!(named_files(b"error: File \"x\"\n  File \"x\n\xff", Path::new("/here")).is_empty());
     }
 }

@@ -1,0 +1,60 @@
+//! From options to a server: sockets, settings, and live reload in front of the application.
+
+use std::io;
+use std::sync::Arc;
+
+use amboss_core::{make_server_on, Address, Application, Listeners, Server};
+
+use crate::error::RunError;
+use crate::live_reload::{BuildId, LiveReload};
+use crate::options::RunOptions;
+
+/// Makes the server of a process that serves.
+pub(crate) fn make_server(
+    listeners: Listeners,
+    app: Arc<dyn Application>,
+    options: RunOptions,
+    build_id: BuildId,
+) -> Result<Server, RunError> {
+    let live_reload = options.live_reload;
+    let (concurrency, mut settings) = options.resolve()?;
+    if !live_reload {
+        return Ok(make_server_on(listeners, app, concurrency, settings)?);
+    }
+    let app = LiveReload::new(app, build_id, concurrency, &mut settings);
+    let shutdown = app.shutdown_slot();
+    let server = make_server_on(listeners, app, concurrency, settings)?;
+    shutdown.set(server.shutdown_handle());
+    Ok(server)
+}
+
+/// Listens on the addresses, or on the sockets that systemd passes on.
+pub(crate) fn bind(addresses: &[Address], options: &RunOptions) -> Result<Listeners, RunError> {
+    if options.from_systemd {
+        let listeners = Listeners::from_systemd()?;
+        if !listeners.is_empty() {
+            return Ok(listeners);
+        }
+    }
+    let mut addresses = addresses.to_vec();
+    loop {
+        match Listeners::bind(&addresses, &options.settings) {
+            Ok(listeners) => return Ok(listeners),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                let taken = addresses.iter_mut().find(|address| error.to_string().contains(&address.to_string()));
+                match taken {
+                    Some(Address::Tcp { port, .. }) if options.next_free_port && *port < u16::MAX => {
+                        say!("Port {port} is in use by another program; trying {}.", *port + 1);
+                        *port += 1;
+                    }
+                    Some(address) => {
+                        let address = address.clone();
+                        return Err(RunError::AddressInUse { address, error: error.to_string() });
+                    }
+                    None => return Err(error.into()),
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! [`ServerBuilder`], the one way to serve, and [`run_simple`] on it.
+
+use std::sync::Arc;
+
+use amboss_core::{Address, Application, Listeners, Server};
+
+use crate::app_loader::{AppLoader, StaticApp};
+use crate::assemble::{bind, make_server};
+use crate::banner::banner;
+use crate::error::RunError;
+use crate::live_reload::BuildId;
+use crate::options::RunOptions;
+#[cfg(all(unix, feature = "reload"))]
+use crate::supervise::{self, Forked, LaunchPlan, WorkerProcess};
+use crate::worker::Worker;
+
+/// Serves an application until the server is told to stop.
+///
+/// `host` is a name, an IPv4 or IPv6 address, or `unix://path`; `localhost` listens on both families. Port 0 lets the
+/// system pick one, which the banner shows. This is [`ServerBuilder`] with one address.
+///
+/// # Errors
+/// Options that contradict each other, an address that can't be listened on, or what ended the server.
+///
+/// # Panics
+/// With a panic of the application, with [`RunOptions::passthrough_errors`].
+pub fn run_simple(host: &str, port: u16, app: impl Application + 'static, options: RunOptions) -> Result<(), RunError> {
+    ServerBuilder::new(app).bind(Address::new(host, port)).options(options).run()
+}
+
+/// Builds a server and runs it.
+///
+/// With [`RunOptions::use_reloader`] or [`RunOptions::workers`], [`run`](ServerBuilder::run) makes this process a
+/// supervisor, which holds the sockets and watches files. The same command line is started again, and serves where it
+/// calls `run` ([`is_running_from_reloader`](crate::is_running_from_reloader)).
+///
+/// ```no_run
+/// use amboss::{AppError, Body, Environ, RunOptions, ServerBuilder, StartResponse};
+///
+/// fn hello(_: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+///     start_response.start("200 OK", &[("Content-Type", "text/plain")])?;
+///     Ok(Body::from("Hello world!\n"))
+/// }
+///
+/// let mut options = RunOptions::default();
+/// options.next_free_port = true;
+/// ServerBuilder::new(hello)
+///     .bind("localhost:5000".parse()?)
+///     .bind("unix:///tmp/hello.sock".parse()?)
+///     .options(options)
+///     .on_start(|server, _| {
+///         println!("{} addresses", server.local_addrs().len());
+///         Ok(())
+///     })
+///     .run()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct ServerBuilder<L = StaticApp> {
+    loader: L,
+    addresses: Vec<Address>,
+    listeners: Option<Listeners>,
+    options: RunOptions,
+    #[cfg(all(unix, feature = "reload"))]
+    plan: LaunchPlan,
+}
+
+impl ServerBuilder<StaticApp> {
+    /// A server for an application that has been made already.
+    pub fn new(app: impl Application + 'static) -> ServerBuilder<StaticApp> {
+        ServerBuilder::with_loader(StaticApp::new(Arc::new(app)))
+    }
+
+    /// Calls a function with the server before it serves, in the process that serves. With a supervisor that is another
+    /// process than this one; see [`Worker`].
+    pub fn on_start(
+        mut self,
+        on_start: impl FnOnce(&Server, &Worker) -> Result<(), RunError> + Send + 'static,
+    ) -> ServerBuilder<StaticApp> {
+        self.loader.set_on_start(Box::new(on_start));
+        self
+    }
+}
+
+impl<L: AppLoader> ServerBuilder<L> {
+    /// A server for an application that is loaded in the process that serves.
+    pub fn with_loader(loader: L) -> ServerBuilder<L> {
+        ServerBuilder {
+            loader,
+            addresses: Vec::new(),
+            listeners: None,
+            options: RunOptions::default(),
+            #[cfg(all(unix, feature = "reload"))]
+            plan: LaunchPlan::default(),
+        }
+    }
+
+    /// Adds an address to listen on.
+    #[must_use]
+    pub fn bind(mut self, address: Address) -> ServerBuilder<L> {
+        self.addresses.push(address);
+        self
+    }
+
+    /// Adds addresses to listen on.
+    #[must_use]
+    pub fn bind_all(mut self, addresses: impl IntoIterator<Item = Address>) -> ServerBuilder<L> {
+        self.addresses.extend(addresses);
+        self
+    }
+
+    /// Serves on sockets that listen already, instead of on addresses.
+    #[must_use]
+    pub fn listeners(mut self, listeners: Listeners) -> ServerBuilder<L> {
+        self.listeners = Some(listeners);
+        self
+    }
+
+    /// Sets the options.
+    #[must_use]
+    pub fn options(mut self, options: RunOptions) -> ServerBuilder<L> {
+        self.options = options;
+        self
+    }
+
+    /// Sets how a supervisor starts its workers.
+    #[cfg(all(unix, feature = "reload"))]
+    #[must_use]
+    pub fn launch(mut self, plan: LaunchPlan) -> ServerBuilder<L> {
+        self.plan = plan;
+        self
+    }
+
+    /// Loads the application and makes the server, which is not started yet. There is no supervisor.
+    ///
+    /// # Errors
+    /// As [`run`](ServerBuilder::run), before the server serves.
+    pub fn build(mut self) -> Result<Server, RunError> {
+        let listeners = self.take_listeners()?;
+        let app = self.loader.load_app(&Worker::default())?;
+        self.loader.configure(&mut self.options.settings)?;
+        make_server(listeners, app, self.options, BuildId::of_this_process())
+    }
+
+    /// Serves until the server is told to stop.
+    ///
+    /// # Errors
+    /// Options that contradict each other, an address that can't be listened on, the loader's errors, what ended the
+    /// server, or the exit code of a supervisor.
+    ///
+    /// # Panics
+    /// With a panic of the application, with [`RunOptions::passthrough_errors`].
+    pub fn run(mut self) -> Result<(), RunError> {
+        #[cfg(all(unix, feature = "reload"))]
+        {
+            if let Some(process) = WorkerProcess::inherited(&self.options, &self.plan)? {
+                return process.serve(&mut self.loader, self.options);
+            }
+            if self.options.wants_supervisor(&self.plan) {
+                return self.supervise();
+            }
+        }
+        let (quiet, fingerprint, scheme) = (self.options.quiet, self.fingerprint(), self.scheme());
+        // First, since it fails at once if it does, and clients that connect wait until the application is there.
+        let listeners = self.take_listeners()?;
+        let worker = Worker::default();
+        let app = self.loader.load_app(&worker)?;
+        self.loader.configure(&mut self.options.settings)?;
+        let server = make_server(listeners, app, self.options, BuildId::of_this_process())?;
+        // Before the banner, so that CTRL+C does what that says.
+        self.loader.started(&server, &worker)?;
+        if !quiet {
+            say!("{}", banner(server.local_addrs(), scheme, fingerprint.as_deref()).trim_end());
+        }
+        Ok(self.loader.serve(server)?)
+    }
+
+    /// Serves in a worker that was forked by [`LaunchPlan::fork`].
+    ///
+    /// # Errors
+    /// As [`run`](ServerBuilder::run), and when the supervisor has ended meanwhile.
+    ///
+    /// # Panics
+    /// As [`run`](ServerBuilder::run).
+    #[cfg(all(unix, feature = "reload"))]
+    pub fn run_forked(mut self, forked: Forked) -> Result<(), RunError> {
+        WorkerProcess::forked(forked, &self.options)?.serve(&mut self.loader, self.options)
+    }
+
+    #[cfg(all(unix, feature = "reload"))]
+    fn supervise(mut self) -> Result<(), RunError> {
+        // Contradictions are reported before anything is started.
+        self.options.clone().resolve()?;
+        if self.plan.fork.is_some() && self.options.use_reloader {
+            return Err(RunError::Options(
+                "An application that is loaded before its workers are forked is not read again when a file changes; \
+                 leave out either the preloading or the reloader.",
+            ));
+        }
+        let (fingerprint, scheme) = (self.fingerprint(), self.scheme());
+        let listeners = self.listeners.take();
+        let (options, addresses) = (&self.options, &self.addresses);
+        let code = supervise::supervise(options, &self.plan, || {
+            let listeners = listeners.map_or_else(|| bind(addresses, options), Ok)?;
+            let banner = (!options.quiet).then(|| banner(&listeners.local_addrs(), scheme, fingerprint.as_deref()));
+            Ok((listeners, banner))
+        })?;
+        if code == 0 {
+            Ok(())
+        } else {
+            Err(RunError::Exit(code))
+        }
+    }
+
+    fn take_listeners(&mut self) -> Result<Listeners, RunError> {
+        match self.listeners.take() {
+            Some(listeners) => Ok(listeners),
+            None => bind(&self.addresses, &self.options),
+        }
+    }
+
+    /// The scheme of the server's URLs, which may be that of another program.
+    fn scheme(&self) -> &'static str {
+        #[cfg(all(unix, feature = "reload"))]
+        if let Some(scheme) = self.plan.program_scheme {
+            return scheme;
+        }
+        self.options.scheme()
+    }
+
+    fn fingerprint(&self) -> Option<String> {
+        #[cfg(all(unix, feature = "reload"))]
+        if self.plan.program_fingerprint.is_some() {
+            return self.plan.program_fingerprint.clone();
+        }
+        self.options.fingerprint()
+    }
+}

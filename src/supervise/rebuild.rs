@@ -1,0 +1,165 @@
+//! From a change of a file to new workers: wait, build, replace.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{channel, Receiver, TryRecvError};
+use std::sync::Arc;
+use std::thread;
+
+use amboss_reload::{Build, BuildOutcome, CargoError, Changes, Program, SupervisorHandle, Watch};
+
+use super::cargo_program::CargoProgram;
+use super::fallback::FallbackState;
+use super::plan::SourceKnowledge;
+
+/// The maximum number of builds in a row that a further change cancels. Something else than an editor writes more changes
+/// than that, and a build has to finish before the next one.
+const MAX_CANCELLED_BUILDS: u32 = 3;
+
+type BuildResult = std::io::Result<BuildOutcome>;
+
+/// Follows the watch, in a thread of its own, until the supervisor has ended.
+pub(super) struct Rebuilder {
+    pub(super) watch: Watch,
+    /// Whether the workers report which files are watched.
+    pub(super) watch_reported: bool,
+    pub(super) sources: Option<Arc<dyn SourceKnowledge>>,
+    pub(super) handle: SupervisorHandle,
+    /// The project that builds the program, if cargo does.
+    pub(super) project: Option<CargoProgram>,
+    pub(super) program: Program,
+    pub(super) fallback: Arc<FallbackState>,
+    /// Whether the supervisor has ended.
+    pub(super) ended: Arc<AtomicBool>,
+    /// Why the watch scans instead of using events, as last logged.
+    pub(super) logged_reason: Option<String>,
+}
+
+/// What a build came to, and whether files have changed meanwhile.
+struct Finished {
+    result: Option<BuildResult>,
+    is_outdated: bool,
+}
+
+impl Rebuilder {
+    /// Runs until the supervisor has ended; the watch is woken then.
+    pub(super) fn run(mut self) {
+        if let Some(sources) = self.sources.clone().filter(|_| self.watch_reported) {
+            // In this thread, beside the start of the first worker: the directory may be large.
+            if let Err(error) = self.watch.watch_until_files_are_added(Path::new(sources.watch_until_reported())) {
+                say!(" * {error}");
+            }
+        }
+        while !self.has_ended() {
+            self.log_fallback_reason();
+            if let Some(changes) = self.watch.next(None) {
+                announce(&changes);
+                if let Some(sources) = self.sources.as_ref().filter(|_| self.watch_reported) {
+                    changes.iter().for_each(|change| sources.file_changed(&change.path));
+                }
+                self.restart();
+            }
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
+    }
+
+    fn log_fallback_reason(&mut self) {
+        let reason = self.watch.fallback_reason();
+        if reason.is_some() && reason != self.logged_reason.as_deref() {
+            self.logged_reason = reason.map(str::to_owned);
+            say!(" * {}", self.logged_reason.as_deref().unwrap_or_default());
+        }
+    }
+
+    /// Builds the program, again as long as files change meanwhile, and replaces the workers.
+    fn restart(&mut self) {
+        let Some(project) = self.project.take() else {
+            return self.fallback.restart(&self.handle, &self.program);
+        };
+        let mut cancelled = 0;
+        loop {
+            let Some(finished) = self.build(&project, &mut cancelled) else { break };
+            match finished.result {
+                Some(Ok(BuildOutcome::Cancelled)) => continue,
+                Some(Ok(outcome)) => self.use_build(&project, outcome),
+                Some(Err(error)) => {
+                    say!(" * The build can't be waited for: {error}");
+                    break;
+                }
+                None => break,
+            }
+            if !finished.is_outdated {
+                break;
+            }
+            cancelled = 0;
+        }
+        self.project = Some(project);
+    }
+
+    /// Builds once. A change cancels the build, unless `cancelled` builds in a row is the maximum. `None` when the build
+    /// can't be started, or the supervisor has ended.
+    fn build(&mut self, project: &CargoProgram, cancelled: &mut u32) -> Option<Finished> {
+        let build = project.build().inspect_err(|error: &CargoError| say!(" * {error}")).ok()?;
+        let cancel = build.canceller();
+        let finished = self.wait_in_thread(build);
+        let mut is_outdated = false;
+        loop {
+            match finished.try_recv() {
+                Ok(result) => return Some(Finished { result: Some(result), is_outdated }),
+                Err(TryRecvError::Disconnected) => return Some(Finished { result: None, is_outdated }),
+                Err(TryRecvError::Empty) => {}
+            }
+            let changes = self.watch.next(None);
+            if self.has_ended() {
+                cancel.cancel();
+                return None;
+            }
+            if let Some(changes) = changes.filter(|_| !is_outdated) {
+                announce(&changes);
+                is_outdated = true;
+                if *cancelled < MAX_CANCELLED_BUILDS {
+                    *cancelled += 1;
+                    cancel.cancel();
+                }
+            }
+        }
+    }
+
+    /// Waits for a build in a thread of its own, which then wakes the watch.
+    fn wait_in_thread(&self, build: Build) -> Receiver<BuildResult> {
+        let waker = self.watch.waker();
+        let (sender, receiver) = channel();
+        thread::spawn(move || {
+            let _ = sender.send(build.wait());
+            waker.wake();
+        });
+        receiver
+    }
+
+    fn use_build(&mut self, project: &CargoProgram, outcome: BuildOutcome) {
+        match outcome {
+            BuildOutcome::Built(built) => match project.find_in(&built) {
+                // Also when the program is the same: what it reads when it starts may have changed.
+                Some(path) => {
+                    self.program.path = path;
+                    self.fallback.restart(&self.handle, &self.program);
+                }
+                None => say!(" * Cargo builds, but not the program that is running"),
+            },
+            BuildOutcome::Failed(output) => {
+                let done = self.fallback.load_failed(&self.handle, output.as_bytes(), None);
+                say!(" * The new code can't be built; {done}");
+            }
+            BuildOutcome::Cancelled => {}
+        }
+    }
+}
+
+fn announce(changes: &Changes) {
+    let more = changes.iter().count() - 1;
+    let others = if more == 0 { String::new() } else { format!(" and {more} more") };
+    say!(" * Detected change in '{}'{others}, reloading", changes.first().path.display());
+}

@@ -1,0 +1,65 @@
+//! Accepting on sockets that another program shares, and that may block: how the error page takes the place of a program
+//! that does not use amboss.
+//!
+//! Whether `accept` blocks is a property of the socket, not of the process. If the error page changed it, it would break the
+//! program that takes over, and the other way round. So a thread accepts here, blocking or not, and passes connections to
+//! a server that listens elsewhere.
+
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::thread;
+use std::time::Duration;
+
+use amboss_core::{IdleConnection, Receiver};
+use amboss_reload::ControlSender;
+
+use super::orders::message_of;
+
+/// How long the thread waits before it accepts again, on a socket that another program has made non-blocking, and after an
+/// error.
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
+
+enum SharedSocket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl SharedSocket {
+    fn new(socket: OwnedFd) -> io::Result<SharedSocket> {
+        let tcp = TcpListener::from(socket.try_clone()?);
+        // std can read the address only of a socket of its own family.
+        if tcp.local_addr().is_ok() {
+            return Ok(SharedSocket::Tcp(tcp));
+        }
+        Ok(SharedSocket::Unix(UnixListener::from(socket)))
+    }
+
+    fn accept(&self) -> io::Result<OwnedFd> {
+        match self {
+            SharedSocket::Tcp(listener) => listener.accept().map(|(stream, _)| stream.into()),
+            SharedSocket::Unix(listener) => listener.accept().map(|(stream, _)| stream.into()),
+        }
+    }
+}
+
+/// Accepts on these sockets, each in a thread of its own, until the server stops. The connection that comes then goes to
+/// the supervisor.
+pub(super) fn accept_all(sockets: Vec<OwnedFd>, receiver: &Receiver, supervisor: &ControlSender) -> io::Result<()> {
+    for socket in sockets {
+        let (shared, receiver, supervisor) = (SharedSocket::new(socket)?, receiver.clone(), supervisor.clone());
+        thread::Builder::new().name("amboss-accept".into()).spawn(move || loop {
+            match shared.accept() {
+                Ok(socket) => {
+                    if let Err(refused) = receiver.adopt(IdleConnection::new(socket.into())) {
+                        let _ = supervisor.send(&message_of(refused));
+                        return;
+                    }
+                }
+                Err(_) => thread::sleep(RETRY_INTERVAL),
+            }
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! The worker's side: sockets from the supervisor, an application, ready, drained.
+
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use amboss_core::Listeners;
+use amboss_reload::{ignore_interrupts, ControlMessage, Forked, Inherited, SupervisorOptions};
+
+use super::error_page::ErrorPage;
+use super::orders::Orders;
+use super::plan::LaunchPlan;
+use super::shared_sockets::accept_all;
+use super::variables;
+use crate::app_loader::AppLoader;
+use crate::assemble::make_server;
+use crate::error::RunError;
+use crate::live_reload::BuildId;
+use crate::options::RunOptions;
+use crate::worker::Worker;
+
+/// What this process has inherited from a supervisor, whose orders it follows from now on.
+pub(crate) struct WorkerProcess {
+    listeners: Listeners,
+    /// Sockets that another program shares.
+    shared: Vec<OwnedFd>,
+    /// `None` when the supervisor takes this process for one that does not know the control protocol.
+    orders: Option<Orders>,
+    generation: u64,
+}
+
+impl WorkerProcess {
+    /// Takes over what a supervisor has passed on. `None` when no supervisor started this process. Called once.
+    ///
+    /// With [`LaunchPlan::program`], the supervisor's program is another one, and this process may have to serve the error
+    /// page in its place.
+    pub(crate) fn inherited(options: &RunOptions, plan: &LaunchPlan) -> io::Result<Option<WorkerProcess>> {
+        let Some(inherited) = Inherited::from_env()? else { return Ok(None) };
+        let sockets = inherited.take_listeners()?;
+        let (listeners, shared) = if plan.program.is_some() {
+            // A server has to listen somewhere, and no client connects here.
+            (Listeners::adopt([TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.into()])?, sockets)
+        } else {
+            (Listeners::adopt(sockets)?, Vec::new())
+        };
+        let orders = match inherited.take_control()? {
+            Some(control) => {
+                ignore_interrupts()?;
+                Some(Orders::follow(control, options.reopen_logs.clone(), orphan_timeout())?)
+            }
+            None => None,
+        };
+        Ok(Some(WorkerProcess { listeners, shared, orders, generation: inherited.generation }))
+    }
+
+    /// Takes over what a supervisor has passed on to its fork.
+    pub(crate) fn forked(forked: Forked, options: &RunOptions) -> io::Result<WorkerProcess> {
+        let child = forked.enter()?;
+        // The supervisor's log file may have been moved away since it was opened.
+        options.reopen_logs.iter().for_each(|reopen| reopen());
+        let listeners = Listeners::adopt(child.listeners)?;
+        let orders = Some(Orders::follow(child.control, options.reopen_logs.clone(), orphan_timeout())?);
+        Ok(WorkerProcess { listeners, shared: Vec::new(), orders, generation: child.generation })
+    }
+
+    /// The identity of the code, which all workers of a generation share.
+    fn build_id(&self) -> BuildId {
+        let supervisor =
+            std::env::var(variables::LIVE_RELOAD).unwrap_or_else(|_| std::os::unix::process::parent_id().to_string());
+        let id = format!("{supervisor}-{}", self.generation);
+        BuildId { id, is_error_page: ErrorPage::is_wanted() }
+    }
+
+    /// Serves the loader's application, or the error page in its place.
+    pub(crate) fn serve(self, loader: &mut impl AppLoader, mut options: RunOptions) -> Result<(), RunError> {
+        let sender = self.orders.as_ref().map(|orders| orders.sender.clone());
+        let server_fd = self.listeners.as_fds().next().map(|socket| socket.as_raw_fd());
+        let worker = Worker::supervised(sender, variables::is_set(variables::RELOADING), server_fd);
+        options.live_reload |= variables::is_set(variables::LIVE_RELOAD);
+        options.settings.multiprocess |= options.workers > 1 || variables::is_set(variables::MULTIPROCESS);
+        let app = match ErrorPage::from_env() {
+            Some(page) => Arc::new(page),
+            None => {
+                let app = loader.load_app(&worker)?;
+                loader.configure(&mut options.settings)?;
+                app
+            }
+        };
+        let build_id = self.build_id();
+        // Only the server holds the listeners: when it stops listening, this process does.
+        let server = make_server(self.listeners, app, options, build_id)?;
+        loader.started(&server, &worker)?;
+        let Some(orders) = self.orders else { return Ok(loader.serve(server)?) };
+        orders.set_server(&server);
+        accept_all(self.shared, &server.receiver(), &orders.sender)?;
+        // The sockets listen already: a client that connects now waits for the first turn of the loop at most.
+        orders.sender.send(&ControlMessage::Ready)?;
+        let served = loader.serve(server);
+        let _ = orders.sender.send(&ControlMessage::Drained);
+        Ok(served?)
+    }
+}
+
+/// How long this process goes on without its supervisor: as long as the supervisor would have let it.
+fn orphan_timeout() -> Duration {
+    let told = std::env::var(variables::ORPHAN_TIMEOUT).ok().and_then(|text| text.parse().ok());
+    told.map_or_else(
+        || {
+            let defaults = SupervisorOptions::default();
+            defaults.drain_timeout + defaults.kill_timeout
+        },
+        Duration::from_millis,
+    )
+}
