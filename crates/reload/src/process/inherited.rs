@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use super::control::{ControlMessage, ControlSocket};
 use super::env::{CONTROL_FD, GENERATION, RUN_MAIN, SERVER_FD};
 
-/// Whether this process is a forked child, which has no variables.
+/// Whether this process is a forked child, for which no variables are set.
 static IS_FORKED_CHILD: AtomicBool = AtomicBool::new(false);
 
 pub(super) fn mark_as_forked_child() {

@@ -57,7 +57,7 @@ impl Program {
     /// In the copy, it calls [`Forked::enter`], serves, and ends the process.
     ///
     /// `fork` is called on the thread that [runs](crate::Supervisor::run) the supervisor, which is the only thread of
-    /// the copy. A forked child has no variables in its environment and always uses its control socket. Of the
+    /// the copy. No environment variables are set for a forked child, and it always uses its control socket. Of the
     /// program's fields only `kill_with_parent` applies.
     pub fn forked(fork: impl Fn(Forked) -> io::Result<u32> + Send + Sync + 'static) -> Program {
         Program { fork: Some(Forker::new(fork)), ..Program::new("") }

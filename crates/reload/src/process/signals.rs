@@ -80,8 +80,8 @@ pub(super) fn wait_for_running_handlers() {
 }
 
 /// Restores the default effect of the supervisor's signals in a forked child, where no thread handles them. SIGINT and
-/// SIGUSR1 have no effect there: the supervisor acts on them, and handlers that the application sets must not find that
-/// the signal ends the process first.
+/// SIGUSR1 have no effect there: the supervisor acts on them, and if the application sets handlers of its own, the
+/// default effect must not end the process first.
 ///
 /// The pipe of the supervisor's signal thread stays open in the child. The handlers write to it, and would write to any
 /// file that got its number; only that thread reads from it.

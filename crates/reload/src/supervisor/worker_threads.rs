@@ -94,7 +94,7 @@ pub(super) fn copy_stderr(mut stderr: ChildStderr, captured: &Mutex<Vec<u8>>, _o
 }
 
 /// Waits for a worker's end and then for its last output, and reports the end. Does not reap the worker: its process id
-/// stays reserved until the supervisor's thread does, so no signal can hit an unrelated process.
+/// stays reserved until the supervisor's thread reaps it, so no signal can hit an unrelated process.
 pub(super) fn wait_for_exit(id: u64, pid: Pid, inputs: &Sender<Input>, all_read: &Receiver<()>) {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), options) {}

@@ -28,7 +28,7 @@ fn a_killed_supervisor_leaves_no_process_and_a_free_port() {
 #[test]
 #[cfg(target_os = "linux")]
 fn plain_programs_end_with_a_killed_supervisor() {
-    if !crate::plain_programs::has_python() {
+    if !crate::python_server::has_python() {
         return;
     }
     let code = CodeFile::new("plain");

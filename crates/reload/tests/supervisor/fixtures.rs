@@ -103,14 +103,14 @@ fn run_as_supervisor() {
         program = Program::forked(fork);
     }
     if words.contains("plain") {
-        program = crate::plain_programs::python("plain");
+        program = crate::python_server::python_server("plain");
         program.exec_wrapper = Some(exec_wrapper());
-        options.protocol = crate::plain_programs::READY_SOON;
+        options.protocol = crate::python_server::READY_SOON;
     }
     let exit_code = Supervisor::new(program, vec![listener.into()], options, Box::new(Printer)).run();
     println!("exit code {exit_code}");
     if std::fs::read_to_string(&code).unwrap().contains("linger") {
-        std::thread::sleep(crate::support::TIMEOUT);
+        std::thread::sleep(crate::client::TIMEOUT);
     }
     std::process::exit(exit_code);
 }

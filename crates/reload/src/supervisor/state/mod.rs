@@ -1,5 +1,6 @@
-//! The rules: which workers there should be, and what each of them is told when. They use neither processes nor a clock,
-//! so tests can go through every order of events: the time is passed in, and commands go to a [`ProcessControl`].
+//! The rules: which workers there should be, and what each of them is told when. They use neither processes nor a
+//! clock, so tests can go through every order of events: the time is passed in, and commands go to a
+//! [`ProcessControl`].
 //!
 //! ```text
 //!             start              ready              a newer worker is ready, or there is one too many

@@ -90,7 +90,7 @@ impl SupervisorState {
             return;
         }
         let Some(version) = self.proven.clone() else { return };
-        // A worker that asked for a successor stops once that serves.
+        // A worker that asked for a successor stops once the successor serves.
         while self.serving().count() > self.target {
             let Some(retiring) = self.workers.iter_mut().find(|worker| worker.is_retiring()) else { break };
             retiring.stop(StopStage::Draining, now, &self.options, processes);
