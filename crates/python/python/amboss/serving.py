@@ -4,7 +4,7 @@ import os
 import sys
 from typing import Any, Callable, Dict, Iterable, List, NoReturn, Optional, Tuple, Type, Union
 
-from . import _amboss, _again, _early, _patched, _signals
+from . import _again, _amboss, _early, _patched, _signals
 from ._handler import WSGIRequestHandler
 
 __all__ = [
@@ -138,7 +138,7 @@ class BaseWSGIServer:
     def __enter__(self) -> "BaseWSGIServer":
         return self
 
-    def __exit__(self, *exc_info: Any) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.server_close()
 
 
