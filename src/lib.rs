@@ -37,7 +37,9 @@ mod test_app;
 
 pub use amboss_core::*;
 #[cfg(feature = "tls")]
-pub use amboss_tls::{make_ssl_devcert, ClientCertificates, LocalCa, PlainHttp, SslContext, SslError, SslErrorKind};
+pub use amboss_tls::{
+    make_ssl_devcert, ClientCertificates, LocalCa, PlainHttpPolicy, SslContext, SslError, SslErrorKind,
+};
 pub use banner::banner;
 pub use host::{Host, Worker};
 #[cfg(all(unix, feature = "reload"))]

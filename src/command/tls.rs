@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::{Address, LocalCa, PlainHttp, SslContext};
+use crate::{Address, LocalCa, PlainHttpPolicy, SslContext};
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "HTTPS")]
@@ -48,7 +48,7 @@ impl TlsArgs {
             }
             None => return Ok(None),
         };
-        let plain = if self.http_and_https { PlainHttp::Serve } else { PlainHttp::Redirect };
+        let plain = if self.http_and_https { PlainHttpPolicy::Serve } else { PlainHttpPolicy::Redirect };
         context.map(|context| Some(context.plain_http(plain))).map_err(|error| error.to_string())
     }
 }

@@ -12,21 +12,10 @@ use rustls::{version, RootCertStore, ServerConfig};
 use crate::adhoc;
 use crate::error::{SslError, SslErrorKind};
 use crate::files;
+use crate::plain_http::PlainHttpPolicy;
 use crate::read;
 use crate::renew::Renewed;
 use crate::transport::TlsTransport;
-
-/// What becomes of plain HTTP on the port where TLS is spoken. The first byte of a connection tells which it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PlainHttp {
-    /// 308 to the same address with `https`.
-    #[default]
-    Redirect,
-    /// 400 with a sentence.
-    Refuse,
-    /// It is served like the rest: one port speaks both, and `wsgi.url_scheme` says which.
-    Serve,
-}
 
 /// What clients have to show. See [`SslContext::client_certificates`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,7 +57,7 @@ pub struct SslContext {
     config: Arc<ServerConfig>,
     /// `None` when the configuration came ready-made.
     certificate: Option<Arc<Renewed>>,
-    plain_http: PlainHttp,
+    plain_http: PlainHttpPolicy,
     log: Arc<dyn Log>,
     /// What is to be told when serving begins.
     remark: Option<String>,
@@ -134,7 +123,7 @@ impl SslContext {
         SslContext {
             config: Arc::new(config),
             certificate: None,
-            plain_http: PlainHttp::default(),
+            plain_http: PlainHttpPolicy::default(),
             log: default_log(),
             remark: None,
         }
@@ -143,7 +132,13 @@ impl SslContext {
     fn with_certificate(certificate: Renewed, log: Arc<dyn Log>) -> Result<SslContext, SslError> {
         let certificate = Arc::new(certificate);
         let config = Arc::new(configuration(certificate.clone(), None)?);
-        Ok(SslContext { config, certificate: Some(certificate), plain_http: PlainHttp::default(), log, remark: None })
+        Ok(SslContext {
+            config,
+            certificate: Some(certificate),
+            plain_http: PlainHttpPolicy::default(),
+            log,
+            remark: None,
+        })
     }
 
     /// Asks clients for certificates. The file of authorities is read now and not again.
@@ -167,7 +162,7 @@ impl SslContext {
 
     /// What becomes of plain HTTP on this port; a redirect by default.
     #[must_use]
-    pub fn plain_http(mut self, plain_http: PlainHttp) -> SslContext {
+    pub fn plain_http(mut self, plain_http: PlainHttpPolicy) -> SslContext {
         self.plain_http = plain_http;
         self
     }
@@ -219,7 +214,7 @@ impl fmt::Debug for SslContext {
 
 struct Layer {
     config: Arc<ServerConfig>,
-    plain_http: PlainHttp,
+    plain_http: PlainHttpPolicy,
 }
 
 impl TransportLayer for Layer {

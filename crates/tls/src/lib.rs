@@ -32,6 +32,7 @@ mod error;
 mod files;
 mod host;
 mod make;
+mod plain_http;
 mod read;
 mod records;
 mod renew;
@@ -39,7 +40,8 @@ mod session;
 mod transport;
 
 pub use ca::LocalCa;
-pub use context::{ClientCertificates, PlainHttp, SslContext};
+pub use context::{ClientCertificates, SslContext};
 pub use error::{SslError, SslErrorKind};
 pub use make::make_ssl_devcert;
+pub use plain_http::PlainHttpPolicy;
 pub use rustls;

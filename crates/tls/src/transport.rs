@@ -26,7 +26,7 @@ use std::time::Duration;
 use amboss_core::{Handshake, Misplaced, Session, Socket, Transport};
 use rustls::ServerConfig;
 
-use crate::context::PlainHttp;
+use crate::plain_http::PlainHttpPolicy;
 use crate::records::{Progress, Records, Scratch};
 use crate::session;
 
@@ -43,7 +43,7 @@ pub(crate) struct TlsTransport {
 
 enum State {
     /// Nothing has come yet, and nothing is kept.
-    Fresh(Arc<ServerConfig>, PlainHttp),
+    Fresh(Arc<ServerConfig>, PlainHttpPolicy),
     Tls(Box<Tls>),
     /// In the clear, with what was read to find that out.
     Clear(Vec<u8>),
@@ -62,7 +62,7 @@ struct Tls {
 }
 
 impl TlsTransport {
-    pub(crate) fn new(socket: Arc<Socket>, config: Arc<ServerConfig>, plain_http: PlainHttp) -> TlsTransport {
+    pub(crate) fn new(socket: Arc<Socket>, config: Arc<ServerConfig>, plain_http: PlainHttpPolicy) -> TlsTransport {
         TlsTransport { socket, state: State::Fresh(config, plain_http) }
     }
 
@@ -89,9 +89,9 @@ impl TlsTransport {
         }
         let mut session = Session::default();
         session.misplaced = match plain_http {
-            PlainHttp::Redirect => Some(Misplaced::Redirect),
-            PlainHttp::Refuse => Some(Misplaced::Refuse),
-            PlainHttp::Serve => None,
+            PlainHttpPolicy::Redirect => Some(Misplaced::Redirect),
+            PlainHttpPolicy::Refuse => Some(Misplaced::Refuse),
+            PlainHttpPolicy::Serve => None,
         };
         self.state = State::Clear(bytes.to_vec());
         Ok(Handshake::Done(session))

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use crate::support::*;
 use crate::tools::*;
-use amboss_tls::PlainHttp;
+use amboss_tls::PlainHttpPolicy;
 
 #[test]
 fn plain_http_is_redirected_to_the_same_address() {
@@ -37,7 +37,7 @@ fn a_tunnel_is_refused_and_not_redirected() {
 
 #[test]
 fn plain_http_is_refused_with_a_sentence() {
-    let server = Setup::threaded().start(&context().plain_http(PlainHttp::Refuse));
+    let server = Setup::threaded().start(&context().plain_http(PlainHttpPolicy::Refuse));
     let mut client = Client::on(server.connect());
     let answer = client.get("/");
     assert_eq!(answer.status, 400);
@@ -48,7 +48,7 @@ fn plain_http_is_refused_with_a_sentence() {
 #[test]
 fn one_port_serves_both() {
     for setup in [Setup::base(), Setup::threaded()] {
-        let server = setup.start(&context().plain_http(PlainHttp::Serve));
+        let server = setup.start(&context().plain_http(PlainHttpPolicy::Serve));
         let (mut clear, mut tls) = (Client::on(server.connect()), server.client());
         for _ in 0..3 {
             let environ = clear.get("/environ").text();
@@ -69,7 +69,7 @@ fn one_port_serves_both() {
 
 #[test]
 fn what_is_neither_is_told_of() {
-    let server = Setup::threaded().start(&context().plain_http(PlainHttp::Serve));
+    let server = Setup::threaded().start(&context().plain_http(PlainHttpPolicy::Serve));
     for bytes in [&b"\x00"[..], b"\x80\x2e\x01\x00\x02", b"\xff\xfe", b"\x15\x03\x01\x00\x02\x02\x28"] {
         let mut client = Client::on(server.connect());
         client.send(bytes);
