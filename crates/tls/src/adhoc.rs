@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::sign::CertifiedKey;
 
-use crate::der::Facts;
+use crate::cert_info::CertInfo;
 use crate::error::SslError;
 use crate::files;
 use crate::host::{merge, Host};
@@ -20,7 +20,7 @@ use crate::read;
 const FILE: &str = "adhoc.pem";
 /// A certificate is replaced when no more than this is left of its time, in seconds: 30 days, longer than most servers
 /// for developing run.
-const MARGIN: u64 = 30 * 24 * 3600;
+const MARGIN: i64 = 30 * 24 * 3600;
 /// Hosts are kept when others are added, so that servers with different ones don't take the file from each other in
 /// turn; this many, lest it grow for ever.
 const KEPT: usize = 64;
@@ -63,7 +63,7 @@ fn kept(path: &Path) -> Option<(Arc<CertifiedKey>, Vec<Host>)> {
         return None;
     }
     let identity = read::identity(path, None).ok()?;
-    let Facts { not_after, hosts, .. } = Facts::of(identity.cert.first()?)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
+    let CertInfo { not_after, hosts, .. } = CertInfo::parse(identity.cert.first()?)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs() as i64;
     (not_after > now + MARGIN).then_some((identity, hosts))
 }

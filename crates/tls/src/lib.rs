@@ -21,13 +21,13 @@
 //! - [`LocalCa`]: an authority of this user's own, to be trusted once, and certificates from it.
 //!
 //! Inside, from the bottom up: `records` (rustls, in memory) → `transport` (sockets) → `context`; `session` says what a
-//! handshake led to. Certificates are made in `make`, `adhoc` and `ca`, read in `read` and `der`, renewed in `renew`.
+//! handshake led to. Certificates are made in `make`, `adhoc` and `ca`, read in `read` and `cert_info`, renewed in `renew`.
 #![warn(missing_docs)]
 
 mod adhoc;
 mod ca;
+mod cert_info;
 mod context;
-mod der;
 mod error;
 mod files;
 mod host;

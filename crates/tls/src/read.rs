@@ -9,8 +9,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::RootCertStore;
 
-use crate::der::{Facts, SEQUENCE};
+use crate::cert_info::CertInfo;
 use crate::error::{SslError, SslErrorKind};
+
+/// The tag of a DER SEQUENCE, which certificates, keys and PKCS#12 files begin with.
+const SEQUENCE: u8 = 0x30;
 
 /// A certificate with its chain and its key, checked. Without a path of its own the key is in the certificate's file.
 pub(crate) fn identity(certificate: &Path, key: Option<&Path>) -> Result<Arc<CertifiedKey>, SslError> {
@@ -37,14 +40,12 @@ pub(crate) fn identity_of(
         );
         SslError::new(SslErrorKind::UnsupportedKey, sentence)
     })?;
-    let facts: Vec<Option<Facts<'_>>> = chain.iter().map(|certificate| Facts::of(certificate)).collect();
+    let infos: Vec<Option<CertInfo>> = chain.iter().map(|certificate| CertInfo::parse(certificate)).collect();
     if let Some(public_key) = key.public_key() {
-        let belongs = |facts: &Option<Facts<'_>>| {
-            facts.as_ref().is_none_or(|facts| facts.public_key == AsRef::<[u8]>::as_ref(&public_key))
-        };
+        let belongs = |info: &Option<CertInfo>| info.as_ref().is_none_or(|info| info.public_key == public_key.as_ref());
         let path = certificate_path.display();
-        if !belongs(&facts[0]) {
-            let sentence = if facts.iter().skip(1).any(belongs) {
+        if !belongs(&infos[0]) {
+            let sentence = if infos.iter().skip(1).any(belongs) {
                 format!(
                     "the certificates in {path} are in the wrong order; put the server's own first, those that \
                      vouch for it behind it"
@@ -58,9 +59,9 @@ pub(crate) fn identity_of(
             return Err(SslError::new(SslErrorKind::Mismatch, sentence));
         }
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
     // One that begins in the future is served all the same: the clock that is wrong may be this machine's.
-    if let Some(ended) = facts[0].as_ref().map(|facts| facts.not_after).filter(|&not_after| not_after < now) {
+    if let Some(ended) = infos[0].as_ref().map(|info| info.not_after).filter(|&not_after| not_after < now) {
         let days = (now - ended) / (24 * 3600);
         let sentence = format!(
             "the certificate in {} expired {days} days ago, and clients refuse it; renew it, or make another",
