@@ -6,12 +6,15 @@
 use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::PrivateKeyDer;
 
 use crate::error::{SslError, SslErrorKind};
 use crate::files;
 use crate::host::{merge, Host};
 use crate::make;
 use crate::read;
+use crate::session::to_pem;
 
 /// Certificate and key together, for this user's eyes only: made at once, they always fit.
 const PAIR: &str = "ca.pem";
@@ -160,12 +163,10 @@ fn authority(key: &KeyPair) -> Result<CertificateParams, SslError> {
 fn read_authority(path: &Path) -> Result<(String, KeyPair), SslError> {
     let text = read::read(path)?;
     // Checks that the two fit, and that its time is not over.
-    read::identity_of((path, &text), (path, &text))?;
-    let text = String::from_utf8_lossy(&text);
-    let at = text.find("-----BEGIN PRIVATE KEY-----");
-    let key = at.and_then(|at| KeyPair::from_pem(&text[at..]).ok());
-    match (at, key) {
-        (Some(at), Some(key)) => Ok((text[..at].to_owned(), key)),
+    let identity = read::identity_of((path, &text), (path, &text))?;
+    let key = PrivateKeyDer::from_pem_slice(&text).ok().and_then(|key| KeyPair::try_from(&key).ok());
+    match (identity.cert.first(), key) {
+        (Some(certificate), Some(key)) => Ok((to_pem(certificate), key)),
         _ => {
             let sentence =
                 format!("{} is not as it was made here; remove it, and have another made and trusted", path.display());

@@ -3,6 +3,7 @@
 use std::io;
 
 use amboss_core::Session;
+use pem::{EncodeConfig, LineEnding, Pem};
 use rustls::server::UnbufferedServerConnection;
 use rustls::{AlertDescription, CipherSuite, Error, PeerIncompatible, ProtocolVersion};
 
@@ -43,22 +44,9 @@ fn cipher_name(suite: CipherSuite) -> String {
     name.to_owned()
 }
 
-/// A certificate as text (RFC 7468).
+/// Encodes a certificate as PEM (RFC 7468), with the line endings of openssl.
 pub(crate) fn to_pem(der: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    // 48 bytes are the 64 characters of a line.
-    let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
-    for line in der.chunks(48) {
-        for group in line.chunks(3) {
-            let bits = group.iter().fold(0u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - group.len()));
-            for at in 0..4 {
-                let sextet = (bits >> (18 - 6 * at) & 63) as usize;
-                text.push(if at <= group.len() { ALPHABET[sextet].into() } else { '=' });
-            }
-        }
-        text.push('\n');
-    }
-    text + "-----END CERTIFICATE-----\n"
+    pem::encode_config(&Pem::new("CERTIFICATE", der), EncodeConfig::new().set_line_ending(LineEnding::LF))
 }
 
 /// A failure as a sentence for the log.
@@ -132,7 +120,7 @@ mod tests {
     use rustls::pki_types::pem::PemObject;
 
     #[test]
-    fn what_is_written_as_pem_is_read_as_pem() {
+    fn certificates_are_encoded_as_pem() {
         for length in [0, 1, 2, 3, 47, 48, 49, 500] {
             let der: Vec<u8> = (0..length).map(|at| (at * 7) as u8).collect();
             let text = to_pem(&der);
