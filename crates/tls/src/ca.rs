@@ -67,7 +67,7 @@ impl LocalCa {
             let (certificate, key) = make_authority()?;
             let text = [certificate, key].concat();
             // Of two who make one at the same time, the first has made it.
-            files::make_once(&path, text.as_bytes(), true).map_err(|error| SslError::unwritable(&path, &error))?
+            files::create_once(&path, text.as_bytes(), true).map_err(|error| SslError::unwritable(&path, &error))?
         };
         let (certificate, key) = read_authority(&path)?;
         let certificate_path = folder.join(CERTIFICATE);
