@@ -1,10 +1,10 @@
 //! The fields of a certificate that this crate needs: its expiry, its public key and its subject alternative names.
 //!
-//! The certificate (RFC 5280 §4.1) is read with yasna, which rcgen brings along. The alternatives lose:
+//! The certificate (RFC 5280 §4.1) is read with yasna, which rcgen depends on already. The alternatives are worse here:
 //!
-//! - rustls-webpki refuses X.509 v1 certificates, which `openssl x509 -req` writes without an extension file, so that
-//!   a wrong key or an expired certificate would go unnoticed for those; and it does not list IP addresses.
-//! - x509-parser reads everything, but brings some twenty further crates, procedural macros among them.
+//! - rustls-webpki refuses X.509 v1 certificates, which OpenSSL 3.0 issues without an extension file, so that a key
+//!   mismatch or the expiry of such a certificate would go unnoticed; and it does not list IP addresses.
+//! - x509-parser reads every certificate, but adds more than twenty crates, some of them procedural macros.
 
 use std::net::IpAddr;
 
@@ -108,6 +108,8 @@ fn unix_seconds(time: BERReader<'_, '_>) -> ASN1Result<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::CertificateDer;
 
     #[test]
     fn times_of_both_kinds_are_read() {
@@ -133,7 +135,8 @@ mod tests {
     #[test]
     fn truncated_and_corrupted_certificates_do_not_panic() {
         let hosts = [Host::Name("a.test".into()), Host::Ip([1, 2, 3, 4].into()), Host::Ip([1; 16].into())];
-        let der = crate::make::self_signed("a", &hosts).unwrap().der;
+        let pem = crate::generate::self_signed("a", &hosts).unwrap().certificate;
+        let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap().to_vec();
         assert_eq!(CertInfo::parse(&der).unwrap().hosts, hosts);
         for length in 0..der.len() {
             assert!(CertInfo::parse(&der[..length]).is_none());

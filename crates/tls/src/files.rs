@@ -1,4 +1,4 @@
-//! The user's own folders, and files that nobody else may read.
+//! The user's cache and data folders, and files that other users cannot read.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -6,17 +6,21 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-/// Where things are kept that can be made again; `None` when nobody says where the user lives.
+/// The folder for files that can be created again. `None` when the user has no home directory.
 pub(crate) fn cache_folder() -> Option<PathBuf> {
-    folder("XDG_CACHE_HOME", ".cache", "Library/Caches")
+    user_folder("XDG_CACHE_HOME", ".cache", "Library/Caches")
 }
 
-/// Where things are kept that can't.
+/// The folder for files that cannot be created again. `None` when the user has no home directory.
 pub(crate) fn data_folder() -> Option<PathBuf> {
-    folder("XDG_DATA_HOME", ".local/share", "Library/Application Support")
+    user_folder("XDG_DATA_HOME", ".local/share", "Library/Application Support")
 }
 
-fn folder(variable: &str, below_home: &str, on_macos: &str) -> Option<PathBuf> {
+/// Finds one of the user's folders. etcetera would do it differently in ways that matter here: it puts data, and with it
+/// the private key of the local authority, into the roaming profile on Windows, which is copied to other machines; it
+/// ignores the XDG variables on macOS; and without `HOME` it asks the user database, so that a service that has no home
+/// directory on purpose would write into one.
+fn user_folder(variable: &str, below_home: &str, on_macos: &str) -> Option<PathBuf> {
     let given = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = if cfg!(windows) {
         given("LOCALAPPDATA")?
@@ -28,8 +32,8 @@ fn folder(variable: &str, below_home: &str, on_macos: &str) -> Option<PathBuf> {
     Some(base.join("amboss"))
 }
 
-/// Makes a folder that only this user can look into, with what is above it.
-pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
+/// Creates a folder that only this user can access, and its parents.
+pub(crate) fn create_private_folder(folder: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -66,8 +70,8 @@ fn write_temporary(path: &Path, content: &[u8], private: bool) -> io::Result<Nam
     Ok(file)
 }
 
-/// Is this user the only one who can read it? On Windows, where files take their folder's permissions, the user's own
-/// folders see to that.
+/// Whether only this user can read the file. On Windows, files inherit the permissions of their folder, and the user's
+/// own folders are private, so that every file that exists counts as private.
 pub(crate) fn is_private(path: &Path) -> bool {
     #[cfg(unix)]
     return fs::metadata(path).is_ok_and(|file| std::os::unix::fs::MetadataExt::mode(&file) & 0o077 == 0);
