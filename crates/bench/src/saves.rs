@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use amboss::{run_simple, AppError, Body, Environ, ReloaderType, RunOptions, StartResponse};
 
 use crate::options::Options;
+use crate::proc;
 use crate::table::{self, Table};
 use crate::Result;
 
@@ -148,8 +149,8 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // SIGTERM through the shell's own kill: the supervisor takes its child along.
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        // The supervisor takes its child along.
+        proc::terminate(self.child.id());
         let _ = self.child.wait();
     }
 }

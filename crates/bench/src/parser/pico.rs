@@ -1,8 +1,8 @@
 //! picohttpparser, the C parser: the build script compiles it with `-O3 -mavx2` and gives its functions names of their own.
 
 use super::{digest, Parser};
-use libc::{c_char, c_int, size_t};
 use picohttpparser_sys::phr_header;
+use std::ffi::{c_char, c_int};
 use std::mem::MaybeUninit;
 use std::ptr;
 
@@ -10,15 +10,15 @@ use std::ptr;
 extern "C" {
     fn fast_phr_parse_request(
         buffer: *const c_char,
-        length: size_t,
+        length: usize,
         method: *mut *const c_char,
-        method_length: *mut size_t,
+        method_length: *mut usize,
         path: *mut *const c_char,
-        path_length: *mut size_t,
+        path_length: *mut usize,
         minor_version: *mut c_int,
         headers: *mut phr_header,
-        header_count: *mut size_t,
-        last_length: size_t,
+        header_count: *mut usize,
+        last_length: usize,
     ) -> c_int;
 }
 

@@ -4,7 +4,6 @@
 use crate::child::could_not_start;
 use crate::Result;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -143,8 +142,7 @@ fn pin(package: &str) -> Option<&'static str> {
 
 /// bjoern is compiled against libev, whose headers only root can install.
 fn libev() -> Result<()> {
-    let root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
-    if !root {
+    if !rustix::process::geteuid().is_root() {
         return Err("needs libev's headers: install them (Debian: apt-get install libev-dev)".into());
     }
     eprintln!("python: installing libev-dev");

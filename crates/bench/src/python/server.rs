@@ -7,7 +7,7 @@ use crate::child::{could_not_start, free_port, pinned_command, wait_until_listen
 use crate::{proc, Result};
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long a server may take to end when it is asked to.
@@ -67,7 +67,7 @@ impl Server {
 impl Drop for Server {
     /// Asks first, then insists, and takes along the workers that did not notice.
     fn drop(&mut self) {
-        let family = proc::family(self.pid());
+        let workers = proc::children(self.pid());
         proc::terminate(self.pid());
         let deadline = Instant::now() + PATIENCE;
         while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
@@ -75,7 +75,7 @@ impl Drop for Server {
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
-        for &worker in family.iter().filter(|&&worker| worker != self.pid()) {
+        for worker in workers {
             end_worker(worker, &self.folder, deadline);
         }
     }
@@ -89,6 +89,6 @@ fn end_worker(pid: u32, folder: &Path, deadline: Instant) {
         std::thread::sleep(Duration::from_millis(10));
     }
     if is_ours() {
-        let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+        proc::kill(pid);
     }
 }
