@@ -1,7 +1,7 @@
 //! CPU time, threads and memory of a server and its child processes (nginx serves in children), and the few system
 //! calls that the standard library does not have.
 
-use crate::Result;
+use crate::result::Result;
 use procfs::process::{all_processes, Process};
 use procfs::ProcError;
 use rustix::process::{getrlimit, kill_process, setrlimit, Pid, Resource, Rlimit, Signal};
@@ -90,7 +90,7 @@ fn read_error(pid: i32, error: &ProcError) -> String {
 }
 
 /// Raises the limit of open files as far as this process may, and returns it.
-pub fn raise_open_files() -> u64 {
+pub fn raise_open_file_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, ..limit };
     let current = if setrlimit(Resource::Nofile, raised).is_ok() { raised.current } else { limit.current };

@@ -1,7 +1,7 @@
 //! The lower bound: one epoll loop that writes the same bytes for every blank line that it reads. It parses nothing,
 //! checks nothing and has no clock. Whatever another server costs more is the price of being a server.
 
-use super::{Mode, Site, BODY};
+use super::config::{Mode, PeerConfig, BODY};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -18,10 +18,10 @@ struct Connection {
 }
 
 /// Serves until the process is killed.
-pub fn serve(site: &Site) -> io::Result<()> {
-    let close = site.mode == Mode::Close;
+pub fn serve(config: &PeerConfig) -> io::Result<()> {
+    let close = config.mode == Mode::Close;
     let response = response(close);
-    let listener = TcpListener::bind(site.address())?;
+    let listener = TcpListener::bind(config.address())?;
     listener.set_nonblocking(true)?;
     let listener_id = listener.as_raw_fd() as u64;
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
