@@ -21,7 +21,7 @@ const EXTENSIONS: u64 = 3;
 const DNS_NAME: u64 = 2;
 const IP_ADDRESS: u64 = 7;
 
-/// What a certificate says about itself.
+/// Fields of a certificate.
 #[derive(Debug)]
 pub(crate) struct CertInfo {
     /// The last second of its validity, in Unix seconds.

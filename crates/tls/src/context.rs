@@ -48,8 +48,8 @@ pub enum ClientCertificates {
 /// ```
 ///
 /// The server speaks TLS 1.2 and 1.3 with the ciphers of rustls, all of which have forward secrecy, and negotiates
-/// HTTP/1.1 with clients that use ALPN. Sessions are resumed with tickets, whose keys this process generates and changes
-/// every six hours, or from a cache of limited size.
+/// HTTP/1.1 with clients that use ALPN. Sessions are resumed with tickets, whose keys this process generates and
+/// changes every six hours, or from a cache of limited size.
 ///
 /// Applications find these variables in their environ: `SSL_PROTOCOL` (`TLSv1.2` or `TLSv1.3`), `SSL_CIPHER` (OpenSSL's
 /// name of the cipher, as in Apache's mod_ssl) and `SSL_CLIENT_CERT` (PEM, when the client sent a certificate).
@@ -103,15 +103,15 @@ impl SslContext {
         Ok(SslContext { warning, ..context })
     }
 
-    /// Uses the certificate in a PEM file, followed by its chain, and its private key (PKCS#8, PKCS#1 or SEC1), which can
-    /// be in the same file.
+    /// Uses the certificate in a PEM file, followed by its chain, and its private key (PKCS#8, PKCS#1 or SEC1), which
+    /// can be in the same file.
     ///
     /// A file that has changed is loaded again when the next client connects, at most once a second. When the files
     /// cannot be used, the previous certificate stays in use, and the log says why.
     ///
     /// # Errors
-    /// When a file cannot be read or is not in PEM; when there is no key, or the key is encrypted, of an unsupported type
-    /// or of another certificate; and when the certificate has expired. The error's message says what to do.
+    /// When a file cannot be read or is not in PEM; when there is no key, or the key is encrypted, of an unsupported
+    /// type or of another certificate; and when the certificate has expired. The error's message says what to do.
     pub fn from_files(certificate: impl AsRef<Path>, key: Option<&Path>) -> Result<SslContext, SslError> {
         let log = default_log();
         let resolver = ReloadingCertResolver::from_files(certificate.as_ref(), key, log.clone())?;
@@ -176,8 +176,8 @@ impl SslContext {
         self
     }
 
-    /// Loads the certificate's files again, whether or not they have changed. Does nothing on a context that was not made
-    /// with [`from_files`](SslContext::from_files).
+    /// Loads the certificate's files again, whether or not they have changed. Does nothing on a context that was not
+    /// made with [`from_files`](SslContext::from_files).
     ///
     /// # Errors
     /// As for [`from_files`](SslContext::from_files). The previous certificate then stays in use.

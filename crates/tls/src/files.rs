@@ -16,10 +16,10 @@ pub(crate) fn data_folder() -> Option<PathBuf> {
     user_folder("XDG_DATA_HOME", ".local/share", "Library/Application Support")
 }
 
-/// Finds one of the user's folders. etcetera would do it differently in ways that matter here: it puts data, and with it
-/// the private key of the local authority, into the roaming profile on Windows, which is copied to other machines; it
-/// ignores the XDG variables on macOS; and without `HOME` it asks the user database, so that a service that has no home
-/// directory on purpose would write into one.
+/// Finds one of the user's folders. etcetera would do it differently in ways that matter here: it puts data, and with
+/// it the private key of the local authority, into the roaming profile on Windows, which is copied to other machines;
+/// it ignores the XDG variables on macOS; and without `HOME` it asks the user database, so that a service that has no
+/// home directory on purpose would write into one.
 fn user_folder(variable: &str, below_home: &str, on_macos: &str) -> Option<PathBuf> {
     let given = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = if cfg!(windows) {

@@ -1,8 +1,8 @@
 //! TLS records in memory: ciphertext in and plaintext out, and the reverse. This module knows no sockets.
 //!
-//! Ciphertext is read into a buffer that the thread lends ([`ScratchBuffer`], one for each direction). A connection keeps
-//! only what cannot be processed yet: part of a record, plaintext that was not asked for, and ciphertext that the socket
-//! did not accept. An idle connection keeps nothing.
+//! Ciphertext is read into a buffer that the thread lends ([`ScratchBuffer`], one for each direction). A connection
+//! keeps only what cannot be processed yet: part of a record, plaintext that was not asked for, and ciphertext that the
+//! socket did not accept. An idle connection keeps nothing.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -23,8 +23,8 @@ const MAX_RECORD_OVERHEAD: usize = 64;
 /// The maximum plaintext to encrypt at once: four records in one system call. A larger value saves little, and each
 /// slow reader would occupy that much memory.
 const WRITE_SIZE: usize = 4 * MAX_RECORD;
-/// The maximum ciphertext to keep until the rest arrives. It limits a handshake message; the longest is a chain of client
-/// certificates.
+/// The maximum ciphertext to keep until the rest arrives. It limits a handshake message; the longest is a chain of
+/// client certificates.
 const MAX_INCOMPLETE: usize = 64 * 1024;
 /// The maximum number of records without content in a row. No client has a reason to send as many; the limit ends
 /// connections that only keep the server busy.
@@ -71,8 +71,8 @@ impl RecordLayer {
         })
     }
 
-    /// Processes ciphertext from the client, at least one byte. Writes plaintext to `buffer[filled..]`, and what does not
-    /// fit to `read_ahead`. Appends what is to be sent in response to `outgoing`.
+    /// Processes ciphertext from the client, at least one byte. Writes plaintext to `buffer[filled..]`, and what does
+    /// not fit to `read_ahead`. Appends what is to be sent in response to `outgoing`.
     ///
     /// On failure, the alert is in `outgoing`, and the plaintext of earlier records has been delivered.
     pub(crate) fn decrypt(&mut self, bytes: &mut [u8], buffer: &mut [u8], filled: &mut usize) -> Progress {

@@ -20,7 +20,8 @@ impl Output {
     }
 }
 
-/// Runs a program with this input. Prints a message and returns `None` when it is not installed. Kills it when it hangs.
+/// Runs a program with this input. Prints a message and returns `None` when it is not installed. Kills it when it
+/// hangs.
 #[track_caller]
 pub fn run(program: &str, arguments: &[&str], input: &[u8]) -> Option<Output> {
     run_with_timeout(DEADLINE * 2, program, arguments, input)
