@@ -82,7 +82,9 @@ pub use amboss_core::{
     StartResponse, StoredBody, TextLog, ThreadedWsgiServer, Timeouts, Transport, TransportLayer, Upgraded,
 };
 #[cfg(feature = "tls")]
-pub use amboss_tls::{make_ssl_devcert, ClientCertificates, LocalCa, PlainHttp, SslContext, SslError, SslErrorKind};
+pub use amboss_tls::{
+    make_ssl_devcert, ClientCertificates, LocalCa, PlainHttpPolicy, SslContext, SslError, SslErrorKind,
+};
 pub use app_loader::{AppLoader, StaticApp};
 pub use banner::banner;
 pub use dev_app::DevApp;

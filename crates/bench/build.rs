@@ -1,6 +1,7 @@
-//! Compiles picohttpparser a second time, the way its authors measure it: `-O3 -mavx2`. The build script of picohttpparser-sys
-//! takes flags only from the environment, which would need a second command; so this one finds that crate's C source through
-//! cargo, compiles it with the flags, and gives the function a name of its own.
+//! Compiles picohttpparser a second time, with the flags that its authors measure it with: `-O3 -mavx2`. The build
+//! script of picohttpparser-sys takes flags only from the environment, so that the user would have to set them. This
+//! script finds the C source of that crate with `cargo metadata`, compiles it with the flags, and renames the
+//! functions.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,7 +18,7 @@ const RENAMED: [&str; 5] = [
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=Cargo.toml");
-    let folder = source().join("deps/picohttpparser");
+    let folder = package_folder().join("deps/picohttpparser");
     let mut build = cc::Build::new();
     build.file(folder.join("picohttpparser.c")).include(&folder).opt_level(3).warnings(false);
     for name in RENAMED {
@@ -29,9 +30,9 @@ fn main() {
     build.compile("fast_picohttpparser");
 }
 
-/// The folder cargo unpacked the package to.
-fn source() -> PathBuf {
-    let variable = |name: &str| std::env::var(name).expect("cargo sets it for build scripts");
+/// The folder of the package's source.
+fn package_folder() -> PathBuf {
+    let variable = |name: &str| std::env::var(name).expect("cargo sets this variable for build scripts");
     let output = Command::new(variable("CARGO"))
         .args(["metadata", "--format-version", "1", "--locked"])
         .args(["--filter-platform", &variable("TARGET")])
@@ -39,7 +40,7 @@ fn source() -> PathBuf {
         .output()
         .expect("cargo runs");
     let json = String::from_utf8_lossy(&output.stdout);
-    // One string of the answer is all that is wanted: "manifest_path":"…/picohttpparser-sys-1.0.0/Cargo.toml"
+    // Only one string of the output matters: "manifest_path":"…/picohttpparser-sys-1.0.0/Cargo.toml"
     json.split("\"manifest_path\":\"")
         .filter_map(|rest| rest.split('"').next())
         .map(|manifest| Path::new(manifest).parent().unwrap_or(Path::new("")))
@@ -48,7 +49,10 @@ fn source() -> PathBuf {
             name.is_some_and(|name| name.starts_with(PACKAGE))
         })
         .unwrap_or_else(|| {
-            panic!("cargo metadata does not tell where {PACKAGE} is: {}", String::from_utf8_lossy(&output.stderr))
+            panic!(
+                "the output of cargo metadata does not contain {PACKAGE}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            )
         })
         .to_owned()
 }

@@ -259,7 +259,11 @@ fn what_can_t_be_watched_or_started_is_refused_with_a_message_and_code_2() {
     fails(&["--error-page"], 2, "--reload");
     fails(&["-w", "0"], 2, "0 is not in 1..=1000");
     fails(&["--reload", "-p", "0", "--", "./not-there"], 2, "there is no program './not-there'; build it first");
-    fails(&["-w", "2", "-p", "0", "--", "not-there-either"], 2, "in the directories of PATH; for one in this directory");
+    fails(
+        &["-w", "2", "-p", "0", "--", "not-there-either"],
+        2,
+        "in the directories of PATH; for one in this directory",
+    );
     fails(&["--reload", "-p", "0", "--", "/dev/null"], 2, "'/dev/null' is no program");
     fails(&["--reload", "--single", "--", "sh"], 2, "--single is for amboss's own server");
     fails(&["--reload", "--processes", "2", "--", "sh"], 2, "--processes is for amboss's own server");

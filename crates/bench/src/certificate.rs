@@ -1,20 +1,21 @@
-//! The certificate that all peers speak TLS with: ECDSA P-256, made when the benchmark begins, in a folder that goes when it ends.
+//! The certificate of all peers: ECDSA P-256, created when the benchmark begins, in a folder that is removed when it
+//! ends.
 
-use crate::Result;
+use crate::result::Result;
 use std::path::{Path, PathBuf};
 
-/// The folder, while it is there. Dropping it removes it.
+/// The folder with the certificate. Dropping it removes the folder.
 pub struct Certificate(PathBuf);
 
 impl Certificate {
-    /// Makes the certificate for the servers this process starts.
+    /// Creates the certificate for the servers that this process starts.
     ///
     /// # Errors
     ///
     /// When a file cannot be written.
-    pub fn make() -> Result<Self> {
+    pub fn create() -> Result<Self> {
         let folder = Certificate(folder(std::process::id()));
-        std::fs::create_dir_all(&folder.0).map_err(|error| format!("cannot make {}: {error}", folder.0.display()))?;
+        std::fs::create_dir_all(&folder.0).map_err(|error| format!("can't create {}: {error}", folder.0.display()))?;
         amboss_tls::make_ssl_devcert(base(&folder.0), None, Some("localhost")).map_err(|error| error.to_string())?;
         Ok(folder)
     }
@@ -26,12 +27,12 @@ impl Drop for Certificate {
     }
 }
 
-/// Where servers that were started by that process id find their certificate.
+/// The folder with the certificate for servers that the process with this id starts.
 pub fn folder(pid: u32) -> PathBuf {
     std::env::temp_dir().join(format!("amboss-bench-tls-{pid}"))
 }
 
-/// The certificate and its key in that folder, in PEM.
+/// The paths of the certificate and its key in that folder, both in PEM.
 pub fn files(folder: &Path) -> (PathBuf, PathBuf) {
     (base(folder).with_extension("crt"), base(folder).with_extension("key"))
 }

@@ -1,29 +1,31 @@
-//! A new connection for each request: wrk asks for `Connection: close`, and connects again as soon as the answer agrees.
+//! A new connection for each request: wrk sends `Connection: close`, and connects again when the response has it, too.
 
-use crate::check::{self, Close};
+use crate::benchmark::Benchmark;
+use crate::checks::{self, CloseBehavior};
 use crate::load::Load;
-use crate::measure::Contest;
 use crate::options::Options;
 use crate::peers::Mode;
-use crate::Result;
+use crate::result::Result;
 
-/// Measures and prints.
+/// Runs the benchmark and prints its tables.
 ///
 /// # Errors
 ///
-/// A sentence.
+/// When no peer can be measured.
 pub fn run(options: &Options) -> Result<()> {
-    Contest {
+    Benchmark {
         mode: Mode::Close,
         connections: &[16, 64],
         check: |port| {
-            let close = check::closes(port).map_err(|error| error.to_string())?;
+            let close = checks::check_close(port).map_err(|error| error.to_string())?;
             Ok(match close {
-                Close::AsItShould => None,
-                Close::Unannounced => Some(
-                    "closes without announcing it: wrk finds out with its next request, and counts an error".into(),
-                ),
-                Close::LeftToTheClient => Some("announces the close and leaves it to the client: wrk closes".into()),
+                CloseBehavior::Correct => None,
+                CloseBehavior::Unannounced => {
+                    Some("closes without announcing it: wrk notices at its next request, and counts an error".into())
+                }
+                CloseBehavior::LeftToClient => {
+                    Some("announces the close and leaves it to the client: wrk closes".into())
+                }
             })
         },
         unit: "req",

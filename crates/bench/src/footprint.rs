@@ -1,26 +1,26 @@
-//! What amboss-core costs whoever links it: the time of a clean build, and the size of the stripped hello example.
+//! The cost of linking amboss-core: the time of a clean build, and the size of the stripped hello example.
 
-use crate::child::could_not_start;
+use crate::process::spawn_error;
+use crate::result::Result;
 use crate::table::{self, Table};
-use crate::Result;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A target folder of its own, so that the build is a clean one. Dropping it removes it.
-struct Target(PathBuf);
+/// A temporary target folder, so that the build is a clean one. Dropping it removes the folder.
+struct TargetFolder(PathBuf);
 
-impl Drop for Target {
+impl Drop for TargetFolder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
-/// Builds, measures and prints.
+/// Runs the benchmark and prints its table.
 ///
 /// # Errors
 ///
-/// A sentence.
+/// None: the table says why something cannot be measured.
 pub fn run() -> Result<()> {
     let mut table = Table::new(&["amboss-core", "figure"]);
     for (name, arguments) in [("clean build, debug", &["--lib"][..]), ("clean build, release", &["--lib", "--release"])]
@@ -28,7 +28,7 @@ pub fn run() -> Result<()> {
         eprintln!("footprint: {name}");
         match build(arguments) {
             Ok((time, _)) => table.row(vec![name.into(), table::duration(time)]),
-            Err(why) => table.absent(name, &why),
+            Err(reason) => table.missing_row(name, &reason),
         }
     }
     eprintln!("footprint: stripped hello");
@@ -39,15 +39,15 @@ pub fn run() -> Result<()> {
             std::fs::metadata(&file).map_err(|error| format!("there is no {}: {error}", file.display()))
         }) {
             Ok(metadata) => table.row(vec![hello, format!("{:.0} KiB", metadata.len() as f64 / 1024.0)]),
-            Err(why) => table.absent(&hello, &why),
+            Err(reason) => table.missing_row(&hello, &reason),
         }
     }
     table.print("Footprint");
     Ok(())
 }
 
-fn build(arguments: &[&str]) -> Result<(Duration, Target)> {
-    let target = Target(std::env::temp_dir().join(format!("amboss-bench-target-{}", std::process::id())));
+fn build(arguments: &[&str]) -> Result<(Duration, TargetFolder)> {
+    let target = TargetFolder(std::env::temp_dir().join(format!("amboss-bench-target-{}", std::process::id())));
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
@@ -59,7 +59,7 @@ fn build(arguments: &[&str]) -> Result<(Duration, Target)> {
         .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
         .stdin(Stdio::null());
     let start = Instant::now();
-    let output = command.output().map_err(|error| could_not_start(&command, &error))?;
+    let output = command.output().map_err(|error| spawn_error(&command, &error))?;
     let time = start.elapsed();
     if output.status.success() {
         return Ok((time, target));

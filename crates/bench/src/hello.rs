@@ -1,23 +1,24 @@
-//! The plain case: 13 bytes over kept-alive connections. wrk's own core is full at some 140,000 answers a second; above that
-//! only the CPU per request tells.
+//! The simple case: 13 bytes over kept-alive connections. wrk saturates its core at some 140,000 responses a second;
+//! above that, only the CPU time per request says anything.
 
+use crate::benchmark::Benchmark;
+use crate::checks;
 use crate::load::Load;
-use crate::measure::Contest;
 use crate::options::Options;
 use crate::peers::Mode;
-use crate::{check, Result};
+use crate::result::Result;
 
-/// Measures and prints.
+/// Runs the benchmark and prints its tables.
 ///
 /// # Errors
 ///
-/// A sentence.
+/// When no peer can be measured.
 pub fn run(options: &Options) -> Result<()> {
-    Contest {
+    Benchmark {
         mode: Mode::Hello,
         connections: &[1, 16, 64, 256],
         check: |port| {
-            check::keeps_alive(port).map_err(|error| error.to_string())?;
+            checks::check_keep_alive(port).map_err(|error| error.to_string())?;
             Ok(None)
         },
         unit: "req",

@@ -1,23 +1,24 @@
-//! Five thousand connections that have been answered once and now say nothing: what do they keep occupied? Kernel memory for
-//! the sockets is the same for everybody and not counted.
+//! The threads and the memory of five thousand connections that are idle after one response. The kernel's memory for
+//! sockets is the same for all peers and is not counted.
 
-use crate::check::Client;
-use crate::child::Server;
+use crate::http_client::HttpClient;
 use crate::options::Options;
 use crate::peers::{Mode, Peer};
 use crate::proc::{self, Memory};
+use crate::result::Result;
+use crate::server_process::Server;
 use crate::table::{self, Table};
-use crate::Result;
 
 const CONNECTIONS: usize = 5000;
 
-/// Descriptors this process needs besides the connections.
-const SPARE: u64 = 64;
+/// The number of file descriptors that this process needs besides those of the connections.
+const OTHER_FILES: u64 = 64;
 
+/// The memory before and after the connections were opened, and the number of connections that were closed.
 struct Growth {
     before: Memory,
     after: Memory,
-    lost: usize,
+    closed: usize,
 }
 
 impl Growth {
@@ -27,15 +28,15 @@ impl Growth {
     }
 }
 
-/// Measures and prints.
+/// Runs the benchmark and prints its table.
 ///
 /// # Errors
 ///
 /// When the limit of open files is too low.
 pub fn run(options: &Options) -> Result<()> {
-    let limit = proc::raise_open_files();
-    if limit < CONNECTIONS as u64 + SPARE {
-        return Err(format!("idle needs {CONNECTIONS} open files, the limit is {limit}: raise it (ulimit -n)"));
+    let limit = proc::raise_open_file_limit();
+    if limit < CONNECTIONS as u64 + OTHER_FILES {
+        return Err(format!("idle needs {CONNECTIONS} open files, but the limit is {limit}; raise it (ulimit -n)"));
     }
     let mut outcomes: Vec<(&Peer, Result<Vec<Growth>>)> =
         options.peers.iter().map(|&peer| (peer, Ok(Vec::new()))).collect();
@@ -45,7 +46,7 @@ pub fn run(options: &Options) -> Result<()> {
             eprintln!("idle: round {} of {}, {}", round + 1, options.rounds, peer.name);
             match measure(peer, options) {
                 Ok(growth) => growths.push(growth),
-                Err(why) => *outcome = Err(why),
+                Err(reason) => *outcome = Err(reason),
             }
         }
     }
@@ -55,27 +56,27 @@ pub fn run(options: &Options) -> Result<()> {
 
 fn measure(peer: &Peer, options: &Options) -> Result<Growth> {
     let server = Server::start(peer, Mode::Hello, options.pinned)?;
-    let ask = |client: &mut Client| {
+    let request = |client: &mut HttpClient| {
         client.send("/", "", 1)?;
         client.receive()
     };
     let open = || {
-        let mut client = Client::connect(server.port)?;
-        ask(&mut client)?;
+        let mut client = HttpClient::connect(server.port)?;
+        request(&mut client)?;
         Ok(client)
     };
     let failed = |error: std::io::Error| format!("a connection failed: {error}");
 
-    // What a first request sets up once is not the connections' cost.
+    // The first request allocates memory once, which is not part of the cost of a connection.
     open().map_err(failed)?;
     let before = proc::memory(server.pid())?;
     let mut clients = (0..CONNECTIONS)
         .map(|number| open().map_err(|error: std::io::Error| format!("connection {number} failed: {error}")))
-        .collect::<Result<Vec<Client>>>()?;
+        .collect::<Result<Vec<HttpClient>>>()?;
     let after = proc::memory(server.pid())?;
-    // An answer over each of them shows that they were kept.
-    let lost = clients.iter_mut().filter_map(|client| ask(client).err()).count();
-    Ok(Growth { before, after, lost })
+    // A second response shows that a connection was kept open.
+    let closed = clients.iter_mut().filter_map(|client| request(client).err()).count();
+    Ok(Growth { before, after, closed })
 }
 
 fn tabulate(outcomes: &[(&Peer, Result<Vec<Growth>>)]) -> Table {
@@ -83,22 +84,22 @@ fn tabulate(outcomes: &[(&Peer, Result<Vec<Growth>>)]) -> Table {
     for (peer, outcome) in outcomes {
         let growths = match outcome {
             Ok(growths) => growths,
-            Err(why) => {
-                table.absent(peer.name, why);
+            Err(reason) => {
+                table.missing_row(peer.name, reason);
                 continue;
             }
         };
-        let middle = |value: &dyn Fn(&Growth) -> f64| table::median(growths.iter().map(value));
+        let median = |value: &dyn Fn(&Growth) -> f64| table::median(growths.iter().map(value));
         table.row(vec![
             peer.name.into(),
-            format!("{:.0}", middle(&|growth| growth.before.threads as f64)),
-            format!("{:.0}", middle(&|growth| growth.after.threads as f64)),
-            format!("{:.0} KiB", middle(&|growth| growth.before.resident_kib as f64)),
-            format!("{:.2}", middle(&Growth::kib_each)),
+            format!("{:.0}", median(&|growth| growth.before.threads as f64)),
+            format!("{:.0}", median(&|growth| growth.after.threads as f64)),
+            format!("{:.0} KiB", median(&|growth| growth.before.resident_kib as f64)),
+            format!("{:.2}", median(&Growth::kib_each)),
         ]);
-        let lost: usize = growths.iter().map(|growth| growth.lost).sum();
-        if lost > 0 {
-            table.note(peer.name, &format!("{lost} connections did not answer again"));
+        let closed: usize = growths.iter().map(|growth| growth.closed).sum();
+        if closed > 0 {
+            table.note(peer.name, &format!("{closed} connections gave no second response"));
         }
     }
     table

@@ -1,79 +1,67 @@
-//! Puts load on a server: runs `wrk` and reads what it prints, or lets the client for handshakes loose.
+//! Puts load on a server with `wrk`, whose output is parsed here, or with the client for TLS handshakes.
 
-use crate::child::{could_not_start, pinned_command};
+use crate::handshakes::Handshakes;
+use crate::load_report::{LoadReport, CLIENT_CORE};
 use crate::options::Options;
-use crate::tls::client::Handshakes;
-use crate::Result;
+use crate::process::{pinned_command, spawn_error};
+use crate::result::Result;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-/// The core clients are pinned to.
-pub const CORE: usize = 1;
-
-/// What requests go over.
+/// The protocol below HTTP.
 #[derive(Clone, Copy, Debug)]
-pub enum Carrier {
-    /// TCP alone.
-    Clear,
-    /// Kept-alive TLS.
-    Tls,
-    /// A TLS connection of its own for each request, by the client that is here instead of wrk.
+pub enum Scheme {
+    /// Plain HTTP.
+    Http,
+    /// TLS over kept-alive connections.
+    Https,
+    /// A TLS connection for each request, by the client for handshakes instead of wrk.
     Handshakes(Handshakes),
 }
 
-/// One run of a load generator.
+/// A run of a load generator.
 pub struct Load<'a> {
-    /// The server's loopback port.
+    /// The server's port on the loopback interface.
     pub port: u16,
-    /// The path asked for.
+    /// The path of the requests.
     pub path: &'a str,
-    /// Connections held open at the same time.
+    /// The number of concurrent connections.
     pub connections: usize,
-    /// How long to ask.
+    /// How long the run takes, in seconds.
     pub seconds: u32,
-    /// On a core of its own.
+    /// Whether the load generator runs on a core of its own.
     pub pinned: bool,
-    /// What the requests go over. What is said below is for wrk alone.
-    pub carrier: Carrier,
-    /// An extra field line, such as `Connection: close`.
+    /// The protocol below HTTP. The remaining fields are for wrk only.
+    pub scheme: Scheme,
+    /// An additional field line, such as `Connection: close`.
     pub field: Option<&'a str>,
-    /// A Lua script that makes the requests.
+    /// A Lua script that generates the requests.
     pub script: Option<&'a Script>,
 }
 
-/// What the load generator found.
-#[derive(Clone, Copy, Debug)]
-pub struct Found {
-    /// Answers in all.
-    pub requests: u64,
-    /// Answers per second.
-    pub rate: f64,
-    /// The latency that 99 % stay under.
-    pub p99: Duration,
-    /// Socket errors and answers that were not as they should be, which for wrk is 2xx or 3xx.
-    pub errors: u64,
-}
-
 impl<'a> Load<'a> {
-    /// Plain requests for `/`, as long and where the options say.
+    /// Requests for `/` over plain HTTP, with the duration and the pinning of the options.
     pub fn new(options: &Options, port: u16, connections: usize) -> Load<'a> {
         let Options { seconds, pinned, .. } = *options;
-        Load { port, path: "/", connections, seconds, pinned, carrier: Carrier::Clear, field: None, script: None }
+        Load { port, path: "/", connections, seconds, pinned, scheme: Scheme::Http, field: None, script: None }
     }
 
-    /// Asks until the time is over. wrk does it with one thread.
+    /// Sends requests until the time is over. wrk uses one thread.
     ///
     /// # Errors
     ///
-    /// When wrk is missing, fails, or prints something unexpected.
-    pub fn run(&self) -> Result<Found> {
-        let scheme = match self.carrier {
-            Carrier::Clear => "http",
-            Carrier::Tls => "https",
-            Carrier::Handshakes(handshakes) => return handshakes.run(self),
+    /// When wrk is not installed, fails, or prints something unexpected.
+    pub fn run(&self) -> Result<LoadReport> {
+        let scheme = match self.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+            Scheme::Handshakes(handshakes) => {
+                let duration = Duration::from_secs(self.seconds.into());
+                return handshakes.run(self.port, self.connections, duration, self.pinned);
+            }
         };
-        let mut command = pinned_command("wrk", self.pinned.then_some(CORE));
+        let mut command = pinned_command("wrk", self.pinned.then_some(CLIENT_CORE));
         command
             .args(["-t1", "--latency"])
             .arg(format!("-c{}", self.connections))
@@ -86,7 +74,7 @@ impl<'a> Load<'a> {
             command.arg("-s").arg(&script.0);
         }
         command.arg(format!("{scheme}://127.0.0.1:{}{}", self.port, self.path));
-        let output = command.output().map_err(|error| could_not_start(&command, &error))?;
+        let output = command.output().map_err(|error| spawn_error(&command, &error))?;
         let text = String::from_utf8_lossy(&output.stdout);
         if !output.status.success() {
             return Err(format!(
@@ -94,11 +82,11 @@ impl<'a> Load<'a> {
                 String::from_utf8_lossy(&output.stderr).trim()
             ));
         }
-        understand(&text).ok_or_else(|| format!("wrk printed something unexpected:\n{text}"))
+        parse_wrk_output(&text).ok_or_else(|| format!("wrk printed something unexpected:\n{text}"))
     }
 }
 
-fn understand(text: &str) -> Option<Found> {
+fn parse_wrk_output(text: &str) -> Option<LoadReport> {
     let lines = || text.lines().map(str::trim);
     let after = |prefix: &str| lines().find_map(|line| line.strip_prefix(prefix));
     let errors: u64 = after("Socket errors:")
@@ -107,15 +95,15 @@ fn understand(text: &str) -> Option<Found> {
         .flat_map(|line| line.split([' ', ',']))
         .filter_map(|word| word.parse::<u64>().ok())
         .sum();
-    Some(Found {
-        requests: lines().find_map(|line| line.split_once(" requests in "))?.0.parse().ok()?,
+    Some(LoadReport {
+        responses: lines().find_map(|line| line.split_once(" requests in "))?.0.parse().ok()?,
         rate: after("Requests/sec:")?.trim().parse().ok()?,
-        p99: latency(after("99%")?.trim())?,
+        p99: parse_latency(after("99%")?.trim())?,
         errors,
     })
 }
 
-fn latency(text: &str) -> Option<Duration> {
+fn parse_latency(text: &str) -> Option<Duration> {
     let unit = text.find(|c: char| c.is_ascii_alphabetic())?;
     let value: f64 = text[..unit].parse().ok()?;
     let seconds = match &text[unit..] {
@@ -128,11 +116,11 @@ fn latency(text: &str) -> Option<Duration> {
     Some(Duration::from_secs_f64(value * seconds))
 }
 
-/// A Lua script for wrk in a file of its own. Dropping it removes the file.
+/// A Lua script for wrk, in a temporary file that is removed when this is dropped.
 pub struct Script(PathBuf);
 
 impl Script {
-    /// Sends this many requests in one write.
+    /// A script that sends this many requests in one write.
     ///
     /// # Errors
     ///
@@ -149,7 +137,7 @@ impl Script {
         Script::write(&lua)
     }
 
-    /// Posts this many bytes with each request.
+    /// A script that sends a POST request with a body of this length.
     ///
     /// # Errors
     ///
@@ -165,7 +153,7 @@ impl Script {
     fn write(lua: &str) -> Result<Self> {
         let name = format!("amboss-bench-{}.lua", std::process::id());
         let path = std::env::temp_dir().join(name);
-        std::fs::write(&path, lua).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        std::fs::write(&path, lua).map_err(|error| format!("can't write {}: {error}", path.display()))?;
         Ok(Script(path))
     }
 }
@@ -181,14 +169,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_wrk_prints() {
+    fn the_output_of_wrk_is_parsed() {
         let text = "Running 4s test @ http://127.0.0.1:1/\n  1 threads and 16 connections\n  Latency Distribution\n     \
                     50%  100.00us\n     99%    1.25ms\n  400100 requests in 4.10s, 50.00MB read\n  Socket errors: connect 0, \
                     read 2, write 1, timeout 0\nRequests/sec:  97585.37\nTransfer/sec:     12.20MB\n";
-        let found = understand(text).expect("complete");
-        assert_eq!(found.requests, 400_100);
-        assert_eq!(found.rate, 97_585.37);
-        assert_eq!(found.p99, Duration::from_micros(1250));
-        assert_eq!(found.errors, 3);
+        let report = parse_wrk_output(text).expect("complete");
+        assert_eq!(report.responses, 400_100);
+        assert_eq!(report.rate, 97_585.37);
+        assert_eq!(report.p99, Duration::from_micros(1250));
+        assert_eq!(report.errors, 3);
     }
 }

@@ -1,76 +1,81 @@
-//! Side-by-side benchmarks: `cargo run --release -p amboss-bench -- <what>`. Every figure comes from the same run as the figures
-//! it is compared with, servers and parsers taking turns, and is the median of several rounds.
+//! Side-by-side benchmarks: `cargo run --release -p amboss-bench -- <benchmark>`; README.md says what each table
+//! measures.
 //!
-//! Servers are started as children of this process (`serve <peer> <port> <mode> <folder>`), so that each has a process of its own
-//! whose CPU time and memory can be read. The load comes from `wrk`; for TLS handshakes, which it does not resume, from a client
-//! here.
+//! Figures that are compared come from the same run: servers and parsers take turns, and each figure is the median of
+//! several rounds. A ratio is computed for each round, and printed with its minimum and maximum.
 //!
-//! One command is enough for the parsers, too: httparse finds AVX2 when it runs, and the build script compiles the C source that
-//! came with picohttpparser-sys with `-O3 -mavx2`, so that no `CFLAGS` have to be set.
+//! Each server is a child process of this program (`serve <peer> <port> <mode> <folder>`), so that its CPU time and
+//! memory can be read. `wrk` generates the load. For TLS handshakes, which it does not resume, there is a client here.
+//!
+//! The parsers need no `CFLAGS` either: httparse detects AVX2 when it runs, and the build script compiles the C source
+//! of picohttpparser-sys with `-O3 -mavx2`.
 
+mod benchmark;
 mod certificate;
-mod check;
-mod child;
+mod checks;
 mod connections;
 mod footprint;
+mod handshakes;
 mod hello;
+mod http_client;
 mod idle;
 mod load;
-mod measure;
+mod load_report;
 mod options;
 mod parser;
 mod peers;
 mod pipelined;
 mod proc;
+mod process;
 mod python;
+mod result;
 mod saves;
+mod server_process;
 mod slow;
 mod table;
 mod tls;
 
-use options::{Options, What};
+use options::{Command, Options};
+use result::Result;
 use std::process::ExitCode;
-
-/// What goes wrong here is told to a person, so it is a sentence.
-pub type Result<T> = std::result::Result<T, String>;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let done = match arguments.split_first() {
-        Some((word, rest)) if word == "serve" => child::serve(rest),
-        Some((word, rest)) if word == "reloading" => saves::reloading(rest),
+    let result = match arguments.split_first() {
+        Some((word, rest)) if word == "serve" => server_process::serve(rest),
+        Some((word, rest)) if word == "reloading" => saves::serve_with_reloader(rest),
         Some((word, rest)) if word == "python" => python::run(rest),
         _ => Options::parse(&arguments).and_then(|options| run(&options)),
     };
-    match done {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(sentence) => {
-            eprintln!("{sentence}");
+        Err(message) => {
+            eprintln!("{message}");
             ExitCode::FAILURE
         }
     }
 }
 
 fn run(options: &Options) -> Result<()> {
-    match options.what {
-        What::Help => {
+    match options.command {
+        Command::Help => {
             print!("{}", options::HELP);
             Ok(())
         }
-        What::Parser => parser::run(options),
-        What::Hello => hello::run(options),
-        What::Pipelined => pipelined::run(options),
-        What::Connections => connections::run(options),
-        What::Slow => slow::run(options),
-        What::Idle => idle::run(options),
-        What::Tls => tls::run(options),
-        What::Saves => saves::run(options),
-        What::Footprint => footprint::run(),
-        What::All => all(options),
+        Command::Parser => parser::run(options),
+        Command::Hello => hello::run(options),
+        Command::Pipelined => pipelined::run(options),
+        Command::Connections => connections::run(options),
+        Command::Slow => slow::run(options),
+        Command::Idle => idle::run(options),
+        Command::Tls => tls::run(options),
+        Command::Saves => saves::run(),
+        Command::Footprint => footprint::run(),
+        Command::All => run_all(options),
     }
 }
 
-fn all(options: &Options) -> Result<()> {
+fn run_all(options: &Options) -> Result<()> {
     footprint::run()?;
     parser::run(options)?;
     hello::run(options)?;
@@ -82,5 +87,5 @@ fn all(options: &Options) -> Result<()> {
     slow::run(options)?;
     idle::run(options)?;
     tls::run(options)?;
-    saves::run(options)
+    saves::run()
 }

@@ -1,36 +1,36 @@
-//! The command line of the driver.
+//! The command line.
 
 use crate::peers::{self, Peer, PEERS};
-use crate::Result;
+use crate::result::Result;
 
-/// What `help` prints.
+/// The output of `help`.
 pub const HELP: &str = "\
-cargo run --release -p amboss-bench -- <what> [options]
+cargo run --release -p amboss-bench -- <benchmark> [options]
 
-  parser       request heads: nanoseconds beside httparse and picohttpparser
-  hello        13 bytes over kept-alive connections, at 1, 16, 64 and 256 of them
+  parser       nanoseconds per request head, compared with httparse and picohttpparser
+  hello        13 bytes over kept-alive connections, at 1, 16, 64 and 256 connections
   pipelined    the same, 16 requests at a time
   connections  a new connection for each request
-  slow         a fast path beside eight connections that sleep 100 ms
+  slow         a fast path next to eight connections that sleep 100 ms
   idle         threads and memory of 5,000 idle connections
-  tls          handshakes, hello and downloads of 1 MiB over TLS, beside hyper and nginx
-  saves        from a save to the first answer of the new code, with and without a build
+  tls          handshakes, hello and downloads of 1 MiB over TLS, compared with hyper and nginx
+  saves        time from a save to the first response of the new code, with and without a build
   footprint    clean build time of amboss-core, size of the stripped hello
   all          all of these, hello both pinned and unpinned
-  python       Python WSGI applications, beside Python's servers; has options of its own: python --help
+  python       Python WSGI applications, compared with Python's servers; for its options: python --help
 
-  --rounds N      rounds per figure, of which the median is shown (3; parser: at least 5)
+  --rounds N      rounds per figure: tables show medians, and the minimum and maximum of ratios (7; parser: 5 or more)
   --seconds S     seconds per measurement (4)
   --peers a,b,c   only these peers (all)
-  --unpinned      let server and wrk use all cores, instead of one each
+  --unpinned      let the server and wrk use all cores, instead of one each
 
-Needs wrk, and for that peer nginx. Leave the machine alone while it runs.
+Needs wrk, and nginx for the peer of that name. Do not use the machine for anything else meanwhile.
 ";
 
-/// Which benchmark.
+/// A benchmark, or the help text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum What {
+pub enum Command {
     Help,
     Parser,
     Hello,
@@ -44,52 +44,60 @@ pub enum What {
     All,
 }
 
-const WORDS: &[(&str, What)] = &[
-    ("parser", What::Parser),
-    ("hello", What::Hello),
-    ("pipelined", What::Pipelined),
-    ("connections", What::Connections),
-    ("slow", What::Slow),
-    ("idle", What::Idle),
-    ("tls", What::Tls),
-    ("saves", What::Saves),
-    ("footprint", What::Footprint),
-    ("all", What::All),
-    ("help", What::Help),
-    ("--help", What::Help),
-    ("-h", What::Help),
+const COMMANDS: &[(&str, Command)] = &[
+    ("parser", Command::Parser),
+    ("hello", Command::Hello),
+    ("pipelined", Command::Pipelined),
+    ("connections", Command::Connections),
+    ("slow", Command::Slow),
+    ("idle", Command::Idle),
+    ("tls", Command::Tls),
+    ("saves", Command::Saves),
+    ("footprint", Command::Footprint),
+    ("all", Command::All),
+    ("help", Command::Help),
+    ("--help", Command::Help),
+    ("-h", Command::Help),
 ];
 
-/// The command line, understood.
+/// The default number of rounds: enough for a minimum and a maximum that mean something.
+pub const DEFAULT_ROUNDS: usize = 7;
+
+/// The parsed command line.
 #[derive(Clone)]
 pub struct Options {
-    /// Which benchmark.
-    pub what: What,
-    /// Rounds of which the median is taken.
+    /// The benchmark to run.
+    pub command: Command,
+    /// The number of rounds.
     pub rounds: usize,
-    /// Seconds of load per measurement.
+    /// How long each measurement takes, in seconds.
     pub seconds: u32,
-    /// Who takes part.
+    /// The peers to measure.
     pub peers: Vec<&'static Peer>,
-    /// Server on core 0 and wrk on core 1.
+    /// Whether the server runs on core 0 and wrk on core 1.
     pub pinned: bool,
 }
 
 impl Options {
-    /// Reads the arguments after the program's name.
+    /// Parses the arguments after the program's name.
     ///
     /// # Errors
     ///
-    /// A sentence that names the argument.
+    /// A message that names the argument.
     pub fn parse(arguments: &[String]) -> Result<Self> {
-        let mut options =
-            Options { what: What::Help, rounds: 3, seconds: 4, peers: PEERS.iter().collect(), pinned: true };
+        let mut options = Options {
+            command: Command::Help,
+            rounds: DEFAULT_ROUNDS,
+            seconds: 4,
+            peers: PEERS.iter().collect(),
+            pinned: true,
+        };
         let mut rest = arguments.iter();
         if let Some(word) = rest.next() {
-            options.what = WORDS
+            options.command = COMMANDS
                 .iter()
                 .find(|(known, _)| known == word)
-                .map(|(_, what)| *what)
+                .map(|(_, command)| *command)
                 .ok_or_else(|| format!("there is no benchmark {word:?}; try help"))?;
         }
         while let Some(word) = rest.next() {
@@ -97,11 +105,11 @@ impl Options {
                 options.pinned = false;
                 continue;
             }
-            let value = rest.next().ok_or_else(|| format!("{word} is no option, or lacks its value; try help"))?;
+            let value = rest.next().ok_or_else(|| format!("{word} is not an option, or lacks its value; try help"))?;
             match word.as_str() {
-                "--rounds" => options.rounds = number(word, value)? as usize,
-                "--seconds" => options.seconds = number(word, value)?,
-                "--peers" => options.peers = chosen(value)?,
+                "--rounds" => options.rounds = parse_number(word, value)? as usize,
+                "--seconds" => options.seconds = parse_number(word, value)?,
+                "--peers" => options.peers = parse_peers(value)?,
                 _ => return Err(format!("there is no option {word}; try help")),
             }
         }
@@ -109,19 +117,24 @@ impl Options {
     }
 }
 
-fn number(option: &str, value: &str) -> Result<u32> {
+/// Parses a number of at least 1.
+///
+/// # Errors
+///
+/// A message that names the option.
+pub fn parse_number(option: &str, value: &str) -> Result<u32> {
     match value.parse() {
         Ok(0) | Err(_) => Err(format!("{option} takes a number of at least 1, not {value:?}")),
         Ok(number) => Ok(number),
     }
 }
 
-fn chosen(list: &str) -> Result<Vec<&'static Peer>> {
+fn parse_peers(list: &str) -> Result<Vec<&'static Peer>> {
     list.split(',')
         .map(|name| {
             peers::find(name).ok_or_else(|| {
                 let known: Vec<_> = PEERS.iter().map(|peer| peer.name).collect();
-                format!("there is no peer {name:?}; there are {}", known.join(", "))
+                format!("there is no peer {name:?}; choose from {}", known.join(", "))
             })
         })
         .collect()

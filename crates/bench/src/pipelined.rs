@@ -1,27 +1,28 @@
-//! Sixteen requests in one write: what is left of a server's cost when system calls are shared. wrk
-//! loses count of the latencies of batches: where it printed 0, the table has a dash, and the others mean little.
+//! Sixteen requests in one write: the cost of a request when the cost of system calls is shared. wrk miscounts the
+//! latencies of batches: where it prints 0, the table has a dash, and the other latencies say little.
 
+use crate::benchmark::Benchmark;
+use crate::checks;
 use crate::load::{Load, Script};
-use crate::measure::Contest;
 use crate::options::Options;
 use crate::peers::Mode;
-use crate::{check, Result};
+use crate::result::Result;
 
-/// Requests per write.
+/// The number of requests in a write.
 const DEPTH: usize = 16;
 
-/// Measures and prints.
+/// Runs the benchmark and prints its tables.
 ///
 /// # Errors
 ///
-/// A sentence.
+/// When the script for wrk cannot be written, or no peer can be measured.
 pub fn run(options: &Options) -> Result<()> {
     let script = Script::pipelining(DEPTH)?;
-    Contest {
+    Benchmark {
         mode: Mode::Hello,
         connections: &[16, 64],
         check: |port| {
-            check::pipelines(port, DEPTH).map_err(|error| error.to_string())?;
+            checks::check_pipelining(port, DEPTH).map_err(|error| error.to_string())?;
             Ok(None)
         },
         unit: "req",

@@ -1,128 +1,147 @@
-//! What the kernel knows about a server: CPU time, threads and memory, its children included (nginx works in children). And the
-//! few system calls the standard library does not offer.
+//! CPU time, threads and memory of a server and its child processes (nginx serves in children), and the few system
+//! calls that the standard library does not have.
 
-use crate::Result;
-use std::fs;
+use crate::result::Result;
+use procfs::process::{all_processes, Process};
+use procfs::ProcError;
+use rustix::process::{getrlimit, kill_process, setrlimit, Pid, Resource, Rlimit, Signal};
+use rustix::thread::{sched_setaffinity, CpuSet};
 use std::time::Duration;
 
-/// CPU time used so far, user and system, by the process and its children.
+/// The CPU time, user and system, of the process and its children.
 ///
 /// # Errors
 ///
-/// When the process is gone.
+/// When a process has ended.
 pub fn cpu_time(pid: u32) -> Result<Duration> {
     let mut ticks = 0;
-    for pid in family(pid) {
-        let fields = stat(pid)?;
-        // utime and stime: fields 14 and 15 in proc(5), of which the first two were cut off.
-        let value = |index: usize| fields.get(index).and_then(|text| text.parse::<u64>().ok());
-        ticks += value(11).zip(value(12)).map_or(0, |(user, system)| user + system);
+    for process in family(pid)? {
+        let stat = process.stat().map_err(|error| read_error(process.pid, &error))?;
+        ticks += stat.utime + stat.stime;
     }
-    Ok(Duration::from_secs_f64(ticks as f64 / ticks_per_second()))
+    Ok(Duration::from_secs_f64(ticks as f64 / procfs::ticks_per_second() as f64))
 }
 
-/// Threads and resident memory.
-#[derive(Clone, Copy, Debug)]
+/// The number of threads and the memory of the process and its children.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Memory {
-    /// Threads of the process and its children.
+    /// The number of threads.
     pub threads: u64,
-    /// Resident KiB of the process and its children.
+    /// Resident memory in KiB.
     pub resident_kib: u64,
 }
 
-/// Threads and resident memory of the process and its children.
+/// Measures the threads and the memory of the process and its children.
 ///
 /// # Errors
 ///
-/// When the process is gone.
+/// When a process has ended.
 pub fn memory(pid: u32) -> Result<Memory> {
-    let mut memory = Memory { threads: 0, resident_kib: 0 };
-    for pid in family(pid) {
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))
-            .map_err(|error| format!("process {pid} is gone: {error}"))?;
-        let value = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok())
-        };
-        memory.threads += value("Threads:").unwrap_or(0);
-        memory.resident_kib += value("VmRSS:").unwrap_or(0);
+    let mut memory = Memory::default();
+    for process in family(pid)? {
+        let status = process.status().map_err(|error| read_error(process.pid, &error))?;
+        memory.threads += status.threads;
+        memory.resident_kib += status.vmrss.unwrap_or(0);
     }
     Ok(memory)
 }
 
-/// The process and its children.
-pub fn family(pid: u32) -> Vec<u32> {
-    let all: Vec<u32> = fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect();
-    let parent = pid.to_string();
-    let mut family = vec![pid];
-    family.extend(all.into_iter().filter(|&child| {
-        // Field 4 of proc(5) is the parent.
-        stat(child).is_ok_and(|fields| fields.get(1) == Some(&parent))
-    }));
-    family
+/// Resident memory in KiB.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Resident {
+    /// All of it.
+    pub rss: f64,
+    /// The same with each shared page divided among the processes that map it, including processes of other programs.
+    pub pss: f64,
 }
 
-/// The fields of `/proc/<pid>/stat` after the name, which may contain spaces.
-fn stat(pid: u32) -> Result<Vec<String>> {
-    let text =
-        fs::read_to_string(format!("/proc/{pid}/stat")).map_err(|error| format!("process {pid} is gone: {error}"))?;
-    let after = text.rsplit_once(')').map_or("", |(_, after)| after);
-    Ok(after.split_whitespace().map(str::to_owned).collect())
-}
-
-#[allow(unsafe_code)]
-fn ticks_per_second() -> f64 {
-    // SAFETY: takes and returns numbers.
-    let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-    if ticks > 0 {
-        ticks as f64
-    } else {
-        100.0
-    }
-}
-
-/// Raises the limit of open files as far as this process may, and returns it.
-#[allow(unsafe_code)]
-pub fn raise_open_files() -> u64 {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: both calls get a pointer to a live `rlimit`.
-    unsafe {
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 && limit.rlim_cur < limit.rlim_max {
-            let raised = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
-            if libc::setrlimit(libc::RLIMIT_NOFILE, &raised) == 0 {
-                limit = raised;
-            }
-        }
-    }
-    limit.rlim_cur
-}
-
-/// Keeps the calling thread on one core.
+/// Measures the resident memory of the process and its children.
 ///
 /// # Errors
 ///
-/// When there is no such core for this process.
-#[allow(unsafe_code)]
+/// When a process has ended, or belongs to another user.
+pub fn resident(pid: u32) -> Result<Resident> {
+    let mut sum = Resident::default();
+    for process in family(pid)? {
+        let rollup = process.smaps_rollup().map_err(|error| read_error(process.pid, &error))?;
+        for map in rollup.memory_map_rollup {
+            let kib = |name: &str| map.extension.map.get(name).map_or(0.0, |&bytes| bytes as f64 / 1024.0);
+            sum.rss += kib("Rss");
+            sum.pss += kib("Pss");
+        }
+    }
+    Ok(sum)
+}
+
+/// The process ids of the children of the process.
+pub fn children(pid: u32) -> Vec<u32> {
+    let processes = all_processes().into_iter().flatten().flatten();
+    let is_child = |process: &Process| process.stat().is_ok_and(|stat| stat.ppid == pid as i32);
+    processes.filter(is_child).map(|process| process.pid as u32).collect()
+}
+
+fn family(pid: u32) -> Result<Vec<Process>> {
+    let open = |pid: u32| Process::new(pid as i32).map_err(|error| read_error(pid as i32, &error));
+    [pid].into_iter().chain(children(pid)).map(open).collect()
+}
+
+fn read_error(pid: i32, error: &ProcError) -> String {
+    format!("can't read about process {pid}: {error}")
+}
+
+/// Raises the limit of open files as far as this process may, and returns it.
+pub fn raise_open_file_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    let current = if setrlimit(Resource::Nofile, raised).is_ok() { raised.current } else { limit.current };
+    current.unwrap_or(u64::MAX)
+}
+
+/// Pins the calling thread to a core.
+///
+/// # Errors
+///
+/// When this process may not use the core.
 pub fn pin_thread(core: usize) -> Result<()> {
-    // SAFETY: a `cpu_set_t` is a plain array of bits, and lives across the call, which only reads it; `CPU_SET` stays within it.
-    let done = unsafe {
-        let mut cores: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(core, &mut cores);
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &cores)
-    };
-    match done {
-        0 => Ok(()),
-        _ => Err(format!("no thread can be kept on core {core}: {}", std::io::Error::last_os_error())),
+    let mut cores = CpuSet::new();
+    cores.set(core);
+    sched_setaffinity(None, &cores).map_err(|error| format!("can't pin a thread to core {core}: {error}"))
+}
+
+/// Sends SIGTERM to a process.
+pub fn terminate(pid: u32) {
+    send(pid, Signal::TERM);
+}
+
+/// Sends SIGKILL to a process.
+pub fn kill(pid: u32) {
+    send(pid, Signal::KILL);
+}
+
+fn send(pid: u32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid as i32) {
+        let _ = kill_process(pid, signal);
     }
 }
 
-/// Sends SIGTERM to a child of ours that has not been waited for.
-#[allow(unsafe_code)]
-pub fn terminate(pid: u32) {
-    // SAFETY: takes numbers; a process id that is not waited for is not reused.
-    unsafe { libc::kill(pid as libc::pid_t, libc::SIGTERM) };
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn a_busy_child_process_uses_cpu_time_and_memory_until_it_is_killed() {
+        let mut child = Command::new("sh").args(["-c", "while :; do :; done"]).spawn().expect("sh is installed");
+        let pid = child.id();
+        assert!(children(std::process::id()).contains(&pid));
+        while cpu_time(pid).expect("readable").is_zero() {}
+        let memory = memory(pid).expect("readable");
+        assert!(memory.threads == 1 && memory.resident_kib > 0, "{memory:?}");
+        let resident = resident(pid).expect("readable");
+        assert!(resident.pss > 0.0 && resident.rss >= resident.pss, "{resident:?}");
+        kill(pid);
+        assert!(!child.wait().expect("waited").success());
+        assert!(!children(std::process::id()).contains(&pid));
+        assert!(cpu_time(pid).expect_err("ended").contains(&pid.to_string()));
+    }
 }

@@ -1,5 +1,5 @@
-//! From a save to the first answer of the new code: for a program that is only started again, and for a cargo project, where
-//! the build's own time is shown apart.
+//! The time from a save to the first response of the new code: for a program that is only restarted, and for a cargo
+//! project, whose build time is shown separately.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,78 +11,91 @@ use std::time::{Duration, Instant};
 
 use amboss::{run_simple, AppError, Body, Environ, ReloaderType, RunOptions, StartResponse};
 
-use crate::options::Options;
-use crate::table::{self, Table};
-use crate::Result;
+use crate::proc;
+use crate::result::Result;
+use crate::table::{self, Table, MISSING};
 
-/// Saves for each figure; the least that a median of something so short means anything with.
+/// The number of saves per figure. With fewer, the median of such a short time varies too much.
 const SAVES: usize = 11;
-const DEADLINE: Duration = Duration::from_secs(300);
+/// How long a program may take to start or to reload; the first start compiles it.
+const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Measures and prints.
+/// Runs the benchmark and prints its table.
 ///
 /// # Errors
 ///
-/// A sentence.
-pub fn run(_: &Options) -> Result<()> {
-    let mut table = Table::new(&["program, reloader", "save to first new answer", "of it cargo's build", "slowest"]);
+/// When a program cannot be started or does not reload.
+pub fn run() -> Result<()> {
+    let mut table =
+        Table::new(&["program, reloader", "save to new response, median", "of which cargo build", "slowest"]);
     for (kind, name) in
-        [(ReloaderType::Notify, "started again, notify"), (ReloaderType::Stat, "started again, stat (1 s)")]
+        [(ReloaderType::Notify, "restart only, notify"), (ReloaderType::Stat, "restart only, stat (1 s)")]
     {
         eprintln!("saves: {name}");
-        let folder = Folder::new()?;
-        let code = folder.0.join("code");
-        std::fs::write(&code, "0").map_err(|error| error.to_string())?;
-        let this = std::env::current_exe().map_err(|error| error.to_string())?;
-        let arguments = [
-            "reloading".as_ref(),
-            code.as_os_str(),
-            OsStr::new(if kind == ReloaderType::Stat { "stat" } else { "notify" }),
-        ];
-        let program = Program::start(&this, &arguments)?;
-        let save = |number: usize| std::fs::write(&code, number.to_string()).map_err(|error| error.to_string());
-        let times = measure(&program, save)?;
-        table.row(vec![name.into(), median(&times), "-".into(), slowest(&times)]);
+        let times = measure_restarts(kind)?;
+        table.row(vec![name.into(), median(&times), MISSING.into(), slowest(&times)]);
     }
-    eprintln!("saves: a cargo project, built once first");
+    eprintln!("saves: a cargo project, which is built once before");
+    let name = "cargo project, notify";
+    match measure_cargo_project()? {
+        Some((times, builds)) => {
+            table.row(vec![name.into(), median(&times), table::median_duration(builds), slowest(&times)]);
+        }
+        None => table.missing_row(name, "can't be built"),
+    }
+    table.print("From a save to the first response of the new code");
+    Ok(())
+}
+
+/// Measures how long it takes to restart a program that needs no build.
+fn measure_restarts(kind: ReloaderType) -> Result<Vec<Duration>> {
+    let folder = Folder::new()?;
+    let code = folder.0.join("code");
+    let save = |number: usize| std::fs::write(&code, number.to_string()).map_err(|error| error.to_string());
+    save(0)?;
+    let this = std::env::current_exe().map_err(|error| error.to_string())?;
+    let reloader = if kind == ReloaderType::Stat { "stat" } else { "notify" };
+    let program = Program::start(&this, &["reloading".as_ref(), code.as_os_str(), OsStr::new(reloader)])?;
+    measure(&program, save)
+}
+
+/// Measures how long it takes to build and restart a cargo project, and how long the builds take, in seconds. `None`
+/// when it cannot be built.
+fn measure_cargo_project() -> Result<Option<(Vec<Duration>, Vec<f64>)>> {
     let project = Folder::new()?;
-    let source = |number: usize| {
+    let save = |number: usize| {
         let text = SOURCE.replace("NUMBER", &number.to_string());
         std::fs::write(project.0.join("src/main.rs"), text).map_err(|error| error.to_string())
     };
-    project.fill()?;
-    source(0)?;
+    project.write_project()?;
+    save(0)?;
     let built = Command::new("cargo")
         .args(["build", "--quiet"])
         .current_dir(&project.0)
         .env_remove("CARGO_TARGET_DIR")
         .status();
     if !built.is_ok_and(|status| status.success()) {
-        table.absent("cargo project, notify", "it could not be built");
-    } else {
-        let program = Program::start(&project.0.join("target/debug/saved"), &[])?;
-        let times = measure(&program, source)?;
-        let builds: Vec<f64> = program.builds.try_iter().collect();
-        let build = Duration::from_secs_f64(table::median(builds));
-        table.row(vec!["cargo project, notify".into(), median(&times), table::duration(build), slowest(&times)]);
+        return Ok(None);
     }
-    table.print("From a save to the first answer of the new code");
-    Ok(())
+    let program = Program::start(&project.0.join("target/debug/saved"), &[])?;
+    let times = measure(&program, save)?;
+    Ok(Some((times, program.builds.try_iter().collect())))
 }
 
 fn median(times: &[Duration]) -> String {
-    table::duration(Duration::from_secs_f64(table::median(times.iter().map(Duration::as_secs_f64))))
+    table::median_duration(times.iter().map(Duration::as_secs_f64))
 }
 
 fn slowest(times: &[Duration]) -> String {
     table::duration(times.iter().copied().max().unwrap_or_default())
 }
 
+/// Saves repeatedly, and measures how long each reload takes.
 fn measure(program: &Program, save: impl Fn(usize) -> Result<()>) -> Result<Vec<Duration>> {
     program.wait_for(0)?;
     (1..=SAVES)
         .map(|number| {
-            // Let what the last save has started come to rest.
+            // The processes of the last reload need time to finish.
             std::thread::sleep(Duration::from_millis(700));
             let began = Instant::now();
             save(number)?;
@@ -92,11 +105,11 @@ fn measure(program: &Program, save: impl Fn(usize) -> Result<()>) -> Result<Vec<
         .collect()
 }
 
-/// A supervisor and its child.
+/// A running supervisor with its child process.
 struct Program {
     child: Child,
     port: u16,
-    /// What cargo says about its builds, in seconds.
+    /// The duration of each build in seconds, from cargo's output.
     builds: Receiver<f64>,
 }
 
@@ -107,8 +120,8 @@ impl Program {
         if let Some(folder) = path.ancestors().find(|folder| folder.join("Cargo.toml").exists()) {
             command.current_dir(folder);
         }
-        let mut child = command.spawn().map_err(|error| format!("{} can't be started: {error}", path.display()))?;
-        let Some(errors) = child.stderr.take() else { return Err("there is no pipe".into()) };
+        let mut child = command.spawn().map_err(|error| format!("can't start {}: {error}", path.display()))?;
+        let Some(errors) = child.stderr.take() else { return Err("there is no pipe for standard error".into()) };
         let ((port_to, port), (build_to, builds)) = (channel(), channel());
         std::thread::spawn(move || {
             for line in BufReader::new(errors).lines().map_while(std::io::Result::ok) {
@@ -122,45 +135,48 @@ impl Program {
                 }
             }
         });
-        let port = port.recv_timeout(DEADLINE).map_err(|_| "the program does not say where it listens".to_owned())?;
+        let port = port
+            .recv_timeout(TIMEOUT)
+            .map_err(|_| "the program does not print the address it listens on".to_owned())?;
         Ok(Program { child, port, builds })
     }
 
     fn wait_for(&self, number: usize) -> Result<()> {
-        let until = Instant::now() + DEADLINE;
+        let until = Instant::now() + TIMEOUT;
         while Instant::now() < until {
-            if self.ask().is_some_and(|answer| answer.ends_with(&format!("\r\n\r\n{number}"))) {
+            if self.request().is_some_and(|response| response.ends_with(&format!("\r\n\r\n{number}"))) {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        Err(format!("the code of save {number} never answers"))
+        Err(format!("there is no response from the code of save {number}"))
     }
 
-    fn ask(&self) -> Option<String> {
+    fn request(&self) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
         stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        Some(answer)
+        let mut response = String::new();
+        stream.read_to_string(&mut response).ok()?;
+        Some(response)
     }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // SIGTERM through the shell's own kill: the supervisor takes its child along.
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        // On SIGTERM, the supervisor ends its child process, too.
+        proc::terminate(self.child.id());
         let _ = self.child.wait();
     }
 }
 
-/// What is measured without a build: `reloading <file> <reloader>`. The code is what stands in the file.
+/// The hidden subcommand `reloading <file> <reloader>`, the program that is only restarted. It responds with the
+/// content of the file, which it reads when it starts.
 ///
 /// # Errors
 ///
-/// A sentence.
-pub fn reloading(arguments: &[String]) -> Result<()> {
-    let [file, reloader] = arguments else { return Err("give a file and a reloader".into()) };
+/// When the file cannot be read, or the server fails.
+pub fn serve_with_reloader(arguments: &[String]) -> Result<()> {
+    let [file, reloader] = arguments else { return Err("reloading takes a file and a reloader".into()) };
     let code = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
     let mut options = RunOptions::default();
     options.use_reloader = true;
@@ -173,6 +189,7 @@ pub fn reloading(arguments: &[String]) -> Result<()> {
     run_simple("127.0.0.1", 0, app, options).map_err(|error| error.to_string())
 }
 
+/// A temporary folder. Dropping it removes the folder.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -185,8 +202,8 @@ impl Folder {
         Ok(Folder(path))
     }
 
-    /// A cargo project that depends on this workspace, with the versions this workspace is built with.
-    fn fill(&self) -> Result<()> {
+    /// Writes a cargo project that depends on this workspace, with the versions in its lock file.
+    fn write_project(&self) -> Result<()> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let manifest = format!(
             "[package]\nname = \"saved\"\nedition = \"2021\"\n[dependencies]\namboss = {{ path = {:?}, default-features = false, \
@@ -205,6 +222,7 @@ impl Drop for Folder {
     }
 }
 
+/// The program of the cargo project.
 const SOURCE: &str = r#"
 use amboss::{run_simple, AppError, Body, Environ, RunOptions, StartResponse};
 

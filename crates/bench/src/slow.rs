@@ -1,29 +1,30 @@
-//! Eight connections whose application sleeps 100 ms, and sixteen others that want to be fast: what do those notice?
+//! Eight connections whose application sleeps 100 ms, and sixteen others that ask for something fast: how much slower
+//! are the fast ones next to the sleeping ones?
 
-use crate::check::Client;
-use crate::child::Server;
-use crate::load::{Found, Load};
+use crate::http_client::HttpClient;
+use crate::load::Load;
+use crate::load_report::LoadReport;
 use crate::options::Options;
 use crate::peers::{Mode, Peer};
-use crate::table::{self, Table};
-use crate::Result;
+use crate::result::Result;
+use crate::server_process::Server;
+use crate::table::{self, Spread, Table};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 const SLEEPERS: usize = 8;
 const FAST: usize = 16;
 
-/// The fast path alone, and beside the sleepers.
+/// The fast path alone, and next to the sleeping connections.
 struct Pair {
-    alone: Found,
-    beside: Found,
+    alone: LoadReport,
+    beside: LoadReport,
 }
 
-/// Measures and prints.
+/// Runs the benchmark and prints its table.
 ///
 /// # Errors
 ///
-/// A sentence.
+/// None: the table says why a peer cannot be measured.
 pub fn run(options: &Options) -> Result<()> {
     let mut outcomes: Vec<(&Peer, Result<Vec<Pair>>)> =
         options.peers.iter().map(|&peer| (peer, Ok(Vec::new()))).collect();
@@ -33,11 +34,11 @@ pub fn run(options: &Options) -> Result<()> {
             eprintln!("slow: round {} of {}, {}", round + 1, options.rounds, peer.name);
             match measure(peer, options) {
                 Ok(pair) => pairs.push(pair),
-                Err(why) => *outcome = Err(why),
+                Err(reason) => *outcome = Err(reason),
             }
         }
     }
-    tabulate(&outcomes).print("A fast path beside 8 connections that sleep 100 ms, 16 connections");
+    tabulate(&outcomes).print("A fast path next to 8 connections that sleep 100 ms, 16 connections");
     Ok(())
 }
 
@@ -53,12 +54,12 @@ fn measure(peer: &Peer, options: &Options) -> Result<Pair> {
 
     let done = AtomicBool::new(false);
     let beside = std::thread::scope(|scope| {
-        let sleepers: Vec<_> = (0..SLEEPERS).map(|_| scope.spawn(|| sleeper(port, &done))).collect();
+        let sleepers: Vec<_> = (0..SLEEPERS).map(|_| scope.spawn(|| request_slow(port, &done))).collect();
         let beside = fast(options.seconds);
         done.store(true, Ordering::Relaxed);
         for sleeper in sleepers {
             match sleeper.join() {
-                Ok(Ok(0)) => return Err("a sleeping connection was never answered".into()),
+                Ok(Ok(0)) => return Err("a sleeping connection got no response".into()),
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return Err(format!("a sleeping connection failed: {error}")),
                 Err(_) => return Err("a sleeping connection panicked".into()),
@@ -69,16 +70,16 @@ fn measure(peer: &Peer, options: &Options) -> Result<Pair> {
     Ok(Pair { alone, beside })
 }
 
-/// Asks for `/slow` over and over; returns how often it was answered.
-fn sleeper(port: u16, done: &AtomicBool) -> std::io::Result<u64> {
-    let mut client = Client::connect(port)?;
-    let mut answers = 0;
+/// Requests `/slow` repeatedly until `done` is set, and returns the number of responses.
+fn request_slow(port: u16, done: &AtomicBool) -> std::io::Result<u64> {
+    let mut client = HttpClient::connect(port)?;
+    let mut responses = 0;
     while !done.load(Ordering::Relaxed) {
         client.send("/slow", "", 1)?;
         client.receive()?;
-        answers += 1;
+        responses += 1;
     }
-    Ok(answers)
+    Ok(responses)
 }
 
 fn tabulate(outcomes: &[(&Peer, Result<Vec<Pair>>)]) -> Table {
@@ -86,22 +87,20 @@ fn tabulate(outcomes: &[(&Peer, Result<Vec<Pair>>)]) -> Table {
     for (peer, outcome) in outcomes {
         let pairs = match outcome {
             Ok(pairs) => pairs,
-            Err(why) => {
-                table.absent(peer.name, why);
+            Err(reason) => {
+                table.missing_row(peer.name, reason);
                 continue;
             }
         };
-        let middle = |value: &dyn Fn(&Pair) -> f64| table::median(pairs.iter().map(value));
-        let time = |value: &dyn Fn(&Pair) -> Duration| {
-            table::duration(Duration::from_secs_f64(middle(&|pair| value(pair).as_secs_f64())))
-        };
+        let alone: Vec<f64> = pairs.iter().map(|pair| pair.alone.rate).collect();
+        let beside: Vec<f64> = pairs.iter().map(|pair| pair.beside.rate).collect();
         table.row(vec![
             peer.name.into(),
-            format!("{:.0}", middle(&|pair| pair.alone.rate)),
-            format!("{:.0}", middle(&|pair| pair.beside.rate)),
-            format!("{:.2}", middle(&|pair| pair.beside.rate / pair.alone.rate)),
-            time(&|pair| pair.alone.p99),
-            time(&|pair| pair.beside.p99),
+            format!("{:.0}", table::median(alone.iter().copied())),
+            format!("{:.0}", table::median(beside.iter().copied())),
+            table::ratio_cell(Spread::of_ratios(&beside, &alone)),
+            table::median_duration(pairs.iter().map(|pair| pair.alone.p99.as_secs_f64())),
+            table::median_duration(pairs.iter().map(|pair| pair.beside.p99.as_secs_f64())),
         ]);
     }
     table

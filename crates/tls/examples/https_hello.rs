@@ -1,5 +1,5 @@
-//! Hello over TLS: `cargo run -p amboss-tls --example https_hello [address [certificate [key]]]`. Without a certificate
-//! one is made, and kept for the next time.
+//! Hello over TLS: `cargo run -p amboss-tls --example https_hello [address [certificate [key]]]`. Without a
+//! certificate, it generates one and stores it for the next time.
 
 use std::path::Path;
 

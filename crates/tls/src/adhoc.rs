@@ -1,8 +1,10 @@
-//! The certificate that is there when nobody brought one: made once, kept in the user's cache folder, used again until
-//! it nears its end or a host is missing. A browser that was told to accept it is not asked again.
+//! The ad-hoc certificate, for a server that was given none.
 //!
-//! Certificate and key stand in one file that is replaced as a whole, so that two servers that start at once both have
-//! a pair that fits. A server stays with what it began with.
+//! It is generated once, stored in the user's cache folder, and used again until it is about to expire or lacks a host,
+//! so that a browser that accepts it once does not ask again.
+//!
+//! The certificate and its key are in one file that is replaced atomically: of two servers that start at the same time,
+//! both read a pair that belongs together. A running server keeps the certificate it started with.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,60 +12,59 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::sign::CertifiedKey;
 
-use crate::der::Facts;
+use crate::cert_info::CertInfo;
 use crate::error::SslError;
 use crate::files;
+use crate::generate;
 use crate::host::{merge, Host};
-use crate::make;
-use crate::read;
+use crate::load::{self, PemFile};
 
-const FILE: &str = "adhoc.pem";
-/// A certificate is replaced when no more than this is left of its time, in seconds: 30 days, longer than most servers
-/// for developing run.
-const MARGIN: u64 = 30 * 24 * 3600;
-/// Hosts are kept when others are added, so that servers with different ones don't take the file from each other in
-/// turn; this many, lest it grow for ever.
-const KEPT: usize = 64;
+const FILE_NAME: &str = "adhoc.pem";
+/// The minimum remaining validity of a stored certificate, in seconds: 30 days, longer than most development servers
+/// run.
+const MIN_REMAINING: i64 = 30 * 24 * 3600;
+/// The maximum number of hosts in a certificate. A new certificate keeps the hosts of the one it replaces, so that
+/// servers with different hosts do not replace each other's certificate in turn; without a maximum it would grow
+/// forever.
+const MAX_HOSTS: usize = 64;
 
-/// The kept certificate, or a new one; and a remark, when it could not be kept.
-pub(crate) fn identity(
+/// Returns the stored certificate or a new one, and a warning if the new one could not be stored.
+pub(crate) fn certified_key(
     folder: Option<PathBuf>,
     hosts: &[&str],
 ) -> Result<(Arc<CertifiedKey>, Option<String>), SslError> {
     let mut wanted = Host::loopback();
     merge(&mut wanted, Host::parse_all(hosts)?);
-    let path = folder.as_ref().map(|folder| folder.join(FILE));
-    if let Some(path) = &path {
-        let kept = kept(path);
-        if let Some((identity, there)) = kept {
-            if wanted.iter().all(|host| there.contains(host)) {
-                return Ok((identity, None));
-            }
-            let room = KEPT.saturating_sub(wanted.len());
-            merge(&mut wanted, there.into_iter().take(room));
+    let path = folder.as_ref().map(|folder| folder.join(FILE_NAME));
+    if let Some((stored, stored_hosts)) = path.as_deref().and_then(load_stored) {
+        if wanted.iter().all(|host| stored_hosts.contains(host)) {
+            return Ok((stored, None));
         }
+        let available = MAX_HOSTS.saturating_sub(wanted.len());
+        merge(&mut wanted, stored_hosts.into_iter().take(available));
     }
-    let made = make::self_signed("localhost", &wanted)?;
-    let text = [made.certificate, made.key].concat();
-    let remark = match path.as_deref().zip(folder.as_deref()) {
-        None => Some("there is no home folder".to_owned()),
-        Some((path, folder)) => files::make_private_folder(folder)
-            .and_then(|()| files::replace(path, text.as_bytes(), true))
+    let generated = generate::self_signed("localhost", &wanted)?;
+    let content = [generated.certificate, generated.key].concat();
+    let failure = match path.as_deref().zip(folder.as_deref()) {
+        None => Some("there is no home directory to store it in".to_owned()),
+        Some((path, folder)) => files::create_private_folder(folder)
+            .and_then(|()| files::replace(path, content.as_bytes(), true))
             .err()
             .map(|error| SslError::unwritable(path, &error).to_string()),
     };
-    let path = path.unwrap_or_else(|| FILE.into());
-    let identity = read::identity_of((&path, text.as_bytes()), (&path, text.as_bytes()))?;
-    Ok((identity, remark.map(|remark| format!("the adhoc certificate is for this run only: {remark}"))))
+    let path = path.unwrap_or_else(|| FILE_NAME.into());
+    let file = PemFile { path: &path, content: content.as_bytes() };
+    let certified_key = load::parse_certified_key(file, file)?;
+    Ok((certified_key, failure.map(|failure| format!("the adhoc certificate is for this run only: {failure}"))))
 }
 
-/// What is there, if it can be used for a while yet and nobody else could read its key.
-fn kept(path: &Path) -> Option<(Arc<CertifiedKey>, Vec<Host>)> {
+/// Loads the stored certificate with its hosts, unless it expires soon or other users could read its key.
+fn load_stored(path: &Path) -> Option<(Arc<CertifiedKey>, Vec<Host>)> {
     if !files::is_private(path) {
         return None;
     }
-    let identity = read::identity(path, None).ok()?;
-    let Facts { not_after, hosts, .. } = Facts::of(identity.cert.first()?)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
-    (not_after > now + MARGIN).then_some((identity, hosts))
+    let certified_key = load::load_certified_key(path, None).ok()?;
+    let CertInfo { not_after, hosts, .. } = CertInfo::parse(certified_key.cert.first()?)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs() as i64;
+    (not_after > now + MIN_REMAINING).then_some((certified_key, hosts))
 }

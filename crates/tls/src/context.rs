@@ -1,4 +1,4 @@
-//! What a server speaks TLS with: a certificate, and what clients may and have to do.
+//! The TLS settings of a server: its certificate, and what clients may and must do.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,36 +12,26 @@ use rustls::{version, RootCertStore, ServerConfig};
 use crate::adhoc;
 use crate::error::{SslError, SslErrorKind};
 use crate::files;
-use crate::read;
-use crate::renew::Renewed;
+use crate::load;
+use crate::plain_http::PlainHttpPolicy;
+use crate::resolver::ReloadingCertResolver;
 use crate::transport::TlsTransport;
 
-/// What becomes of plain HTTP on the port where TLS is spoken. The first byte of a connection tells which it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PlainHttp {
-    /// 308 to the same address with `https`.
-    #[default]
-    Redirect,
-    /// 400 with a sentence.
-    Refuse,
-    /// It is served like the rest: one port speaks both, and `wsgi.url_scheme` says which.
-    Serve,
-}
-
-/// What clients have to show. See [`SslContext::client_certificates`].
+/// Whether clients are asked for certificates. See [`SslContext::client_certificates`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientCertificates {
-    /// They are not asked for a certificate.
+    /// Clients are not asked for a certificate.
     #[default]
     Off,
-    /// They are asked, and may have none. One that is shown has to be vouched for by an authority in this PEM file.
+    /// Clients are asked, and may have none. A certificate that is sent has to be issued by an authority in this PEM
+    /// file.
     Optional(PathBuf),
-    /// Without a certificate that is vouched for by an authority in this PEM file there is no connection.
+    /// Clients have to send a certificate that is issued by an authority in this PEM file.
     Required(PathBuf),
 }
 
-/// What a server speaks TLS with. Its [`layer`](SslContext::layer) goes into
+/// The TLS settings of a server. [`layer`](SslContext::layer) returns the value for
 /// [`Settings::transport`](amboss_core::Settings::transport):
 ///
 /// ```
@@ -57,154 +47,157 @@ pub enum ClientCertificates {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// TLS 1.2 and 1.3 are spoken, with the ciphers rustls has (all of them with forward secrecy), HTTP/1.1 is agreed on
-/// where the client asks (ALPN), and sessions are resumed: by tickets, whose keys this process makes and changes every
-/// six hours, or from a bounded cache.
+/// The server speaks TLS 1.2 and 1.3 with the ciphers of rustls, all of which have forward secrecy, and negotiates
+/// HTTP/1.1 with clients that use ALPN. Sessions are resumed with tickets, whose keys this process generates and
+/// changes every six hours, or from a cache of limited size.
 ///
-/// Applications find `SSL_PROTOCOL` (`TLSv1.2`, `TLSv1.3`), `SSL_CIPHER` (OpenSSL's name of the cipher, as in Apache's
-/// mod_ssl) and `SSL_CLIENT_CERT` (PEM, when the client showed a certificate) in their environ.
+/// Applications find these variables in their environ: `SSL_PROTOCOL` (`TLSv1.2` or `TLSv1.3`), `SSL_CIPHER` (OpenSSL's
+/// name of the cipher, as in Apache's mod_ssl) and `SSL_CLIENT_CERT` (PEM, when the client sent a certificate).
 #[derive(Clone)]
 pub struct SslContext {
     config: Arc<ServerConfig>,
-    /// `None` when the configuration came ready-made.
-    certificate: Option<Arc<Renewed>>,
-    plain_http: PlainHttp,
+    /// `None` for a context made from a rustls configuration.
+    certificate: Option<Arc<ReloadingCertResolver>>,
+    plain_http: PlainHttpPolicy,
     log: Arc<dyn Log>,
-    /// What is to be told when serving begins.
-    remark: Option<String>,
+    /// A warning to log when serving begins.
+    warning: Option<String>,
 }
 
-/// Sessions that are kept for clients that resume without tickets: enough for a browser's worth of clients each, a few
-/// hundred bytes apiece.
-const SESSIONS: usize = 1024;
+/// The maximum number of sessions in the cache for clients that resume without tickets. A session takes a few hundred
+/// bytes.
+const SESSION_CACHE_SIZE: usize = 1024;
 
 impl SslContext {
-    /// With a certificate that is made here and now, vouched for by nobody, for localhost and its addresses. It is kept
-    /// in the user's cache folder and used again, so that a browser asks once whether to trust it; its key is
-    /// readable by this user only. Where it can't be kept, a line in the log says so.
+    /// Uses a self-signed certificate for localhost and the loopback addresses. It is generated once and stored in the
+    /// user's cache folder, so that a browser asks only once whether to trust it; only this user can read its key. When
+    /// it cannot be stored, a warning is logged.
     ///
     /// # Errors
-    /// When the system has no randomness to give.
+    /// When the system provides no randomness.
     pub fn adhoc() -> Result<SslContext, SslError> {
         SslContext::adhoc_for(&[])
     }
 
-    /// As [`adhoc`](SslContext::adhoc), for these hosts as well: names, or addresses the server listens on.
+    /// As [`adhoc`](SslContext::adhoc), and for these hosts, too: names, or addresses that the server listens on.
     ///
     /// # Errors
-    /// When a host can't stand in a certificate.
+    /// When a certificate cannot contain a host.
     pub fn adhoc_for(hosts: &[&str]) -> Result<SslContext, SslError> {
-        SslContext::adhoc_kept(files::cache_folder(), hosts)
+        SslContext::adhoc_stored(files::cache_folder(), hosts)
     }
 
-    /// As [`adhoc_for`](SslContext::adhoc_for), kept in this folder, which is made if it is not there.
+    /// As [`adhoc_for`](SslContext::adhoc_for), with the certificate stored in this folder, which is created if
+    /// necessary.
     ///
     /// # Errors
-    /// As [`adhoc_for`](SslContext::adhoc_for).
+    /// As for [`adhoc_for`](SslContext::adhoc_for).
     pub fn adhoc_in(folder: impl Into<PathBuf>, hosts: &[&str]) -> Result<SslContext, SslError> {
-        SslContext::adhoc_kept(Some(folder.into()), hosts)
+        SslContext::adhoc_stored(Some(folder.into()), hosts)
     }
 
-    fn adhoc_kept(folder: Option<PathBuf>, hosts: &[&str]) -> Result<SslContext, SslError> {
+    fn adhoc_stored(folder: Option<PathBuf>, hosts: &[&str]) -> Result<SslContext, SslError> {
         let log = default_log();
-        let (identity, remark) = adhoc::identity(folder, hosts)?;
-        let context = SslContext::with_certificate(Renewed::fixed(identity, log.clone()), log)?;
-        Ok(SslContext { remark, ..context })
+        let (certified_key, warning) = adhoc::certified_key(folder, hosts)?;
+        let context = SslContext::with_resolver(ReloadingCertResolver::fixed(certified_key, log.clone()), log)?;
+        Ok(SslContext { warning, ..context })
     }
 
-    /// With a certificate in a PEM file, its chain behind it, and its private key (PKCS#8, PKCS#1 or SEC1), which may
-    /// stand in the same file.
+    /// Uses the certificate in a PEM file, followed by its chain, and its private key (PKCS#8, PKCS#1 or SEC1), which
+    /// can be in the same file.
     ///
-    /// Files that change are read again when the next client comes, at most once a second. When they can't be used, the
-    /// certificate of before stays in use, and the log says why.
+    /// A file that has changed is loaded again when the next client connects, at most once a second. When the files
+    /// cannot be used, the previous certificate stays in use, and the log says why.
     ///
     /// # Errors
-    /// When a file can't be read or is not in PEM, when there is no key or it is encrypted, of an unknown kind or does
-    /// not belong to the certificate, and when the certificate has expired. The error's sentence says what to do.
+    /// When a file cannot be read or is not in PEM; when there is no key, or the key is encrypted, of an unsupported
+    /// type or of another certificate; and when the certificate has expired. The error's message says what to do.
     pub fn from_files(certificate: impl AsRef<Path>, key: Option<&Path>) -> Result<SslContext, SslError> {
         let log = default_log();
-        SslContext::with_certificate(Renewed::from_files(certificate.as_ref(), key, log.clone())?, log)
+        let resolver = ReloadingCertResolver::from_files(certificate.as_ref(), key, log.clone())?;
+        SslContext::with_resolver(resolver, log)
     }
 
-    /// With a configuration of your own. In the copy that is served with, two things are as this server needs them:
-    /// ALPN offers HTTP/1.1 and nothing else, and there is no early data.
+    /// Uses a rustls configuration. The server uses a copy of it with two changes: ALPN offers only HTTP/1.1, and early
+    /// data is disabled.
     pub fn from_config(config: Arc<ServerConfig>) -> SslContext {
         let mut config = Arc::unwrap_or_clone(config);
-        speak_http(&mut config);
+        restrict_to_http(&mut config);
         SslContext {
             config: Arc::new(config),
             certificate: None,
-            plain_http: PlainHttp::default(),
+            plain_http: PlainHttpPolicy::default(),
             log: default_log(),
-            remark: None,
+            warning: None,
         }
     }
 
-    fn with_certificate(certificate: Renewed, log: Arc<dyn Log>) -> Result<SslContext, SslError> {
-        let certificate = Arc::new(certificate);
-        let config = Arc::new(configuration(certificate.clone(), None)?);
-        Ok(SslContext { config, certificate: Some(certificate), plain_http: PlainHttp::default(), log, remark: None })
+    fn with_resolver(resolver: ReloadingCertResolver, log: Arc<dyn Log>) -> Result<SslContext, SslError> {
+        let resolver = Arc::new(resolver);
+        let config = Arc::new(server_config(resolver.clone(), None)?);
+        let plain_http = PlainHttpPolicy::default();
+        Ok(SslContext { config, certificate: Some(resolver), plain_http, log, warning: None })
     }
 
-    /// Asks clients for certificates. The file of authorities is read now and not again.
+    /// Asks clients for certificates. The file with the authorities is loaded once, by this call.
     ///
     /// # Errors
-    /// When the file can't be read or holds no certificate, and on a context made
-    /// [`from_config`](SslContext::from_config), where the configuration says this already.
+    /// When the file cannot be read or contains no certificate; and on a context made with
+    /// [`from_config`](SslContext::from_config), whose configuration has this setting already.
     pub fn client_certificates(mut self, wanted: ClientCertificates) -> Result<SslContext, SslError> {
-        let Some(certificate) = &self.certificate else {
-            let sentence = "a rustls configuration says itself which client certificates it wants; set it up there";
-            return Err(SslError::new(SslErrorKind::Setting, sentence));
+        let Some(resolver) = &self.certificate else {
+            let message = "client certificates are part of a rustls configuration; set them up there";
+            return Err(SslError::new(SslErrorKind::Configuration, message));
         };
         let authorities = match &wanted {
             ClientCertificates::Off => None,
-            ClientCertificates::Optional(path) => Some((read::authorities(path)?, true)),
-            ClientCertificates::Required(path) => Some((read::authorities(path)?, false)),
+            ClientCertificates::Optional(path) => Some((load::load_authorities(path)?, true)),
+            ClientCertificates::Required(path) => Some((load::load_authorities(path)?, false)),
         };
-        self.config = Arc::new(configuration(certificate.clone(), authorities)?);
+        self.config = Arc::new(server_config(resolver.clone(), authorities)?);
         Ok(self)
     }
 
-    /// What becomes of plain HTTP on this port; a redirect by default.
+    /// Sets what the server does with plain HTTP on its port. The default is a redirect.
     #[must_use]
-    pub fn plain_http(mut self, plain_http: PlainHttp) -> SslContext {
+    pub fn plain_http(mut self, plain_http: PlainHttpPolicy) -> SslContext {
         self.plain_http = plain_http;
         self
     }
 
-    /// Where to tell of changed certificate files that can't be used, and of an adhoc certificate that could not be
-    /// kept; standard error by default.
+    /// Sets the log for changed certificate files that cannot be used, and for an ad-hoc certificate that could not be
+    /// stored. The default is standard error.
     #[must_use]
     pub fn log(mut self, log: Arc<dyn Log>) -> SslContext {
-        if let Some(certificate) = &self.certificate {
-            certificate.set_log(log.clone());
+        if let Some(resolver) = &self.certificate {
+            resolver.set_log(log.clone());
         }
         self.log = log;
         self
     }
 
-    /// Reads the certificate's files again now, also when they look as they did: those of a context made
-    /// [`from_files`](SslContext::from_files). Other contexts stay as they are.
+    /// Loads the certificate's files again, whether or not they have changed. Does nothing on a context that was not
+    /// made with [`from_files`](SslContext::from_files).
     ///
     /// # Errors
-    /// As [`from_files`](SslContext::from_files); the certificate of before stays in use.
+    /// As for [`from_files`](SslContext::from_files). The previous certificate then stays in use.
     pub fn reload(&self) -> Result<(), SslError> {
-        self.certificate.as_ref().map_or(Ok(()), |certificate| certificate.reload())
+        self.certificate.as_ref().map_or(Ok(()), |resolver| resolver.reload())
     }
 
-    /// The SHA-256 fingerprint of the server's certificate, as browsers and `openssl x509 -fingerprint -sha256` show
-    /// it; `None` for a context made [`from_config`](SslContext::from_config).
+    /// Returns the SHA-256 fingerprint of the server's certificate, as browsers and `openssl x509 -fingerprint -sha256`
+    /// show it. `None` for a context made with [`from_config`](SslContext::from_config).
     pub fn fingerprint(&self) -> Option<String> {
-        let identity = self.certificate.as_ref()?.current();
-        Some(fingerprint(identity.cert.first()?))
+        let certified_key = self.certificate.as_ref()?.current();
+        Some(sha256_fingerprint(certified_key.cert.first()?))
     }
 
-    /// What goes into [`Settings::transport`](amboss_core::Settings::transport).
+    /// Returns the value for [`Settings::transport`](amboss_core::Settings::transport).
     pub fn layer(&self) -> Arc<dyn TransportLayer> {
-        if let Some(remark) = &self.remark {
-            self.log.error(remark);
+        if let Some(warning) = &self.warning {
+            self.log.error(warning);
         }
-        Arc::new(Layer { config: self.config.clone(), plain_http: self.plain_http })
+        Arc::new(TlsLayer { config: self.config.clone(), plain_http: self.plain_http })
     }
 }
 
@@ -217,12 +210,12 @@ impl fmt::Debug for SslContext {
     }
 }
 
-struct Layer {
+struct TlsLayer {
     config: Arc<ServerConfig>,
-    plain_http: PlainHttp,
+    plain_http: PlainHttpPolicy,
 }
 
-impl TransportLayer for Layer {
+impl TransportLayer for TlsLayer {
     fn wrap(&self, socket: Arc<Socket>) -> Box<dyn Transport> {
         Box::new(TlsTransport::new(socket, self.config.clone(), self.plain_http))
     }
@@ -236,39 +229,41 @@ fn default_log() -> Arc<dyn Log> {
     Arc::new(TextLog::stderr())
 }
 
-fn configuration(
-    certificate: Arc<Renewed>,
+/// Builds the rustls configuration. `authorities`: those that client certificates are verified against, and whether a
+/// client may have none.
+fn server_config(
+    resolver: Arc<ReloadingCertResolver>,
     authorities: Option<(RootCertStore, bool)>,
 ) -> Result<ServerConfig, SslError> {
-    let refused = |error: &dyn fmt::Display| {
-        SslError::new(SslErrorKind::Setting, format!("rustls refuses this configuration: {error}"))
+    let rejected = |error: &dyn fmt::Display| {
+        SslError::new(SslErrorKind::Configuration, format!("rustls rejects this configuration: {error}"))
     };
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&version::TLS13, &version::TLS12])
-        .map_err(|error| refused(&error))?;
+        .map_err(|error| rejected(&error))?;
     let builder = match authorities {
         None => builder.with_no_client_auth(),
         Some((authorities, optional)) => {
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider);
             let verifier = if optional { verifier.allow_unauthenticated() } else { verifier };
-            builder.with_client_cert_verifier(verifier.build().map_err(|error| refused(&error))?)
+            builder.with_client_cert_verifier(verifier.build().map_err(|error| rejected(&error))?)
         }
     };
-    let mut config = builder.with_cert_resolver(certificate);
-    config.ticketer = ring::Ticketer::new().map_err(|error| refused(&error))?;
-    config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
-    speak_http(&mut config);
+    let mut config = builder.with_cert_resolver(resolver);
+    config.ticketer = ring::Ticketer::new().map_err(|error| rejected(&error))?;
+    config.session_storage = ServerSessionMemoryCache::new(SESSION_CACHE_SIZE);
+    restrict_to_http(&mut config);
     Ok(config)
 }
 
-fn speak_http(config: &mut ServerConfig) {
+fn restrict_to_http(config: &mut ServerConfig) {
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.max_early_data_size = 0;
 }
 
-/// SHA-256 in hexadecimal with colons.
-pub(crate) fn fingerprint(certificate: &[u8]) -> String {
+/// The SHA-256 digest in hexadecimal, with colons.
+fn sha256_fingerprint(certificate: &[u8]) -> String {
     let digest = ::ring::digest::digest(&::ring::digest::SHA256, certificate);
     digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":")
 }

@@ -1,64 +1,64 @@
-//! Why a certificate, a key or a setting can't be used: a kind for programs, a sentence for people.
+//! The error type of this crate: a kind for programs and a message for people.
 
 use std::fmt;
 use std::io;
 use std::path::Path;
 
-/// A certificate, key or setting that can't be used. Shown as one sentence that says what to do.
+/// A certificate, key or setting that cannot be used. Its message says in one line what happened and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SslError {
     kind: SslErrorKind,
-    sentence: String,
+    message: String,
 }
 
-/// What an [`SslError`] is about.
+/// The cause of an [`SslError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SslErrorKind {
-    /// A file can't be read.
+    /// A file cannot be read.
     Unreadable,
-    /// A file or folder can't be written.
+    /// A file or folder cannot be written.
     Unwritable,
-    /// A file has nothing in it.
+    /// A file is empty.
     Empty,
-    /// A file has something in it that is neither certificate nor key in PEM, or is damaged.
+    /// A file is damaged, or contains a section that is neither a certificate nor a key in PEM.
     Malformed,
-    /// A file is in DER (binary) where PEM (text) is expected.
+    /// A file is in DER (binary), but PEM (text) is required.
     Der,
-    /// There is no certificate where one is expected.
+    /// A file contains no certificate.
     NoCertificate,
-    /// There is no private key where one is expected.
+    /// A file contains no private key.
     NoKey,
-    /// The private key is protected by a passphrase.
+    /// The private key is encrypted with a passphrase.
     EncryptedKey,
-    /// The private key is of a kind or size that is not served with.
+    /// The private key has a type or a size that is not supported.
     UnsupportedKey,
-    /// The private key belongs to another certificate.
-    Mismatch,
-    /// The certificate's time is over.
+    /// The private key does not belong to the certificate.
+    KeyMismatch,
+    /// The certificate has expired.
     Expired,
-    /// A name that can't stand in a certificate.
-    Host,
-    /// Settings that don't go together, or that rustls refuses.
-    Setting,
+    /// A host name or address that a certificate cannot contain.
+    InvalidHost,
+    /// A combination of settings that is not supported, or that rustls rejects.
+    Configuration,
 }
 
 impl SslError {
-    pub(crate) fn new(kind: SslErrorKind, sentence: impl Into<String>) -> SslError {
-        SslError { kind, sentence: sentence.into() }
+    pub(crate) fn new(kind: SslErrorKind, message: impl Into<String>) -> SslError {
+        SslError { kind, message: message.into() }
     }
 
     pub(crate) fn unreadable(path: &Path, error: &io::Error) -> SslError {
-        let sentence = format!("can't read {}: {error}; is the path right, and may this user read it?", path.display());
-        SslError::new(SslErrorKind::Unreadable, sentence)
+        let message = format!("can't read {}: {error}; check the path and its permissions", path.display());
+        SslError::new(SslErrorKind::Unreadable, message)
     }
 
     pub(crate) fn unwritable(path: &Path, error: &io::Error) -> SslError {
-        let sentence = format!("can't write {}: {error}; choose a folder this user may write to", path.display());
-        SslError::new(SslErrorKind::Unwritable, sentence)
+        let message = format!("can't write {}: {error}; choose a folder that this user can write to", path.display());
+        SslError::new(SslErrorKind::Unwritable, message)
     }
 
-    /// What it is about.
+    /// The cause of the error.
     pub fn kind(&self) -> SslErrorKind {
         self.kind
     }
@@ -66,7 +66,7 @@ impl SslError {
 
 impl fmt::Display for SslError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.sentence)
+        f.write_str(&self.message)
     }
 }
 

@@ -1,21 +1,26 @@
-//! The user's own folders, and files that nobody else may read.
+//! The user's cache and data folders, and files that other users cannot read.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Where things are kept that can be made again; `None` when nobody says where the user lives.
+use tempfile::NamedTempFile;
+
+/// The folder for files that can be created again. `None` when the user has no home directory.
 pub(crate) fn cache_folder() -> Option<PathBuf> {
-    folder("XDG_CACHE_HOME", ".cache", "Library/Caches")
+    user_folder("XDG_CACHE_HOME", ".cache", "Library/Caches")
 }
 
-/// Where things are kept that can't.
+/// The folder for files that cannot be created again. `None` when the user has no home directory.
 pub(crate) fn data_folder() -> Option<PathBuf> {
-    folder("XDG_DATA_HOME", ".local/share", "Library/Application Support")
+    user_folder("XDG_DATA_HOME", ".local/share", "Library/Application Support")
 }
 
-fn folder(variable: &str, below_home: &str, on_macos: &str) -> Option<PathBuf> {
+/// Finds one of the user's folders. etcetera would do it differently in ways that matter here: it puts data, and with
+/// it the private key of the local authority, into the roaming profile on Windows, which is copied to other machines;
+/// it ignores the XDG variables on macOS; and without `HOME` it asks the user database, so that a service that has no
+/// home directory on purpose would write into one.
+fn user_folder(variable: &str, below_home: &str, on_macos: &str) -> Option<PathBuf> {
     let given = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = if cfg!(windows) {
         given("LOCALAPPDATA")?
@@ -27,8 +32,8 @@ fn folder(variable: &str, below_home: &str, on_macos: &str) -> Option<PathBuf> {
     Some(base.join("amboss"))
 }
 
-/// Makes a folder that only this user can look into, with what is above it.
-pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
+/// Creates a folder that only this user can access, and its parents.
+pub(crate) fn create_private_folder(folder: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -36,54 +41,37 @@ pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
     builder.create(folder)
 }
 
-/// Replaces a file at once and as a whole: whoever reads it sees the old one or the new one.
+/// Replaces a file atomically: readers see either the old content or the new one.
 pub(crate) fn replace(path: &Path, content: &[u8], private: bool) -> io::Result<()> {
-    with_temporary(path, content, private, |temporary| fs::rename(temporary, path))
+    write_temporary(path, content, private)?.persist(path)?;
+    Ok(())
 }
 
-/// Makes a file as a whole, or leaves the one that is there: false.
-pub(crate) fn make_once(path: &Path, content: &[u8], private: bool) -> io::Result<bool> {
-    with_temporary(path, content, private, |temporary| match fs::hard_link(temporary, path) {
-        Ok(()) => fs::remove_file(temporary).map(|()| true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fs::remove_file(temporary).map(|()| false),
-        // Some file systems have no links.
-        Err(_) if path.exists() => fs::remove_file(temporary).map(|()| false),
-        Err(_) => fs::rename(temporary, path).map(|()| true),
-    })
-}
-
-/// Writes a file under a name of its own beside `path`, and hands it to `place`; nothing is left behind on failure.
-fn with_temporary<R>(
-    path: &Path,
-    content: &[u8],
-    private: bool,
-    place: impl FnOnce(&Path) -> io::Result<R>,
-) -> io::Result<R> {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
-    name.push(format!(".{}-{}.new", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)));
-    let temporary = path.with_file_name(name);
-    // Left over from a process of the same number that was killed.
-    let _ = fs::remove_file(&temporary);
-    let result =
-        create(&temporary, private).and_then(|mut file| file.write_all(content)).and_then(|()| place(&temporary));
-    if result.is_err() {
-        let _ = fs::remove_file(&temporary);
+/// Creates a file atomically. Returns false, and leaves the file alone, if it exists already.
+pub(crate) fn create_once(path: &Path, content: &[u8], private: bool) -> io::Result<bool> {
+    match write_temporary(path, content, private)?.persist_noclobber(path) {
+        Ok(_) => Ok(true),
+        Err(_) if path.exists() => Ok(false),
+        // Some file systems support neither hard links nor a rename that never replaces.
+        Err(refused) => Ok(refused.file.persist(path).map(|_| true)?),
     }
-    result
 }
 
-fn create(path: &Path, private: bool) -> io::Result<File> {
+/// Writes a temporary file next to `path`, which is removed unless it is persisted.
+fn write_temporary(path: &Path, content: &[u8], private: bool) -> io::Result<NamedTempFile<File>> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, if private { 0o600 } else { 0o644 });
     let _ = private;
-    options.open(path)
+    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut file = tempfile::Builder::new().make_in(folder, |temporary| options.open(temporary))?;
+    file.write_all(content)?;
+    Ok(file)
 }
 
-/// Is this user the only one who can read it? On Windows, where files take their folder's permissions, the user's own
-/// folders see to that.
+/// Whether only this user can read the file. On Windows, files inherit the permissions of their folder, and the user's
+/// own folders are private, so that every file that exists counts as private.
 pub(crate) fn is_private(path: &Path) -> bool {
     #[cfg(unix)]
     return fs::metadata(path).is_ok_and(|file| std::os::unix::fs::MetadataExt::mode(&file) & 0o077 == 0);

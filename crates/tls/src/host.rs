@@ -1,30 +1,32 @@
-//! The hosts that a certificate is for.
+//! The host names and addresses that a certificate is valid for.
 
 use std::net::IpAddr;
 
 use crate::error::{SslError, SslErrorKind};
 
-/// A name or an address in a certificate.
+/// A subject alternative name of a certificate: a DNS name or an IP address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Host {
     Name(String),
     Ip(IpAddr),
 }
 
-/// The longest name the domain name system knows (RFC 1035 §2.3.4).
-const LONGEST: usize = 253;
+/// The maximum length of a domain name in bytes (RFC 1035 §2.3.4).
+const MAX_NAME_LENGTH: usize = 253;
 
 impl Host {
-    /// A host as people write it: a name, an address, an IPv6 address in brackets.
+    /// Parses a host as users type it: a name, an address, or an IPv6 address in brackets.
     pub(crate) fn parse(text: &str) -> Result<Host, SslError> {
         let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
         if let Ok(address) = bare.parse() {
             return Ok(Host::Ip(address));
         }
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'*');
-        if bare.is_empty() || bare.len() > LONGEST || !bare.bytes().all(fits) {
-            let sentence = format!("{text:?} is no host a certificate can name; give names as a.example or addresses");
-            return Err(SslError::new(SslErrorKind::Host, sentence));
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'*');
+        if bare.is_empty() || bare.len() > MAX_NAME_LENGTH || !bare.bytes().all(is_allowed) {
+            let message = format!(
+                "{text:?} is not a host that a certificate can contain; use a name such as a.example, or an IP address"
+            );
+            return Err(SslError::new(SslErrorKind::InvalidHost, message));
         }
         Ok(Host::Name(bare.to_ascii_lowercase()))
     }
@@ -33,7 +35,7 @@ impl Host {
         texts.iter().map(|text| Host::parse(text)).collect()
     }
 
-    /// What every certificate made here is good for: the machine it was made on.
+    /// The names and addresses of the local machine.
     pub(crate) fn loopback() -> Vec<Host> {
         let name = |name: &str| Host::Name(name.to_owned());
         vec![
@@ -44,13 +46,13 @@ impl Host {
         ]
     }
 
-    /// `0.0.0.0` and `::` are addresses to listen on, and no client's idea of a host.
-    pub(crate) fn is_unspecified(&self) -> bool {
+    /// Whether this is `0.0.0.0` or `::`, which a server listens on but no client connects to.
+    fn is_unspecified(&self) -> bool {
         matches!(self, Host::Ip(address) if address.is_unspecified())
     }
 }
 
-/// Adds what is not there yet.
+/// Appends the hosts that are not in the list yet, except for unspecified addresses.
 pub(crate) fn merge(hosts: &mut Vec<Host>, more: impl IntoIterator<Item = Host>) {
     for host in more {
         if !host.is_unspecified() && !hosts.contains(&host) {
@@ -64,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_are_read_as_people_write_them() {
+    fn names_and_addresses_are_parsed() {
         for (text, expected) in [
             ("Example.TEST", Some(Host::Name("example.test".into()))),
             ("*.a", Some(Host::Name("*.a".into()))),

@@ -1,4 +1,4 @@
-//! TLS for amboss: certificates made, read and renewed, and handshakes that hold no thread.
+//! TLS for [amboss](https://docs.rs/amboss-core): HTTPS for a synchronous server, without a thread per handshake.
 //!
 //! ```no_run
 //! use amboss_core::{make_server, Address, AppError, Body, Concurrency, Environ, Settings, StartResponse};
@@ -15,31 +15,58 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! - [`SslContext`]: what a server speaks TLS with; made by itself ([`adhoc`](SslContext::adhoc)), from files that are
-//!   read again when they change, or from a rustls configuration.
-//! - [`make_ssl_devcert`]: a certificate and its key in two files.
-//! - [`LocalCa`]: an authority of this user's own, to be trusted once, and certificates from it.
+//! - [`SslContext`] holds the TLS settings of a server. Its certificate is generated ([`adhoc`](SslContext::adhoc)), or
+//!   comes from PEM files that are loaded again when they change ([`from_files`](SslContext::from_files)), or from a
+//!   rustls configuration ([`from_config`](SslContext::from_config)).
+//! - [`ClientCertificates`] says whether clients are asked for certificates, and [`PlainHttpPolicy`] what happens to
+//!   plain HTTP on the same port.
+//! - [`make_ssl_devcert`] writes a self-signed certificate and its key to two files, as the function of Werkzeug does.
+//! - [`LocalCa`] is a certificate authority of the user's own, which issues certificates for development.
+//! - [`SslError`] says in one line why a certificate, a key or a setting cannot be used, and what to do.
 //!
-//! Inside, from the bottom up: `records` (rustls, in memory) → `transport` (sockets) → `context`; `session` says what a
-//! handshake led to. Certificates are made in `make`, `adhoc` and `ca`, read in `read` and `der`, renewed in `renew`.
+//! # Dependencies
+//!
+//! There is no async runtime and no OpenSSL. [rustls](https://docs.rs/rustls) with
+//! [ring](https://docs.rs/ring) speaks TLS, [rcgen](https://docs.rs/rcgen) generates certificates, and
+//! [pem](https://docs.rs/pem), [yasna](https://docs.rs/yasna) and [tempfile](https://docs.rs/tempfile) read and write
+//! them. [`rustls`] is re-exported, so that a configuration for `from_config` has the same version. The crate has no
+//! features. It needs Rust 1.88.
+//!
+//! # Modules
+//!
+//! Each module imports only modules below it:
+//!
+//! | module | purpose |
+//! |---|---|
+//! | `context` | the settings of a server |
+//! | `resolver`, `adhoc`, `local_ca` | where certificates come from: reloaded files, the cache folder, the local authority |
+//! | `transport`, `encrypted_stream` | a connection: protocol detection and handshake, then reading and writing |
+//! | `record_layer` | TLS records in memory, by rustls |
+//! | `session`, `tls_error` | the variables after a handshake, and the log message when it fails |
+//! | `generate`, `load`, `cert_info` | generating certificates, loading and checking PEM files, reading certificates |
+//! | `host`, `files`, `plain_http`, `error` | values and files that the others share |
 #![warn(missing_docs)]
 
 mod adhoc;
-mod ca;
+mod cert_info;
 mod context;
-mod der;
+mod encrypted_stream;
 mod error;
 mod files;
+mod generate;
 mod host;
-mod make;
-mod read;
-mod records;
-mod renew;
+mod load;
+mod local_ca;
+mod plain_http;
+mod record_layer;
+mod resolver;
 mod session;
+mod tls_error;
 mod transport;
 
-pub use ca::LocalCa;
-pub use context::{ClientCertificates, PlainHttp, SslContext};
+pub use context::{ClientCertificates, SslContext};
 pub use error::{SslError, SslErrorKind};
-pub use make::make_ssl_devcert;
+pub use generate::make_ssl_devcert;
+pub use local_ca::LocalCa;
+pub use plain_http::PlainHttpPolicy;
 pub use rustls;

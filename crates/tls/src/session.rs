@@ -1,13 +1,13 @@
-//! What a finished handshake tells applications, and what a failed one tells people.
-
-use std::io;
+//! The variables that applications find in their environ after a handshake.
 
 use amboss_core::Session;
 use rustls::server::UnbufferedServerConnection;
-use rustls::{AlertDescription, CipherSuite, Error, PeerIncompatible, ProtocolVersion};
+use rustls::{CipherSuite, ProtocolVersion};
 
-/// Keys of the environ, with the names and values of Apache's mod_ssl, which are OpenSSL's: `SSL_PROTOCOL`,
-/// `SSL_CIPHER`, and `SSL_CLIENT_CERT` (PEM) when the client gave a certificate.
+use crate::load::to_pem;
+
+/// The variables of a connection, with the names and values of Apache's mod_ssl, which are OpenSSL's: `SSL_PROTOCOL`,
+/// `SSL_CIPHER`, and `SSL_CLIENT_CERT` (PEM) when the client sent a certificate.
 pub(crate) fn session(connection: &UnbufferedServerConnection) -> Session {
     let mut session = Session::default();
     session.scheme = "https";
@@ -28,7 +28,8 @@ pub(crate) fn session(connection: &UnbufferedServerConnection) -> Session {
     session
 }
 
-/// OpenSSL's name for a cipher suite; the registry's for those of TLS 1.3, where the two agree, and for others.
+/// OpenSSL's name of a cipher suite. For TLS 1.3, and for suites that are not listed here, it is the name in the IANA
+/// registry.
 fn cipher_name(suite: CipherSuite) -> String {
     let name = match suite {
         CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => "ECDHE-ECDSA-AES128-GCM-SHA256",
@@ -37,116 +38,19 @@ fn cipher_name(suite: CipherSuite) -> String {
         CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => "ECDHE-RSA-AES128-GCM-SHA256",
         CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => "ECDHE-RSA-AES256-GCM-SHA384",
         CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-RSA-CHACHA20-POLY1305",
-        // rustls spells TLS 1.3's suites with the version in front of what the registry says.
+        // rustls adds the version to the registry's names of the TLS 1.3 suites.
         other => return format!("{other:?}").replace("TLS13_", "TLS_"),
     };
     name.to_owned()
 }
 
-/// A certificate as text (RFC 7468).
-pub(crate) fn to_pem(der: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    // 48 bytes are the 64 characters of a line.
-    let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
-    for line in der.chunks(48) {
-        for group in line.chunks(3) {
-            let bits = group.iter().fold(0u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - group.len()));
-            for at in 0..4 {
-                let sextet = (bits >> (18 - 6 * at) & 63) as usize;
-                text.push(if at <= group.len() { ALPHABET[sextet].into() } else { '=' });
-            }
-        }
-        text.push('\n');
-    }
-    text + "-----END CERTIFICATE-----\n"
-}
-
-/// A failure as a sentence for the log.
-pub(crate) fn explain(error: &Error) -> io::Error {
-    use AlertDescription as Alert;
-    use PeerIncompatible as Incompatible;
-    let sentence = match error {
-        Error::AlertReceived(alert) => match alert {
-            Alert::UnknownCA
-            | Alert::BadCertificate
-            | Alert::CertificateUnknown
-            | Alert::UnsupportedCertificate
-            | Alert::CertificateRevoked
-            | Alert::CertificateExpired => format!(
-                "the client does not trust the server's certificate (it says: {}); make it trust the certificate or \
-                 the authority behind it, or use one it knows",
-                words(alert)
-            ),
-            Alert::UserCanceled => "the client gave up".to_owned(),
-            Alert::ProtocolVersion => "the client speaks neither TLS 1.2 nor 1.3; it has to be updated".to_owned(),
-            alert => format!("the client gave up (it says: {})", words(alert)),
-        },
-        Error::PeerIncompatible(
-            Incompatible::Tls12NotOffered
-            | Incompatible::Tls12NotOfferedOrEnabled
-            | Incompatible::ServerDoesNotSupportTls12Or13
-            | Incompatible::ServerTlsVersionIsDisabledByOurConfig
-            | Incompatible::SupportedVersionsExtensionRequired
-            // Came with TLS 1.2, and is looked for before the version.
-            | Incompatible::SignatureAlgorithmsExtensionRequired,
-        ) => "the client speaks neither TLS 1.2 nor 1.3; it has to be updated".to_owned(),
-        Error::PeerIncompatible(
-            Incompatible::NoCipherSuitesInCommon
-            | Incompatible::NoKxGroupsInCommon
-            | Incompatible::NoSignatureSchemesInCommon
-            | Incompatible::NoEcPointFormatsInCommon
-            | Incompatible::NamedGroupsExtensionRequired
-            | Incompatible::EcPointsExtensionRequired
-            | Incompatible::NullCompressionRequired,
-        ) => "the client offers only weak or unknown ciphers; it has to be updated".to_owned(),
-        Error::NoApplicationProtocol => "the client wants to speak something else than HTTP/1.1".to_owned(),
-        Error::NoCertificatesPresented => "the client shows no certificate, and has to".to_owned(),
-        Error::InvalidCertificate(why) => format!("the client's certificate is not accepted: {why}"),
-        Error::InvalidMessage(_) => "what the client sent is not TLS".to_owned(),
-        other => other.to_string(),
-    };
-    io::Error::new(io::ErrorKind::InvalidData, sentence)
-}
-
-/// `UnknownCA` as people say it.
-fn words(alert: &AlertDescription) -> String {
-    let mut text = String::new();
-    let name = format!("{alert:?}");
-    let mut before = ' ';
-    for letter in name.chars() {
-        if letter.is_ascii_uppercase() && before.is_ascii_lowercase() {
-            text.push(' ');
-        }
-        text.push(letter);
-        before = letter;
-    }
-    text.split(' ')
-        .map(|word| if word.len() == 2 { word.to_owned() } else { word.to_lowercase() })
-        .collect::<Vec<_>>()
-        .join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustls::pki_types::pem::PemObject;
 
     #[test]
-    fn what_is_written_as_pem_is_read_as_pem() {
-        for length in [0, 1, 2, 3, 47, 48, 49, 500] {
-            let der: Vec<u8> = (0..length).map(|at| (at * 7) as u8).collect();
-            let text = to_pem(&der);
-            assert!(text.lines().all(|line| line.len() <= 64));
-            let read = rustls::pki_types::CertificateDer::from_pem_slice(text.as_bytes()).unwrap();
-            assert_eq!(read.as_ref(), der);
-        }
-    }
-
-    #[test]
-    fn ciphers_and_alerts_have_the_names_people_know() {
+    fn cipher_suites_have_the_names_of_openssl() {
         assert_eq!(cipher_name(CipherSuite::TLS13_AES_256_GCM_SHA384), "TLS_AES_256_GCM_SHA384");
         assert_eq!(cipher_name(CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256), "ECDHE-RSA-AES128-GCM-SHA256");
-        assert_eq!(words(&AlertDescription::UnknownCA), "unknown CA");
-        assert_eq!(words(&AlertDescription::CertificateUnknown), "certificate unknown");
     }
 }

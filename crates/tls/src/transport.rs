@@ -1,24 +1,25 @@
-//! A connection over TLS, or in the clear on a port where TLS is spoken: never blocks, keeps no thread.
+//! A connection on a port that speaks TLS, encrypted or not. It never blocks and occupies no thread.
 //!
 //! ```text
-//!   Fresh ──first byte is a TLS record's──► Handshake ──► Tls
-//!     │                                         └───────► Failed (what still comes is thrown away)
-//!     └──it begins a line of text─────────────────────────► Clear
+//!   New ──the first byte begins a TLS record──► Encrypted (handshake, then traffic)
+//!     │                                             └─────► Failed (discards further input)
+//!     └───the first byte begins a line of text──► Plain
 //! ```
 //!
-//! # How it ends
+//! # How a connection ends
 //!
-//! RFC 8446 §6.1 wants each side to say that it will send no more (close_notify), since whoever can cut a connection
-//! could otherwise pass off a part as the whole. Here an end of the stream without that is an ordinary end, as RFC 9112
-//! §9.8 asks of servers: all that is read here are requests, which say themselves where they end (Content-Length,
-//! chunks), so that one cut short is noticed, while many clients just go. What they asked before is answered. Only
-//! protocols that follow an upgrade have to mark the ends of their messages, too.
+//! RFC 8446 §6.1 requires each side to announce that it sends no more (close_notify), because an attacker who can cut a
+//! connection could otherwise pass off a part of the data as the whole. This server treats an end of the stream without
+//! that alert as an ordinary end, as RFC 9112 §9.8 asks of servers: it reads only requests, which say themselves where
+//! they end (Content-Length or chunks), so that it notices one that is cut short, and many clients never send the
+//! alert. It still responds to the requests before the end. Only protocols that follow an upgrade have to mark the ends
+//! of their messages themselves.
 //!
-//! In the other direction it matters, since an answer may last until the connection ends: close_notify is sent when an
-//! end is meant, and never when an answer was cut.
+//! The other direction is different, because a response can last until the connection ends: the server sends
+//! close_notify when it ends a connection on purpose, and never when it cuts a response short.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,50 +27,44 @@ use std::time::Duration;
 use amboss_core::{Handshake, Misplaced, Session, Socket, Transport};
 use rustls::ServerConfig;
 
-use crate::context::PlainHttp;
-use crate::records::{Progress, Records, Scratch};
+use crate::encrypted_stream::EncryptedStream;
+use crate::plain_http;
+use crate::record_layer::{Progress, ScratchBuffer};
 use crate::session;
+use crate::tls_error::to_io_error;
 
-/// How often the socket is read in one go without anything coming of it: a client may send records that are empty or
-/// change keys, but others have their turn in between.
-const FRUITLESS: usize = 4;
 /// The first byte of a handshake record (RFC 8446 §5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
 
+/// A connection and what is known about its protocol.
 pub(crate) struct TlsTransport {
     socket: Arc<Socket>,
     state: State,
 }
 
 enum State {
-    /// Nothing has come yet, and nothing is kept.
-    Fresh(Arc<ServerConfig>, PlainHttp),
-    Tls(Box<Tls>),
-    /// In the clear, with what was read to find that out.
-    Clear(Vec<u8>),
+    /// The client has sent nothing yet; no memory is allocated for it.
+    New(Arc<ServerConfig>, plain_http::PlainHttpPolicy),
+    Encrypted(Box<EncryptedStream>),
+    /// Plain HTTP, with the bytes that were read to detect it.
+    Plain(Vec<u8>),
     /// The handshake failed.
     Failed,
 }
 
-struct Tls {
-    records: Records,
-    /// How much plaintext is being written whose ciphertext has not all left, and how much of it was told to have
-    /// left. The caller comes back with the rest of it in front.
-    plain: usize,
-    reported: usize,
-    /// The end was told of, or is to look like an accident.
-    ended: bool,
-}
-
 impl TlsTransport {
-    pub(crate) fn new(socket: Arc<Socket>, config: Arc<ServerConfig>, plain_http: PlainHttp) -> TlsTransport {
-        TlsTransport { socket, state: State::Fresh(config, plain_http) }
+    pub(crate) fn new(
+        socket: Arc<Socket>,
+        config: Arc<ServerConfig>,
+        plain_http: plain_http::PlainHttpPolicy,
+    ) -> TlsTransport {
+        TlsTransport { socket, state: State::New(config, plain_http) }
     }
 
-    /// Looks at the first bytes.
-    fn begin(&mut self) -> io::Result<Handshake> {
-        let State::Fresh(config, plain_http) = &self.state else { return self.shake() };
-        let mut scratch = Scratch::incoming();
+    /// Detects the protocol by the first byte.
+    fn detect_protocol(&mut self) -> io::Result<Handshake> {
+        let State::New(config, plain_http) = &self.state else { return self.continue_handshake() };
+        let mut scratch = ScratchBuffer::incoming();
         let count = match (&*self.socket).read(&mut scratch.bytes) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Handshake::Silent),
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -77,50 +72,50 @@ impl TlsTransport {
         };
         let bytes = &mut scratch.bytes[..count];
         if bytes[0] == HANDSHAKE_RECORD {
-            let mut records = Records::new(config.clone()).map_err(|error| session::explain(&error))?;
-            let progress = records.take(bytes, &mut [], &mut 0);
-            self.state = State::Tls(Box::new(Tls { records, plain: 0, reported: 0, ended: false }));
-            return self.advance(progress);
+            let mut stream = EncryptedStream::new(config.clone())?;
+            let progress = stream.process_handshake(bytes);
+            self.state = State::Encrypted(Box::new(stream));
+            return self.finish_step(progress);
         }
         let begins_a_line = bytes[0].is_ascii_alphabetic() || matches!(bytes[0], b'\r' | b'\n');
         if !begins_a_line {
             self.state = State::Failed;
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "what the client sent is neither TLS nor HTTP"));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the client sent neither TLS nor HTTP"));
         }
         let mut session = Session::default();
         session.misplaced = match plain_http {
-            PlainHttp::Redirect => Some(Misplaced::Redirect),
-            PlainHttp::Refuse => Some(Misplaced::Refuse),
-            PlainHttp::Serve => None,
+            plain_http::PlainHttpPolicy::Redirect => Some(Misplaced::Redirect),
+            plain_http::PlainHttpPolicy::Refuse => Some(Misplaced::Refuse),
+            plain_http::PlainHttpPolicy::Serve => None,
         };
-        self.state = State::Clear(bytes.to_vec());
+        self.state = State::Plain(bytes.to_vec());
         Ok(Handshake::Done(session))
     }
 
-    /// Goes on with what the socket has.
-    fn shake(&mut self) -> io::Result<Handshake> {
-        let State::Tls(tls) = &mut self.state else { return Ok(Handshake::Done(Session::default())) };
-        let handshaking = tls.records.connection.is_handshaking();
+    /// Continues the handshake with what the client has sent.
+    fn continue_handshake(&mut self) -> io::Result<Handshake> {
+        let State::Encrypted(stream) = &mut self.state else { return Ok(Handshake::Done(Session::default())) };
+        let handshaking = stream.records.connection.is_handshaking();
         let mut progress = if handshaking { Progress::Handshake } else { Progress::Traffic };
-        // What has to leave first had to wait.
-        if handshaking && tls.records.outgoing.is_empty() {
-            let mut scratch = Scratch::incoming();
+        // Unsent ciphertext goes first; nothing is read before it has been sent.
+        if handshaking && stream.records.outgoing.is_empty() {
+            let mut scratch = ScratchBuffer::incoming();
             let count = match (&*self.socket).read(&mut scratch.bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Handshake::Read),
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 result => result?,
             };
-            progress = tls.records.take(&mut scratch.bytes[..count], &mut [], &mut 0);
+            progress = stream.process_handshake(&mut scratch.bytes[..count]);
         }
-        self.advance(progress)
+        self.finish_step(progress)
     }
 
-    /// Sends what the records led to, and says what is waited for.
-    fn advance(&mut self, progress: Progress) -> io::Result<Handshake> {
-        let State::Tls(tls) = &mut self.state else { return Ok(Handshake::Done(Session::default())) };
-        let flushed = tls.flush(&self.socket);
-        if let Some(error) = &tls.records.failed {
-            let error = session::explain(error);
+    /// Sends the server's handshake records, and returns what the handshake waits for.
+    fn finish_step(&mut self, progress: Progress) -> io::Result<Handshake> {
+        let State::Encrypted(stream) = &mut self.state else { return Ok(Handshake::Done(Session::default())) };
+        let flushed = stream.flush(&self.socket);
+        if let Some(error) = &stream.records.failed {
+            let error = to_io_error(error);
             self.state = State::Failed;
             return Err(error);
         }
@@ -129,125 +124,11 @@ impl TlsTransport {
             flushed => flushed?,
         }
         match progress {
-            // The tickets for resuming have left, too.
-            Progress::Traffic => Ok(Handshake::Done(session::session(&tls.records.connection))),
-            Progress::Handshake if tls.records.closed => Err(io::ErrorKind::UnexpectedEof.into()),
+            // The session tickets have been sent, too.
+            Progress::Traffic => Ok(Handshake::Done(session::session(&stream.records.connection))),
+            Progress::Handshake if stream.records.read_closed => Err(io::ErrorKind::UnexpectedEof.into()),
             Progress::Handshake => Ok(Handshake::Read),
         }
-    }
-}
-
-impl Tls {
-    /// Sends ciphertext that waits.
-    fn flush(&mut self, socket: &Socket) -> io::Result<()> {
-        let records = &mut self.records;
-        while records.left < records.outgoing.len() {
-            match { socket }.write(&records.outgoing[records.left..]) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => records.left += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        records.left = 0;
-        records.outgoing = Vec::new();
-        Ok(())
-    }
-
-    fn read(&mut self, socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
-        let ahead = &mut self.records.ahead;
-        if !ahead.is_empty() {
-            let count = ahead.read(buffer)?;
-            if ahead.is_empty() {
-                *ahead = Default::default();
-            }
-            return Ok(count);
-        }
-        for _ in 0..FRUITLESS {
-            if let Some(error) = &self.records.failed {
-                return Err(session::explain(error));
-            }
-            if self.records.closed {
-                return Ok(0);
-            }
-            let mut scratch = Scratch::incoming();
-            let count = { socket }.read(&mut scratch.bytes)?;
-            if count == 0 {
-                self.records.closed = true;
-                return Ok(0);
-            }
-            let mut filled = 0;
-            self.records.take(&mut scratch.bytes[..count], buffer, &mut filled);
-            if self.records.failed.is_some() {
-                // The alert, as far as it gets.
-                self.ended = true;
-                let _ = self.flush(socket);
-            }
-            if filled > 0 {
-                return Ok(filled);
-            }
-        }
-        Err(io::ErrorKind::WouldBlock.into())
-    }
-
-    fn write(&mut self, socket: &Socket, first: &[u8], second: &[u8]) -> io::Result<usize> {
-        let offered = first.len() + second.len();
-        if self.records.failed.is_some() {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        if self.plain == 0 {
-            // Something else may still wait, as a ticket.
-            self.flush(socket)?;
-            let mut scratch = Scratch::outgoing();
-            let encrypted = self.records.encrypt(first, second, &mut scratch.bytes);
-            let (plain, cipher) = encrypted.map_err(|error| session::explain(&error))?;
-            let out = &scratch.bytes[..cipher];
-            let sent = loop {
-                match { socket }.write(out) {
-                    Ok(0) if cipher > 0 => return Err(io::ErrorKind::WriteZero.into()),
-                    Ok(count) => break count,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break 0,
-                    Err(error) => return Err(error),
-                }
-            };
-            if sent == cipher {
-                return Ok(plain);
-            }
-            self.records.outgoing = out[sent..].to_vec();
-            (self.plain, self.reported) = (plain, 0);
-            return self.report(offered);
-        }
-        match self.flush(socket) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            result => result?,
-        }
-        self.report(offered)
-    }
-
-    /// Tells how much of the plaintext has left, as far as it was not told: what the records add is taken to have left
-    /// first, so that the last byte is told of when everything has left.
-    fn report(&mut self, offered: usize) -> io::Result<usize> {
-        let waiting = self.records.outgoing.len() - self.records.left;
-        let left = self.plain.saturating_sub(waiting);
-        // An alert may have joined what waits.
-        let count = left.saturating_sub(self.reported).min(offered);
-        if count == 0 {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        self.reported += count;
-        if self.reported == self.plain {
-            (self.plain, self.reported) = (0, 0);
-        }
-        Ok(count)
-    }
-
-    /// Says that nothing more will come, as far as the socket takes it.
-    fn say_goodbye(&mut self, socket: &Socket) {
-        if !self.ended && !self.records.connection.is_handshaking() && self.records.close_notify().is_ok() {
-            let _ = self.flush(socket);
-        }
-        self.ended = true;
     }
 }
 
@@ -255,8 +136,8 @@ impl Transport for TlsTransport {
     fn handshake(&mut self) -> io::Result<Handshake> {
         loop {
             let result = match self.state {
-                State::Fresh(..) => self.begin(),
-                _ => self.shake(),
+                State::New(..) => self.detect_protocol(),
+                _ => self.continue_handshake(),
             };
             match result {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -267,26 +148,23 @@ impl Transport for TlsTransport {
 
     fn has_buffered(&self) -> bool {
         match &self.state {
-            State::Tls(tls) => {
-                let records = &tls.records;
-                !records.ahead.is_empty() || records.closed || records.failed.is_some()
-            }
-            State::Clear(ahead) => !ahead.is_empty(),
-            State::Fresh(..) | State::Failed => false,
+            State::Encrypted(stream) => stream.has_buffered(),
+            State::Plain(read_ahead) => !read_ahead.is_empty(),
+            State::New(..) | State::Failed => false,
         }
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.state {
-            State::Tls(tls) => tls.read(&self.socket, buffer),
-            State::Clear(ahead) if !ahead.is_empty() => {
-                let count = buffer.len().min(ahead.len());
-                buffer[..count].copy_from_slice(&ahead[..count]);
-                ahead.drain(..count);
+            State::Encrypted(stream) => stream.read(&self.socket, buffer),
+            State::Plain(read_ahead) if !read_ahead.is_empty() => {
+                let count = buffer.len().min(read_ahead.len());
+                buffer[..count].copy_from_slice(&read_ahead[..count]);
+                read_ahead.drain(..count);
                 Ok(count)
             }
-            // After a failure: what comes is thrown away by whoever waits for the client to see the alert.
-            State::Clear(_) | State::Fresh(..) | State::Failed => (&*self.socket).read(buffer),
+            // After a failure, the caller reads and discards input until the client has seen the alert.
+            State::Plain(_) | State::New(..) | State::Failed => (&*self.socket).read(buffer),
         }
     }
 
@@ -296,16 +174,16 @@ impl Transport for TlsTransport {
 
     fn write_two(&mut self, first: &[u8], second: &[u8]) -> io::Result<usize> {
         match &mut self.state {
-            State::Tls(_) if first.is_empty() && second.is_empty() => Ok(0),
-            State::Tls(tls) => tls.write(&self.socket, first, second),
-            State::Clear(_) => self.socket.write_two(first, second),
-            State::Fresh(..) | State::Failed => Err(io::ErrorKind::NotConnected.into()),
+            State::Encrypted(_) if first.is_empty() && second.is_empty() => Ok(0),
+            State::Encrypted(stream) => stream.write(&self.socket, first, second),
+            State::Plain(_) => self.socket.write_two(first, second),
+            State::New(..) | State::Failed => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 
     fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<Option<usize>> {
         match self.state {
-            State::Clear(_) => self.socket.send_file(file, offset, count),
+            State::Plain(_) => self.socket.send_file(file, offset, count),
             _ => Ok(None),
         }
     }
@@ -318,28 +196,28 @@ impl Transport for TlsTransport {
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
-        if let State::Tls(tls) = &mut self.state {
-            tls.say_goodbye(&self.socket);
+        if let State::Encrypted(stream) = &mut self.state {
+            stream.send_close_notify(&self.socket);
         }
         self.socket.shutdown(Shutdown::Write)
     }
 
     fn close(&mut self) {
-        if let State::Tls(tls) = &mut self.state {
-            tls.say_goodbye(&self.socket);
+        if let State::Encrypted(stream) = &mut self.state {
+            stream.send_close_notify(&self.socket);
         }
     }
 
     fn abort(&mut self) -> io::Result<()> {
-        if let State::Tls(tls) = &mut self.state {
-            tls.ended = true;
+        if let State::Encrypted(stream) = &mut self.state {
+            stream.suppress_close_notify();
         }
         self.socket.abort()
     }
 
     fn socket(&self) -> io::Result<Option<Socket>> {
         match &self.state {
-            State::Clear(ahead) if ahead.is_empty() => self.socket.try_clone().map(Some),
+            State::Plain(read_ahead) if read_ahead.is_empty() => self.socket.try_clone().map(Some),
             _ => Ok(None),
         }
     }

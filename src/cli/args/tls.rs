@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::{Address, PlainHttp, SslContext};
+use crate::{Address, PlainHttpPolicy, SslContext};
 
 // No doc comment: clap would take it for the command's description.
 #[derive(Args, Debug)]
@@ -50,7 +50,7 @@ impl TlsArgs {
             }
             None => return Ok(None),
         };
-        let plain = if self.http_and_https { PlainHttp::Serve } else { PlainHttp::Redirect };
+        let plain = if self.http_and_https { PlainHttpPolicy::Serve } else { PlainHttpPolicy::Redirect };
         context.map(|context| Some(context.plain_http(plain))).map_err(|error| error.to_string())
     }
 }

@@ -1,9 +1,10 @@
-//! The subject: amboss-core's head parser, one object for all requests, as a connection uses it.
+//! The subject: the head parser of amboss-core, one object for all requests, as in a connection.
 
-use super::{digest, Parser};
+use super::contract::Parser;
+use super::inputs::digest;
 use amboss_core::http::HeadParser;
 
-/// Keeps the parser, as a connection does.
+/// A parser that is kept between requests, as in a connection.
 pub struct Amboss(HeadParser);
 
 impl Amboss {

@@ -1,10 +1,11 @@
-//! httparse with uninitialised headers, its fastest way in.
+//! httparse with uninitialised headers, its fastest interface.
 
-use super::{digest, Parser};
+use super::contract::Parser;
+use super::inputs::digest;
 use httparse::{Request, Status};
 use std::mem::MaybeUninit;
 
-/// No state is kept between requests.
+/// Keeps no state between requests.
 pub struct Httparse;
 
 impl Parser for Httparse {

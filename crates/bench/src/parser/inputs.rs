@@ -1,19 +1,18 @@
-//! The request heads that are parsed: what load generators, simple clients and browsers send.
+//! The request heads to parse, as load generators, simple clients and browsers send them.
 
-use super::digest;
-
-/// Readable bytes after the head, as in a connection's buffer: parsers may load whole vectors beyond the end.
-const SLACK: usize = 64;
+/// The number of readable bytes after a head, as in a connection's buffer: parsers may load whole vectors beyond the
+/// end.
+const PADDING: usize = 64;
 
 /// One request head.
 pub struct Input {
     /// Its name in the table.
     pub name: &'static str,
-    /// The head, followed by slack.
+    /// The head, followed by padding.
     pub buffer: Vec<u8>,
     /// The length of the head.
     pub filled: usize,
-    /// What [`digest`] has to be.
+    /// The [`digest`] of the head.
     pub expected: usize,
 }
 
@@ -35,11 +34,11 @@ fn input(name: &'static str, lines: String) -> Input {
     let expected = digest(method.as_bytes(), target.as_bytes(), lines.lines().count() - 1);
     let filled = head.len();
     let mut buffer = head.into_bytes();
-    buffer.resize(filled + SLACK, 0);
+    buffer.resize(filled + PADDING, 0);
     Input { name, buffer, filled, expected }
 }
 
-/// Four KiB, most of it one cookie.
+/// A head of four KiB, most of which is one cookie.
 fn long_cookie() -> String {
     const LENGTH: usize = 4096;
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -51,16 +50,16 @@ fn long_cookie() -> String {
                  Accept-Encoding: gzip, deflate, br, zstd\n\
                  Connection: keep-alive\n\
                  Cookie: session=";
-    // Each line ends with one byte more than here, and the head with an empty line.
+    // Each line ending becomes one byte longer, and an empty line ends the head.
     let missing = LENGTH - start.len() - start.lines().count() - 3;
     let cookie = (0..missing).map(|at| char::from(ALPHABET[at * at % 61 % ALPHABET.len()]));
     format!("{start}{}\n", cookie.collect::<String>())
 }
 
-/// What wrk sends.
+/// The request of wrk.
 const WRK: &str = "GET / HTTP/1.1\nHost: 127.0.0.1:8000\n";
 
-/// What curl sends.
+/// The request of curl.
 const SHORT: &str = "\
 GET /index.html HTTP/1.1
 Host: www.example.com
@@ -68,7 +67,8 @@ User-Agent: curl/8.9.1
 Accept: */*
 ";
 
-/// The shape of the request parsers have been measured with since 2009: nine fields, an old browser, an analytics cookie.
+/// A request like the one that parsers have been measured with since 2009: nine fields, an old browser, an analytics
+/// cookie.
 const CLASSIC: &str = "\
 GET /blog/2009/10/a-parser-with-no-copies.html HTTP/1.1
 Host: www.journal-of-servers.example
@@ -82,7 +82,7 @@ Connection: keep-alive
 Cookie: uid=aH8kq31xZ0; __utma=104381902.1763390454.1257552061.1258110233.1258204485.7; __utmz=104381902.1257552061.1.1.utmccn=(referral)|utmcsr=reader.example|utmcct=/inbox/|utmcmd=referral; theme=plain; last=2009-11-14T08%3A14%3A45Z
 ";
 
-/// A navigation in a present-day Chrome, over plain HTTP/1.1 behind a proxy that ends TLS: fifteen fields.
+/// A navigation in a current Chrome, over plain HTTP/1.1 behind a proxy that terminates TLS: fifteen fields.
 const CHROME: &str = "\
 GET /products/anvils?sort=price&page=3 HTTP/1.1
 Host: shop.example.com
@@ -102,12 +102,17 @@ Accept-Encoding: gzip, deflate, br, zstd
 Accept-Language: en-GB,en-US;q=0.9,en;q=0.8
 ";
 
+/// A number that is made of the parts of a head. Each parser has to compute the same.
+pub fn digest(method: &[u8], target: &[u8], fields: usize) -> usize {
+    method.len() + target.len() * 16 + fields * 65536
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn inputs_are_what_they_are_called() {
+    fn inputs_have_the_expected_sizes() {
         let shapes: Vec<_> = all().iter().map(|input| (input.name, input.filled, input.expected / 65536)).collect();
         assert_eq!(shapes[0], ("wrk", 40, 1));
         assert_eq!((shapes[1].0, shapes[1].2), ("short", 3));

@@ -1,69 +1,49 @@
-//! Request heads: nanoseconds per request beside httparse (which picks AVX2 at run time) and picohttpparser (compiled with
-//! `-O3 -mavx2` by the build script). The parsers take turns in slices of well under a millisecond, so that a change of clock
-//! frequency or a busy neighbour meets all of them; a round's figure is the median of its slices.
+//! Request heads: nanoseconds per request, compared with httparse (which detects AVX2 when it runs) and picohttpparser
+//! (which the build script compiles with `-O3 -mavx2`). The parsers take turns in slices of well under a millisecond,
+//! so that a change of the clock frequency or a busy neighbor affects all of them. The figure of a round is the median
+//! of its slices.
 //!
-//! A single input repeated teaches the branch predictor every byte of it. The mix, all inputs in an order that never repeats,
-//! is the honest one.
+//! A single input that is repeated trains the branch predictor on every byte of it. The mix, which is all inputs in an
+//! order that never repeats, is the realistic case.
 
 mod amboss;
+mod contract;
 mod httparse;
 mod inputs;
 mod pico;
 
 use crate::options::Options;
 use crate::peers::SUBJECT;
-use crate::table::{self, Table};
-use crate::Result;
+use crate::result::Result;
+use crate::table::{self, Spread, Table};
+use contract::Parser;
 use inputs::Input;
-use std::time::{Duration, Instant};
 
-/// Fewer rounds say too little about nanoseconds.
-const LEAST_ROUNDS: usize = 5;
+/// The minimum number of rounds. With fewer, a median of nanoseconds varies too much.
+const MIN_ROUNDS: usize = 5;
 
-/// Slices of each parser in a round.
+/// The number of slices of each parser in a round.
 const SLICES: usize = 200;
 
-/// Requests in a slice.
+/// The number of requests in a slice.
 const REQUESTS: usize = 2000;
 
-/// A parser under measurement.
-trait Parser {
-    /// Its name in the table.
-    fn name(&self) -> &'static str;
-
-    /// Parses the head at the start of `buffer[..filled]` and returns a number made of method, target and field count, so that
-    /// none of them can be optimised away; nothing when the parser does not accept the head as complete.
-    fn parse(&mut self, buffer: &[u8], filled: usize) -> Option<usize>;
-
-    /// Parses the inputs in this order, and says how long all of it took. Provided here so that the loop is compiled once per
-    /// parser, with the parser inside it.
-    fn slice(&mut self, inputs: &[Input], order: &[u8]) -> Duration {
-        let start = Instant::now();
-        for &index in order {
-            let input = &inputs[usize::from(index)];
-            let buffer = std::hint::black_box(&input.buffer[..]);
-            std::hint::black_box(self.parse(buffer, std::hint::black_box(input.filled)));
-        }
-        start.elapsed()
-    }
-}
-
-/// Measures and prints.
+/// Runs the benchmark and prints its table.
 ///
 /// # Errors
 ///
-/// When a parser refuses an input, or reads it differently from the others.
+/// When a parser refuses an input, or parses it differently from the others.
 pub fn run(options: &Options) -> Result<()> {
     let inputs = inputs::all();
     let mut parsers: Vec<Box<dyn Parser>> =
         vec![Box::new(amboss::Amboss::new()), Box::new(httparse::Httparse), Box::new(pico::Picohttpparser)];
     check(&mut parsers, &inputs)?;
 
-    let rounds = options.rounds.max(LEAST_ROUNDS);
+    let rounds = options.rounds.max(MIN_ROUNDS);
     let names: Vec<&str> = parsers.iter().map(|parser| parser.name()).collect();
-    let mut table = heading(&names);
+    let mut table = Table::new(&columns(&names).iter().map(String::as_str).collect::<Vec<_>>());
     for case in 0..=inputs.len() {
-        // After the single inputs, all of them.
+        // The single inputs come first, and then the mix of all of them.
         let choice: Vec<u8> = match case < inputs.len() {
             true => vec![case as u8],
             false => (0..inputs.len() as u8).collect(),
@@ -75,18 +55,18 @@ pub fn run(options: &Options) -> Result<()> {
                 figures.push(figure);
             }
         }
-        let medians: Vec<f64> = figures.into_iter().map(table::median).collect();
         let name = match inputs.get(case) {
             Some(input) => format!("{} ({} bytes)", input.name, input.filled),
             None => "mix, in random order".into(),
         };
-        table.row(row(name, &names, &medians));
+        table.row(row(name, &names, &figures));
     }
     table.print(&format!("Parser, ns per request, median of {rounds} rounds of {SLICES} slices"));
     Ok(())
 }
 
-/// One round: the parsers in turn, all with the same order of inputs. Returns ns per request for each.
+/// Runs a round: the parsers in turn, all with the same order of inputs. Returns nanoseconds per request for each
+/// parser.
 fn round(parsers: &mut [Box<dyn Parser>], inputs: &[Input], choice: &[u8], seed: u64) -> Vec<f64> {
     let mut random = 0x9E37_79B9_7F4A_7C15 ^ (seed + 1);
     let mut slices = vec![Vec::with_capacity(SLICES); parsers.len()];
@@ -102,7 +82,7 @@ fn round(parsers: &mut [Box<dyn Parser>], inputs: &[Input], choice: &[u8], seed:
             .collect();
         for offset in 0..parsers.len() {
             let index = (turn + offset) % parsers.len();
-            let time = parsers[index].slice(inputs, &order);
+            let time = parsers[index].time_slice(inputs, &order);
             slices[index].push(time.as_secs_f64() * 1e9 / REQUESTS as f64);
         }
     }
@@ -112,10 +92,10 @@ fn round(parsers: &mut [Box<dyn Parser>], inputs: &[Input], choice: &[u8], seed:
 fn check(parsers: &mut [Box<dyn Parser>], inputs: &[Input]) -> Result<()> {
     for input in inputs {
         for parser in parsers.iter_mut() {
-            let read = parser.parse(&input.buffer, input.filled);
-            if read != Some(input.expected) {
+            let digest = parser.parse(&input.buffer, input.filled);
+            if digest != Some(input.expected) {
                 return Err(format!(
-                    "{} reads the {} request as {read:?} instead of {}",
+                    "{} parses the {} request as {digest:?} instead of {}",
                     parser.name(),
                     input.name,
                     input.expected
@@ -126,24 +106,42 @@ fn check(parsers: &mut [Box<dyn Parser>], inputs: &[Input]) -> Result<()> {
     Ok(())
 }
 
-fn heading(names: &[&str]) -> Table {
+fn columns(names: &[&str]) -> Vec<String> {
     let mut columns = vec!["input".to_owned()];
     columns.extend(names.iter().map(|name| format!("{name} ns")));
     let others = names.iter().filter(|&&name| name != SUBJECT);
     columns.extend(others.map(|name| format!("{SUBJECT} ÷ {name}")));
-    Table::new(&columns.iter().map(String::as_str).collect::<Vec<_>>())
+    columns
 }
 
-fn row(name: String, names: &[&str], medians: &[f64]) -> Vec<String> {
-    let figures = || names.iter().zip(medians);
-    let subject = figures().find(|(&name, _)| name == SUBJECT).map(|(_, &figure)| figure);
-    let mut cells = vec![name];
-    cells.extend(medians.iter().map(|figure| format!("{figure:.1}")));
-    cells.extend(figures().filter(|(&name, _)| name != SUBJECT).map(|(_, &figure)| table::ratio(subject, figure)));
+/// The row of an input. `figures`: for each parser, a figure for each round.
+fn row(input: String, names: &[&str], figures: &[Vec<f64>]) -> Vec<String> {
+    let parsers = || names.iter().zip(figures);
+    let subject = parsers().find(|(&name, _)| name == SUBJECT).map(|(_, figures)| figures);
+    let mut cells = vec![input];
+    cells.extend(figures.iter().map(|figures| format!("{:.1}", table::median(figures.iter().copied()))));
+    let others = parsers().filter(|(&name, _)| name != SUBJECT);
+    cells.extend(
+        others.map(|(_, figures)| table::ratio_cell(subject.and_then(|subject| Spread::of_ratios(subject, figures)))),
+    );
     cells
 }
 
-/// The number each parser has to make of a head.
-fn digest(method: &[u8], target: &[u8], fields: usize) -> usize {
-    method.len() + target.len() * 16 + fields * 65536
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_the_spread_of_each_ratio() {
+        let figures = [vec![10.0, 20.0, 30.0], vec![20.0, 20.0, 20.0], vec![40.0, 40.0, 15.0]];
+        let cells = row("wrk".into(), &[SUBJECT, "httparse", "picohttpparser"], &figures);
+        assert_eq!(cells, ["wrk", "20.0", "20.0", "40.0", "1.00 (0.50 to 1.50)", "0.50 (0.25 to 2.00)"]);
+    }
+
+    #[test]
+    fn all_parsers_agree_on_all_inputs() {
+        let mut parsers: Vec<Box<dyn Parser>> =
+            vec![Box::new(amboss::Amboss::new()), Box::new(httparse::Httparse), Box::new(pico::Picohttpparser)];
+        assert_eq!(check(&mut parsers, &inputs::all()), Ok(()));
+    }
 }

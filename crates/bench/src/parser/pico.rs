@@ -1,8 +1,9 @@
-//! picohttpparser, the C parser: the build script compiles it with `-O3 -mavx2` and gives its functions names of their own.
+//! picohttpparser, the C parser. The build script compiles it with `-O3 -mavx2` and renames its functions.
 
-use super::{digest, Parser};
-use libc::{c_char, c_int, size_t};
+use super::contract::Parser;
+use super::inputs::digest;
 use picohttpparser_sys::phr_header;
+use std::ffi::{c_char, c_int};
 use std::mem::MaybeUninit;
 use std::ptr;
 
@@ -10,19 +11,19 @@ use std::ptr;
 extern "C" {
     fn fast_phr_parse_request(
         buffer: *const c_char,
-        length: size_t,
+        length: usize,
         method: *mut *const c_char,
-        method_length: *mut size_t,
+        method_length: *mut usize,
         path: *mut *const c_char,
-        path_length: *mut size_t,
+        path_length: *mut usize,
         minor_version: *mut c_int,
         headers: *mut phr_header,
-        header_count: *mut size_t,
-        last_length: size_t,
+        header_count: *mut usize,
+        last_length: usize,
     ) -> c_int;
 }
 
-/// No state is kept between requests.
+/// Keeps no state between requests.
 pub struct Picohttpparser;
 
 impl Parser for Picohttpparser {
@@ -39,8 +40,8 @@ impl Parser for Picohttpparser {
         let (mut method, mut method_length) = (ptr::null(), 0);
         let (mut path, mut path_length) = (ptr::null(), 0);
         let mut minor_version = 0;
-        // SAFETY: the buffer is readable for its length, the headers are writable for `count`, the others are live locals. On
-        // success the two texts lie inside the buffer.
+        // SAFETY: the buffer is readable for its length, the headers are writable for `count`, and the other pointers
+        // are to local variables. On success, the method and the path are inside the buffer.
         let (parsed, method, path) = unsafe {
             let parsed = fast_phr_parse_request(
                 buffer.as_ptr().cast(),

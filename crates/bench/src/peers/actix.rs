@@ -1,13 +1,13 @@
-//! actix-web: one single-threaded runtime per core.
+//! actix-web: a single-threaded runtime per core.
 
-use super::{Site, BODY, NAP};
+use super::config::{PeerConfig, BODY, SLEEP};
 use actix_web::{web, App, HttpResponse, HttpServer};
 use std::io;
 use std::time::Duration;
 
 /// Serves until the process is killed.
-pub fn serve(site: &Site) -> io::Result<()> {
-    let Site { port, workers, .. } = *site;
+pub fn serve(config: &PeerConfig) -> io::Result<()> {
+    let PeerConfig { port, workers, .. } = *config;
     actix_web::rt::System::new().block_on(async move {
         HttpServer::new(|| {
             App::new()
@@ -29,6 +29,6 @@ async fn hello() -> HttpResponse {
 }
 
 async fn slow() -> HttpResponse {
-    actix_web::rt::time::sleep(NAP).await;
+    actix_web::rt::time::sleep(SLEEP).await;
     hello().await
 }

@@ -1,6 +1,7 @@
-//! The subject: `amboss-core`'s threaded server with default settings and no log; for TLS with `amboss-tls`.
+//! The subject: the threaded server of `amboss-core` with default settings and without a log; with `amboss-tls` for
+//! TLS.
 
-use super::{Mode, Site, BODY, LARGE, NAP};
+use super::config::{Mode, PeerConfig, BODY, LARGE, SLEEP};
 use crate::certificate;
 use amboss_core::{AppError, Body, Environ, NoLog, Settings, StartResponse, ThreadedWsgiServer};
 use amboss_tls::SslContext;
@@ -9,17 +10,17 @@ use std::sync::Arc;
 
 /// Serves until the process is killed.
 #[allow(clippy::field_reassign_with_default)]
-pub fn serve(site: &Site) -> io::Result<()> {
+pub fn serve(config: &PeerConfig) -> io::Result<()> {
     let mut settings = Settings::default();
     settings.log = Arc::new(NoLog);
-    if site.mode == Mode::Tls {
-        let (certificate, key) = certificate::files(&site.folder);
+    if config.mode == Mode::Tls {
+        let (certificate, key) = certificate::files(&config.certificate_folder);
         let context = SslContext::from_files(certificate, Some(&key)).map_err(io::Error::other)?;
         settings.transport = Some(context.layer());
     }
-    let mut server = match site.mode {
-        Mode::Upload => ThreadedWsgiServer::with_settings(&site.address(), upload, settings),
-        _ => ThreadedWsgiServer::with_settings(&site.address(), hello, settings),
+    let mut server = match config.mode {
+        Mode::Upload => ThreadedWsgiServer::with_settings(&config.address(), upload, settings),
+        _ => ThreadedWsgiServer::with_settings(&config.address(), hello, settings),
     }
     .map_err(io::Error::other)?;
     server.serve_forever().map_err(io::Error::other)
@@ -27,7 +28,7 @@ pub fn serve(site: &Site) -> io::Result<()> {
 
 fn hello(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
     if *environ.path() == *b"/slow" {
-        std::thread::sleep(NAP);
+        std::thread::sleep(SLEEP);
     }
     start_response.start("200 OK", &[("Content-Type", "text/plain")])?;
     Ok(match *environ.path() == *b"/large" {
@@ -36,7 +37,7 @@ fn hello(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> R
     })
 }
 
-/// Reads the body in blocks, as the Python application does, and answers with how much it was.
+/// Reads the body in blocks, as the Python application does, and responds with its length.
 fn upload(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
     let mut block = vec![0; 64 << 10];
     let mut length = 0;

@@ -1,6 +1,6 @@
-//! axum: a router with two handlers on the same runtime as hyper.
+//! axum: a router with two handlers, on the same runtime as hyper.
 
-use super::{Site, BODY, NAP};
+use super::config::{PeerConfig, BODY, SLEEP};
 use axum::http::header::{HeaderName, CONTENT_TYPE};
 use axum::routing::get;
 use axum::serve::ListenerExt;
@@ -10,9 +10,9 @@ use std::io;
 type Hello = ([(HeaderName, &'static str); 1], &'static str);
 
 /// Serves until the process is killed.
-pub fn serve(site: &Site) -> io::Result<()> {
-    let address = site.address();
-    let runtime = super::hyper::runtime(site.workers)?;
+pub fn serve(config: &PeerConfig) -> io::Result<()> {
+    let address = config.address();
+    let runtime = super::hyper::runtime(config.workers)?;
     let serving = runtime.spawn(async move {
         let listener = tokio::net::TcpListener::bind(address).await?.tap_io(|stream| {
             let _ = stream.set_nodelay(true);
@@ -28,6 +28,6 @@ async fn hello() -> Hello {
 }
 
 async fn slow() -> Hello {
-    tokio::time::sleep(NAP).await;
+    tokio::time::sleep(SLEEP).await;
     hello().await
 }

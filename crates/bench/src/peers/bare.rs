@@ -1,45 +1,54 @@
-//! The limit: one epoll loop that writes the same canned bytes for every blank line it reads. It parses nothing, checks nothing
-//! and does not tell the time; whatever a server costs above it is the price of being a server.
+//! The lower bound: one epoll loop that writes the same bytes for every blank line that it reads. It parses nothing,
+//! checks nothing and has no clock. Whatever another server costs more is the price of being a server.
 
-use super::{Mode, Site, BODY};
+use super::config::{Mode, PeerConfig, BODY};
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::AsRawFd;
 
-/// A connection, and how much of `\r\n\r\n` its last read ended with.
+/// The maximum number of events to take from epoll at once.
+const EVENTS: usize = 512;
+
+/// A connection, and the number of bytes of `\r\n\r\n` at the end of its last read.
 struct Connection {
     stream: TcpStream,
     matched: usize,
 }
 
 /// Serves until the process is killed.
-pub fn serve(site: &Site) -> io::Result<()> {
-    let close = site.mode == Mode::Close;
-    let answer = answer(close);
-    let listener = TcpListener::bind(site.address())?;
+pub fn serve(config: &PeerConfig) -> io::Result<()> {
+    let close = config.mode == Mode::Close;
+    let response = response(close);
+    let listener = TcpListener::bind(config.address())?;
     listener.set_nonblocking(true)?;
-    let epoll = Epoll::new()?;
-    epoll.add(listener.as_raw_fd())?;
+    let listener_id = listener.as_raw_fd() as u64;
+    let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+    epoll::add(&epoll, &listener, EventData::new_u64(listener_id), EventFlags::IN)?;
 
-    let mut connections: HashMap<RawFd, Connection> = HashMap::new();
-    let mut events = vec![libc::epoll_event { events: 0, u64: 0 }; 512];
+    let mut connections: HashMap<u64, Connection> = HashMap::new();
+    let mut events = Vec::with_capacity(EVENTS);
     let mut input = vec![0; 65536];
     let mut output = Vec::new();
     loop {
-        for event in epoll.wait(&mut events)? {
-            let fd = event.u64 as RawFd;
-            if fd == listener.as_raw_fd() {
+        match epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), None) {
+            Err(error) if error == rustix::io::Errno::INTR => continue,
+            result => result?,
+        };
+        for event in events.drain(..) {
+            let id = { event.data }.u64();
+            if id == listener_id {
                 while let Ok((stream, _)) = listener.accept() {
                     stream.set_nonblocking(true)?;
                     stream.set_nodelay(true)?;
-                    epoll.add(stream.as_raw_fd())?;
-                    let connection = Connection { stream, matched: 0 };
-                    connections.insert(connection.stream.as_raw_fd(), connection);
+                    let id = stream.as_raw_fd() as u64;
+                    epoll::add(&epoll, &stream, EventData::new_u64(id), EventFlags::IN)?;
+                    connections.insert(id, Connection { stream, matched: 0 });
                 }
                 continue;
             }
-            let Some(connection) = connections.get_mut(&fd) else {
+            let Some(connection) = connections.get_mut(&id) else {
                 continue;
             };
             let filled = match connection.stream.read(&mut input) {
@@ -48,18 +57,18 @@ pub fn serve(site: &Site) -> io::Result<()> {
                 Err(_) => 0,
             };
             output.clear();
-            for _ in 0..blank_lines(&mut connection.matched, &input[..filled]) {
-                output.extend_from_slice(&answer);
+            for _ in 0..count_blank_lines(&mut connection.matched, &input[..filled]) {
+                output.extend_from_slice(&response);
             }
             let written = output.is_empty() || connection.stream.write_all(&output).is_ok();
             if filled == 0 || !written || (close && !output.is_empty()) {
-                connections.remove(&fd); // Closing the descriptor takes it out of the epoll set, too.
+                connections.remove(&id); // Closing the descriptor removes it from epoll, too.
             }
         }
     }
 }
 
-fn answer(close: bool) -> Vec<u8> {
+fn response(close: bool) -> Vec<u8> {
     let connection = if close { "Connection: close\r\n" } else { "" };
     format!(
         "HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Type: text/plain\r\n\
@@ -69,7 +78,7 @@ fn answer(close: bool) -> Vec<u8> {
     .into_bytes()
 }
 
-fn blank_lines(matched: &mut usize, bytes: &[u8]) -> usize {
+fn count_blank_lines(matched: &mut usize, bytes: &[u8]) -> usize {
     let mut count = 0;
     for &byte in bytes {
         *matched = match (byte, *matched) {
@@ -83,41 +92,4 @@ fn blank_lines(matched: &mut usize, bytes: &[u8]) -> usize {
         };
     }
     count
-}
-
-struct Epoll(OwnedFd);
-
-impl Epoll {
-    #[allow(unsafe_code)]
-    fn new() -> io::Result<Self> {
-        // SAFETY: takes no pointer; the descriptor is fresh and owned by nobody else.
-        unsafe {
-            match libc::epoll_create1(libc::EPOLL_CLOEXEC) {
-                -1 => Err(io::Error::last_os_error()),
-                fd => Ok(Epoll(OwnedFd::from_raw_fd(fd))),
-            }
-        }
-    }
-
-    #[allow(unsafe_code)]
-    fn add(&self, fd: RawFd) -> io::Result<()> {
-        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: fd as u64 };
-        // SAFETY: `event` lives across the call, which only reads it.
-        match unsafe { libc::epoll_ctl(self.0.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &mut event) } {
-            -1 => Err(io::Error::last_os_error()),
-            _ => Ok(()),
-        }
-    }
-
-    #[allow(unsafe_code)]
-    fn wait<'a>(&self, events: &'a mut [libc::epoll_event]) -> io::Result<&'a [libc::epoll_event]> {
-        let room = events.len() as i32;
-        // SAFETY: the kernel writes at most `room` entries into the slice.
-        let ready = unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), room, -1) };
-        match ready {
-            -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => Ok(&[]),
-            -1 => Err(io::Error::last_os_error()),
-            _ => Ok(&events[..ready as usize]),
-        }
-    }
 }

@@ -1,6 +1,6 @@
-//! hyper 1 on tokio: the lean HTTP/1 builder, one service function, no router; for TLS with tokio-rustls.
+//! hyper 1 on tokio: the HTTP/1 builder and one service function, without a router; with tokio-rustls for TLS.
 
-use super::{Mode, Site, BODY, LARGE, NAP};
+use super::config::{Mode, PeerConfig, BODY, LARGE, SLEEP};
 use crate::certificate;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -22,14 +22,14 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::TlsAcceptor;
 
 /// Serves until the process is killed.
-pub fn serve(site: &Site) -> io::Result<()> {
-    let address = site.address();
-    let acceptor = match site.mode {
-        Mode::Tls => Some(acceptor(&site.folder).map_err(io::Error::other)?),
+pub fn serve(config: &PeerConfig) -> io::Result<()> {
+    let address = config.address();
+    let acceptor = match config.mode {
+        Mode::Tls => Some(acceptor(&config.certificate_folder).map_err(io::Error::other)?),
         _ => None,
     };
-    let runtime = runtime(site.workers)?;
-    // The accept loop is a task of its own, so that it runs on a worker, next to the connections.
+    let runtime = runtime(config.workers)?;
+    // The accept loop is a task, so that it runs on a worker thread, as the connections do.
     let accepting = runtime.spawn(async move {
         let listener = TcpListener::bind(address).await?;
         loop {
@@ -52,7 +52,7 @@ async fn serve_connection(stream: impl AsyncRead + AsyncWrite + Unpin) {
     let _ = http1::Builder::new().pipeline_flush(true).serve_connection(TokioIo::new(stream), service_fn(hello)).await;
 }
 
-/// rustls as its documentation sets it up, with ring, and with tickets.
+/// rustls with ring, set up as its documentation recommends, and with session tickets.
 fn acceptor(folder: &Path) -> Result<TlsAcceptor, Box<dyn std::error::Error + Send + Sync>> {
     let (certificate, key) = certificate::files(folder);
     let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<Vec<_>, _>>()?;
@@ -65,14 +65,14 @@ fn acceptor(folder: &Path) -> Result<TlsAcceptor, Box<dyn std::error::Error + Se
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// tokio's multi-thread runtime with as many workers as cores; shared with axum.
+/// tokio's multi-thread runtime with a worker for each core. axum uses it, too.
 pub fn runtime(workers: usize) -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()
 }
 
 async fn hello(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     if request.uri().path() == "/slow" {
-        tokio::time::sleep(NAP).await;
+        tokio::time::sleep(SLEEP).await;
     }
     let body = match request.uri().path() == "/large" {
         true => &LARGE,

@@ -1,33 +1,34 @@
-//! khttp, twice: a thread per connection (its fastest way with few connections), and its epoll loop that hands each request to
-//! a pool. It obeys `Connection: close` without announcing it, which a load generator counts as an error, so in close mode the
-//! handler announces it.
+//! khttp, in two variants: a thread per connection (the faster one with few connections), and an epoll loop with a
+//! thread pool for requests. It obeys `Connection: close` without sending the field, which a load generator counts as
+//! an error, so the handler sends it in close mode.
 
-use super::{Mode, Site, BODY, NAP};
+use super::config::{Mode, PeerConfig, BODY, SLEEP};
 use khttp::{Headers, Method, Server, ServerBuilder};
 use std::io;
 
 /// Serves with a thread per connection, until the process is killed.
-pub fn serve_threaded(site: &Site) -> io::Result<()> {
-    builder(site)?.build().serve_threaded()
+pub fn serve_threaded(config: &PeerConfig) -> io::Result<()> {
+    builder(config)?.build().serve_threaded()
 }
 
 /// Serves with one epoll loop and a pool of threads, until the process is killed.
-pub fn serve_epoll(site: &Site) -> io::Result<()> {
-    let mut builder = builder(site)?;
-    if site.mode == Mode::Slow {
-        // Handlers sleep on the pool's threads: as many as could, and some to spare. Otherwise the library's own choice.
+pub fn serve_epoll(config: &PeerConfig) -> io::Result<()> {
+    let mut builder = builder(config)?;
+    if config.mode == Mode::Slow {
+        // More threads than sleeping connections, because handlers sleep in the pool. Other modes use the library's
+        // default.
         builder.thread_count(16);
     }
     builder.build().serve_epoll()
 }
 
-fn builder(site: &Site) -> io::Result<ServerBuilder> {
-    let mut builder = Server::builder(site.address())?;
+fn builder(config: &PeerConfig) -> io::Result<ServerBuilder> {
+    let mut builder = Server::builder(config.address())?;
     for path in ["/", "/fast", "/slow"] {
-        let headers = headers(site.mode);
+        let headers = headers(config.mode);
         builder.route(Method::Get, path, move |_, response| {
             if path == "/slow" {
-                std::thread::sleep(NAP);
+                std::thread::sleep(SLEEP);
             }
             response.ok(&headers, BODY)
         });

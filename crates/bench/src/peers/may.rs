@@ -1,7 +1,7 @@
-//! may_minihttp: stackful coroutines, one per connection. It never closes a connection of its own accord, so in close mode it
-//! announces the close and leaves it to the client.
+//! may_minihttp: a stackful coroutine per connection. It never closes a connection itself, so in close mode it sends
+//! `Connection: close` and leaves it to the client to close.
 
-use super::{Mode, Site, BODY, NAP};
+use super::config::{Mode, PeerConfig, BODY, SLEEP};
 use may_minihttp::{HttpServer, HttpService, Request, Response};
 use std::io;
 
@@ -13,7 +13,7 @@ struct Hello {
 impl HttpService for Hello {
     fn call(&mut self, request: Request, response: &mut Response) -> io::Result<()> {
         if request.path() == "/slow" {
-            may::coroutine::sleep(NAP);
+            may::coroutine::sleep(SLEEP);
         }
         response.header("Content-Type: text/plain");
         if self.mode == Mode::Close {
@@ -25,8 +25,8 @@ impl HttpService for Hello {
 }
 
 /// Serves until the process is killed.
-pub fn serve(site: &Site) -> io::Result<()> {
-    may::config().set_workers(site.workers);
-    let server = HttpServer(Hello { mode: site.mode }).start(site.address())?;
+pub fn serve(config: &PeerConfig) -> io::Result<()> {
+    may::config().set_workers(config.workers);
+    let server = HttpServer(Hello { mode: config.mode }).start(config.address())?;
     server.join().map_err(|_| io::Error::other("the accepting coroutine panicked"))
 }

@@ -1,7 +1,7 @@
-//! nginx, which answers from its configuration, and `/large` from a file. Both are written to a folder of its own, and nginx
-//! replaces this process, so that the driver holds nginx itself.
+//! nginx, whose response is in its configuration, and that of `/large` in a file. Both are written to a temporary
+//! folder. nginx replaces this process, so that the process id is that of nginx.
 
-use super::{Mode, Site, BODY, LARGE};
+use super::config::{Mode, PeerConfig, BODY, LARGE};
 use crate::certificate;
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -9,27 +9,27 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// Serves until the process is killed.
-pub fn serve(site: &Site) -> io::Result<()> {
+pub fn serve(config: &PeerConfig) -> io::Result<()> {
     let folder = folder(std::process::id());
     std::fs::create_dir_all(&folder)?;
     let file = folder.join("nginx.conf");
-    std::fs::write(&file, configuration(site))?;
+    std::fs::write(&file, configuration(config))?;
     std::fs::write(folder.join("large"), LARGE)?;
     let error = Command::new("nginx").arg("-e").arg("stderr").arg("-p").arg(&folder).arg("-c").arg(&file).exec();
     if error.kind() == io::ErrorKind::NotFound {
         return Err(io::Error::other(
-            "nginx is missing: install it (Debian: apt-get install nginx-light), or leave it out with --peers",
+            "nginx is not installed; install it (Debian: apt-get install nginx-light), or omit it with --peers",
         ));
     }
     Err(error)
 }
 
-/// Where the nginx of that process id keeps its files; whoever started it removes it.
+/// The folder of the nginx with this process id. The process that started nginx removes it.
 pub fn folder(pid: u32) -> PathBuf {
     std::env::temp_dir().join(format!("amboss-bench-{pid}"))
 }
 
-fn configuration(site: &Site) -> String {
+fn configuration(config: &PeerConfig) -> String {
     format!(
         r#"daemon off;
 worker_processes {workers};
@@ -55,15 +55,15 @@ http {{
     }}
 }}
 "#,
-        workers = site.workers,
-        port = site.port,
-        tls = if site.mode == Mode::Tls { tls(site) } else { String::new() },
+        workers = config.workers,
+        port = config.port,
+        tls = if config.mode == Mode::Tls { tls(config) } else { String::new() },
     )
 }
 
-/// Ends the line that says where to listen, and adds those that go with TLS.
-fn tls(site: &Site) -> String {
-    let (certificate, key) = certificate::files(&site.folder);
+/// The end of the `listen` directive, and the directives for TLS.
+fn tls(config: &PeerConfig) -> String {
+    let (certificate, key) = certificate::files(&config.certificate_folder);
     format!(
         r#" ssl;
         ssl_certificate {};

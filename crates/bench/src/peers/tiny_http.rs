@@ -1,22 +1,22 @@
-//! tiny_http: its own thread per connection reads, a few threads of ours take requests from its queue and answer.
+//! tiny_http: the library reads with a thread per connection, and worker threads here take requests from its queue.
 
-use super::{Mode, Site, BODY, NAP};
+use super::config::{Mode, PeerConfig, BODY, SLEEP};
 use std::io;
 use tiny_http::{Header, Request, Response, Server};
 
 /// Serves until the process is killed.
-pub fn serve(site: &Site) -> io::Result<()> {
-    let server = Server::http(site.address()).map_err(io::Error::other)?;
-    let threads = match site.mode {
-        // Handlers sleep on these threads: as many as could, and some to spare.
+pub fn serve(config: &PeerConfig) -> io::Result<()> {
+    let server = Server::http(config.address()).map_err(io::Error::other)?;
+    let threads = match config.mode {
+        // More threads than sleeping connections, because handlers sleep in these threads.
         Mode::Slow => 16,
-        Mode::Hello | Mode::Close | Mode::Tls | Mode::Upload => site.workers,
+        Mode::Hello | Mode::Close | Mode::Tls | Mode::Upload => config.workers,
     };
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Ok(request) = server.recv() {
-                    // The client may be gone: nothing to do about it.
+                    // Fails when the client has disconnected.
                     let _ = hello(request);
                 }
             });
@@ -27,7 +27,7 @@ pub fn serve(site: &Site) -> io::Result<()> {
 
 fn hello(request: Request) -> io::Result<()> {
     if request.url() == "/slow" {
-        std::thread::sleep(NAP);
+        std::thread::sleep(SLEEP);
     }
     let plain =
         Header::from_bytes("Content-Type", "text/plain").map_err(|()| io::Error::other("the header is not ASCII"))?;

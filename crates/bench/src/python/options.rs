@@ -1,57 +1,89 @@
 //! The command line of `python`.
 
 use super::peers::{Peer, PEERS};
-use super::TABLES;
-use crate::Result;
+use crate::options::{parse_number, DEFAULT_ROUNDS};
+use crate::result::Result;
 use std::path::PathBuf;
 
-/// What `python --help` prints.
+/// The output of `python --help`.
 pub const HELP: &str = "\
 cargo run --release -p amboss-bench -- python [options]
 
   --tables a,b,c  only these: hello, flask, 10k, upload, memory, sleepers, reload (all)
   --peers a,b,c   only these: amboss, bjoern, granian, uwsgi, gunicorn-sync, gunicorn-gthread, gunicorn-gevent,
                   waitress, cheroot, werkzeug (all)
-  --rounds N      rounds per figure, of which the median is shown (3)
+  --rounds N      rounds per figure: tables show medians, and the minimum and maximum of ratios (7)
   --seconds S     seconds per measurement (3)
-  --pinned        only with server and wrk on one core each, not unpinned as well
+  --pinned        only with the server and wrk on one core each, not unpinned as well
   --unpinned      only unpinned
   --python PATH   the interpreter (python3)
   --wheel PATH    the wheel of amboss (built from crates/python)
 
-Needs wrk; bjoern needs libev's headers, too. Leave the machine alone while it runs.
+Needs wrk, and the headers of libev for bjoern. Do not use the machine for anything else meanwhile.
 ";
 
-/// The command line, understood.
+/// A table of this benchmark; uploads have two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Table {
+    Hello,
+    Flask,
+    TenKib,
+    Upload,
+    Memory,
+    Sleepers,
+    Reload,
+}
+
+/// All tables, in the order in which they are printed.
+const TABLES: [Table; 7] =
+    [Table::Hello, Table::Flask, Table::TenKib, Table::Upload, Table::Memory, Table::Sleepers, Table::Reload];
+
+impl Table {
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Table::Hello => "hello",
+            Table::Flask => "flask",
+            Table::TenKib => "10k",
+            Table::Upload => "upload",
+            Table::Memory => "memory",
+            Table::Sleepers => "sleepers",
+            Table::Reload => "reload",
+        }
+    }
+}
+
+/// The parsed command line.
 #[derive(Debug)]
 pub struct Options {
-    /// The names of the tables to make.
-    pub tables: Vec<&'static str>,
-    /// Who is asked to take part.
+    /// The tables to print.
+    pub tables: Vec<Table>,
+    /// The peers to measure.
     pub peers: Vec<&'static Peer>,
-    /// Rounds of which the median is taken.
+    /// The number of rounds.
     pub rounds: usize,
-    /// Seconds of load per measurement.
+    /// How long each measurement takes, in seconds.
     pub seconds: u32,
-    /// Throughput with server and wrk on a core each, or not, or once so and once so.
+    /// Whether throughput is measured with the server and wrk on a core each. Two values measure it both ways.
     pub pinned: Vec<bool>,
-    /// The interpreter, or the name it is found by.
+    /// The interpreter: a path, or a name in PATH.
     pub python: String,
-    /// The wheel of amboss, if there is one already.
+    /// The wheel of amboss. `None` builds it.
     pub wheel: Option<PathBuf>,
 }
 
 impl Options {
-    /// Reads the arguments after `python`. Nothing when help is asked for.
+    /// Parses the arguments after `python`. `None` when the user asks for help.
     ///
     /// # Errors
     ///
-    /// A sentence that names the argument.
+    /// A message that names the argument.
     pub fn parse(arguments: &[String]) -> Result<Option<Self>> {
         let mut options = Options {
-            tables: TABLES.iter().map(|(name, _)| *name).collect(),
+            tables: TABLES.to_vec(),
             peers: PEERS.iter().collect(),
-            rounds: 3,
+            rounds: DEFAULT_ROUNDS,
             seconds: 3,
             pinned: vec![true, false],
             python: "python3".into(),
@@ -66,7 +98,7 @@ impl Options {
                 _ => {
                     let value = rest
                         .next()
-                        .ok_or_else(|| format!("{word} is no option, or lacks its value; try python --help"))?;
+                        .ok_or_else(|| format!("{word} is not an option, or lacks its value; try python --help"))?;
                     options.set(word, value)?;
                 }
             }
@@ -76,13 +108,16 @@ impl Options {
 
     fn set(&mut self, option: &str, value: &str) -> Result<()> {
         match option {
-            "--tables" => self.tables = chosen(value, TABLES.iter().map(|(name, _)| *name), "table")?,
+            "--tables" => {
+                let names = parse_names(value, TABLES.iter().map(|table| table.name()), "table")?;
+                self.tables = TABLES.into_iter().filter(|table| names.contains(&table.name())).collect();
+            }
             "--peers" => {
-                let names = chosen(value, PEERS.iter().map(|peer| peer.name), "peer")?;
+                let names = parse_names(value, PEERS.iter().map(|peer| peer.name), "peer")?;
                 self.peers = PEERS.iter().filter(|peer| names.contains(&peer.name)).collect();
             }
-            "--rounds" => self.rounds = number(option, value)? as usize,
-            "--seconds" => self.seconds = number(option, value)?,
+            "--rounds" => self.rounds = parse_number(option, value)? as usize,
+            "--seconds" => self.seconds = parse_number(option, value)?,
             "--python" => self.python = value.into(),
             "--wheel" => self.wheel = Some(value.into()),
             _ => return Err(format!("there is no option {option}; try python --help")),
@@ -91,19 +126,12 @@ impl Options {
     }
 }
 
-fn number(option: &str, value: &str) -> Result<u32> {
-    match value.parse() {
-        Ok(0) | Err(_) => Err(format!("{option} takes a number of at least 1, not {value:?}")),
-        Ok(number) => Ok(number),
-    }
-}
-
-fn chosen(list: &str, known: impl Iterator<Item = &'static str>, what: &str) -> Result<Vec<&'static str>> {
+fn parse_names(list: &str, known: impl Iterator<Item = &'static str>, what: &str) -> Result<Vec<&'static str>> {
     let known: Vec<_> = known.collect();
     list.split(',')
         .map(|name| {
             let found = known.iter().find(|known| **known == name).copied();
-            found.ok_or_else(|| format!("there is no {what} {name:?}; there are {}", known.join(", ")))
+            found.ok_or_else(|| format!("there is no {what} {name:?}; choose from {}", known.join(", ")))
         })
         .collect()
 }
@@ -117,36 +145,37 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_measured_unless_less_is_asked_for() {
-        let all = parse("").expect("well formed").expect("no help");
+    fn options_select_tables_and_peers() {
+        let all = parse("").expect("valid").expect("not help");
         assert_eq!((all.tables.len(), all.peers.len(), all.pinned), (TABLES.len(), PEERS.len(), vec![true, false]));
-        let few = parse("--tables hello,reload --peers cheroot,amboss --rounds 1 --seconds 2 --unpinned --wheel a.whl");
-        let few = few.expect("well formed").expect("no help");
-        assert_eq!(few.tables, ["hello", "reload"]);
+        assert!(all.rounds >= 7);
+        let few = parse("--tables reload,hello --peers cheroot,amboss --rounds 1 --seconds 2 --unpinned --wheel a.whl");
+        let few = few.expect("valid").expect("not help");
+        assert_eq!(few.tables, [Table::Hello, Table::Reload]);
         assert_eq!(few.peers.iter().map(|peer| peer.name).collect::<Vec<_>>(), ["amboss", "cheroot"]);
         assert_eq!((few.rounds, few.seconds, few.pinned), (1, 2, vec![false]));
         assert_eq!(few.wheel, Some("a.whl".into()));
     }
 
     #[test]
-    fn help_names_every_table_and_peer() {
-        assert!(parse("--help").expect("well formed").is_none());
-        for name in TABLES.iter().map(|(name, _)| *name).chain(PEERS.iter().map(|peer| peer.name)) {
+    fn the_help_text_contains_every_table_and_peer() {
+        assert!(parse("--help").expect("valid").is_none());
+        for name in TABLES.iter().map(|table| table.name()).chain(PEERS.iter().map(|peer| peer.name)) {
             assert!(HELP.contains(name), "{name}");
         }
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
-        for (line, said) in [
+    fn errors_contain_the_wrong_argument() {
+        for (line, expected) in [
             ("--tables soup", "\"soup\""),
             ("--peers apache", "\"apache\""),
             ("--rounds 0", "--rounds"),
             ("--seconds", "--seconds"),
             ("--fast yes", "--fast"),
         ] {
-            let sentence = parse(line).expect_err(line);
-            assert!(sentence.contains(said), "{line}: {sentence}");
+            let message = parse(line).expect_err(line);
+            assert!(message.contains(expected), "{line}: {message}");
         }
     }
 }

@@ -1,30 +1,31 @@
-//! The servers that are compared, as their own documentation starts them: one process that serves, no access log.
+//! The servers that are compared, started as their own documentation recommends: one serving process, no access log.
 
-/// Threads of those that run applications in threads.
+/// The number of threads of the servers that run applications in threads.
 pub const THREADS: usize = 8;
 
-/// The name of the row all others are compared with: the fastest of the servers made for Python so far.
+/// The name of the server that all ratios refer to: the fastest server for Python before amboss.
 pub const SUBJECT: &str = "bjoern";
 
-/// One server of the comparison.
+/// A server of the comparison.
 #[derive(Debug)]
 pub struct Peer {
     /// Its name on the command line and in the tables.
     pub name: &'static str,
-    /// What has to be installed, by the names in the requirements.
+    /// The packages to install, by their names in the requirements.
     pub packages: &'static [&'static str],
-    /// A program of the environment and its arguments. ENVIRONMENT, OBJECT, PORT and THREADS are filled in, and BENCH, which
-    /// is this very program.
+    /// A program of the environment and its arguments. ENVIRONMENT, OBJECT, PORT and THREADS are replaced by their
+    /// values, and BENCH by the path of this program.
     pub command: &'static str,
-    /// Runs up to [`THREADS`] requests at once.
+    /// Whether it runs up to [`THREADS`] requests at the same time.
     pub has_threads: bool,
 }
 
-/// The server without Python, beside those in the tables of uploads: what of their time is the server's.
+/// The server of amboss with an application in Rust, in the tables of uploads: it shows which part of the time is the
+/// server's.
 pub const RUST: Peer =
     Peer { name: "amboss in Rust", packages: &[], command: "BENCH serve amboss PORT upload .", has_threads: true };
 
-/// All of them, the subject and its rival first.
+/// All servers, with amboss and the subject first.
 pub const PEERS: &[Peer] = &[
     Peer {
         name: "amboss",
@@ -43,8 +44,8 @@ pub const PEERS: &[Peer] = &[
     Peer {
         name: "uwsgi",
         packages: &["uwsgi"],
-        // It closes each connection without a word, unless it is told to announce that. With --http11-socket it keeps one, and
-        // serves nobody else until that has been silent for four seconds.
+        // uwsgi closes each connection, and without this field it does not announce it. With --http11-socket it keeps a
+        // connection open, but serves no other until that one has been idle for four seconds.
         command: "uwsgi --http-socket 127.0.0.1:PORT --home ENVIRONMENT --pythonpath . --module OBJECT --need-app \
                   --die-on-term --disable-logging --add-header Connection:close",
         has_threads: false,
@@ -91,10 +92,10 @@ pub const PEERS: &[Peer] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::python::{environment::REQUIREMENTS, wheel};
+    use crate::python::{venv::REQUIREMENTS, wheel};
 
     #[test]
-    fn names_are_unique_and_packages_pinned() {
+    fn names_are_unique_and_packages_are_pinned() {
         for (index, peer) in PEERS.iter().enumerate() {
             assert!(PEERS[..index].iter().all(|other| other.name != peer.name), "{}", peer.name);
             for package in peer.packages {

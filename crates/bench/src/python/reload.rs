@@ -1,32 +1,33 @@
-//! From a save to the first answer of the new code, on a Flask application, by amboss and by the reloaders there are; and what
-//! of it nobody can save: starting the interpreter and importing Flask.
+//! The time from a save to the first response of the new code of a Flask application, with amboss and with other
+//! reloaders; and the part of it that no reloader can avoid: starting the interpreter and importing Flask.
 
-use super::environment::output;
+use super::bench::Bench;
 use super::server::Server;
-use super::Bench;
-use crate::check::Client;
+use super::venv::output;
+use crate::http_client::HttpClient;
+use crate::result::Result;
 use crate::table::{self, Table};
-use crate::Result;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Saves in each round.
+/// The number of saves in a round.
 const SAVES: usize = 5;
 
 /// How long a reload may take.
-const DEADLINE: Duration = Duration::from_secs(30);
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long one answer may take before it is asked for anew: a server on its way out may take a connection along.
-const ANSWER: Duration = Duration::from_secs(2);
+/// How long a response may take before the request is repeated: a server that is shutting down may leave a connection
+/// open.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 const SOURCE: &str = include_str!("applications/reloaded.py");
 
-/// A way to reload.
+/// A server with a reloader.
 struct Reloader {
     name: &'static str,
-    /// What it needs besides Flask, by the names in the requirements.
+    /// The packages to install besides Flask, by their names in the requirements.
     packages: &'static [&'static str],
-    /// As in [`Peer`](super::peers::Peer).
+    /// As [`Peer::command`](super::peers::Peer::command).
     command: &'static str,
 }
 
@@ -55,91 +56,94 @@ const RELOADERS: &[Reloader] = &[
     },
 ];
 
-/// A line of the table.
+/// A row of the table.
 struct Candidate {
     name: &'static str,
-    what: What,
-    /// Of all rounds so far; or why there are none.
+    kind: Kind,
+    /// The times of all rounds so far, or why it cannot be measured.
     times: Result<Vec<Duration>>,
 }
 
-enum What {
+/// What is measured.
+enum Kind {
+    /// Saves with this reloader.
     Saves(&'static Reloader),
-    /// A fresh interpreter with this program.
+    /// The start of an interpreter with this program.
     Starts(&'static str),
 }
 
-/// Measures and prints.
+/// Runs the benchmark and prints its table.
 ///
 /// # Errors
 ///
-/// When Flask can't be had.
+/// When Flask cannot be installed.
 pub fn run(bench: &Bench) -> Result<()> {
-    bench.environment.require("flask")?;
+    bench.venv.require("flask")?;
     let mut candidates: Vec<Candidate> = RELOADERS
         .iter()
-        // The first package is the peer's, and installed if the peer was asked for.
+        // The first package is that of the peer, which is installed if the peer was asked for.
         .filter(|reloader| reloader.packages.first().is_some_and(|peer| bench.has(peer)))
         .map(|reloader| {
             let mut others = reloader.packages.iter().skip(1);
-            let had = others.try_for_each(|package| bench.environment.require(package));
-            Candidate { name: reloader.name, what: What::Saves(reloader), times: had.map(|()| Vec::new()) }
+            let installed = others.try_for_each(|package| bench.venv.require(package));
+            Candidate { name: reloader.name, kind: Kind::Saves(reloader), times: installed.map(|()| Vec::new()) }
         })
         .collect();
     for (name, code) in [("(python -c pass)", "pass"), ("(python -c \"import flask\")", "import flask")] {
-        candidates.push(Candidate { name, what: What::Starts(code), times: Ok(Vec::new()) });
+        candidates.push(Candidate { name, kind: Kind::Starts(code), times: Ok(Vec::new()) });
     }
     let rounds = bench.options.rounds;
     for round in 1..=rounds {
         for candidate in &mut candidates {
             let Ok(times) = &mut candidate.times else { continue };
             eprintln!("reload: round {round} of {rounds}, {}", candidate.name);
-            let more = match candidate.what {
-                What::Saves(reloader) => saves(bench, reloader),
-                What::Starts(code) => starts(bench, code),
+            let more = match candidate.kind {
+                Kind::Saves(reloader) => measure_saves(bench, reloader),
+                Kind::Starts(code) => measure_starts(bench, code),
             };
             match more {
                 Ok(more) => times.extend(more),
-                Err(why) => candidate.times = Err(why),
+                Err(reason) => candidate.times = Err(reason),
             }
         }
     }
-    let mut table = Table::new(&["started again by", "median", "fastest", "slowest"]);
+    let mut table = Table::new(&["reloader", "median", "fastest", "slowest"]);
     for candidate in &candidates {
         match &candidate.times {
             Ok(times) => row(&mut table, candidate.name, times),
-            Err(why) => table.absent(candidate.name, why),
+            Err(reason) => table.missing_row(candidate.name, reason),
         }
     }
-    table.print("Python, from a save to the first answer of the new code, Flask");
+    table.print("Python, from a save to the first response of the new code, Flask");
     Ok(())
 }
 
 fn row(table: &mut Table, name: &str, times: &[Duration]) {
-    let median = Duration::from_secs_f64(table::median(times.iter().map(Duration::as_secs_f64)));
     let ends = [times.iter().min(), times.iter().max()].map(|time| table::duration(time.copied().unwrap_or_default()));
     let [fastest, slowest] = ends;
-    table.row(vec![name.into(), table::duration(median), fastest, slowest]);
+    table.row(vec![name.into(), table::median_duration(times.iter().map(Duration::as_secs_f64)), fastest, slowest]);
 }
 
-/// How long a fresh interpreter takes for this.
-fn starts(bench: &Bench, code: &str) -> Result<Vec<Duration>> {
+/// Measures how long an interpreter takes to start and run this program.
+fn measure_starts(bench: &Bench, code: &str) -> Result<Vec<Duration>> {
     (0..SAVES)
         .map(|_| {
             let began = Instant::now();
-            output(Command::new(bench.environment.program("python")).args(["-c", code]))?;
+            output(Command::new(bench.venv.program("python")).args(["-c", code]))?;
             Ok(began.elapsed())
         })
         .collect()
 }
 
-fn saves(bench: &Bench, reloader: &Reloader) -> Result<Vec<Duration>> {
+/// Measures how long this reloader takes for each save.
+fn measure_saves(bench: &Bench, reloader: &Reloader) -> Result<Vec<Duration>> {
     save(bench, 0)?;
     let server = Server::start(bench, reloader.name, reloader.command, "reloaded:app", false)?;
     wait_for(server.port, 0)?;
     (1..=SAVES)
         .map(|number| {
-            // Lets what the last save has started come to rest, and meets those who look once a second at different moments.
+            // The processes of the last reload need time to finish. The pauses differ, so that reloaders which check
+            // once a second are measured at different points of their interval.
             std::thread::sleep(Duration::from_millis(1000 + 170 * number as u64));
             let began = Instant::now();
             save(bench, number)?;
@@ -149,28 +153,28 @@ fn saves(bench: &Bench, reloader: &Reloader) -> Result<Vec<Duration>> {
         .collect()
 }
 
-/// Writes the application that answers with this number. Each is longer than the one before: Python takes compiled code for
-/// current when the source's size and the second of its last change are the same.
+/// Writes an application that responds with this number. Each is longer than the one before, because Python considers
+/// compiled code up to date when the source has the same size and the same modification time in seconds.
 fn save(bench: &Bench, number: usize) -> Result<()> {
-    let path = bench.site.folder().join("reloaded.py");
+    let path = bench.apps.path().join("reloaded.py");
     let text = format!("{}# {}\n", SOURCE.replace("NUMBER", &number.to_string()), "x".repeat(number));
-    std::fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
+    std::fs::write(&path, text).map_err(|error| format!("can't write {}: {error}", path.display()))
 }
 
 fn wait_for(port: u16, number: usize) -> Result<()> {
-    let until = Instant::now() + DEADLINE;
+    let until = Instant::now() + RELOAD_TIMEOUT;
     while Instant::now() < until {
-        if ask(port).is_ok_and(|body| body == number.to_string().as_bytes()) {
+        if request(port).is_ok_and(|body| body == number.to_string().as_bytes()) {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    Err(format!("the code of save {number} never answers"))
+    Err(format!("there is no response from the code of save {number}"))
 }
 
-fn ask(port: u16) -> std::io::Result<Vec<u8>> {
-    let mut client = Client::connect(port)?;
-    client.stream.set_read_timeout(Some(ANSWER))?;
+fn request(port: u16) -> std::io::Result<Vec<u8>> {
+    let mut client = HttpClient::connect(port)?;
+    client.stream.set_read_timeout(Some(RESPONSE_TIMEOUT))?;
     client.send("/", "Connection: close\r\n", 1)?;
-    Ok(client.answer()?.body)
+    Ok(client.read_response()?.body)
 }

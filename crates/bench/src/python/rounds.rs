@@ -1,11 +1,11 @@
-//! Taking turns: every peer is measured once, then every peer again.
+//! Measuring in rounds: each round measures every peer once.
 
-use super::peers::Peer;
-use super::Bench;
-use crate::table::{self, Table};
-use crate::Result;
+use super::bench::Bench;
+use super::peers::{Peer, SUBJECT};
+use crate::result::Result;
+use crate::table::{self, Spread, Table};
 
-/// What one peer gave in all rounds, or why it gave nothing.
+/// The measurements of one peer in all rounds, or why it could not be measured.
 pub struct Entry<T> {
     /// The peer.
     pub peer: &'static Peer,
@@ -14,25 +14,41 @@ pub struct Entry<T> {
 }
 
 impl<T> Entry<T> {
-    /// What was measured; a line in the table that says why, if nothing was.
+    /// The measurements. Without any, adds a row to the table that says why.
     pub fn measured(&self, table: &mut Table) -> Option<&[T]> {
         match &self.outcome {
             Ok(measured) => Some(measured),
-            Err(why) => {
-                table.absent(self.peer.name, why);
+            Err(reason) => {
+                table.missing_row(self.peer.name, reason);
                 None
             }
         }
     }
 
-    /// The middle of a value over all rounds. Zero without one.
-    pub fn middle(&self, value: impl Fn(&T) -> f64) -> f64 {
-        table::median(self.outcome.iter().flatten().map(value))
+    /// A value of each round.
+    pub fn values(&self, value: impl Fn(&T) -> f64) -> Vec<f64> {
+        self.outcome.iter().flatten().map(value).collect()
+    }
+
+    /// The median of a value over all rounds. Zero without rounds.
+    pub fn median(&self, value: impl Fn(&T) -> f64) -> f64 {
+        table::median(self.values(value))
     }
 }
 
-/// Measures all these peers as often as asked for. One that fails once is out.
-pub fn alternate<T>(
+/// The entry of the subject, if it was measured.
+pub fn subject<T>(entries: &[Entry<T>]) -> Option<&Entry<T>> {
+    entries.iter().find(|entry| entry.peer.name == SUBJECT && entry.outcome.is_ok())
+}
+
+/// The cell with the ratio of a value to that of the subject.
+pub fn ratio_to_subject<T>(entries: &[Entry<T>], entry: &Entry<T>, value: impl Fn(&T) -> f64) -> String {
+    let ratio = subject(entries).and_then(|subject| Spread::of_ratios(&entry.values(&value), &subject.values(&value)));
+    table::ratio_cell(ratio)
+}
+
+/// Measures all peers in as many rounds as the options say. A peer that fails is not measured again.
+pub fn measure_in_rounds<T>(
     bench: &Bench,
     title: &str,
     peers: impl Iterator<Item = &'static Peer>,
@@ -41,7 +57,7 @@ pub fn alternate<T>(
     let mut entries: Vec<Entry<T>> = peers.map(|peer| Entry { peer, outcome: Ok(Vec::new()) }).collect();
     let rounds = bench.options.rounds;
     for round in 0..rounds {
-        // Nobody always goes first.
+        // Each round begins with another peer.
         let first = round % entries.len().max(1);
         entries.rotate_left(first);
         for entry in &mut entries {
@@ -49,10 +65,29 @@ pub fn alternate<T>(
             eprintln!("{title}: round {} of {rounds}, {}", round + 1, entry.peer.name);
             match measure(entry.peer) {
                 Ok(value) => measured.push(value),
-                Err(why) => entry.outcome = Err(why),
+                Err(reason) => entry.outcome = Err(reason),
             }
         }
         entries.rotate_right(first);
     }
     entries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::python::peers::PEERS;
+
+    #[test]
+    fn ratios_to_the_subject_have_a_spread() {
+        let peer = |name: &str| PEERS.iter().find(|peer| peer.name == name).expect("known");
+        let subject = Entry { peer: peer(SUBJECT), outcome: Ok(vec![100.0, 100.0, 50.0]) };
+        let other = Entry { peer: peer("amboss"), outcome: Ok(vec![200.0, 150.0, 200.0]) };
+        let failed = Entry { peer: peer(SUBJECT), outcome: Err("is not installed".into()) };
+        let entries = [subject, other];
+        assert_eq!(ratio_to_subject(&entries, &entries[1], |&value| value), "2.00 (1.50 to 4.00)");
+        let [_, other] = entries;
+        let entries = [failed, other];
+        assert_eq!(ratio_to_subject(&entries, &entries[1], |&value| value), "–");
+    }
 }

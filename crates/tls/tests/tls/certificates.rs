@@ -1,19 +1,19 @@
-//! Files made by openssl, all that can be wrong with them, and certificates that change on disk.
+//! Files created by openssl, everything that can be wrong with them, and certificates that change on disk.
 
 use std::path::Path;
 
+use crate::programs::*;
 use crate::support::*;
-use crate::tools::*;
 use amboss_tls::{make_ssl_devcert, LocalCa, SslContext, SslErrorKind};
 
-/// A self-signed certificate for a key in a file, as the documentation of Werkzeug has it made.
+/// Creates a self-signed certificate for a key in a file, with the command in Werkzeug's documentation.
 fn certify(key: &str, certificate: &str) -> Option<String> {
     let arguments = ["req", "-new", "-x509", "-sha256", "-days", "365", "-subj", "/CN=localhost", "-key", key];
     openssl(&[&arguments[..], &["-out", certificate]].concat())
 }
 
 #[test]
-fn keys_of_every_kind_serve() {
+fn every_supported_key_type_works() {
     let folder = temp_dir("keys");
     let key = folder.path("ssl.key");
     for (what, arguments, begins) in [
@@ -65,7 +65,7 @@ fn keys_of_every_kind_serve() {
 }
 
 #[test]
-fn what_is_wrong_with_files_is_said_with_what_to_do() {
+fn every_problem_with_a_file_has_its_own_error_and_advice() {
     let folder = temp_dir("wrong");
     let path = |name: &str| folder.path(name);
     let write = |name: &str, content: &[u8]| {
@@ -78,7 +78,7 @@ fn what_is_wrong_with_files_is_said_with_what_to_do() {
     }
     certify(&key, &certificate).unwrap();
     openssl(&["genrsa", "-out", &path("other.key"), "2048"]).unwrap();
-    // As in old instructions, whose keys nobody should use any more.
+    // Old instructions create keys of this size, which are no longer safe.
     openssl(&["genrsa", "-out", &path("short.key"), "1024"]).unwrap();
     certify(&path("short.key"), &path("short.crt")).unwrap();
     openssl(&["rsa", "-in", &key, "-aes256", "-passout", "pass:secret", "-out", &path("encrypted8.key")]).unwrap();
@@ -90,6 +90,9 @@ fn what_is_wrong_with_files_is_said_with_what_to_do() {
     let both =
         ["pkcs12", "-export", "-in", &certificate, "-inkey", &key, "-passout", "pass:", "-out", &path("both.p12")];
     openssl(&both).unwrap();
+    // Without an extension file, openssl 3.0 issues an X.509 v1 certificate.
+    openssl(&["req", "-new", "-key", &key, "-subj", "/CN=localhost", "-out", &path("request")]).unwrap();
+    openssl(&["x509", "-req", "-in", &path("request"), "-signkey", &key, "-out", &path("v1.crt")]).unwrap();
     openssl(&["ecparam", "-name", "secp521r1", "-genkey", "-noout", "-out", &path("odd.key")]).unwrap();
     certify(&path("odd.key"), &path("odd.crt")).unwrap();
     let text = std::fs::read_to_string(&certificate).unwrap();
@@ -99,29 +102,30 @@ fn what_is_wrong_with_files_is_said_with_what_to_do() {
 
     use SslErrorKind as Kind;
     for (certificate, key, kind, words) in [
-        (path("missing.crt"), Some(&key), Kind::Unreadable, "is the path right"),
+        (path("missing.crt"), Some(&key), Kind::Unreadable, "check the path"),
         (certificate.clone(), Some(&path("missing.key")), Kind::Unreadable, "missing.key"),
         (folder.0.to_str().unwrap().to_owned(), Some(&key), Kind::Unreadable, "can't read"),
         (write("empty.crt", b" \n"), Some(&key), Kind::Empty, "is empty"),
         (certificate.clone(), Some(&write("empty.key", b"")), Kind::Empty, "is empty"),
         (write("words.crt", b"some words"), Some(&key), Kind::NoCertificate, "BEGIN CERTIFICATE"),
         (key.clone(), Some(&certificate), Kind::NoCertificate, "BEGIN CERTIFICATE"),
-        (certificate.clone(), None, Kind::NoKey, "give the key's own file too"),
+        (certificate.clone(), None, Kind::NoKey, "name the key's own file too"),
         (certificate.clone(), Some(&write("words.key", b"some words")), Kind::NoKey, "BEGIN PRIVATE KEY"),
         (certificate.clone(), Some(&path("encrypted8.key")), Kind::EncryptedKey, "openssl pkey -in"),
         (certificate.clone(), Some(&path("encrypted1.key")), Kind::EncryptedKey, "openssl pkey -in"),
-        (certificate.clone(), Some(&path("other.key")), Kind::Mismatch, "does not belong to the certificate"),
+        (certificate.clone(), Some(&path("other.key")), Kind::KeyMismatch, "does not belong to the certificate"),
+        (path("v1.crt"), Some(&path("other.key")), Kind::KeyMismatch, "does not belong to the certificate"),
         (path("short.crt"), Some(&path("short.key")), Kind::UnsupportedKey, "openssl genrsa 2048"),
         (path("odd.crt"), Some(&path("odd.key")), Kind::UnsupportedKey, "P-256 or P-384"),
         (path("der.crt"), Some(&key), Kind::Der, "openssl x509 -inform DER"),
         (certificate.clone(), Some(&path("der.key")), Kind::Der, "openssl pkey -inform DER"),
         (path("both.p12"), None, Kind::Der, "openssl pkcs12 -in"),
-        (write("bent.crt", text.replace("\nMII", "\n!!!").as_bytes()), Some(&key), Kind::Malformed, "is damaged"),
+        (write("corrupted.crt", text.replace("\nMII", "\n!!!").as_bytes()), Some(&key), Kind::Malformed, "is damaged"),
         (write("cut.crt", &text.as_bytes()[..300]), Some(&key), Kind::Malformed, "is damaged"),
         (
             write("order.crt", [authority, text.clone()].concat().as_bytes()),
             Some(&key),
-            Kind::Mismatch,
+            Kind::KeyMismatch,
             "in the wrong order",
         ),
         (
@@ -136,7 +140,7 @@ fn what_is_wrong_with_files_is_said_with_what_to_do() {
         let sentence = error.to_string();
         assert!(sentence.contains(words) && !sentence.contains('\n'), "{certificate} {key:?}: {sentence}");
     }
-    // The commands that are recommended do what they should.
+    // The commands in the messages work.
     openssl(&["x509", "-inform", "DER", "-in", &path("der.crt"), "-out", &path("cert.pem")]).unwrap();
     openssl(&["pkey", "-inform", "DER", "-in", &path("der.key"), "-out", &path("key.pem")]).unwrap();
     openssl(&["pkcs12", "-in", &path("both.p12"), "-passin", "pass:", "-nodes", "-out", &path("both.pem")]).unwrap();
@@ -146,7 +150,7 @@ fn what_is_wrong_with_files_is_said_with_what_to_do() {
     SslContext::from_files(&certificate, Some(path("plain.key").as_ref())).unwrap();
 }
 
-/// A certificate that ended three days ago, and its key.
+/// A certificate that expired three days ago, and its key.
 fn expired() -> (String, String) {
     let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
@@ -157,8 +161,8 @@ fn expired() -> (String, String) {
     (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
 }
 
-/// What a new client is shown.
-fn shown(server: &Running) -> Vec<u8> {
+/// The certificate that a new client receives.
+fn served_certificate(server: &TestServer) -> Vec<u8> {
     let client = server.client();
     client.stream.conn.peer_certificates().unwrap()[0].to_vec()
 }
@@ -169,83 +173,84 @@ fn a_changed_certificate_is_used_without_a_restart() {
     let (certificate, key) = make_ssl_devcert(folder.join("dev"), Some("one.test"), None).unwrap();
     let context = SslContext::from_files(&certificate, Some(&key)).unwrap();
     let server = Setup::threaded().start(&context);
-    let (before, fingerprint) = (shown(&server), context.fingerprint());
+    let (before, fingerprint) = (served_certificate(&server), context.fingerprint());
     let mut old = server.client();
 
     make_ssl_devcert(folder.join("dev"), Some("two.test"), None).unwrap();
-    eventually("the new certificate is shown", || shown(&server) != before);
+    wait_until("the new certificate is served", || served_certificate(&server) != before);
     assert_ne!(context.fingerprint(), fingerprint);
-    assert_eq!(old.get("/").text(), "hello", "who is connected stays so");
-    let after = shown(&server);
+    assert_eq!(old.get("/").text(), "hello", "existing connections stay open");
+    let after = served_certificate(&server);
 
-    // A key that does not fit, as between the two writes of a renewal: told of once, and mended by the second.
+    // A key that does not match, as between the two writes of a renewal, is logged once; a later write fixes it.
     let (good_certificate, good_key) = (std::fs::read(&certificate).unwrap(), std::fs::read(&key).unwrap());
     let (other, _) = make_ssl_devcert(folder.join("other"), None, None).unwrap();
     std::fs::copy(other, &certificate).unwrap();
-    eventually("it is told of", || {
-        assert!(shown(&server) == after, "the one of before stays in use");
+    wait_until("the mismatch is logged", || {
+        assert!(served_certificate(&server) == after, "the previous certificate stays in use");
         server.log.errors().contains("does not belong to the certificate")
     });
     std::fs::write(&key, b"").unwrap();
-    eventually("the next fault is told of, too", || {
-        assert!(shown(&server) == after, "the one of before stays in use");
+    wait_until("the next problem is logged, too", || {
+        assert!(served_certificate(&server) == after, "the previous certificate stays in use");
         server.log.errors().contains("is empty")
     });
     assert_eq!(server.log.errors().lines().count(), 2, "{}", server.log.errors());
     std::fs::write(&key, &good_key).unwrap();
     std::fs::write(&certificate, &good_certificate).unwrap();
     make_ssl_devcert(folder.join("dev"), Some("three.test"), None).unwrap();
-    eventually("the third certificate is shown", || shown(&server) != after);
+    wait_until("the third certificate is served", || served_certificate(&server) != after);
     assert_eq!(server.log.errors().lines().count(), 2, "{}", server.log.errors());
 }
 
 #[test]
-fn files_replaced_by_name_are_noticed_and_chains_are_sent_whole() {
+fn replaced_symbolic_links_are_noticed_and_the_whole_chain_is_sent() {
     let folder = temp_dir("chains");
     let ca = LocalCa::open_in(folder.join("ca")).unwrap();
     ca.issue(&["localhost"], folder.join("one")).unwrap();
-    // Symbolic links that are turned, as certbot does it.
-    let turn = |to: &str| {
+    // Symbolic links that are replaced, as certbot does it.
+    let link_to = |to: &str| {
         for extension in ["crt", "key"] {
             let link = folder.join(&format!("live.{extension}"));
             let _ = std::fs::remove_file(&link);
             std::os::unix::fs::symlink(folder.join(&format!("{to}.{extension}")), link).unwrap();
         }
     };
-    turn("one");
+    link_to("one");
     let context = SslContext::from_files(folder.join("live.crt"), Some(&folder.join("live.key"))).unwrap();
     let server = Setup::threaded().start(&context);
     assert_eq!(server.client().stream.conn.peer_certificates().unwrap().len(), 2);
-    let before = shown(&server);
+    let before = served_certificate(&server);
     ca.issue(&["localhost"], folder.join("two")).unwrap();
-    turn("two");
-    eventually("the new certificate is shown", || shown(&server) != before);
+    link_to("two");
+    wait_until("the new certificate is served", || served_certificate(&server) != before);
     let authority = ca.certificate().to_str().unwrap();
     let Some(text) = curl(&["--cacert", authority, "-4", &server.url("/")], b"") else { return };
     assert_eq!(text, "hello");
 }
 
 #[test]
-fn a_configuration_of_ones_own_speaks_http() {
+fn a_rustls_configuration_is_restricted_to_http() {
     let folder = temp_dir("own");
     let (certificate, key) = make_ssl_devcert(folder.join("dev"), None, None).unwrap();
     use rustls::pki_types::pem::PemObject;
     let chain = vec![rustls::pki_types::CertificateDer::from_pem_file(certificate).unwrap()];
     let key = rustls::pki_types::PrivateKeyDer::from_pem_file(key).unwrap();
-    let mut own = rustls::ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-    own.alpn_protocols = vec![b"h2".to_vec()];
-    own.max_early_data_size = 10_000;
-    let context = SslContext::from_config(own.into());
+    let mut config_with_h2 =
+        rustls::ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+    config_with_h2.alpn_protocols = vec![b"h2".to_vec()];
+    config_with_h2.max_early_data_size = 10_000;
+    let context = SslContext::from_config(config_with_h2.into());
     assert_eq!(context.fingerprint(), None);
     let server = Setup::threaded().start(&context);
-    let mut asking = config(&BOTH);
-    asking.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let mut client = Client::new(server.connect(), asking);
+    let mut client_config = config(&BOTH);
+    client_config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let mut client = Client::new(server.connect(), client_config);
     assert_eq!(client.stream.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
     assert!(client.get("/environ").text().contains("SSL_PROTOCOL=TLSv1.3\n"));
 }

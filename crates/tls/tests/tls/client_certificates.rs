@@ -1,10 +1,10 @@
-//! Client certificates, made by openssl: optional and required, and what applications see of them.
+//! Client certificates, created by openssl: optional and required ones, and what applications see of them.
 
+use crate::programs::*;
 use crate::support::*;
-use crate::tools::*;
 use amboss_tls::{ClientCertificates, SslContext, SslErrorKind};
 
-/// An authority, a client of it, and a client of another authority. `None` without openssl.
+/// Creates an authority, a client certificate from it, and one from another authority. `None` without openssl.
 fn clients() -> Option<TempDir> {
     let folder = temp_dir("client-certificates");
     let path = |name: &str| folder.path(name);
@@ -27,15 +27,15 @@ fn clients() -> Option<TempDir> {
     Some(folder)
 }
 
-const EACH: [[&str; 2]; 2] = [["--tls-max", "1.2"], ["--tlsv1.3", "--http1.1"]];
+const VERSIONS: [[&str; 2]; 2] = [["--tls-max", "1.2"], ["--tlsv1.3", "--http1.1"]];
 
 #[test]
-fn required_certificates_let_only_their_owners_in() {
+fn required_client_certificates_are_enforced() {
     let Some(folder) = clients() else { return };
     let wanted = ClientCertificates::Required(folder.join("ca.crt"));
     let server = Setup::threaded().start(&context().client_certificates(wanted).unwrap());
     let (certificate, key) = (folder.path("client.crt"), folder.path("client.key"));
-    for version in EACH {
+    for version in VERSIONS {
         let url = server.url("/environ");
         let arguments = [&version[..], &["-4", "-k", &url]].concat();
         let shown = ["--cert", &certificate, "--key", &key];
@@ -43,36 +43,39 @@ fn required_certificates_let_only_their_owners_in() {
         let pem = std::fs::read_to_string(folder.join("client.crt")).unwrap();
         assert!(text.contains(&format!("SSL_CLIENT_CERT={}\n", pem.escape_default())), "{text}");
 
-        assert!(!try_curl(&arguments, b"").unwrap().content, "without a certificate");
+        assert!(!try_curl(&arguments, b"").unwrap().success, "without a certificate");
         let (certificate, key) = (folder.path("stranger.crt"), folder.path("stranger.key"));
         let shown = ["--cert", &certificate, "--key", &key];
-        assert!(!try_curl(&[&arguments[..], &shown].concat(), b"").unwrap().content, "with a stranger's");
+        assert!(
+            !try_curl(&[&arguments[..], &shown].concat(), b"").unwrap().success,
+            "with a certificate from another authority"
+        );
     }
-    server.log.wait_for("the client shows no certificate, and has to");
-    server.log.wait_for("the client's certificate is not accepted: ");
+    server.log.wait_for("the client sent no certificate, but one is required");
+    server.log.wait_for("the client's certificate was rejected: ");
 }
 
 #[test]
-fn optional_certificates_may_be_absent_and_have_to_be_good() {
+fn optional_client_certificates_may_be_absent_but_must_be_valid() {
     let Some(folder) = clients() else { return };
     let wanted = ClientCertificates::Optional(folder.join("ca.crt"));
     let server = Setup::threaded().start(&context().client_certificates(wanted).unwrap());
-    for version in EACH {
+    for version in VERSIONS {
         let url = server.url("/environ");
         let arguments = [&version[..], &["-4", "-k", &url]].concat();
         let Some(text) = curl(&arguments, b"") else { return };
         assert!(text.contains("SSL_PROTOCOL=") && !text.contains("SSL_CLIENT_CERT"), "{text}");
-        for (name, content) in [("client", true), ("stranger", false)] {
+        for (name, accepted) in [("client", true), ("stranger", false)] {
             let (certificate, key) = (folder.path(&format!("{name}.crt")), folder.path(&format!("{name}.key")));
             let shown = ["--cert", &certificate, "--key", &key];
             let output = try_curl(&[&arguments[..], &shown].concat(), b"").unwrap();
-            assert_eq!(output.content, content, "{name}: {}", output.text());
-            assert_eq!(output.text().contains("SSL_CLIENT_CERT=-----BEGIN CERTIFICATE-----"), content);
+            assert_eq!(output.success, accepted, "{name}: {}", output.text());
+            assert_eq!(output.text().contains("SSL_CLIENT_CERT=-----BEGIN CERTIFICATE-----"), accepted);
         }
     }
 }
 
-/// A session of a client with a certificate, resumed: the certificate is the session's.
+/// Connects twice with a client certificate. The second connection resumes the session, which has the certificate.
 const RESUMING: &str = r#"
 import socket, ssl, sys
 port, certificate, key = int(sys.argv[1]), sys.argv[2], sys.argv[3]
@@ -86,15 +89,15 @@ for version in "TLSv1_2", "TLSv1_3":
         with socket.create_connection(("127.0.0.1", port)) as raw:
             with context.wrap_socket(raw, session=session) as tls:
                 tls.sendall(b"GET /environ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-                answer = b""
+                response = b""
                 while piece := tls.recv(65536):
-                    answer += piece
+                    response += piece
                 session = tls.session
-                print(version, tls.session_reused, b"SSL_CLIENT_CERT=-----BEGIN" in answer)
+                print(version, tls.session_reused, b"SSL_CLIENT_CERT=-----BEGIN" in response)
 "#;
 
 #[test]
-fn resumed_sessions_keep_their_client() {
+fn resumed_sessions_keep_the_client_certificate() {
     let Some(folder) = clients() else { return };
     let wanted = ClientCertificates::Required(folder.join("ca.crt"));
     let server = Setup::threaded().start(&context().client_certificates(wanted).unwrap());
@@ -104,7 +107,7 @@ fn resumed_sessions_keep_their_client() {
 }
 
 #[test]
-fn authorities_that_are_none_are_refused() {
+fn unusable_authority_files_are_refused() {
     let folder = temp_dir("authorities");
     let missing = ClientCertificates::Required(folder.join("missing.crt"));
     assert_eq!(context().client_certificates(missing).unwrap_err().kind(), SslErrorKind::Unreadable);
@@ -119,5 +122,5 @@ fn authorities_that_are_none_are_refused() {
         .with_no_client_auth()
         .with_cert_resolver(std::sync::Arc::new(rustls::server::ResolvesServerCertUsingSni::new()));
     let error = SslContext::from_config(config.into()).client_certificates(ClientCertificates::Off).unwrap_err();
-    assert_eq!(error.kind(), SslErrorKind::Setting);
+    assert_eq!(error.kind(), SslErrorKind::Configuration);
 }

@@ -1,14 +1,14 @@
-//! curl, openssl, Python and Chromium.
+//! Real clients: curl, openssl, Python and Chromium.
 
 use std::io::BufRead;
 use std::path::PathBuf;
 
+use crate::programs::*;
 use crate::support::*;
-use crate::tools::*;
 use amboss_tls::{make_ssl_devcert, SslContext};
 
-/// A server for localhost, and the certificate to trust.
-fn trusted(setup: Setup) -> (Running, String, TempDir) {
+/// Starts a server for localhost. Returns the certificate to trust, too.
+fn start_trusted(setup: Setup) -> (TestServer, String, TempDir) {
     let folder = temp_dir("clients");
     let (certificate, key) = make_ssl_devcert(folder.join("dev"), Some("localhost"), None).unwrap();
     let server = setup.start(&SslContext::from_files(&certificate, Some(&key)).unwrap());
@@ -16,9 +16,9 @@ fn trusted(setup: Setup) -> (Running, String, TempDir) {
 }
 
 #[test]
-fn curl_trusts_and_speaks_both_versions() {
-    for setup in [Setup::base(), Setup::threaded()] {
-        let (server, certificate, _folder) = trusted(setup);
+fn curl_works_with_both_tls_versions() {
+    for setup in [Setup::single_threaded(), Setup::threaded()] {
+        let (server, certificate, _folder) = start_trusted(setup);
         for (arguments, protocol) in
             [(["--tlsv1.3", "--tls-max", "1.3"], "TLSv1.3"), (["--tlsv1.2", "--tls-max", "1.2"], "TLSv1.2")]
         {
@@ -28,7 +28,7 @@ fn curl_trusts_and_speaks_both_versions() {
             let Some(text) = curl(&[&arguments[..], &["-v", "-4", &urls[0], &urls[1]]].concat(), b"") else { return };
             assert!(text.contains(&format!("SSL_PROTOCOL={protocol}\n")), "{text}");
             assert!(text.contains("wsgi.url_scheme=https\n") && text.contains("hello"), "{text}");
-            // Older and newer versions of curl.
+            // Versions of curl differ in the wording.
             let accepted = ["server accepted http/1.1", "server accepted to use http/1.1"];
             assert!(accepted.iter().any(|words| text.contains(words)), "{text}");
             assert!(text.to_lowercase().contains("re-using") || text.to_lowercase().contains("reusing"), "{text}");
@@ -47,8 +47,8 @@ fn curl_trusts_and_speaks_both_versions() {
 }
 
 #[test]
-fn openssl_sees_a_clean_end() {
-    let (server, certificate, _folder) = trusted(Setup::threaded());
+fn openssl_sees_a_clean_close() {
+    let (server, certificate, _folder) = start_trusted(Setup::threaded());
     for (version, protocol, cipher) in [
         ("-tls1_2", "TLSv1.2", "ECDHE-ECDSA-AES128-GCM-SHA256"),
         ("-tls1_3", "TLSv1.3", "TLS_CHACHA20_POLY1305_SHA256"),
@@ -57,9 +57,9 @@ fn openssl_sees_a_clean_end() {
         let arguments = [version, chosen, cipher, "-CAfile", &certificate, "-verify_return_error", "-alpn", "http/1.1"];
         let Some(output) = s_client(&server, &arguments) else { return };
         let text = output.text();
-        assert!(output.content && text.contains("Verify return code: 0 (ok)"), "{text}");
+        assert!(output.success && text.contains("Verify return code: 0 (ok)"), "{text}");
         assert!(text.contains(&format!("SSL_PROTOCOL={protocol}\n")), "{text}");
-        // The environ's name of the cipher is the one openssl was asked for.
+        // The environ has the name of the cipher that was passed to openssl.
         assert!(text.contains(&format!("SSL_CIPHER={cipher}\n")), "{text}");
         assert!(text.contains("ALPN protocol: http/1.1"), "{text}");
         assert!(!text.to_lowercase().contains("unexpected eof"), "{text}");
@@ -67,7 +67,7 @@ fn openssl_sees_a_clean_end() {
     assert_eq!(server.log.errors(), "");
 }
 
-/// Resumes in each of the three ways there are, and says which of two connections were resumed.
+/// Connects twice in each of the three ways to resume a session, and prints which connections were resumed.
 const RESUMING: &str = r#"
 import socket, ssl, sys
 port, cafile = int(sys.argv[1]), sys.argv[2]
@@ -76,10 +76,10 @@ def ask(context, session):
     with socket.create_connection(("127.0.0.1", port)) as raw:
         with context.wrap_socket(raw, server_hostname="localhost", session=session) as tls:
             tls.sendall(b"GET /environ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-            answer = b""
+            response = b""
             while piece := tls.recv(65536):
-                answer += piece
-            assert b"200 OK" in answer and b"SSL_PROTOCOL=" + tls.version().encode() in answer, answer
+                response += piece
+            assert b"200 OK" in response and b"SSL_PROTOCOL=" + tls.version().encode() in response, response
             return tls.session, tls.session_reused
 
 for version, tickets in (("TLSv1_3", True), ("TLSv1_2", True), ("TLSv1_2", False)):
@@ -93,9 +93,9 @@ for version, tickets in (("TLSv1_3", True), ("TLSv1_2", True), ("TLSv1_2", False
 "#;
 
 #[test]
-fn python_resumes_sessions_by_ticket_and_by_number() {
-    for setup in [Setup::base(), Setup::threaded()] {
-        let (server, certificate, _folder) = trusted(setup);
+fn python_resumes_sessions_by_ticket_and_by_session_id() {
+    for setup in [Setup::single_threaded(), Setup::threaded()] {
+        let (server, certificate, _folder) = start_trusted(setup);
         let Some(text) = python(RESUMING, &[&server.addr.port().to_string(), &certificate]) else { return };
         let expected = "TLSv1_3 True False True\nTLSv1_2 True False True\nTLSv1_2 False False True\n";
         assert_eq!(text, expected);
@@ -103,9 +103,9 @@ fn python_resumes_sessions_by_ticket_and_by_number() {
 }
 
 #[test]
-fn chromium_shows_a_page() {
-    let (server, certificate, folder) = trusted(Setup::threaded());
-    // The browser is told to accept this one key.
+fn chromium_loads_a_page() {
+    let (server, certificate, folder) = start_trusted(Setup::threaded());
+    // The browser accepts this key only.
     let script = "openssl x509 -in \"$0\" -noout -pubkey | openssl pkey -pubin -outform der \
                   | openssl dgst -sha256 -binary | base64";
     if openssl(&["version"]).is_none() {
@@ -125,25 +125,25 @@ fn chromium_shows_a_page() {
         "--dump-dom",
         &server.url("/environ"),
     ];
-    let Some(program) = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| is_there(name))
+    let Some(program) = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| is_installed(name))
     else {
-        eprintln!("skipped: there is no Chromium");
+        eprintln!("skipped: Chromium is not installed");
         return;
     };
-    // Its first start on a machine takes its time.
-    let Some(output) = run_for(DEADLINE * 10, program, &arguments, b"") else { return };
+    // The first start of Chromium on a machine is slow.
+    let Some(output) = run_with_timeout(DEADLINE * 10, program, &arguments, b"") else { return };
     let text = output.text();
     assert!(text.contains("SSL_PROTOCOL=TLSv1.3") && text.contains("HTTP_USER_AGENT=Mozilla/5.0"), "{text}");
 }
 
-fn is_there(program: &str) -> bool {
+fn is_installed(program: &str) -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&paths).map(|folder: PathBuf| folder.join(program)).any(|path| path.exists())
 }
 
 #[test]
-fn the_example_does_what_it_says() {
-    // Examples are built beside the folder of the tests by a plain `cargo test`.
+fn the_example_serves_https() {
+    // `cargo test` builds the examples into a folder next to that of the tests.
     let folder = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("examples");
     let cache = temp_dir("example");
     let mut example = std::process::Command::new(folder.join("https_hello"))

@@ -1,4 +1,4 @@
-//! A process for each request, over TLS. The server is this test binary, started again.
+//! A server that forks for each request, over TLS. The server is this test binary in another process.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -9,17 +9,17 @@ use amboss_core::{make_server, Address, Concurrency, LocalAddr, Settings};
 
 const ROLE: &str = "AMBOSS_TLS_TEST_ROLE";
 
-/// A forking server; it stops when its standard input ends.
-struct Forking {
+/// A forking server, which stops when its standard input is closed.
+struct ForkingServer {
     addr: SocketAddr,
     child: Child,
     stdin: Option<ChildStdin>,
 }
 
-impl Forking {
-    fn start() -> Forking {
+impl ForkingServer {
+    fn start() -> ForkingServer {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "--nocapture", "--test-threads=1", "forking::a_process_of_its_own"])
+            .args(["--ignored", "--exact", "--nocapture", "--test-threads=1", "forking::run_forking_server"])
             .env(ROLE, "forking")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -29,11 +29,11 @@ impl Forking {
         let stdin = child.stdin.take();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let addr = lines.find_map(|line| line.split_once("listening on ")?.1.parse().ok()).unwrap();
-        Forking { addr, child, stdin }
+        ForkingServer { addr, child, stdin }
     }
 }
 
-impl Drop for Forking {
+impl Drop for ForkingServer {
     fn drop(&mut self) {
         self.stdin = None;
         let mut ended = false;
@@ -51,13 +51,13 @@ impl Drop for Forking {
 }
 
 #[test]
-fn a_child_answers_the_request_and_ends_the_connection() {
-    let server = Forking::start();
+fn a_child_process_responds_and_closes_the_connection() {
+    let server = ForkingServer::start();
     for version in BOTH {
         let mut waiting = connect(server.addr);
         std::io::Write::write_all(&mut waiting, b"\x16\x03").unwrap();
         let mut idle = Client::new(connect(server.addr), config(&[version]));
-        // Sessions are made by the parent, and so can be resumed with any child.
+        // The parent process has the sessions, so any child can resume them.
         let config = config(&[version]);
         for round in 0..3 {
             let mut client = Client::new(connect(server.addr), config.clone());
@@ -66,9 +66,9 @@ fn a_child_answers_the_request_and_ends_the_connection() {
             let body = pattern(1_000_000);
             client.send(format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len()));
             client.send(&body);
-            let answer = client.response();
-            assert!(answer.body == body);
-            assert_eq!(answer.field("Connection"), Some("close"));
+            let response = client.response();
+            assert!(response.body == body);
+            assert_eq!(response.field("Connection"), Some("close"));
             assert_eq!(client.rest(), (Vec::new(), End::Clean));
         }
         let environ = idle.get("/environ").text();
@@ -76,10 +76,10 @@ fn a_child_answers_the_request_and_ends_the_connection() {
     }
 }
 
-/// No test by itself: what a [`Forking`] runs.
+/// Not a test: the process of a [`ForkingServer`].
 #[test]
 #[ignore = "is started by other tests"]
-fn a_process_of_its_own() {
+fn run_forking_server() {
     if std::env::var(ROLE).is_err() {
         return;
     }

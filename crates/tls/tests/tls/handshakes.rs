@@ -1,11 +1,11 @@
-//! Slow, silent, broken and outdated clients, and what the log says of them; a scan for weak settings.
+//! Slow, silent, broken and outdated clients, and what is logged about them; a scan for weak settings.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use crate::programs::*;
 use crate::support::*;
-use crate::tools::*;
 use rustls::{ClientConnection, RootCertStore};
 
 fn hello(versions: &[&'static rustls::SupportedProtocolVersion]) -> Vec<u8> {
@@ -17,8 +17,8 @@ fn hello(versions: &[&'static rustls::SupportedProtocolVersion]) -> Vec<u8> {
 }
 
 #[test]
-fn silent_and_half_spoken_clients_delay_nobody_and_are_let_go() {
-    for setup in [Setup::base(), Setup::threaded()] {
+fn silent_and_slow_clients_do_not_delay_others_and_time_out() {
+    for setup in [Setup::single_threaded(), Setup::threaded()] {
         let server = setup
             .with(|settings| {
                 settings.timeouts.idle = Duration::from_secs(1);
@@ -27,7 +27,7 @@ fn silent_and_half_spoken_clients_delay_nobody_and_are_let_go() {
             .start(&context());
         let mut silent: Vec<TcpStream> = (0..50).map(|_| server.connect()).collect();
         let hello = hello(&BOTH);
-        let mut half: Vec<TcpStream> = (1..20)
+        let mut incomplete: Vec<TcpStream> = (1..20)
             .map(|part| {
                 let mut stream = server.connect();
                 stream.write_all(&hello[..hello.len() * part / 20]).unwrap();
@@ -36,27 +36,27 @@ fn silent_and_half_spoken_clients_delay_nobody_and_are_let_go() {
             .collect();
         assert_eq!(server.client().get("/").text(), "hello");
         for stream in &mut silent {
-            assert_eq!(stream.read(&mut [0]).unwrap(), 0, "silent clients go without a word");
+            assert_eq!(stream.read(&mut [0]).unwrap(), 0, "silent clients are disconnected without an alert");
         }
-        for stream in &mut half {
+        for stream in &mut incomplete {
             let mut bytes = Vec::new();
             stream.read_to_end(&mut bytes).unwrap();
         }
-        eventually("each half-spoken client is told of", || {
-            server.log.errors().matches("handshake was not completed in time").count() == half.len()
+        wait_until("each incomplete handshake is logged", || {
+            server.log.errors().matches("handshake was not completed in time").count() == incomplete.len()
         });
-        assert_eq!(server.log.errors().lines().count(), half.len(), "{}", server.log.errors());
+        assert_eq!(server.log.errors().lines().count(), incomplete.len(), "{}", server.log.errors());
     }
 }
 
 #[test]
-fn handshakes_come_byte_by_byte() {
+fn handshakes_work_byte_by_byte() {
     for version in BOTH {
-        let server = Setup::base().start(&context());
-        let mut client = Client::unshaken(server.connect(), config(&[version]));
+        let server = Setup::single_threaded().start(&context());
+        let mut client = Client::without_handshake(server.connect(), config(&[version]));
         let (connection, socket) = (&mut client.stream.conn, &mut client.stream.sock);
         connection.writer().write_all(b"GET /environ HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        let mut beside = server.client();
+        let mut other = server.client();
         while connection.is_handshaking() || connection.wants_write() {
             let mut bytes = Vec::new();
             while connection.wants_write() {
@@ -69,8 +69,8 @@ fn handshakes_come_byte_by_byte() {
                 connection.read_tls(socket).unwrap();
                 connection.process_new_packets().unwrap();
             }
-            // The server's only thread is free meanwhile.
-            assert_eq!(beside.get("/").text(), "hello");
+            // The server's only thread serves other clients meanwhile.
+            assert_eq!(other.get("/").text(), "hello");
         }
         assert!(client.response().text().contains("SSL_PROTOCOL=TLSv1."));
         assert_eq!(server.log.errors(), "");
@@ -78,7 +78,7 @@ fn handshakes_come_byte_by_byte() {
 }
 
 #[test]
-fn many_shake_hands_at_once() {
+fn concurrent_handshakes_succeed() {
     let server = Setup::threaded().start(&context());
     let threads: Vec<_> = (0..8)
         .map(|number| {
@@ -95,23 +95,23 @@ fn many_shake_hands_at_once() {
     assert_eq!(server.log.errors(), "");
 }
 
-/// Starts a handshake that has to fail for the client, too.
+/// Starts a handshake that has to fail. Returns the client's error.
 #[track_caller]
-fn fails(server: &Running, config: rustls::ClientConfig) -> String {
-    let mut client = Client::unshaken(server.connect(), config);
+fn failed_handshake(server: &TestServer, config: rustls::ClientConfig) -> String {
+    let mut client = Client::without_handshake(server.connect(), config);
     let error = loop {
         if let Err(error) = client.stream.conn.complete_io(&mut client.stream.sock) {
             break error;
         }
-        assert!(client.stream.conn.is_handshaking(), "it succeeded");
+        assert!(client.stream.conn.is_handshaking(), "the handshake succeeded");
     };
-    // What the client has to say about it is sent, too.
+    // Sends the client's alert, too.
     while client.stream.conn.wants_write() && client.stream.conn.write_tls(&mut client.stream.sock).is_ok() {}
     error.to_string()
 }
 
 #[test]
-fn failures_are_told_in_words_and_once() {
+fn failed_handshakes_are_logged_once_with_a_reason() {
     let server = Setup::threaded().start(&context());
 
     let mut distrustful = rustls::ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
@@ -120,25 +120,27 @@ fn failures_are_told_in_words_and_once() {
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth();
     distrustful.alpn_protocols = vec![b"http/1.1".to_vec()];
-    assert!(fails(&server, distrustful).contains("UnknownIssuer"));
-    server.log.wait_for("the client does not trust the server's certificate (it says: unknown CA)");
+    assert!(failed_handshake(&server, distrustful).contains("UnknownIssuer"));
+    server.log.wait_for("the client does not trust the server's certificate (alert: unknown CA)");
 
     let mut newer = config(&BOTH);
     newer.alpn_protocols = vec![b"h2".to_vec()];
-    // The client hears why.
-    assert!(fails(&server, newer).contains("NoApplicationProtocol"));
-    server.log.wait_for("the client wants to speak something else than HTTP/1.1");
+    // The client receives an alert with the reason.
+    assert!(failed_handshake(&server, newer).contains("NoApplicationProtocol"));
+    server.log.wait_for("the client does not offer HTTP/1.1");
 
     for (rubbish, alerted) in [(&b"\x16\x03\x01\x00\x05hello"[..], false), (b"\x16\x03\x01\x00\x05\x01\0\0\x01x", true)]
     {
         let mut stream = server.connect();
         stream.write_all(rubbish).unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        // Of what is no handshake message at all, rustls says nothing.
-        assert_eq!(answer.first() == Some(&0x15), alerted, "an alert: {}", answer.escape_ascii());
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response).unwrap();
+        // rustls sends no alert for input that is not a handshake message at all.
+        assert_eq!(response.first() == Some(&0x15), alerted, "an alert: {}", response.escape_ascii());
     }
-    eventually("two entries", || server.log.errors().matches("what the client sent is not TLS").count() == 2);
+    wait_until("two log messages", || {
+        server.log.errors().matches("the client sent an invalid TLS message").count() == 2
+    });
 
     assert_eq!(server.log.errors().lines().count(), 4, "{}", server.log.errors());
     assert!(server.log.errors().lines().all(|line| line.contains("127.0.0.1")), "{}", server.log.errors());
@@ -146,21 +148,21 @@ fn failures_are_told_in_words_and_once() {
 }
 
 #[test]
-fn who_goes_away_in_the_middle_is_not_worth_a_line() {
+fn a_client_that_disconnects_during_the_handshake_is_not_logged() {
     let server = Setup::threaded().start(&context());
     let hello = hello(&BOTH);
     for part in [1, 5, hello.len() - 1, hello.len()] {
         let mut stream = server.connect();
         stream.write_all(&hello[..part]).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response).unwrap();
     }
     assert_eq!(server.client().get("/").text(), "hello");
     assert_eq!(server.log.errors(), "");
 }
 
-/// The ciphers that are spoken, as openssl names them.
+/// The ciphers of the server, as openssl names them.
 const STRONG: [&str; 6] = [
     "ECDHE-ECDSA-AES128-GCM-SHA256",
     "ECDHE-ECDSA-AES256-GCM-SHA384",
@@ -188,7 +190,7 @@ fn a_scan_finds_no_weak_settings() {
                 eprintln!("skipped: this openssl has no {arguments:?}");
                 return;
             }
-            assert!(!output.content && !text.contains("200 OK"), "{arguments:?}: {text}");
+            assert!(!output.success && !text.contains("200 OK"), "{arguments:?}: {text}");
         };
         let all = "ALL:COMPLEMENTOFALL:@SECLEVEL=0";
         for version in ["-ssl3", "-tls1", "-tls1_1"] {
@@ -209,8 +211,8 @@ fn a_scan_finds_no_weak_settings() {
         assert!(text.contains("Extended master secret: yes"), "{text}");
         let text = s_client(&server, &["-tls1_3"]).unwrap().text();
         assert!(!text.contains("Max Early Data:") || text.contains("Max Early Data: 0"), "{text}");
-        server.log.wait_for("speaks neither TLS 1.2 nor 1.3; it has to be updated");
-        server.log.wait_for("offers only weak or unknown ciphers; it has to be updated");
+        server.log.wait_for("supports neither TLS 1.2 nor TLS 1.3; update the client");
+        server.log.wait_for("offers only weak or unknown ciphers; update the client");
     }
 }
 
@@ -219,7 +221,7 @@ fn renegotiation_is_refused() {
     let setup = Setup::threaded().with(|settings| settings.timeouts.idle = Duration::from_secs(2));
     let server = setup.start(&context());
     let addr = server.addr.to_string();
-    // A line with R asks openssl to shake hands again.
+    // A line with R makes openssl start a renegotiation.
     let arguments = ["s_client", "-connect", &addr, "-tls1_2"];
     let Some(output) = run("openssl", &arguments, b"R\nGET / HTTP/1.1\r\nHost: a\r\n\r\n") else { return };
     let text = output.text();

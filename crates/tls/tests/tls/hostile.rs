@@ -1,4 +1,4 @@
-//! Records no honest client sends, made with the keys that a client tells its key log.
+//! Records that no honest client sends, encrypted with the keys from a client's key log.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use crate::support::*;
 use ring::{aead, hkdf};
 use rustls::{ClientConnection, KeyLog, StreamOwned};
 
-/// Keeps the secret that protects what the client sends in TLS 1.3.
+/// A key log that keeps the secret of the client's records in TLS 1.3.
 #[derive(Debug, Default)]
 struct Secret(Mutex<Vec<u8>>);
 
@@ -20,7 +20,7 @@ impl KeyLog for Secret {
     }
 }
 
-/// Seals records as TLS_AES_256_GCM_SHA384 does (RFC 8446 §5.2), whatever is in them.
+/// Encrypts records with any content, as TLS_AES_256_GCM_SHA384 does (RFC 8446 §5.2).
 struct Sealer {
     secret: Vec<u8>,
     key: aead::LessSafeKey,
@@ -53,7 +53,7 @@ impl Sealer {
         Sealer { secret, key: aead::LessSafeKey::new(key), iv, sequence: 0 }
     }
 
-    /// With the keys that follow (RFC 8446 §7.2).
+    /// A sealer with the keys after a key update (RFC 8446 §7.2).
     fn updated(&self) -> Sealer {
         Sealer::new(&expand(&self.secret, "traffic upd", 48))
     }
@@ -76,8 +76,9 @@ impl Sealer {
 const DATA: u8 = 0x17;
 const HANDSHAKE: u8 = 0x16;
 
-/// A client that has shaken hands and seals its records by hand from now on; answers are read as ever.
-fn by_hand(server: &Running) -> (Client, TcpStream, Sealer) {
+/// A client after its handshake, a socket for records that the test encrypts itself, and a sealer for them. The client
+/// still reads responses.
+fn connect_with_sealer(server: &TestServer) -> (Client, TcpStream, Sealer) {
     let secret = Arc::new(Secret::default());
     let mut provider = rustls::crypto::ring::default_provider();
     provider.cipher_suites.retain(|suite| suite.suite() == rustls::CipherSuite::TLS13_AES_256_GCM_SHA384);
@@ -92,15 +93,15 @@ fn by_hand(server: &Running) -> (Client, TcpStream, Sealer) {
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[test]
-fn a_few_empty_records_are_nothing_and_a_flood_of_them_is_the_end() {
-    for setup in [Setup::base(), Setup::threaded()] {
+fn a_few_empty_records_are_ignored_but_a_flood_closes_the_connection() {
+    for setup in [Setup::single_threaded(), Setup::threaded()] {
         let server = setup.start(&context());
-        let (mut client, mut socket, mut sealer) = by_hand(&server);
+        let (mut client, mut socket, mut sealer) = connect_with_sealer(&server);
         let (empty, get) = (sealer.seal(DATA, b""), sealer.seal(DATA, GET));
         socket.write_all(&[empty, get].concat()).unwrap();
         assert_eq!(client.response().text(), "hello");
 
-        // Each a record of 22 bytes, until the server has had enough; others are served meanwhile.
+        // Records of 22 bytes each, until the server closes the connection. Other clients are served meanwhile.
         let flood = std::thread::spawn(move || {
             for _ in 0..100_000 {
                 let records: Vec<u8> = (0..1000).flat_map(|_| sealer.seal(DATA, b"")).collect();
@@ -113,12 +114,12 @@ fn a_few_empty_records_are_nothing_and_a_flood_of_them_is_the_end() {
         while !flood.is_finished() {
             assert_eq!(server.client().get("/").text(), "hello");
         }
-        assert!(flood.join().unwrap(), "the server put up with it");
+        assert!(flood.join().unwrap(), "the server accepted the flood");
     }
 }
 
 #[test]
-fn requests_between_changes_of_keys_are_answered_and_nothing_but_changes_is_the_end() {
+fn requests_between_key_updates_are_served_but_a_flood_of_key_updates_closes_the_connection() {
     let server = Setup::threaded().start(&context());
     let mut client = Client::new(server.connect(), config(&[&rustls::version::TLS13]));
     for _ in 0..100 {
@@ -126,12 +127,12 @@ fn requests_between_changes_of_keys_are_answered_and_nothing_but_changes_is_the_
         assert_eq!(client.get("/").text(), "hello");
     }
     let StreamOwned { conn, sock } = &mut client.stream;
-    let over = (0..1000).any(|_| {
+    let closed = (0..1000).any(|_| {
         conn.refresh_traffic_keys().unwrap();
         flush(conn, sock).is_err()
     });
-    // What is sent last may still be on its way when the server ends it.
-    if !over {
+    // The last key updates may still be in flight when the server closes the connection.
+    if !closed {
         assert_eq!(client.rest(), (Vec::new(), End::Cut));
     }
     assert_eq!(server.client().get("/").text(), "hello");
@@ -145,10 +146,10 @@ fn flush(connection: &mut ClientConnection, socket: &mut TcpStream) -> std::io::
 }
 
 #[test]
-fn a_key_update_in_pieces_does_not_confuse_answers() {
+fn a_key_update_in_two_records_does_not_corrupt_responses() {
     let server = Setup::threaded().start(&context());
-    let (mut client, mut socket, mut sealer) = by_hand(&server);
-    // KeyUpdate, update_not_requested (RFC 8446 §4.6.3), in two records with a pause in which an answer is written.
+    let (mut client, mut socket, mut sealer) = connect_with_sealer(&server);
+    // KeyUpdate, update_not_requested (RFC 8446 §4.6.3), in two records. The server writes a response in between.
     let update = [24, 0, 0, 1, 0];
     let get = sealer.seal(DATA, b"GET /large/5000000 HTTP/1.1\r\nHost: a\r\n\r\n");
     let first = sealer.seal(HANDSHAKE, &update[..2]);
@@ -162,40 +163,42 @@ fn a_key_update_in_pieces_does_not_confuse_answers() {
 }
 
 #[test]
-fn what_is_damaged_or_out_of_place_ends_the_connection_and_nothing_else() {
+fn invalid_records_close_only_their_own_connection() {
     let server = Setup::threaded().start(&context());
     let oversized = [&[0x17, 3, 3, 0x48, 0x01][..], &[0; 0x4801]].concat();
     for (bytes, what) in [
         (oversized, "a record that is too long"),
-        (vec![0x17, 3, 3, 0, 32].into_iter().chain([7; 32]).collect(), "a record nobody sealed"),
-        (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), "HTTP in the clear"),
-        (vec![0x16, 3, 3, 0, 4, 0, 0, 0, 0], "a handshake message in the clear"),
+        (vec![0x17, 3, 3, 0, 32].into_iter().chain([7; 32]).collect(), "a record that is not encrypted with the keys"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), "plain HTTP"),
+        (vec![0x16, 3, 3, 0, 4, 0, 0, 0, 0], "an unencrypted handshake message"),
     ] {
-        let (mut client, mut socket, mut sealer) = by_hand(&server);
+        let (mut client, mut socket, mut sealer) = connect_with_sealer(&server);
         let get = sealer.seal(DATA, GET);
         socket.write_all(&get).unwrap();
         assert_eq!(client.response().text(), "hello");
         socket.write_all(&bytes).unwrap();
         let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| client.rest()));
-        // An alert, or no word at all; in no case an answer.
+        // The server sends an alert or nothing, but no response.
         assert!(ended.is_err() || ended.is_ok_and(|(rest, _)| rest.is_empty()), "{what}");
     }
     assert_eq!(server.client().get("/").text(), "hello");
 }
 
 #[test]
-fn bent_greetings_do_no_harm() {
-    let server = Setup::base().start(&context());
+fn corrupted_client_hellos_do_not_affect_the_server() {
+    let server = Setup::single_threaded().start(&context());
     let mut connection = ClientConnection::new(Arc::new(config(&BOTH)), "localhost".try_into().unwrap()).unwrap();
     let mut hello = Vec::new();
     connection.write_tls(&mut hello).unwrap();
     for at in 0..hello.len() {
-        let mut bent = hello.clone();
-        bent[at] = [0, 0xff, bent[at] ^ 1, bent[at].wrapping_add(3)][at % 4];
+        let mut corrupted = hello.clone();
+        corrupted[at] = [0, 0xff, corrupted[at] ^ 1, corrupted[at].wrapping_add(3)][at % 4];
         let mut socket = server.connect();
-        // In two parts, and once more behind it, where it has no business.
+        // In two parts, followed by a second ClientHello, which is not expected there.
         let part = at % hello.len();
-        let _ = socket.write_all(&bent[..part]).and_then(|()| socket.write_all(&[&bent[part..], &hello].concat()));
+        let _ = socket
+            .write_all(&corrupted[..part])
+            .and_then(|()| socket.write_all(&[&corrupted[part..], &hello].concat()));
         let _ = socket.shutdown(std::net::Shutdown::Write);
         let _ = socket.read_to_end(&mut Vec::new());
     }

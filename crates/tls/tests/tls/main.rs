@@ -1,20 +1,20 @@
-//! TLS end to end: real sockets, real clients.
+//! End-to-end tests of TLS with real sockets and real clients.
 //!
 //! - `clients`: curl, openssl, Python and Chromium.
-//! - `handshakes`: slow, silent, broken and outdated clients, and what the log says of them; a scan for weak settings.
+//! - `handshakes`: slow, silent, broken and outdated clients, and what is logged about them; a scan for weak settings.
 //! - `transfers`: large bodies in both directions, slow readers, pipelining, upgrades, and how connections end.
-//! - `forking`: a process for each request.
-//! - `hostile`: records no honest client sends.
-//! - `certificates`: files made by openssl, all that can be wrong with them, and certificates that change on disk.
-//! - `made`: adhoc certificates, `make_ssl_devcert` and the local authority.
-//! - `client_certificates`: optional and required, and what applications see of them.
-//! - `plain`: HTTP in the clear on a port that speaks TLS.
+//! - `forking`: a process per request.
+//! - `hostile`: records that no honest client sends.
+//! - `certificates`: files created by openssl, everything that can be wrong with them, and files that change.
+//! - `generated`: ad-hoc certificates, `make_ssl_devcert` and the local authority.
+//! - `client_certificates`: optional and required ones, and what applications see of them.
+//! - `plain_http`: plain HTTP on a port that speaks TLS.
 //!
-//! `support` starts servers and speaks TLS to them; `tools` runs programs.
+//! `support` starts servers and is a TLS client under the test's control; `programs` runs other programs.
 
 mod support;
 
-mod tools;
+mod programs;
 
 mod clients;
 
@@ -28,8 +28,8 @@ mod hostile;
 
 mod certificates;
 
-mod made;
+mod generated;
 
 mod client_certificates;
 
-mod plain;
+mod plain_http;

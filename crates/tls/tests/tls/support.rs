@@ -1,4 +1,4 @@
-//! Starting servers, speaking TLS to them under control, and waiting for conditions.
+//! Test servers, a TLS client under the test's control, and waiting for conditions.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -18,31 +18,31 @@ use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned, SupportedProtocolVersion,
 };
 
-/// Nothing in these tests takes this long unless it hangs.
+/// How long a step of a test can take before it counts as hanging.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
 pub const BOTH: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
 
 /// Waits until `condition` holds.
 #[track_caller]
-pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let until = Instant::now() + DEADLINE;
     while !condition() {
-        assert!(Instant::now() < until, "in vain: {what}");
+        assert!(Instant::now() < until, "timed out: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// A log that keeps what it is told.
+/// A log that keeps its error messages.
 #[derive(Default)]
-pub struct Captured(Mutex<Vec<String>>);
+pub struct CapturingLog(Mutex<Vec<String>>);
 
-impl Captured {
+impl CapturingLog {
     pub fn errors(&self) -> String {
         self.0.lock().unwrap().join("\n")
     }
 
-    /// Waits for an entry that contains `text`.
+    /// Waits for a message that contains `text`.
     #[track_caller]
     pub fn wait_for(&self, text: &str) {
         let until = Instant::now() + DEADLINE;
@@ -53,7 +53,7 @@ impl Captured {
     }
 }
 
-impl Log for Captured {
+impl Log for CapturingLog {
     fn access(&self, _: &AccessRecord<'_>) {}
 
     fn error(&self, message: &str) {
@@ -61,12 +61,12 @@ impl Log for Captured {
     }
 }
 
-/// A context with a certificate made for the test.
+/// A context with a certificate that is generated for the test.
 pub fn context() -> SslContext {
     SslContext::adhoc_in(&temp_dir("context").0, &[]).unwrap()
 }
 
-/// What a server is started with.
+/// The settings of a test server.
 pub struct Setup {
     pub concurrency: Concurrency,
     pub settings: Settings,
@@ -77,7 +77,7 @@ impl Setup {
         Setup { concurrency: Concurrency::Threads, settings: Settings::default() }
     }
 
-    pub fn base() -> Setup {
+    pub fn single_threaded() -> Setup {
         Setup { concurrency: Concurrency::Single, settings: Settings::default() }
     }
 
@@ -86,32 +86,32 @@ impl Setup {
         self
     }
 
-    /// Serves the fixture in a thread of its own.
-    pub fn start(self, context: &SslContext) -> Running {
+    /// Serves [`fixture`] in a thread.
+    pub fn start(self, context: &SslContext) -> TestServer {
         self.start_app(context, fixture)
     }
 
-    pub fn start_app(mut self, context: &SslContext, app: impl Application + 'static) -> Running {
-        let log = Arc::new(Captured::default());
+    pub fn start_app(mut self, context: &SslContext, app: impl Application + 'static) -> TestServer {
+        let log = Arc::new(CapturingLog::default());
         self.settings.log = log.clone();
         self.settings.transport = Some(context.clone().log(log.clone()).layer());
         let mut server = make_server(&[Address::new("127.0.0.1", 0)], app, self.concurrency, self.settings).unwrap();
         let LocalAddr::Tcp(addr) = server.local_addrs()[0] else { panic!("no TCP address") };
         let handle = server.shutdown_handle();
         let thread = std::thread::spawn(move || server.serve_forever());
-        Running { addr, handle, log, thread: Some(thread) }
+        TestServer { addr, handle, log, thread: Some(thread) }
     }
 }
 
-/// A server in a thread; stopped and joined when dropped.
-pub struct Running {
+/// A server in a thread, which is stopped and joined when dropped.
+pub struct TestServer {
     pub addr: SocketAddr,
     pub handle: ShutdownHandle,
-    pub log: Arc<Captured>,
+    pub log: Arc<CapturingLog>,
     thread: Option<JoinHandle<Result<(), ServeError>>>,
 }
 
-impl Running {
+impl TestServer {
     pub fn connect(&self) -> TcpStream {
         connect(self.addr)
     }
@@ -125,18 +125,18 @@ impl Running {
         format!("https://localhost:{}{path}", self.addr.port())
     }
 
-    /// Stops the server and says how long that took.
+    /// Stops the server, and returns how long that took.
     #[track_caller]
     pub fn stop(mut self) -> Duration {
         let began = Instant::now();
         self.handle.shutdown();
-        eventually("serve_forever returns", || self.thread.as_ref().is_none_or(JoinHandle::is_finished));
+        wait_until("serve_forever returns", || self.thread.as_ref().is_none_or(JoinHandle::is_finished));
         self.thread.take().unwrap().join().unwrap().unwrap();
         began.elapsed()
     }
 }
 
-impl Drop for Running {
+impl Drop for TestServer {
     fn drop(&mut self) {
         let Some(thread) = self.thread.take() else { return };
         self.handle.shutdown();
@@ -154,20 +154,20 @@ pub fn connect(addr: SocketAddr) -> TcpStream {
     stream
 }
 
-/// A client's configuration that takes any certificate: who vouches for what is tested with real clients.
+/// A client configuration that accepts any certificate. Real clients test the verification of certificates.
 pub fn config(versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
     config_with(ring::default_provider(), versions)
 }
 
 pub fn config_with(provider: CryptoProvider, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
     let builder = ClientConfig::builder_with_provider(provider.into()).with_protocol_versions(versions).unwrap();
-    builder.dangerous().with_custom_certificate_verifier(Arc::new(Anything)).with_no_client_auth()
+    builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate)).with_no_client_auth()
 }
 
 #[derive(Debug)]
-struct Anything;
+struct AcceptAnyCertificate;
 
-impl ServerCertVerifier for Anything {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,
@@ -204,7 +204,7 @@ impl ServerCertVerifier for Anything {
     }
 }
 
-/// One answer, taken apart.
+/// A parsed response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     pub status: u16,
@@ -226,23 +226,23 @@ impl Response {
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// As TLS wants it.
+    /// With close_notify.
     Clean,
-    /// Without a word, or by a reset.
+    /// Without close_notify, or by a reset.
     Cut,
 }
 
-/// A client over TLS, or over anything.
+/// An HTTP client on a TLS connection, or on any other stream.
 pub struct Client<S = StreamOwned<ClientConnection, TcpStream>> {
     pub stream: S,
     buffer: Vec<u8>,
 }
 
 impl Client {
-    /// Shakes hands.
+    /// Performs the handshake.
     #[track_caller]
     pub fn new(stream: TcpStream, config: ClientConfig) -> Client {
-        let mut client = Client::unshaken(stream, config);
+        let mut client = Client::without_handshake(stream, config);
         let StreamOwned { conn, sock } = &mut client.stream;
         while conn.is_handshaking() {
             conn.complete_io(sock).unwrap();
@@ -250,13 +250,13 @@ impl Client {
         client
     }
 
-    pub fn unshaken(stream: TcpStream, config: ClientConfig) -> Client {
+    pub fn without_handshake(stream: TcpStream, config: ClientConfig) -> Client {
         let connection = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
         Client::on(StreamOwned::new(connection, stream))
     }
 
-    /// Says that nothing more will come, and leaves the socket open.
-    pub fn say_goodbye(&mut self) {
+    /// Announces that the client sends no more, and leaves the socket open.
+    pub fn send_close_notify(&mut self) {
         let StreamOwned { conn, sock } = &mut self.stream;
         conn.send_close_notify();
         while conn.wants_write() {
@@ -282,9 +282,9 @@ impl<S: Read + Write> Client<S> {
         self.response()
     }
 
-    /// Reads some more, or says how the stream ended.
+    /// Reads into the buffer. Returns how the stream ended, if it did.
     #[track_caller]
-    fn more(&mut self) -> Option<End> {
+    fn fill(&mut self) -> Option<End> {
         let mut piece = [0; 16 * 1024];
         match self.stream.read(&mut piece) {
             Ok(0) => Some(End::Clean),
@@ -296,15 +296,15 @@ impl<S: Read + Write> Client<S> {
             Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
                 Some(End::Cut)
             }
-            Err(error) => panic!("no answer: {error}; so far: {}", self.buffer.escape_ascii()),
+            Err(error) => panic!("no response: {error}; so far: {}", self.buffer.escape_ascii()),
         }
     }
 
-    /// Everything until the end, and how that was.
+    /// Reads until the end of the stream. Returns what was read, and how the stream ended.
     #[track_caller]
     pub fn rest(&mut self) -> (Vec<u8>, End) {
         loop {
-            if let Some(end) = self.more() {
+            if let Some(end) = self.fill() {
                 return (std::mem::take(&mut self.buffer), end);
             }
         }
@@ -313,7 +313,7 @@ impl<S: Read + Write> Client<S> {
     #[track_caller]
     pub fn exactly(&mut self, count: usize) -> Vec<u8> {
         while self.buffer.len() < count {
-            assert_eq!(self.more(), None, "ended after {}", self.buffer.escape_ascii());
+            assert_eq!(self.fill(), None, "ended after {}", self.buffer.escape_ascii());
         }
         self.buffer.drain(..count).collect()
     }
@@ -324,11 +324,11 @@ impl<S: Read + Write> Client<S> {
             if let Some(at) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
                 return String::from_utf8(self.buffer.drain(..at + 4).collect()).unwrap();
             }
-            assert_eq!(self.more(), None, "ended after {}", self.buffer.escape_ascii());
+            assert_eq!(self.fill(), None, "ended after {}", self.buffer.escape_ascii());
         }
     }
 
-    /// An answer with a length.
+    /// Reads a response with a Content-Length.
     #[track_caller]
     pub fn response(&mut self) -> Response {
         let head = self.head();
@@ -340,7 +340,7 @@ impl<S: Read + Write> Client<S> {
     }
 }
 
-/// Bytes of which any piece can be told from any other.
+/// Pseudorandom bytes, so that a missing or misplaced piece is noticed.
 pub fn pattern(length: usize) -> Vec<u8> {
     let mut state = 1u32;
     std::iter::repeat_with(|| {
@@ -351,9 +351,10 @@ pub fn pattern(length: usize) -> Vec<u8> {
     .collect()
 }
 
-/// `/environ` lists the environ, `/echo` gives the body back, `/large/N` has N bytes of [`pattern`], `/blocks/N` the
-/// same in blocks of many sizes, `/file/N` as a file, `/upgrade` echoes whatever comes, `/cut` fails in the middle;
-/// everything else says hello.
+/// The application of the test servers: `/environ` lists the environ, `/echo` returns the request body, `/large/N`
+/// returns N bytes of [`pattern`], `/blocks/N` the same in blocks of many sizes, `/file/N` the same as a file,
+/// `/upgrade` echoes everything after the upgrade, `/cut` fails in the middle of its response, and every other path
+/// returns `hello`.
 pub fn fixture(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
     let path = environ.text("PATH_INFO").into_owned();
     let length = path.rsplit('/').next().and_then(|last| last.parse::<usize>().ok()).unwrap_or(0);
@@ -393,8 +394,8 @@ pub fn fixture(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse
         }
         "upgrade" => {
             on_upgrade(environ, |connection| {
-                // TLS stands between the application and the socket.
-                let mut connection = connection.into_socket().expect_err("no socket");
+                // The application cannot have the socket itself, because the connection is encrypted.
+                let mut connection = connection.into_socket().expect_err("the connection is encrypted");
                 let mut piece = [0; 1000];
                 while let Ok(count @ 1..) = connection.read(&mut piece) {
                     connection.write_all(&piece[..count]).unwrap();
@@ -423,7 +424,7 @@ pub fn temp_dir(name: &str) -> TempDir {
     TempDir(path)
 }
 
-/// A directory that goes with the test.
+/// A directory that is removed at the end of the test.
 pub struct TempDir(pub std::path::PathBuf);
 
 impl TempDir {
@@ -431,7 +432,7 @@ impl TempDir {
         self.0.join(name)
     }
 
-    /// The same as text, for command lines.
+    /// As [`join`](TempDir::join), as text for command lines.
     pub fn path(&self, name: &str) -> String {
         self.join(name).to_str().unwrap().to_owned()
     }

@@ -7,12 +7,12 @@ use std::time::Duration;
 use crate::support::*;
 use amboss_core::{AppError, Body, BodyMode, Environ, StartResponse};
 
-/// More than the buffers of two sockets hold.
+/// The size of a response that does not fit into the buffers of two sockets.
 const LARGE: usize = 24_000_000;
 
-fn each(mut test: impl FnMut(&Running, rustls::ClientConfig)) {
+fn for_each_server_and_version(mut test: impl FnMut(&TestServer, rustls::ClientConfig)) {
     for version in BOTH {
-        for setup in [Setup::base(), Setup::threaded()] {
+        for setup in [Setup::single_threaded(), Setup::threaded()] {
             let server = setup.start(&context());
             test(&server, config(&[version]));
             assert_eq!(server.log.errors(), "");
@@ -21,16 +21,17 @@ fn each(mut test: impl FnMut(&Running, rustls::ClientConfig)) {
 }
 
 #[test]
-fn large_answers_arrive_through_slow_readers_who_delay_nobody() {
+fn large_responses_reach_slow_readers_without_delaying_others() {
     let expected = pattern(LARGE);
-    each(|server, config| {
+    for_each_server_and_version(|server, config| {
         for path in ["large", "blocks", "file"] {
             let mut slow = Client::new(server.connect(), config.clone());
             slow.send(format!("GET /{path}/{LARGE} HTTP/1.1\r\nHost: a\r\n\r\n"));
             slow.head();
-            // The rest waits for the reader; others are served, a server of one thread included.
+            // The rest of the response waits for the reader. Other clients are served meanwhile, also by the server
+            // with a single thread.
             assert_eq!(server.client().get("/").text(), "hello");
-            // Sips first, gulps later.
+            // Reads in small pieces first, in large ones later.
             let mut body = Vec::new();
             while body.len() < 20_000 {
                 body.extend(slow.exactly(37));
@@ -38,14 +39,14 @@ fn large_answers_arrive_through_slow_readers_who_delay_nobody() {
             assert_eq!(server.client().get("/").text(), "hello");
             body.extend(slow.exactly(LARGE - body.len()));
             assert!(body == expected, "{path}");
-            assert_eq!(slow.get("/").text(), "hello", "{path}: and the connection is as good as new");
+            assert_eq!(slow.get("/").text(), "hello", "{path}: the connection can be used again");
         }
     });
 }
 
 #[test]
-fn a_reader_that_stops_is_cut_off_and_can_tell() {
-    let setup = Setup::base().with(|settings| settings.timeouts.stalled = Duration::from_millis(300));
+fn a_client_that_stops_reading_is_disconnected_without_close_notify() {
+    let setup = Setup::single_threaded().with(|settings| settings.timeouts.stalled = Duration::from_millis(300));
     let server = setup.start(&context());
     let mut client = server.client();
     client.send(format!("GET /large/{LARGE} HTTP/1.1\r\nHost: a\r\n\r\n"));
@@ -56,8 +57,8 @@ fn a_reader_that_stops_is_cut_off_and_can_tell() {
 }
 
 #[test]
-fn bodies_of_all_sizes_come_back() {
-    each(|server, config| {
+fn bodies_of_all_sizes_are_echoed() {
+    for_each_server_and_version(|server, config| {
         let mut client = Client::new(server.connect(), config);
         for size in [0, 1, 16_383, 16_384, 16_385, 65_535, 65_536, 65_537, 200_000, 5_000_000] {
             let body = pattern(size);
@@ -69,8 +70,8 @@ fn bodies_of_all_sizes_come_back() {
 }
 
 #[test]
-fn a_body_in_records_of_a_byte_each_is_read() {
-    each(|server, config| {
+fn a_body_in_records_of_one_byte_is_read() {
+    for_each_server_and_version(|server, config| {
         let mut client = Client::new(server.connect(), config);
         let body = pattern(3000);
         client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3000\r\n\r\n");
@@ -82,8 +83,8 @@ fn a_body_in_records_of_a_byte_each_is_read() {
 }
 
 #[test]
-fn pipelined_requests_are_answered_in_order() {
-    each(|server, config| {
+fn pipelined_requests_are_served_in_order() {
+    for_each_server_and_version(|server, config| {
         let mut client = Client::new(server.connect(), config);
         let mut requests = Vec::new();
         for number in 0..300 {
@@ -96,12 +97,12 @@ fn pipelined_requests_are_answered_in_order() {
         let mut reading = client.stream.sock.try_clone().unwrap();
         client.stream.conn.set_buffer_limit(None);
         client.stream.conn.writer().write_all(&requests).unwrap();
-        // Written by another thread, as the server stops reading while nobody takes its answers.
-        let mut sealed = Vec::new();
+        // A thread writes, because the server stops reading while the client does not read its responses.
+        let mut encrypted = Vec::new();
         while client.stream.conn.wants_write() {
-            client.stream.conn.write_tls(&mut sealed).unwrap();
+            client.stream.conn.write_tls(&mut encrypted).unwrap();
         }
-        let writer = std::thread::spawn(move || reading.write_all(&sealed).unwrap());
+        let writer = std::thread::spawn(move || reading.write_all(&encrypted).unwrap());
         for number in 0..300 {
             assert!(client.response().body == pattern(number * 13), "{number}");
             assert!(client.response().body == pattern(5000), "{number}");
@@ -111,42 +112,42 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
-fn connections_end_as_they_were_meant_to() {
+fn connections_close_cleanly_unless_a_response_is_cut_short() {
     for version in BOTH {
         let setup = Setup::threaded().with(|settings| settings.timeouts.idle = Duration::from_secs(1));
         let server = setup.start(&context());
         let client = || Client::new(server.connect(), config(&[version]));
 
-        let mut asked = client();
-        asked.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-        assert_eq!(asked.response().text(), "hello");
-        assert_eq!(asked.rest(), (Vec::new(), End::Clean), "the last answer");
+        let mut closing = client();
+        closing.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        assert_eq!(closing.response().text(), "hello");
+        assert_eq!(closing.rest(), (Vec::new(), End::Clean), "after the last response");
 
         let mut idle = client();
         assert_eq!(idle.get("/").text(), "hello");
-        assert_eq!(idle.rest(), (Vec::new(), End::Clean), "no further request in time");
+        assert_eq!(idle.rest(), (Vec::new(), End::Clean), "after the idle timeout");
 
-        // The body of an answer to HTTP/1.0 lasts until the connection ends: only its end tells whether all has come.
+        // The body of a response to HTTP/1.0 ends with the connection: only close_notify says that it is complete.
         let mut old = client();
         old.send("GET /cut HTTP/1.0\r\n\r\n");
         old.head();
-        assert_eq!(old.rest().1, End::Cut, "the application failed in the middle");
+        assert_eq!(old.rest().1, End::Cut, "the application failed in the middle of its response");
 
-        let mut polite = client();
-        polite.send("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
-        polite.say_goodbye();
-        assert_eq!((polite.response().text(), polite.response().text()), ("hello".into(), "hello".into()));
-        assert_eq!(polite.rest(), (Vec::new(), End::Clean), "the client will ask no more, and is answered");
+        let mut half_closed = client();
+        half_closed.send("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        half_closed.send_close_notify();
+        assert_eq!((half_closed.response().text(), half_closed.response().text()), ("hello".into(), "hello".into()));
+        assert_eq!(half_closed.rest(), (Vec::new(), End::Clean), "requests before close_notify are served");
 
-        let mut rude = client();
-        rude.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-        rude.stream.sock.shutdown(std::net::Shutdown::Write).unwrap();
-        assert_eq!(rude.response().text(), "hello", "what was asked before is answered");
+        let mut abrupt = client();
+        abrupt.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        abrupt.stream.sock.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(abrupt.response().text(), "hello", "requests before an abrupt end are served");
     }
 }
 
 #[test]
-fn a_body_that_is_cut_short_is_no_body() {
+fn a_truncated_request_body_is_an_error() {
     let (sender, results) = mpsc::channel();
     let app =
         Arc::new(move |environ: &mut Environ<'_>, start_response: &mut dyn StartResponse| -> Result<Body, AppError> {
@@ -163,30 +164,30 @@ fn a_body_that_is_cut_short_is_no_body() {
         ("Transfer-Encoding: chunked", "5\r\nhello\r\n3\r\n"),
         ("Transfer-Encoding: chunked", "5\r\nhello\r\n"),
     ] {
-        for polite in [true, false] {
-            let end = |server: &Running| {
+        for with_close_notify in [true, false] {
+            let end = |server: &TestServer| {
                 let mut client = server.client();
                 client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n{body}"));
-                if polite {
-                    client.say_goodbye();
+                if with_close_notify {
+                    client.send_close_notify();
                 } else {
                     client.stream.sock.shutdown(std::net::Shutdown::Write).unwrap();
                 }
                 client
             };
             let _streamed = end(&server);
-            assert!(!results.recv_timeout(DEADLINE).unwrap(), "{head}, with goodbye: {polite}");
-            // A body that is collected does not reach the application; its client may still take an answer.
+            assert!(!results.recv_timeout(DEADLINE).unwrap(), "{head}, close_notify: {with_close_notify}");
+            // In the collecting mode, a truncated body does not reach the application; the client gets a response.
             let mut collected = end(&collecting);
-            assert!(collected.head().starts_with("HTTP/1.1 400 "), "{head}, with goodbye: {polite}");
-            assert!(results.try_recv().is_err(), "{head}, with goodbye: {polite}");
+            assert!(collected.head().starts_with("HTTP/1.1 400 "), "{head}, close_notify: {with_close_notify}");
+            assert!(results.try_recv().is_err(), "{head}, close_notify: {with_close_notify}");
         }
     }
 }
 
 #[test]
 fn upgraded_connections_stay_encrypted() {
-    each(|server, config| {
+    for_each_server_and_version(|server, config| {
         let mut client = Client::new(server.connect(), config);
         let ahead = pattern(5000);
         let head = b"GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
@@ -198,20 +199,20 @@ fn upgraded_connections_stay_encrypted() {
             client.send(&sent);
             assert!(client.exactly(size) == sent, "{size}");
         }
-        client.say_goodbye();
+        client.send_close_notify();
         assert_eq!(client.rest(), (Vec::new(), End::Clean));
     });
 }
 
 #[test]
-fn stopping_waits_for_answers_and_for_nobody_else() {
+fn shutdown_waits_for_responses_but_not_for_other_connections() {
     for version in BOTH {
-        let (go, gate) = mpsc::channel::<()>();
-        let (begun, running) = mpsc::channel();
+        let (release, gate) = mpsc::channel::<()>();
+        let (started, request_started) = mpsc::channel();
         let gate = std::sync::Mutex::new(gate);
         let app = move |environ: &mut Environ<'_>, start_response: &mut dyn StartResponse| -> Result<Body, AppError> {
             if environ.path() == &b"/wait"[..] {
-                begun.send(()).unwrap();
+                started.send(()).unwrap();
                 gate.lock().unwrap().recv_timeout(DEADLINE).unwrap();
             }
             start_response.start("200 OK", &[])?;
@@ -225,11 +226,11 @@ fn stopping_waits_for_answers_and_for_nobody_else() {
         assert_eq!(idle.get("/").body.len(), 1_000_000);
         let mut busy = Client::new(server.connect(), config(&[version]));
         busy.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
-        running.recv_timeout(DEADLINE).unwrap();
+        request_started.recv_timeout(DEADLINE).unwrap();
         drop(half);
         server.handle.shutdown();
         assert_eq!(idle.rest(), (Vec::new(), End::Clean));
-        go.send(()).unwrap();
+        release.send(()).unwrap();
         assert!(busy.response().body == pattern(1_000_000));
         assert_eq!(busy.rest(), (Vec::new(), End::Clean));
         server.stop();

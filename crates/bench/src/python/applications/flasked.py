@@ -1,4 +1,4 @@
-"""Hello in Flask."""
+"""Hello with Flask."""
 
 from flask import Flask
 

@@ -1,11 +1,11 @@
-"""Starts the servers that have no command line of their own: launch.py SERVER PORT MODULE:OBJECT."""
+"""Starts the servers that have no command line: launch.py SERVER PORT MODULE:OBJECT."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 
-# For type checkers, without the memory of importing typing, which is measured.
+# For type checkers. Importing typing would add to the memory that is measured.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-# For type checkers, without the memory of importing typing, which is measured.
+# For type checkers. Importing typing would add to the memory that is measured.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -28,7 +28,7 @@ def ten_kib(environ: WSGIEnvironment, start_response: StartResponse) -> list[byt
 
 
 def upload(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
-    """Reads the body in blocks and answers with how much it was."""
+    """Reads the body in blocks and responds with its length."""
     left = length = int(environ["CONTENT_LENGTH"])
     body = environ["wsgi.input"]
     while left > 0:
@@ -40,7 +40,7 @@ def upload(environ: WSGIEnvironment, start_response: StartResponse) -> list[byte
 
 
 def naps(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
-    """Sleeps 50 ms at /sleep and answers with the path."""
+    """Sleeps 50 ms for /sleep, and responds with the path."""
     path = environ["PATH_INFO"]
     if path == "/sleep":
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""An application that is saved again and again, with another NUMBER each time."""
+"""An application that is saved repeatedly, with another NUMBER each time."""
 
 from flask import Flask
 

@@ -1,12 +1,13 @@
-//! A new TLS connection for each request, with a full handshake or a resumed one: what no usual load generator does well.
-//! Blocking sockets, and a thread for each connection that is held at the same time.
+//! A load generator for TLS handshakes: a new connection for each request, with a full or a resumed handshake. Common
+//! load generators do not do this well. It uses blocking sockets, and a thread for each concurrent connection.
 //!
-//! To make the client cheaper than the servers, their certificate and signature are not verified. Only one cipher suite of each
-//! version is offered, and X25519 insisted on, so that all peers compute the same.
+//! The client verifies neither the certificate nor the signature, so that it uses less CPU time than the servers. It
+//! offers one cipher suite for each version and requires X25519, so that all peers do the same computations.
 
-use crate::check::Client;
-use crate::load::{Found, Load, CORE};
-use crate::{proc, Result};
+use crate::http_client::HttpClient;
+use crate::load_report::{LoadReport, CLIENT_CORE};
+use crate::proc;
+use crate::result::Result;
 use amboss_tls::rustls;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::Resumption;
@@ -21,7 +22,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Which handshakes.
+/// A kind of handshake.
 #[derive(Clone, Copy, Debug)]
 pub struct Handshakes {
     version: &'static SupportedProtocolVersion,
@@ -38,50 +39,33 @@ impl Handshakes {
     #[allow(missing_docs)]
     pub const RESUMED_1_2: Self = Handshakes { version: &version::TLS12, kind: HandshakeKind::Resumed };
 
-    /// A caller that is ready for them: when it is to resume, there is a session.
+    /// Creates a client for this kind. If it is to resume sessions, it has one already.
     ///
     /// # Errors
     ///
-    /// As [`Caller::call`].
-    pub fn caller(self, port: u16) -> io::Result<Caller> {
-        let caller = Caller::new(port, self)?;
+    /// As for [`HandshakeClient::request`].
+    pub fn client(self, port: u16) -> io::Result<HandshakeClient> {
+        let client = HandshakeClient::new(port, self)?;
         if self.kind == HandshakeKind::Resumed {
-            caller.call_for(HandshakeKind::Full)?;
+            client.request_with(HandshakeKind::Full)?;
         }
-        Ok(caller)
+        Ok(client)
     }
 
-    /// Calls over and over, as many callers at the same time as the load has connections.
+    /// Sends requests on this many concurrent connections until the time is over.
     ///
     /// # Errors
     ///
-    /// When a thread cannot be pinned, or its first call fails.
-    pub fn run(self, load: &Load<'_>) -> Result<Found> {
+    /// When a thread cannot be pinned, or its first request fails.
+    pub fn run(self, port: u16, connections: usize, duration: Duration, pinned: bool) -> Result<LoadReport> {
         let start = Instant::now();
-        let until = start + Duration::from_secs(load.seconds.into());
-        let one = || -> Result<(Vec<Duration>, u64)> {
-            if load.pinned {
-                proc::pin_thread(CORE)?;
-            }
-            let caller = self.caller(load.port).map_err(|error| format!("the first connection failed: {error}"))?;
-            let (mut latencies, mut errors) = (Vec::new(), 0);
-            let mut now = Instant::now();
-            while now < until {
-                let called = caller.call();
-                let after = Instant::now();
-                match called {
-                    Ok(()) => latencies.push(after - now),
-                    Err(_) => errors += 1,
-                }
-                now = after;
-            }
-            Ok((latencies, errors))
-        };
+        let deadline = start + duration;
         let (mut latencies, mut errors) = (Vec::new(), 0);
         std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..load.connections).map(|_| scope.spawn(one)).collect();
+            let run_client = || self.run_client(port, deadline, pinned);
+            let threads: Vec<_> = (0..connections).map(|_| scope.spawn(run_client)).collect();
             for thread in threads {
-                let (more, failed) = thread.join().map_err(|_| "a client's thread panicked")??;
+                let (more, failed) = thread.join().map_err(|_| "a thread of the client panicked")??;
                 latencies.extend(more);
                 errors += failed;
             }
@@ -89,35 +73,55 @@ impl Handshakes {
         })?;
         let elapsed = start.elapsed();
         latencies.sort_unstable();
-        Ok(Found {
-            requests: latencies.len() as u64,
+        Ok(LoadReport {
+            responses: latencies.len() as u64,
             rate: latencies.len() as f64 / elapsed.as_secs_f64(),
             p99: latencies.get(latencies.len() * 99 / 100).copied().unwrap_or_default(),
             errors,
         })
     }
+
+    /// Sends requests one after the other. Returns the latencies and the number of errors.
+    fn run_client(self, port: u16, deadline: Instant, pinned: bool) -> Result<(Vec<Duration>, u64)> {
+        if pinned {
+            proc::pin_thread(CLIENT_CORE)?;
+        }
+        let client = self.client(port).map_err(|error| format!("the first connection failed: {error}"))?;
+        let (mut latencies, mut errors) = (Vec::new(), 0);
+        let mut now = Instant::now();
+        while now < deadline {
+            let result = client.request();
+            let after = Instant::now();
+            match result {
+                Ok(()) => latencies.push(after - now),
+                Err(_) => errors += 1,
+            }
+            now = after;
+        }
+        Ok((latencies, errors))
+    }
 }
 
-/// One client with its own store of sessions.
-pub struct Caller {
+/// A client with a session store of its own.
+pub struct HandshakeClient {
     port: u16,
     kind: HandshakeKind,
     config: Arc<ClientConfig>,
 }
 
-impl Caller {
-    /// Connects to nobody yet.
+impl HandshakeClient {
+    /// Creates a client without connecting it.
     ///
     /// # Errors
     ///
-    /// When rustls refuses the configuration.
+    /// When rustls rejects the configuration.
     pub fn new(port: u16, handshakes: Handshakes) -> io::Result<Self> {
         let provider = CryptoProvider {
             cipher_suites: vec![
                 ring::cipher_suite::TLS13_AES_256_GCM_SHA384,
                 ring::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
             ],
-            // The second is the certificate's curve, without which OpenSSL does not use it in TLS 1.2.
+            // The second group is the certificate's curve. Without it, OpenSSL does not use the certificate in TLS 1.2.
             kx_groups: vec![ring::kx_group::X25519, ring::kx_group::SECP256R1],
             ..ring::default_provider()
         };
@@ -125,61 +129,61 @@ impl Caller {
             .with_protocol_versions(&[handshakes.version])
             .map_err(io::Error::other)?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anything))
+            .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate))
             .with_no_client_auth();
         config.resumption = match handshakes.kind {
             HandshakeKind::Resumed => Resumption::in_memory_sessions(1),
             _ => Resumption::disabled(),
         };
-        Ok(Caller { port, kind: handshakes.kind, config: Arc::new(config) })
+        Ok(HandshakeClient { port, kind: handshakes.kind, config: Arc::new(config) })
     }
 
-    /// A new connection, whose handshake comes with the first request.
+    /// Opens a connection. The first request performs the handshake.
     ///
     /// # Errors
     ///
-    /// What the socket says.
-    pub fn connect(&self) -> io::Result<Client<StreamOwned<ClientConnection, TcpStream>>> {
-        let socket = Client::connect(self.port)?.stream;
+    /// When the connection fails.
+    pub fn connect(&self) -> io::Result<HttpClient<StreamOwned<ClientConnection, TcpStream>>> {
+        let socket = HttpClient::connect(self.port)?.stream;
         let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
         let connection = ClientConnection::new(self.config.clone(), name).map_err(io::Error::other)?;
-        Ok(Client::over(StreamOwned::new(connection, socket)))
+        Ok(HttpClient::new(StreamOwned::new(connection, socket)))
     }
 
-    /// A new connection, one request, its answer, and the connection's end.
+    /// Opens a connection, sends a request, reads the response, and waits for the end of the connection.
     ///
     /// # Errors
     ///
-    /// What the socket says, what is wrong with the answer, or that the handshake was of another kind.
-    pub fn call(&self) -> io::Result<()> {
-        self.call_for(self.kind)
+    /// When the connection fails, the response is wrong, or the handshake was of another kind.
+    pub fn request(&self) -> io::Result<()> {
+        self.request_with(self.kind)
     }
 
-    fn call_for(&self, kind: HandshakeKind) -> io::Result<()> {
+    fn request_with(&self, kind: HandshakeKind) -> io::Result<()> {
         let mut client = self.connect()?;
         client.send("/", "Connection: close\r\n", 1)?;
         client.receive()?;
-        let found = client.stream.conn.handshake_kind();
-        if found != Some(kind) {
-            return Err(io::Error::other(format!("the handshake is not {kind:?}, but {found:?}")));
+        let actual = client.stream.conn.handshake_kind();
+        if actual != Some(kind) {
+            return Err(io::Error::other(format!("the handshake is not {kind:?}, but {actual:?}")));
         }
-        // There is none in a resumed handshake of TLS 1.2.
+        // A resumed handshake of TLS 1.2 has no group.
         let group = client.stream.conn.negotiated_key_exchange_group().map(|group| group.name());
         if group.is_some_and(|group| group != NamedGroup::X25519) {
             return Err(io::Error::other(format!("the group is not X25519, but {group:?}")));
         }
         match client.is_closed() {
             true => Ok(()),
-            false => Err(io::Error::other("does not end the connection as TLS wants it")),
+            false => Err(io::Error::other("the server does not close the connection with close_notify")),
         }
     }
 }
 
 /// Accepts any certificate and any signature.
 #[derive(Debug)]
-struct Anything;
+struct AcceptAnyCertificate;
 
-impl ServerCertVerifier for Anything {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,
@@ -229,8 +233,8 @@ mod tests {
         Ok(Body::from(crate::peers::BODY))
     }
 
-    /// Serves while `client` runs with the port.
-    fn serving(context: &SslContext, client: impl FnOnce(u16)) {
+    /// Runs `client` with the port of a server.
+    fn with_server(context: &SslContext, client: impl FnOnce(u16)) {
         let mut settings = Settings::default();
         settings.log = Arc::new(amboss_core::NoLog);
         settings.transport = Some(context.layer());
@@ -245,32 +249,32 @@ mod tests {
     }
 
     #[test]
-    fn a_resumed_handshake_is_told_from_a_full_one() {
-        let _certificate = Certificate::make().expect("writable");
+    fn resumed_and_full_handshakes_are_distinguished() {
+        let _certificate = Certificate::create().expect("writable");
         let (certificate, key) = certificate::files(&certificate::folder(std::process::id()));
 
-        serving(&SslContext::from_files(&certificate, Some(&key)).expect("usable"), |port| {
+        with_server(&SslContext::from_files(&certificate, Some(&key)).expect("usable"), |port| {
             for handshakes in
                 [Handshakes::FULL_1_3, Handshakes::FULL_1_2, Handshakes::RESUMED_1_3, Handshakes::RESUMED_1_2]
             {
-                let caller = handshakes.caller(port).expect("answered");
+                let client = handshakes.client(port).expect("a response");
                 for _ in 0..3 {
-                    caller.call().expect("answered");
+                    client.request().expect("a response");
                 }
             }
         });
 
         let chain = vec![CertificateDer::from_pem_file(&certificate).expect("PEM")];
-        let mut forgetful = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let mut without_sessions = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("versions")
             .with_no_client_auth()
             .with_single_cert(chain, PrivateKeyDer::from_pem_file(&key).expect("PEM"))
             .expect("usable");
-        forgetful.session_storage = Arc::new(NoServerSessionStorage {});
-        serving(&SslContext::from_config(Arc::new(forgetful)), |port| {
+        without_sessions.session_storage = Arc::new(NoServerSessionStorage {});
+        with_server(&SslContext::from_config(Arc::new(without_sessions)), |port| {
             for handshakes in [Handshakes::RESUMED_1_3, Handshakes::RESUMED_1_2] {
-                let error = handshakes.caller(port).expect("answered").call().expect_err("there is no session");
+                let error = handshakes.client(port).expect("a response").request().expect_err("there is no session");
                 assert!(error.to_string().contains("not Resumed"), "{error}");
             }
         });

@@ -1,4 +1,4 @@
-//! Running programs. What is missing on a machine is skipped aloud.
+//! Running other programs. A test skips itself, with a message, when a program is not installed.
 
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
@@ -6,29 +6,30 @@ use std::time::{Duration, Instant};
 
 use crate::support::*;
 
-/// What a program said, and whether it was content.
+/// The output of a program, and whether it succeeded.
 pub struct Output {
     pub stdout: Vec<u8>,
     pub stderr: String,
-    pub content: bool,
+    pub success: bool,
 }
 
 impl Output {
-    /// Everything it said.
+    /// Standard output followed by standard error.
     pub fn text(&self) -> String {
         format!("{}{}", String::from_utf8_lossy(&self.stdout), self.stderr)
     }
 }
 
-/// Runs a program with some input; `None`, said aloud, when there is no such program. One that hangs is ended.
+/// Runs a program with this input. Prints a message and returns `None` when it is not installed. Kills it when it
+/// hangs.
 #[track_caller]
 pub fn run(program: &str, arguments: &[&str], input: &[u8]) -> Option<Output> {
-    run_for(DEADLINE * 2, program, arguments, input)
+    run_with_timeout(DEADLINE * 2, program, arguments, input)
 }
 
-/// As [`run`], for a program that may take so long.
+/// As [`run`], for a program that may take this long.
 #[track_caller]
-pub fn run_for(patience: Duration, program: &str, arguments: &[&str], input: &[u8]) -> Option<Output> {
+pub fn run_with_timeout(timeout: Duration, program: &str, arguments: &[&str], input: &[u8]) -> Option<Output> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for proxy in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
@@ -51,7 +52,7 @@ pub fn run_for(patience: Duration, program: &str, arguments: &[&str], input: &[u
         let _ = stderr.read_to_end(&mut bytes);
         String::from_utf8_lossy(&bytes).into_owned()
     });
-    let until = Instant::now() + patience;
+    let until = Instant::now() + timeout;
     let status = loop {
         match child.try_wait().unwrap() {
             Some(status) => break status,
@@ -64,43 +65,43 @@ pub fn run_for(patience: Duration, program: &str, arguments: &[&str], input: &[u
         }
     };
     writer.join().unwrap();
-    Some(Output { stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap(), content: status.success() })
+    Some(Output { stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap(), success: status.success() })
 }
 
-/// curl, whatever comes of it.
+/// Runs curl.
 #[track_caller]
 pub fn try_curl(arguments: &[&str], input: &[u8]) -> Option<Output> {
     run("curl", &[&["-sS", "-m", "30", "--noproxy", "*"], arguments].concat(), input)
 }
 
-/// curl, and it has to succeed.
+/// Runs curl, which has to succeed.
 #[track_caller]
 pub fn curl(arguments: &[&str], input: &[u8]) -> Option<String> {
     let output = try_curl(arguments, input)?;
-    assert!(output.content, "curl {arguments:?}: {}", output.text());
+    assert!(output.success, "curl {arguments:?}: {}", output.text());
     Some(output.text())
 }
 
-/// An openssl command that makes something, and has to succeed.
+/// Runs an openssl command, which has to succeed.
 #[track_caller]
 pub fn openssl(arguments: &[&str]) -> Option<String> {
     let output = run("openssl", arguments, b"")?;
-    assert!(output.content, "openssl {arguments:?}: {}", output.text());
+    assert!(output.success, "openssl {arguments:?}: {}", output.text());
     Some(output.text())
 }
 
-/// Asks with `openssl s_client`; all that it and the server say.
+/// Sends a request with `openssl s_client`. The output contains the response.
 #[track_caller]
-pub fn s_client(server: &Running, arguments: &[&str]) -> Option<Output> {
+pub fn s_client(server: &TestServer, arguments: &[&str]) -> Option<Output> {
     let addr = server.addr.to_string();
     let arguments = [&["s_client", "-connect", &addr, "-servername", "localhost", "-ign_eof"], arguments].concat();
     run("openssl", &arguments, b"GET /environ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 }
 
-/// Runs a Python program; what it printed.
+/// Runs a Python program, which has to succeed. Returns what it printed.
 #[track_caller]
 pub fn python(program: &str, arguments: &[&str]) -> Option<String> {
     let output = run("python3", &[&["-c", program], arguments].concat(), b"")?;
-    assert!(output.content, "{}", output.text());
+    assert!(output.success, "{}", output.text());
     Some(output.text())
 }

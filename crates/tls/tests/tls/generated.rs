@@ -1,78 +1,78 @@
-//! Adhoc certificates, `make_ssl_devcert` and the local authority.
+//! Ad-hoc certificates, `make_ssl_devcert` and the local authority.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::programs::*;
 use crate::support::*;
-use crate::tools::*;
 use amboss_tls::{make_ssl_devcert, LocalCa, SslContext, SslErrorKind};
 
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-/// What openssl reads in a certificate.
-fn shown(path: &Path) -> Option<String> {
+/// The contents of a certificate, as openssl prints them.
+fn openssl_text(path: &Path) -> Option<String> {
     openssl(&["x509", "-in", path.to_str().unwrap(), "-noout", "-text", "-nameopt", "RFC2253"])
 }
 
 const LOOPBACK: &str = "DNS:localhost, DNS:*.localhost, IP Address:127.0.0.1, IP Address:0:0:0:0:0:0:0:1";
 
 #[test]
-fn an_adhoc_certificate_is_kept_until_a_host_is_missing() {
+fn an_adhoc_certificate_is_reused_until_a_host_is_missing() {
     let folder = temp_dir("adhoc");
     let (cache, file) = (folder.join("cache/amboss"), folder.join("cache/amboss/adhoc.pem"));
     let first = SslContext::adhoc_in(&cache, &[]).unwrap().fingerprint();
     assert_eq!(SslContext::adhoc_in(&cache, &[]).unwrap().fingerprint(), first);
     assert_eq!(SslContext::adhoc_in(&cache, &["localhost", "::1", "0.0.0.0"]).unwrap().fingerprint(), first);
     assert_eq!((mode(&file), mode(&cache)), (0o600, 0o700));
-    if let Some(text) = shown(&file) {
+    if let Some(text) = openssl_text(&file) {
         assert!(text.contains("O=Dummy Certificate") && text.contains(LOOPBACK), "{text}");
         assert!(text.contains("TLS Web Server Authentication") && text.contains("prime256v1"), "{text}");
     }
 
     let second = SslContext::adhoc_in(&cache, &["one.test", "192.0.2.1"]).unwrap().fingerprint();
     assert_ne!(second, first);
-    // Hosts are added, so that two servers with different ones don't replace each other's in turn.
+    // Hosts are added, so that two servers with different hosts do not replace each other's certificate in turn.
     let third = SslContext::adhoc_in(&cache, &["Two.test"]).unwrap().fingerprint();
     assert_ne!(third, second);
     for hosts in [&["one.test"][..], &["two.test", "192.0.2.1"], &[]] {
         assert_eq!(SslContext::adhoc_in(&cache, hosts).unwrap().fingerprint(), third, "{hosts:?}");
     }
     let error = SslContext::adhoc_in(&cache, &["not a host"]).unwrap_err();
-    assert_eq!(error.kind(), SslErrorKind::Host);
+    assert_eq!(error.kind(), SslErrorKind::InvalidHost);
 }
 
 #[test]
-fn an_adhoc_certificate_is_replaced_when_it_should_not_be_used() {
+fn an_adhoc_certificate_that_is_unsafe_or_expires_soon_is_replaced() {
     let folder = temp_dir("adhoc-bad");
     let file = folder.join("adhoc.pem");
     let day = std::time::Duration::from_secs(24 * 3600);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let lasting = |days: u32| {
+    let valid_for = |days: u32| {
         let hosts = ["localhost", "*.localhost", "127.0.0.1", "::1"].map(str::to_owned);
         let mut params = rcgen::CertificateParams::new(hosts).unwrap();
         params.not_after = rcgen::date_time_ymd(1970, 1, 1) + now + days * day;
         let key = rcgen::KeyPair::generate().unwrap();
         params.self_signed(&key).unwrap().pem() + &key.serialize_pem()
     };
-    for (content, mode, kept) in [
-        (lasting(31), 0o600, true),
-        (lasting(29), 0o600, false),
-        (lasting(31), 0o644, false),
+    for (content, mode, reused) in [
+        (valid_for(31), 0o600, true),
+        (valid_for(29), 0o600, false),
+        (valid_for(31), 0o644, false),
         ("rubbish".to_owned(), 0o600, false),
         (String::new(), 0o600, false),
     ] {
         std::fs::write(&file, &content).unwrap();
         std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
         let context = SslContext::adhoc_in(&folder.0, &[]).unwrap();
-        assert_eq!(std::fs::read_to_string(&file).unwrap() == content, kept, "{content}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap() == content, reused, "{content}");
         assert_eq!(Setup::threaded().start(&context).client().get("/").text(), "hello");
     }
 }
 
 #[test]
-fn adhoc_works_for_many_at_once_and_without_a_place_to_keep_it() {
+fn adhoc_certificates_work_concurrently_and_without_a_writable_folder() {
     let folder = temp_dir("adhoc-many");
     let threads: Vec<_> = (0..8)
         .map(|number| {
@@ -88,7 +88,7 @@ fn adhoc_works_for_many_at_once_and_without_a_place_to_keep_it() {
         std::fs::read_dir(folder.join("cache")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["adhoc.pem"]);
 
-    // A file where the folder should be.
+    // A file is in the place of the folder.
     std::fs::write(folder.join("file"), "").unwrap();
     let server = Setup::threaded().start(&SslContext::adhoc_in(folder.join("file/cache"), &[]).unwrap());
     assert_eq!(server.client().get("/").text(), "hello");
@@ -96,7 +96,7 @@ fn adhoc_works_for_many_at_once_and_without_a_place_to_keep_it() {
 }
 
 #[test]
-fn devcerts_are_as_werkzeugs_and_better() {
+fn devcerts_have_the_names_of_werkzeugs_and_are_accepted_by_curl() {
     let folder = temp_dir("devcert");
     for (host, cn, subject, names) in [
         (Some("my.test"), None, "CN=my.test", "DNS:my.test, DNS:*.my.test, DNS:localhost"),
@@ -113,7 +113,7 @@ fn devcerts_are_as_werkzeugs_and_better() {
         let (certificate, key) = make_ssl_devcert(folder.join("a.b"), host, cn).unwrap();
         assert_eq!((&certificate, &key), (&folder.join("a.b.crt"), &folder.join("a.b.key")));
         assert_eq!((mode(&certificate), mode(&key)), (0o644, 0o600));
-        let Some(text) = shown(&certificate) else { return };
+        let Some(text) = openssl_text(&certificate) else { return };
         assert!(text.contains(names), "{host:?}: {text}");
         assert!(text.contains(&format!("Subject: {subject},O=Dummy Certificate\n")), "{host:?}: {text}");
         assert!(text.contains("TLS Web Server Authentication") && text.contains("CA:FALSE"), "{text}");
@@ -123,17 +123,17 @@ fn devcerts_are_as_werkzeugs_and_better() {
         };
         assert_eq!(text, "hello");
     }
-    assert_eq!(make_ssl_devcert(folder.join("x"), Some("a b"), None).unwrap_err().kind(), SslErrorKind::Host);
+    assert_eq!(make_ssl_devcert(folder.join("x"), Some("a b"), None).unwrap_err().kind(), SslErrorKind::InvalidHost);
     let error = make_ssl_devcert(folder.join("missing/x"), None, None).unwrap_err();
     assert_eq!(error.kind(), SslErrorKind::Unwritable);
     assert!(error.to_string().contains("missing/x.key"), "{error}");
 }
 
 #[test]
-fn the_local_authority_is_made_once_and_vouches_for_hosts() {
+fn the_local_authority_is_created_once_and_its_certificates_are_trusted() {
     let folder = temp_dir("ca");
     let home = folder.join("data/amboss");
-    // Several at once: one of them makes it.
+    // Of several concurrent calls, exactly one creates the authority.
     let threads: Vec<_> = (0..8)
         .map(|_| {
             let home = home.clone();
@@ -152,7 +152,7 @@ fn the_local_authority_is_made_once_and_vouches_for_hosts() {
     assert!(!ca.is_new());
     assert_eq!((mode(&home), mode(&home.join("ca.pem")), mode(ca.certificate())), (0o700, 0o600, 0o644));
     let authority = ca.certificate().to_str().unwrap();
-    let Some(text) = shown(ca.certificate()) else { return };
+    let Some(text) = openssl_text(ca.certificate()) else { return };
     assert!(text.contains("CA:TRUE, pathlen:0") && text.contains("Certificate Sign"), "{text}");
 
     let (certificate, key) = ca.issue(&["my.test", "127.0.0.1", "[::1]"], folder.join("leaf")).unwrap();
@@ -168,10 +168,10 @@ fn the_local_authority_is_made_once_and_vouches_for_hosts() {
         assert_eq!(text, "hello");
     }
     assert!(
-        !try_curl(&["--cacert", authority, "-4", &server.url("/")], b"").unwrap().content,
-        "it is not for localhost"
+        !try_curl(&["--cacert", authority, "-4", &server.url("/")], b"").unwrap().success,
+        "the certificate is not for localhost"
     );
-    // Python is strict about authorities.
+    // Python checks authorities more strictly than curl.
     let program = r#"
 import ssl, sys, urllib.request as request
 trusting = request.HTTPSHandler(context=ssl.create_default_context(cafile=sys.argv[2]))
@@ -181,16 +181,16 @@ print(request.build_opener(request.ProxyHandler({}), trusting).open(sys.argv[1])
     assert_eq!(text, "b'hello'\n");
 
     let (certificate, _) = ca.issue(&[], folder.join("leaf")).unwrap();
-    assert!(shown(&certificate).unwrap().contains(LOOPBACK));
-    assert_eq!(ca.issue(&["a b"], folder.join("leaf")).unwrap_err().kind(), SslErrorKind::Host);
+    assert!(openssl_text(&certificate).unwrap().contains(LOOPBACK));
+    assert_eq!(ca.issue(&["a b"], folder.join("leaf")).unwrap_err().kind(), SslErrorKind::InvalidHost);
     std::fs::remove_file(ca.certificate()).unwrap();
-    assert!(LocalCa::open_in(&home).unwrap().certificate().exists(), "it is written again");
+    assert!(LocalCa::open_in(&home).unwrap().certificate().exists(), "the certificate is written again");
     std::fs::write(home.join("ca.pem"), "rubbish").unwrap();
     assert!(LocalCa::open_in(&home).unwrap_err().to_string().contains("ca.pem"));
 }
 
 #[test]
-fn how_to_trust_names_the_file_and_every_system() {
+fn how_to_trust_mentions_the_file_and_every_system() {
     let folder = temp_dir("trust");
     let ca = LocalCa::open_in(&folder.0).unwrap();
     let text = ca.how_to_trust();

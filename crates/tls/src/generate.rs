@@ -1,4 +1,4 @@
-//! Making certificates: ECDSA P-256, for a year.
+//! Generating certificates: ECDSA P-256, valid for a year.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,31 +11,30 @@ use crate::error::{SslError, SslErrorKind};
 use crate::files;
 use crate::host::{merge, Host};
 
-/// How long a server's certificate is good; browsers accept little more than a year.
-const DAYS: u64 = 365;
-/// Certificates begin a little before now, for clients whose clocks are behind.
-const BEFORE: Duration = Duration::from_secs(3600);
-/// The organisation in certificates made for developing, as Werkzeug names it.
+/// How long a server certificate is valid, in days. Browsers reject certificates that are valid for much more than a
+/// year.
+const SERVER_CERT_DAYS: u64 = 365;
+/// How long before now the validity of a certificate begins, so that clients whose clocks are slow accept it.
+const BACKDATED: Duration = Duration::from_secs(3600);
+/// The organisation in development certificates; Werkzeug uses the same.
 const ORGANISATION: &str = "Dummy Certificate";
 
-/// A certificate and its key.
-pub(crate) struct Made {
+/// A certificate and its private key, both in PEM.
+pub(crate) struct CertAndKey {
     pub(crate) certificate: String,
     pub(crate) key: String,
-    #[cfg_attr(not(test), allow(dead_code))]
-    pub(crate) der: Vec<u8>,
 }
 
-/// A certificate that vouches for itself.
-pub(crate) fn self_signed(common_name: &str, hosts: &[Host]) -> Result<Made, SslError> {
-    let key = KeyPair::generate().map_err(failed)?;
-    let certificate = leaf(common_name, hosts)?.self_signed(&key).map_err(failed)?;
-    Ok(Made { certificate: certificate.pem(), key: key.serialize_pem(), der: certificate.der().to_vec() })
+/// Generates a self-signed server certificate.
+pub(crate) fn self_signed(common_name: &str, hosts: &[Host]) -> Result<CertAndKey, SslError> {
+    let key = KeyPair::generate().map_err(generation_error)?;
+    let certificate = server_params(common_name, hosts)?.self_signed(&key).map_err(generation_error)?;
+    Ok(CertAndKey { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
-/// What a server's certificate says.
-pub(crate) fn leaf(common_name: &str, hosts: &[Host]) -> Result<CertificateParams, SslError> {
-    let mut params = lasting(DAYS);
+/// The contents of a server certificate.
+pub(crate) fn server_params(common_name: &str, hosts: &[Host]) -> Result<CertificateParams, SslError> {
+    let mut params = params_valid_for(SERVER_CERT_DAYS);
     params.distinguished_name = distinguished_name(ORGANISATION, common_name);
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -43,17 +42,17 @@ pub(crate) fn leaf(common_name: &str, hosts: &[Host]) -> Result<CertificateParam
     for host in hosts {
         params.subject_alt_names.push(match host {
             Host::Ip(address) => SanType::IpAddress(*address),
-            Host::Name(name) => SanType::DnsName(name.as_str().try_into().map_err(failed)?),
+            Host::Name(name) => SanType::DnsName(name.as_str().try_into().map_err(generation_error)?),
         });
     }
     Ok(params)
 }
 
-pub(crate) fn lasting(days: u64) -> CertificateParams {
+pub(crate) fn params_valid_for(days: u64) -> CertificateParams {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     let mut params = CertificateParams::default();
-    params.not_before = epoch + now.saturating_sub(BEFORE);
+    params.not_before = epoch + now.saturating_sub(BACKDATED);
     params.not_after = epoch + now + Duration::from_secs(days * 24 * 3600);
     params.use_authority_key_identifier_extension = true;
     params
@@ -66,29 +65,29 @@ pub(crate) fn distinguished_name(organisation: &str, common_name: &str) -> Disti
     name
 }
 
-pub(crate) fn failed(error: rcgen::Error) -> SslError {
-    SslError::new(SslErrorKind::Setting, format!("can't make a certificate: {error}"))
+pub(crate) fn generation_error(error: rcgen::Error) -> SslError {
+    SslError::new(SslErrorKind::Configuration, format!("can't generate a certificate: {error}"))
 }
 
-/// Writes `base.crt` and `base.key`; the key for this user's eyes only.
+/// Writes `base.crt` and `base.key`. Only this user can read the key.
 pub(crate) fn write_pair(base: &Path, certificate: &str, key: &str) -> Result<(PathBuf, PathBuf), SslError> {
-    let with = |extension: &str| {
+    let with_extension = |extension: &str| {
         let mut path = base.as_os_str().to_owned();
         path.push(extension);
         PathBuf::from(path)
     };
-    let (certificate_path, key_path) = (with(".crt"), with(".key"));
+    let (certificate_path, key_path) = (with_extension(".crt"), with_extension(".key"));
     for (path, content, private) in [(&key_path, key, true), (&certificate_path, certificate, false)] {
         files::replace(path, content.as_bytes(), private).map_err(|error| SslError::unwritable(path, &error))?;
     }
     Ok((certificate_path, key_path))
 }
 
-/// Makes a certificate for developing and its key, and writes them to `base.crt` and `base.key` (readable by this user
-/// only); returns the two paths. Files that are there are replaced.
+/// Generates a certificate for development and writes it to `base.crt`, and its key to `base.key`, which only this user
+/// can read. Replaces existing files. Returns the two paths.
 ///
-/// The certificate is good for a year, for localhost, `*.localhost`, 127.0.0.1 and ::1, for `host` and everything below
-/// it, and for `cn`, which also becomes its common name. Without `cn` that is `host`, without both `*`.
+/// The certificate is valid for a year, for localhost, `*.localhost`, 127.0.0.1 and ::1, for `host` and its subdomains,
+/// and for `cn`, which is also its common name. Without `cn`, the common name is `host`; without both, it is `*`.
 ///
 /// ```
 /// let folder = std::env::temp_dir().join(format!("amboss-doc-{}", std::process::id()));
@@ -100,7 +99,7 @@ pub(crate) fn write_pair(base: &Path, certificate: &str, key: &str) -> Result<(P
 /// ```
 ///
 /// # Errors
-/// When a host can't stand in a certificate, or a file can't be written.
+/// When a certificate cannot contain a host, or a file cannot be written.
 pub fn make_ssl_devcert(
     base: impl AsRef<Path>,
     host: Option<&str>,
@@ -109,13 +108,13 @@ pub fn make_ssl_devcert(
     let mut hosts = Vec::new();
     for given in [host, cn].into_iter().flatten().filter(|given| *given != "*") {
         let host = Host::parse(given)?;
-        let below = match &host {
+        let subdomains = match &host {
             Host::Name(name) if !name.starts_with("*.") => Some(Host::Name(format!("*.{name}"))),
             _ => None,
         };
-        merge(&mut hosts, [host].into_iter().chain(below));
+        merge(&mut hosts, [host].into_iter().chain(subdomains));
     }
     merge(&mut hosts, Host::loopback());
-    let made = self_signed(cn.or(host).unwrap_or("*"), &hosts)?;
-    write_pair(base.as_ref(), &made.certificate, &made.key)
+    let generated = self_signed(cn.or(host).unwrap_or("*"), &hosts)?;
+    write_pair(base.as_ref(), &generated.certificate, &generated.key)
 }
