@@ -20,6 +20,7 @@
 //! - [`server`]: sockets; one loop, three servers.
 #![warn(missing_docs)]
 
+#[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod http;

@@ -205,7 +205,7 @@ impl Connection {
                     // Head and body in one system call.
                     if let Some((_, writer)) = &mut respond.sending {
                         if writer.framing() != ResponseFraming::Chunked {
-                            let admitted = writer.admit(data.len() as u64) as usize;
+                            let admitted = writer.allowed(data.len() as u64) as usize;
                             let pending = &self.out.bytes[self.out.sent..];
                             match self.transport.write_two(pending, &data[..admitted]) {
                                 Ok(count) => {
@@ -213,7 +213,7 @@ impl Connection {
                                     self.out.sent += from_out;
                                     self.out.tidy();
                                     let from_data = count - from_out;
-                                    writer.count(from_data as u64);
+                                    writer.advance(from_data as u64);
                                     if let Source::Bytes { sent, .. } = &mut respond.source {
                                         *sent = from_data;
                                     }
@@ -247,21 +247,21 @@ impl Connection {
             let full = respond
                 .sending
                 .as_ref()
-                .is_some_and(|(_, writer)| writer.is_full() || writer.framing() == ResponseFraming::Empty);
+                .is_some_and(|(_, writer)| writer.is_complete() || writer.framing() == ResponseFraming::Empty);
             if full {
                 return self.end_answer(service, turn, respond);
             }
             match &mut respond.source {
                 Source::Bytes { data, sent } => {
                     let Some((_, writer)) = &mut respond.sending else { return Some(self.end()) };
-                    let admitted = writer.admit((data.len() - *sent) as u64) as usize;
+                    let admitted = writer.allowed((data.len() - *sent) as u64) as usize;
                     if admitted == 0 {
                         return self.end_answer(service, turn, respond);
                     }
                     match self.transport.write(&data[*sent..*sent + admitted]) {
                         Ok(count) => {
                             *sent += count;
-                            writer.count(count as u64);
+                            writer.advance(count as u64);
                             if self.writing.is_some() {
                                 self.note_written(service, count);
                             }
@@ -272,7 +272,7 @@ impl Connection {
                 }
                 Source::File { file, offset, left, .. } => {
                     let Some((_, writer)) = &mut respond.sending else { return Some(self.end()) };
-                    let admitted = writer.admit(*left);
+                    let admitted = writer.allowed(*left);
                     if admitted == 0 {
                         return self.end_answer(service, turn, respond);
                     }
@@ -283,7 +283,7 @@ impl Connection {
                         Ok(Some(count)) => {
                             *offset += count as u64;
                             *left -= count as u64;
-                            writer.count(count as u64);
+                            writer.advance(count as u64);
                             if self.writing.is_some() {
                                 self.note_written(service, count);
                             }

@@ -243,7 +243,7 @@ impl Connection {
     /// Refuses a request that can't be served, and closes: its framing is in doubt.
     pub(super) fn refuse(&mut self, service: &Service, error: Error) {
         self.set_reason(CloseReason::Refused(error));
-        self.answer_error(service, error.status(), error.kind().sentence());
+        self.answer_error(service, error.status(), error.kind().message());
     }
 
     pub(super) fn answer_error(&mut self, service: &Service, status: u16, sentence: &str) {
