@@ -3,7 +3,7 @@
 
 use amboss_core::{AppError, Application, Body, ByteStr, Environ, StartError, StartResponse, ThreadedWsgiServer};
 
-/// Changes the environ: the application sees only the part of the path behind /app.
+/// Changes the environ: the application sees only the part of the path after /app.
 struct Mount<A>(A);
 
 impl<A: Application> Application for Mount<A> {

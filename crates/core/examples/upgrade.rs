@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use amboss_core::{on_upgrade, AppError, Body, Environ, Socket, StartResponse, ThreadedWsgiServer, Upgraded};
 
 fn echo(connection: Upgraded) -> std::io::Result<()> {
-    // The socket, and the bytes that the client has sent behind its request.
+    // The socket, and the bytes that the client has sent after its request.
     let Ok((Socket::Tcp(socket), ahead)) = connection.into_socket() else { return Ok(()) };
     let mut lines = BufReader::new(std::io::Read::chain(&ahead[..], &socket));
     let mut line = Vec::new();

@@ -1,5 +1,5 @@
-//! Runs every fuzz target on its seeds and regressions, with the same code as the fuzzer but with any compiler, and then on
-//! mutated seeds, which are the same in every run.
+//! Runs every fuzz target on its seeds and regressions, with the same code as the fuzzer but with any compiler, and
+//! then on mutated seeds, which are the same in every run.
 
 use std::fs;
 use std::panic::{catch_unwind, AssertUnwindSafe};

@@ -38,13 +38,13 @@ const STREAMS: u8 = 64;
 
 /// Runs a conversation.
 ///
-/// - The requests that are served are, in order, the first of those that the reference reads: same method, target, version
-///   and fields. No byte of a body is ever served as a request.
+/// - The requests that are served are, in order, the first of those that the reference reads: same method, target,
+///   version and fields. No byte of a body is ever served as a request.
 /// - The application reads the beginning of the body, and all of it if no error is returned.
 /// - No request is served after a request or a response that closes the connection.
 /// - The output is a sequence of well-formed responses with one framing each, in the order of the requests, and at most
-///   one of them, a refusal, has no request. A complete response of the application arrives as it was given, and is cut
-///   short only if the application cut it short.
+///   one of them, a refusal, has no request. A response that the application finished arrives complete and as it was
+///   given.
 /// - `100 Continue` is sent only for a request that expects it, once, before the response.
 /// - Nothing is written after the end was announced, and the connection always ends.
 pub fn connection(data: &[u8]) {
@@ -81,7 +81,7 @@ pub fn connection(data: &[u8]) {
         .unwrap_or_else(|error| panic!("{error}: {} received {}", escape(wire), escape(&stream.written)));
     check_responses(&expected, &seen, &responses, client_reads_all, &escape(wire));
     if let Some(ahead) = upgraded {
-        // The bytes that the client sent behind its request, and no byte of the request.
+        // The bytes that the client sent after its request, and no byte of the request.
         let BodyEnd::At(end) = expected[seen.len() - 1].body_end else {
             panic!("upgraded inside a body: {}", escape(wire))
         };

@@ -31,8 +31,8 @@ fn allowed(ours: &Reference, theirs: Option<&Reference>) -> Option<&'static str>
 
 /// Compares the strict parser with `reference`, which returns `None` for a head that it refuses or that is incomplete.
 ///
-/// Every head that the strict parser accepts is accepted by `reference`, with the same length, method, target, version and
-/// fields.
+/// Every head that the strict parser accepts is accepted by `reference`, with the same length, method, target, version
+/// and fields.
 pub fn differential(data: &[u8], reference: fn(&[u8]) -> Option<Reference>) {
     let mut parser = HeadParser::new(HeadOptions::default());
     let Ok(Some(length)) = parser.parse(data, data.len()) else { return };

@@ -7,7 +7,7 @@ use crate::http::{BodyLength, Framing, Head, HeadOptions, HeadParser, Leniency, 
 ///
 /// - Neither the parser panics, nor [`Framing::of`] and [`Target::of`] on an accepted head.
 /// - An error has a status of 4xx or 5xx and a position inside the input.
-/// - The length is that of the head: one byte less is incomplete, and the bytes behind the head change nothing.
+/// - The length is that of the head: one byte less is incomplete, and the bytes after the head change nothing.
 /// - A strictly accepted head consists of its method, target, version and fields in order, with the separators between
 ///   them and no other byte. Each of them contains only bytes of its class in RFC 9110.
 /// - The framing follows from the fields: one length or chunked, never both; one Host.
@@ -19,7 +19,7 @@ pub fn head(data: &[u8]) {
             Ok(Some(length)) => length,
             Ok(None) => continue,
             Err(error) => {
-                assert!(error.position() <= data.len(), "the position of an error is behind the input: {error:?}");
+                assert!(error.position() <= data.len(), "the position of an error is beyond the input: {error:?}");
                 assert!((400..=599).contains(&error.status()), "{error:?}");
                 continue;
             }
@@ -35,7 +35,7 @@ pub fn head(data: &[u8]) {
         assert_eq!(
             alone.parse(&data[..length], length),
             Ok(Some(length)),
-            "the bytes behind the head change the result"
+            "the bytes after the head change the result"
         );
 
         if leniency == Leniency::default() {

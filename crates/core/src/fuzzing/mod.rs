@@ -1,9 +1,9 @@
-//! The fuzz targets as ordinary functions. `fuzz/` runs them with libFuzzer; `tests/fuzz_replay.rs` runs the same code on
-//! every seed and every regression, with a stable compiler.
+//! The fuzz targets as ordinary functions. `fuzz/` runs them with libFuzzer; `tests/fuzz_replay.rs` runs the same code
+//! on every seed and every regression, with a stable compiler.
 //!
 //! Each function takes any bytes and panics if an invariant is broken. The functions' docs list the invariants, and
-//! `fuzz/README.md` summarises them. What a target compares with (`reference`, `reader`) is written independently of the
-//! code under test and as simply as possible.
+//! `fuzz/README.md` summarises them. What a target compares with (`reference`, `reader`) is written independently of
+//! the code under test and as simply as possible.
 //!
 //! Compiled only with the feature `fuzzing`. Not part of the crate's API.
 // These functions panic to report a finding.

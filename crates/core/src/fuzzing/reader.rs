@@ -66,8 +66,8 @@ pub(super) fn head(bytes: &[u8]) -> Result<Option<(Response, usize)>, String> {
     Ok(Some((response, end + 4)))
 }
 
-/// Reads the responses of a connection. `request(n)` is the request of response *n*; `None` if the server sent the response
-/// without knowing the request.
+/// Reads the responses of a connection. `request(n)` is the request of response *n*; `None` if the server sent the
+/// response without knowing the request.
 ///
 /// # Errors
 /// A message, if the bytes are not a sequence of well-formed responses.
@@ -121,7 +121,7 @@ fn body<'a>(response: &mut Response, bytes: &'a [u8], request: Option<RequestInf
     if status == 101 {
         response.closes = true;
         response.body = bytes.to_vec();
-        // The bytes behind it belong to the new protocol.
+        // The bytes after it belong to the new protocol.
         return Ok(b"");
     }
     if status < 200 {

@@ -1,8 +1,8 @@
-//! A reference reader of requests: line by line, and as simple as RFC 9112 allows. The server's results are compared with
-//! its results.
+//! A reference reader of requests: line by line, and as simple as RFC 9112 allows. The server's results are compared
+//! with its results.
 //!
-//! It accepts more than the server where it does not know what the server refuses (limits, Host, the form of a target). It
-//! never accepts a framing that the server must refuse.
+//! It accepts more than the server where it does not know what the server refuses (limits, Host, the form of a target).
+//! It never accepts a framing that the server must refuse.
 
 /// How a chunked body ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(super) enum BodyEnd {
 pub(super) struct Chunked {
     pub(super) data: Vec<u8>,
     pub(super) end: BodyEnd,
-    /// The number of bytes behind the sizes.
+    /// The number of bytes after the sizes.
     pub(super) extensions: usize,
     /// The number of bytes of the trailer lines.
     pub(super) trailers: usize,
@@ -147,7 +147,7 @@ pub(super) fn requests(input: &[u8], lenient: bool) -> Vec<Request> {
     let mut at = 0;
     while let Some((request, head)) = request(&input[at..], lenient) {
         let stop = request.closes;
-        // The position in the input, instead of behind the head.
+        // The position in the input, not the offset after the head.
         let end = match request.body_end {
             BodyEnd::At(length) => Some(at + head + length),
             _ => None,

@@ -9,12 +9,12 @@ const RECORD: u8 = 0x1e;
 /// Separates the name of a field from its value.
 const UNIT: u8 = 0x1f;
 
-/// Writes a response and reads it back. The first byte of the input is a set of options. Status, fields and body follow,
-/// separated by 0x1E, with 0x1F between the name and the value of a field.
+/// Writes a response and reads it back. The first byte of the input is a set of options. Status, fields and body
+/// follow, separated by 0x1E, with 0x1F between the name and the value of a field.
 ///
 /// - A refused head leaves the buffer unchanged.
-/// - A strict reader reads an accepted response as one head with the same status, the same fields in the same order and no
-///   others except framing, date and server, and as one body with the same bytes.
+/// - A strict reader reads an accepted response as one head with the same status, the same fields in the same order and
+///   no others except framing, date and server, and as one body with the same bytes.
 pub fn response(data: &[u8]) {
     let ([option], rest) = split_prefix(data);
     let mut parts = rest.split(|&byte| byte == RECORD);

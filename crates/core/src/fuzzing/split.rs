@@ -11,8 +11,8 @@ const EVERY_CUT: usize = 80;
 /// The result of a parse: the length of the head, and its method, target, version and fields.
 type Outcome = Result<Option<(usize, Vec<Vec<u8>>)>, Error>;
 
-/// Parses a head in different pieces and compares the results. The first four bytes of the input place two cuts, the rest
-/// is the head.
+/// Parses a head in different pieces and compares the results. The first four bytes of the input place two cuts, the
+/// rest is the head.
 ///
 /// The length and the message, or the error and its position, are the same
 /// - whole, cut in two places, byte by byte (short inputs) and cut at every single position (very short ones);
@@ -50,8 +50,8 @@ fn parse(input: &[u8], cuts: impl IntoIterator<Item = usize>, options: HeadOptio
     let mut in_larger = HeadParser::new(options);
     for cut in cuts.into_iter().chain([input.len()]) {
         let step = exact.parse(&input[..cut], cut);
-        // The bytes behind `filled` must not matter; here they are the rest of the message.
-        assert_eq!(in_larger.parse(input, cut), step, "bytes behind the filled part matter: {}", escape(input));
+        // The bytes after `filled` must not matter; here they are the rest of the message.
+        assert_eq!(in_larger.parse(input, cut), step, "bytes after the filled part matter: {}", escape(input));
         let Some(length) = step? else { continue };
         let head = exact.head(input);
         let mut parts = vec![head.method().to_vec(), head.target().to_vec(), head.version().as_str().into()];

@@ -36,8 +36,8 @@ pub fn target_path(data: &[u8]) {
     check_host(target);
 }
 
-/// Checks that each part lies in the target, behind the part before it. Compares addresses, since equal bytes may occur in
-/// several places.
+/// Checks that each part lies in the target, after the part before it. Compares addresses, since equal bytes may occur
+/// in several places.
 fn check_order_of_parts(target: &[u8], parsed: &Target<'_>) {
     let mut end = 0;
     for part in [parsed.authority.unwrap_or_default(), parsed.path, parsed.query] {

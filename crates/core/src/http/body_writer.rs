@@ -29,7 +29,8 @@ impl BodyWriter {
         BodyWriter { framing, written: 0 }
     }
 
-    /// How many of `offered` bytes may be sent: fewer if they would exceed the Content-Length, none if there is no body.
+    /// How many of `offered` bytes may be sent: fewer if they would exceed the Content-Length, none if there is no
+    /// body.
     pub fn allowed(&self, offered: u64) -> u64 {
         match self.framing {
             ResponseFraming::Empty => 0,
@@ -56,8 +57,8 @@ impl BodyWriter {
         self.advance(allowed as u64);
     }
 
-    /// Ends the body: appends the last chunk if the body is chunked. Returns `false` if bytes are missing: the connection
-    /// has to be closed then, so that the client notices.
+    /// Ends the body: appends the last chunk if the body is chunked. Returns `false` if bytes are missing: the
+    /// connection has to be closed then, so that the client notices.
     pub fn end(&self, out: &mut Vec<u8>) -> bool {
         match self.framing {
             ResponseFraming::Chunked => out.extend_from_slice(LAST_CHUNK),

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Extensions and trailer fields are checked and dropped; trailer fields are never merged into the header section
-//! (RFC 9110 §6.5.1). White space behind a size or an extension is accepted only in front of another extension.
+//! (RFC 9110 §6.5.1). White space after a size or an extension is accepted only in front of another extension.
 
 use std::ops::Range;
 
@@ -21,7 +21,7 @@ use super::syntax::{is_tchar, is_value_byte};
 #[non_exhaustive]
 pub struct ChunkedLimits {
     /// The maximum length of all chunk extensions of one body together, in bytes. Default: 4 KiB, since extensions are
-    /// hardly used. Without a limit, a client could keep a server busy without sending any data. Leading zeros of chunk
+    /// rarely used. Without a limit, a client could keep a server busy without sending any data. Leading zeros of chunk
     /// sizes count as well.
     pub extensions: usize,
     /// The maximum length of the trailer section in bytes. Default: 8 KiB, enough for signatures and digests.
@@ -39,22 +39,22 @@ enum State {
     /// Before the first digit of a size.
     SizeStart,
     Size,
-    /// In the white space behind a size: an extension has to follow.
+    /// In the white space after a size: an extension has to follow.
     SizeSpace,
-    /// Behind the `;` of an extension: white space, then its name.
+    /// After the `;` of an extension: white space, then its name.
     ExtensionStart,
     ExtensionName,
-    /// In the white space behind the name of an extension: `=` or another extension has to follow.
+    /// In the white space after the name of an extension: `=` or another extension has to follow.
     ExtensionNameSpace,
-    /// Behind `=`: white space, then a token or a quoted string.
+    /// After `=`: white space, then a token or a quoted string.
     ExtensionValueStart,
     ExtensionToken,
     ExtensionQuoted,
-    /// Behind a backslash in a quoted string.
+    /// After a backslash in a quoted string.
     ExtensionEscape,
-    /// Behind the closing quote.
+    /// After the closing quote.
     ExtensionQuotedEnd,
-    /// In the white space behind the value of an extension: another extension has to follow.
+    /// In the white space after the value of an extension: another extension has to follow.
     ExtensionSpace,
     /// Before the LF that ends the line of a size.
     SizeLf,
@@ -135,7 +135,8 @@ impl ChunkedDecoder {
     /// Call it again with the input that follows the consumed bytes.
     ///
     /// # Errors
-    /// For input that is not the chunked coding, or is beyond the limits. The decoder stays at the position of the error.
+    /// For input that is not the chunked coding, or is beyond the limits. The decoder stays at the position of the
+    /// error.
     pub fn decode(&mut self, input: &[u8]) -> Result<Decoded, Error> {
         let mut at = 0;
         while at < input.len() {
@@ -247,7 +248,7 @@ impl ChunkedDecoder {
         Ok(())
     }
 
-    /// The state behind a byte of an extension (RFC 9112 §7.1.1; RFC 9110 §5.6.4 for quoted strings); `None` for a byte
+    /// The state after a byte of an extension (RFC 9112 §7.1.1; RFC 9110 §5.6.4 for quoted strings); `None` for a byte
     /// that is not allowed in this state.
     fn extension(&self, byte: u8) -> Option<State> {
         Some(match (self.state, byte) {

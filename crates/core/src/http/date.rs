@@ -27,8 +27,8 @@ impl CivilTime {
     pub fn from_unix(seconds: u64) -> CivilTime {
         let days = seconds / 86_400;
         let time = seconds % 86_400;
-        // Count the days from 0000-03-01, so that the leap day is the last day of a year. The rest is arithmetic on eras
-        // of 400 years, on years of 365 days with their leap days, and on months, of which five have 153 days.
+        // Count the days from 0000-03-01, so that the leap day is the last day of a year. The rest is arithmetic on
+        // eras of 400 years, on years of 365 days with their leap days, and on months, of which five have 153 days.
         let shifted = days + 719_468;
         let era = shifted / 146_097;
         let day_of_era = shifted % 146_097;

@@ -34,8 +34,8 @@ impl Framing {
     /// Determines the framing of a request from its complete head.
     ///
     /// # Errors
-    /// For a Host, Content-Type, Content-Length, Transfer-Encoding or Expect field that is missing, repeated, malformed or
-    /// in conflict with another field.
+    /// For a Host, Content-Type, Content-Length, Transfer-Encoding or Expect field that is missing, repeated, malformed
+    /// or in conflict with another field.
     #[inline]
     pub fn of(head: &Head<'_>, leniency: Leniency) -> Result<Framing, Error> {
         let http11 = head.version() == Version::Http11;

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! [`HeadParser`] visits the bits of the masks that [`scan`](super::scan) computes, and records the positions of the
-//! elements in its state. It copies nothing, and it classifies no byte a second time when more input arrives: a head that
-//! arrives byte by byte costs no more than its length. Two paths read the input. The fast path accepts whole,
+//! elements in its state. It copies nothing, and it classifies no byte a second time when more input arrives: a head
+//! that arrives byte by byte costs no more than its length. Two paths read the input. The fast path accepts whole,
 //! well-formed lines; the slow path reads every other line, resumes it and refuses it. What the head means (framing,
 //! Host, target) is checked afterwards, in [`framing`](super::framing) and [`target`](super::target).
 //!
@@ -85,10 +85,10 @@ impl HeadParser {
 
     /// Reads the head that begins at `buffer[0]`, of which the first `filled` bytes are present.
     ///
-    /// Returns the length of the head, its final empty line included, or `None` if more input is needed. Call it again
-    /// then, with more bytes at the same place relative to `buffer[0]`. The bytes of `buffer` behind `filled` are never
-    /// interpreted; if there are at least 64 of them, the end of the input can be classified in place, which is faster.
-    /// `buffer.len() == filled` is fine.
+    /// Returns the length of the head, its final empty line included, or `None` if more input is needed. In that case,
+    /// call it again with more bytes at the same place relative to `buffer[0]`. The bytes of `buffer` after `filled`
+    /// are never interpreted; if there are at least 64 of them, the end of the input can be classified in place, which
+    /// is faster. `buffer.len() == filled` is fine.
     ///
     /// # Errors
     /// The kinds of [`ErrorKind`](super::ErrorKind) that concern lines, the request line and fields. After an error the
@@ -98,8 +98,8 @@ impl HeadParser {
     /// If `filled` is greater than `buffer.len()`.
     #[inline]
     pub fn parse(&mut self, buffer: &[u8], filled: usize) -> Result<Option<usize>, Error> {
-        // The fast path is a function of its own, which the compiler can keep in registers. Whatever stops it is read by
-        // the slow path.
+        // The fast path is a function of its own, which the compiler can keep in registers. Whatever stops it is read
+        // by the slow path.
         match self.backend.run_if_wide(FastPath { parser: &mut self.state, buffer, filled }) {
             Some(length) => Ok(Some(length)),
             None => self.parse_slow_path(buffer, filled),
@@ -114,7 +114,7 @@ impl HeadParser {
             return Ok(Some(self.state.position));
         }
         if self.state.position >= filled {
-            // The fast path may have stopped just behind the limit.
+            // The fast path may have stopped just beyond the limit.
             return self.state.need_more(self.state.position).map(|_| None);
         }
         self.backend.run(SlowPath { parser: &mut self.state, buffer, filled })

@@ -15,8 +15,8 @@ pub struct Leniency {
     /// Whether a request may have both Content-Length and Transfer-Encoding. Transfer-Encoding wins then, and the
     /// connection closes afterwards.
     pub length_and_chunked: bool,
-    /// Whether the lines of a head may end with LF alone. RFC 9112 §2.2 allows that; a proxy in front may read the message
-    /// differently.
+    /// Whether the lines of a head may end with LF alone. RFC 9112 §2.2 allows that; a proxy in front may read the
+    /// message differently.
     pub bare_lf: bool,
     /// Whether a field value may be folded. The value is joined: each CR LF is removed, the white space is kept.
     pub obs_fold: bool,

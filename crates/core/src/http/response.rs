@@ -1,9 +1,9 @@
 //! The head of a response: checked, serialised once, and framed.
 //!
-//! A head is written in two steps, because the length of the body is often known only after the application has returned.
-//! [`ResponseHead::start`] checks and appends the status line and the application's fields. [`ResponseHead::finish`]
-//! decides how the body ends (RFC 9112 §6.3), appends the fields that follow from that, and ends the head. A byte that
-//! could end a line early is refused, so no application can split a response.
+//! A head is written in two steps, because the length of the body is often known only after the application has
+//! returned. [`ResponseHead::start`] checks and appends the status line and the application's fields.
+//! [`ResponseHead::finish`] decides how the body ends (RFC 9112 §6.3), appends the fields that follow from that, and
+//! ends the head. A byte that could end a line early is refused, so no application can split a response.
 
 use super::body_writer::ResponseFraming;
 use super::error::{ResponseError, ResponseErrorKind};

@@ -38,7 +38,7 @@ pub struct Target<'a> {
     /// The path, still percent-encoded, beginning with exactly one `/` except in asterisk-form (`*`) and
     /// authority-form (empty).
     pub path: &'a [u8],
-    /// The text behind the first `?`; empty without one.
+    /// The text after the first `?`; empty without one.
     pub query: &'a [u8],
 }
 
@@ -165,8 +165,8 @@ fn hex(digit: u8) -> u8 {
     }
 }
 
-/// Whether a value is `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2.2). An empty value is valid: a client sends it
-/// if its target has no authority (RFC 9112 §3.2).
+/// Whether a value is `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2.2). An empty value is valid: a client sends
+/// it if its target has no authority (RFC 9112 §3.2).
 pub fn host_is_valid(host: &[u8]) -> bool {
     let (name, port) = match host {
         [b'[', literal @ ..] => {

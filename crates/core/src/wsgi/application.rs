@@ -9,8 +9,8 @@ use super::start_response::StartResponse;
 
 /// The application side of PEP 3333. A server calls it once for each request, from any thread.
 ///
-/// Functions and closures of the same shape are applications. A closure needs the types of its parameters, since Rust does
-/// not infer the lifetimes otherwise:
+/// Functions and closures of the same shape are applications. A closure needs the types of its parameters, since Rust
+/// does not infer the lifetimes otherwise:
 ///
 /// ```
 /// use amboss_core::{AppError, Application, Body, Environ, StartResponse};
@@ -28,8 +28,8 @@ pub trait Application: Send + Sync {
     ///
     /// # Errors
     /// As long as the head has not been sent, an error becomes a response with the status 500, and an
-    /// [`InputError`](crate::InputError) one with its own status. Afterwards an error aborts the connection, so that the
-    /// client notices.
+    /// [`InputError`](crate::InputError) one with its own status. Afterwards an error aborts the connection, so that
+    /// the client notices.
     fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError>;
 }
 

@@ -6,17 +6,17 @@ use std::fs::File;
 
 use super::error::AppError;
 
-/// The iterator behind [`Body::try_iter`].
+/// The iterator of [`Body::try_iter`].
 pub(crate) type Blocks = Box<dyn Iterator<Item = Result<Vec<u8>, AppError>> + Send>;
 
 /// The body of a response.
 ///
 /// Bytes are sent with a Content-Length. The blocks of an iterator are sent one by one, each as soon as it is available
-/// (chunked for HTTP/1.1, until close for HTTP/1.0); the next block is requested only when the client can receive more. A
-/// file is sent from its current position.
+/// (chunked for HTTP/1.1, until close for HTTP/1.0); the next block is requested only when the client can receive more.
+/// A file is sent from its current position.
 ///
-/// Dropping the body is PEP 3333's `close()`: it happens exactly once, also after an error and after the client has closed
-/// the connection.
+/// Dropping the body is PEP 3333's `close()`: it happens exactly once, also after an error and after the client has
+/// closed the connection.
 ///
 /// ```
 /// use amboss_core::Body;
@@ -60,8 +60,8 @@ impl Body {
         Body::try_iter(blocks.into_iter().map(Ok))
     }
 
-    /// Creates a body from an iterator over blocks of bytes that can fail. An error is handled as if the application had
-    /// returned it.
+    /// Creates a body from an iterator over blocks of bytes that can fail. An error is handled as if the application
+    /// had returned it.
     pub fn try_iter<I>(blocks: I) -> Body
     where
         I: IntoIterator<Item = Result<Vec<u8>, AppError>>,
@@ -83,8 +83,8 @@ impl Body {
         }
     }
 
-    /// Appends bytes that depend on the first bytes of the body. `more` receives up to eight of them, after all others have
-    /// been sent.
+    /// Appends bytes that depend on the first bytes of the body. `more` receives up to eight of them, after all others
+    /// have been sent.
     #[must_use]
     pub fn followed_by_with(self, more: impl FnOnce(&[u8]) -> Vec<u8> + Send + 'static) -> Body {
         match self.0 {
@@ -102,8 +102,8 @@ impl Body {
         }
     }
 
-    /// Creates a body from a file, from its current position to its end (`wsgi.file_wrapper`). It is sent with `sendfile` if
-    /// the system supports it.
+    /// Creates a body from a file, from its current position to its end (`wsgi.file_wrapper`). It is sent with
+    /// `sendfile` if the system supports it.
     pub fn file(file: File) -> Body {
         Body(Kind::File { file, length: None, close: None })
     }
@@ -194,7 +194,7 @@ impl Iterator for Followed {
     type Item = Result<Vec<u8>, AppError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // The block behind the others was the last.
+        // The block after the others was the last.
         self.more.as_ref()?;
         match self.blocks.next() {
             Some(Ok(block)) => {

@@ -7,8 +7,8 @@ use std::str::Utf8Error;
 
 /// A value of the environ: a byte string that is usually, but not always, UTF-8.
 ///
-/// HTTP allows bytes that are not UTF-8 in a path or a field value, so a value is not a `str`. It compares with text and
-/// with bytes, and dereferences to `[u8]`. It borrows from the request where it can.
+/// HTTP allows bytes that are not UTF-8 in a path or a field value, so a value is not a `str`. It compares with text
+/// and with bytes, and dereferences to `[u8]`. It borrows from the request where it can.
 ///
 /// ```
 /// use amboss_core::{AppError, Body, Environ, StartResponse};
@@ -61,7 +61,7 @@ impl<'a> ByteStr<'a> {
         self.0.starts_with(prefix.as_ref())
     }
 
-    /// The part behind `prefix`, which is text or bytes; `None` if the value does not begin with it.
+    /// The part after `prefix`, which is text or bytes; `None` if the value does not begin with it.
     pub fn strip_prefix(&self, prefix: impl AsRef<[u8]>) -> Option<ByteStr<'_>> {
         self.0.strip_prefix(prefix.as_ref()).map(ByteStr::new)
     }
@@ -71,7 +71,8 @@ impl<'a> ByteStr<'a> {
         self.0.into_owned()
     }
 
-    /// Converts into a value that borrows nothing, so that it can outlive the request or the next change of the environ.
+    /// Converts into a value that borrows nothing, so that it can outlive the request or the next change of the
+    /// environ.
     pub fn into_owned(self) -> ByteStr<'static> {
         ByteStr(Cow::Owned(self.into_bytes()))
     }
@@ -126,7 +127,8 @@ impl<'a> From<ByteStr<'a>> for Cow<'a, [u8]> {
     }
 }
 
-/// Comparisons with everything that is text or bytes.
+/// Comparisons with text and bytes. The types without a size, `str` and `[u8]`, are left out: `value == "/a"` does not
+/// need them, and with them clippy would reject `value == &bytes[..]`.
 macro_rules! compares_with {
     ($({$($parameter:tt)*} $other:ty;)*) => {
         $(impl<$($parameter)*> PartialEq<$other> for ByteStr<'_> {
@@ -139,10 +141,8 @@ macro_rules! compares_with {
 }
 
 compares_with! {
-    {} str;
     {} &str;
     {} String;
-    {} [u8];
     {} &[u8];
     {} Vec<u8>;
     {const N: usize} [u8; N];
@@ -156,11 +156,10 @@ mod tests {
     #[test]
     fn a_value_compares_with_text_and_with_bytes() {
         let value = ByteStr::new(&b"/a"[..]);
-        assert!(value == "/a" && value == *"/a" && value == "/a".to_owned());
-        assert!(
-            value == b"/a" && value == *b"/a" && value == b"/a"[..] && value == &b"/a"[..] && value == b"/a".to_vec()
-        );
-        assert!(value != "/A" && value != b"/b" && value != "");
+        let (text, bytes) = ("/a".to_owned(), b"/a".to_vec());
+        assert!(value == "/a" && value == text.as_str() && value == text);
+        assert!(value == b"/a" && value == *b"/a" && value == &bytes[..] && value == bytes);
+        assert!(value != "/A" && value != b"/b" && value != "/a/" && *value == b"/a"[..]);
         assert_eq!(value, ByteStr::new(b"/a".to_vec()), "borrowed and owned values are equal");
         assert_eq!(value.len(), 2, "a value dereferences to bytes");
     }

@@ -34,8 +34,8 @@ impl Client {
         self.presence.upgrade().is_none_or(|presence| presence.has_left())
     }
 
-    /// Duplicates the descriptor of the connection's socket; `None` over TLS, where an application can't use the encrypted
-    /// bytes.
+    /// Duplicates the descriptor of the connection's socket; `None` over TLS, where an application can't use the
+    /// encrypted bytes.
     ///
     /// # Errors
     /// If the connection is closed, or the process or the system has no free descriptor.

@@ -13,10 +13,10 @@ use crate::http::{percent_decode, Head, Target, TargetForm};
 
 /// The request as an application sees it.
 ///
-/// [`method`](Environ::method), [`path`](Environ::path), [`query`](Environ::query) and [`header`](Environ::header) return
-/// the usual parts of a request. [`get`](Environ::get) knows the keys of PEP 3333 and CGI in the table below. Values are
-/// byte strings ([`ByteStr`]; PEP 3333's latin-1 strings), read from the buffer of the connection; nothing is copied in
-/// advance. Middleware may [`set`](Environ::set) and [`remove`](Environ::remove) keys.
+/// [`method`](Environ::method), [`path`](Environ::path), [`query`](Environ::query) and [`header`](Environ::header)
+/// return the usual parts of a request. [`get`](Environ::get) knows the keys of PEP 3333 and CGI in the table below.
+/// Values are byte strings ([`ByteStr`]; PEP 3333's latin-1 strings), read from the buffer of the connection; nothing
+/// is copied in advance. Middleware may [`set`](Environ::set) and [`remove`](Environ::remove) keys.
 ///
 /// ```
 /// use amboss_core::{AppError, Body, Environ, StartResponse};
@@ -40,7 +40,7 @@ use crate::http::{percent_decode, Head, Target, TargetForm};
 /// | `REQUEST_METHOD` | the method |
 /// | `SCRIPT_NAME` | empty |
 /// | `PATH_INFO` | the path, percent-decoded; empty for `OPTIONS *` |
-/// | `QUERY_STRING` | the text behind `?`, as sent |
+/// | `QUERY_STRING` | the text after `?`, as sent |
 /// | `REQUEST_URI`, `RAW_URI` | the request-target as sent |
 /// | `SERVER_PROTOCOL` | `HTTP/1.0` or `HTTP/1.1` |
 /// | `SERVER_NAME`, `SERVER_PORT` | the bound address |
@@ -222,8 +222,8 @@ impl<'a> Environ<'a> {
     /// The value of a header field, by its name as it is sent and without regard to case:
     /// `environ.header("User-Agent")`.
     ///
-    /// Returns the value of the field's key (`HTTP_USER_AGENT`, `CONTENT_TYPE`), so repeated fields are joined, and keys
-    /// that middleware set or removed count. Names with `_` have no key.
+    /// Returns the value of the field's key (`HTTP_USER_AGENT`, `CONTENT_TYPE`), so repeated fields are joined, and
+    /// keys that middleware set or removed count. Names with `_` have no key.
     pub fn header(&self, name: &str) -> Option<ByteStr<'_>> {
         let key = http_key(name.as_bytes())?;
         match key.as_str() {
@@ -258,8 +258,8 @@ impl<'a> Environ<'a> {
         &mut self.extensions
     }
 
-    /// Values that are kept from one request of the connection to the next, and dropped when it closes: for values that are
-    /// costly to create and the same for every request.
+    /// Values that are kept from one request of the connection to the next, and dropped when it closes: for values that
+    /// are costly to create and the same for every request.
     pub fn connection_extensions(&mut self) -> &mut Extensions {
         self.connection_extensions
     }
@@ -274,8 +274,8 @@ impl<'a> Environ<'a> {
         Client::new(self.connection.presence.clone(), self.connection.plain)
     }
 
-    /// The length of a body that was sent in chunks and collected; `None` for every other body. The chunked coding has been
-    /// removed, so the application sees a body with a length (RFC 9112 §7.1.3).
+    /// The length of a body that was sent in chunks and collected; `None` for every other body. The chunked coding has
+    /// been removed, so the application sees a body with a length (RFC 9112 §7.1.3).
     pub fn collected_length(&self) -> Option<u64> {
         self.head.known(Known::TransferEncoding)?;
         self.input.collected()?;

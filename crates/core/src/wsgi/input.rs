@@ -8,8 +8,8 @@ use std::ops::Range;
 /// The body of a request. It implements `Read` and `BufRead`; reading at the end returns 0 bytes.
 ///
 /// A collected body ([`BodyMode::Collect`](crate::BodyMode), the default) is complete before the application is called,
-/// and reading it does not wait for the client. A streamed body is read as it arrives: the first read sends `100 Continue`
-/// if the client waits for it. A body that is truncated, malformed, too large or too slow is an error (an
+/// and reading it does not wait for the client. A streamed body is read as it arrives: the first read sends `100
+/// Continue` if the client waits for it. A body that is truncated, malformed, too large or too slow is an error (an
 /// [`InputError`](crate::InputError) inside the `io::Error`), never an early end.
 pub struct Input<'a> {
     source: &'a mut dyn Source,
@@ -37,8 +37,8 @@ pub(crate) trait Source {
 pub enum Collected<'a> {
     /// The bytes, in memory.
     Bytes(&'a [u8]),
-    /// A temporary file without a name, open for reading and writing. The body is the bytes of `range`. The position of the
-    /// descriptor is not used: read with `read_at` (Unix) or `seek_read` (Windows).
+    /// A temporary file without a name, open for reading and writing. The body is the bytes of `range`. The position of
+    /// the descriptor is not used: read with `read_at` (Unix) or `seek_read` (Windows).
     File {
         /// The file. It is deleted after the request, unless the descriptor is duplicated (`File::try_clone`).
         file: &'a File,

@@ -1,8 +1,8 @@
 //! The contract between server and application: PEP 3333 in Rust.
 //!
-//! A server calls an [`Application`] once for each request. The application receives an [`Environ`], which describes the
-//! request, and a [`StartResponse`], which takes the status and the header fields, and it returns a [`Body`]. A plain
-//! function is an application. Middleware is an application that holds another one:
+//! A server calls an [`Application`] once for each request. The application receives an [`Environ`], which describes
+//! the request, and a [`StartResponse`], which takes the status and the header fields, and it returns a [`Body`]. A
+//! plain function is an application. Middleware is an application that holds another one:
 //!
 //! ```
 //! use amboss_core::{AppError, Application, Body, Environ, StartResponse};
@@ -30,8 +30,8 @@
 //! # is_application(app);
 //! ```
 //!
-//! The servers of this crate fulfil what PEP 3333 requires of a server: the head is sent with the first non-empty block, a
-//! body is dropped (PEP 3333's `close()`) exactly once, and an error after the head aborts the connection.
+//! The servers of this crate fulfil what PEP 3333 requires of a server: the head is sent with the first non-empty
+//! block, a body is dropped (PEP 3333's `close()`) exactly once, and an error after the head aborts the connection.
 
 mod application;
 mod body;

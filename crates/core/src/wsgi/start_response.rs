@@ -35,9 +35,9 @@ pub trait StartResponse {
     /// A second call is allowed with an `error` (PEP 3333's `exc_info`), and replaces the status and the fields.
     ///
     /// # Errors
-    /// [`StartError::Twice`] for a second call without an error. [`StartError::HeadSent`] for a second call with an error
-    /// if the head has been sent: return it, so that the connection is aborted. [`StartError::Response`] for a status or a
-    /// field that can't be sent.
+    /// [`StartError::Twice`] for a second call without an error. [`StartError::HeadSent`] for a second call with an
+    /// error if the head has been sent: return it, so that the connection is aborted. [`StartError::Response`] for a
+    /// status or a field that can't be sent.
     fn begin(&mut self, status: &str, fields: &[(&str, &[u8])], error: Option<&AppError>) -> Result<(), StartError>;
 
     /// PEP 3333's `write`: sends `data` at once, before the body that the application returns. New code returns a
@@ -59,8 +59,9 @@ pub trait StartResponse {
         Ok(())
     }
 
-    /// Sends the responses to earlier requests of the connection that are still queued. An application that writes to the
-    /// socket of the connection on its own calls this first (see [`hijack`](crate::hijack())). The default does nothing.
+    /// Sends the responses to earlier requests of the connection that are still queued. An application that writes to
+    /// the socket of the connection on its own calls this first (see [`hijack`](crate::hijack())). The default does
+    /// nothing.
     ///
     /// # Errors
     /// [`StartError::Io`] if the client has closed the connection or is too slow.

@@ -1,10 +1,10 @@
 //! The fast path: whole, well-formed lines.
 //!
-//! Nearly every head is a short request line and well-formed field lines, all of them present. The fast path reads as
-//! many of those as there are, and leaves the parser at the start of the first line of any other kind. It refuses
-//! nothing and never asks for more input, so it can do without most of the state that the slow path has to keep. It is
-//! correct as long as it accepts nothing that the slow path would not accept in the same way; the tests of both paths
-//! and the fuzz target `split` check that.
+//! Nearly every head is complete when it is read, with a short request line and well-formed field lines. The fast path
+//! reads as many of those as there are, and leaves the parser at the start of the first line of any other kind. It
+//! refuses nothing and never asks for more input, so it can do without most of the state that the slow path has to
+//! keep. It is correct as long as it accepts nothing that the slow path would not accept in the same way; the tests of
+//! both paths and the fuzz target `split` check that.
 
 use super::super::scan::{Class, Kernel, KernelTask, Token, Value, Visible, BLOCK};
 use super::super::version::Version;
@@ -17,7 +17,7 @@ pub(super) struct FastPath<'p, 'b> {
     pub(super) filled: usize,
 }
 
-/// The first position from `from` on that is outside the class, or `usize::MAX`. The position may be behind the input;
+/// The first position from `from` on that is outside the class, or `usize::MAX`. The position may lie after the input;
 /// nothing is found in the last bytes of the buffer if they are less than a block.
 #[inline(always)]
 fn next<K: Kernel, C: Class>(kernel: K, buffer: &[u8], base: &mut usize, bits: &mut u64, from: usize) -> usize {
@@ -48,7 +48,7 @@ impl KernelTask for FastPath<'_, '_> {
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) -> Option<usize> {
         let FastPath { parser, buffer, filled } = self;
-        // One view of the input, so that the bytes behind it are never taken for input.
+        // One view of the input, so that the bytes after it are never taken for input.
         let input = &buffer[..filled];
         // No position is within a block of this base, so the first look-up loads a block.
         let (mut token_base, mut token_bits) = (usize::MAX / 2, 0);
@@ -93,7 +93,7 @@ impl KernelTask for FastPath<'_, '_> {
                 break (ends && line <= section_end).then_some(line + 2);
             }
             let end = next::<K, Value>(kernel, buffer, &mut value_base, &mut value_bits, colon + 1);
-            // `end` is at most a block behind the end of the input, or `usize::MAX`.
+            // `end` is at most a block after the end of the input, or `usize::MAX`.
             if end >= section_end || input.get(end + 1) != Some(&b'\n') || input[end] != b'\r' {
                 break None;
             }

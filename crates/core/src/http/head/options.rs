@@ -6,11 +6,11 @@ use super::super::leniency::Leniency;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeadLimits {
-    /// The maximum length of the request line in bytes, without its line end; beyond it: 414. Default: 8 KiB, the minimum
-    /// that RFC 9112 §3 recommends.
+    /// The maximum length of the request line in bytes, without its line end; beyond it: 414. Default: 8 KiB, the
+    /// minimum that RFC 9112 §3 recommends.
     pub request_line: usize,
-    /// The maximum length of the header section in bytes; beyond it: 431. Default: 64 KiB, enough for the largest cookies
-    /// and tokens in use.
+    /// The maximum length of the header section in bytes; beyond it: 431. Default: 64 KiB, enough for the largest
+    /// cookies and tokens in use.
     pub header_section: usize,
     /// The maximum number of field lines; beyond it: 431. Default: 100, several times what browsers and proxies send
     /// together.

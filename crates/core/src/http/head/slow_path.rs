@@ -1,4 +1,5 @@
-//! The slow path: any line, complete or not, well-formed or not. It refuses malformed lines and resumes incomplete ones.
+//! The slow path: any line, complete or not, well-formed or not. It refuses malformed lines and resumes incomplete
+//! ones.
 
 use std::marker::PhantomData;
 

@@ -187,8 +187,8 @@ impl ParserState {
 /// Records the index of a field that a server has to know about.
 #[inline(always)]
 pub(super) fn record_known(known: &mut [u16; KNOWN], repeated: &mut u8, name: &[u8], index: usize) {
-    /// Compares a token with a name in lower case, all bytes at once. Setting the bit of lower case changes only letters
-    /// here: no other byte of a token would become a byte of one of these names.
+    /// Compares a token with a name in lower case, all bytes at once. Setting the bit of lower case changes only
+    /// letters here: no other byte of a token would become a byte of one of these names.
     #[inline(always)]
     fn is<const N: usize>(name: &[u8], full: &[u8; N]) -> bool {
         name.first_chunk::<N>().is_some_and(|name| {

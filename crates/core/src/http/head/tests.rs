@@ -20,7 +20,7 @@ fn parse(
 ) -> Result<Option<(usize, String)>, Error> {
     let mut parser = HeadParser::with_backend(options, kernel);
     for &cut in cuts.iter().chain([&input.len()]) {
-        // The bytes behind `filled` must not matter.
+        // The bytes after `filled` must not matter.
         let mut buffer = input[..cut].to_vec();
         buffer.extend_from_slice(&[b':', b'\r', b'\n', 0, b'a', 0xff].repeat(12));
         if let Some(length) = parser.parse(&buffer, cut)? {
@@ -61,7 +61,7 @@ fn accepted(input: &str, lenient: bool, line: &str, fields: Fields) {
     assert_eq!(parse_every_way(input.as_bytes(), options(lenient)), Ok(Some((length, expected))), "{input:?}");
     let pipelined = format!("{input}GET / HTTP/1.1\r\n");
     let again = parse_every_way(pipelined.as_bytes(), options(lenient)).unwrap().unwrap();
-    assert_eq!(again.0, length, "bytes behind the head are not part of it");
+    assert_eq!(again.0, length, "bytes after the head are not part of it");
 }
 
 fn refused(input: &[u8], lenient: bool, kind: ErrorKind, position: usize) {
@@ -83,7 +83,7 @@ fn well_formed_heads_are_accepted() {
             "GET / HTTP/1.1",
             &[("A", "b"), ("C", "d e"), ("F", ""), ("G", ""), ("h_i!#$%&\\'*+-.^`|~0", ":\\\"")],
         );
-        // Elements that end at, before and behind the edges of 64-byte blocks.
+        // Elements that end at, before and after the edges of 64-byte blocks.
         for length in 1..200 {
             let (long, value) = ("n".repeat(length), "v".repeat(length));
             accepted(

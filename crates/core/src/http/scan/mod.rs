@@ -5,9 +5,9 @@
 //! [`Kernel`] computes the masks. There is one kernel for each instruction set, and [`Scalar`], the table that every
 //! other kernel is tested against, byte for byte. A [`Backend`] is the kernel that a parser uses, chosen at run time.
 //!
-//! `unsafe` code is allowed here and in one other place of the crate. Two things need it: loading vectors from memory, and
-//! entering a `#[target_feature]` function. Both are sound for one reason: a value of a kernel type can only be made
-//! after the processor was asked for the features.
+//! `unsafe` code is allowed here and in one other place of the crate. Two things need it: loading vectors from memory,
+//! and entering a `#[target_feature]` function. Both are sound for one reason: a value of a kernel type can only be
+//! made after the processor was asked for the features.
 
 mod backend;
 mod kernel;

@@ -125,9 +125,9 @@ fn halves(block: &[u8; BLOCK]) -> [__m256i; 2] {
 /// One bit for each byte of 0xFF.
 #[inline(always)]
 fn bits(low: __m256i, high: __m256i) -> u64 {
-    // SAFETY: arithmetic on values; callers hold an `Avx2`. The empty assembly has no effect of its own: it prevents LLVM
-    // from merging the two masks into one vector of 64 bits, which LLVM then reads bit by bit (measured: the whole parse
-    // takes three times as long).
+    // SAFETY: arithmetic on values; callers hold an `Avx2`. The empty assembly has no effect of its own: it prevents
+    // LLVM from merging the two masks into one vector of 64 bits, which LLVM then reads bit by bit (measured: the whole
+    // parse takes three times as long).
     unsafe {
         let mut low = _mm256_movemask_epi8(low) as u32;
         let mut high = _mm256_movemask_epi8(high) as u32;
@@ -139,7 +139,8 @@ fn bits(low: __m256i, high: __m256i) -> u64 {
 #[inline(always)]
 fn not_token(bytes: __m256i) -> __m256i {
     // Two table look-ups: the low nibble selects the set of high nibbles with which it forms a tchar, the high nibble
-    // selects its bit. A shuffle yields zero for an index with its top bit set, so bytes from 0x80 on need no special case.
+    // selects its bit. A shuffle yields zero for an index with its top bit set, so bytes from 0x80 on need no special
+    // case.
     //
     // SAFETY: the two loads read 16 bytes each from tables of 16; the rest is arithmetic. Callers hold an `Avx2`.
     unsafe {
