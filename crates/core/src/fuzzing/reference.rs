@@ -131,7 +131,7 @@ pub(super) struct Request {
     pub(super) method: Vec<u8>,
     pub(super) target: Vec<u8>,
     pub(super) http11: bool,
-    pub(super) fields: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) fields: Fields,
     /// The body data that is present.
     pub(super) body: Vec<u8>,
     pub(super) body_end: BodyEnd,
@@ -178,9 +178,42 @@ fn request(input: &[u8], lenient: bool) -> Option<(Request, usize)> {
     if !is_token(method) || target.is_empty() || !target.iter().all(visible) {
         return None;
     }
-    let mut fields: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    let fields = field_lines(input, &mut at, lenient)?;
+    let (length, is_chunked) = framing(&fields, http11)?;
+    let (both, hosts) = (is_chunked && length.is_some(), values(&fields, "host").count());
+    if !lenient && (both || hosts > 1 || http11 && hosts == 0) {
+        return None;
+    }
+    let options: Vec<Vec<u8>> = values(&fields, "connection")
+        .flat_map(|value| value.split(|&byte| byte == b','))
+        .map(|option| option.trim_ascii().to_ascii_lowercase())
+        .collect();
+    let has_option = |word: &[u8]| options.iter().any(|option| option == word);
+    let closes = both || has_option(b"close") || !http11 && !has_option(b"keep-alive");
+
+    let rest = &input[at..];
+    let (body, body_end) = if is_chunked {
+        let chunked = chunked(rest);
+        (chunked.data, chunked.end)
+    } else {
+        let length = usize::try_from(length.unwrap_or(0)).unwrap_or(usize::MAX);
+        let present = length.min(rest.len());
+        (rest[..present].to_vec(), if present == length { BodyEnd::At(length) } else { BodyEnd::Truncated })
+    };
+    let expects_continue = http11 && values(&fields, "expect").any(|value| value.eq_ignore_ascii_case(b"100-continue"));
+    let (method, target) = (method.to_vec(), target.to_vec());
+    let request = Request { method, target, http11, fields, body, body_end, expects_continue, closes };
+    Some((request, at))
+}
+
+/// Names in lower case, with their values.
+type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// The field lines from `at` on, up to and including the empty line.
+fn field_lines(input: &[u8], at: &mut usize, lenient: bool) -> Option<Fields> {
+    let mut fields = Fields::new();
     loop {
-        let line = any_line(input, &mut at, lenient)?;
+        let line = any_line(input, at, lenient)?;
         if line.is_empty() {
             break;
         }
@@ -200,15 +233,20 @@ fn request(input: &[u8], lenient: bool) -> Option<(Request, usize)> {
     for (_, value) in &mut fields {
         *value = value.trim_ascii().to_vec();
     }
-    let all = |name: &'static str| {
-        let named = fields.iter().filter(move |field| field.0 == name.as_bytes());
-        named.map(|field| field.1.clone())
-    };
+    Some(fields)
+}
 
-    if all("content-type").count() > 1 {
+/// The values of all fields with this name.
+fn values<'f>(fields: &'f Fields, name: &'static str) -> impl Iterator<Item = &'f [u8]> {
+    fields.iter().filter(move |field| field.0 == name.as_bytes()).map(|field| &field.1[..])
+}
+
+/// The Content-Length, and whether the body is chunked; `None` if the request must be refused.
+fn framing(fields: &Fields, http11: bool) -> Option<(Option<u64>, bool)> {
+    if values(fields, "content-type").count() > 1 {
         return None;
     }
-    let lengths: Vec<_> = all("content-length").collect();
+    let lengths: Vec<_> = values(fields, "content-length").collect();
     let length = match &lengths[..] {
         [] => None,
         [digits] if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) => {
@@ -216,37 +254,13 @@ fn request(input: &[u8], lenient: bool) -> Option<(Request, usize)> {
         }
         _ => return None,
     };
-    let codings: Vec<_> = all("transfer-encoding").collect();
+    let codings: Vec<_> = values(fields, "transfer-encoding").collect();
     let is_chunked = match &codings[..] {
         [] => false,
         [coding] if coding.eq_ignore_ascii_case(b"chunked") && http11 => true,
         _ => return None,
     };
-    let (both, hosts) = (is_chunked && length.is_some(), all("host").count());
-    if !lenient && (both || hosts > 1 || http11 && hosts == 0) {
-        return None;
-    }
-    let options: Vec<Vec<u8>> = all("connection")
-        .flat_map(|value| {
-            value.split(|&byte| byte == b',').map(|o| o.trim_ascii().to_ascii_lowercase()).collect::<Vec<_>>()
-        })
-        .collect();
-    let has_option = |word: &[u8]| options.iter().any(|option| option == word);
-    let closes = both || has_option(b"close") || !http11 && !has_option(b"keep-alive");
-
-    let rest = &input[at..];
-    let (body, body_end) = if is_chunked {
-        let chunked = chunked(rest);
-        (chunked.data, chunked.end)
-    } else {
-        let length = usize::try_from(length.unwrap_or(0)).unwrap_or(usize::MAX);
-        let present = length.min(rest.len());
-        (rest[..present].to_vec(), if present == length { BodyEnd::At(length) } else { BodyEnd::Truncated })
-    };
-    let expects_continue = http11 && all("expect").any(|value| value.eq_ignore_ascii_case(b"100-continue"));
-    let (method, target) = (method.to_vec(), target.to_vec());
-    let request = Request { method, target, http11, fields, body, body_end, expects_continue, closes };
-    Some((request, at))
+    Some((length, is_chunked))
 }
 
 /// A line of a head: up to CR LF, or, if `lenient`, up to LF alone.

@@ -98,8 +98,8 @@ impl HeadParser {
     /// If `filled` is greater than `buffer.len()`.
     #[inline]
     pub fn parse(&mut self, buffer: &[u8], filled: usize) -> Result<Option<usize>, Error> {
-        // The fast path is a function of its own, which the compiler can keep in registers. Whatever stops it is read
-        // by the slow path.
+        // The fast path is a function of its own, which the compiler can keep in registers. The slow path reads every
+        // line that stops it.
         match self.backend.run_if_wide(FastPath { parser: &mut self.state, buffer, filled }) {
             Some(length) => Ok(Some(length)),
             None => self.parse_slow_path(buffer, filled),

@@ -45,9 +45,9 @@
 //! In scope: RFC 9112 for a server, read as strictly as is needed so that the server and a proxy in front of it agree
 //! on every message. Out of scope: clients, HTTP/2 and HTTP/3, content codings, caching.
 //!
-//! There are two errors, of one shape: a kind, a message for people (`Display`) and what it concerns. [`Error`] is a
-//! request that was refused, and carries the status for the client; [`ResponseError`] is a response head that can't be
-//! sent.
+//! The two error types have the same structure: a kind, a message for people (`Display`), and the position or the text
+//! that it concerns. [`Error`] is a request that was refused, and carries the status for the client; [`ResponseError`]
+//! is a response head that can't be sent.
 
 mod body_writer;
 mod chunked;

@@ -204,26 +204,50 @@ impl<'a> Environ<'a> {
         })
     }
 
-    /// The method (`REQUEST_METHOD`), which is case-sensitive: `environ.method() == "GET"`.
+    /// The method (`REQUEST_METHOD`), which is case-sensitive.
+    ///
+    /// ```
+    /// # fn example(environ: &mut amboss_core::Environ<'_>) -> bool {
+    /// environ.method() == "GET" || environ.method() == b"HEAD"
+    /// # }
+    /// ```
     pub fn method(&self) -> ByteStr<'_> {
         self.get("REQUEST_METHOD").unwrap_or_default()
     }
 
-    /// The percent-decoded path (`PATH_INFO`): `environ.path() == "/about"`.
+    /// The percent-decoded path (`PATH_INFO`).
+    ///
+    /// ```
+    /// # fn example(environ: &mut amboss_core::Environ<'_>) -> bool {
+    /// environ.path() == "/about" || environ.path() == b"/index.html" || environ.path().starts_with("/static/")
+    /// # }
+    /// ```
     pub fn path(&self) -> ByteStr<'_> {
         self.get("PATH_INFO").unwrap_or_default()
     }
 
     /// The query as it was sent, without the `?` (`QUERY_STRING`); empty if there is none.
+    ///
+    /// ```
+    /// # fn example(environ: &mut amboss_core::Environ<'_>) -> bool {
+    /// let query = environ.query();
+    /// query.to_string_lossy().split('&').any(|pair| pair == "page=2")
+    /// # }
+    /// ```
     pub fn query(&self) -> ByteStr<'_> {
         self.get("QUERY_STRING").unwrap_or_default()
     }
 
-    /// The value of a header field, by its name as it is sent and without regard to case:
-    /// `environ.header("User-Agent")`.
+    /// The value of a header field, by its name as it is sent and without regard to case.
+    ///
+    /// ```
+    /// # fn example(environ: &mut amboss_core::Environ<'_>) -> bool {
+    /// environ.header("Content-Type").is_some_and(|media_type| media_type.starts_with("multipart/form-data"))
+    /// # }
+    /// ```
     ///
     /// Returns the value of the field's key (`HTTP_USER_AGENT`, `CONTENT_TYPE`), so repeated fields are joined, and
-    /// keys that middleware set or removed count. Names with `_` have no key.
+    /// the changes of middleware are included. Names with `_` have no key.
     pub fn header(&self, name: &str) -> Option<ByteStr<'_>> {
         let key = http_key(name.as_bytes())?;
         match key.as_str() {

@@ -95,15 +95,18 @@ impl Application for Fixture {
     }
 }
 
+/// The body that the application returns.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum BodyKind {
     Bytes,
     Blocks,
     OneBlock,
+    /// Blocks, of which the one with this index is an error.
     FailsAt(usize),
     Upgrade,
 }
 
+/// One call of the application.
 struct Call<'f> {
     fixture: &'f Fixture,
     index: usize,
@@ -111,8 +114,10 @@ struct Call<'f> {
     fields: Vec<(&'static str, String)>,
     /// The difference between the declared and the right length, if a length is declared.
     declared: Option<i64>,
+    /// The bytes of the body.
     response: Vec<u8>,
     kind: BodyKind,
+    /// The bytes that were sent with the write callable.
     written: Vec<u8>,
     /// The status and the Content-Length that were given.
     started: Option<(u16, Option<usize>)>,
@@ -120,83 +125,93 @@ struct Call<'f> {
 }
 
 impl Call<'_> {
+    /// Performs the actions of all letters, and returns the body.
     fn run(
         &mut self,
         letters: &[u8],
         environ: &mut Environ<'_>,
         out: &mut dyn StartResponse,
     ) -> Result<Body, AppError> {
-        for letter in letters {
-            match letter {
-                b'a' => self.read(environ)?,
-                b'A' => drop(self.read(environ)),
-                b'p' => {
-                    let mut piece = [0; 3];
-                    let count = environ.input().read(&mut piece)?;
-                    self.fixture.update(self.index, |seen| {
-                        seen.body.extend_from_slice(&piece[..count]);
-                        seen.body_ended |= count == 0;
-                    });
-                }
-                b'l' => {
-                    let input = environ.input();
-                    let piece = input.fill_buf()?;
-                    let half = piece[..piece.len().div_ceil(2)].to_vec();
-                    input.consume(half.len());
-                    self.fixture.update(self.index, |seen| {
-                        seen.body.extend_from_slice(&half);
-                        seen.body_ended |= half.is_empty();
-                    });
-                }
-                b'2' => self.status = "204 No Content",
-                b'3' => self.status = "304",
-                b'd' => self.declared = Some(0),
-                b'D' => self.declared = Some(5),
-                b's' => self.declared = Some(-5),
-                b'L' => self.fields.push(("Content-Length", "+1".into())),
-                b'i' => self.fields.push(("X-Injected", "a\r\n\r\nHTTP/1.1 200 OK".into())),
-                b'h' => self.fields.push(("Transfer-Encoding", "chunked".into())),
-                b'S' => self.start(out)?,
-                b't' => {
-                    self.start(out)?;
-                    out.start("200 OK", &[])?;
-                }
-                b'b' => self.kind = BodyKind::Blocks,
-                b'B' => self.kind = BodyKind::OneBlock,
-                b'0' => self.response.clear(),
-                b'k' => self.response = vec![b'k'; LARGE],
-                b'K' => (self.response, self.kind) = (vec![b'K'; LARGE], BodyKind::Blocks),
-                b'f' => self.kind = BodyKind::FailsAt(1),
-                b'F' => self.kind = BodyKind::FailsAt(0),
-                b'w' => {
-                    self.start(out)?;
-                    self.has_written = true;
-                    out.write(b"written ")?;
-                    self.written.extend_from_slice(b"written ");
-                }
-                b'e' => return Err("the application fails".into()),
-                b'u' => {
-                    on_upgrade(environ, |_| {});
-                    self.switch();
-                }
-                b'U' => self.switch(),
-                // Printing a backtrace is slow: at most one for each connection.
-                b'x' if self.index == 0 => {
-                    self.fixture.update(self.index, |seen| seen.outcome = Outcome::Failed);
-                    if self.has_written {
-                        self.fixture.update(self.index, |seen| seen.outcome = Outcome::Aborted);
-                    }
-                    panic!("the application panics");
-                }
-                _ => {}
-            }
+        for &letter in letters {
+            self.perform(letter, environ, out)?;
         }
         self.start(out)?;
+        Ok(self.body())
+    }
+
+    fn perform(&mut self, letter: u8, environ: &mut Environ<'_>, out: &mut dyn StartResponse) -> Result<(), AppError> {
+        match letter {
+            b'a' => self.read(environ)?,
+            b'A' => drop(self.read(environ)),
+            b'p' => {
+                let mut piece = [0; 3];
+                let count = environ.input().read(&mut piece)?;
+                self.fixture.update(self.index, |seen| {
+                    seen.body.extend_from_slice(&piece[..count]);
+                    seen.body_ended |= count == 0;
+                });
+            }
+            b'l' => {
+                let input = environ.input();
+                let piece = input.fill_buf()?;
+                let half = piece[..piece.len().div_ceil(2)].to_vec();
+                input.consume(half.len());
+                self.fixture.update(self.index, |seen| {
+                    seen.body.extend_from_slice(&half);
+                    seen.body_ended |= half.is_empty();
+                });
+            }
+            b'2' => self.status = "204 No Content",
+            b'3' => self.status = "304",
+            b'd' => self.declared = Some(0),
+            b'D' => self.declared = Some(5),
+            b's' => self.declared = Some(-5),
+            b'L' => self.fields.push(("Content-Length", "+1".into())),
+            b'i' => self.fields.push(("X-Injected", "a\r\n\r\nHTTP/1.1 200 OK".into())),
+            b'h' => self.fields.push(("Transfer-Encoding", "chunked".into())),
+            b'S' => self.start(out)?,
+            b't' => {
+                self.start(out)?;
+                out.start("200 OK", &[])?;
+            }
+            b'b' => self.kind = BodyKind::Blocks,
+            b'B' => self.kind = BodyKind::OneBlock,
+            b'0' => self.response.clear(),
+            b'k' => self.response = vec![b'k'; LARGE],
+            b'K' => (self.response, self.kind) = (vec![b'K'; LARGE], BodyKind::Blocks),
+            b'f' => self.kind = BodyKind::FailsAt(1),
+            b'F' => self.kind = BodyKind::FailsAt(0),
+            b'w' => {
+                self.start(out)?;
+                self.has_written = true;
+                out.write(b"written ")?;
+                self.written.extend_from_slice(b"written ");
+            }
+            b'e' => return Err("the application fails".into()),
+            b'u' => {
+                on_upgrade(environ, |_| {});
+                self.switch();
+            }
+            b'U' => self.switch(),
+            // Printing a backtrace is slow: at most one for each connection.
+            b'x' if self.index == 0 => {
+                self.fixture.update(self.index, |seen| seen.outcome = Outcome::Failed);
+                if self.has_written {
+                    self.fixture.update(self.index, |seen| seen.outcome = Outcome::Aborted);
+                }
+                panic!("the application panics");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn body(&self) -> Body {
         let halves = |response: &[u8]| {
             let (first, second) = response.split_at(response.len() / 2);
             [first.to_vec(), Vec::new(), second.to_vec()]
         };
-        Ok(match self.kind {
+        match self.kind {
             BodyKind::Bytes => self.response.clone().into(),
             BodyKind::Blocks => Body::iter(halves(&self.response).into_iter().filter(|_| true)),
             BodyKind::OneBlock => Body::iter([self.response.clone()]),
@@ -206,7 +221,7 @@ impl Call<'_> {
                 Body::try_iter(blocks)
             }
             BodyKind::Upgrade => Body::empty(),
-        })
+        }
     }
 
     fn switch(&mut self) {

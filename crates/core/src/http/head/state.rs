@@ -42,7 +42,7 @@ pub(crate) enum Known {
 }
 
 const KNOWN: usize = 7;
-/// The index of a known field that was not sent.
+/// Stands in `ParserState::known` for a field that was not sent.
 pub(super) const ABSENT: u16 = u16::MAX;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
