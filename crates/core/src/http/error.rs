@@ -16,7 +16,7 @@ impl Error {
         Error { kind, position }
     }
 
-    /// What is wrong with the request.
+    /// The reason.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
@@ -42,7 +42,7 @@ impl std::error::Error for Error {}
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $status:literal, $message:literal;)*) => {
-        /// What is wrong with a request.
+        /// The reason why a request was refused.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum ErrorKind {
@@ -149,7 +149,7 @@ impl ResponseError {
         ResponseError { kind, subject: subject.to_owned() }
     }
 
-    /// What is wrong with the head.
+    /// The reason.
     pub fn kind(&self) -> ResponseErrorKind {
         self.kind
     }
@@ -182,7 +182,7 @@ impl fmt::Display for ResponseError {
 
 impl std::error::Error for ResponseError {}
 
-/// What is wrong with a response head.
+/// The reason why a response head can't be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ResponseErrorKind {

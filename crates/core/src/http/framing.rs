@@ -16,7 +16,7 @@ pub enum BodyLength {
     Chunked,
 }
 
-/// What a head determines about the body and the connection.
+/// The properties of the body and of the connection that follow from a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Framing {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::super::prng::Prng;
 use crate::server;
 
-/// What the client does after it has sent all of its bytes.
+/// The action of the client after it has sent all of its bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
     /// It closes the connection.
@@ -28,7 +28,7 @@ pub(super) struct ScriptedStream {
     /// The bytes that the client has received.
     pub(super) written: Vec<u8>,
     ending: Ending,
-    /// Where reads and writes are cut; `None` if they are not.
+    /// The generator of the positions where reads and writes are cut; `None` if they are not.
     piecemeal: Option<Prng>,
     /// The number of bytes after which the client stops reading.
     stops_reading_after: Option<usize>,

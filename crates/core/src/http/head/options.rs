@@ -1,4 +1,4 @@
-//! What a parser accepts: limits and leniency.
+//! The options of a parser of heads: limits and leniency.
 
 use super::super::leniency::Leniency;
 
@@ -23,7 +23,7 @@ impl Default for HeadLimits {
     }
 }
 
-/// What a parser of heads accepts.
+/// The options of a parser of heads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeadOptions {

@@ -57,7 +57,7 @@ pub(super) enum Stage {
     Done,
 }
 
-/// What the parser has read so far.
+/// The part of a head that has been read so far.
 #[derive(Clone, Debug)]
 pub(super) struct ParserState {
     pub(super) options: HeadOptions,

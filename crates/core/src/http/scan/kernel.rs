@@ -1,4 +1,4 @@
-//! What a kernel computes, and the tasks that run with one.
+//! The interface of a kernel, and of the tasks that run with one.
 
 /// How many bytes a kernel classifies at once.
 pub(crate) const BLOCK: usize = 64;
