@@ -1,11 +1,12 @@
-//! httparse as the reference of the `differential` target; used by the target and by the test that replays its seeds.
+//! httparse as the reference of the `differential` target, for the target and for the test that replays its seeds.
 
 use amboss_core::fuzzing::Reference;
 
-/// More than the default limit of 100, so that the number of fields never makes the difference.
+/// The maximum number of fields. More than the default limit of 100, so that the number of fields never causes a
+/// difference.
 const FIELDS: usize = 128;
 
-/// What httparse makes of a head; `None` when it refuses it or wants more.
+/// Parses a head with httparse; `None` if httparse refuses it or needs more input.
 pub fn parse(data: &[u8]) -> Option<Reference> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS];
     let mut request = httparse::Request::new(&mut fields);

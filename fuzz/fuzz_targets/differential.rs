@@ -1,4 +1,4 @@
-//! What is accepted here, httparse accepts with the same meaning; see `amboss_core::fuzzing::differential`.
+//! Compares with httparse; see `amboss_core::fuzzing::differential`.
 #![no_main]
 
 #[path = "../httparse_reference.rs"]

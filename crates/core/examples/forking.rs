@@ -1,9 +1,10 @@
-//! A process for each request: `cargo run -p amboss-core --example forking [address]`. A crash hurts nobody else.
+//! A process for each request: a crash does not affect other requests.
+//! `cargo run -p amboss-core --example forking [address]`
 
 use amboss_core::{AppError, Body, Environ, ForkingWsgiServer, StartResponse};
 
 fn app(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
-    if environ.path() == &b"/crash"[..] {
+    if environ.path() == "/crash" {
         std::process::abort();
     }
     start_response.start("200 OK", &[("Content-Type", "text/plain")])?;

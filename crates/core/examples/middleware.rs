@@ -1,13 +1,14 @@
-//! Three kinds of middleware around one application: `cargo run -p amboss-core --example middleware [address]`
+//! Three kinds of middleware around one application.
+//! `cargo run -p amboss-core --example middleware [address]`
 
-use amboss_core::{AppError, Application, Body, Environ, StartError, StartResponse, ThreadedWsgiServer};
+use amboss_core::{AppError, Application, Body, ByteStr, Environ, StartError, StartResponse, ThreadedWsgiServer};
 
-/// Rewrites the environ: what stands behind /app is the application's.
+/// Changes the environ: the application sees only the part of the path after /app.
 struct Mount<A>(A);
 
 impl<A: Application> Application for Mount<A> {
     fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
-        if let Some(rest) = environ.path().strip_prefix(b"/app").map(<[u8]>::to_vec) {
+        if let Some(rest) = environ.path().strip_prefix("/app").map(ByteStr::into_owned) {
             environ.set("SCRIPT_NAME", "/app");
             environ.set("PATH_INFO", rest);
         }
@@ -15,7 +16,7 @@ impl<A: Application> Application for Mount<A> {
     }
 }
 
-/// Edits the header fields of every response.
+/// Adds a header field to every response.
 struct NoSniff<A>(A);
 struct Adding<'a>(&'a mut dyn StartResponse);
 
@@ -35,10 +36,10 @@ impl StartResponse for Adding<'_> {
     }
 }
 
-/// Answers itself.
+/// Responds to health checks without the application.
 fn health(app: impl Application) -> impl Application {
     move |environ: &mut Environ<'_>, start_response: &mut dyn StartResponse| {
-        if environ.path() != &b"/health"[..] {
+        if environ.path() != "/health" {
             return app.call(environ, start_response);
         }
         start_response.start("204 No Content", &[])?;

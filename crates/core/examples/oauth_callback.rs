@@ -1,5 +1,6 @@
-//! Waits for one callback, as a command line tool does for OAuth, and goes away:
-//! `cargo run -p amboss-core --example oauth_callback [address]`, then open the URL it prints with `?token=…`.
+//! Waits for one callback, as a command-line tool does for OAuth, and exits.
+//! `cargo run -p amboss-core --example oauth_callback [address]`, then open `/callback?token=…` at the address that it
+//! prints.
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -11,15 +12,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (sender, received) = mpsc::channel();
 
     let app = move |environ: &mut Environ<'_>, start_response: &mut dyn StartResponse| -> Result<Body, AppError> {
-        let query = environ.text("QUERY_STRING").into_owned();
+        let query = environ.query().to_string();
         let token = query.split('&').find_map(|pair| pair.strip_prefix("token="));
         match token {
-            Some(token) if environ.path() == &b"/callback"[..] => {
+            Some(token) if environ.path() == "/callback" => {
                 sender.send(token.to_owned())?;
                 start_response.start("200 OK", &[("Content-Type", "text/plain")])?;
                 Ok(Body::from("Thank you. You can close this window.\n"))
             }
-            // A browser asks for its icon, too.
+            // A browser requests its icon as well.
             _ => {
                 start_response.start("404 Not Found", &[("Content-Type", "text/plain")])?;
                 Ok(Body::from("Not here: /callback?token=...\n"))
@@ -33,10 +34,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if !server.handle_request(left)? {
-            return Err("nobody called back within two minutes".into());
+            return Err("no callback arrived within two minutes".into());
         }
         if let Ok(token) = received.try_recv() {
-            drop(server); // the answer is out, and now the port is free
+            drop(server); // the response has been sent; this frees the port
             println!("token: {token}");
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! The parser and the writer without any server: reads requests from standard input and says what it makes of them.
+//! The parser and the writer without a server: reads requests from standard input and prints them with a response.
 //! `printf 'GET /a%20b HTTP/1.1\r\nHost: x\r\n\r\n' | cargo run -p amboss-core --example parser_only`
 
 use std::io::Read;
@@ -36,7 +36,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         body.append(b"ok\n", &mut out);
         println!("{}", String::from_utf8_lossy(&out));
 
-        let BodyLength::Known(body) = framing.body else { return Err("no chunked bodies here".into()) };
+        let BodyLength::Known(body) = framing.body else {
+            return Err("this example does not read chunked bodies".into());
+        };
         rest = &rest[length..];
         rest = rest.get(body as usize..).ok_or("the input ends inside a body")?;
     }

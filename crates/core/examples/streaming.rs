@@ -1,12 +1,12 @@
-//! A block a second, as server-sent events: `cargo run -p amboss-core --example streaming [address] [milliseconds]`,
-//! then `curl -N http://localhost:5000/`. Each block leaves at once.
+//! One block a second, as server-sent events; each block is sent at once.
+//! `cargo run -p amboss-core --example streaming [address] [milliseconds]`, then `curl -N http://localhost:5000/`
 
 use std::thread;
 use std::time::Duration;
 
 use amboss_core::{AppError, Body, Environ, StartResponse, ThreadedWsgiServer};
 
-/// Counts down. Dropped when the client leaves, and exactly once.
+/// An iterator that counts down. It is dropped exactly once, also if the client closes the connection.
 struct Countdown {
     left: u32,
     pause: Duration,

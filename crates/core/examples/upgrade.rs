@@ -1,11 +1,12 @@
-//! Leaves HTTP: after a 101 the connection echoes lines. `cargo run -p amboss-core --example upgrade [address]`
+//! Switches to another protocol: after a 101 response the connection echoes lines.
+//! `cargo run -p amboss-core --example upgrade [address]`
 
 use std::io::{BufRead, BufReader, Write};
 
 use amboss_core::{on_upgrade, AppError, Body, Environ, Socket, StartResponse, ThreadedWsgiServer, Upgraded};
 
 fn echo(connection: Upgraded) -> std::io::Result<()> {
-    // The real socket, and what the client had sent behind its request.
+    // The socket, and the bytes that the client has sent after its request.
     let Ok((Socket::Tcp(socket), ahead)) = connection.into_socket() else { return Ok(()) };
     let mut lines = BufReader::new(std::io::Read::chain(&ahead[..], &socket));
     let mut line = Vec::new();
@@ -17,12 +18,12 @@ fn echo(connection: Upgraded) -> std::io::Result<()> {
 }
 
 fn app(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
-    if !environ.text("HTTP_UPGRADE").eq_ignore_ascii_case("echo") {
+    if !environ.header("Upgrade").is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"echo")) {
         start_response.start("426 Upgrade Required", &[("Content-Type", "text/plain")])?;
         return Ok(Body::from("Send Connection: Upgrade and Upgrade: echo.\n"));
     }
     on_upgrade(environ, |connection| {
-        // On a thread of its own, so that it does not count as a running request.
+        // In a thread of its own, so that the connection does not count as a running request.
         std::thread::spawn(move || echo(connection));
     });
     start_response.start("101 Switching Protocols", &[("Upgrade", "echo"), ("Connection", "Upgrade")])?;

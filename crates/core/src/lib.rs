@@ -20,6 +20,7 @@
 //! - [`server`]: sockets; one loop, three servers.
 #![warn(missing_docs)]
 
+#[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod http;
@@ -28,6 +29,6 @@ pub mod wsgi;
 
 pub use server::*;
 pub use wsgi::{
-    AppError, Application, Body, Client, Collected, Environ, Extensions, Input, InputError, Peer, StartError,
+    AppError, Application, Body, ByteStr, Client, Collected, Environ, Extensions, Input, InputError, Peer, StartError,
     StartResponse,
 };

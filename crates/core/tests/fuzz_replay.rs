@@ -1,5 +1,5 @@
-//! Replays the seeds and regressions of every fuzz target through the same code that the fuzzer runs, on any compiler,
-//! and then a short run of mutated seeds, always the same ones.
+//! Runs every fuzz target on its seeds and regressions, with the same code as the fuzzer but with any compiler, and
+//! then on mutated seeds, which are the same in every run.
 
 use std::fs;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -23,7 +23,7 @@ fn fuzz_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz")
 }
 
-/// The inputs in a folder, by name; notes for people are no inputs.
+/// The inputs in a folder, sorted by name; Markdown files are not inputs.
 fn inputs(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let paths = entries.map(|entry| entry.expect("a readable folder").path());
@@ -47,50 +47,50 @@ fn every_seed_and_every_regression_keeps_the_invariants() {
 }
 
 #[test]
-fn every_target_stands_in_the_fuzz_folder() {
+fn every_target_has_a_file_in_the_fuzz_folder_and_a_line_in_its_readme() {
     let names: Vec<&str> = targets().iter().map(|(name, _)| *name).collect();
     let mut files: Vec<String> = fs::read_dir(fuzz_folder().join("fuzz_targets"))
-        .expect("fuzz/fuzz_targets is there")
+        .expect("fuzz/fuzz_targets exists")
         .map(|entry| entry.expect("a readable folder").path().file_stem().unwrap().to_string_lossy().into_owned())
         .collect();
     files.sort();
     let mut sorted = names.clone();
     sorted.sort_unstable();
     assert_eq!(files, sorted);
-    let readme = fs::read_to_string(fuzz_folder().join("README.md")).expect("fuzz/README.md is there");
+    let readme = fs::read_to_string(fuzz_folder().join("README.md")).expect("fuzz/README.md exists");
     for name in names {
         assert!(readme.contains(&format!("`{name}`")), "fuzz/README.md does not mention {name}");
     }
 }
 
-/// Not a replacement for the fuzzer: it catches what breaks at once.
+/// Not a replacement for the fuzzer: it finds only errors that nearly any input triggers.
 #[test]
 fn mutated_seeds_keep_the_invariants() {
     const INPUTS: usize = 20_000;
-    const AT_MOST: Duration = Duration::from_secs(2);
+    const TIME_LIMIT: Duration = Duration::from_secs(2);
     for (name, body) in targets() {
         let seeds = inputs(&fuzz_folder().join("seeds").join(name));
-        let mut random = Random(0x0a_2b_05_5e);
+        let mut prng = Prng(0x0a_2b_05_5e);
         let began = Instant::now();
         for _ in 0..INPUTS {
-            let mut data = seeds[random.below(seeds.len())].1.clone();
-            for _ in 0..=random.below(4) {
-                random.mutate(&mut data, &seeds);
+            let mut data = seeds[prng.below(seeds.len())].1.clone();
+            for _ in 0..=prng.below(4) {
+                prng.mutate(&mut data, &seeds);
             }
             if catch_unwind(AssertUnwindSafe(|| body(&data))).is_err() {
                 panic!("{name} fails on \"{}\"", data.escape_ascii());
             }
-            if began.elapsed() > AT_MOST {
+            if began.elapsed() > TIME_LIMIT {
                 break;
             }
         }
     }
 }
 
-/// A xorshift generator.
-struct Random(u64);
+/// A xorshift generator, always with the same seed.
+struct Prng(u64);
 
-impl Random {
+impl Prng {
     fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -99,16 +99,16 @@ impl Random {
     }
 
     fn mutate(&mut self, data: &mut Vec<u8>, seeds: &[(PathBuf, Vec<u8>)]) {
-        const TELLING: &[u8] = b"\r\n\0 \t:;,/%?#@[]+-_019afAF\x7f\x80\xff";
+        const DELIMITERS: &[u8] = b"\r\n\0 \t:;,/%?#@[]+-_019afAF\x7f\x80\xff";
         let at = self.below(data.len() + 1);
         match self.below(6) {
             0 => data.truncate(at),
-            1 => data.insert(at, TELLING[self.below(TELLING.len())]),
+            1 => data.insert(at, DELIMITERS[self.below(DELIMITERS.len())]),
             2 if at < data.len() => drop(data.remove(at)),
-            3 if at < data.len() => data[at] = TELLING[self.below(TELLING.len())],
+            3 if at < data.len() => data[at] = DELIMITERS[self.below(DELIMITERS.len())],
             4 if at < data.len() => data[at] ^= 1 << self.below(8),
             _ => {
-                // A piece of another seed.
+                // Insert a part of another seed.
                 let other = &seeds[self.below(seeds.len())].1;
                 let from = self.below(other.len() + 1);
                 let to = from + self.below((other.len() - from).min(40) + 1);

@@ -1,44 +1,45 @@
-//! `differential`: what is accepted here, another parser accepts with the same meaning.
+//! `differential`: a head that this parser accepts is accepted by another parser with the same meaning.
 //!
-//! Two parsers that read one message differently are how requests are smuggled. The other parser is handed in, since
-//! this crate depends on none.
+//! Request smuggling needs two parsers that read one message differently. The other parser is an argument, because this
+//! crate has no dependencies.
 
-use super::show;
+use super::input::escape;
 use crate::http::{Head, HeadOptions, HeadParser};
 
-/// What the other parser made of a head.
+/// A head as the other parser reads it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reference {
-    /// The head's length.
+    /// The length of the head in bytes.
     pub length: usize,
     /// The method.
     pub method: Vec<u8>,
     /// The request-target.
     pub target: Vec<u8>,
-    /// `HTTP/1.x`
+    /// The minor version: the *x* of `HTTP/1.x`.
     pub minor: u8,
-    /// Names and values, in order.
+    /// The names and values of the fields, in order.
     pub fields: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// Every difference that may be, with its reason. Nothing else may.
+/// The reason why a difference is allowed; `None` if it is not.
 fn allowed(ours: &Reference, theirs: Option<&Reference>) -> Option<&'static str> {
-    // No difference is known. The table stays, so that the next one gets a reason instead of a weaker check.
+    // No allowed difference is known. The table is kept, so that the next one gets a reason instead of a weaker check.
     let table: [(&'static str, bool); 0] = [];
     let _ = (ours, theirs);
     table.into_iter().find(|(_, holds)| *holds).map(|(reason, _)| reason)
 }
 
-/// Whatever the strict parser accepts, `reference` accepts with the same length, method, target, version and fields.
+/// Compares the strict parser with `reference`, which returns `None` for a head that it refuses or that is incomplete.
 ///
-/// `reference` returns `None` for what it refuses or finds incomplete.
+/// Every head that the strict parser accepts is accepted by `reference`, with the same length, method, target, version
+/// and fields.
 pub fn differential(data: &[u8], reference: fn(&[u8]) -> Option<Reference>) {
     let mut parser = HeadParser::new(HeadOptions::default());
     let Ok(Some(length)) = parser.parse(data, data.len()) else { return };
     let ours = of(&parser.head(data), length);
     let theirs = reference(data);
     if theirs.as_ref() != Some(&ours) && allowed(&ours, theirs.as_ref()).is_none() {
-        panic!("{}\nours:   {ours:?}\ntheirs: {theirs:?}", show(data));
+        panic!("{}\nours:   {ours:?}\ntheirs: {theirs:?}", escape(data));
     }
 }
 

@@ -1,19 +1,20 @@
-//! Fuzz targets as ordinary functions: `fuzz/` drives them with libFuzzer, and a plain test replays every seed and
-//! every regression through the same code on a stable compiler.
+//! The fuzz targets as ordinary functions. `fuzz/` runs them with libFuzzer; `tests/fuzz_replay.rs` runs the same code
+//! on every seed and every regression, with a stable compiler.
 //!
-//! Each function takes any bytes and panics when an invariant is broken. The invariants stand in the functions'
-//! descriptions and, for readers from outside, in `fuzz/README.md`. What a target compares against is written
-//! independently and as simply as possible (`reference`, `reader`), never with the code under test.
+//! Each function takes any bytes and panics if an invariant is broken. The functions' docs list the invariants, and
+//! `fuzz/README.md` summarises them. What a target compares with (`reference`, `reader`) is written independently of
+//! the code under test and as simply as possible.
 //!
-//! Not part of the crate's interface.
-// Panicking is what these functions are for.
+//! Compiled only with the feature `fuzzing`. Not part of the crate's API.
+// These functions panic to report a finding.
 #![allow(clippy::missing_panics_doc)]
 
 mod chunked;
 mod connection;
-mod dice;
 mod differential;
 mod head;
+mod input;
+mod prng;
 mod reader;
 mod reference;
 mod response;
@@ -30,10 +31,10 @@ pub use simd::simd;
 pub use split::split;
 pub use target_path::target_path;
 
-/// A target's name and its body.
+/// The name of a target and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// Every target except `differential`, which has to be given its reference.
+/// Every target except `differential`, which needs a reference parser as an argument.
 pub const TARGETS: &[Target] = &[
     ("head", head),
     ("split", split),
@@ -43,8 +44,3 @@ pub const TARGETS: &[Target] = &[
     ("response", response),
     ("target_path", target_path),
 ];
-
-/// Bytes as they may be printed.
-fn show(bytes: &[u8]) -> String {
-    bytes.escape_ascii().to_string()
-}

@@ -1,23 +1,22 @@
-//! `response`: nothing an application says splits a response.
+//! `response`: no status, field or body that an application gives can split a response.
 
-use super::dice::take;
+use super::input::{escape, split_prefix};
 use super::reader;
-use super::show;
 use crate::http::{allows_body, Answering, BodyWriter, ResponseFraming, ResponseHead, Version};
 
-/// Separates status, fields and body; these two bytes can't be tried in them.
+/// Separates status, fields and body. This byte and [`UNIT`] can't occur in them.
 const RECORD: u8 = 0x1e;
-/// Separates a name from its value.
+/// Separates the name of a field from its value.
 const UNIT: u8 = 0x1f;
 
-/// The first byte says how to answer; then come the status, the fields and the body, separated by 0x1E, with 0x1F
-/// between name and value.
+/// Writes a response and reads it back. The first byte of the input is a set of options. Status, fields and body
+/// follow, separated by 0x1E, with 0x1F between the name and the value of a field.
 ///
-/// - what is refused leaves the buffer as it was;
-/// - what is accepted reads back, by a strict reader, as one head with the same status, the same fields in the same
-///   order and nothing else but framing, and as one body with the same bytes.
+/// - A refused head leaves the buffer unchanged.
+/// - A strict reader reads an accepted response as one head with the same status, the same fields in the same order and
+///   no others except framing, date and server, and as one body with the same bytes.
 pub fn response(data: &[u8]) {
-    let ([option], rest) = take(data);
+    let ([option], rest) = split_prefix(data);
     let mut parts = rest.split(|&byte| byte == RECORD);
     let status = String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
     let mut parts: Vec<&[u8]> = parts.collect();
@@ -30,11 +29,11 @@ pub fn response(data: &[u8]) {
         })
         .collect();
 
-    const BEFORE: &[u8] = b"what stands before";
+    const BEFORE: &[u8] = b"an earlier response";
     let mut out = BEFORE.to_vec();
     let started = ResponseHead::start(&mut out, &status, fields.iter().map(|(name, value)| (name.as_str(), *value)));
     let Ok(head) = started else {
-        assert_eq!(out, BEFORE, "a refused head leaves traces");
+        assert_eq!(out, BEFORE, "a refused head leaves bytes in the buffer");
         return;
     };
     let version = if option & 1 == 0 { Version::Http11 } else { Version::Http10 };
@@ -51,17 +50,17 @@ pub fn response(data: &[u8]) {
     let whole = writer.end(&mut out);
     let wire = &out[BEFORE.len()..];
 
-    let asked = reader::Asked { head: answering.head, http11: version == Version::Http11 };
-    let read = reader::responses(wire, |_| Some(asked))
-        .unwrap_or_else(|error| panic!("{error}: {:?} {fields:?} wrote {}", status, show(wire)));
-    let [seen] = &read[..] else { panic!("{} responses in {}", read.len(), show(wire)) };
+    let request = reader::RequestInfo { head: answering.head, http11: version == Version::Http11 };
+    let read = reader::responses(wire, |_| Some(request))
+        .unwrap_or_else(|error| panic!("{error}: {status:?} {fields:?} gave {}", escape(wire)));
+    let [seen] = &read[..] else { panic!("{} responses in {}", read.len(), escape(wire)) };
 
     assert_eq!(seen.status, head.status());
     assert!(status.starts_with(&seen.status.to_string()));
     if status.len() > 3 {
-        assert_eq!(show(&seen.phrase), show(&status.as_bytes()[4..]));
+        assert_eq!(escape(&seen.phrase), escape(&status.as_bytes()[4..]));
     }
-    the_fields_are_there(seen, &fields, head.status());
+    check_fields(seen, &fields, head.status());
     assert_eq!(seen.complete, whole, "the writer and the reader disagree on whether the body is whole");
     assert_eq!(writer.written(), if plan.framing == ResponseFraming::Empty { 0 } else { seen.body.len() as u64 });
     assert!(body.starts_with(&seen.body) || plan.framing == ResponseFraming::Empty);
@@ -69,27 +68,27 @@ pub fn response(data: &[u8]) {
         assert_eq!(seen.body, body);
     }
     assert!(allows_body(seen.status) || seen.status == 101 || seen.body.is_empty());
-    assert_eq!(plan.keep_alive, !seen.closes, "the plan and the wire disagree: {}", show(wire));
+    assert_eq!(plan.keep_alive, !seen.closes, "the plan and the written bytes disagree: {}", escape(wire));
     assert!(!plan.keep_alive || answering.keep_alive);
 }
 
-fn the_fields_are_there(seen: &reader::Response, fields: &[(String, &[u8])], status: u16) {
-    let mut there = seen.fields.iter();
+fn check_fields(seen: &reader::Response, fields: &[(String, &[u8])], status: u16) {
+    let mut remaining = seen.fields.iter();
     let mut own: Vec<&[u8]> = vec![b"Server", b"Date", b"Content-Length", b"Transfer-Encoding", b"Connection"];
     for (name, value) in fields {
         if matches!(status, 101 | 204 | 205) && name.eq_ignore_ascii_case("content-length") {
-            // RFC 9110 §8.6 and §15.3.6: left out, or written by the server.
+            // RFC 9110 §8.6 and §15.3.6: omitted, or written by the server.
             continue;
         }
-        let (seen_name, seen_value) = there.next().expect("a field is missing");
-        assert_eq!(show(seen_name), show(name.as_bytes()));
-        assert_eq!(show(seen_value), show(value.trim_ascii()));
+        let (seen_name, seen_value) = remaining.next().expect("a field is missing");
+        assert_eq!(escape(seen_name), escape(name.as_bytes()));
+        assert_eq!(escape(seen_value), escape(value.trim_ascii()));
         own.retain(|own| !own.eq_ignore_ascii_case(name.as_bytes()) || name.eq_ignore_ascii_case("connection"));
     }
-    // Each at most once, in the order they are written.
-    for (name, _) in there {
+    // Each of the server's own fields occurs at most once, in the order in which they are written.
+    for (name, _) in remaining {
         let at = own.iter().position(|own| own == name);
-        let at = at.unwrap_or_else(|| panic!("an unexpected field {}", show(name)));
+        let at = at.unwrap_or_else(|| panic!("an unexpected field {}", escape(name)));
         own.drain(..=at);
     }
 }

@@ -1,4 +1,4 @@
-//! The chunked transfer coding (RFC 9112 §7.1), decoded as strictly as it is written and encoded.
+//! The chunked transfer coding (RFC 9112 §7.1): a strict decoder, and the encoder.
 //!
 //! ```text
 //! chunked-body = *chunk last-chunk trailer-section CRLF
@@ -8,23 +8,23 @@
 //! chunk-ext    = *( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] )
 //! ```
 //!
-//! Extensions are checked and dropped. A size or an extension may be followed by white space only where another
-//! extension follows that; trailer fields are checked and dropped,
-//! never merged into the header section (RFC 9110 §6.5.1).
+//! Extensions and trailer fields are checked and dropped; trailer fields are never merged into the header section
+//! (RFC 9110 §6.5.1). White space after a size or an extension is accepted only in front of another extension.
 
 use std::ops::Range;
 
 use super::error::{Error, ErrorKind};
-use super::scan::scalar::{is_token, is_value};
+use super::syntax::{is_tchar, is_value_byte};
 
-/// Bounds on what surrounds the data of a chunked body.
+/// Limits on the parts of a chunked body that are not data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChunkedLimits {
-    /// Bytes of all chunk extensions of one body together; 4 KiB, since nobody uses them. Without a bound they are a
-    /// way to keep a server busy without sending any data. Needless zeros in front of chunk sizes count, too.
+    /// The maximum length of all chunk extensions of one body together, in bytes. Default: 4 KiB, since extensions are
+    /// rarely used. Without a limit, a client could keep a server busy without sending any data. Leading zeros of chunk
+    /// sizes count as well.
     pub extensions: usize,
-    /// Bytes of the trailer section; 8 KiB, room for signatures and digests.
+    /// The maximum length of the trailer section in bytes. Default: 8 KiB, enough for signatures and digests.
     pub trailers: usize,
 }
 
@@ -39,24 +39,24 @@ enum State {
     /// Before the first digit of a size.
     SizeStart,
     Size,
-    /// White space behind a size: an extension has to follow.
+    /// In the white space after a size: an extension has to follow.
     SizeSpace,
-    /// Behind the `;` of an extension: white space, then its name.
+    /// After the `;` of an extension: white space, then its name.
     ExtensionStart,
     ExtensionName,
-    /// White space behind an extension's name: `=` or another extension has to follow.
+    /// In the white space after the name of an extension: `=` or another extension has to follow.
     ExtensionNameSpace,
-    /// Behind `=`: white space, then a token or a quoted string.
+    /// After `=`: white space, then a token or a quoted string.
     ExtensionValueStart,
     ExtensionToken,
     ExtensionQuoted,
-    /// Behind a backslash in a quoted string.
+    /// After a backslash in a quoted string.
     ExtensionEscape,
-    /// Behind the closing quote.
+    /// After the closing quote.
     ExtensionQuotedEnd,
-    /// White space behind an extension's value: another extension has to follow.
+    /// In the white space after the value of an extension: another extension has to follow.
     ExtensionSpace,
-    /// The LF that ends the size's line.
+    /// Before the LF that ends the line of a size.
     SizeLf,
     Data,
     DataCr,
@@ -66,7 +66,7 @@ enum State {
     TrailerName,
     TrailerValue,
     TrailerLf,
-    /// The LF that ends it all.
+    /// Before the LF that ends the body.
     EndLf,
     Done,
 }
@@ -91,35 +91,37 @@ enum State {
 pub struct ChunkedDecoder {
     state: State,
     limits: ChunkedLimits,
-    /// What is left of the chunk being read, or the size being read.
+    /// The remaining bytes of the chunk that is being read, or the size that is being read.
     size: u64,
+    /// The length of the extensions so far.
     extensions: usize,
+    /// The length of the trailer section so far.
     trailers: usize,
-    /// Bytes consumed so far, for positions in errors.
+    /// The bytes consumed so far, for the positions of errors.
     position: usize,
 }
 
-/// What one call of [`ChunkedDecoder::decode`] came to.
+/// The result of one call of [`ChunkedDecoder::decode`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded {
-    /// Bytes of the input that are done with, those of `data` included.
+    /// The number of input bytes that were consumed, those of `data` included.
     pub consumed: usize,
-    /// Where in the input body data stands; may be empty.
+    /// The range of the input that is body data; it may be empty.
     pub data: Range<usize>,
 }
 
 impl ChunkedDecoder {
-    /// A decoder at the start of a body.
+    /// Creates a decoder at the start of a body.
     pub fn new(limits: ChunkedLimits) -> ChunkedDecoder {
         ChunkedDecoder { state: State::SizeStart, limits, size: 0, extensions: 0, trailers: 0, position: 0 }
     }
 
-    /// Has the body been read to its end?
+    /// Whether the body has been read to its end.
     pub fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
-    /// How much is left of the chunk whose data is being read, in bytes.
+    /// The number of bytes that remain of the chunk whose data is being read.
     pub(crate) fn left_of_chunk(&self) -> u64 {
         if self.state == State::Data {
             self.size
@@ -130,10 +132,11 @@ impl ChunkedDecoder {
 
     /// Reads up to the end of the next piece of body data, of the body, or of the input, whichever comes first.
     ///
-    /// Call it again with what follows the consumed bytes.
+    /// Call it again with the input that follows the consumed bytes.
     ///
     /// # Errors
-    /// Anything that is not the chunked coding, or beyond the limits. The decoder stays where the error was.
+    /// For input that is not the chunked coding, or is beyond the limits. The decoder stays at the position of the
+    /// error.
     pub fn decode(&mut self, input: &[u8]) -> Result<Decoded, Error> {
         let mut at = 0;
         while at < input.len() {
@@ -160,7 +163,7 @@ impl ChunkedDecoder {
         self.state = match (self.state, byte) {
             (State::SizeStart | State::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 if self.state == State::Size && self.size == 0 {
-                    // Zeros in front mean nothing and count with the other things that mean nothing.
+                    // A leading zero has no meaning, so it counts towards the same limit as extensions.
                     self.count_extension()?;
                 }
                 let digit = (byte as char).to_digit(16).unwrap_or(0);
@@ -219,7 +222,7 @@ impl ChunkedDecoder {
             (State::DataCr | State::DataLf, _) => return Err(ErrorKind::ChunkEnd),
 
             (State::TrailerStart, b'\r') => State::EndLf,
-            (State::TrailerStart | State::TrailerName, _) if is_token(byte) => {
+            (State::TrailerStart | State::TrailerName, _) if is_tchar(byte) => {
                 self.count_trailer()?;
                 State::TrailerName
             }
@@ -229,7 +232,7 @@ impl ChunkedDecoder {
             }
             (State::TrailerStart | State::TrailerName, _) => return Err(ErrorKind::Trailer),
             (State::TrailerValue, b'\r') => State::TrailerLf,
-            (State::TrailerValue, _) if is_value(byte) => {
+            (State::TrailerValue, _) if is_value_byte(byte) => {
                 self.count_trailer()?;
                 State::TrailerValue
             }
@@ -245,21 +248,21 @@ impl ChunkedDecoder {
         Ok(())
     }
 
-    /// The state behind a byte of an extension (RFC 9112 §7.1.1; RFC 9110 §5.6.4 for quoted strings); `None` for a byte
-    /// that can't stand there.
+    /// The state after a byte of an extension (RFC 9112 §7.1.1; RFC 9110 §5.6.4 for quoted strings); `None` for a byte
+    /// that is not allowed in this state.
     fn extension(&self, byte: u8) -> Option<State> {
         Some(match (self.state, byte) {
             (State::ExtensionStart | State::ExtensionValueStart, b' ' | b'\t') => self.state,
-            (State::ExtensionStart | State::ExtensionName, _) if is_token(byte) => State::ExtensionName,
+            (State::ExtensionStart | State::ExtensionName, _) if is_tchar(byte) => State::ExtensionName,
             (State::ExtensionName | State::ExtensionNameSpace, b' ' | b'\t') => State::ExtensionNameSpace,
             (State::ExtensionName | State::ExtensionNameSpace, b'=') => State::ExtensionValueStart,
             (State::ExtensionName | State::ExtensionNameSpace, b';') => State::ExtensionStart,
 
             (State::ExtensionValueStart, b'"') => State::ExtensionQuoted,
-            (State::ExtensionValueStart | State::ExtensionToken, _) if is_token(byte) => State::ExtensionToken,
+            (State::ExtensionValueStart | State::ExtensionToken, _) if is_tchar(byte) => State::ExtensionToken,
             (State::ExtensionQuoted, b'"') => State::ExtensionQuotedEnd,
             (State::ExtensionQuoted, b'\\') => State::ExtensionEscape,
-            (State::ExtensionQuoted | State::ExtensionEscape, _) if is_value(byte) => State::ExtensionQuoted,
+            (State::ExtensionQuoted | State::ExtensionEscape, _) if is_value_byte(byte) => State::ExtensionQuoted,
             (State::ExtensionToken | State::ExtensionQuotedEnd | State::ExtensionSpace, b' ' | b'\t') => {
                 State::ExtensionSpace
             }
@@ -285,10 +288,10 @@ impl ChunkedDecoder {
     }
 }
 
-/// What ends a chunked body without trailers.
+/// The end of a chunked body without trailers.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// Appends `data` as one chunk. Nothing is appended for empty data: an empty chunk would end the body.
+/// Appends `data` as one chunk. Appends nothing for empty data, since an empty chunk would end the body.
 pub fn encode_chunk(data: &[u8], out: &mut Vec<u8>) {
     if data.is_empty() {
         return;
@@ -298,7 +301,7 @@ pub fn encode_chunk(data: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the line that begins a chunk of `size` bytes; data and CR LF have to follow.
+/// Appends the line that begins a chunk of `size` bytes; the data and CR LF have to follow.
 pub fn encode_chunk_size(size: usize, out: &mut Vec<u8>) {
     let digits = (usize::BITS - size.leading_zeros()).div_ceil(4).max(1);
     for place in (0..digits).rev() {
@@ -311,7 +314,7 @@ pub fn encode_chunk_size(size: usize, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    /// The decoded body and what is left of the input, fed in pieces of `piece` bytes.
+    /// Decodes input that arrives in pieces of `piece` bytes: the body, and the number of input bytes that remain.
     fn decode(input: &[u8], piece: usize, limits: ChunkedLimits) -> Result<Option<(Vec<u8>, usize)>, Error> {
         let mut decoder = ChunkedDecoder::new(limits);
         let (mut body, mut at, mut end) = (Vec::new(), 0, 0);
@@ -330,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_coding_of_rfc_9112_is_read_however_it_is_cut() {
+    fn only_the_coding_of_rfc_9112_is_accepted_wherever_the_input_is_cut() {
         use ErrorKind::*;
         let done = |body: &str, left| Ok(Some((body.as_bytes().to_vec(), left)));
         let long = |what: &str| format!("1{what}\r\na\r\n0\r\n\r\n");
@@ -404,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encoded_decodes_to_the_same() {
+    fn encoded_data_decodes_to_the_same_data() {
         for size in [1, 9, 10, 15, 16, 255, 256, 4096, 70_000] {
             let data = vec![b'x'; size];
             let mut wire = Vec::new();

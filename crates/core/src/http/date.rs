@@ -1,33 +1,34 @@
-//! IMF-fixdate, the one format in which HTTP dates are written (RFC 9110 §5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
+//! IMF-fixdate, the format in which HTTP dates are written (RFC 9110 §5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
 
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// A point in time, taken apart in UTC.
+/// A point in time as date and time of day in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CivilTime {
-    /// The year; up to 9999 it prints in four digits.
+    /// The year; it has four digits up to 9999.
     pub year: u64,
-    /// 1 to 12.
+    /// The month, 1 to 12.
     pub month: u8,
-    /// 1 to 31.
+    /// The day of the month, 1 to 31.
     pub day: u8,
-    /// 0 to 23.
+    /// The hour, 0 to 23.
     pub hour: u8,
-    /// 0 to 59.
+    /// The minute, 0 to 59.
     pub minute: u8,
-    /// 0 to 59; Unix time knows no leap seconds.
+    /// The second, 0 to 59; Unix time has no leap seconds.
     pub second: u8,
+    /// 0 is Thursday, the weekday of 1970-01-01.
     weekday: u8,
 }
 
 impl CivilTime {
-    /// From seconds since 1970-01-01T00:00:00Z.
+    /// Converts seconds since 1970-01-01T00:00:00Z.
     pub fn from_unix(seconds: u64) -> CivilTime {
         let days = seconds / 86_400;
         let time = seconds % 86_400;
-        // Days counted from 0000-03-01, so that the leap day is the last day of a year: eras of 400 years, years of
-        // 365 days and their leap days, months of 153 days in five.
+        // Count the days from 0000-03-01, so that the leap day is the last day of a year. The rest is arithmetic on
+        // eras of 400 years, on years of 365 days with their leap days, and on months, of which five have 153 days.
         let shifted = days + 719_468;
         let era = shifted / 146_097;
         let day_of_era = shifted % 146_097;
@@ -46,13 +47,13 @@ impl CivilTime {
         }
     }
 
-    /// The month's English name of three letters.
+    /// The English name of the month in three letters.
     pub fn month_name(&self) -> &'static str {
         MONTHS[usize::from(self.month) - 1]
     }
 }
 
-/// The IMF-fixdate of a Unix time in seconds; years beyond 9999 are written as 9999-12-31.
+/// The IMF-fixdate of a Unix time in seconds; a date beyond the year 9999 becomes the last second of 9999.
 ///
 /// ```
 /// assert_eq!(&amboss_core::http::imf_fixdate(784_111_777), b"Sun, 06 Nov 1994 08:49:37 GMT");
@@ -78,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_dates() {
+    fn well_known_dates_have_their_known_text() {
         for (seconds, expected) in [
             (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
             (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn every_day_of_eight_centuries_follows_the_last() {
+    fn every_day_of_eight_centuries_follows_the_day_before() {
         let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
         let (mut year, mut month, mut day) = (1970, 1, 1);
         for days in 0..292_194 {

@@ -1,40 +1,41 @@
-//! Which body follows a head, and what becomes of the connection (RFC 9112 §6 and §9).
+//! The framing of a request: which body follows the head, and whether the connection persists (RFC 9112 §6 and §9).
 
 use super::error::{Error, ErrorKind};
-use super::head::{Head, Known, Version};
+use super::head::{Head, Known};
 use super::leniency::Leniency;
-use super::scan::scalar::is_token_slice;
+use super::syntax::{is_token, list, parse_decimal};
 use super::target::host_is_valid;
+use super::version::Version;
 
-/// The body of a request.
+/// The length of a request body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyLength {
-    /// So many bytes; 0 when there is no body.
+    /// The number of bytes; 0 if there is no body.
     Known(u64),
-    /// The chunked coding says where it ends.
+    /// The chunked coding marks the end.
     Chunked,
 }
 
-/// What a head says about the message and the connection.
+/// The properties of the body and of the connection that follow from a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Framing {
     /// The body that follows.
     pub body: BodyLength,
-    /// May the connection be used again after this message, as far as the request is concerned?
+    /// Whether the request allows the connection to be used again after this message.
     pub keep_alive: bool,
-    /// The client waits for `100 Continue` before it sends the body (RFC 9110 §10.1.1).
+    /// Whether the client waits for `100 Continue` before it sends the body (RFC 9110 §10.1.1).
     pub expects_continue: bool,
-    /// The client offers to switch protocols (`Connection: upgrade` and an `Upgrade` field, RFC 9110 §7.8).
+    /// Whether the client offers to switch protocols (`Connection: upgrade` and an `Upgrade` field, RFC 9110 §7.8).
     pub upgrade: bool,
 }
 
 impl Framing {
-    /// Judges a complete head.
+    /// Determines the framing of a request from its complete head.
     ///
     /// # Errors
-    /// Host, Content-Type, Content-Length, Transfer-Encoding and Expect fields that are missing, repeated, malformed or
-    /// at odds.
+    /// For a Host, Content-Type, Content-Length, Transfer-Encoding or Expect field that is missing, repeated, malformed
+    /// or in conflict with another field.
     #[inline]
     pub fn of(head: &Head<'_>, leniency: Leniency) -> Result<Framing, Error> {
         let http11 = head.version() == Version::Http11;
@@ -50,8 +51,8 @@ impl Framing {
             for option in list(value) {
                 if option.eq_ignore_ascii_case(b"close") {
                     keep_alive = false;
-                    // RFC 9112 §9.3: close wins over whatever else is said.
-                    return Framing::with_body(head, leniency, length, Framing { keep_alive, ..Framing::plain() });
+                    // RFC 9112 §9.3: close takes precedence over every other option.
+                    return Framing::with_body(head, leniency, length, Framing { keep_alive, ..Framing::empty() });
                 } else if option.eq_ignore_ascii_case(b"keep-alive") {
                     keep_alive = true;
                 } else if option.eq_ignore_ascii_case(b"upgrade") {
@@ -59,10 +60,10 @@ impl Framing {
                 }
             }
         }
-        Framing::with_body(head, leniency, length, Framing { keep_alive, upgrade, ..Framing::plain() })
+        Framing::with_body(head, leniency, length, Framing { keep_alive, upgrade, ..Framing::empty() })
     }
 
-    fn plain() -> Framing {
+    fn empty() -> Framing {
         Framing { body: BodyLength::Known(0), keep_alive: false, expects_continue: false, upgrade: false }
     }
 
@@ -79,7 +80,7 @@ impl Framing {
             if !http11 {
                 return Err(error(head, ErrorKind::TransferEncodingVersion));
             }
-            final_chunked(head)?;
+            check_transfer_encoding(head)?;
             if length.is_some() {
                 if !leniency.length_and_chunked {
                     return Err(error(head, ErrorKind::LengthAndChunked));
@@ -101,7 +102,7 @@ impl Framing {
     }
 }
 
-/// These are about the head as a whole; their place is its end.
+/// These errors concern the head as a whole, so their position is its end.
 #[cold]
 fn error(head: &Head<'_>, kind: ErrorKind) -> Error {
     Error::new(kind, head.bytes().len())
@@ -121,7 +122,8 @@ fn check_host(head: &Head<'_>, http11: bool, leniency: Leniency) -> Result<(), E
     }
 }
 
-/// RFC 9110 §8.6: digits only, once. A list of equal numbers is refused too: nobody sends it in good faith.
+/// Reads Content-Length: digits only, once (RFC 9110 §8.6). A list of equal numbers is refused as well, since no honest
+/// client sends one.
 fn content_length(head: &Head<'_>) -> Result<Option<u64>, Error> {
     let Some(value) = head.known(Known::ContentLength) else { return Ok(None) };
     if head.repeated(Known::ContentLength) {
@@ -133,19 +135,8 @@ fn content_length(head: &Head<'_>) -> Result<Option<u64>, Error> {
     }
 }
 
-/// Decimal digits and nothing else, no more than `u64` holds.
-pub(crate) fn parse_decimal(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
-        return None;
-    }
-    digits.iter().try_fold(0u64, |sum, &digit| {
-        let digit = digit.checked_sub(b'0').filter(|&digit| digit < 10)?;
-        sum.checked_mul(10)?.checked_add(u64::from(digit))
-    })
-}
-
-/// Transfer-Encoding has to be exactly `chunked` (RFC 9112 §6.1, §6.3).
-fn final_chunked(head: &Head<'_>) -> Result<(), Error> {
+/// Checks that Transfer-Encoding is exactly `chunked` (RFC 9112 §6.1, §6.3).
+fn check_transfer_encoding(head: &Head<'_>) -> Result<(), Error> {
     let mut codings = 0;
     let mut chunked = 0;
     let mut last_is_chunked = false;
@@ -156,7 +147,7 @@ fn final_chunked(head: &Head<'_>) -> Result<(), Error> {
             last_is_chunked = coding.eq_ignore_ascii_case(b"chunked");
             chunked += usize::from(last_is_chunked);
             let name = coding.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
-            well_formed &= is_token_slice(name);
+            well_formed &= is_token(name);
         }
     }
     match (codings, chunked) {
@@ -166,15 +157,10 @@ fn final_chunked(head: &Head<'_>) -> Result<(), Error> {
     }
 }
 
-/// The members of a comma-separated list (RFC 9110 §5.6.1), empty ones skipped.
-pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{HeadOptions, HeadParser};
+    use crate::http::head::{HeadOptions, HeadParser};
 
     fn framing(head: &str, leniency: Leniency) -> Result<Framing, u16> {
         let mut parser = HeadParser::new(HeadOptions { leniency, ..Default::default() });
@@ -185,7 +171,7 @@ mod tests {
         }
     }
 
-    /// The version, the fields, and what comes of them strictly and with `Leniency::werkzeug()`.
+    /// Each case: the version, the fields, and the results with strict rules and with `Leniency::werkzeug()`.
     #[test]
     fn a_body_is_framed_as_rfc_9112_section_6_says() {
         use BodyLength::{Chunked, Known};
@@ -248,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn continue_and_upgrade_are_noted() {
+    fn an_expected_continue_and_an_offered_upgrade_are_recognised() {
         let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-Continue\r\n\r\n";
         assert!(framing(head, Leniency::default()).unwrap().expects_continue);
         let head = "GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n";

@@ -1,18 +1,18 @@
 //! HTTP/1.1 without sockets: bytes in, messages out.
 //!
-//! Nothing here opens a socket, asks the time or starts a thread, so all of it can be used alone and fuzzed at full
-//! speed. A server uses the pieces in this order:
+//! Nothing here opens a socket, reads the clock or starts a thread, so every part can be used on its own and fuzzed at
+//! full speed. A server uses the parts in this order:
 //!
 //! ```text
 //!           bytes                                                     bytes
 //!             │                                                         ▲
 //!             ▼                                                         │
 //!      HeadParser ──► Head ──► Framing ──► ChunkedDecoder        BodyWriter
-//!                      │          (or so many bytes)                    ▲
+//!                      │        (or a number of bytes)                  ▲
 //!                      └─────► Target                            ResponseHead
 //! ```
 //!
-//! One example that passes through all of them:
+//! An example that uses all of them:
 //!
 //! ```
 //! use amboss_core::http::*;
@@ -42,27 +42,35 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! In scope: RFC 9112 as a server speaks it, with the strictness that keeps proxies in front honest. Out of scope:
-//! clients, HTTP/2 and 3, content codings, caching.
+//! In scope: RFC 9112 for a server, read as strictly as is needed so that the server and a proxy in front of it agree
+//! on every message. Out of scope: clients, HTTP/2 and HTTP/3, content codings, caching.
+//!
+//! The two error types have the same structure: a kind, a message for people (`Display`), and the position or the text
+//! that it concerns. [`Error`] is a request that was refused, and carries the status for the client; [`ResponseError`]
+//! is a response head that can't be sent.
 
-pub(crate) mod chunked;
+mod body_writer;
+mod chunked;
 mod date;
 mod error;
-pub(crate) mod framing;
+mod framing;
 pub(crate) mod head;
 mod leniency;
-pub(crate) mod response;
-#[doc(hidden)]
-pub mod scan;
+mod response;
+pub(crate) mod scan;
 mod status;
+mod syntax;
 pub(crate) mod target;
+mod version;
 
+pub use body_writer::{BodyWriter, ResponseFraming};
 pub use chunked::{encode_chunk, encode_chunk_size, ChunkedDecoder, ChunkedLimits, Decoded, LAST_CHUNK};
 pub use date::{imf_fixdate, CivilTime};
-pub use error::{Error, ErrorKind};
+pub use error::{Error, ErrorKind, ResponseError, ResponseErrorKind};
 pub use framing::{BodyLength, Framing};
-pub use head::{Field, Head, HeadLimits, HeadOptions, HeadParser, Version};
+pub use head::{Field, Head, HeadLimits, HeadOptions, HeadParser};
 pub use leniency::Leniency;
-pub use response::{is_hop_by_hop, Answering, BodyWriter, ResponseError, ResponseFraming, ResponseHead, ResponsePlan};
+pub use response::{is_hop_by_hop, Answering, ResponseHead, ResponsePlan};
 pub use status::{allows_body, reason_phrase};
 pub use target::{host_is_valid, percent_decode, Target, TargetForm};
+pub use version::Version;

@@ -1,90 +1,37 @@
 //! The head of a response: checked, serialised once, and framed.
 //!
-//! Two steps, because the length of the body is often known only after the application has spoken:
-//! [`ResponseHead::start`] checks and appends the status line and the application's fields, and
-//! [`ResponseHead::finish`] decides how the body ends (RFC 9112 §6.3), appends what follows from that, and closes the
-//! head. Nothing that could end a line early gets through, so no response can be split.
+//! A head is written in two steps, because the length of the body is often known only after the application has
+//! returned. [`ResponseHead::start`] checks and appends the status line and the application's fields.
+//! [`ResponseHead::finish`] decides how the body ends (RFC 9112 §6.3), appends the fields that follow from that, and
+//! ends the head. A byte that could end a line early is refused, so no application can split a response.
 
-use std::fmt;
-
-use super::chunked::{encode_chunk, LAST_CHUNK};
-use super::framing::parse_decimal;
-use super::head::Version;
-use super::scan::scalar::{is_token_slice, is_value};
+use super::body_writer::ResponseFraming;
+use super::error::{ResponseError, ResponseErrorKind};
 use super::status::{allows_body, reason_phrase};
+use super::syntax::{append_decimal, is_token, is_value_byte, parse_decimal};
+use super::version::Version;
 
-/// What of the request bears on the response.
+/// The properties of a request that its response depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answering {
     /// The version of the request.
     pub version: Version,
-    /// The method was HEAD.
+    /// Whether the method is HEAD.
     pub head: bool,
-    /// May the connection stay open?
+    /// Whether the connection may stay open.
     pub keep_alive: bool,
 }
 
-/// How a response's body ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResponseFraming {
-    /// There is none (HEAD, 1xx, 204, 304), whatever the application gives. 205 has [`Length`](Self::Length) 0, since
-    /// nothing but its framing tells a client that no content follows.
-    Empty,
-    /// After so many bytes.
-    Length(u64),
-    /// With the last chunk.
-    Chunked,
-    /// When the connection closes.
-    Close,
-}
-
-/// What [`ResponseHead::finish`] decided.
+/// The decisions of [`ResponseHead::finish`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResponsePlan {
     /// How the body ends.
     pub framing: ResponseFraming,
-    /// Does the connection stay open after it?
+    /// Whether the connection stays open after the response.
     pub keep_alive: bool,
 }
 
-/// Why a response can't be sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ResponseError {
-    /// Not three digits and a phrase, or a control character in it.
-    Status(String),
-    /// 1xx other than 101 is no final status.
-    Interim(u16),
-    /// The name is no token.
-    FieldName(String),
-    /// CR, LF, NUL or another control character in the value of this field.
-    FieldValue(String),
-    /// A field that belongs to the connection, which is the server's (RFC 9110 §7.6.1, PEP 3333).
-    HopByHop(String),
-    /// Content-Length is no decimal number, or there are several.
-    ContentLength(String),
-}
-
-impl fmt::Display for ResponseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ResponseError::Status(status) => {
-                write!(f, "the status {status:?} is not three digits and a phrase, as in \"200 OK\"")
-            }
-            ResponseError::Interim(status) => write!(f, "{status} is an interim status; a final one is needed"),
-            ResponseError::FieldName(name) => write!(f, "{name:?} can't be a field name: it is no token"),
-            ResponseError::FieldValue(name) => write!(f, "the value of {name} holds a control character"),
-            ResponseError::HopByHop(name) => {
-                write!(f, "{name} is a hop-by-hop field, which is for the server to set; leave it out")
-            }
-            ResponseError::ContentLength(value) => write!(f, "Content-Length {value:?} is not one decimal number"),
-        }
-    }
-}
-
-impl std::error::Error for ResponseError {}
-
-/// A response head whose application part stands in the output buffer.
+/// A response head whose status line and application fields are in the output buffer.
 ///
 /// ```
 /// use amboss_core::http::{Answering, ResponseFraming, ResponseHead, Version};
@@ -109,7 +56,7 @@ impl ResponseHead {
     /// Checks a status (`"404 Not Found"`; a bare code gets its phrase) and fields, and appends them to `out`.
     ///
     /// # Errors
-    /// See [`ResponseError`]; `out` is then as it was.
+    /// For a status or a field that can't be sent; `out` is unchanged then.
     #[inline]
     pub fn start<'f>(
         out: &mut Vec<u8>,
@@ -130,11 +77,11 @@ impl ResponseHead {
         status: &str,
         fields: impl IntoIterator<Item = (&'f str, &'f [u8])>,
     ) -> Result<ResponseHead, ResponseError> {
-        let code = status_code(status).ok_or_else(|| ResponseError::Status(status.to_owned()))?;
+        let code = status_code(status).ok_or_else(|| ResponseError::new(ResponseErrorKind::Status, status))?;
         if code < 200 && code != 101 {
-            return Err(ResponseError::Interim(code));
+            return Err(ResponseError::new(ResponseErrorKind::InterimStatus, status));
         }
-        // One growth for what a head usually takes.
+        // Enough for most heads, so that the buffer grows once.
         out.reserve(256);
         out.extend_from_slice(b"HTTP/1.1 ");
         out.extend_from_slice(status.as_bytes());
@@ -147,10 +94,10 @@ impl ResponseHead {
         ResponseHead::append_fields(out, code, fields)
     }
 
-    /// `103 Early Hints` with these fields, whole (RFC 8297).
+    /// Appends a complete `103 Early Hints` response with these fields (RFC 8297).
     ///
     /// # Errors
-    /// See [`ResponseError`]; `out` is then as it was.
+    /// For a status or a field that can't be sent; `out` is unchanged then.
     pub fn early_hints<'f>(
         out: &mut Vec<u8>,
         fields: impl IntoIterator<Item = (&'f str, &'f [u8])>,
@@ -173,13 +120,13 @@ impl ResponseHead {
     ) -> Result<ResponseHead, ResponseError> {
         let mut head = ResponseHead { status, content_length: None, has_date: false, has_server: false };
         for (name, value) in fields {
-            if !is_token_slice(name.as_bytes()) {
-                return Err(ResponseError::FieldName(name.to_owned()));
+            if !is_token(name.as_bytes()) {
+                return Err(ResponseError::new(ResponseErrorKind::FieldName, name));
             }
-            if !value.iter().all(|&byte| is_value(byte)) {
-                return Err(ResponseError::FieldValue(name.to_owned()));
+            if !value.iter().all(|&byte| is_value_byte(byte)) {
+                return Err(ResponseError::new(ResponseErrorKind::FieldValue, name));
             }
-            if head.meet(name, value)? {
+            if head.inspect_field(name, value)? {
                 out.extend_from_slice(name.as_bytes());
                 out.extend_from_slice(b": ");
                 out.extend_from_slice(value.trim_ascii());
@@ -189,28 +136,28 @@ impl ResponseHead {
         Ok(head)
     }
 
-    /// Takes note of the fields that matter; false when the field is not to be sent.
+    /// Records the fields that the rest of the head depends on; `false` if the field must not be sent.
     #[inline]
-    fn meet(&mut self, name: &str, value: &[u8]) -> Result<bool, ResponseError> {
-        // The length tells most names apart from these without looking at them.
+    fn inspect_field(&mut self, name: &str, value: &[u8]) -> Result<bool, ResponseError> {
+        // The length rules out most names without a comparison.
         match name.len() {
             4 if name.eq_ignore_ascii_case("date") => self.has_date = true,
             6 if name.eq_ignore_ascii_case("server") => self.has_server = true,
             14 if name.eq_ignore_ascii_case("content-length") => {
-                let text = || ResponseError::ContentLength(String::from_utf8_lossy(value).into_owned());
-                let length = parse_decimal(value.trim_ascii()).ok_or_else(text)?;
+                let error = || ResponseError::new(ResponseErrorKind::ContentLength, &String::from_utf8_lossy(value));
+                let length = parse_decimal(value.trim_ascii()).ok_or_else(error)?;
                 if self.content_length.is_some() {
-                    return Err(text());
+                    return Err(error());
                 }
                 self.content_length = Some(length);
-                // RFC 9110 §8.6: not with 1xx and 204. With 205 it can only be 0, which `finish` adds.
+                // RFC 9110 §8.6: not allowed with 1xx and 204. With 205 it can only be 0, which `finish` appends.
                 return Ok(self.status >= 200 && !matches!(self.status, 204 | 205));
             }
             2 | 7 | 8 | 10 | 17 | 18 | 19 if is_hop_by_hop(name) => {
                 let switching = self.status == 101
                     && (name.eq_ignore_ascii_case("upgrade") || name.eq_ignore_ascii_case("connection"));
                 if !switching {
-                    return Err(ResponseError::HopByHop(name.to_owned()));
+                    return Err(ResponseError::new(ResponseErrorKind::HopByHop, name));
                 }
             }
             _ => {}
@@ -223,15 +170,15 @@ impl ResponseHead {
         self.status
     }
 
-    /// The Content-Length that the application declared.
+    /// The Content-Length that the application set.
     pub fn content_length(&self) -> Option<u64> {
         self.content_length
     }
 
-    /// Closes the head: appends framing, `date` and `server` unless the application set them, and the empty line.
+    /// Ends the head: appends the framing, `date` and `server` unless the application set them, and the empty line.
     ///
-    /// `length` is the number of bytes the body will have, when that is known. A response to HEAD gets the
-    /// Content-Length of the body it does not have.
+    /// `length` is the length of the body in bytes, if it is known. A response to HEAD gets the Content-Length that the
+    /// response to GET would have.
     #[inline]
     pub fn finish(
         &self,
@@ -253,7 +200,7 @@ impl ResponseHead {
         }
         let mut keep_alive = answering.keep_alive;
         let framing = if self.status == 205 {
-            // RFC 9110 §15.3.6: no content. RFC 9112 §6.3 has no rule for 205, so a length has to say it.
+            // RFC 9110 §15.3.6: no content. RFC 9112 §6.3 has no rule for 205, so it needs a length of 0.
             append_length(out, 0);
             ResponseFraming::Length(0)
         } else if !allows_body(self.status) {
@@ -287,104 +234,22 @@ impl ResponseHead {
     }
 }
 
-/// Keeps a body to its framing: cuts what is too much, tells what is missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BodyWriter {
-    framing: ResponseFraming,
-    written: u64,
-}
-
-impl BodyWriter {
-    /// For a body with this framing.
-    pub fn new(framing: ResponseFraming) -> BodyWriter {
-        BodyWriter { framing, written: 0 }
-    }
-
-    /// How many of `offered` bytes belong on the wire: less with a Content-Length that would be passed, none without
-    /// a body.
-    pub fn admit(&self, offered: u64) -> u64 {
-        match self.framing {
-            ResponseFraming::Empty => 0,
-            ResponseFraming::Length(length) => offered.min(length - self.written),
-            ResponseFraming::Chunked | ResponseFraming::Close => offered,
-        }
-    }
-
-    /// Counts body bytes that were admitted and written by other means than [`append`](BodyWriter::append).
-    pub fn count(&mut self, bytes: u64) {
-        self.written += bytes;
-    }
-
-    /// Appends a block, framed.
-    pub fn append(&mut self, block: &[u8], out: &mut Vec<u8>) {
-        let admitted = self.admit(block.len() as u64) as usize;
-        let block = &block[..admitted];
-        if self.framing == ResponseFraming::Chunked {
-            encode_chunk(block, out);
-        } else {
-            out.extend_from_slice(block);
-        }
-        self.count(admitted as u64);
-    }
-
-    /// Ends the body: appends the last chunk where there is one. False when bytes are missing and the connection has
-    /// to be cut, so that the client can tell.
-    pub fn end(&self, out: &mut Vec<u8>) -> bool {
-        match self.framing {
-            ResponseFraming::Chunked => out.extend_from_slice(LAST_CHUNK),
-            ResponseFraming::Length(length) => return self.written == length,
-            ResponseFraming::Empty | ResponseFraming::Close => {}
-        }
-        true
-    }
-
-    /// Body bytes on the wire so far, without the chunked coding's own.
-    pub fn written(&self) -> u64 {
-        self.written
-    }
-
-    /// Does the body end by Content-Length, and has it all been written?
-    pub fn is_full(&self) -> bool {
-        matches!(self.framing, ResponseFraming::Length(length) if length == self.written)
-    }
-
-    /// How the body ends.
-    pub fn framing(&self) -> ResponseFraming {
-        self.framing
-    }
-}
-
 fn append_length(out: &mut Vec<u8>, length: u64) {
     out.extend_from_slice(b"Content-Length: ");
     append_decimal(out, length);
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends a number in decimal digits.
-pub(crate) fn append_decimal(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
-}
-
-/// Three digits, then nothing or SP and a phrase without control characters (RFC 9112 §4).
+/// Parses a status: three digits, then nothing or SP and a phrase without control characters (RFC 9112 §4).
 fn status_code(status: &str) -> Option<u16> {
     let bytes = status.as_bytes();
     let (digits, phrase) = bytes.split_at_checked(3)?;
     let code = parse_decimal(digits)? as u16;
-    let phrase_is_valid = phrase.is_empty() || phrase[0] == b' ' && phrase.iter().all(|&byte| is_value(byte));
+    let phrase_is_valid = phrase.is_empty() || phrase[0] == b' ' && phrase.iter().all(|&byte| is_value_byte(byte));
     (code >= 100 && phrase_is_valid).then_some(code)
 }
 
-/// Is this a field that concerns only the connection (RFC 9110 §7.6.1; PEP 3333, "Other HTTP Features")?
+/// Whether a field concerns only the connection (RFC 9110 §7.6.1; PEP 3333, "Other HTTP Features").
 pub fn is_hop_by_hop(name: &str) -> bool {
     [
         "connection",
@@ -418,7 +283,7 @@ mod tests {
         let fields = fields.iter().map(|&(name, value)| (name, value.as_bytes()));
         let result = ResponseHead::start(&mut out, status, fields);
         if result.is_err() {
-            assert_eq!(out, b"before", "an error leaves the buffer as it was");
+            assert_eq!(out, b"before", "an error leaves the buffer unchanged");
         }
         let plan = result?.finish(&mut out, answering, length, None, None);
         Ok((String::from_utf8(out.split_off(6)).unwrap(), plan))
@@ -448,7 +313,7 @@ mod tests {
             ("200 OK", declared, head, Some(0), "Content-Length: 3\r\n", Empty, true),
             ("204 No Content", &[], V11, Some(5), "", Empty, true),
             ("204 No Content", declared, V11, None, "", Empty, true),
-            // RFC 9110 §15.3.6: no content, and a recipient has to be told so.
+            // RFC 9110 §15.3.6: no content, which the recipient can only learn from the length.
             ("205 Reset Content", &[], V11, Some(5), "Content-Length: 0\r\n", Length(0), true),
             ("205 Reset Content", &[], V11, None, "Content-Length: 0\r\n", Length(0), true),
             ("205 Reset Content", declared, V11, Some(3), "Content-Length: 0\r\n", Length(0), true),
@@ -469,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_could_split_a_response_gets_through() {
+    fn a_status_or_field_that_could_split_a_response_is_refused() {
         let error = |status, field| write(status, &[field], V11, None).unwrap_err().to_string();
         let fine = ("A", "b");
         for bad in ["", "20", "200OK", "abc d", "200 O\rK", "200 O\nK", "200 \0", "099 x", "\u{0662}00 OK"] {
@@ -494,8 +359,8 @@ mod tests {
     }
 
     #[test]
-    fn date_and_server_are_added_once() {
-        let date = crate::http::imf_fixdate(0);
+    fn date_and_server_are_added_unless_the_application_set_them() {
+        let date = crate::http::date::imf_fixdate(0);
         for (fields, expected) in [
             (
                 &[][..],
@@ -511,23 +376,5 @@ mod tests {
             head.finish(&mut out, V11, Some(0), Some(&date), Some("s"));
             assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
-    }
-
-    #[test]
-    fn a_body_keeps_to_its_framing() {
-        let run = |framing, blocks: &[&str]| {
-            let mut out = Vec::new();
-            let mut body = BodyWriter::new(framing);
-            for block in blocks {
-                body.append(block.as_bytes(), &mut out);
-            }
-            (body.end(&mut out), String::from_utf8(out).unwrap())
-        };
-        use ResponseFraming::*;
-        assert_eq!(run(Length(4), &["ab", "", "cdef", "g"]), (true, "abcd".into()));
-        assert_eq!(run(Length(4), &["ab"]), (false, "ab".into()));
-        assert_eq!(run(Chunked, &["ab", "", "c"]), (true, "2\r\nab\r\n1\r\nc\r\n0\r\n\r\n".into()));
-        assert_eq!(run(Close, &["ab", "c"]), (true, "abc".into()));
-        assert_eq!(run(Empty, &["ab", "c"]), (true, "".into()));
     }
 }

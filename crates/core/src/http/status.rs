@@ -1,6 +1,6 @@
-//! Status codes and their phrases (RFC 9110 §15 and the IANA registry).
+//! Status codes and their reason phrases (RFC 9110 §15 and the IANA registry).
 
-/// The phrase that goes with a status code; empty for codes nobody has registered.
+/// The reason phrase of a status code; empty for codes that are not registered.
 ///
 /// ```
 /// assert_eq!(amboss_core::http::reason_phrase(404), "Not Found");

@@ -10,57 +10,61 @@
 use std::borrow::Cow;
 
 use super::error::{Error, ErrorKind};
-use super::framing::parse_decimal;
 use super::head::Head;
 use super::leniency::Leniency;
+use super::syntax::parse_decimal;
 
 /// The form of a request-target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetForm {
-    /// A path, perhaps with a query.
+    /// An absolute path with an optional query.
     Origin,
-    /// A whole URI; its authority takes the place of Host.
+    /// An absolute URI; its authority replaces Host.
     Absolute,
-    /// Host and port; for CONNECT only.
+    /// A host and a port; for CONNECT only.
     Authority,
     /// `*`; for OPTIONS only.
     Asterisk,
 }
 
-/// A request-target, taken apart but not decoded.
+/// The parts of a request-target, not decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Target<'a> {
-    /// Its form.
+    /// The form.
     pub form: TargetForm,
-    /// Host and optional port, in absolute-form and authority-form.
+    /// The host and the optional port, in absolute-form and authority-form.
     pub authority: Option<&'a [u8]>,
     /// The path, still percent-encoded, beginning with exactly one `/` except in asterisk-form (`*`) and
     /// authority-form (empty).
     pub path: &'a [u8],
-    /// What stands behind the first `?`; empty without one.
+    /// The text after the first `?`; empty without one.
     pub query: &'a [u8],
 }
 
 impl<'a> Target<'a> {
-    /// Takes the target of a complete head apart.
+    /// Splits the target of a complete head into its parts.
     ///
     /// # Errors
-    /// [`ErrorKind::Target`] when it has none of the four forms, [`ErrorKind::TargetForm`] when it has one that the
-    /// method does not go with, [`ErrorKind::HostMalformed`] for a bad authority.
+    /// [`ErrorKind::Target`] if the target has none of the four forms, [`ErrorKind::TargetForm`] if the method does not
+    /// allow its form, [`ErrorKind::HostMalformed`] for a malformed authority.
     pub fn of(head: &Head<'a>, leniency: Leniency) -> Result<Target<'a>, Error> {
         let position = head.method().len() + 1;
-        Target::parse(head.method(), head.target(), leniency).map_err(|kind| Error::new(kind, position))
+        Target::parse_parts(head.method(), head.target(), leniency).map_err(|kind| Error::new(kind, position))
     }
 
-    /// Takes a target apart.
+    /// Splits a target into its parts.
     ///
     /// # Errors
-    /// As [`Target::of`].
+    /// The same as [`Target::of`]; the position is that of the target's first byte, 0.
+    pub fn parse(method: &[u8], target: &'a [u8], leniency: Leniency) -> Result<Target<'a>, Error> {
+        Target::parse_parts(method, target, leniency).map_err(|kind| Error::new(kind, 0))
+    }
+
     #[inline]
-    pub fn parse(method: &[u8], target: &'a [u8], leniency: Leniency) -> Result<Target<'a>, ErrorKind> {
+    fn parse_parts(method: &[u8], target: &'a [u8], leniency: Leniency) -> Result<Target<'a>, ErrorKind> {
         if method == b"CONNECT" {
-            // RFC 9112 §3.2.3: authority-form is all that goes with CONNECT.
+            // RFC 9112 §3.2.3: CONNECT allows authority-form only.
             let colon = target.iter().rposition(|&byte| byte == b':').ok_or(ErrorKind::TargetForm)?;
             if colon == 0 || colon + 1 == target.len() || !host_is_valid(target) {
                 return Err(ErrorKind::TargetForm);
@@ -77,7 +81,7 @@ impl<'a> Target<'a> {
                 let rest = strip_scheme(target).ok_or(ErrorKind::Target)?;
                 let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
                 let (authority, path) = rest.split_at(end);
-                // RFC 9110 §4.2.4: user information has no place here; an http URI has a host (§4.2.1).
+                // RFC 9110 §4.2.4: user information is not allowed here; an http URI has a host (§4.2.1).
                 if !host_is_valid(authority) || matches!(authority.first(), None | Some(b':')) {
                     return Err(ErrorKind::HostMalformed);
                 }
@@ -94,7 +98,7 @@ impl<'a> Target<'a> {
         leniency: Leniency,
     ) -> Result<Target<'a>, ErrorKind> {
         let mut target = target;
-        // A fragment is the client's own affair and has no place in a target (RFC 9112 §3.2).
+        // A fragment is for the client only and is not part of a target (RFC 9112 §3.2).
         if let Some(hash) = target.iter().position(|&byte| byte == b'#') {
             if !leniency.raw_target {
                 return Err(ErrorKind::Target);
@@ -105,7 +109,7 @@ impl<'a> Target<'a> {
             Some(mark) => (&target[..mark], &target[mark + 1..]),
             None => (target, &b""[..]),
         };
-        // `//a/b` is the path /a/b and not a host a: nothing downstream shall be tempted.
+        // `//a/b` is the path /a/b. The extra slash is removed, so that no application takes `a` for a host.
         while path.len() > 1 && path[0] == b'/' && path[1] == b'/' {
             path = &path[1..];
         }
@@ -116,7 +120,7 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Is this an https URI?
+/// Whether the target is an https URI.
 pub(crate) fn is_https(target: &[u8]) -> bool {
     target.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https:"))
 }
@@ -128,7 +132,7 @@ fn strip_scheme(target: &[u8]) -> Option<&[u8]> {
     })
 }
 
-/// Decodes `%XX` (RFC 3986 §2.1). A `%` without two hexadecimal digits stays as it is, as in Werkzeug.
+/// Decodes `%XX` (RFC 3986 §2.1). A `%` without two hexadecimal digits is kept, as in Werkzeug.
 ///
 /// ```
 /// use amboss_core::http::percent_decode;
@@ -161,8 +165,8 @@ fn hex(digit: u8) -> u8 {
     }
 }
 
-/// Is this `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2.2)? An empty value is: a client without an authority
-/// sends it (RFC 9112 §3.2).
+/// Whether a value is `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2.2). An empty value is valid: a client sends
+/// it if its target has no authority (RFC 9112 §3.2).
 pub fn host_is_valid(host: &[u8]) -> bool {
     let (name, port) = match host {
         [b'[', literal @ ..] => {
@@ -200,7 +204,7 @@ fn ip_literal_is_valid(address: &[u8]) -> bool {
     }
 }
 
-/// unreserved / sub-delims of RFC 3986.
+/// Whether a byte is in unreserved or sub-delims of RFC 3986.
 #[inline]
 fn is_reg_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
@@ -231,11 +235,11 @@ mod tests {
         let text = |bytes: &'a [u8]| std::str::from_utf8(bytes).unwrap();
         Target::parse(method.as_bytes(), target.as_bytes(), Leniency::default())
             .map(|t| (t.form, text(t.authority.unwrap_or(b"")), text(t.path), text(t.query)))
-            .map_err(ErrorKind::status)
+            .map_err(|error| error.status())
     }
 
     #[test]
-    fn the_four_forms() {
+    fn a_target_has_one_of_four_forms_and_its_method_allows_it() {
         use TargetForm::*;
         let cases = [
             ("GET", "/", Ok((Origin, "", "/", ""))),
@@ -269,13 +273,13 @@ mod tests {
     }
 
     #[test]
-    fn with_werkzeugs_leniency_a_fragment_is_cut_off() {
+    fn werkzeugs_leniency_drops_a_fragment() {
         let target = Target::parse(b"GET", b"/a?b#c?d", Leniency::werkzeug()).unwrap();
         assert_eq!((target.path, target.query), (&b"/a"[..], &b"b"[..]));
     }
 
     #[test]
-    fn percent_decoding_keeps_what_is_no_escape() {
+    fn percent_decoding_keeps_bytes_that_are_not_an_escape() {
         for (encoded, decoded) in [
             ("/plain", &b"/plain"[..]),
             ("%2F%2f", b"//"),
@@ -292,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts() {
+    fn a_host_is_a_name_or_an_address_with_an_optional_port() {
         for valid in [
             "",
             "a",

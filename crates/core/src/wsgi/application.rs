@@ -1,21 +1,35 @@
-//! What a server calls.
+//! The application side of the contract.
 
 use std::sync::Arc;
 
-use super::{Body, Environ, StartResponse};
+use super::body::Body;
+use super::environ::Environ;
+use super::error::AppError;
+use super::start_response::StartResponse;
 
-/// Whatever went wrong in an application. Any error and any string converts into it with `?` or `.into()`.
-pub type AppError = Box<dyn std::error::Error + Send + Sync>;
-
-/// The application side of PEP 3333, called once for each request, from any thread.
+/// The application side of PEP 3333. A server calls it once for each request, from any thread.
 ///
-/// Implemented for functions and closures of the same shape.
+/// Functions and closures of the same shape are applications. A closure needs the types of its parameters, since Rust
+/// does not infer the lifetimes otherwise:
+///
+/// ```
+/// use amboss_core::{AppError, Application, Body, Environ, StartResponse};
+///
+/// let greeting = String::from("Hello");
+/// let app = move |environ: &mut Environ<'_>, start_response: &mut dyn StartResponse| -> Result<Body, AppError> {
+///     start_response.start("200 OK", &[("Content-Type", "text/plain")])?;
+///     Ok(Body::from(format!("{greeting} {}!\n", environ.text("REMOTE_ADDR"))))
+/// };
+/// # fn is_application(_: impl Application) {}
+/// # is_application(app);
+/// ```
 pub trait Application: Send + Sync {
-    /// Answers one request: calls `start_response` once and returns the body.
+    /// Handles one request: calls `start_response` once and returns the body of the response.
     ///
     /// # Errors
-    /// An error becomes a 500 as long as the head has not been sent (an [`InputError`](super::InputError) the status
-    /// it asks for), and cuts the connection afterwards, so that the client can tell.
+    /// As long as the head has not been sent, an error becomes a response with the status 500, and an
+    /// [`InputError`](crate::InputError) one with its own status. Afterwards an error aborts the connection, so that
+    /// the client notices.
     fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError>;
 }
 

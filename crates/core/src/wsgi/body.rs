@@ -1,22 +1,22 @@
-//! What an application returns: bytes, blocks, or a file.
+//! The body of a response: bytes, blocks, or a file.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 
-use super::AppError;
+use super::error::AppError;
 
-/// The iterator behind [`Body::try_iter`].
+/// The iterator of [`Body::try_iter`].
 pub(crate) type Blocks = Box<dyn Iterator<Item = Result<Vec<u8>, AppError>> + Send>;
 
 /// The body of a response.
 ///
-/// Bytes are sent with a Content-Length. An iterator is sent block by block, each as soon as it is there (chunked for
-/// HTTP/1.1, until close for HTTP/1.0); it is asked for the next block only when the client has room for it. A file
-/// is sent from its current position.
+/// Bytes are sent with a Content-Length. The blocks of an iterator are sent one by one, each as soon as it is available
+/// (chunked for HTTP/1.1, until close for HTTP/1.0); the next block is requested only when the client can receive more.
+/// A file is sent from its current position.
 ///
-/// Dropping the body is PEP 3333's `close()`: it happens exactly once, also after an error and when the client has
-/// left.
+/// Dropping the body is PEP 3333's `close()`: it happens exactly once, also after an error and after the client has
+/// closed the connection.
 ///
 /// ```
 /// use amboss_core::Body;
@@ -25,13 +25,14 @@ pub(crate) type Blocks = Box<dyn Iterator<Item = Result<Vec<u8>, AppError>> + Se
 /// ```
 pub struct Body(pub(crate) Kind);
 
+/// The kinds of bodies.
 pub(crate) enum Kind {
     Bytes(Cow<'static, [u8]>),
     Blocks(Blocks),
     File { file: File, length: Option<u64>, close: Option<OnClose> },
 }
 
-/// Called when it is dropped.
+/// A function that is called when the value is dropped.
 pub(crate) struct OnClose(Option<Box<dyn FnOnce() + Send>>);
 
 impl Drop for OnClose {
@@ -43,14 +44,14 @@ impl Drop for OnClose {
 }
 
 impl Body {
-    /// No bytes at all.
+    /// Creates a body without bytes.
     pub fn empty() -> Body {
         Body(Kind::Bytes(Cow::Borrowed(b"")))
     }
 
-    /// Blocks of bytes from an iterator. Empty blocks send nothing.
+    /// Creates a body from an iterator over blocks of bytes. Empty blocks send nothing.
     ///
-    /// An iterator whose `size_hint` says after the first block that nothing follows gets a Content-Length.
+    /// If the `size_hint` after the first block says that no block follows, the body is sent with a Content-Length.
     pub fn iter<I>(blocks: I) -> Body
     where
         I: IntoIterator<Item = Vec<u8>>,
@@ -59,7 +60,8 @@ impl Body {
         Body::try_iter(blocks.into_iter().map(Ok))
     }
 
-    /// Blocks of bytes from an iterator that can fail. An error is treated as if the application had returned it.
+    /// Creates a body from an iterator over blocks of bytes that can fail. An error is handled as if the application
+    /// had returned it.
     pub fn try_iter<I>(blocks: I) -> Body
     where
         I: IntoIterator<Item = Result<Vec<u8>, AppError>>,
@@ -68,7 +70,7 @@ impl Body {
         Body(Kind::Blocks(Box::new(blocks.into_iter())))
     }
 
-    /// This body with some more bytes behind it, as middleware adds to a page.
+    /// Appends bytes to the body, as middleware appends to a page.
     #[must_use]
     pub fn followed_by(self, more: Vec<u8>) -> Body {
         match self.0 {
@@ -81,8 +83,8 @@ impl Body {
         }
     }
 
-    /// As [`followed_by`](Body::followed_by), with bytes that depend on the body's first: `more` gets up to eight of them
-    /// when all others have been sent.
+    /// Appends bytes that depend on the first bytes of the body. `more` receives up to eight of them, after all others
+    /// have been sent.
     #[must_use]
     pub fn followed_by_with(self, more: impl FnOnce(&[u8]) -> Vec<u8> + Send + 'static) -> Body {
         match self.0 {
@@ -100,17 +102,18 @@ impl Body {
         }
     }
 
-    /// A file from its current position to its end (`wsgi.file_wrapper`), by `sendfile` where the system has it.
+    /// Creates a body from a file, from its current position to its end (`wsgi.file_wrapper`). It is sent with
+    /// `sendfile` if the system supports it.
     pub fn file(file: File) -> Body {
         Body(Kind::File { file, length: None, close: None })
     }
 
-    /// So many bytes of a file from its current position.
+    /// Creates a body from `length` bytes of a file, from its current position.
     pub fn file_range(file: File, length: u64) -> Body {
         Body(Kind::File { file, length: Some(length), close: None })
     }
 
-    /// Calls `close` when the body is dropped (PEP 3333's `close()`), for whoever has more to do then than to drop it.
+    /// Calls `close` when the body is dropped (PEP 3333's `close()`), for cleanup that dropping does not do.
     #[must_use]
     pub fn on_close(self, close: impl FnOnce() + Send + 'static) -> Body {
         let on_close = OnClose(Some(Box::new(close)));
@@ -165,22 +168,22 @@ impl From<String> for Body {
     }
 }
 
-/// What is read from a file at once.
+/// How many bytes are read from a file at once.
 const BLOCK: usize = 64 * 1024;
 
-/// A file from its position on as an iterator of blocks; how a pipe or device is sent.
+/// An iterator over the blocks of a file from its current position on. Pipes and devices are sent this way.
 pub(crate) struct FileBlocks {
     pub(crate) file: File,
     pub(crate) left: Option<u64>,
     pub(crate) _close: Option<OnClose>,
 }
 
-/// How many of a body's first bytes are remembered for what follows it: more than any signature takes.
+/// How many of the first bytes of a body are kept for the bytes that follow it: more than any file signature needs.
 const FIRST: usize = 8;
 
 type More = Box<dyn FnOnce(&[u8]) -> Vec<u8> + Send>;
 
-/// Blocks with one more behind them, which depends on how they begin.
+/// Blocks followed by one more, which depends on their first bytes.
 struct Followed {
     blocks: Blocks,
     first: Vec<u8>,
@@ -191,12 +194,12 @@ impl Iterator for Followed {
     type Item = Result<Vec<u8>, AppError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // Behind the last there is no next.
+        // The block after the others was the last.
         self.more.as_ref()?;
         match self.blocks.next() {
             Some(Ok(block)) => {
-                let lacking = FIRST - self.first.len();
-                self.first.extend_from_slice(&block[..lacking.min(block.len())]);
+                let missing = FIRST - self.first.len();
+                self.first.extend_from_slice(&block[..missing.min(block.len())]);
                 Some(Ok(block))
             }
             Some(Err(error)) => Some(Err(error)),
@@ -211,7 +214,7 @@ impl Iterator for Followed {
     }
 }
 
-/// Blocks with something to do after them.
+/// Blocks with a function that is called when they are dropped.
 struct Closing {
     blocks: Blocks,
     _close: OnClose,

@@ -1,23 +1,25 @@
-//! Who waits for the answer, as an application can look after it while it works.
+//! The client of a request, which an application can observe while it works.
 
 use std::fmt;
 #[cfg(unix)]
 use std::io;
 use std::sync::Weak;
 
-/// The connection behind a request; holds nothing open.
+/// A handle to the connection of a request; it does not keep the connection open.
 ///
-/// Ask it from any thread, for as long as the request runs; afterwards it may be serving the client's next one.
+/// It can be used from any thread while the request runs. Afterwards, the connection may serve the next request of the
+/// client.
 #[derive(Clone)]
 pub struct Client {
     presence: Weak<dyn Presence>,
     plain: bool,
 }
 
-/// What a server knows of a connection.
+/// A connection, as far as an application can observe it.
 pub(crate) trait Presence: Send + Sync {
-    /// The other side has closed it, or at least the half it sends on.
+    /// Whether the client has closed the connection, or at least its sending half.
     fn has_left(&self) -> bool;
+    /// Duplicates the descriptor of the socket.
     #[cfg(unix)]
     fn duplicate(&self) -> io::Result<std::os::fd::OwnedFd>;
 }
@@ -27,16 +29,16 @@ impl Client {
         Client { presence, plain }
     }
 
-    /// Has the client closed the connection, so that the rest of the work is for nobody? A look at the socket, which
-    /// costs a system call.
+    /// Whether the client has closed the connection, so that the response will not be received. Costs a system call.
     pub fn has_left(&self) -> bool {
         self.presence.upgrade().is_none_or(|presence| presence.has_left())
     }
 
-    /// A second descriptor of the connection's socket; `None` over TLS, where its bytes mean nothing to an application.
+    /// Duplicates the descriptor of the connection's socket; `None` over TLS, where an application can't use the
+    /// encrypted bytes.
     ///
     /// # Errors
-    /// When the connection is closed, or the file table full.
+    /// If the connection is closed, or the process or the system has no free descriptor.
     #[cfg(unix)]
     pub fn socket(&self) -> io::Result<Option<std::os::fd::OwnedFd>> {
         if !self.plain {

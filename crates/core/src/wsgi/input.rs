@@ -1,47 +1,46 @@
-//! `wsgi.input`: the body of a request, which ends where the body ends and fails where the body is broken.
+//! `wsgi.input`: the body of a request. Reading ends at the end of the body, and fails if the body is incomplete.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, Read};
 use std::ops::Range;
-use std::{error, fmt};
 
-use crate::http::Error;
-
-/// The request body. `Read` and `BufRead`; reading past the end gives 0 bytes.
+/// The body of a request. It implements `Read` and `BufRead`; reading at the end returns 0 bytes.
 ///
 /// A collected body ([`BodyMode::Collect`](crate::BodyMode), the default) is complete before the application is called,
-/// and reading it waits for no client. A streamed one is read as it arrives: the first read sends `100 Continue` when the
-/// client waits for it, and a body that is cut short, malformed, too large or too slow is an error (an [`InputError`]
-/// inside the `io::Error`), never an early end.
+/// and reading it does not wait for the client. A streamed body is read as it arrives: the first read sends `100
+/// Continue` if the client waits for it. A body that is truncated, malformed, too large or too slow is an error (an
+/// [`InputError`](crate::InputError) inside the `io::Error`), never an early end.
 pub struct Input<'a> {
     source: &'a mut dyn Source,
 }
 
-/// Where the bytes of a body come from.
+/// The source of the bytes of a body.
 pub(crate) trait Source {
-    /// Body bytes that are at hand; waits for more when there are none. Empty at the end.
+    /// The body bytes that are in memory; waits for more if there are none. Empty at the end.
     fn fill(&mut self) -> io::Result<&[u8]>;
+    /// Marks this number of bytes of `fill` as read.
     fn consume(&mut self, amount: usize);
-    /// Reads straight into a buffer that is large enough for that; `None` when the bytes come by way of `fill`.
+    /// Reads directly into a buffer that is large enough for that; `None` if the bytes have to be read with `fill`.
     fn read_directly(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>>;
-    /// Bytes that are known to follow, not only announced.
+    /// The number of bytes that are certain to follow; bytes that the client only announced do not count.
     fn at_hand(&self) -> u64;
-    /// The length of the whole body; `None` while only its end will tell.
+    /// The length of the whole body; `None` if it is not known before its end.
     fn length(&self) -> Option<u64>;
-    /// The whole body, if it was collected.
+    /// The whole body, if it is collected.
     fn collected(&self) -> Option<Collected<'_>>;
 }
 
-/// A whole request body and where it lies; see [`Input::collected`].
+/// A whole request body, in memory or in a file; see [`Input::collected`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Collected<'a> {
-    /// In memory.
+    /// The bytes, in memory.
     Bytes(&'a [u8]),
-    /// In a temporary file without a name. The file is open for reading and writing; the body is the bytes of `range`.
-    /// The position of the descriptor is not used, so read with `read_at` (Unix) or `seek_read` (Windows).
+    /// A temporary file without a name, open for reading and writing. The body is the bytes of `range`. The position of
+    /// the descriptor is not used: read with `read_at` (Unix) or `seek_read` (Windows).
     File {
-        /// The file, which goes away with the request unless it is duplicated (`File::try_clone`).
+        /// The file. It is deleted after the request, unless the descriptor is duplicated (`File::try_clone`).
         file: &'a File,
         /// The bytes of the file that are the body.
         range: Range<u64>,
@@ -53,13 +52,14 @@ impl<'a> Input<'a> {
         Input { source }
     }
 
-    /// The length of the whole body in bytes, or `None` when only its end will tell (chunked and streamed).
+    /// The length of the whole body in bytes; `None` if it is not known before its end (chunked and streamed).
     pub fn length(&self) -> Option<u64> {
         self.source.length()
     }
 
-    /// The whole body, whatever has been read of it, when the server collected it before the call; `None` when it is
-    /// streamed. With this a form parser can refer to parts of an upload instead of writing them to disk again.
+    /// The whole body, including the bytes that have been read, if the server collected it; `None` if it is streamed.
+    ///
+    /// With this, a form parser can refer to parts of an upload instead of writing them to disk again.
     pub fn collected(&self) -> Option<Collected<'_>> {
         self.source.collected()
     }
@@ -103,55 +103,5 @@ impl BufRead for Input<'_> {
 impl fmt::Debug for Input<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Input").field("length", &self.length()).finish()
-    }
-}
-
-/// Why a body could not be read to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum InputError {
-    /// The client closed the connection before the end.
-    Truncated,
-    /// The chunked coding is broken.
-    Malformed(Error),
-    /// More than the server's limit, in bytes.
-    TooLarge(u64),
-    /// The client sends nothing, or too little, for too long.
-    TooSlow,
-}
-
-impl InputError {
-    /// The status the client deserves.
-    pub fn status(&self) -> u16 {
-        match self {
-            InputError::Truncated => 400,
-            InputError::Malformed(error) => error.status(),
-            InputError::TooLarge(_) => 413,
-            InputError::TooSlow => 408,
-        }
-    }
-}
-
-impl fmt::Display for InputError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            InputError::Truncated => f.write_str("the client left before the request body was complete"),
-            InputError::Malformed(error) => write!(f, "the request body is malformed: {error}"),
-            InputError::TooLarge(limit) => write!(f, "the request body is larger than {limit} bytes"),
-            InputError::TooSlow => f.write_str("the request body comes too slowly"),
-        }
-    }
-}
-
-impl error::Error for InputError {}
-
-impl From<InputError> for io::Error {
-    fn from(error: InputError) -> io::Error {
-        let kind = match error {
-            InputError::Truncated => io::ErrorKind::UnexpectedEof,
-            InputError::TooSlow => io::ErrorKind::TimedOut,
-            _ => io::ErrorKind::InvalidData,
-        };
-        io::Error::new(kind, error)
     }
 }

@@ -1,11 +1,11 @@
-//! The application of the `connection` target: each letter of the path is something it does, in order.
+//! The application of the `connection` target: each letter of the path is one action, and they are performed in order.
 //!
 //! ```text
-//! reading     a all of the body    A all, errors swallowed    p three bytes    l one piece, half consumed
-//! head        2 204    3 304    d the right Content-Length    D too long    s too short    L no number
-//!             i a CR LF in a value    h a hop-by-hop field    S start now    t start twice
-//! body        b blocks    B one block, and says so    0 nothing    k 20 KiB    K 20 KiB in blocks
-//!             f blocks that fail at the second    F blocks that fail at the first
+//! reading     a all of the body    A all, errors ignored    p three bytes    l one piece, half consumed
+//! head        2 204    3 304    d the right Content-Length    D too long    s too short    L not a number
+//!             i a CR LF in a value    h a hop-by-hop field    S start at once    t start twice
+//! body        b blocks    B one block, with an exact size hint    0 no bytes    k 20 KiB    K 20 KiB in blocks
+//!             f blocks, the second fails    F blocks, the first fails
 //! writing     w with the write callable
 //! ending      e an error    u upgrade    U 101 without an upgrade    x a panic (the first one only)
 //! ```
@@ -16,43 +16,44 @@ use std::sync::{Arc, Mutex};
 use crate::server::on_upgrade;
 use crate::wsgi::{AppError, Application, Body, Environ, StartResponse};
 
-/// What became of a call.
+/// The outcome of a call.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// It never came back.
+    /// The call has not returned.
     Running,
-    /// A status and a whole body were given.
-    Answered { status: u16, body: Vec<u8> },
-    /// It failed before anything could have been sent.
+    /// The application gave a status and a complete body.
+    Responded { status: u16, body: Vec<u8> },
+    /// The call failed before anything could have been sent.
     Failed,
-    /// It failed when something may have been sent, or gave another body than it had promised.
-    Cut,
+    /// The call failed when something may have been sent, or its body has another length than declared.
+    Aborted,
 }
 
-/// A request as the application saw it.
+/// A request as the application observed it.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(super) struct ObservedRequest {
     pub(super) method: Vec<u8>,
     pub(super) target: Vec<u8>,
     pub(super) http11: bool,
-    /// Names in lower case.
+    /// The fields; names are in lower case.
     pub(super) fields: Vec<(Vec<u8>, Vec<u8>)>,
-    /// What was read of the body.
+    /// The part of the body that the application read.
     pub(super) body: Vec<u8>,
-    /// Reading said that this was all.
+    /// Whether reading returned the end of the body.
     pub(super) body_ended: bool,
     pub(super) outcome: Outcome,
 }
 
-pub(super) struct Fixture(pub(super) Arc<Mutex<Vec<Seen>>>);
+/// The application, which records the requests that it observes.
+pub(super) struct Fixture(pub(super) Arc<Mutex<Vec<ObservedRequest>>>);
 
 impl Fixture {
-    fn note(&self, index: usize, change: impl FnOnce(&mut Seen)) {
-        change(&mut self.0.lock().expect("nobody panics while holding it")[index]);
+    fn update(&self, index: usize, change: impl FnOnce(&mut ObservedRequest)) {
+        change(&mut self.0.lock().expect("no thread panics while it holds the lock")[index]);
     }
 }
 
-/// No path does more than this.
+/// The maximum number of actions of one path.
 const LETTERS: usize = 12;
 const LARGE: usize = 20 * 1024;
 
@@ -60,8 +61,8 @@ impl Application for Fixture {
     fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
         let head = environ.head();
         let index = {
-            let mut all = self.0.lock().expect("nobody panics while holding it");
-            all.push(Seen {
+            let mut all = self.0.lock().expect("no thread panics while it holds the lock");
+            all.push(ObservedRequest {
                 method: head.method().to_vec(),
                 target: head.target().to_vec(),
                 http11: head.version().as_str() == "HTTP/1.1",
@@ -73,182 +74,198 @@ impl Application for Fixture {
             all.len() - 1
         };
         let letters: Vec<u8> = environ.path().iter().copied().filter(|&byte| byte != b'/').take(LETTERS).collect();
-        // Whatever reads the environ may not fail either.
+        // Listing the environ must not fail either.
         let _ = environ.iter().count();
         let mut call = Call {
             fixture: self,
             index,
             status: "200 OK",
             fields: Vec::new(),
-            promised: None,
-            answer: b"an answer".to_vec(),
-            kind: Kind::Bytes,
+            declared: None,
+            response: b"a response".to_vec(),
+            kind: BodyKind::Bytes,
             written: Vec::new(),
             started: None,
-            wrote: false,
+            has_written: false,
         };
         let result = call.run(&letters, environ, start_response);
         let outcome = call.outcome(result.is_ok());
-        self.note(index, |seen| seen.outcome = outcome);
+        self.update(index, |seen| seen.outcome = outcome);
         result
     }
 }
 
+/// The body that the application returns.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum BodyKind {
     Bytes,
     Blocks,
     OneBlock,
+    /// Blocks, of which the one with this index is an error.
     FailsAt(usize),
     Upgrade,
 }
 
+/// One call of the application.
 struct Call<'f> {
     fixture: &'f Fixture,
     index: usize,
     status: &'static str,
     fields: Vec<(&'static str, String)>,
-    /// By how much the promised length is wrong.
-    promised: Option<i64>,
-    answer: Vec<u8>,
-    kind: Kind,
+    /// The difference between the declared and the right length, if a length is declared.
+    declared: Option<i64>,
+    /// The bytes of the body.
+    response: Vec<u8>,
+    kind: BodyKind,
+    /// The bytes that were sent with the write callable.
     written: Vec<u8>,
-    /// Status and Content-Length as they were given.
+    /// The status and the Content-Length that were given.
     started: Option<(u16, Option<usize>)>,
-    wrote: bool,
+    has_written: bool,
 }
 
 impl Call<'_> {
+    /// Performs the actions of all letters, and returns the body.
     fn run(
         &mut self,
         letters: &[u8],
         environ: &mut Environ<'_>,
         out: &mut dyn StartResponse,
     ) -> Result<Body, AppError> {
-        for letter in letters {
-            match letter {
-                b'a' => self.read(environ)?,
-                b'A' => drop(self.read(environ)),
-                b'p' => {
-                    let mut piece = [0; 3];
-                    let count = environ.input().read(&mut piece)?;
-                    self.fixture.note(self.index, |seen| {
-                        seen.body.extend_from_slice(&piece[..count]);
-                        seen.body_ended |= count == 0;
-                    });
-                }
-                b'l' => {
-                    let input = environ.input();
-                    let piece = input.fill_buf()?;
-                    let half = piece[..piece.len().div_ceil(2)].to_vec();
-                    input.consume(half.len());
-                    self.fixture.note(self.index, |seen| {
-                        seen.body.extend_from_slice(&half);
-                        seen.body_ended |= half.is_empty();
-                    });
-                }
-                b'2' => self.status = "204 No Content",
-                b'3' => self.status = "304",
-                b'd' => self.promised = Some(0),
-                b'D' => self.promised = Some(5),
-                b's' => self.promised = Some(-5),
-                b'L' => self.fields.push(("Content-Length", "+1".into())),
-                b'i' => self.fields.push(("X-Injected", "a\r\n\r\nHTTP/1.1 200 OK".into())),
-                b'h' => self.fields.push(("Transfer-Encoding", "chunked".into())),
-                b'S' => self.start(out)?,
-                b't' => {
-                    self.start(out)?;
-                    out.start("200 OK", &[])?;
-                }
-                b'b' => self.kind = Kind::Blocks,
-                b'B' => self.kind = Kind::OneBlock,
-                b'0' => self.answer.clear(),
-                b'k' => self.answer = vec![b'k'; LARGE],
-                b'K' => (self.answer, self.kind) = (vec![b'K'; LARGE], Kind::Blocks),
-                b'f' => self.kind = Kind::FailsAt(1),
-                b'F' => self.kind = Kind::FailsAt(0),
-                b'w' => {
-                    self.start(out)?;
-                    self.wrote = true;
-                    out.write(b"written ")?;
-                    self.written.extend_from_slice(b"written ");
-                }
-                b'e' => return Err("the application gives up".into()),
-                b'u' => {
-                    on_upgrade(environ, |_| {});
-                    self.switch();
-                }
-                b'U' => self.switch(),
-                // Backtraces are slow: one for each connection.
-                b'x' if self.index == 0 => {
-                    self.fixture.note(self.index, |seen| seen.outcome = Outcome::Failed);
-                    if self.wrote {
-                        self.fixture.note(self.index, |seen| seen.outcome = Outcome::Cut);
-                    }
-                    panic!("the application panics");
-                }
-                _ => {}
-            }
+        for &letter in letters {
+            self.perform(letter, environ, out)?;
         }
         self.start(out)?;
-        let halves = |answer: &[u8]| {
-            let (first, second) = answer.split_at(answer.len() / 2);
+        Ok(self.body())
+    }
+
+    fn perform(&mut self, letter: u8, environ: &mut Environ<'_>, out: &mut dyn StartResponse) -> Result<(), AppError> {
+        match letter {
+            b'a' => self.read(environ)?,
+            b'A' => drop(self.read(environ)),
+            b'p' => {
+                let mut piece = [0; 3];
+                let count = environ.input().read(&mut piece)?;
+                self.fixture.update(self.index, |seen| {
+                    seen.body.extend_from_slice(&piece[..count]);
+                    seen.body_ended |= count == 0;
+                });
+            }
+            b'l' => {
+                let input = environ.input();
+                let piece = input.fill_buf()?;
+                let half = piece[..piece.len().div_ceil(2)].to_vec();
+                input.consume(half.len());
+                self.fixture.update(self.index, |seen| {
+                    seen.body.extend_from_slice(&half);
+                    seen.body_ended |= half.is_empty();
+                });
+            }
+            b'2' => self.status = "204 No Content",
+            b'3' => self.status = "304",
+            b'd' => self.declared = Some(0),
+            b'D' => self.declared = Some(5),
+            b's' => self.declared = Some(-5),
+            b'L' => self.fields.push(("Content-Length", "+1".into())),
+            b'i' => self.fields.push(("X-Injected", "a\r\n\r\nHTTP/1.1 200 OK".into())),
+            b'h' => self.fields.push(("Transfer-Encoding", "chunked".into())),
+            b'S' => self.start(out)?,
+            b't' => {
+                self.start(out)?;
+                out.start("200 OK", &[])?;
+            }
+            b'b' => self.kind = BodyKind::Blocks,
+            b'B' => self.kind = BodyKind::OneBlock,
+            b'0' => self.response.clear(),
+            b'k' => self.response = vec![b'k'; LARGE],
+            b'K' => (self.response, self.kind) = (vec![b'K'; LARGE], BodyKind::Blocks),
+            b'f' => self.kind = BodyKind::FailsAt(1),
+            b'F' => self.kind = BodyKind::FailsAt(0),
+            b'w' => {
+                self.start(out)?;
+                self.has_written = true;
+                out.write(b"written ")?;
+                self.written.extend_from_slice(b"written ");
+            }
+            b'e' => return Err("the application fails".into()),
+            b'u' => {
+                on_upgrade(environ, |_| {});
+                self.switch();
+            }
+            b'U' => self.switch(),
+            // Printing a backtrace is slow: at most one for each connection.
+            b'x' if self.index == 0 => {
+                self.fixture.update(self.index, |seen| seen.outcome = Outcome::Failed);
+                if self.has_written {
+                    self.fixture.update(self.index, |seen| seen.outcome = Outcome::Aborted);
+                }
+                panic!("the application panics");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn body(&self) -> Body {
+        let halves = |response: &[u8]| {
+            let (first, second) = response.split_at(response.len() / 2);
             [first.to_vec(), Vec::new(), second.to_vec()]
         };
-        Ok(match self.kind {
-            Kind::Bytes => self.answer.clone().into(),
-            Kind::Blocks => Body::iter(halves(&self.answer).into_iter().filter(|_| true)),
-            Kind::OneBlock => Body::iter([self.answer.clone()]),
-            Kind::FailsAt(place) => {
-                let mut blocks: Vec<Result<Vec<u8>, AppError>> = vec![Ok(self.answer.clone())];
+        match self.kind {
+            BodyKind::Bytes => self.response.clone().into(),
+            BodyKind::Blocks => Body::iter(halves(&self.response).into_iter().filter(|_| true)),
+            BodyKind::OneBlock => Body::iter([self.response.clone()]),
+            BodyKind::FailsAt(place) => {
+                let mut blocks: Vec<Result<Vec<u8>, AppError>> = vec![Ok(self.response.clone())];
                 blocks.insert(place, Err("the body fails".into()));
                 Body::try_iter(blocks)
             }
-            Kind::Upgrade => Body::empty(),
-        })
+            BodyKind::Upgrade => Body::empty(),
+        }
     }
 
     fn switch(&mut self) {
         self.status = "101 Switching Protocols";
         self.fields.extend([("Connection", "upgrade".into()), ("Upgrade", "fixture".into())]);
-        self.kind = Kind::Upgrade;
+        self.kind = BodyKind::Upgrade;
     }
 
     fn read(&mut self, environ: &mut Environ<'_>) -> Result<(), AppError> {
         let mut body = Vec::new();
         let result = environ.input().read_to_end(&mut body);
-        self.fixture.note(self.index, |seen| {
+        self.fixture.update(self.index, |seen| {
             seen.body.extend_from_slice(&body);
             seen.body_ended |= result.is_ok();
         });
         result.map(drop).map_err(AppError::from)
     }
 
-    /// Starts, once.
+    /// Calls `start_response`, unless it has been called.
     fn start(&mut self, out: &mut dyn StartResponse) -> Result<(), AppError> {
         if self.started.is_some() {
             return Ok(());
         }
-        let promised = self.promised.map(|wrong| (self.answer.len() as i64 + wrong).max(0) as usize);
-        self.started = Some((self.status[..3].parse().unwrap_or(0), promised));
+        let declared = self.declared.map(|wrong| (self.response.len() as i64 + wrong).max(0) as usize);
+        self.started = Some((self.status[..3].parse().unwrap_or(0), declared));
         let mut fields = vec![("X-Request", self.index.to_string())];
         fields.append(&mut self.fields);
-        fields.extend(promised.map(|length| ("Content-Length", length.to_string())));
+        fields.extend(declared.map(|length| ("Content-Length", length.to_string())));
         let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
         out.start(self.status, &fields)?;
         Ok(())
     }
 
-    /// Deliberately generous where the answer depends on the client as well.
-    fn outcome(&self, fine: bool) -> Outcome {
-        let body = [&self.written[..], &self.answer].concat();
+    /// The outcome, given whether the call succeeded. Where the response also depends on the client, it is the outcome
+    /// that allows the most.
+    fn outcome(&self, succeeded: bool) -> Outcome {
+        let body = [&self.written[..], &self.response].concat();
         match (self.kind, self.started) {
-            _ if self.wrote && !fine => Outcome::Cut,
-            _ if !fine => Outcome::Failed,
-            // A 101 is an upgrade whatever body is named behind it, and an upgrade has none, whatever was begun before.
-            (Kind::FailsAt(_) | Kind::Upgrade, _) | (_, None | Some((101, _))) => Outcome::Cut,
-            (_, Some((_, Some(length)))) if length != body.len() => Outcome::Cut,
-            (_, Some((status, _))) => Outcome::Answered { status, body },
+            _ if self.has_written && !succeeded => Outcome::Aborted,
+            _ if !succeeded => Outcome::Failed,
+            // A 101 is an upgrade, whatever body the path gives, and an upgrade has no body, whatever status was given.
+            (BodyKind::FailsAt(_) | BodyKind::Upgrade, _) | (_, None | Some((101, _))) => Outcome::Aborted,
+            (_, Some((_, Some(length)))) if length != body.len() => Outcome::Aborted,
+            (_, Some((status, _))) => Outcome::Responded { status, body },
         }
     }
 }

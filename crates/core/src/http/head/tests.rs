@@ -1,5 +1,8 @@
-//! What is a head and what is not, whole and cut anywhere, with every kernel.
+//! Which heads are accepted and which are refused: whole and cut anywhere, with every kernel.
 
+use super::super::error::{Error, ErrorKind};
+use super::super::leniency::Leniency;
+use super::super::scan::{Backend, Scalar};
 use super::*;
 
 type Fields<'a> = &'a [(&'a str, &'a str)];
@@ -8,11 +11,16 @@ fn options(lenient: bool) -> HeadOptions {
     HeadOptions { leniency: if lenient { Leniency::werkzeug() } else { Leniency::default() }, ..Default::default() }
 }
 
-/// Feeds `input` in pieces and tells what came of it: a length and a rendering of the head, or an error.
-fn parse(input: &[u8], cuts: &[usize], options: HeadOptions, kernel: Choice) -> Result<Option<(usize, String)>, Error> {
-    let mut parser = HeadParser::with_kernel(options, kernel);
+/// Parses `input` in pieces: the length of the head and the head as text, or an error.
+fn parse(
+    input: &[u8],
+    cuts: &[usize],
+    options: HeadOptions,
+    kernel: Backend,
+) -> Result<Option<(usize, String)>, Error> {
+    let mut parser = HeadParser::with_backend(options, kernel);
     for &cut in cuts.iter().chain([&input.len()]) {
-        // What lies behind `filled` is garbage that must not matter.
+        // The bytes after `filled` must not matter.
         let mut buffer = input[..cut].to_vec();
         buffer.extend_from_slice(&[b':', b'\r', b'\n', 0, b'a', 0xff].repeat(12));
         if let Some(length) = parser.parse(&buffer, cut)? {
@@ -28,10 +36,10 @@ fn parse(input: &[u8], cuts: &[usize], options: HeadOptions, kernel: Choice) -> 
     Ok(None)
 }
 
-/// Whole, byte by byte and cut at every place, with every kernel: always the same.
-fn everywhere(input: &[u8], options: HeadOptions) -> Result<Option<(usize, String)>, Error> {
-    let whole = parse(input, &[], options, Choice::Scalar(crate::http::scan::scalar::Scalar));
-    for kernel in Choice::all() {
+/// Parses the input whole, byte by byte and cut at every position, with every kernel; all results must be equal.
+fn parse_every_way(input: &[u8], options: HeadOptions) -> Result<Option<(usize, String)>, Error> {
+    let whole = parse(input, &[], options, Backend::Scalar(Scalar));
+    for kernel in Backend::all() {
         assert_eq!(parse(input, &[], options, kernel), whole, "{kernel:?}");
         let every: Vec<usize> = (0..input.len()).collect();
         assert_eq!(parse(input, &every, options, kernel), whole, "byte by byte, {kernel:?}");
@@ -50,19 +58,19 @@ fn accepted(input: &str, lenient: bool, line: &str, fields: Fields) {
         expected.push_str(&format!("|{name}={value}"));
     }
     let length = input.len();
-    assert_eq!(everywhere(input.as_bytes(), options(lenient)), Ok(Some((length, expected))), "{input:?}");
+    assert_eq!(parse_every_way(input.as_bytes(), options(lenient)), Ok(Some((length, expected))), "{input:?}");
     let pipelined = format!("{input}GET / HTTP/1.1\r\n");
-    let again = everywhere(pipelined.as_bytes(), options(lenient)).unwrap().unwrap();
-    assert_eq!(again.0, length, "what follows the head is left alone");
+    let again = parse_every_way(pipelined.as_bytes(), options(lenient)).unwrap().unwrap();
+    assert_eq!(again.0, length, "bytes after the head are not part of it");
 }
 
 fn refused(input: &[u8], lenient: bool, kind: ErrorKind, position: usize) {
-    let seen = everywhere(input, options(lenient)).map_err(|error| (error.kind(), error.position()));
+    let seen = parse_every_way(input, options(lenient)).map_err(|error| (error.kind(), error.position()));
     assert_eq!(seen, Err((kind, position)), "{:?}", input.escape_ascii().to_string());
 }
 
 #[test]
-fn well_formed_heads() {
+fn well_formed_heads_are_accepted() {
     for lenient in [false, true] {
         accepted("GET / HTTP/1.1\r\n\r\n", lenient, "GET / HTTP/1.1", &[]);
         accepted("GET / HTTP/1.0\r\nHost: a\r\n\r\n", lenient, "GET / HTTP/1.0", &[("Host", "a")]);
@@ -75,7 +83,7 @@ fn well_formed_heads() {
             "GET / HTTP/1.1",
             &[("A", "b"), ("C", "d e"), ("F", ""), ("G", ""), ("h_i!#$%&\\'*+-.^`|~0", ":\\\"")],
         );
-        // Elements that end on, before and behind the edges of 64-byte blocks.
+        // Elements that end at, before and after the edges of 64-byte blocks.
         for length in 1..200 {
             let (long, value) = ("n".repeat(length), "v".repeat(length));
             accepted(
@@ -87,21 +95,21 @@ fn well_formed_heads() {
         }
     }
     assert_eq!(
-        everywhere(b"GET / HTTP/1.1\r\nX: \xff\xe4\r\n\r\n", options(false)),
+        parse_every_way(b"GET / HTTP/1.1\r\nX: \xff\xe4\r\n\r\n", options(false)),
         Ok(Some((25, "GET / HTTP/1.1|X=\\xff\\xe4".into())))
     );
 }
 
 #[test]
-fn every_prefix_of_a_head_asks_for_more() {
+fn every_prefix_of_a_head_needs_more_input() {
     let head = b"GET /path HTTP/1.1\r\nHost: example.org\r\nAccept: */*\r\n\r\n";
     for end in 0..head.len() {
-        assert_eq!(everywhere(&head[..end], options(false)), Ok(None), "{end}");
+        assert_eq!(parse_every_way(&head[..end], options(false)), Ok(None), "{end}");
     }
 }
 
 #[test]
-fn what_is_no_request_line() {
+fn malformed_request_lines_are_refused_with_their_kind_and_position() {
     use ErrorKind::*;
     for lenient in [false, true] {
         for (input, kind, position) in [
@@ -136,13 +144,13 @@ fn what_is_no_request_line() {
     }
     refused(b"GET /\xe4 HTTP/1.1\r\n\r\n", false, Target, 5);
     assert_eq!(
-        everywhere(b"GET /\xe4? HTTP/1.1\r\n\r\n", options(true)),
+        parse_every_way(b"GET /\xe4? HTTP/1.1\r\n\r\n", options(true)),
         Ok(Some((20, "GET /\\xe4? HTTP/1.1".into())))
     );
 }
 
 #[test]
-fn what_is_no_field_line() {
+fn malformed_field_lines_are_refused_with_their_kind_and_position() {
     use ErrorKind::*;
     let line = "GET / HTTP/1.1\r\n";
     for lenient in [false, true] {
@@ -169,7 +177,7 @@ fn what_is_no_field_line() {
 }
 
 #[test]
-fn bare_lf_only_with_leniency() {
+fn a_bare_lf_needs_leniency() {
     use ErrorKind::LineEnd;
     for (input, position) in [
         ("GET / HTTP/1.1\n\n", 14),
@@ -184,7 +192,7 @@ fn bare_lf_only_with_leniency() {
 }
 
 #[test]
-fn folded_values_only_with_leniency_crlf_removed_white_space_kept() {
+fn a_folded_value_needs_leniency_and_keeps_its_white_space() {
     let line = "GET / HTTP/1.1\r\n";
     refused(format!("{line}A: b\r\n c\r\n\r\n").as_bytes(), false, ErrorKind::ObsFold, line.len() + 6);
     for (fields, expected) in [
@@ -199,11 +207,11 @@ fn folded_values_only_with_leniency_crlf_removed_white_space_kept() {
 }
 
 #[test]
-fn limits_have_the_status_of_their_kind_wherever_the_input_is_cut() {
+fn an_exceeded_limit_gives_the_same_status_and_position_wherever_the_input_is_cut() {
     let limits = HeadLimits { request_line: 20, header_section: 20, fields: 2 };
     let options = HeadOptions { limits, ..HeadOptions::default() };
     let seen = |input: &str| {
-        everywhere(input.as_bytes(), options)
+        parse_every_way(input.as_bytes(), options)
             .map(|head| head.is_some())
             .map_err(|error| (error.status(), error.position()))
     };
@@ -224,7 +232,7 @@ fn limits_have_the_status_of_their_kind_wherever_the_input_is_cut() {
 }
 
 #[test]
-fn known_fields_are_noted_in_any_spelling() {
+fn known_fields_are_recorded_in_any_spelling() {
     let input = b"GET / HTTP/1.1\r\nHOST: a\r\nx: y\r\nconnection: b\r\nCONTENT-length: 3\r\nConnection: c\r\nCookie: d\r\n\r\n";
     let mut parser = HeadParser::new(HeadOptions::default());
     for _ in 0..2 {

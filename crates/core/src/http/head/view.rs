@@ -1,25 +1,26 @@
-//! A complete head, looked at: request line and fields as views of the bytes they were parsed from.
+//! A complete head: request line and fields as views of the bytes that they were parsed from.
 
-use super::{FieldSpan, HeadParser, Known, Span, Version, ABSENT, UNFOLDED};
+use super::super::version::Version;
+use super::state::{FieldSpan, Known, ParserState, Span, ABSENT, UNFOLDED};
 
-/// A field line: name and value as they were sent, white space around the value cut off.
+/// A field line: name and value as they were sent, without the white space around the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field<'a> {
-    /// The name, in the sender's spelling; compare it without regard to case.
+    /// The name in the sender's spelling; compare it without regard to case.
     pub name: &'a [u8],
-    /// The value; may hold bytes from 0x80 on (`obs-text`).
+    /// The value; it may hold bytes from 0x80 on (`obs-text`).
     pub value: &'a [u8],
 }
 
-/// A complete head: a view of the bytes it was parsed from.
+/// A complete head: a view of the bytes that it was parsed from.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
-    pub(super) parser: &'a HeadParser,
+    pub(super) parser: &'a ParserState,
     pub(super) bytes: &'a [u8],
 }
 
 impl<'a> Head<'a> {
-    /// The method: a token, case-sensitive (RFC 9110 §9.1).
+    /// The method, a case-sensitive token (RFC 9110 §9.1).
     pub fn method(&self) -> &'a [u8] {
         self.parser.method.of(self.bytes)
     }
@@ -45,28 +46,28 @@ impl<'a> Head<'a> {
         &self.bytes[self.parser.method.start as usize..end]
     }
 
-    /// How many field lines there are.
+    /// The number of field lines.
     pub fn field_count(&self) -> usize {
         self.parser.count
     }
 
-    /// The field lines in the order they were sent.
+    /// The field lines, in the order in which they were sent.
     pub fn fields(&self) -> impl ExactSizeIterator<Item = Field<'a>> + DoubleEndedIterator + Clone + use<'a> {
         let head = *self;
         self.parser.fields[..self.parser.count].iter().map(move |span| head.field(span))
     }
 
-    /// The value of the first field of this name, compared without regard to case.
+    /// The value of the first field with this name; names are compared without regard to case.
     pub fn get(&self, name: &str) -> Option<&'a [u8]> {
         self.get_all(name).next()
     }
 
-    /// The values of all fields of this name, in order.
+    /// The values of all fields with this name, in order.
     pub fn get_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         self.fields().filter(move |field| field.name.eq_ignore_ascii_case(name.as_bytes())).map(|field| field.value)
     }
 
-    /// The first field of a kind that was noted while parsing.
+    /// The value of the first field of a known kind.
     #[inline]
     pub(crate) fn known(&self, known: Known) -> Option<&'a [u8]> {
         match self.parser.known[known as usize] {
@@ -75,13 +76,13 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// Was there more than one field of this kind?
+    /// Whether there is more than one field of a known kind.
     #[inline]
     pub(crate) fn repeated(&self, known: Known) -> bool {
         self.parser.repeated & 1 << known as u8 != 0
     }
 
-    /// The values of every field of a known kind; costs nothing when there is none.
+    /// The values of all fields of a known kind; costs nothing if there is none.
     pub(crate) fn all_known(&self, known: Known, name: &'static str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let first = self.known(known);
         let more = self.repeated(known).then(|| self.get_all(name).skip(1));

@@ -1,24 +1,23 @@
-//! NEON, which every aarch64 processor has.
+//! The kernel for aarch64: NEON, which every aarch64 processor has.
 #![allow(unsafe_code)]
 
 use core::arch::aarch64::*;
 
+use super::kernel::{Kernel, BLOCK};
 use super::scalar::{COLUMNS, ROWS};
-use super::{Kernel, BLOCK};
 
-/// 16 bytes at a time, with what every aarch64 processor has.
+/// 16 bytes at a time, with instructions that every aarch64 processor has.
 #[derive(Clone, Copy, Debug)]
-pub struct Neon(());
+pub(crate) struct Neon(());
 
 impl Neon {
-    /// NEON is part of aarch64 itself.
-    #[allow(clippy::new_without_default)]
-    pub fn new() -> Neon {
+    /// The kernel; NEON is part of aarch64 itself.
+    pub(super) fn new() -> Neon {
         Neon(())
     }
 }
 
-/// Applies `classify` to the four vectors of a block; a byte of 0xFF sets its bit.
+/// Applies `classify` to the four vectors of a block; a result byte of 0xFF sets its bit.
 #[inline(always)]
 fn mask(block: &[u8; BLOCK], classify: impl Fn(uint8x16_t) -> uint8x16_t) -> u64 {
     const BITS: [u8; 16] = [1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128];
@@ -27,7 +26,7 @@ fn mask(block: &[u8; BLOCK], classify: impl Fn(uint8x16_t) -> uint8x16_t) -> u64
     unsafe {
         let bits = vld1q_u8(BITS.as_ptr());
         let part = |i: usize| vandq_u8(classify(vld1q_u8(block.as_ptr().add(16 * i))), bits);
-        // There is no movemask: one bit kept in each byte, then neighbours added up three times.
+        // NEON has no movemask: keep one bit in each byte, then add neighbours three times.
         let low = vpaddq_u8(part(0), part(1));
         let high = vpaddq_u8(part(2), part(3));
         let sum = vpaddq_u8(low, high);
@@ -38,7 +37,7 @@ fn mask(block: &[u8; BLOCK], classify: impl Fn(uint8x16_t) -> uint8x16_t) -> u64
 impl Kernel for Neon {
     #[inline(always)]
     fn not_token(self, block: &[u8; BLOCK]) -> u64 {
-        // The same two look-ups as with AVX2; `tbl` yields zero for an index of 16 and more.
+        // The same two look-ups as for AVX2; `tbl` yields zero for an index of 16 or more.
         mask(block, |bytes| {
             // SAFETY: two loads of 16 bytes from arrays of 16, and arithmetic on values. NEON is part of aarch64.
             unsafe {

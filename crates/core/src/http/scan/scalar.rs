@@ -1,40 +1,10 @@
-//! The classes as a table: the definition that every other kernel is proven equal to.
+//! The portable kernel, which looks up each byte in the table of [`syntax`](super::super::syntax), and the same table
+//! in the form that byte shuffles need.
 
-use super::{Kernel, BLOCK};
+use super::super::syntax::{CLASSES, TOKEN, VALUE, VISIBLE};
+use super::kernel::{Kernel, BLOCK};
 
-const TOKEN: u8 = 1;
-const VALUE: u8 = 2;
-const VISIBLE: u8 = 4;
-
-const CLASSES: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let b = byte as u8;
-        let mut class = 0;
-        // RFC 9110 §5.6.2: tchar
-        if b.is_ascii_alphanumeric()
-            || matches!(
-                b,
-                b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
-            )
-        {
-            class |= TOKEN;
-        }
-        // RFC 9110 §5.5: field-vchar = VCHAR / obs-text, and between them SP and HTAB
-        if b == b'\t' || (b >= b' ' && b != 0x7f) {
-            class |= VALUE;
-        }
-        if b.is_ascii_graphic() {
-            class |= VISIBLE;
-        }
-        table[byte] = class;
-        byte += 1;
-    }
-    table
-};
-
-/// For each low nibble, the set of high nibbles with which it forms a `tchar`: what byte shuffles look up.
+/// For each low nibble, the set of high nibbles with which it forms a `tchar`: the table for byte shuffles.
 #[allow(dead_code)] // only kernels with a byte shuffle use it
 pub(super) const COLUMNS: [u8; 16] = {
     let mut columns = [0; 16];
@@ -52,27 +22,9 @@ pub(super) const COLUMNS: [u8; 16] = {
 #[allow(dead_code)] // only kernels with a byte shuffle use it
 pub(super) const ROWS: [u8; 16] = [1, 2, 4, 8, 16, 32, 64, 128, 0, 0, 0, 0, 0, 0, 0, 0];
 
-/// Is this byte a `tchar` (RFC 9110 §5.6.2)?
-#[inline]
-pub const fn is_token(byte: u8) -> bool {
-    CLASSES[byte as usize] & TOKEN != 0
-}
-
-/// May this byte stand in a field value (RFC 9110 §5.5)?
-#[inline]
-pub const fn is_value(byte: u8) -> bool {
-    CLASSES[byte as usize] & VALUE != 0
-}
-
-/// Is this a name of one `tchar` or more (RFC 9110 §5.6.2, `token`)?
-#[inline]
-pub fn is_token_slice(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|&byte| is_token(byte))
-}
-
 /// The portable kernel.
 #[derive(Clone, Copy, Debug)]
-pub struct Scalar;
+pub(crate) struct Scalar;
 
 #[inline(always)]
 fn without(class: u8, block: &[u8; BLOCK]) -> u64 {

@@ -1,37 +1,37 @@
-//! SSE2 and AVX2.
+//! The kernels for x86-64: SSE2 and AVX2.
 #![allow(unsafe_code)]
 
 use core::arch::asm;
 use core::arch::x86_64::*;
 
+use super::kernel::{Kernel, KernelTask, BLOCK};
 use super::scalar::{COLUMNS, ROWS};
-use super::{Kernel, Walk, BLOCK};
 
-/// 16 bytes at a time, with what every x86-64 processor has.
+/// 16 bytes at a time, with instructions that every x86-64 processor has.
 #[derive(Clone, Copy, Debug)]
-pub struct Sse2(());
+pub(crate) struct Sse2(());
 
 impl Sse2 {
-    /// SSE2 is part of x86-64 itself.
-    #[allow(clippy::new_without_default)]
-    pub fn new() -> Sse2 {
+    /// The kernel; SSE2 is part of x86-64 itself.
+    pub(super) fn new() -> Sse2 {
         Sse2(())
     }
 }
 
-/// Applies `classify` to the four vectors of a block; a byte of 0xFF sets its bit.
+/// Applies `classify` to the four vectors of a block; a result byte of 0xFF sets its bit.
 #[inline(always)]
 fn sse2_mask(block: &[u8; BLOCK], classify: impl Fn(__m128i) -> __m128i) -> u64 {
     let mut mask = 0;
     for (i, part) in block.chunks_exact(16).enumerate() {
-        // SAFETY: `part` is 16 readable bytes and the load asks for no alignment; SSE2 is part of x86-64.
+        // SAFETY: `part` is 16 readable bytes and the load needs no alignment; SSE2 is part of x86-64.
         let bits = unsafe { _mm_movemask_epi8(classify(_mm_loadu_si128(part.as_ptr().cast()))) };
         mask |= u64::from(bits as u32) << (16 * i);
     }
     mask
 }
 
-/// 0xFF where `low <= byte <= high`: shifted to start at zero, the byte is its own minimum with the width.
+/// 0xFF where `low <= byte <= high`. After `low` is subtracted, the byte is in the range if it equals its minimum with
+/// the width of the range.
 #[inline(always)]
 fn sse2_between(bytes: __m128i, low: u8, high: u8) -> __m128i {
     // SAFETY: arithmetic on values; SSE2 is part of x86-64.
@@ -56,7 +56,7 @@ fn sse2_any<const N: usize>(bytes: __m128i, ranges: [(u8, u8); N]) -> __m128i {
 impl Kernel for Sse2 {
     #[inline(always)]
     fn not_token(self, block: &[u8; BLOCK]) -> u64 {
-        // There is no byte shuffle before SSSE3, so the complement of tchar as ranges.
+        // SSE2 has no byte shuffle (SSSE3 has), so this tests the ranges of all bytes that are not a tchar.
         sse2_mask(block, |bytes| {
             sse2_any(
                 bytes,
@@ -85,13 +85,13 @@ impl Kernel for Sse2 {
     }
 }
 
-/// 32 bytes at a time. A value of this type proves that the processor has AVX2, BMI1 and LZCNT.
+/// 32 bytes at a time. A value of this type proves that the processor has AVX2, BMI1, BMI2 and LZCNT.
 #[derive(Clone, Copy, Debug)]
-pub struct Avx2(());
+pub(crate) struct Avx2(());
 
 impl Avx2 {
-    /// `None` where the processor lacks AVX2, BMI1, BMI2 or LZCNT.
-    pub fn new() -> Option<Avx2> {
+    /// The kernel, or `None` if the processor lacks AVX2, BMI1, BMI2 or LZCNT.
+    pub(super) fn new() -> Option<Avx2> {
         (is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("bmi1")
             && is_x86_feature_detected!("bmi2")
@@ -100,21 +100,21 @@ impl Avx2 {
     }
 }
 
-/// Runs `work` inside a function compiled for AVX2.
+/// Runs a task inside a function that is compiled for AVX2.
 #[inline(always)]
-pub fn with_avx2<W: Walk>(kernel: Avx2, work: W) -> W::Output {
+pub(super) fn with_avx2<W: KernelTask>(kernel: Avx2, task: W) -> W::Output {
     /// # Safety
-    /// The processor has the features. The function does nothing else that is unsafe: it is marked because Rust 1.85,
-    /// which Debian 12 has, lets no safe function enable features.
+    /// The processor must have the features. Nothing else in the function is unsafe: it is marked because Rust 1.85,
+    /// the version of Debian 12, does not allow a safe function to enable features.
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt")]
-    unsafe fn inside<W: Walk>(kernel: Avx2, work: W) -> W::Output {
-        work.walk(kernel)
+    unsafe fn inside<W: KernelTask>(kernel: Avx2, task: W) -> W::Output {
+        task.run(kernel)
     }
     // SAFETY: an `Avx2` exists only after `Avx2::new` found every feature that `inside` enables.
-    unsafe { inside(kernel, work) }
+    unsafe { inside(kernel, task) }
 }
 
-/// The two halves of a block. Reading them asks for no alignment.
+/// The two halves of a block. Loading them needs no alignment.
 #[inline(always)]
 fn halves(block: &[u8; BLOCK]) -> [__m256i; 2] {
     let start: *const __m256i = block.as_ptr().cast();
@@ -125,9 +125,9 @@ fn halves(block: &[u8; BLOCK]) -> [__m256i; 2] {
 /// One bit for each byte of 0xFF.
 #[inline(always)]
 fn bits(low: __m256i, high: __m256i) -> u64 {
-    // SAFETY: arithmetic on values; callers hold an `Avx2`. The empty assembly touches nothing: it only keeps LLVM
-    // from merging the two masks into one vector of 64 bits, which it then takes apart bit by bit (three times slower
-    // for the whole parse).
+    // SAFETY: arithmetic on values; callers hold an `Avx2`. The empty assembly has no effect of its own: it prevents
+    // LLVM from merging the two masks into one vector of 64 bits, which LLVM then reads bit by bit (measured: the whole
+    // parse takes three times as long).
     unsafe {
         let mut low = _mm256_movemask_epi8(low) as u32;
         let mut high = _mm256_movemask_epi8(high) as u32;
@@ -139,7 +139,8 @@ fn bits(low: __m256i, high: __m256i) -> u64 {
 #[inline(always)]
 fn not_token(bytes: __m256i) -> __m256i {
     // Two table look-ups: the low nibble selects the set of high nibbles with which it forms a tchar, the high nibble
-    // selects its bit. A shuffle yields zero for an index with its top bit set, so 0x80.. needs no care.
+    // selects its bit. A shuffle yields zero for an index with its top bit set, so bytes from 0x80 on need no special
+    // case.
     //
     // SAFETY: the two loads read 16 bytes each from tables of 16; the rest is arithmetic. Callers hold an `Avx2`.
     unsafe {
@@ -166,7 +167,7 @@ fn not_value(bytes: __m256i) -> __m256i {
 fn not_visible(bytes: __m256i) -> __m256i {
     // SAFETY: arithmetic on values; callers hold an `Avx2`.
     unsafe {
-        // Signed: 0x80.. are negative, so "no greater than SP" takes them in.
+        // The comparison is signed: bytes from 0x80 on are negative and therefore not greater than SP.
         let above = _mm256_cmpgt_epi8(bytes, _mm256_set1_epi8(b' ' as i8));
         let del = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(0x7f));
         _mm256_xor_si256(_mm256_andnot_si256(del, above), _mm256_set1_epi8(-1))
@@ -174,7 +175,7 @@ fn not_visible(bytes: __m256i) -> __m256i {
 }
 
 impl Kernel for Avx2 {
-    // No closures here: they would not be compiled for AVX2, and every intrinsic in them would be a call.
+    // No closures here: a closure would not be compiled for AVX2, and every intrinsic in it would be a call.
     #[inline(always)]
     fn not_token(self, block: &[u8; BLOCK]) -> u64 {
         let [low, high] = halves(block);

@@ -18,7 +18,7 @@ impl Connection {
     /// Refuses bytes that are no valid request, and closes: their framing is in doubt.
     pub(super) fn refuse(&mut self, service: &Service, error: Error) {
         self.set_close_reason(CloseReason::Refused(error));
-        self.refuse_with_status(service, error.status(), error.kind().sentence());
+        self.refuse_with_status(service, error.status(), error.kind().message());
     }
 
     /// Refuses a request while its body is being collected.

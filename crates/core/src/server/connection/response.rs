@@ -189,7 +189,7 @@ impl Connection {
             return Sent::Wait(Step::Yield);
         }
         if let ResponseProgress::Streaming { writer, .. } = &response.exchange.progress {
-            if writer.is_full() || writer.framing() == ResponseFraming::Empty {
+            if writer.is_complete() || writer.framing() == ResponseFraming::Empty {
                 return Sent::End;
             }
         }
@@ -235,28 +235,28 @@ impl Connection {
         if *sent > 0 || writer.framing() == ResponseFraming::Chunked {
             return Ok(());
         }
-        let allowed = writer.admit(data.len() as u64) as usize;
+        let allowed = writer.allowed(data.len() as u64) as usize;
         let pending = &self.out.bytes[self.out.sent..];
         let count = self.transport.write_two(pending, &data[..allowed])?;
         let of_head = count.min(pending.len());
         self.out.sent += of_head;
         self.out.reset_if_drained();
         *sent = count - of_head;
-        writer.count(*sent as u64);
+        writer.advance(*sent as u64);
         Ok(())
     }
 
     fn send_bytes(&mut self, service: &Service, response: &mut Response) -> Sent {
         let ResponseProgress::Streaming { writer, .. } = &mut response.exchange.progress else { return Sent::End };
         let BodySource::Bytes { data, sent } = &mut response.source else { return Sent::End };
-        let allowed = writer.admit((data.len() - *sent) as u64) as usize;
+        let allowed = writer.allowed((data.len() - *sent) as u64) as usize;
         if allowed == 0 {
             return Sent::End;
         }
         match self.transport.write(&data[*sent..*sent + allowed]) {
             Ok(count) => {
                 *sent += count;
-                writer.count(count as u64);
+                writer.advance(count as u64);
                 self.continue_writing(service, count);
                 Sent::More
             }
@@ -268,14 +268,14 @@ impl Connection {
     fn send_file(&mut self, service: &Service, response: &mut Response) -> Sent {
         let ResponseProgress::Streaming { writer, .. } = &mut response.exchange.progress else { return Sent::End };
         let BodySource::File { file, offset, left, .. } = &mut response.source else { return Sent::End };
-        let allowed = writer.admit(*left);
+        let allowed = writer.allowed(*left);
         if allowed == 0 {
             return Sent::End;
         }
         let wanted = usize::try_from(allowed).unwrap_or(usize::MAX).min(FILE_SEND);
         let count = match self.transport.send_file(file, *offset, wanted) {
             Ok(Some(count)) => {
-                writer.count(count as u64);
+                writer.advance(count as u64);
                 self.continue_writing(service, count);
                 count
             }

@@ -1,22 +1,24 @@
-//! Well-formed lines at full speed.
+//! The fast path: whole, well-formed lines.
 //!
-//! Nearly every head is a short request line and whole, well-formed field lines that are all there. This reads as many
-//! of those as there are and leaves the parser at the start of the first line that is anything else; it refuses
-//! nothing and never asks for more. That is why it can do without most of the state that [`HeadParser`] has to keep:
-//! it is correct as long as it accepts nothing that the other half would not accept in the same way, which the tests
-//! of both halves and the fuzz target `split` watch.
+//! Nearly every head is complete when it is read, with a short request line and well-formed field lines. The fast path
+//! reads as many of those as there are, and leaves the parser at the start of the first line of any other kind. It
+//! refuses nothing and never asks for more input, so it can do without most of the state that the slow path has to
+//! keep. It is correct as long as it accepts nothing that the slow path would not accept in the same way; the tests of
+//! both paths and the fuzz target `split` check that.
 
-use super::{note, span, trim, FieldSpan, HeadParser, Stage, Version, UNFOLDED};
-use crate::http::scan::{Class, Kernel, Token, Value, Visible, Walk, BLOCK};
+use super::super::scan::{Class, Kernel, KernelTask, Token, Value, Visible, BLOCK};
+use super::super::version::Version;
+use super::state::{record_known, span, trim, FieldSpan, ParserState, Stage, UNFOLDED};
 
-pub(super) struct WellFormed<'p, 'b> {
-    pub(super) parser: &'p mut HeadParser,
+/// Reads well-formed lines until the head is complete or another kind of line begins.
+pub(super) struct FastPath<'p, 'b> {
+    pub(super) parser: &'p mut ParserState,
     pub(super) buffer: &'b [u8],
     pub(super) filled: usize,
 }
 
-/// The first position from `from` on that is outside the class; garbage behind the input may be found, and nothing is
-/// where less than a block is left of the buffer.
+/// The first position from `from` on that is outside the class, or `usize::MAX`. The position may lie after the input;
+/// nothing is found in the last bytes of the buffer if they are less than a block.
 #[inline(always)]
 fn next<K: Kernel, C: Class>(kernel: K, buffer: &[u8], base: &mut usize, bits: &mut u64, from: usize) -> usize {
     let offset = from.wrapping_sub(*base);
@@ -39,16 +41,16 @@ fn next<K: Kernel, C: Class>(kernel: K, buffer: &[u8], base: &mut usize, bits: &
     usize::MAX
 }
 
-impl Walk for WellFormed<'_, '_> {
-    /// The length of the head when all of it was well-formed.
+impl KernelTask for FastPath<'_, '_> {
+    /// The length of the head, if all of it is well-formed.
     type Output = Option<usize>;
 
     #[inline(always)]
-    fn walk<K: Kernel>(self, kernel: K) -> Option<usize> {
-        let WellFormed { parser, buffer, filled } = self;
-        // One view of the input, so that what lies behind it is never taken for it.
+    fn run<K: Kernel>(self, kernel: K) -> Option<usize> {
+        let FastPath { parser, buffer, filled } = self;
+        // One view of the input, so that the bytes after it are never taken for input.
         let input = &buffer[..filled];
-        // No position is this far before the first block.
+        // No position is within a block of this base, so the first look-up loads a block.
         let (mut token_base, mut token_bits) = (usize::MAX / 2, 0);
 
         if parser.position == 0 {
@@ -91,14 +93,14 @@ impl Walk for WellFormed<'_, '_> {
                 break (ends && line <= section_end).then_some(line + 2);
             }
             let end = next::<K, Value>(kernel, buffer, &mut value_base, &mut value_bits, colon + 1);
-            // `end` is no more than a block behind the buffer's end, or MAX.
+            // `end` is at most a block after the end of the input, or `usize::MAX`.
             if end >= section_end || input.get(end + 1) != Some(&b'\n') || input[end] != b'\r' {
                 break None;
             }
             let Some(slot) = parser.fields.get_mut(count) else { break None };
             let (from, to) = trim(input, colon + 1, end);
             *slot = FieldSpan { name: span(line, colon), value: span(from, to) };
-            note(&mut parser.known, &mut parser.repeated, &input[line..colon], count);
+            record_known(&mut parser.known, &mut parser.repeated, &input[line..colon], count);
             parser.raw_end = end as u32;
             count += 1;
             line = end + 2;

@@ -1,12 +1,14 @@
-//! Any line, complete or not, well-formed or not: the half of the parser that judges, refuses and resumes.
+//! The slow path: any line, complete or not, well-formed or not. It refuses malformed lines and resumes incomplete
+//! ones.
 
 use std::marker::PhantomData;
 
-use super::{span, HeadParser, Stage, Version};
-use crate::http::error::{Error, ErrorKind};
-use crate::http::scan::{Class, Kernel, Token, Value, Visible, Walk, BLOCK};
+use super::super::error::{Error, ErrorKind};
+use super::super::scan::{Class, Kernel, KernelTask, Token, Value, Visible, BLOCK};
+use super::super::version::Version;
+use super::state::{span, ParserState, Stage};
 
-/// Where bytes outside one class stand, block by block, each block classified once.
+/// The positions of the bytes outside one class, block by block; each block is classified once.
 struct Bits<'a, K, C> {
     kernel: K,
     class: PhantomData<C>,
@@ -34,7 +36,7 @@ impl<'a, K: Kernel, C: Class> Bits<'a, K, C> {
         self.bits = if there < BLOCK { bits & ((1 << there) - 1) } else { bits };
     }
 
-    /// The first position from `from` on whose bit is set, or `filled`. `from` never goes back.
+    /// The first position from `from` on whose bit is set, or `filled`. `from` must not decrease from call to call.
     #[inline(always)]
     fn next(&mut self, mut from: usize) -> usize {
         let offset = from.wrapping_sub(self.base);
@@ -56,7 +58,7 @@ impl<'a, K: Kernel, C: Class> Bits<'a, K, C> {
     }
 }
 
-/// The last bytes of a buffer without slack.
+/// Copies the last bytes of a buffer, less than a block, into a block of zeros.
 #[cold]
 #[inline(never)]
 fn padded(rest: &[u8]) -> [u8; BLOCK] {
@@ -65,19 +67,20 @@ fn padded(rest: &[u8]) -> [u8; BLOCK] {
     block
 }
 
-pub(super) struct Parse<'p, 'b> {
-    pub(super) parser: &'p mut HeadParser,
+/// Reads lines of any kind until the head is complete, malformed or in need of more input.
+pub(super) struct SlowPath<'p, 'b> {
+    pub(super) parser: &'p mut ParserState,
     pub(super) buffer: &'b [u8],
     pub(super) filled: usize,
 }
 
-impl Walk for Parse<'_, '_> {
+impl KernelTask for SlowPath<'_, '_> {
     type Output = Result<Option<usize>, Error>;
 
     #[inline(always)]
-    fn walk<K: Kernel>(self, kernel: K) -> Self::Output {
-        let Parse { parser, buffer, filled } = self;
-        // A method is checked from its start once its end is known.
+    fn run<K: Kernel>(self, kernel: K) -> Self::Output {
+        let SlowPath { parser, buffer, filled } = self;
+        // The method is checked from its start, once its end is known.
         let from = if parser.stage == Stage::Method { parser.mark } else { parser.position };
         let mut tokens = Bits::<K, Token>::new(kernel, buffer, filled, from);
         if matches!(parser.stage, Stage::Method | Stage::Target | Stage::Version)
@@ -89,16 +92,16 @@ impl Walk for Parse<'_, '_> {
     }
 }
 
-/// Reads the request line; false when more is needed.
+/// Reads the request line; `false` if more input is needed.
 #[inline(always)]
 fn request_line<K: Kernel>(
-    parser: &mut HeadParser,
+    parser: &mut ParserState,
     kernel: K,
     tokens: &mut Bits<'_, K, Token>,
     buffer: &[u8],
     filled: usize,
 ) -> Result<bool, Error> {
-    // One view of the input, so that one comparison settles every later index.
+    // One view of the input, so that one bounds check covers every later index.
     let input = &buffer[..filled];
     let bare_lf = parser.options.leniency.bare_lf;
     let mut visible = Bits::<K, Visible>::new(kernel, buffer, filled, parser.position);
@@ -109,7 +112,7 @@ fn request_line<K: Kernel>(
         while space == parser.mark && space < filled && is_line_start(input[space]) {
             let after = match line_end(input, space, bare_lf) {
                 Ok(Some(after)) => after,
-                Ok(None) => return parser.more(space),
+                Ok(None) => return parser.need_more(space),
                 Err(kind) => return Err(parser.fail(kind, space)),
             };
             parser.mark = after;
@@ -117,7 +120,7 @@ fn request_line<K: Kernel>(
             space = visible.next(after);
         }
         if space == filled {
-            return parser.more(space);
+            return parser.need_more(space);
         }
         let end = tokens.next(parser.mark);
         if end != space || input[space] != b' ' || space == parser.mark {
@@ -126,7 +129,7 @@ fn request_line<K: Kernel>(
                 b'\r' | b'\n' => ErrorKind::RequestLine,
                 _ => ErrorKind::Method,
             };
-            // The bound is judged by where scanning stopped, not by what it found on the way.
+            // The limit applies to the position where scanning stopped, not to an earlier byte that was found.
             return Err(match parser.fail(kind, space) {
                 error if error.kind() == kind => Error::new(kind, position),
                 error => error,
@@ -146,7 +149,7 @@ fn request_line<K: Kernel>(
             }
         }
         if space == filled {
-            return parser.more(space);
+            return parser.need_more(space);
         }
         if input[space] != b' ' || space == parser.mark {
             let kind = match input[space] {
@@ -163,11 +166,11 @@ fn request_line<K: Kernel>(
 
     let end = visible.next(parser.position);
     if end == filled {
-        return parser.more(end);
+        return parser.need_more(end);
     }
     let after = match line_end(input, end, bare_lf) {
         Ok(Some(after)) => after,
-        Ok(None) => return parser.more(end),
+        Ok(None) => return parser.need_more(end),
         Err(ErrorKind::FieldValue) => return Err(parser.fail(ErrorKind::RequestLine, end)),
         Err(kind) => return Err(parser.fail(kind, end)),
     };
@@ -193,10 +196,10 @@ fn request_line<K: Kernel>(
     Ok(true)
 }
 
-/// Reads the header section. Its length, once its end is there.
+/// Reads the header section; the length of the head once its end is present.
 #[inline(always)]
 fn fields<K: Kernel>(
-    parser: &mut HeadParser,
+    parser: &mut ParserState,
     kernel: K,
     tokens: &mut Bits<'_, K, Token>,
     buffer: &[u8],
@@ -210,7 +213,7 @@ fn fields<K: Kernel>(
             let start = parser.mark;
             let end = tokens.next(parser.position);
             if end == filled {
-                return parser.more(end).map(|_| None);
+                return parser.need_more(end).map(|_| None);
             }
             if end == start {
                 match input[start] {
@@ -223,7 +226,7 @@ fn fields<K: Kernel>(
                             parser.position = after;
                             return Ok(Some(after));
                         }
-                        Ok(None) => return parser.more(start).map(|_| None),
+                        Ok(None) => return parser.need_more(start).map(|_| None),
                         Err(kind) => return Err(parser.fail(kind, start)),
                     },
                     b' ' | b'\t' if parser.count == 0 => {
@@ -248,20 +251,20 @@ fn fields<K: Kernel>(
 
         let end = values.next(parser.position);
         if end == filled {
-            return parser.more(end).map(|_| None);
+            return parser.need_more(end).map(|_| None);
         }
         let after = match line_end(input, end, bare_lf) {
             Ok(Some(after)) => after,
-            Ok(None) => return parser.more(end).map(|_| None),
+            Ok(None) => return parser.need_more(end).map(|_| None),
             Err(kind) => return Err(parser.fail(kind, end)),
         };
         if end > parser.section_end {
             return Err(parser.fail(ErrorKind::HeaderSectionTooLarge, end));
         }
         if parser.stage == Stage::Fold {
-            parser.unfold(input, parser.mark, end);
+            parser.append_fold(input, parser.mark, end);
         } else {
-            parser.push(input, parser.name_end + 1, end)?;
+            parser.push_field(input, parser.name_end + 1, end)?;
         }
         parser.mark = after;
         parser.position = after;
@@ -273,7 +276,7 @@ fn is_line_start(byte: u8) -> bool {
     matches!(byte, b'\r' | b'\n')
 }
 
-/// Reads the line end at `at`: where the next line begins, or `None` if its second byte is not there yet.
+/// Reads the line end at `at`: the start of the next line, or `None` if the second byte is not present yet.
 #[inline(always)]
 fn line_end(input: &[u8], at: usize, bare_lf: bool) -> Result<Option<usize>, ErrorKind> {
     match input[at] {
