@@ -28,6 +28,7 @@ mod banner;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+#[cfg(feature = "cli")]
 mod dev_app;
 mod host;
 mod live_reload;
@@ -39,6 +40,7 @@ pub use amboss_core::*;
 #[cfg(feature = "tls")]
 pub use amboss_tls::{make_ssl_devcert, ClientCertificates, LocalCa, PlainHttp, SslContext, SslError, SslErrorKind};
 pub use banner::banner;
+#[cfg(feature = "cli")]
 pub use dev_app::DevApp;
 pub use host::{Host, Worker};
 #[cfg(all(unix, feature = "reload"))]
