@@ -6,6 +6,8 @@ use std::io::Read;
 use std::sync::Arc;
 
 use amboss_core::{AppError, Application, Body, Environ, Settings, StartResponse};
+use html_escape::encode_text;
+use serde_json::Value;
 
 /// An application that shows the environ, the server's settings and what to try next: as a page, or as JSON for clients
 /// that ask for it (`Accept: application/json`).
@@ -62,27 +64,22 @@ impl DevApp {
             ("amboss --help".into(), "addresses, processes, log formats"),
             ("cargo run -p amboss-core --example hello".into(), "how an application of your own starts"),
         ] {
-            let _ = write!(page, "<li><code>{}</code> {meaning}</li>", escape(&command));
+            let _ = write!(page, "<li><code>{}</code> {meaning}</li>", encode_text(&command));
         }
         page.push_str("</ul>");
         table(&mut page, "Server", self.settings.iter().map(|(key, value)| (*key, value.as_str())));
         table(&mut page, "Environ", environ.iter().map(|(key, value)| (key.as_str(), value.as_str())));
         if !body.is_empty() {
-            let _ = write!(page, "<h2>Request body</h2><pre>{}</pre>", escape(body));
+            let _ = write!(page, "<h2>Request body</h2><pre>{}</pre>", encode_text(body));
         }
         page.push_str("</main></body></html>\n");
         page
     }
 
     fn json(&self, environ: &[(String, String)], body: &str) -> String {
-        let mut text = String::from("{\n  \"environ\": ");
-        object(&mut text, environ.iter().map(|(key, value)| (key.as_str(), value.as_str())));
-        text.push_str(",\n  \"server\": ");
-        object(&mut text, self.settings.iter().map(|(key, value)| (*key, value.as_str())));
-        text.push_str(",\n  \"body\": ");
-        string(&mut text, body);
-        text.push_str("\n}\n");
-        text
+        let environ: Value = environ.iter().cloned().collect();
+        let server: Value = self.settings.iter().cloned().collect();
+        format!("{:#}\n", serde_json::json!({ "environ": environ, "server": server, "body": body }))
     }
 }
 
@@ -131,49 +128,9 @@ td,th,pre{border-color:#44403c}code{background:#44403c}}\
 fn table<'a>(page: &mut String, title: &str, rows: impl Iterator<Item = (&'a str, &'a str)>) {
     let _ = write!(page, "<h2>{title}</h2><table>");
     for (key, value) in rows {
-        let _ = write!(page, "<tr><th>{}</th><td>{}</td></tr>", escape(key), escape(value));
+        let _ = write!(page, "<tr><th>{}</th><td>{}</td></tr>", encode_text(key), encode_text(value));
     }
     page.push_str("</table>");
-}
-
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for part in text.chars() {
-        match part {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            part => escaped.push(part),
-        }
-    }
-    escaped
-}
-
-fn object<'a>(text: &mut String, pairs: impl Iterator<Item = (&'a str, &'a str)>) {
-    text.push('{');
-    for (index, (key, value)) in pairs.enumerate() {
-        text.push_str(if index == 0 { "\n    " } else { ",\n    " });
-        string(text, key);
-        text.push_str(": ");
-        string(text, value);
-    }
-    text.push_str("\n  }");
-}
-
-fn string(text: &mut String, value: &str) {
-    text.push('"');
-    for part in value.chars() {
-        match part {
-            '"' | '\\' => text.extend(['\\', part]),
-            part if part.is_control() => {
-                let _ = write!(text, "\\u{:04x}", u32::from(part));
-            }
-            part => text.push(part),
-        }
-    }
-    text.push('"');
 }
 
 #[cfg(test)]
@@ -185,7 +142,7 @@ mod tests {
         let app = DevApp::new(&Settings::default(), "one request at a time");
         let environ = [("HTTP_X".to_owned(), "<script>\"'&\u{1b}".to_owned())];
         let page = app.page(&environ, "<b>");
-        assert!(page.contains("&lt;script&gt;&quot;&#39;&amp;") && page.contains("<pre>&lt;b&gt;</pre>"));
+        assert!(page.contains("&lt;script&gt;\"'&amp;") && page.contains("<pre>&lt;b&gt;</pre>"));
         assert!(!page.contains("<script") && !page.contains("<b>"));
         assert!(app.json(&environ, "\"\n").contains("\"HTTP_X\": \"<script>\\\"'&\\u001b\""));
     }

@@ -64,6 +64,7 @@ mod banner;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+#[cfg(feature = "cli")]
 mod dev_app;
 mod error;
 mod live_reload;
@@ -87,6 +88,7 @@ pub use amboss_tls::{
 };
 pub use app_loader::{AppLoader, StaticApp};
 pub use banner::banner;
+#[cfg(feature = "cli")]
 pub use dev_app::DevApp;
 pub use error::RunError;
 pub use options::RunOptions;
