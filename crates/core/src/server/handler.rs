@@ -1,25 +1,28 @@
-//! `request_handler`: what a user can change between server and application.
+//! Hooks between the server and the application: the `request_handler` of `run_simple`.
 
 use super::log::{AccessRecord, CloseReason, Log};
 use crate::http::Head;
 use crate::wsgi::{AppError, Environ, Peer};
 
-/// When the application is called for a request with a body.
+/// The point at which the server calls the application for a request with a body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BodyMode {
-    /// When the body is complete. While it arrives it takes no thread, and it lies in memory or in a temporary file
-    /// ([`Limits::collected_body`](super::Limits::collected_body), [`Limits::body_memory`](super::Limits::body_memory)). Limits and the expectation are checked first,
-    /// `100 Continue` is sent at once, and a body that is cut short or malformed never reaches the application. A chunked
-    /// body has a `CONTENT_LENGTH` and no `HTTP_TRANSFER_ENCODING`.
+    /// When the body is complete. An arriving body occupies no thread; it is stored in memory or in a temporary file
+    /// ([`Limits::collected_body`](super::Limits::collected_body), [`Limits::body_memory`](super::Limits::body_memory)).
+    /// The server checks the limits and the `Expect` field first and sends `100 Continue` at once. A body that is truncated
+    /// or malformed never reaches the application. For a chunked body, the environ has `CONTENT_LENGTH` and no
+    /// `HTTP_TRANSFER_ENCODING`.
     #[default]
     Collect,
-    /// When the head is complete. The application reads the body as it arrives, which takes a thread for as long as that
-    /// takes: it does not count among [`Settings::threads`](super::Settings::threads) while it waits for the client, except where only one request
-    /// may run at a time. `100 Continue` is sent with the first read.
+    /// When the head is complete. The application reads the body as it arrives, in a thread that is occupied until the body
+    /// is complete. While the thread waits for the client, it does not count towards
+    /// [`Settings::threads`](super::Settings::threads), unless only one request may run at a time. The first read sends
+    /// `100 Continue`.
     Stream,
 }
 
-/// Hooks around each request, with defaults that do what the server does by itself (the seeds' `request_handler`).
+/// Hooks around each request, as the `request_handler` of `run_simple`. The default methods are the server's normal
+/// behaviour.
 ///
 /// ```
 /// use amboss_core::{Environ, RequestHandler};
@@ -36,14 +39,15 @@ pub enum BodyMode {
 /// }
 /// ```
 pub trait RequestHandler: Send + Sync {
-    /// Called with the finished environ, before the application is.
+    /// Called with the complete environ, before the application is called.
     fn make_environ(&self, environ: &mut Environ<'_>) {
         let _ = environ;
     }
 
-    /// Is the body of this request complete before the application is called, or read as it arrives? Called for each
-    /// request with a body, perhaps more than once, with [`Settings::body_mode`](super::Settings::body_mode). The head is
-    /// what was sent: [`Head::method`], [`Head::target`] and its fields.
+    /// Returns whether the body of this request is complete before the application is called or is read as it arrives.
+    /// Called for each request with a body, possibly more than once; `default` is
+    /// [`Settings::body_mode`](super::Settings::body_mode). The head is as the client has sent it: [`Head::method`],
+    /// [`Head::target`] and the fields.
     ///
     /// ```
     /// use amboss_core::http::Head;
@@ -62,34 +66,36 @@ pub trait RequestHandler: Send + Sync {
         default
     }
 
-    /// Called when a request has been answered or refused.
+    /// Called when the response to a request is complete, including the server's own error responses.
     fn log_request(&self, record: &AccessRecord<'_>, log: &dyn Log) {
         log.access(record);
     }
 
-    /// The `Server` field and `SERVER_SOFTWARE`; `None` sends no field. Read once, when the server is made.
+    /// Returns the value of the `Server` field and of `SERVER_SOFTWARE`; with `None` the server sends no such field. Called
+    /// once, when the server is made.
     fn server_version(&self) -> Option<&str> {
         Some(concat!("amboss/", env!("CARGO_PKG_VERSION")))
     }
 
-    /// Called when the application failed: with its error, or with a description of its panic and a backtrace.
+    /// Called when the application has failed. `error` is the application's error, or describes its panic with a backtrace.
     fn handle_error(&self, error: &AppError, request_line: &[u8], log: &dyn Log) {
         log.error(&format!("error on \"{}\": {error}", request_line.escape_ascii()));
     }
 
-    /// Called when a connection ends for another reason than that both sides were done.
+    /// Called when a connection ends before both sides are done with it.
     fn connection_dropped(&self, reason: CloseReason, peer: Peer, log: &dyn Log) {
         if reason.is_worth_a_line() {
             log.error(&format!("connection with {peer}: {reason}"));
         }
     }
 
-    /// Does anybody read what [`log_request`](RequestHandler::log_request) gets? When false, requests are not timed.
+    /// Whether [`log_request`](RequestHandler::log_request) uses its records. If it does not, requests are not timed.
     fn wants_access(&self, log: &dyn Log) -> bool {
         log.wants_access()
     }
 }
 
+/// The handler with the default methods.
 pub(crate) struct DefaultHandler;
 
 impl RequestHandler for DefaultHandler {}

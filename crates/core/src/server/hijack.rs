@@ -1,19 +1,20 @@
-//! Answers that the application has written to the connection's socket itself.
+//! Responses that the application writes directly to the connection's socket.
 
 use crate::wsgi::Environ;
 
-/// The application has answered the request by itself.
+/// The extension of a request whose response the application writes itself.
 pub(crate) struct Hijacked {
-    /// For the access log.
+    /// The status for the access log.
     pub(super) status: u16,
 }
 
-/// Marks the request as answered by the application itself, which has written to the connection's socket
-/// ([`Client::socket`](crate::Client::socket)). Whatever the application returns, the server sends no answer of its own,
-/// and closes the connection once the application has returned. An error that it returns is logged.
+/// Declares that the application writes the response directly to the connection's socket
+/// ([`Client::socket`](crate::Client::socket)). The server then sends no response, whatever the application returns, and
+/// closes the connection once the application has returned. It logs an error that the application returns.
 ///
-/// Call [`StartResponse::flush`](crate::StartResponse::flush) before the first write, so that the answers to earlier
-/// requests of the connection go first. `status` is the status that was sent, for the access log; 0 if it is unknown.
+/// Call [`StartResponse::flush`](crate::StartResponse::flush) before the first write, so that the responses to earlier
+/// requests of the connection are sent first. `status` is the status of the response, for the access log; 0 if it is
+/// unknown.
 ///
 /// ```
 /// # #[cfg(unix)] {
@@ -25,7 +26,7 @@ pub(crate) struct Hijacked {
 ///     if let Some(socket) = environ.client().socket()? {
 ///         start_response.flush()?;
 ///         hijack(environ, 200);
-///         // The socket is non-blocking; a short answer fits into its buffer.
+///         // The socket is non-blocking; a short response fits into its buffer.
 ///         File::from(socket).write_all(b"HTTP/1.1 200 By Hand\r\nConnection: close\r\n\r\nhello")?;
 ///     }
 ///     Ok(Body::empty())

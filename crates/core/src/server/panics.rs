@@ -1,5 +1,5 @@
-//! Panics of applications: caught wherever their code runs, with message, place and backtrace, and also where the server
-//! drops what is theirs.
+//! Panics of the application. They are caught wherever its code runs, including the drop of its values, with their message,
+//! location and backtrace.
 
 use std::any::Any;
 use std::backtrace::Backtrace;
@@ -15,20 +15,20 @@ thread_local! {
     static REPORT: RefCell<Option<PanicReport>> = const { RefCell::new(None) };
 }
 
-/// A panic that was caught.
+/// A caught panic.
 pub(crate) struct Panic {
     pub(crate) report: PanicReport,
     pub(crate) payload: AppOwned<Box<dyn Any + Send>>,
 }
 
-/// The message, the place and the backtrace of a panic.
+/// The message, the location and the backtrace of a panic.
 pub(crate) struct PanicReport {
     pub(super) headline: String,
     pub(super) backtrace: String,
 }
 
 impl PanicReport {
-    /// A report that another process has made.
+    /// Parses the report of another process.
     #[cfg(unix)]
     pub(super) fn from_text(text: &str) -> PanicReport {
         let (headline, backtrace) = text.split_once('\n').unwrap_or((text, ""));
@@ -42,8 +42,8 @@ impl fmt::Display for PanicReport {
     }
 }
 
-/// A value that the application owns. A panic in its drop goes no further than the process's panic hook. Where the panic
-/// can be logged, the inner value is dropped inside [`catch`].
+/// A value that the application owns. A panic in its drop reaches the process's panic hook and nothing else. Where the panic
+/// can be logged, the server drops the inner value inside [`catch`] instead.
 pub(crate) struct AppOwned<T>(Option<T>);
 
 impl<T> AppOwned<T> {
@@ -60,7 +60,7 @@ impl<T> AppOwned<T> {
         self.0.as_mut()
     }
 
-    /// Returns the value, which is always there: only this method takes it out.
+    /// Returns the value, which is always present: only this method takes it out.
     #[inline]
     pub(crate) fn into_inner(mut self) -> Option<T> {
         self.0.take()
@@ -72,41 +72,41 @@ impl<T> Drop for AppOwned<T> {
         let Some(value) = self.0.take() else { return };
         let outer = CATCHING.replace(false);
         if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| drop(value))) {
-            // Dropping the payload could panic again, and again.
+            // The drop of the payload could panic as well, and so could the payload of that panic.
             mem::forget(payload);
         }
         CATCHING.set(outer);
     }
 }
 
-/// Installs a panic hook that keeps a report of panics inside [`catch`] instead of printing them. The hook that was there
-/// before still handles every other panic of the process.
+/// Installs a panic hook that stores a report of panics inside [`catch`] instead of printing them. The previous hook still
+/// handles every other panic of the process.
 pub(crate) fn install_hook() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
-        let before = panic::take_hook();
+        let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             if CATCHING.get() {
                 let (headline, backtrace) = (info.to_string(), Backtrace::force_capture().to_string());
                 let report = PanicReport { headline, backtrace };
                 REPORT.with(|slot| *slot.borrow_mut() = Some(report));
             } else {
-                before(info);
+                previous(info);
             }
         }));
     });
 }
 
-/// Runs code of the application, and catches its panic.
+/// Runs code of the application and catches its panic.
 pub(crate) fn catch<R>(run: impl FnOnce() -> R) -> Result<R, Panic> {
     let outer = CATCHING.replace(true);
-    // Unwind safety: what the application has borrowed is discarded after a panic, and the connection's own state is changed
-    // only between calls.
+    // Unwind safety: after a panic, the values that the application has borrowed are discarded, and the state of the
+    // connection changes only between calls.
     let result = panic::catch_unwind(AssertUnwindSafe(run));
     CATCHING.set(outer);
     result.map_err(|payload| {
         let report = REPORT.with(|slot| slot.borrow_mut().take());
-        // There is none when another hook has replaced this one.
+        // There is no report if another hook has replaced this one.
         let report = report.unwrap_or_else(|| PanicReport { headline: "panicked".into(), backtrace: String::new() });
         Panic { report, payload: AppOwned::new(payload) }
     })

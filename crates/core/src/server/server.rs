@@ -1,4 +1,4 @@
-//! The three servers: event loops, run in three ways.
+//! The server, and the three kinds of it.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -27,20 +27,20 @@ use crate::wsgi::{Application, ServerInfo};
 /// How a server runs its application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Concurrency {
-    /// One request at a time.
+    /// One request at a time, in the thread that serves.
     Single,
-    /// Each running request may have a thread.
+    /// One thread for each running request.
     Threads,
-    /// Each running request has a process.
+    /// One process for each running request.
     Processes,
 }
 
-/// A bound server: what the three kinds have in common. Made by [`make_server`] or by one of the kinds' `bind`.
+/// A bound server, made by [`make_server`] or by the `bind` of one of the three kinds, which dereference to this type.
 ///
-/// It listens from the moment it is made; clients that connect before [`serve_forever`](Server::serve_forever) wait.
+/// It listens from the moment it is made. Clients that connect before [`serve_forever`](Server::serve_forever) wait.
 ///
-/// On Unix, what the application forks without `exec` has nothing of it: in such a process its descriptors stand for the
-/// null device, so that connections end and the port is free when the server says so, however long that process lives.
+/// On Unix, a process that the application forks without `exec` keeps none of the server's sockets: in the child they are
+/// redirected to the null device, so that a long-lived child cannot hold connections or the port open.
 pub struct Server {
     event_loop: Option<Box<EventLoop>>,
     concurrency: Concurrency,
@@ -51,7 +51,7 @@ pub struct Server {
     local: Vec<LocalAddr>,
 }
 
-/// Makes a server of one of the three kinds, listening on all of `addresses`.
+/// Makes a server of one of the three kinds that listens on all of `addresses`.
 ///
 /// ```
 /// use amboss_core::{make_server, Address, AppError, Body, Concurrency, Environ, Settings, StartResponse};
@@ -67,7 +67,8 @@ pub struct Server {
 /// ```
 ///
 /// # Errors
-/// When an address can't be listened on; the sentence says which and why.
+/// When the system refuses an address; the message names the address and the reason. When `addresses` is empty, or the system
+/// can't fork and `concurrency` needs it.
 pub fn make_server(
     addresses: &[Address],
     app: impl Application + 'static,
@@ -77,10 +78,11 @@ pub fn make_server(
     make_server_on(Listeners::bind(addresses, &settings)?, app, concurrency, settings)
 }
 
-/// Makes a server on sockets that listen already.
+/// Makes a server on sockets that are listening already.
 ///
 /// # Errors
-/// When there are none, or the system refuses what the server needs besides.
+/// When `listeners` is empty, when the system can't fork and `concurrency` needs it, or when the system refuses the
+/// descriptors that the server needs in addition.
 pub fn make_server_on(
     listeners: Listeners,
     app: impl Application + 'static,
@@ -90,10 +92,10 @@ pub fn make_server_on(
     Server::new(listeners, Arc::new(app), concurrency, settings)
 }
 
-/// Makes a server on the sockets that systemd passed on (`LISTEN_FDS`); `None` when it passed none.
+/// Makes a server on the sockets that systemd has passed to this process (`sd_listen_fds(3)`). `None` if it passed none.
 ///
 /// # Errors
-/// When what was passed is no listening socket.
+/// When a descriptor is not a listening socket; otherwise as [`make_server_on`].
 pub fn make_server_from_systemd(
     app: impl Application + 'static,
     concurrency: Concurrency,
@@ -114,16 +116,16 @@ impl Server {
         settings: Settings,
     ) -> Result<Server, ServeError> {
         if listeners.is_empty() {
-            return Err(ServeError::Settings("give at least one address to listen on".into()));
+            return Err(ServeError::Settings("there is nothing to listen on; give at least one address".into()));
         }
         if cfg!(not(unix)) && concurrency == Concurrency::Processes {
             return Err(ServeError::Settings("this system can't fork; use threads instead of processes".into()));
         }
         let shutdown = ShutdownHandle::new();
-        let for_application = shutdown.clone();
+        let application_handle = shutdown.clone();
         let info = ServerInfo {
             software: String::new(),
-            shutdown: Box::new(move || for_application.shutdown()),
+            shutdown: Box::new(move || application_handle.shutdown()),
             multithread: concurrency == Concurrency::Threads && settings.threads > 1,
             multiprocess: concurrency == Concurrency::Processes || settings.multiprocess,
             run_once: false,
@@ -136,27 +138,27 @@ impl Server {
         let Listeners(listeners) = listeners;
         let group = if threads { LoopGroup::new(&service.settings, listeners) } else { LoopGroup::single(listeners) };
         let event_loop = Box::new(EventLoop::new(service.clone(), group.clone(), 0, waker.clone(), threads)?);
-        let counted = Arc::downgrade(&group);
-        shutdown.count_by(move || counted.upgrade().map_or(0, |group| group.open()));
+        let weak_group = Arc::downgrade(&group);
+        shutdown.set_counter(move || weak_group.upgrade().map_or(0, |group| group.open()));
         Ok(Server { event_loop: Some(event_loop), concurrency, service, waker, shutdown, group, local })
     }
 
-    /// The addresses the server is bound to, with the ports the system picked.
+    /// Returns the addresses that the server is bound to, with the ports that the system has chosen.
     pub fn local_addrs(&self) -> &[LocalAddr] {
         &self.local
     }
 
-    /// How it runs the application.
+    /// Returns how the server runs the application.
     pub fn concurrency(&self) -> Concurrency {
         self.concurrency
     }
 
-    /// The settings.
+    /// Returns the settings.
     pub fn settings(&self) -> &Settings {
         &self.service.settings
     }
 
-    /// Stops the server from elsewhere.
+    /// Returns a handle that stops the server.
     pub fn shutdown_handle(&self) -> ShutdownHandle {
         self.shutdown.clone()
     }
@@ -166,15 +168,14 @@ impl Server {
         Receiver { service: self.service.clone(), group: self.group.clone() }
     }
 
-    /// Serves until the [`ShutdownHandle`] is used. Afterwards nothing listens any more, and a second call returns at
-    /// once.
+    /// Serves until the [`ShutdownHandle`] is used. Then the listening sockets are closed, and a second call returns at once.
     ///
     /// # Errors
-    /// When waiting fails; when the process can't be forked safely; the application's error with
-    /// [`Settings::passthrough_errors`].
+    /// When the system fails to wait for sockets, or when the process can't be forked safely, because threads of another
+    /// server are running. With [`Settings::passthrough_errors`], also with the application's error.
     ///
     /// # Panics
-    /// With a panic of the application, with [`Settings::passthrough_errors`].
+    /// With [`Settings::passthrough_errors`], when the application panics.
     pub fn serve_forever(&mut self) -> Result<(), ServeError> {
         let Some(mut event_loop) = self.event_loop.take() else { return Ok(()) };
         let result = match self.concurrency {
@@ -185,8 +186,8 @@ impl Server {
                 if threads > 0 {
                     self.event_loop = Some(event_loop);
                     return Err(ServeError::Settings(format!(
-                        "can't fork while {threads} threads of another server run in this process; stop that server \
-                         first or use threads here, too"
+                        "can't fork while {threads} threads of another server are running in this process; stop that \
+                         server first, or use threads here as well"
                     )));
                 }
                 #[cfg(unix)]
@@ -197,14 +198,14 @@ impl Server {
             }
         };
         self.service.settings.log.sync();
-        self.pass_failure_on()?;
+        self.propagate_failure()?;
         Ok(result?)
     }
 
-    /// Serves one request in this thread and returns when its answer is out, or when `timeout` has passed: false then.
+    /// Serves one request in this thread. Returns when the response has been sent, or false when `timeout` has passed.
     ///
-    /// For "wait for one callback, then go away": drop the server afterwards and the port is free. The connection is
-    /// closed after the answer, other connections wait for the next call.
+    /// For programs that wait for one callback: the port is free once the server is dropped. The connection is closed after
+    /// the response, and other connections wait for the next call.
     ///
     /// # Errors
     /// As [`serve_forever`](Server::serve_forever).
@@ -217,11 +218,12 @@ impl Server {
         let result = single::serve_one(event_loop, timeout, &self.shutdown);
         self.service.last_request.store(false, Ordering::Relaxed);
         self.service.settings.log.sync();
-        self.pass_failure_on()?;
+        self.propagate_failure()?;
         Ok(result?)
     }
 
-    fn pass_failure_on(&self) -> Result<(), ServeError> {
+    /// Returns or resumes the failure of the application that has ended the server.
+    fn propagate_failure(&self) -> Result<(), ServeError> {
         let failure = lock(&self.service.failure).take();
         match failure {
             None => Ok(()),
@@ -247,18 +249,18 @@ macro_rules! kinds {
         pub struct $name(Server);
 
         impl $name {
-            /// Listens on an address (see [`Address`]) with the default settings.
+            /// Makes a server that listens on an [`Address`] with the default settings.
             ///
             /// # Errors
-            /// When the text is no address or can't be listened on.
+            /// When the text is not an address, or the system refuses the address.
             pub fn bind(address: &str, app: impl Application + 'static) -> Result<$name, ServeError> {
                 $name::with_settings(address, app, Settings::default())
             }
 
-            /// Listens on an address with settings of one's own.
+            /// Makes a server that listens on an [`Address`] with these settings.
             ///
             /// # Errors
-            /// When the text is no address or can't be listened on.
+            /// When the text is not an address, or the system refuses the address.
             pub fn with_settings(
                 address: &str,
                 app: impl Application + 'static,
@@ -287,14 +289,14 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// One request at a time, in the thread that serves. Connections that are idle or slow with their head hold up
-    /// nobody.
+    /// A server that runs one request at a time, in the thread that serves. Idle connections and slow heads do not delay other
+    /// clients.
     BaseWsgiServer = Single;
-    /// A thread for each request that is running, up to [`Settings::threads`].
+    /// A server with a thread for each running request, up to [`Settings::threads`].
     ThreadedWsgiServer = Threads;
-    /// A process for each request that is running, up to [`Settings::processes`]. Unix only.
+    /// A server with a process for each running request, up to [`Settings::processes`]. Unix only.
     ///
-    /// Forking copies a process with the one thread that forks: make this server before anything starts threads that
-    /// hold locks the application needs.
+    /// A forked process has only the thread that forked (`fork(2)`), and locks that other threads held stay locked in it. So
+    /// the process must not have other threads that hold locks which the application needs.
     ForkingWsgiServer = Processes;
 }

@@ -1,4 +1,4 @@
-//! Every limit and deadline of a server, with its default, unit and reason.
+//! The settings of a server: limits, timeouts and hooks, each with its default, unit and reason.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use super::io::transport::TransportLayer;
 use super::log::{Log, TextLog};
 use crate::http::{ChunkedLimits, HeadLimits, Leniency};
 
-/// What a server can be told. Start from [`Settings::default`] and change what you need:
+/// The settings of a server. Start from [`Settings::default`] and change what you need:
 ///
 /// ```
 /// use amboss_core::Settings;
@@ -22,67 +22,68 @@ use crate::http::{ChunkedLimits, HeadLimits, Leniency};
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Settings {
-    /// How much is accepted.
+    /// How much the server accepts and stores.
     pub limits: Limits,
-    /// How long is waited.
+    /// How long the server waits.
     pub timeouts: Timeouts,
-    /// Departures from the strict reading of RFC 9112; none by default.
+    /// Deviations from a strict reading of RFC 9112; none by default.
     pub leniency: Leniency,
-    /// What [`RequestHandler::body_mode`](super::RequestHandler::body_mode) says unless it is overridden: request bodies
-    /// are complete before the application is called ([`BodyMode::Collect`], the default), or read as they arrive.
+    /// Whether request bodies are complete before the application is called ([`BodyMode::Collect`], the default) or are read
+    /// as they arrive ([`BodyMode::Stream`]). [`RequestHandler::body_mode`](super::RequestHandler::body_mode) can override
+    /// this for each request.
     pub body_mode: BodyMode,
-    /// The directory of the temporary files that hold collected bodies beyond [`Limits::body_memory`]. Without one:
-    /// `TMPDIR`, else `/var/tmp` where there is one, since `/tmp` is often memory, else the system's.
+    /// The directory of the temporary files that hold collected bodies longer than [`Limits::body_memory`]. By default
+    /// `TMPDIR`, else `/var/tmp` if it exists (`/tmp` is often in memory), else [`std::env::temp_dir`].
     pub body_directory: Option<PathBuf>,
-    /// How many requests a [`ThreadedWsgiServer`](super::ThreadedWsgiServer) runs at once; 64. A thread exists for
-    /// each request that is running and none for one that waits, so this bounds what the application takes at the
-    /// same time, not how many clients there may be.
+    /// The maximum number of requests that a [`ThreadedWsgiServer`](super::ThreadedWsgiServer) runs at once; 64. Each
+    /// running request has a thread, and a waiting one has none, so this bounds what the application uses at the same time,
+    /// not the number of clients.
     pub threads: usize,
-    /// How many loops a [`ThreadedWsgiServer`](super::ThreadedWsgiServer) runs at most, each with a core's worth of
-    /// short requests; 0, the default, is one for each core, but no more than a quarter of `threads`. Loops begin as
-    /// connections come; a server with a few connections has one.
+    /// The maximum number of event loops that a [`ThreadedWsgiServer`](super::ThreadedWsgiServer) runs. Each can keep one
+    /// core busy with short requests. 0, the default, stands for one loop per core, but at most a quarter of `threads`.
+    /// Loops are started as connections arrive; a server with few connections has one.
     pub loops: usize,
-    /// The stack size of the threads that a [`ThreadedWsgiServer`](super::ThreadedWsgiServer) starts, in bytes; by default
-    /// std's, 2 MiB or `RUST_MIN_STACK`. The system reserves it as address space and takes memory for what is used of it.
-    /// With a size that the system can't reserve for each thread, fewer threads run. A server that runs one request at a
-    /// time runs it in the thread that calls `serve_forever`, whose stack is the caller's affair.
+    /// The stack size of the threads that a [`ThreadedWsgiServer`](super::ThreadedWsgiServer) starts, in bytes. `None` is
+    /// std's default: 2 MiB or `RUST_MIN_STACK`. The system reserves the size as address space and uses memory only for the
+    /// part that is touched. If it can't reserve the size for every thread, fewer threads run. A server that runs one
+    /// request at a time uses the thread that calls `serve_forever`, whose stack the caller provides.
     pub thread_stack_size: Option<usize>,
-    /// Asked before the lead is taken from a slow call of the application, with the time that it has been running at
-    /// least, by the thread that is to lead: for runtimes with a lock of their own, where a second thread would only wait
-    /// for the first. It may take its time, and has to say yes twice in a row, a millisecond at most between them. Without
-    /// it the lead is taken.
+    /// Called by the monitor thread before it takes the event loop away from a slow application call, with a lower bound on
+    /// how long the call has been running. For runtimes with a global lock, where a second thread would only wait for the
+    /// first. May block. The loop is taken only after two consecutive `true`s at most 1 ms apart; `None` always allows it.
     pub may_hand_over: Option<Arc<MayHandOver>>,
-    /// How many children a [`ForkingWsgiServer`](super::ForkingWsgiServer) has at once; 40, as Werkzeug's.
+    /// The maximum number of child processes that a [`ForkingWsgiServer`](super::ForkingWsgiServer) has at once; 40, as in
+    /// Werkzeug.
     pub processes: usize,
-    /// How a [`ForkingWsgiServer`](super::ForkingWsgiServer) forks, for runtimes with hooks of their own around it: the
-    /// child's number in the parent, 0 in the child. The system's `fork` by default.
+    /// The function with which a [`ForkingWsgiServer`](super::ForkingWsgiServer) forks, for runtimes with their own fork
+    /// hooks. Returns the child's process id in the parent and 0 in the child. `fork(2)` by default.
     pub fork: Option<Arc<Fork>>,
-    /// Other processes serve the same application beside this one, and `wsgi.multiprocess` is to say so; off. Where each
-    /// request has a process of its own it does anyway. The server then takes one connection at a time and answers its
-    /// request, or waits a millisecond for one, before it takes the next, so that they share what comes to one socket.
+    /// Whether other processes serve the same application on the same sockets; off. `wsgi.multiprocess` is then true, as it
+    /// always is in a [`ForkingWsgiServer`](super::ForkingWsgiServer). So that the processes share the connections, the
+    /// server accepts one at a time, and the next one when it has answered a request of that connection or 1 ms has passed.
     pub multiprocess: bool,
-    /// Connections that the system keeps waiting while the server is busy; 1024, since a burst beyond the queue is
-    /// delayed by a second or refused.
+    /// The length of the system's queue of connections that have not been accepted (`listen(2)`); 1024. When the queue is
+    /// full, the system delays further connections by a second or refuses them.
     pub backlog: i32,
-    /// The permissions of a Unix socket's file; by default what the umask leaves.
+    /// The permission bits of a Unix socket's file, such as `0o660`. `None` leaves them to the umask.
     pub unix_mode: Option<u32>,
-    /// An error or panic of the application ends the server and comes out of `serve_forever`, instead of being
-    /// answered with a 500; off. For tests and debuggers.
+    /// Whether an error or panic of the application ends the server and is passed on by `serve_forever`, instead of
+    /// causing a 500 response; off. For tests and debuggers.
     pub passthrough_errors: bool,
-    /// What stands between the sockets and HTTP; nothing by default.
+    /// The layer between the sockets and HTTP, such as TLS; none by default.
     pub transport: Option<Arc<dyn TransportLayer>>,
-    /// What stands between server and application for each request.
+    /// The hooks that the server calls for each request.
     pub handler: Arc<dyn RequestHandler>,
-    /// Where the access log and errors go; standard error, coloured on a terminal.
+    /// The destination of access records and errors. By default standard error, in colour on a terminal.
     pub log: Arc<dyn Log>,
     #[doc(hidden)]
     pub poller: PollerKind,
 }
 
-/// [`Settings::may_hand_over`].
+/// The type of [`Settings::may_hand_over`].
 pub type MayHandOver = dyn Fn(Duration) -> bool + Send + Sync;
 
-/// [`Settings::fork`].
+/// The type of [`Settings::fork`].
 pub type Fork = dyn Fn() -> std::io::Result<i32> + Send + Sync;
 
 impl Default for Settings {
@@ -131,38 +132,44 @@ impl fmt::Debug for Settings {
     }
 }
 
-/// How much is accepted, in bytes and numbers.
+/// How much a server accepts and stores, in bytes or as a number of items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The head of a request: 8 KiB of request line (414), 64 KiB of header section and 100 fields (431).
+    /// The maximum size of a request head: 8 KiB of request line (else 414), 64 KiB of header section and 100 fields (else
+    /// 431).
     pub head: HeadLimits,
-    /// What surrounds the data of a chunked body: 4 KiB of extensions, 8 KiB of trailers (400).
+    /// The maximum size of the framing of a chunked body: 4 KiB of chunk extensions and 8 KiB of trailers (else 400).
     pub chunked: ChunkedLimits,
-    /// Bytes of a request body (413); `None`, no limit, because applications stream bodies and only they know what
-    /// they can take.
+    /// The maximum length of a request body in bytes (else 413). `None`, the default, means no limit: an application that
+    /// streams bodies knows best how much it can process.
     pub body: Option<u64>,
-    /// Bytes of a collected request body (413), in addition to [`body`](Limits::body); 1 GiB, beyond which an upload
-    /// should be streamed ([`BodyMode::Stream`]). A longer body is refused, never streamed instead.
+    /// The maximum length of a collected request body in bytes (else 413), in addition to [`body`](Limits::body); 1 GiB.
+    /// Longer uploads should be streamed ([`BodyMode::Stream`]). The server refuses a longer body and does not stream it
+    /// instead.
     pub collected_body: u64,
-    /// Bytes of one collected body that are kept in memory, a longer one goes to a temporary file; 16 MiB, up to which
-    /// memory is three times as fast as a file. Freed memory is kept for the next body for some seconds.
+    /// The maximum length in bytes of a collected body that is stored in memory; a longer one goes to a temporary file.
+    /// 16 MiB: up to this length, memory is three times as fast as a file. Freed memory is kept for some seconds for the next
+    /// body.
     pub body_memory: usize,
-    /// Bytes that all collected bodies of the server together take in memory before further ones go to files; 64 MiB.
+    /// How many bytes all collected bodies of the server together may take in memory before further ones go to files;
+    /// 64 MiB.
     pub bodies_memory: u64,
-    /// Bytes that all collected bodies of the server together take in temporary files (503 beyond that); 8 GiB.
+    /// The maximum number of bytes that all collected bodies of the server together take in temporary files (else 503);
+    /// 8 GiB.
     pub body_files: u64,
-    /// Threads that may wait for clients of streamed bodies or for slow readers of `write`, beside [`Settings::threads`];
-    /// 1,000, about 50 MB of memory. Further ones count among those, so that slow clients can't have threads without end.
+    /// The maximum number of threads, in addition to [`Settings::threads`], that wait for the client of a streamed body or
+    /// for a client that reads slowly from `write`; 1,000, which take about 50 MB of memory. Beyond it, waiting threads count
+    /// towards [`Settings::threads`], so that slow clients can't occupy an unlimited number of threads.
     pub client_waits: usize,
-    /// Bytes of an unread body that are read and thrown away to keep the connection usable; 256 KiB. Beyond that
-    /// closing is cheaper for both.
+    /// The maximum number of bytes of an unread body that the server reads and discards to keep the connection alive;
+    /// 256 KiB. Beyond that, a new connection is cheaper for both sides.
     pub drain: u64,
-    /// Connections open at once; 10,000. More wait in the system's queue. The file table of a process is often
-    /// smaller (`ulimit -n`); then that is the limit, and idle connections make room.
+    /// The maximum number of open connections; 10,000. Further ones wait in the system's queue. The file table of a process
+    /// is often smaller (`ulimit -n`). Then that is the limit, and the server closes idle connections to accept new ones.
     pub connections: usize,
-    /// Bytes of finished answers on one connection that may wait for a slow reader before no further pipelined
-    /// request is taken up; 64 KiB.
+    /// How many bytes of complete responses may wait for a slow client of one connection before the server stops reading
+    /// further pipelined requests; 64 KiB.
     pub unsent: usize,
 }
 
@@ -184,36 +191,37 @@ impl Default for Limits {
     }
 }
 
-/// How long is waited. Deadlines are kept to within 50 ms.
+/// How long a server waits. Deadlines are accurate to 50 ms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// For a handshake (TLS), from its first byte; 10 s, as for the head that follows.
+    /// How long a TLS handshake may take from its first byte; 10 s, as long as the head that follows.
     pub handshake: Duration,
-    /// For a whole head, from its first byte; 10 s. Then 408: a head sent drop by drop holds nothing but its buffer,
-    /// and not for long.
+    /// How long a whole request head may take from its first byte; 10 s, then 408. A client that sends its head byte by byte
+    /// occupies only a buffer, and only for this time.
     pub head: Duration,
-    /// For the next request on a kept-alive connection, and for the first one on a new connection; 15 s.
+    /// How long a connection may wait for its first or next request; 15 s, then it is closed.
     pub idle: Duration,
-    /// For a complete request until an application may run for it; 30 s, as long as most clients and proxies wait. Then
-    /// 503 with `Retry-After`. [`Duration::MAX`] switches it off.
+    /// How long a complete request may wait for a thread or process; 30 s, as long as most clients and proxies wait. Then the
+    /// response is 503 with `Retry-After`. [`Duration::MAX`] means no limit.
     pub queued: Duration,
-    /// Without any progress of a body being read or an answer being written; 30 s.
+    /// How long reading a body or writing a response may make no progress; 30 s.
     pub stalled: Duration,
-    /// How long a body or an answer may take before [`minimum_rate`](Timeouts::minimum_rate) is asked of it; 10 s,
-    /// so that a short hiccup costs nothing.
+    /// How long a body or a response may take before [`minimum_rate`](Timeouts::minimum_rate) applies to it; 10 s, so that a
+    /// short interruption has no consequences.
     pub grace: Duration,
-    /// Bytes per second that a client has to send or take on average; 240, less than any modem's, more than an
-    /// attacker wants to spend on each of thousands of connections.
+    /// The minimum average rate in bytes per second at which a client has to send a body or read a response; 240. That is
+    /// less than any modem achieves, and more than an attacker wants to spend on each of thousands of connections. 0 means
+    /// no minimum.
     pub minimum_rate: u64,
-    /// For reading what a client still sends after the last answer, so that it sees the answer and no reset; 2 s. And for
-    /// the last request of an idle connection that can't go on in another process
-    /// ([`ShutdownHandle::hand_over`](super::ShutdownHandle::hand_over)).
+    /// How long the server reads what a client still sends after the last response, so that the client receives the response
+    /// and not a reset (RFC 9112 §9.6); 2 s. Also how long an idle connection that can't be handed over to another process
+    /// may wait for its last request ([`ShutdownHandle::hand_over`](super::ShutdownHandle::hand_over)).
     pub linger: Duration,
-    /// How long finished answers wait for the rest of their batch, to be written together; 200 µs: less than a client on
-    /// the same machine notices, more than a batch of fast answers takes.
+    /// How long complete responses wait for the rest of their batch, to be written together; 200 µs. That is less than a
+    /// client on the same machine notices, and more than a batch of fast responses takes.
     pub batch: Duration,
-    /// For running requests when the server stops; 10 s.
+    /// How long running requests may take to finish when the server stops; 10 s.
     pub shutdown: Duration,
 }
 
@@ -236,8 +244,8 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
-    /// When a transfer that began at `started`, made its last progress at `progress` and has moved `bytes` so far has
-    /// to have moved on. All in milliseconds.
+    /// Returns when a transfer times out that began at `started`, made its last progress at `progress` and has transferred
+    /// `bytes` so far. All times are in milliseconds.
     pub(crate) fn transfer_deadline(&self, started: u64, progress: u64, bytes: u64) -> u64 {
         let stalled = progress + millis(self.stalled);
         let allowed = bytes.saturating_mul(1000) / self.minimum_rate.max(1);
@@ -250,6 +258,7 @@ impl Timeouts {
     }
 }
 
+/// Converts a duration to milliseconds. The result is small enough for a sum of several to fit into a `u64`.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4).min(u64::MAX / 4)
 }

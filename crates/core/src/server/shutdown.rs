@@ -1,4 +1,4 @@
-//! Stopping a server from anywhere.
+//! Stopping a server from any thread.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,11 +9,12 @@ use super::handover::{IdleConnection, Successor};
 use super::io::waker::Waker;
 use super::sync::lock;
 
-/// Stops a server: no more connections are accepted, idle ones are closed, running requests finish until
-/// [`Timeouts::shutdown`](super::Timeouts::shutdown) has passed, and `serve_forever` returns.
+/// A handle that stops a server: the server accepts no more connections, closes idle ones, lets running requests finish
+/// until [`Timeouts::shutdown`](super::Timeouts::shutdown) has passed, and returns from `serve_forever`.
 ///
-/// Clone it, send it to other threads, call it from a signal handler's thread or from the application itself
-/// ([`Environ::shutdown_server`](crate::Environ::shutdown_server)).
+/// Clones control the same server. Any thread may use the handle, and so may the application
+/// ([`Environ::shutdown_server`](crate::Environ::shutdown_server)). It takes locks, so a signal handler must not use it; a
+/// thread that waits for the signal may.
 #[derive(Clone)]
 pub struct ShutdownHandle {
     control: Arc<Control>,
@@ -22,17 +23,18 @@ pub struct ShutdownHandle {
 pub(super) struct Control {
     requested: AtomicBool,
     requested_at: OnceLock<Instant>,
+    /// Takes the idle connections, if they go to another process.
     successor: Mutex<Option<Successor>>,
     wakers: Mutex<Vec<Arc<Waker>>>,
-    /// Requests that wait for a thread are to be refused.
+    /// Whether the loops refuse the requests that wait for a thread.
     refusing: AtomicBool,
-    /// How many loops have done so.
+    /// The number of loops that have refused theirs.
     refused: AtomicUsize,
-    /// Counts the server's connections.
-    open: OnceLock<Count>,
+    /// Returns the number of the server's open connections.
+    open_connections: OnceLock<CountConnections>,
 }
 
-type Count = Box<dyn Fn() -> usize + Send + Sync>;
+type CountConnections = Box<dyn Fn() -> usize + Send + Sync>;
 
 impl ShutdownHandle {
     pub(super) fn new() -> ShutdownHandle {
@@ -43,21 +45,23 @@ impl ShutdownHandle {
             wakers: Mutex::new(Vec::new()),
             refusing: AtomicBool::new(false),
             refused: AtomicUsize::new(0),
-            open: OnceLock::new(),
+            open_connections: OnceLock::new(),
         };
         ShutdownHandle { control: Arc::new(control) }
     }
 
-    pub(super) fn count_by(&self, open: impl Fn() -> usize + Send + Sync + 'static) {
-        let _ = self.control.open.set(Box::new(open));
+    /// Sets the function that counts the open connections.
+    pub(super) fn set_counter(&self, count: impl Fn() -> usize + Send + Sync + 'static) {
+        let _ = self.control.open_connections.set(Box::new(count));
     }
 
-    /// How many connections the server holds at the moment, idle ones included; not those that have been taken over by
-    /// [`on_upgrade`](crate::Body).
+    /// Returns the number of the server's open connections, including idle ones. Connections that have been upgraded
+    /// ([`on_upgrade`](crate::on_upgrade)) do not count.
     pub fn open_connections(&self) -> usize {
-        self.control.open.get().map_or(0, |open| open())
+        self.control.open_connections.get().map_or(0, |count| count())
     }
 
+    /// Adds the waker of a loop.
     pub(super) fn register(&self, waker: Arc<Waker>) {
         self.wakers().push(waker);
     }
@@ -66,7 +70,7 @@ impl ShutdownHandle {
         lock(&self.control.wakers)
     }
 
-    /// Asks the server to stop, and returns at once. Asking twice is asking once.
+    /// Makes the server stop, and returns at once. Further calls have no effect.
     pub fn shutdown(&self) {
         self.control.requested_at.get_or_init(Instant::now);
         self.control.requested.store(true, Ordering::SeqCst);
@@ -75,42 +79,45 @@ impl ShutdownHandle {
         }
     }
 
-    /// Stops the server as [`shutdown`](ShutdownHandle::shutdown) does, but closes no connection that waits for a
-    /// request: those go to `successor`, which lets them go on in another process ([`Receiver`](super::Receiver)).
-    /// Connections that have not been accepted yet stay with the listening sockets, which another process holds as well.
+    /// Stops the server as [`shutdown`](ShutdownHandle::shutdown) does, but passes connections that wait for a request to
+    /// `successor` instead of closing them. `successor` sends them to another process, which adopts them
+    /// ([`Receiver`](super::Receiver)). Connections that have not been accepted yet stay in the queue of the listening
+    /// sockets, which the other process has as well.
     ///
-    /// `successor` is called by the thread that runs the event loop, and should not block for long. Connections through a
-    /// [`TransportLayer`](super::TransportLayer) can't be handed over; they end with the answer to their next request
-    /// or, idle, after [`Timeouts::linger`](super::Timeouts::linger).
+    /// The thread that runs the event loop calls `successor`, which should not block for long. Connections through a
+    /// [`TransportLayer`](super::TransportLayer) can't be handed over. They close after the response to their next request,
+    /// or, if they are idle, after [`Timeouts::linger`](super::Timeouts::linger).
     pub fn hand_over(&self, successor: impl Fn(IdleConnection) + Send + Sync + 'static) {
         *lock(&self.control.successor) = Some(Arc::new(successor));
         self.shutdown();
     }
 
-    /// Answers the requests that wait for a thread, or have arrived in part, with 503 and `Connection: close`, now and
-    /// from now on: for a process that is about to end though requests still run. Returns when the answers are written,
-    /// or after `timeout`.
+    /// Refuses requests that wait for a thread or have arrived in part, with 503 and `Connection: close`, both those that
+    /// wait now and later ones. For a process that is about to end although requests are still running. Returns when the
+    /// responses have been written, or after `timeout`.
     pub fn refuse_waiting(&self, timeout: Duration) {
-        /// A look now and then, by a process that is about to end.
-        const LOOK: Duration = Duration::from_millis(2);
+        /// How often to check. The process is about to end, so the cost does not matter.
+        const POLL_INTERVAL: Duration = Duration::from_millis(2);
         self.control.refusing.store(true, Ordering::SeqCst);
-        let until = Instant::now() + timeout.min(Duration::from_secs(3600));
+        let deadline = Instant::now() + timeout.min(Duration::from_secs(3600));
         loop {
             let wakers = self.wakers();
             wakers.iter().for_each(|waker| waker.wake());
             let loops = wakers.len();
             drop(wakers);
-            if self.control.refused.load(Ordering::SeqCst) >= loops || Instant::now() >= until {
+            if self.control.refused.load(Ordering::SeqCst) >= loops || Instant::now() >= deadline {
                 return;
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 
+    /// Whether requests that wait for a thread are refused.
     pub(super) fn is_refusing(&self) -> bool {
         self.control.refusing.load(Ordering::Relaxed)
     }
 
+    /// Counts a loop that has refused its waiting requests.
     pub(super) fn note_refused(&self) {
         self.control.refused.fetch_add(1, Ordering::SeqCst);
     }
@@ -119,12 +126,12 @@ impl ShutdownHandle {
         lock(&self.control.successor).clone()
     }
 
-    /// How long ago somebody has asked.
+    /// Returns how long ago the server was asked to stop; zero if it was not.
     pub(super) fn requested_since(&self) -> Duration {
         self.control.requested_at.get().map_or(Duration::ZERO, Instant::elapsed)
     }
 
-    /// Has somebody asked?
+    /// Whether the server has been asked to stop.
     pub fn is_requested(&self) -> bool {
         self.control.requested.load(Ordering::SeqCst)
     }

@@ -1,4 +1,4 @@
-//! Leaving HTTP: after a 101 the application gets the connection itself (RFC 9110 §7.8).
+//! Upgrades: after a 101 response, the application takes over the connection (RFC 9110 §7.8).
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -6,23 +6,22 @@ use std::time::Duration;
 
 use super::io::transport::{Socket, Transport};
 use super::panics::AppOwned;
-
 use crate::wsgi::Environ;
 
-/// What the application wants to do with the connection.
+/// The application's callback for the upgraded connection.
 pub(crate) struct OnUpgrade(AppOwned<Box<dyn FnOnce(Upgraded) + Send>>);
 
 impl OnUpgrade {
     pub(super) fn run(self, upgraded: Upgraded) {
-        if let Some(then) = self.0.into_inner() {
-            then(upgraded);
+        if let Some(callback) = self.0.into_inner() {
+            callback(upgraded);
         }
     }
 }
 
-/// Says what happens after `101 Switching Protocols` has been sent: `then` gets the connection.
+/// Sets the callback that takes over the connection after `101 Switching Protocols` has been sent (RFC 9110 §7.8).
 ///
-/// It runs where the application ran; a long conversation counts as a running request.
+/// The callback runs in the thread that ran the application, and counts as a running request until it returns.
 ///
 /// ```
 /// use std::io::Write;
@@ -36,54 +35,61 @@ impl OnUpgrade {
 ///     Ok(Body::empty())
 /// }
 /// ```
-pub fn on_upgrade(environ: &mut Environ<'_>, then: impl FnOnce(Upgraded) + Send + 'static) {
-    environ.extensions_mut().insert(OnUpgrade(AppOwned::new(Box::new(then))));
+pub fn on_upgrade(environ: &mut Environ<'_>, callback: impl FnOnce(Upgraded) + Send + 'static) {
+    environ.extensions_mut().insert(OnUpgrade(AppOwned::new(Box::new(callback))));
 }
 
-/// A connection that has left HTTP. Reading gives first what the client had sent behind its request; both directions
-/// block. Dropping it ends the connection in order, unless in a panic.
+/// A connection that has switched from HTTP to another protocol.
+///
+/// Reads and writes block. Reads return first what the client has sent after its request. Dropping the value ends the
+/// connection in an orderly way, except during a panic.
 pub struct Upgraded {
-    /// There until it is given away.
+    /// Always present, except while the value is being consumed.
     transport: Option<Box<dyn Transport>>,
-    ahead: Vec<u8>,
+    read_ahead: Vec<u8>,
 }
 
 impl Upgraded {
-    pub(super) fn new(transport: Box<dyn Transport>, ahead: Vec<u8>) -> Upgraded {
-        Upgraded { transport: Some(transport), ahead }
+    pub(super) fn new(transport: Box<dyn Transport>, read_ahead: Vec<u8>) -> Upgraded {
+        Upgraded { transport: Some(transport), read_ahead }
     }
 
-    /// The real socket, in blocking mode, and the bytes already read from it.
+    /// Returns the socket, in blocking mode, and the bytes that were read from it already.
     ///
     /// # Errors
-    /// Gives the connection back when there is something between it and the socket (TLS), or the file table is full.
+    /// Returns the connection when a layer such as TLS lies between it and the socket, or when the file table is full
+    /// (EMFILE, ENFILE).
     pub fn into_socket(mut self) -> Result<(Socket, Vec<u8>), Upgraded> {
         match self.transport.as_ref().map(|transport| transport.socket()) {
             Some(Ok(Some(socket))) if socket.set_nonblocking(false).is_ok() => {
                 self.transport = None;
-                Ok((socket, std::mem::take(&mut self.ahead)))
+                Ok((socket, std::mem::take(&mut self.read_ahead)))
             }
             _ => Err(self),
         }
     }
 
-    /// The transport, non-blocking, and the bytes already read from it.
+    /// Returns the transport, which is non-blocking, and the bytes that were read from it already.
     pub fn into_parts(mut self) -> (Box<dyn Transport>, Vec<u8>) {
-        let Some(transport) = self.transport.take() else { unreachable!("it is given away by value") };
-        (transport, std::mem::take(&mut self.ahead))
+        let Some(transport) = self.transport.take() else {
+            unreachable!("only methods that consume the value take the transport")
+        };
+        (transport, std::mem::take(&mut self.read_ahead))
     }
 
-    fn patiently<R>(
+    /// Repeats `attempt` until it returns something other than `WouldBlock`.
+    fn run_blocking<R>(
         &mut self,
         writable: bool,
         mut attempt: impl FnMut(&mut dyn Transport) -> io::Result<R>,
     ) -> io::Result<R> {
-        const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
+        /// How long one wait takes at most. The loop repeats it, so there is no timeout.
+        const WAIT: Duration = Duration::from_secs(24 * 3600);
         let Some(transport) = &mut self.transport else { return Err(io::ErrorKind::NotConnected.into()) };
         loop {
             match attempt(&mut **transport) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    transport.wait(writable, FOR_EVER)?;
+                    transport.wait(writable, WAIT)?;
                 }
                 other => return other,
             }
@@ -93,19 +99,19 @@ impl Upgraded {
 
 impl Read for Upgraded {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if !self.ahead.is_empty() {
-            let count = buffer.len().min(self.ahead.len());
-            buffer[..count].copy_from_slice(&self.ahead[..count]);
-            self.ahead.drain(..count);
+        if !self.read_ahead.is_empty() {
+            let count = buffer.len().min(self.read_ahead.len());
+            buffer[..count].copy_from_slice(&self.read_ahead[..count]);
+            self.read_ahead.drain(..count);
             return Ok(count);
         }
-        self.patiently(false, |transport| transport.read(buffer))
+        self.run_blocking(false, |transport| transport.read(buffer))
     }
 }
 
 impl Write for Upgraded {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.patiently(true, |transport| transport.write(bytes))
+        self.run_blocking(true, |transport| transport.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -123,6 +129,6 @@ impl Drop for Upgraded {
 
 impl fmt::Debug for Upgraded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upgraded").field("ahead", &self.ahead.len()).finish_non_exhaustive()
+        f.debug_struct("Upgraded").field("read_ahead", &self.read_ahead.len()).finish_non_exhaustive()
     }
 }

@@ -39,7 +39,7 @@ fn a_unix_socket_serves_and_its_file_goes_with_it() {
     std::fs::write(&path, "precious").unwrap();
     let sentence =
         make_server(&[address.parse().unwrap()], fixture, Concurrency::Single, quiet()).unwrap_err().to_string();
-    assert!(sentence.contains("no socket"), "{sentence}");
+    assert!(sentence.contains("not a socket"), "{sentence}");
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
 }
 
@@ -98,7 +98,7 @@ fn addresses_that_can_t_be_had_get_a_sentence() {
     let taken = Setup::threaded().start(fixture);
     for (address, sentence) in [
         (taken.addr().to_string(), "in use"),
-        ("no-such-name.invalid:0".into(), "is it spelled right"),
+        ("no-such-name.invalid:0".into(), "check its spelling"),
         ("fd://0".into(), "fd://0"),
         ("fd://999".into(), "fd://999"),
         ("unix:///no/such/directory/a.sock".into(), "/no/such/directory"),

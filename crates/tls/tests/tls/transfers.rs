@@ -51,7 +51,7 @@ fn a_client_that_stops_reading_is_disconnected_without_close_notify() {
     let mut client = server.client();
     client.send(format!("GET /large/{LARGE} HTTP/1.1\r\nHost: a\r\n\r\n"));
     client.head();
-    server.log.wait_for("the client takes the answer too slowly");
+    server.log.wait_for("the client reads the response too slowly");
     let (rest, end) = client.rest();
     assert!(rest.len() < LARGE && end == End::Cut, "{} bytes, {end:?}", rest.len());
 }

@@ -1,11 +1,11 @@
-//! Addresses to listen on, as text and as what they became.
+//! Addresses to listen on, as they are given and as they are bound.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// An address to listen on, as text: see [`FromStr`].
+/// An address to listen on. [`FromStr`] parses it and [`Display`](fmt::Display) writes it:
 ///
 /// ```
 /// use amboss_core::Address;
@@ -18,24 +18,24 @@ use std::str::FromStr;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Address {
-    /// A name or an IP address, and a port; 0 lets the system pick one. `localhost` is 127.0.0.1 and ::1, with the
-    /// same port. The empty name and `*` are all addresses.
+    /// A host name or an IP address, and a port. Port 0 lets the system choose one. `localhost` means 127.0.0.1 and ::1 on
+    /// the same port. The empty name and `*` mean all addresses of the machine.
     Tcp {
-        /// Name or IP address, without brackets.
+        /// The host name or the IP address, without brackets.
         host: String,
         /// The port.
         port: u16,
     },
     /// The path of a Unix domain socket.
     Unix(PathBuf),
-    /// The number of a listening socket that this process was started with (`fd://3`), below 1024. It can be listened on
-    /// once, and only if it was open before `main`: the number of anything that this program has opened is refused,
-    /// since that has an owner.
+    /// The descriptor number, below 1024, of a listening socket that this process was started with (`fd://3`). Each number
+    /// can be used once, and only if the descriptor was open before `main`. Descriptors that the program has opened are
+    /// refused, because they have an owner.
     Fd(i32),
 }
 
 impl Address {
-    /// From a host (or `unix://path`) and a port, as `run_simple` takes them.
+    /// Makes an address from a host (or `unix://path`) and a port, the arguments of `run_simple`.
     pub fn new(host: &str, port: u16) -> Address {
         match host.strip_prefix("unix://") {
             Some(path) => Address::Unix(path.into()),
@@ -47,7 +47,7 @@ impl Address {
     }
 }
 
-/// A text that is no address.
+/// The error of parsing an [`Address`]. Its message says what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressError(String);
 
@@ -63,7 +63,7 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Address, AddressError> {
-        let error = |why: &str| Err(AddressError(format!("{text:?} is no address to listen on: {why}")));
+        let error = |why: &str| Err(AddressError(format!("{text:?} is not an address to listen on: {why}")));
         if let Some(path) = text.strip_prefix("unix://") {
             if path.is_empty() {
                 return error("give the path of the socket, as in unix:///tmp/app.sock");
@@ -100,18 +100,18 @@ impl fmt::Display for Address {
     }
 }
 
-/// The address that a listener is really bound to.
+/// The address that a listener is bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LocalAddr {
-    /// TCP.
+    /// An IP address and a TCP port.
     Tcp(SocketAddr),
-    /// A Unix domain socket; no path when it was inherited without one.
+    /// The path of a Unix domain socket; `None` for an inherited socket that has no path.
     Unix(Option<PathBuf>),
 }
 
 impl LocalAddr {
-    /// The port, of TCP.
+    /// Returns the port; `None` for a Unix socket.
     pub fn port(&self) -> Option<u16> {
         match self {
             LocalAddr::Tcp(address) => Some(address.port()),

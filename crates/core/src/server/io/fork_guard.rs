@@ -1,10 +1,10 @@
-//! The descriptors of servers that are serving, of which a process forked meanwhile lets go.
+//! Protection of a server's descriptors from processes that the application forks.
 //!
-//! An application may fork without exec, as Python's `multiprocessing` does. Its child has copies of everything: clients
-//! would not see their connections end, epoll would go on telling of connections that were closed, and the port would
-//! stay taken for as long as the child lives. So, in such a child, each of these descriptors is put on the null device
-//! before anything else runs (`pthread_atfork(3)`). Listening sockets that no server was made of are left alone: they may
-//! be meant for children that are to make one.
+//! An application may fork without `exec`, as Python's `multiprocessing` does. The child has copies of all descriptors:
+//! clients would not see their connections end, epoll would go on reporting connections that were closed, and the port
+//! would stay in use while the child lives. So in such a child, before any other code runs (`pthread_atfork(3)`), each
+//! guarded descriptor is redirected to the null device. A listening socket is guarded only while a server accepts from it:
+//! before that, it may be meant for children that make servers of their own.
 
 #[cfg(unix)]
 pub(crate) use unix::{keep_in_child, ForkGuard, ProcessMark};
@@ -17,27 +17,30 @@ mod unix {
 
     use crate::server::sys;
 
-    /// More than that a process has open only where `fs.nr_open` was raised; those are left alone.
-    const MOST: usize = 1 << 20;
+    /// Descriptors from this number on are not guarded. A process has them only where `fs.nr_open` was raised.
+    const MAX_GUARDED: usize = 1 << 20;
     const BITS: usize = u64::BITS as usize;
 
-    static GUARDED: [AtomicU64; MOST / BITS] = [const { AtomicU64::new(0) }; MOST / BITS];
-    /// No word from here on was ever used.
+    /// One bit for each descriptor number.
+    static GUARDED: [AtomicU64; MAX_GUARDED / BITS] = [const { AtomicU64::new(0) }; MAX_GUARDED / BITS];
+    /// The number of words of `GUARDED` that have been used so far.
     static USED: AtomicUsize = AtomicUsize::new(0);
-    /// How many forks ago this process was the one that everything began in.
+    /// The number of forks between the first process and this one.
     static FORKS: AtomicUsize = AtomicUsize::new(0);
 
     thread_local! {
+        /// Whether a process that this thread forks now keeps the guarded descriptors.
         static KEEP: Cell<bool> = const { Cell::new(false) };
     }
 
-    /// Stands beside a descriptor that is served; dropped before that is closed, since its number is somebody else's then.
+    /// Marks a descriptor as guarded. Must be dropped before the descriptor is closed, because its number may be reused
+    /// then.
     #[derive(Debug)]
     pub(crate) struct ForkGuard(sys::Raw);
 
     impl ForkGuard {
         pub(crate) fn new(fd: sys::Raw) -> ForkGuard {
-            if let Some((word, bit)) = place(fd) {
+            if let Some((word, bit)) = bit_position(fd) {
                 USED.fetch_max(word + 1, Ordering::Relaxed);
                 GUARDED[word].fetch_or(bit, Ordering::Relaxed);
             }
@@ -51,37 +54,39 @@ mod unix {
 
     impl Drop for ForkGuard {
         fn drop(&mut self) {
-            if let Some((word, bit)) = place(self.0) {
+            if let Some((word, bit)) = bit_position(self.0) {
                 GUARDED[word].fetch_and(!bit, Ordering::Relaxed);
             }
         }
     }
 
-    fn place(fd: sys::Raw) -> Option<(usize, u64)> {
-        let number = usize::try_from(fd).ok().filter(|&number| number < MOST)?;
+    /// Returns the index of the descriptor's word in `GUARDED`, and its bit.
+    fn bit_position(fd: sys::Raw) -> Option<(usize, u64)> {
+        let number = usize::try_from(fd).ok().filter(|&number| number < MAX_GUARDED)?;
         Some((number / BITS, 1 << (number % BITS)))
     }
 
-    /// The process that something began in.
+    /// The identity of a process, to find out later whether this is a forked copy of it.
     #[derive(Debug)]
     pub(crate) struct ProcessMark(usize);
 
     impl ProcessMark {
-        /// This one. From now on a process that is forked from it lets go of what is guarded.
+        /// Returns the mark of this process. From now on, a process forked from it gives up the guarded descriptors.
         pub(crate) fn here() -> ProcessMark {
             static REGISTERED: Once = Once::new();
-            // Without memory for it, things are as they are in other servers.
+            // When there is no memory to register the handler, forked processes keep the descriptors, as with any server
+            // that does not guard them.
             REGISTERED.call_once(|| sys::at_fork(in_child));
             ProcessMark(FORKS.load(Ordering::Relaxed))
         }
 
-        /// Is this another one, forked by others than its servers?
+        /// Whether this process is a copy that the application has forked, not a `ForkingWsgiServer`.
         pub(crate) fn is_forked(&self) -> bool {
             FORKS.load(Ordering::Relaxed) != self.0
         }
     }
 
-    /// Forks, and the child is to go on with what is open.
+    /// Calls `fork`, whose child keeps the guarded descriptors.
     pub(crate) fn keep_in_child<R>(fork: impl FnOnce() -> R) -> R {
         KEEP.set(true);
         let forked = fork();
@@ -89,7 +94,8 @@ mod unix {
         forked
     }
 
-    /// Runs in a process that is a copy of one with many threads: no allocation, no lock.
+    /// The handler of `pthread_atfork(3)`. The process may be a copy of one with many threads, so this code must neither
+    /// allocate nor lock.
     extern "C" fn in_child() {
         if KEEP.get() {
             return;
@@ -114,38 +120,38 @@ mod unix {
 
         use super::*;
 
-        fn is_noted(fd: sys::Raw) -> bool {
-            let (word, bit) = place(fd).unwrap();
+        fn is_guarded(fd: sys::Raw) -> bool {
+            let (word, bit) = bit_position(fd).unwrap();
             GUARDED[word].load(Ordering::Relaxed) & bit != 0
         }
 
         #[test]
-        fn a_descriptor_is_noted_for_as_long_as_it_is_served() {
-            // Numbers that no process of tests has open.
-            for fd in [MOST as sys::Raw - 64, MOST as sys::Raw - 1] {
-                let guarded = ForkGuard::new(fd);
-                assert!(is_noted(fd) && !is_noted(fd - 1));
-                drop(guarded);
-                assert!(!is_noted(fd));
+        fn a_descriptor_is_guarded_until_its_guard_is_dropped() {
+            // Numbers that are not open in a test process.
+            for fd in [MAX_GUARDED as sys::Raw - 64, MAX_GUARDED as sys::Raw - 1] {
+                let guard = ForkGuard::new(fd);
+                assert!(is_guarded(fd) && !is_guarded(fd - 1));
+                drop(guard);
+                assert!(!is_guarded(fd));
             }
-            // Beyond what is kept: nothing, and no panic.
-            for fd in [MOST as sys::Raw, sys::Raw::MAX, -1] {
-                assert!(place(fd).is_none());
+            // Numbers outside of the bitmap are ignored without a panic.
+            for fd in [MAX_GUARDED as sys::Raw, sys::Raw::MAX, -1] {
+                assert!(bit_position(fd).is_none());
                 drop(ForkGuard::new(fd));
             }
         }
 
         #[test]
-        fn what_is_redirect_to_null_ends_for_the_other_side_and_keeps_its_number() {
-            let (mut ours, mut theirs) = UnixStream::pair().unwrap();
-            let (mut kept, mut other) = UnixStream::pair().unwrap();
-            sys::redirect_to_null(|| iter::once(ours.as_raw_fd()));
-            assert_eq!(theirs.read(&mut [0]).unwrap(), 0, "it is closed");
-            // Whoever still has the number does no harm with it.
-            let _ = ours.write(b"lost");
-            assert_eq!(ours.read(&mut [0]).unwrap_or(0), 0);
+        fn a_redirected_descriptor_closes_its_connection_and_keeps_its_number() {
+            let (mut redirected, mut peer) = UnixStream::pair().unwrap();
+            let (mut kept, mut kept_peer) = UnixStream::pair().unwrap();
+            sys::redirect_to_null(|| iter::once(redirected.as_raw_fd()));
+            assert_eq!(peer.read(&mut [0]).unwrap(), 0, "the connection is closed");
+            // Code that still uses the number writes to and reads from the null device.
+            let _ = redirected.write(b"lost");
+            assert_eq!(redirected.read(&mut [0]).unwrap_or(0), 0);
             kept.write_all(b"x").unwrap();
-            assert_eq!(other.read(&mut [0]).unwrap(), 1);
+            assert_eq!(kept_peer.read(&mut [0]).unwrap(), 1);
         }
     }
 }
@@ -155,7 +161,7 @@ pub(crate) use other_systems::{ForkGuard, ProcessMark};
 
 #[cfg(not(unix))]
 mod other_systems {
-    //! No system without forking needs to know.
+    //! Without `fork`, there is nothing to guard.
 
     use crate::server::sys;
 

@@ -3,5 +3,6 @@
 pub(crate) mod address;
 pub(crate) mod fork_guard;
 pub(crate) mod poller;
+pub(crate) mod socket;
 pub(crate) mod transport;
 pub(crate) mod waker;

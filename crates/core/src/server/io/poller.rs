@@ -1,7 +1,7 @@
 //! Waiting for many sockets at once: epoll on Linux, poll(2) on every Unix system, WSAPoll on Windows.
 //!
-//! Level-triggered: what is not read now is reported again. Both speak the same interface, and tests run the server
-//! with both.
+//! Notification is level-triggered: input that is not read now is reported again. Epoll and poll have one interface here,
+//! and tests run the server with both.
 
 use std::io;
 use std::time::Duration;
@@ -15,23 +15,25 @@ use crate::server::sys::{self, Raw};
 pub(crate) enum PollInterest {
     Read,
     Write,
-    /// That the connection has ended in both directions, or was reset: what the system tells unasked.
+    /// Only the end of the connection in both directions, or its reset, which the system always reports.
     HangUp,
-    /// Connections to accept, where several pollers wait for the same listener and one of them is enough.
+    /// Connections to accept from a listener that several pollers watch. The system need not wake all of them
+    /// (EPOLLEXCLUSIVE).
     Accept,
 }
 
-/// Which system call waits.
+/// The system call that waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[doc(hidden)]
 pub enum PollerKind {
-    /// epoll where there is one, poll elsewhere.
+    /// epoll on Linux and Android, poll(2) or `WSAPoll` elsewhere.
     #[default]
     Auto,
-    /// poll(2), everywhere.
+    /// poll(2) or `WSAPoll`.
     Poll,
 }
 
+/// A set of watched descriptors. Each has a token, which [`wait`](Poller::wait) reports.
 pub(crate) enum Poller {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     Epoll(Epoll),
@@ -82,7 +84,7 @@ impl Poller {
         }
     }
 
-    /// Does closing a descriptor's last copy end the interest in it?
+    /// Whether the poller drops a descriptor when its last copy is closed, without a call of [`remove`](Poller::remove).
     pub(crate) fn forgets_closed(&self) -> bool {
         match self {
             #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -91,7 +93,8 @@ impl Poller {
         }
     }
 
-    /// Appends the tokens of what became ready to `ready`. Waits at most `timeout`, for ever without one.
+    /// Waits until a descriptor is ready, at most for `timeout` if there is one, and appends the tokens of all ready
+    /// descriptors to `ready`.
     pub(crate) fn wait(&mut self, ready: &mut Vec<u64>, timeout: Option<Duration>) -> io::Result<()> {
         let result = match self {
             #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -105,16 +108,17 @@ impl Poller {
     }
 }
 
-/// How many events are taken at once: the size of a batch, and so a bound on how long an answer waits to be written.
+/// The maximum number of events that one wait reports: the size of a batch, which bounds how long a response waits to be
+/// written.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const BATCH: usize = 64;
+const MAX_EVENTS: usize = 64;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) struct Epoll {
     /// Declared before the descriptor, so that it is dropped before that closes.
     _fork_guard: ForkGuard,
     fd: std::os::fd::OwnedFd,
-    events: Box<[sys::EpollEvent; BATCH]>,
+    events: Box<[sys::EpollEvent; MAX_EVENTS]>,
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -122,7 +126,7 @@ impl Epoll {
     fn new() -> io::Result<Epoll> {
         let fd = sys::epoll_new()?;
         let _fork_guard = ForkGuard::new(sys::raw(sys::handle(&fd)));
-        Ok(Epoll { _fork_guard, fd, events: Box::new([sys::EpollEvent { events: 0, data: 0 }; BATCH]) })
+        Ok(Epoll { _fork_guard, fd, events: Box::new([sys::EpollEvent { events: 0, data: 0 }; MAX_EVENTS]) })
     }
 
     fn change(&mut self, operation: std::ffi::c_int, fd: Raw, token: u64, interest: PollInterest) -> io::Result<()> {
@@ -144,7 +148,8 @@ impl Epoll {
     }
 }
 
-/// A flat list for poll(2), searched linearly: fine for the hundreds of connections of a system without epoll.
+/// The list of descriptors for poll(2). It is searched linearly, which is fast enough for the hundreds of connections of a
+/// system without epoll.
 #[derive(Default)]
 pub(crate) struct Poll {
     fds: Vec<sys::PollFd>,

@@ -1,47 +1,49 @@
-//! What carries a connection's bytes. Plain sockets here; TLS and tests plug in through [`Transport`].
+//! What carries a connection's bytes: plain sockets, and through [`Transport`] also TLS and the streams of tests.
 
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, TcpStream};
-#[cfg(unix)]
-use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Weak};
+use std::net::Shutdown;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::server::sys;
-use crate::wsgi::Presence;
 
-/// A non-blocking stream of bytes in both directions. "Not now" is [`io::ErrorKind::WouldBlock`].
+pub use super::socket::Socket;
+
+/// A non-blocking stream of bytes in both directions. A call that can do nothing now returns
+/// [`io::ErrorKind::WouldBlock`].
 ///
-/// Whoever is told "not now" by a write comes back with the same bytes in front, so a transport that has encrypted them
-/// already may count them when they have left.
+/// After `WouldBlock` from a write, the caller repeats the write with the same bytes first. So a transport that has
+/// encrypted those bytes already may report them as written once they have been sent.
 pub trait Transport: Send {
-    /// Goes on with what has to happen before HTTP can begin. Called again when the socket is ready, until it is done.
+    /// Continues the handshake that precedes HTTP. Called again when the socket is ready, until the handshake is done.
     ///
     /// # Errors
-    /// When it can't be completed; the connection is closed then.
+    /// When the handshake fails. The server then closes the connection.
     fn handshake(&mut self) -> io::Result<Handshake> {
         Ok(Handshake::Done(Session::default()))
     }
 
-    /// Do bytes wait inside this transport, so that reading makes sense though the socket says nothing?
+    /// Whether this transport holds received bytes, so that a read may succeed although the socket is not readable.
     fn has_buffered(&self) -> bool {
         false
     }
 
-    /// Reads what is there.
+    /// Reads the bytes that have arrived, at most as many as fit into `buffer`. Returns their number; 0 at the end of the
+    /// stream.
     ///
     /// # Errors
-    /// `WouldBlock` when nothing is, others when the connection is broken.
+    /// `WouldBlock` when no bytes have arrived; any other error when the connection is broken.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 
-    /// Writes what fits.
+    /// Writes as many of the bytes as the socket takes now. Returns their number.
     ///
     /// # Errors
-    /// `WouldBlock` when nothing does, others when the connection is broken.
+    /// `WouldBlock` when the socket takes none; any other error when the connection is broken.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
 
-    /// Writes two pieces, what fits of them, in one go.
+    /// Writes as much as the socket takes now of two slices, with one system call where possible. Returns the number of
+    /// bytes.
     ///
     /// # Errors
     /// As [`write`](Transport::write).
@@ -53,8 +55,9 @@ pub trait Transport: Send {
         }
     }
 
-    /// Writes what fits of the last bytes. When that is all of them, [`shutdown_write`](Transport::shutdown_write)
-    /// follows at once, and they may wait for it, to leave together with the end.
+    /// Writes as many of the connection's last bytes as the socket takes now. When it takes all of them,
+    /// [`shutdown_write`](Transport::shutdown_write) follows at once; the transport may hold the bytes back until then, to
+    /// send them together with the end of the stream.
     ///
     /// # Errors
     /// As [`write`](Transport::write).
@@ -62,7 +65,8 @@ pub trait Transport: Send {
         self.write(bytes)
     }
 
-    /// Sends part of a file without copying it, where that is possible; `None` where it is not.
+    /// Sends at most `count` bytes of a file from `offset` on without copying them (`sendfile(2)`). Returns the number of
+    /// bytes, or `None` where this is not possible.
     ///
     /// # Errors
     /// As [`write`](Transport::write).
@@ -71,66 +75,68 @@ pub trait Transport: Send {
         Ok(None)
     }
 
-    /// Waits, blocking the thread, until reading or writing makes sense; false when the time is up first.
+    /// Blocks the thread until the socket is readable, or with `writable` until it is writable. False when `timeout` has
+    /// passed first.
     ///
     /// # Errors
     /// When the connection is broken.
     fn wait(&mut self, writable: bool, timeout: Duration) -> io::Result<bool>;
 
-    /// Says that nothing more will be written.
+    /// Tells the peer that nothing more will be written.
     ///
     /// # Errors
     /// When the connection is broken.
     fn shutdown_write(&mut self) -> io::Result<()>;
 
-    /// After [`shutdown_write`](Transport::shutdown_write): has everything left for the peer, the end included, and has
-    /// nothing come that is unread? False when nobody knows.
+    /// Whether, after [`shutdown_write`](Transport::shutdown_write), everything has been sent, the end of the stream
+    /// included, and no received bytes are unread. False if that is unknown.
     fn is_done(&self) -> bool {
         false
     }
 
-    /// The connection ends as both sides want it. Best effort; what can't be said at once is left unsaid.
+    /// Announces an orderly end of the connection, as TLS does with close_notify (RFC 8446 §6.1). Best effort: what
+    /// the socket does not take at once is not sent.
     fn close(&mut self) {}
 
-    /// Makes the closing that follows a reset, by which the peer can tell that something is missing.
+    /// Makes the close that follows a reset, which shows the peer that bytes are missing.
     ///
     /// # Errors
-    /// The system's.
+    /// The error of `setsockopt(2)`.
     fn abort(&mut self) -> io::Result<()> {
         Ok(())
     }
 
-    /// The plain socket, when nothing stands between it and this transport.
+    /// Returns a handle to the plain socket, or `None` if this transport puts anything between the socket and HTTP.
     ///
     /// # Errors
-    /// When the file table is full.
+    /// When the file table of the process or of the system is full (EMFILE, ENFILE).
     fn socket(&self) -> io::Result<Option<Socket>> {
         Ok(None)
     }
 }
 
-/// How far a [`Transport`] has come before HTTP.
+/// The progress of a [`Transport`]'s handshake.
 #[derive(Debug)]
 pub enum Handshake {
-    /// The client has not said anything yet.
+    /// No byte from the client has arrived.
     Silent,
-    /// It waits for more from the client.
+    /// The handshake continues when the socket is readable.
     Read,
-    /// It waits until the client takes more.
+    /// The handshake continues when the socket is writable.
     Write,
-    /// HTTP can begin.
+    /// The handshake is complete, and HTTP begins.
     Done(Session),
 }
 
-/// What a transport tells applications about a connection, and the server about requests on it.
+/// What a completed handshake tells the application and the server about the connection.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Session {
     /// `wsgi.url_scheme`: `http` or `https`.
     pub scheme: &'static str,
-    /// More keys of the environ, as `SSL_PROTOCOL`.
+    /// Further keys of the environ, such as `SSL_PROTOCOL`.
     pub variables: Vec<(&'static str, Vec<u8>)>,
-    /// Requests are answered by the server itself.
+    /// How the server itself responds to every request of this connection; `None` passes them to the application.
     pub misplaced: Option<Misplaced>,
 }
 
@@ -140,175 +146,22 @@ impl Default for Session {
     }
 }
 
-/// What becomes of a request that came in the clear where HTTPS is spoken.
+/// How the server responds to a plain HTTP request on a port for HTTPS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Misplaced {
-    /// 308 to the same host and target with `https`.
+    /// With 308 to the same host and target under `https`.
     Redirect,
-    /// 400 with a sentence.
+    /// With 400 and an explanation.
     Refuse,
 }
 
-/// Puts something between sockets and HTTP; `amboss-tls` puts TLS there.
+/// A factory of transports between the accepted sockets and HTTP, such as TLS in `amboss-tls`.
 pub trait TransportLayer: Send + Sync {
     /// Makes the transport of a connection that was just accepted. Must not block; see [`Transport::handshake`].
     fn wrap(&self, socket: Arc<Socket>) -> Box<dyn Transport>;
 
-    /// The scheme of the URLs under which the server is reached.
+    /// Returns the scheme of the server's URLs: `http` or `https`.
     fn scheme(&self) -> &'static str;
-}
-
-/// A plain socket.
-#[derive(Debug)]
-pub enum Socket {
-    /// TCP over IPv4 or IPv6.
-    Tcp(TcpStream),
-    /// A Unix domain socket.
-    #[cfg(unix)]
-    Unix(UnixStream),
-}
-
-impl Socket {
-    /// A second handle to the same connection.
-    ///
-    /// # Errors
-    /// When the file table is full.
-    pub fn try_clone(&self) -> io::Result<Socket> {
-        Ok(match self {
-            Socket::Tcp(stream) => Socket::Tcp(stream.try_clone()?),
-            #[cfg(unix)]
-            Socket::Unix(stream) => Socket::Unix(stream.try_clone()?),
-        })
-    }
-
-    /// Switches between blocking and non-blocking mode.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        match self {
-            Socket::Tcp(stream) => stream.set_nonblocking(nonblocking),
-            #[cfg(unix)]
-            Socket::Unix(stream) => stream.set_nonblocking(nonblocking),
-        }
-    }
-
-    /// Ends one or both directions, for every handle.
-    ///
-    /// # Errors
-    /// When the peer has left already.
-    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        match self {
-            Socket::Tcp(stream) => stream.shutdown(how),
-            #[cfg(unix)]
-            Socket::Unix(stream) => stream.shutdown(how),
-        }
-    }
-
-    /// For applications to look after their client.
-    pub(crate) fn presence(self: &Arc<Socket>) -> Weak<dyn Presence> {
-        let socket: Weak<Socket> = Arc::downgrade(self);
-        socket
-    }
-
-    /// How long ago the last bytes came; `None` when nobody knows.
-    pub(crate) fn since_data(&self) -> Option<Duration> {
-        match self {
-            Socket::Tcp(stream) => sys::since_data(stream),
-            #[cfg(unix)]
-            Socket::Unix(_) => None,
-        }
-    }
-
-    pub(crate) fn handle(&self) -> sys::Handle<'_> {
-        match self {
-            Socket::Tcp(stream) => sys::handle(stream),
-            #[cfg(unix)]
-            Socket::Unix(stream) => sys::handle(stream),
-        }
-    }
-}
-
-impl Presence for Socket {
-    fn has_left(&self) -> bool {
-        sys::is_hung_up(self.handle())
-            // Where the system does not tell about a half that is closed, the end of the stream does.
-            || matches!(self, Socket::Tcp(stream) if matches!(stream.peek(&mut [0]), Ok(0)))
-    }
-
-    #[cfg(unix)]
-    fn duplicate(&self) -> io::Result<std::os::fd::OwnedFd> {
-        self.handle().try_clone_to_owned()
-    }
-}
-
-/// A connected stream socket, which the caller vouches for.
-#[cfg(unix)]
-impl From<std::os::fd::OwnedFd> for Socket {
-    fn from(fd: std::os::fd::OwnedFd) -> Socket {
-        let tcp = TcpStream::from(fd);
-        // The family tells itself: a Unix socket has no socket address that std can read.
-        match tcp.local_addr() {
-            Ok(_) => Socket::Tcp(tcp),
-            Err(_) => Socket::Unix(UnixStream::from(std::os::fd::OwnedFd::from(tcp))),
-        }
-    }
-}
-
-#[cfg(unix)]
-impl From<Socket> for std::os::fd::OwnedFd {
-    fn from(socket: Socket) -> std::os::fd::OwnedFd {
-        match socket {
-            Socket::Tcp(stream) => stream.into(),
-            Socket::Unix(stream) => stream.into(),
-        }
-    }
-}
-
-#[cfg(unix)]
-impl std::os::fd::AsFd for Socket {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.handle()
-    }
-}
-
-#[cfg(windows)]
-impl std::os::windows::io::AsSocket for Socket {
-    fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
-        self.handle()
-    }
-}
-
-impl Read for &Socket {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Socket::Tcp(stream) => { stream }.read(buffer),
-            #[cfg(unix)]
-            Socket::Unix(stream) => { stream }.read(buffer),
-        }
-    }
-}
-
-impl Write for &Socket {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Socket::Tcp(stream) => { stream }.write(bytes),
-            #[cfg(unix)]
-            Socket::Unix(stream) => { stream }.write(bytes),
-        }
-    }
-
-    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Socket::Tcp(stream) => { stream }.write_vectored(pieces),
-            #[cfg(unix)]
-            Socket::Unix(stream) => { stream }.write_vectored(pieces),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 impl Transport for Arc<Socket> {
@@ -347,7 +200,8 @@ impl Transport for Arc<Socket> {
     fn is_done(&self) -> bool {
         match &**self {
             Socket::Tcp(stream) => sys::is_done(stream),
-            // What comes to one that is closed is an error at the other end, before that has read to the end.
+            // Bytes that arrive at a closed Unix socket are an error at the other end, even before it has read what was
+            // sent to it.
             #[cfg(unix)]
             Socket::Unix(_) => false,
         }

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::server::sys;
 
-/// A pair of connected sockets: a byte written to one makes the other readable, which the loop's poller reports.
+/// Wakes an event loop: a byte written to one of two connected sockets makes the other one readable, which the loop's
+/// poller reports.
 #[derive(Debug)]
 pub(crate) struct Waker {
     receiver: sys::Pair,
     sender: sys::Pair,
-    /// Whether a byte is on its way; another one is not needed.
+    /// Whether a byte has been written and not read yet, so that another one is not needed.
     pending: AtomicBool,
 }
 
@@ -22,7 +23,7 @@ impl Waker {
         Ok(Waker { receiver, sender, pending: AtomicBool::new(false) })
     }
 
-    /// Wakes the loop, now or at its next wait.
+    /// Ends the loop's current wait, or its next one.
     pub(crate) fn wake(&self) {
         if !self.pending.swap(true, Ordering::SeqCst) {
             // A full socket buffer already makes the receiver readable.
@@ -30,7 +31,8 @@ impl Waker {
         }
     }
 
-    /// Makes the waker ready for the next call of [`wake`](Waker::wake). The loop calls this before it looks for the reason.
+    /// Makes the waker ready for the next call of [`wake`](Waker::wake). The loop calls this before it looks for the reason
+    /// of the wake-up, so that no later reason is missed.
     pub(crate) fn reset(&self) {
         let mut discard = [0; 16];
         let _ = (&self.receiver).read(&mut discard);
@@ -54,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn many_wake_ups_are_one_event_until_the_reset() {
+    fn wake_ups_before_a_reset_count_as_one() {
         let waker = Waker::new().unwrap();
         assert!(!is_readable(&waker));
         for _ in 0..1000 {

@@ -1,4 +1,4 @@
-//! Listening sockets: binding them, taking them over, and accepting from them.
+//! Listening sockets: binding, adopting, and accepting from them.
 
 mod socket;
 mod tcp;
@@ -13,9 +13,9 @@ use super::settings::Settings;
 
 pub(crate) use socket::{ActiveListener, Endpoint, Listener};
 
-/// Listening sockets that nobody need serve yet. Clones are the same sockets; they close with the last of them.
+/// Listening sockets that exist independently of a server. Clones share the sockets, which close with the last clone.
 ///
-/// To have several processes serve them, fork before a server is made, and make one in each.
+/// To serve them in several processes, fork before a server is made, and make a server in each process.
 ///
 /// ```
 /// use amboss_core::{Address, Listeners, Settings};
@@ -27,10 +27,10 @@ pub(crate) use socket::{ActiveListener, Endpoint, Listener};
 pub struct Listeners(pub(super) Vec<Arc<Listener>>);
 
 impl Listeners {
-    /// Listens on all of `addresses`, with the backlog and the file mode of `settings`.
+    /// Listens on all of `addresses`, with [`Settings::backlog`] and [`Settings::unix_mode`].
     ///
     /// # Errors
-    /// When an address can't be listened on; the sentence says which and why.
+    /// When the system refuses an address. The message names the address and the reason.
     pub fn bind(addresses: &[Address], settings: &Settings) -> io::Result<Listeners> {
         let mut listeners = Vec::new();
         for address in addresses {
@@ -39,48 +39,49 @@ impl Listeners {
         Ok(Listeners(listeners))
     }
 
-    /// The sockets that systemd passes on (`LISTEN_PID`, `LISTEN_FDS`, `sd_listen_fds(3)`); none without any.
+    /// Returns the sockets that systemd has passed to this process (`LISTEN_PID`, `LISTEN_FDS`, `sd_listen_fds(3)`), which
+    /// may be none.
     ///
-    /// Each descriptor is taken once, and only if this process was started with it.
+    /// Each descriptor can be taken once, and only if this process was started with it.
     ///
     /// # Errors
-    /// When what was passed is no listening socket, or was taken before.
+    /// When a descriptor is not a listening socket, or was taken before.
     pub fn from_systemd() -> io::Result<Listeners> {
         Ok(Listeners(from_systemd()?.into_iter().map(Arc::new).collect()))
     }
 
-    /// Sockets that listen already, whoever opened them.
+    /// Adopts sockets that are listening already, such as those of another library.
     ///
-    /// For the number of a descriptor that this process was started with there is [`Address::Fd`], which needs no
-    /// unsafe code. For any other number the caller has to know that nothing else owns it, and say so with
+    /// For the number of a descriptor that this process was started with, use [`Address::Fd`], which needs no unsafe code.
+    /// For any other number, the caller has to ensure that nothing else owns the descriptor, and call
     /// `OwnedFd::from_raw_fd`.
     ///
     /// # Errors
-    /// When one of them does not listen.
+    /// When one of the descriptors is not a listening socket.
     #[cfg(unix)]
     pub fn adopt(sockets: impl IntoIterator<Item = std::os::fd::OwnedFd>) -> io::Result<Listeners> {
         let listeners = sockets.into_iter().map(|socket| unix::adopt(socket).map(Arc::new));
         listeners.collect::<io::Result<Vec<_>>>().map(Listeners)
     }
 
-    /// The addresses they are bound to, with the ports the system picked.
+    /// Returns the addresses that the sockets are bound to, with the ports that the system has chosen.
     pub fn local_addrs(&self) -> Vec<LocalAddr> {
         self.0.iter().map(|listener| listener.local.clone()).collect()
     }
 
-    /// Is there none?
+    /// Whether there are no sockets.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The descriptors, for a process that is to inherit them.
+    /// Returns the descriptors, for a process that is to inherit them.
     #[cfg(unix)]
     pub fn as_fds(&self) -> impl Iterator<Item = std::os::fd::BorrowedFd<'_>> {
         self.0.iter().map(|listener| listener.handle())
     }
 }
 
-/// Listens on an address; `localhost` and names with several addresses give several listeners.
+/// Listens on an address. `localhost` and host names with several addresses result in several listeners.
 fn bind_address(address: &Address, backlog: i32, unix_mode: Option<u32>) -> io::Result<Vec<Listener>> {
     let listeners = match address {
         Address::Tcp { host, port } => tcp::bind(host, *port, backlog),
@@ -91,7 +92,7 @@ fn bind_address(address: &Address, backlog: i32, unix_mode: Option<u32>) -> io::
         #[cfg(not(unix))]
         Address::Unix(_) | Address::Fd(_) => {
             let _ = unix_mode;
-            let why = "this system has no such sockets; give host and port, as in 127.0.0.1:5000";
+            let why = "this system does not support such sockets; give host and port, as in 127.0.0.1:5000";
             Err(io::Error::new(io::ErrorKind::Unsupported, why))
         }
     };
@@ -114,7 +115,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_path_whose_listener_accepts_nothing_is_taken_and_is_not_waited_for() {
+    fn binding_to_the_path_of_a_stuck_listener_fails_without_blocking() {
         use std::os::unix::net::{UnixListener, UnixStream};
         use std::time::Duration;
 
@@ -122,15 +123,15 @@ mod tests {
         let _ = std::fs::remove_file(&path);
         let stuck = UnixListener::bind(&path).unwrap();
         sys::set_backlog(sys::handle(&stuck), 0).unwrap();
-        // The backlog is full: another connect would wait.
-        let _waits = UnixStream::connect(&path).unwrap();
+        // The backlog is full now, so that a further connect would block.
+        let _queued = UnixStream::connect(&path).unwrap();
         let (sender, receiver) = std::sync::mpsc::channel();
         let address = Address::Unix(path.clone());
         std::thread::spawn(move || sender.send(bind_address(&address, 16, None).map(drop)));
-        let error = receiver.recv_timeout(Duration::from_secs(20)).expect("it does not hang").unwrap_err();
+        let error = receiver.recv_timeout(Duration::from_secs(20)).expect("bind does not block").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{error}");
         assert!(error.to_string().contains("another program listens there"), "{error}");
-        // Without its listener the file is a left-over, which is replaced.
+        // A socket file without a listener is stale, and bind replaces it.
         drop(stuck);
         drop(bind_address(&Address::Unix(path.clone()), 16, None).unwrap());
         assert!(!path.exists());
@@ -140,8 +141,8 @@ mod tests {
     fn accepted_connections_have_nagles_algorithm_off() {
         let address = Address::new("127.0.0.1", 0);
         let listener = bind_address(&address, 16, None).unwrap().remove(0);
-        let LocalAddr::Tcp(local) = listener.local else { panic!("it is TCP") };
-        let _client = std::net::TcpStream::connect(local).unwrap();
+        let LocalAddr::Tcp(local) = listener.local else { panic!("not a TCP listener") };
+        let client = std::net::TcpStream::connect(local).unwrap();
         let (socket, peer) = loop {
             match listener.accept() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
@@ -149,6 +150,6 @@ mod tests {
             }
         };
         assert!(matches!(socket, Socket::Tcp(stream) if stream.nodelay().unwrap()));
-        assert_eq!(peer, Peer::Tcp(_client.local_addr().unwrap()));
+        assert_eq!(peer, Peer::Tcp(client.local_addr().unwrap()));
     }
 }

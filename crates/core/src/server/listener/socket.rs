@@ -19,12 +19,19 @@ use crate::wsgi::Peer;
 pub(crate) struct Listener {
     kind: Kind,
     pub(super) local: LocalAddr,
-    /// How many loops accept from it.
-    active: Mutex<(usize, Option<ForkGuard>)>,
-    /// `SERVER_NAME` and `SERVER_PORT`.
+    active: Mutex<ActiveLoops>,
     pub(crate) endpoint: Arc<Endpoint>,
 }
 
+/// The loops that accept from a listening socket.
+#[derive(Debug, Default)]
+struct ActiveLoops {
+    count: usize,
+    /// Present while there is such a loop.
+    fork_guard: Option<ForkGuard>,
+}
+
+/// `SERVER_NAME` and `SERVER_PORT`.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(crate) name: String,
@@ -41,22 +48,22 @@ enum Kind {
     },
 }
 
+/// The file of a Unix socket. It is removed with the listener, unless another file has replaced it.
 #[cfg(unix)]
-/// The file of a Unix socket, removed when the listener goes, unless somebody else has put another there.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     pub(super) path: PathBuf,
     pub(super) inode: u64,
-    /// The process that has bound it: a forked child leaves the file alone.
+    /// The process that has bound the socket. A forked child does not remove the file.
     pub(super) owner: u32,
 }
 
 #[cfg(unix)]
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let ours = std::fs::symlink_metadata(&self.path)
+        let is_same_file = std::fs::symlink_metadata(&self.path)
             .is_ok_and(|file| std::os::unix::fs::MetadataExt::ino(&file) == self.inode);
-        if ours && self.owner == std::process::id() {
+        if is_same_file && self.owner == std::process::id() {
             let _ = std::fs::remove_file(&self.path);
         }
     }
@@ -72,7 +79,7 @@ impl Listener {
         let local = listener.local_addr()?;
         let name = host.map_or_else(|| local.ip().to_string(), str::to_owned);
         let endpoint = Arc::new(Endpoint { name, port: local.port().to_string() });
-        Ok(Listener::of(Kind::Tcp(listener), LocalAddr::Tcp(local), endpoint))
+        Ok(Listener::with_kind(Kind::Tcp(listener), LocalAddr::Tcp(local), endpoint))
     }
 
     #[cfg(unix)]
@@ -84,14 +91,14 @@ impl Listener {
         listener.set_nonblocking(true)?;
         let name = path.as_ref().map_or_else(String::new, |path| format!("unix://{}", path.display()));
         let endpoint = Arc::new(Endpoint { name, port: "0".into() });
-        Ok(Listener::of(Kind::Unix { listener, _file: file }, LocalAddr::Unix(path), endpoint))
+        Ok(Listener::with_kind(Kind::Unix { listener, _file: file }, LocalAddr::Unix(path), endpoint))
     }
 
-    fn of(kind: Kind, local: LocalAddr, endpoint: Arc<Endpoint>) -> Listener {
+    fn with_kind(kind: Kind, local: LocalAddr, endpoint: Arc<Endpoint>) -> Listener {
         Listener { kind, local, active: Mutex::default(), endpoint }
     }
 
-    /// Accepts one connection, non-blocking and with Nagle's algorithm off.
+    /// Accepts one connection, which is non-blocking and has Nagle's algorithm off. Does not wait for one.
     pub(crate) fn accept(&self) -> io::Result<(Socket, Peer)> {
         match &self.kind {
             Kind::Tcp(listener) => {
@@ -111,14 +118,14 @@ impl Listener {
     }
 }
 
-/// A listening socket while a loop accepts from it.
+/// A listening socket while a loop accepts from it. Its descriptor is guarded from forks of the application.
 pub(crate) struct ActiveListener(Arc<Listener>);
 
 impl ActiveListener {
     pub(crate) fn new(listener: Arc<Listener>) -> ActiveListener {
         let mut active = lock(&listener.active);
-        active.0 += 1;
-        active.1.get_or_insert_with(|| ForkGuard::new(sys::raw(listener.handle())));
+        active.count += 1;
+        active.fork_guard.get_or_insert_with(|| ForkGuard::new(sys::raw(listener.handle())));
         drop(active);
         ActiveListener(listener)
     }
@@ -135,9 +142,9 @@ impl Deref for ActiveListener {
 impl Drop for ActiveListener {
     fn drop(&mut self) {
         let mut active = lock(&self.0.active);
-        active.0 -= 1;
-        if active.0 == 0 {
-            active.1 = None;
+        active.count -= 1;
+        if active.count == 0 {
+            active.fork_guard = None;
         }
     }
 }

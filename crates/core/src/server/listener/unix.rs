@@ -1,4 +1,4 @@
-//! Listening on Unix domain sockets, and taking over what a parent process left open.
+//! Listening on Unix domain sockets, and on sockets that another process has opened.
 
 use std::io;
 use std::net::TcpListener;
@@ -10,18 +10,19 @@ use std::path::Path;
 use super::socket::{Listener, SocketFile};
 use crate::server::sys;
 
+/// Listens on a path. Replaces the file of a socket on which no process listens any more.
 pub(super) fn bind(path: &Path, mode: Option<u32>) -> io::Result<Listener> {
     if let Ok(file) = std::fs::symlink_metadata(path) {
         if !file.file_type().is_socket() {
             return Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
-                "the path is taken by something that is no socket; choose another or remove it",
+                "the path exists and is not a socket; choose another path or remove the file",
             ));
         }
         if is_in_use(path)? {
             return Err(io::Error::new(io::ErrorKind::AddrInUse, "another program listens there; stop it first"));
         }
-        // A left-over of a program that was killed.
+        // The socket is stale: its program was killed.
         std::fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
@@ -35,8 +36,9 @@ pub(super) fn bind(path: &Path, mode: Option<u32>) -> io::Result<Listener> {
 
 /// Whether a process has a socket bound to this path.
 ///
-/// Asked with a datagram socket, whose `connect` never waits: that of a stream waits for as long as the backlog of a
-/// listener that accepts nothing is full. A live socket of another type is EPROTOTYPE, which has no kind in std.
+/// The check uses a datagram socket, whose `connect` never blocks. The `connect` of a stream socket would block while the
+/// backlog of a listener that does not accept is full. The error for a live socket of another type is EPROTOTYPE, which has
+/// no `ErrorKind`.
 fn is_in_use(path: &Path) -> io::Result<bool> {
     match UnixDatagram::unbound()?.connect(path) {
         Ok(()) => Ok(true),
@@ -52,18 +54,21 @@ fn check_listening(socket: BorrowedFd<'_>) -> io::Result<()> {
     if sys::is_listening(socket)? {
         return Ok(());
     }
-    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a socket that does not listen"))
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "the socket does not listen; call listen(2) on it before it is passed on",
+    ))
 }
 
-/// Takes over the listening socket that this process was started with under a number.
+/// Takes the listening socket that this process was started with under this descriptor number.
 pub(super) fn inherit(number: RawFd) -> io::Result<Listener> {
     sys::inherited::take(number, check_listening).and_then(adopt)
 }
 
-/// Takes over a listening socket that another process opened.
+/// Adopts a listening socket, TCP or Unix.
 pub(super) fn adopt(fd: OwnedFd) -> io::Result<Listener> {
     check_listening(fd.as_fd())?;
-    // The family tells itself: a Unix socket has no socket address that std can read, and the other way round.
+    // `local_addr` tells the family: std fails to convert the address of a Unix socket to a `SocketAddr`.
     let tcp = TcpListener::from(fd);
     match tcp.local_addr() {
         Ok(_) => Listener::tcp(tcp, None, None),
@@ -75,7 +80,8 @@ pub(super) fn adopt(fd: OwnedFd) -> io::Result<Listener> {
     }
 }
 
-/// The sockets that systemd passes on (`LISTEN_PID`, `LISTEN_FDS`, `sd_listen_fds(3)`); empty without any.
+/// Returns the sockets that systemd has passed to this process (`LISTEN_PID`, `LISTEN_FDS`, `sd_listen_fds(3)`), which may
+/// be none.
 pub(super) fn from_systemd() -> io::Result<Vec<Listener>> {
     let variable = |name| std::env::var(name).ok().and_then(|value: String| value.parse::<u32>().ok());
     if variable("LISTEN_PID") != Some(std::process::id()) {

@@ -1,20 +1,20 @@
-//! Why connections end.
+//! The reasons why connections end.
 
 use std::fmt;
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $line:literal, $sentence:literal;)*) => {
-        /// Why a connection ended otherwise than by both sides being done.
+        /// The reason why a connection ended before both sides were done with it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum CloseReason {
             $($(#[$doc])* $name,)*
-            /// The request was refused, for this reason.
+            /// The server refused a request with this error.
             Refused(crate::http::Error),
         }
 
         impl CloseReason {
-            /// Is it more than everyday life on a network?
+            /// Whether this is unusual enough to log.
             pub fn is_worth_a_line(self) -> bool {
                 match self { $(CloseReason::$name => $line,)* CloseReason::Refused(_) => true }
             }
@@ -32,30 +32,31 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// No request came in time.
+    /// No request arrived in time ([`Timeouts::idle`](crate::Timeouts::idle)).
     Idle = false, "closed after waiting for another request";
-    /// A handshake did not become complete in time.
+    /// A handshake was not completed in time ([`Timeouts::handshake`](crate::Timeouts::handshake)).
     HandshakeTimeout = true, "closed because the TLS handshake was not completed in time";
-    /// A handshake failed; a line of its own says how.
+    /// A handshake failed; a separate log entry has the error.
     HandshakeFailed = false, "closed because the TLS handshake failed";
-    /// A head did not become complete in time.
+    /// A head was not complete in time ([`Timeouts::head`](crate::Timeouts::head)).
     HeadTimeout = true, "closed because the head of a request did not arrive in time";
-    /// A body came too slowly.
+    /// A request body came too slowly ([`Timeouts::minimum_rate`](crate::Timeouts::minimum_rate)).
     BodyTimeout = true, "closed because the body of a request came too slowly";
-    /// An answer was taken too slowly.
-    WriteTimeout = true, "closed because the client takes the answer too slowly";
-    /// The client left while something was under way.
-    ClientLeft = false, "the client left before the answer was complete";
-    /// The application failed after the head was sent, or gave less than it had declared.
-    CutShort = true, "cut because the answer could not be completed, so that the client can tell";
-    /// The body was longer than anybody wants to read to save a connection.
+    /// The client read a response too slowly ([`Timeouts::minimum_rate`](crate::Timeouts::minimum_rate)).
+    WriteTimeout = true, "closed because the client reads the response too slowly";
+    /// The client closed the connection during an exchange.
+    ClientLeft = false, "the client left before the response was complete";
+    /// The application failed after the head was sent, or its body was shorter than declared.
+    CutShort = true, "aborted because the response could not be completed; the client sees that it is incomplete";
+    /// The unread rest of a request body exceeded [`Limits::drain`](crate::Limits::drain).
     Undrained = false, "closed because the application left too much of the request body unread";
-    /// The client announced a body, waited to be asked for it, and was not asked.
+    /// The client waited for `100 Continue` before it sent a body, and the application did not read the body
+    /// (RFC 9110 §10.1.1).
     NotContinued = false, "closed because the request body was not wanted";
-    /// The application has answered a request on the socket by itself.
-    Hijacked = false, "closed because the application has written to the socket by itself";
-    /// The server stops.
-    Shutdown = false, "closed because the server stops";
-    /// The file table was full.
-    Shed = true, "closed while idle, to make room in the full file table";
+    /// The application wrote a response to the socket itself ([`hijack`](crate::hijack)).
+    Hijacked = false, "closed because the application wrote its response to the socket directly";
+    /// The server is stopping.
+    Shutdown = false, "closed because the server is stopping";
+    /// The file table was full (EMFILE, ENFILE), and an idle connection was closed to free a descriptor.
+    Shed = true, "closed while idle, to free a descriptor in the full file table (ulimit -n sets its size)";
 }

@@ -1,13 +1,13 @@
-//! Whether what is written for people is coloured.
+//! Whether to write in colour.
 
 use std::env;
 use std::ffi::OsStr;
 
-/// Whether to write in colour to standard error, say, which is a `terminal` or not: the one rule for everything of
-/// amboss.
+/// Whether to write in colour to an output stream; `terminal` says whether that is a terminal. All of amboss uses this
+/// rule.
 ///
-/// `NO_COLOR` with any value but an empty one switches colours off (<https://no-color.org>). Otherwise `CLICOLOR_FORCE`
-/// with any value but an empty one or `0` switches them on (<https://bixense.com/clicolors>), and else a terminal does.
+/// A non-empty `NO_COLOR` switches colours off (<https://no-color.org>). Otherwise, a `CLICOLOR_FORCE` that is neither
+/// empty nor `0` switches them on (<https://bixense.com/clicolors>). Without either, a terminal gets colours.
 pub fn wants_color(terminal: bool) -> bool {
     decide(env::var_os("NO_COLOR").as_deref(), env::var_os("CLICOLOR_FORCE").as_deref(), terminal)
 }
@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_value_of_no_color_switches_colours_off() {
+    fn a_non_empty_no_color_switches_colours_off() {
         for (no_color, force, terminal, expected) in [
             (None, None, true, true),
             (None, None, false, false),
@@ -35,8 +35,8 @@ mod tests {
             (None, Some(""), false, false),
             (None, Some("0"), true, true),
         ] {
-            let seen = decide(no_color.map(OsStr::new), force.map(OsStr::new), terminal);
-            assert_eq!(seen, expected, "NO_COLOR={no_color:?} CLICOLOR_FORCE={force:?} terminal={terminal}");
+            let decision = decide(no_color.map(OsStr::new), force.map(OsStr::new), terminal);
+            assert_eq!(decision, expected, "NO_COLOR={no_color:?} CLICOLOR_FORCE={force:?} terminal={terminal}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The formats of log entries, and what they share: times, escapes, fields of the request.
+//! The formats of log entries, and what they have in common: times, escapes, fields of the request.
 
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -6,9 +6,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::record::AccessRecord;
 use crate::http::CivilTime;
 
-/// How much of a User-Agent or Referer is logged, in bytes: what browsers send is shorter, and a line of a client's choice is
-/// not to become so long that it tears others.
-const LONGEST_FIELD: usize = 1024;
+/// The maximum number of bytes of a User-Agent or Referer that is logged. Browsers send less, and a client must not be
+/// able to make a line so long that it is torn between the lines of other processes.
+const MAX_FIELD: usize = 1024;
+
 /// The format of access lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -16,26 +17,27 @@ pub enum LogFormat {
     /// `127.0.0.1 - - [21/Nov/2026 09:00:00] "GET /path HTTP/1.1" 200 1234 0.002s`
     #[default]
     Werkzeug,
-    /// Common log format, as Apache and nginx write it.
+    /// The common log format of Apache and nginx.
     Common,
-    /// Common log format with referrer and user agent.
+    /// The common log format, followed by Referer and User-Agent.
     Combined,
-    /// One JSON object for each event, on a line of its own. A request has `time` (RFC 3339, UTC, milliseconds),
-    /// `remote_addr`, `method`, `path` and `query` as sent, `protocol`, `status`, `bytes`, `duration_ms`, `wait_ms`
-    /// (part of the former), `user_agent` and `referer` (1 KiB of each at most); what the client did not send is `null`.
-    /// A line that is no request stands in `request`, with `null` for its parts. Anything else has `time` and `error`,
-    /// and what explains a failure stands in `traceback`.
+    /// One JSON object for each event, on a line of its own.
+    ///
+    /// The object of a request has `time` (RFC 3339, UTC, milliseconds), `remote_addr`, `method`, `path` and `query` as
+    /// sent, `protocol`, `status`, `bytes`, `duration_ms`, `wait_ms` (a part of `duration_ms`), `user_agent` and `referer`
+    /// (at most 1 KiB of each). A value that the client did not send is `null`. A request line that can't be parsed is in
+    /// `request`, and its parts are `null`. Any other event has `time` and `error`, and a failure may have a `traceback`.
     Json,
 }
 
-/// A field of the request, as it is logged.
-pub(super) fn logged<'a>(record: &AccessRecord<'a>, name: &str) -> Option<&'a [u8]> {
+/// Returns a field of the request, cut to the maximum length; `None` if the request has no such field.
+pub(super) fn logged_field<'a>(record: &AccessRecord<'a>, name: &str) -> Option<&'a [u8]> {
     let value = record.head.and_then(|head| head.get(name))?;
-    Some(&value[..value.len().min(LONGEST_FIELD)])
+    Some(&value[..value.len().min(MAX_FIELD)])
 }
 
-/// Text that stands for itself, such as a line of code in a traceback: only what could move a terminal's cursor is
-/// replaced.
+/// Writes text such as a line of code in a traceback unquoted: only characters that could move a terminal's cursor become
+/// `\xNN`.
 pub(super) fn write_text(out: &mut Vec<u8>, text: &str) {
     for part in text.chars() {
         if part.is_control() && part != '\t' {
@@ -46,7 +48,8 @@ pub(super) fn write_text(out: &mut Vec<u8>, text: &str) {
     }
 }
 
-/// Anything that could move a terminal's cursor, leave the quotes or end a line becomes `\xNN`.
+/// Writes bytes between quotes: `"` and `\` get a backslash, and bytes that could move a terminal's cursor or end the
+/// line become `\xNN`.
 pub(super) fn write_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
     for &byte in bytes {
         match byte {
@@ -61,13 +64,15 @@ pub(super) fn write_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
 
 #[derive(Clone, Copy)]
 pub(super) enum TimeFormat {
+    /// `21/Nov/2026 09:00:00`
     Werkzeug,
+    /// `21/Nov/2026:09:00:00 +0000`
     Common,
-    /// RFC 3339 with milliseconds.
+    /// RFC 3339 with milliseconds: `2026-11-21T09:00:00.000Z`
     Rfc3339,
 }
 
-/// In UTC: std knows no time zones, and a log that says so can be compared with any other.
+/// Writes a time in UTC: std has no time zones, and a log in UTC can be compared with any other.
 pub(super) fn write_time(out: &mut Vec<u8>, time: SystemTime, format: TimeFormat) {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (seconds, milliseconds) = (since.as_secs(), since.subsec_millis());

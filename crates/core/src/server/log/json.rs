@@ -3,16 +3,16 @@
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
-use super::format::{logged, write_time, TimeFormat};
+use super::format::{logged_field, write_time, TimeFormat};
 use super::record::AccessRecord;
 
-/// A request that was answered or refused.
+/// Writes the object of a request that was answered or refused.
 pub(super) fn write_record(out: &mut Vec<u8>, record: &AccessRecord<'_>) {
     begin(out, record.time);
     let _ = write!(out, ",\"remote_addr\":\"{}\"", record.peer);
-    let line = RequestLine::of(record);
+    let line = RequestLine::parse(record);
     if line.is_none() {
-        // Not even a line that could be taken apart.
+        // The line can't be parsed.
         field(out, "request", Some(record.request_line));
     }
     field(out, "method", line.as_ref().map(|line| line.method));
@@ -23,17 +23,17 @@ pub(super) fn write_record(out: &mut Vec<u8>, record: &AccessRecord<'_>) {
     milliseconds(out, "duration_ms", record.duration);
     milliseconds(out, "wait_ms", record.waited);
     for (name, key) in [("user-agent", "user_agent"), ("referer", "referer")] {
-        field(out, key, logged(record, name));
+        field(out, key, logged_field(record, name));
     }
     out.extend_from_slice(b"}\n");
 }
 
-/// Anything else: a message, perhaps with what explains it.
+/// Writes the object of any other event: a message, which may contain a traceback.
 pub(super) fn write_error(out: &mut Vec<u8>, text: &str, time: SystemTime) {
     let text = text.trim_end();
-    let (message, traceback) = take_apart(text);
+    let (message, traceback) = split_traceback(text);
     begin(out, time);
-    match traceback.and_then(exception) {
+    match traceback.and_then(exception_line) {
         Some(exception) if message.is_empty() => field(out, "error", Some(exception.as_bytes())),
         Some(exception) => field(out, "error", Some(format!("{message}: {exception}").as_bytes())),
         None => field(out, "error", Some(message.as_bytes())),
@@ -58,7 +58,8 @@ fn field(out: &mut Vec<u8>, key: &str, value: Option<&[u8]>) {
     }
 }
 
-/// With three places, in integers: formatting floats would add ten kilobytes to a small tool.
+/// Writes milliseconds with three decimal places, from integers: the code that formats floats would add ten kilobytes to a
+/// small tool.
 fn milliseconds(out: &mut Vec<u8>, key: &str, time: Duration) {
     let micros = time.as_micros();
     let _ = write!(out, ",\"{key}\":{}.{:03}", micros / 1000, micros % 1000);
@@ -73,8 +74,9 @@ struct RequestLine<'a> {
 }
 
 impl<'a> RequestLine<'a> {
-    /// `None` when the line is not of the form `method target HTTP/x.y`, as that of a refused request may be.
-    fn of(record: &AccessRecord<'a>) -> Option<RequestLine<'a>> {
+    /// Parses the line. `None` when it is not of the form `method target HTTP/x.y`, as the line of a refused request may
+    /// be.
+    fn parse(record: &AccessRecord<'a>) -> Option<RequestLine<'a>> {
         let mut parts = record.request_line.split(|&byte| byte == b' ');
         let (method, target, protocol) = (parts.next()?, parts.next()?, parts.next()?);
         if parts.next().is_some() || target.is_empty() || !protocol.starts_with(b"HTTP/") {
@@ -82,7 +84,7 @@ impl<'a> RequestLine<'a> {
         }
         let end = target.iter().position(|&byte| byte == b'?').unwrap_or(target.len());
         let (path, query) = (&target[..end], target.get(end + 1..).unwrap_or_default());
-        // Of an absolute-form target the path alone (RFC 9112 §3.2.2).
+        // Of a target in absolute form, keep only the path (RFC 9112 §3.2.2).
         let path = match path.windows(3).position(|three| three == b"://") {
             Some(scheme) if path[0] != b'/' => {
                 let authority = &path[scheme + 3..];
@@ -94,14 +96,15 @@ impl<'a> RequestLine<'a> {
     }
 }
 
-/// Where the frames of a Python traceback begin.
+/// The first line of a Python traceback, before its frames.
 const HEADLINE: &str = "Traceback (most recent call last):";
 
-/// A message and the traceback in it: from Python's headline or first frame on, or Rust's numbered frames.
-fn take_apart(text: &str) -> (&str, Option<&str>) {
-    const OF_A_GROUP: &str = "+ Exception Group ";
+/// Splits a message from the traceback that follows it. A traceback begins with Python's headline or first frame, or with
+/// the first of Rust's numbered frames.
+fn split_traceback(text: &str) -> (&str, Option<&str>) {
+    const GROUP_PREFIX: &str = "+ Exception Group ";
     let python =
-        text.find(HEADLINE).map(|at| if text[..at].ends_with(OF_A_GROUP) { at - OF_A_GROUP.len() } else { at });
+        text.find(HEADLINE).map(|at| if text[..at].ends_with(GROUP_PREFIX) { at - GROUP_PREFIX.len() } else { at });
     let start = python.or_else(|| {
         let mut end = 0;
         text.split_inclusive('\n').find_map(|line| {
@@ -116,9 +119,10 @@ fn take_apart(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// The line of a Python traceback that names the exception, of a chain the last: the first behind indented ones. Of a
-/// group the first that is not indented behind its bar.
-fn exception(traceback: &str) -> Option<&str> {
+/// Returns the line of a Python traceback that names the exception: the first unindented line after the indented frames.
+/// In a chain of exceptions, the last such line counts. In an exception group, it is the first line that is not indented
+/// after its bar.
+fn exception_line(traceback: &str) -> Option<&str> {
     let mut lines = traceback.lines();
     if traceback.starts_with("+ ") {
         return lines.filter_map(|line| line.strip_prefix("  | ")).find(|line| !line.starts_with(' '));
@@ -137,7 +141,7 @@ fn exception(traceback: &str) -> Option<&str> {
     found
 }
 
-/// A JSON string; bytes that are no UTF-8 are replaced.
+/// Writes a JSON string. Bytes that are not valid UTF-8 become U+FFFD.
 fn write_string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
     for part in String::from_utf8_lossy(bytes).chars() {
@@ -158,22 +162,20 @@ fn write_string(out: &mut Vec<u8>, bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::format::LogFormat;
-    use super::super::text::tests::line;
     use super::*;
 
     fn error(text: &str) -> String {
         let mut out = Vec::new();
         write_error(&mut out, text, SystemTime::UNIX_EPOCH);
         let out = String::from_utf8(out).unwrap();
-        let object = out.strip_prefix("{\"time\":\"1970-01-01T00:00:00.000Z\",").expect("the time comes first");
-        let object = object.strip_suffix("}\n").expect("it ends the line");
-        assert!(!object.chars().any(char::is_control), "one line: {object:?}");
+        let object = out.strip_prefix("{\"time\":\"1970-01-01T00:00:00.000Z\",").expect("time is the first key");
+        let object = object.strip_suffix("}\n").expect("the object ends the line");
+        assert!(!object.chars().any(char::is_control), "not on one line: {object:?}");
         object.to_owned()
     }
 
     #[test]
-    fn an_error_is_one_object_and_its_traceback_a_field() {
+    fn an_error_is_one_object_with_its_traceback_in_a_field() {
         let cases = [
             ("can't start a thread", r#""error":"can't start a thread""#),
             ("two\nlines\n", r#""error":"two\nlines""#),
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_line_is_taken_apart_where_it_can_be() {
+    fn a_request_line_is_parsed_or_logged_whole() {
         for (request, expected) in [
             ("GET / HTTP/1.1", r#""method":"GET","path":"/","query":"","protocol":"HTTP/1.1","#),
             ("PUT /a%20b?c=\"?d HTTP/1.0", r#""method":"PUT","path":"/a%20b","query":"c=\"?d","protocol":"HTTP/1.0","#),
@@ -218,7 +220,9 @@ mod tests {
             ),
             ("", r#""request":"","method":null,"path":null,"query":null,"protocol":null,"#),
         ] {
-            let line = line(request.as_bytes(), b"", 200, LogFormat::Json, false);
+            let mut line = Vec::new();
+            write_record(&mut line, &AccessRecord::example(request.as_bytes(), b"", 200));
+            let line = String::from_utf8(line).unwrap();
             assert!(line.contains(&format!("\"remote_addr\":\"<local>\",{expected}\"status\":200,")), "{line}");
         }
     }

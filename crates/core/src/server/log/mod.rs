@@ -1,5 +1,6 @@
 //! The access log and the error log.
 
+mod access_line;
 mod close_reason;
 mod color;
 mod format;

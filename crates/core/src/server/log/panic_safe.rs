@@ -1,4 +1,4 @@
-//! A log whose panics change nothing but the log.
+//! Protection from panics of a custom log.
 
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -9,11 +9,11 @@ use super::record::{AccessRecord, Log};
 use crate::server::panics::{catch, PanicReport};
 use crate::server::sync::lock;
 
-/// The maximum number of distinct panics of a custom log whose backtraces are printed: one for each entry would bury the
-/// entries.
+/// The maximum number of distinct panics of a custom log whose backtraces are printed. Backtraces for each entry would bury
+/// the entries.
 const MAX_BACKTRACES: usize = 16;
 
-/// A log of the embedder's. When it panics, the entry that is lost goes to standard error, with the panic.
+/// A log that calls the embedder's log. When that panics, the lost entry and the panic go to standard error.
 pub(crate) struct PanicSafeLog {
     log: Arc<dyn Log>,
     /// The messages of the panics whose backtrace has been printed.
@@ -25,12 +25,12 @@ impl PanicSafeLog {
         PanicSafeLog { log, explained: Mutex::default() }
     }
 
-    fn run<R: Default>(&self, lost: &str, call: impl FnOnce(&dyn Log) -> R) -> R {
+    fn run<R: Default>(&self, entry: &str, call: impl FnOnce(&dyn Log) -> R) -> R {
         catch(|| call(&*self.log)).unwrap_or_else(|panic| {
             let PanicReport { headline, backtrace } = panic.report;
             let backtrace = if self.is_new(&headline) { backtrace } else { String::new() };
-            // When standard error can't be written either, nothing can be reported any more.
-            let _ = writeln!(io::stderr(), "{lost}\npanic in the log: {headline}\n{backtrace}");
+            // When standard error can't be written either, there is no place left to report to.
+            let _ = writeln!(io::stderr(), "{entry}\npanic in the log: {headline}\n{backtrace}");
             R::default()
         })
     }
@@ -43,7 +43,7 @@ impl PanicSafeLog {
 
 impl Log for PanicSafeLog {
     fn access(&self, record: &AccessRecord<'_>) {
-        // Only hooks of the request handler call this, and their panics are caught.
+        // Only hooks of the request handler call this, and the service catches their panics.
         self.log.access(record);
     }
 

@@ -1,62 +1,63 @@
-//! What is logged, and the trait that takes it.
+//! Access records, and the trait of logs.
 
 use std::time::{Duration, SystemTime};
 
 use crate::http::Head;
 use crate::wsgi::{Extensions, Peer};
 
-/// A request that was answered or refused.
+/// A request that was answered or refused, for the access log.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct AccessRecord<'a> {
-    /// Who asked.
+    /// The client.
     pub peer: Peer,
-    /// `GET /path HTTP/1.1`, as sent; empty when there was none that could be read.
+    /// The request line as sent, such as `GET /path HTTP/1.1`; empty if none could be read.
     pub request_line: &'a [u8],
-    /// The request-target as sent; empty like the request line.
+    /// The request-target as sent (RFC 9112 §3.2); empty if none could be read.
     pub target: &'a [u8],
-    /// What the application keeps with the connection
+    /// The values that the application keeps with the connection
     /// ([`Environ::connection_extensions`](crate::Environ::connection_extensions)).
     pub connection: Option<&'a Extensions>,
-    /// The head, when it was well-formed.
+    /// The head, if it was well-formed.
     pub head: Option<Head<'a>>,
     /// The status that was sent.
     pub status: u16,
-    /// Bytes of the body that were sent, without chunk framing.
+    /// The number of bytes of the response body that were sent, without chunk framing.
     pub bytes: u64,
-    /// From the complete head to the last byte handed to the system; zero when nobody wanted to know.
+    /// The time from the complete head until the system took the last byte of the response; zero if the log does not want
+    /// access records ([`Log::wants_access`]).
     pub duration: Duration,
-    /// How long the request waited for a thread, which is part of `duration`.
+    /// How long the request waited for a thread. This time is part of `duration`.
     pub waited: Duration,
-    /// When the answer was complete.
+    /// When the response was complete.
     pub time: SystemTime,
 }
 
-/// Where log entries go. Called by whatever thread has something to say; must not block for long.
+/// A destination of log entries. Any thread of the server may call it, and it must not block for long.
 pub trait Log: Send + Sync {
-    /// A request was answered.
+    /// Logs a request that was answered or refused.
     fn access(&self, record: &AccessRecord<'_>);
 
-    /// Something went wrong; one entry, perhaps of several lines.
+    /// Logs a failure: one entry, which may have several lines.
     fn error(&self, message: &str);
 
-    /// Called after each batch of requests, with `idle` when the server is about to wait. Returns when it wants to be
-    /// called again at the latest.
+    /// Called after each batch of requests; `idle` says whether the server is about to wait. Returns the maximum time until
+    /// the next call, if there has to be one.
     fn flush(&self, idle: bool) -> Option<Duration> {
         let _ = idle;
         None
     }
 
-    /// Writes out whatever has been gathered: the process is about to split in two or to end.
+    /// Writes all pending entries. Called before the process forks or ends.
     fn sync(&self) {}
 
-    /// False when access records go nowhere.
+    /// Whether the log uses access records. If it does not, requests are not timed.
     fn wants_access(&self) -> bool {
         true
     }
 }
 
-/// Silence.
+/// A log that discards everything.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoLog;
 
@@ -65,5 +66,24 @@ impl Log for NoLog {
     fn error(&self, _: &str) {}
     fn wants_access(&self) -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+impl<'a> AccessRecord<'a> {
+    /// Makes a record for tests of the formats.
+    pub(super) fn example(request_line: &'a [u8], target: &'a [u8], status: u16) -> AccessRecord<'a> {
+        AccessRecord {
+            peer: Peer::Local,
+            request_line,
+            target,
+            connection: None,
+            head: None,
+            status,
+            bytes: 13,
+            duration: Duration::from_micros(1500),
+            waited: Duration::from_micros(1007),
+            time: SystemTime::UNIX_EPOCH + Duration::from_millis(784_111_777_042),
+        }
     }
 }

@@ -1,10 +1,11 @@
-//! The few system calls that std does not offer, declared by hand because std links them already.
+//! The few system calls that std does not offer. They are declared by hand, because std links the system's libraries
+//! already.
 //!
-//! One of the two places where `unsafe` may live. Every function here is safe to call: descriptors come in as borrowed
-//! or owned std types, or have no owner ([`inherited`]), and every pointer handed to the system points into a value that
-//! outlives the call.
+//! This is one of the two modules of the crate with `unsafe` code. Every function here is safe to call: descriptors are
+//! passed as borrowed or owned types of std, or have no owner ([`inherited`]), and every pointer that is passed to the
+//! system points into a value that outlives the call.
 //!
-//! The rest of the server sees one interface: a [`Handle`] is a borrowed descriptor or socket, [`Raw`] its number.
+//! The interface is the same on all systems: a [`Handle`] is a borrowed descriptor or socket, and [`Raw`] is its number.
 #![allow(unsafe_code)]
 
 #[cfg(unix)]
@@ -31,7 +32,7 @@ pub(super) use unix::*;
 #[cfg(windows)]
 pub(super) use windows::*;
 
-/// -1 and the thread's last error as a `Result`.
+/// Turns a negative result into the thread's last error (`errno`).
 fn check(result: c_int) -> io::Result<c_int> {
     if result < 0 {
         Err(io::Error::last_os_error())
@@ -40,7 +41,7 @@ fn check(result: c_int) -> io::Result<c_int> {
     }
 }
 
-/// A time-out in milliseconds, rounded up so that a deadline has passed when the wait is over; -1 for none.
+/// Converts a timeout to milliseconds, or to -1 for none. Rounds up, so that the deadline has passed when the wait ends.
 fn milliseconds(timeout: Option<Duration>) -> c_int {
     match timeout {
         None => -1,
@@ -48,15 +49,15 @@ fn milliseconds(timeout: Option<Duration>) -> c_int {
     }
 }
 
-/// Has the other side of a connection closed it, or at least the half it sends on, as far as the system tells?
+/// Whether the peer has closed the connection, or at least its sending half where the system reports that (POLLRDHUP).
 pub(super) fn is_hung_up(handle: Handle<'_>) -> bool {
     let mut fds = [PollFd { fd: raw(handle), events: POLLRDHUP, revents: 0 }];
     poll_many(&mut fds, Some(Duration::ZERO)).is_ok_and(|ready| ready > 0)
 }
 
-/// Waits until a descriptor is readable or writable; false when the time is up first.
+/// Waits until a descriptor is readable, or with `writable` until it is writable. False when `timeout` has passed first.
 pub(super) fn wait_for(handle: Handle<'_>, writable: bool, timeout: Duration) -> io::Result<bool> {
-    // Beyond the clock's end there is no deadline.
+    // A deadline that the clock can't represent counts as none.
     let deadline = Instant::now().checked_add(timeout);
     loop {
         let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));

@@ -1,4 +1,4 @@
-//! What systems without calls of their own do with std alone.
+//! Systems other than Linux and Android: what std offers, without further system calls.
 
 use std::fs::File;
 use std::io;
@@ -6,11 +6,12 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use super::Handle;
 
+/// Does nothing: [`accept_tcp`] sets the option on each connection.
 pub(in crate::server) fn prepare_accepting(_: &TcpListener) -> io::Result<()> {
     Ok(())
 }
 
-/// Accepts a connection, non-blocking and with Nagle's algorithm off.
+/// Accepts a connection, which is non-blocking and has Nagle's algorithm off.
 pub(in crate::server) fn accept_tcp(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (stream, peer) = listener.accept()?;
     stream.set_nonblocking(true)?;
@@ -18,6 +19,7 @@ pub(in crate::server) fn accept_tcp(listener: &TcpListener) -> io::Result<(TcpSt
     Ok((stream, peer))
 }
 
+/// Accepts a non-blocking connection.
 #[cfg(unix)]
 pub(in crate::server) fn accept_unix(
     listener: &std::os::unix::net::UnixListener,
@@ -27,22 +29,22 @@ pub(in crate::server) fn accept_unix(
     Ok(stream)
 }
 
-/// Writes what fits of bytes that more follows at once.
+/// Writes as many bytes as the socket takes now. They are sent at once: there is no MSG_MORE here.
 pub(in crate::server) fn write_last(mut socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     std::io::Write::write(&mut socket, bytes)
 }
 
-/// Nobody knows.
+/// Returns false: these systems do not tell whether all bytes have been sent.
 pub(in crate::server) fn is_done(_: &TcpStream) -> bool {
     false
 }
 
-/// Nobody knows.
+/// Returns `None`: these systems do not tell when the last bytes arrived.
 pub(in crate::server) fn since_data(_: &TcpStream) -> Option<std::time::Duration> {
     None
 }
 
-/// No file can be sent without being read.
+/// Returns `None`: a file has to be read to be sent.
 pub(in crate::server) fn send_file(_: Handle<'_>, _: &File, _: u64, _: usize) -> io::Result<Option<usize>> {
     Ok(None)
 }

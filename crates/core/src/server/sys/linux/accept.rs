@@ -1,4 +1,4 @@
-//! Accepting with one system call.
+//! Accepting a connection with one system call.
 
 use std::ffi::c_int;
 use std::io;
@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 
 use super::super::check;
 
-/// Room for `sockaddr_in6`, the larger of the two that are read; aligned as `sockaddr` is.
+/// A buffer for `sockaddr_in6`, the largest address that is read here. It is aligned for every `sockaddr`.
 #[repr(C, align(8))]
 struct Address([u8; 32]);
 
@@ -16,20 +16,22 @@ extern "C" {
     fn accept4(socket: c_int, address: *mut Address, length: *mut u32, flags: c_int) -> c_int;
 }
 
-/// Accepts a connection that is non-blocking and not inherited from its first moment: one call where std
-/// takes two.
+/// Accepts a connection that is non-blocking and close-on-exec from the beginning (`accept4(2)`). std needs a second call
+/// for the former.
 fn accept(socket: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)> {
     const SOCK_NONBLOCK: c_int = 0o4000;
     const SOCK_CLOEXEC: c_int = 0o2000000;
     let mut address = Address([0; 32]);
     let mut length = size_of::<Address>() as u32;
-    // SAFETY: `address` is as large as `length` says, and both outlive the call.
+    // SAFETY: `length` is the size of `address`, so the system writes at most that many bytes to it. Both values outlive
+    // the call.
     let fd =
         check(unsafe { accept4(socket.as_raw_fd(), &raw mut address, &raw mut length, SOCK_NONBLOCK | SOCK_CLOEXEC) })?;
-    // SAFETY: the system just opened it for us alone.
+    // SAFETY: `accept4` has just opened this descriptor, and this code is its only owner.
     Ok((unsafe { OwnedFd::from_raw_fd(fd) }, address))
 }
 
+/// Accepts a connection and returns it with the client's address.
 pub(in crate::server) fn accept_tcp(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     const AF_INET6: u16 = 10;
     let (fd, Address(raw)) = accept(listener.as_fd())?;
@@ -44,6 +46,7 @@ pub(in crate::server) fn accept_tcp(listener: &TcpListener) -> io::Result<(TcpSt
     Ok((TcpStream::from(fd), address))
 }
 
+/// Accepts a connection.
 pub(in crate::server) fn accept_unix(listener: &UnixListener) -> io::Result<UnixStream> {
     accept(listener.as_fd()).map(|(fd, _)| UnixStream::from(fd))
 }

@@ -1,4 +1,4 @@
-//! What Linux has of its own: epoll, sendfile, accept4.
+//! System calls of Linux and Android alone: epoll, sendfile, accept4, TCP_INFO.
 
 use std::ffi::{c_int, c_ulong, c_void};
 use std::fs::File;
@@ -13,7 +13,7 @@ pub(in crate::server) use accept::{accept_tcp, accept_unix};
 
 mod accept;
 
-/// `struct epoll_event`, which x86-64 packs.
+/// `struct epoll_event`, which is packed on x86-64 (`epoll_event(3type)`).
 #[repr(C)]
 #[cfg_attr(target_arch = "x86_64", repr(packed))]
 #[derive(Clone, Copy)]
@@ -38,14 +38,16 @@ extern "C" {
     fn sendfile(out: c_int, file: c_int, offset: *mut i64, count: usize) -> isize;
 }
 
+/// Opens an epoll instance (`epoll_create1(2)`), close-on-exec.
 pub(in crate::server) fn epoll_new() -> io::Result<OwnedFd> {
     const EPOLL_CLOEXEC: c_int = 0o2000000;
-    // SAFETY: takes no pointers.
+    // SAFETY: the call takes no pointers.
     let fd = check(unsafe { epoll_create1(EPOLL_CLOEXEC) })?;
-    // SAFETY: the system just opened it for us alone.
+    // SAFETY: `epoll_create1` has just opened this descriptor, and this code is its only owner.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Adds, changes or removes a descriptor (`epoll_ctl(2)`).
 pub(in crate::server) fn epoll_change(
     epoll: BorrowedFd<'_>,
     operation: c_int,
@@ -54,56 +56,60 @@ pub(in crate::server) fn epoll_change(
     data: u64,
 ) -> io::Result<()> {
     let mut event = EpollEvent { events, data };
-    // SAFETY: `event` outlives the call; a descriptor that is not open is an error the system reports.
+    // SAFETY: `event` is a valid `epoll_event` and outlives the call. For a descriptor that is not open, the system reports
+    // an error (EBADF).
     check(unsafe { epoll_ctl(epoll.as_raw_fd(), operation, fd, &raw mut event) }).map(drop)
 }
 
+/// Waits until a descriptor is ready (`epoll_wait(2)`). Returns how many of `events` have been filled.
 pub(in crate::server) fn epoll_ready(
     epoll: BorrowedFd<'_>,
     events: &mut [EpollEvent],
     timeout: Option<Duration>,
 ) -> io::Result<usize> {
     let count = events.len() as c_int;
-    // SAFETY: pointer and count describe one slice.
+    // SAFETY: pointer and count describe one mutable slice, to which the system writes at most `count` events.
     let ready = check(unsafe { epoll_wait(epoll.as_raw_fd(), events.as_mut_ptr(), count, milliseconds(timeout)) })?;
     Ok(ready as usize)
 }
 
-/// Writes what fits of bytes that more follows at once, if it is the end: they leave together, in one segment, where two
-/// would be two interrupts for either side.
+/// Writes as many bytes as the socket takes now. The system holds the last segment back for what follows (MSG_MORE, see
+/// `send(2)`), so that it can carry the end of the stream, too: two segments would be two interrupts on each side.
 pub(in crate::server) fn write_last(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     const MSG_NOSIGNAL: c_int = 0x4000;
     const MSG_MORE: c_int = 0x8000;
-    // SAFETY: pointer and count describe one slice, which is only read.
+    // SAFETY: pointer and count describe one slice, which the system only reads.
     let sent = unsafe { send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), MSG_NOSIGNAL | MSG_MORE) };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
-/// After the end of this direction: has all of it left, and has nothing come that is unread?
+/// Whether, after the end of this direction, all bytes have been sent and no received bytes are unread (`tcp(7)`,
+/// `SIOCOUTQNSD` in `linux/sockios.h`).
 pub(in crate::server) fn is_done(socket: &TcpStream) -> bool {
     const SIOCINQ: c_ulong = 0x541b;
     const SIOCOUTQNSD: c_ulong = 0x894b;
     let is_zero = |request| {
         let mut bytes: c_int = -1;
-        // SAFETY: both requests write one `int`, and the value outlives the call.
+        // SAFETY: both requests write one `int` to the pointer, and `bytes` is one that outlives the call.
         check(unsafe { ioctl(socket.as_raw_fd(), request, &raw mut bytes) }).is_ok() && bytes == 0
     };
     is_zero(SIOCOUTQNSD) && is_zero(SIOCINQ)
 }
 
-/// How long ago the last bytes came from the peer.
+/// Returns how long ago the last bytes arrived from the peer (TCP_INFO, `tcp(7)`).
 pub(in crate::server) fn since_data(socket: &TcpStream) -> Option<Duration> {
     const IPPROTO_TCP: c_int = 6;
     const TCP_INFO: c_int = 11;
-    /// `tcpi_last_data_recv` is the twelfth of the numbers of `struct tcp_info`, behind eight single bytes.
+    /// The index of `tcpi_last_data_recv`: the twelfth of the 32-bit numbers of `struct tcp_info`, which follow eight single
+    /// bytes.
     const LAST_DATA_RECV: usize = 2 + 11;
     let mut info = [0_u32; LAST_DATA_RECV + 1];
     get_option(socket.as_fd(), (IPPROTO_TCP, TCP_INFO), &mut info).ok()?;
     Some(Duration::from_millis(info[LAST_DATA_RECV].into()))
 }
 
-/// Sends up to `count` bytes of a file from `offset` on, without copying them through this process; `None` when the file
-/// is of a kind that can't be sent this way.
+/// Sends up to `count` bytes of a file from `offset` on, without copying them through this process (`sendfile(2)`). `None`
+/// when files of this kind can't be sent this way (EINVAL).
 pub(in crate::server) fn send_file(
     socket: BorrowedFd<'_>,
     file: &File,
@@ -111,7 +117,8 @@ pub(in crate::server) fn send_file(
     count: usize,
 ) -> io::Result<Option<usize>> {
     let mut offset = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
-    // SAFETY: `offset` outlives the call; both descriptors are borrowed and so open.
+    // SAFETY: the system reads and writes `offset`, which outlives the call. Both descriptors are borrowed, so they are
+    // open during the call.
     let sent = unsafe { sendfile(socket.as_raw_fd(), file.as_raw_fd(), &raw mut offset, count) };
     if let Ok(sent) = usize::try_from(sent) {
         return Ok(Some(sent));
@@ -122,7 +129,7 @@ pub(in crate::server) fn send_file(
     }
 }
 
-/// Switches Nagle's algorithm off for every connection that this listener will accept, as Linux inherits it.
+/// Switches Nagle's algorithm off for every connection that this listener accepts: on Linux they inherit the option.
 pub(in crate::server) fn prepare_accepting(listener: &TcpListener) -> io::Result<()> {
     const IPPROTO_TCP: c_int = 6;
     const TCP_NODELAY: c_int = 1;
