@@ -78,8 +78,8 @@ pub use amboss_core::http::{HeadLimits, Leniency};
 pub use amboss_core::{
     hijack, make_server, make_server_from_systemd, make_server_on, on_upgrade, wants_color, AccessRecord, Address,
     AddressError, AppError, Application, BaseWsgiServer, Body, BodyMode, Client, CloseReason, Collected, Concurrency,
-    Environ, Extensions, ForkingWsgiServer, IdleConnection, Input, InputError, Limits, Listeners, LocalAddr, Log,
-    LogFormat, NoLog, Peer, Receiver, RequestHandler, ServeError, Server, Settings, ShutdownHandle, Socket, StartError,
+    Environ, Extensions, ForkingWsgiServer, IdleConnection, Input, InputError, InputErrorKind, Limits, Listeners, LocalAddr, Log,
+    LogFormat, NoLog, Peer, Receiver, RequestHandler, ServeError, Server, Settings, ShutdownHandle, Socket, StartError, StartErrorKind,
     StartResponse, StoredBody, TextLog, ThreadedWsgiServer, Timeouts, Transport, TransportLayer, Upgraded,
 };
 #[cfg(feature = "tls")]

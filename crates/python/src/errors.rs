@@ -3,7 +3,7 @@
 
 use std::{fmt, io};
 
-use amboss::{AppError, RunError, ServeError, StartError};
+use amboss::{AppError, RunError, ServeError, StartError, StartErrorKind};
 use pyo3::create_exception;
 use pyo3::exceptions::{PyConnectionError, PyKeyboardInterrupt, PyOSError, PyRuntimeError, PySystemExit, PyValueError};
 use pyo3::prelude::*;
@@ -90,14 +90,14 @@ pub(crate) fn format_traceback(py: Python<'_>, error: &PyErr) -> String {
 }
 
 /// Converts an error of `start_response`, `write` or early hints to an exception.
-pub(crate) fn from_start_error(error: StartError) -> PyErr {
-    match error {
-        StartError::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
+pub(crate) fn from_start_error(error: &StartError) -> PyErr {
+    match error.kind() {
+        StartErrorKind::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
             ClientDisconnected::new_err("the client did not read the response in time")
         }
-        StartError::Io(error) => ClientDisconnected::new_err(format!("the client has disconnected: {error}")),
-        error @ StartError::Response(_) => PyValueError::new_err(error.to_string()),
-        error => PyRuntimeError::new_err(error.to_string()),
+        StartErrorKind::Io(error) => ClientDisconnected::new_err(format!("the client has disconnected: {error}")),
+        StartErrorKind::Response(_) => PyValueError::new_err(error.to_string()),
+        _ => PyRuntimeError::new_err(error.to_string()),
     }
 }
 

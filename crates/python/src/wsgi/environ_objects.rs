@@ -65,7 +65,7 @@ impl EarlyHints {
         });
         match sent {
             Some(Ok(())) => Ok(()),
-            Some(Err(error)) => Err(from_start_error(error)),
+            Some(Err(error)) => Err(from_start_error(&error)),
             None => Err(PyRuntimeError::new_err(
                 "early hints must be sent before the response, and the request has been answered",
             )),

@@ -186,7 +186,7 @@ impl ConnectionSocket {
         match detach(py, || request.get().server.with_detached(|server, _| server.flush())) {
             // `None`: the body is being iterated, so the earlier responses have been sent.
             Some(Ok(())) | None => Ok(()),
-            Some(Err(error)) => Err(from_start_error(error)),
+            Some(Err(error)) => Err(from_start_error(&error)),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::http::{
 use crate::server::io::transport::Misplaced;
 use crate::server::log::CloseReason;
 use crate::server::service::Service;
-use crate::wsgi::InputError;
+use crate::wsgi::{InputError, InputErrorKind};
 
 /// A header field of a refusal.
 type Field<'a> = Option<(&'a str, &'a [u8])>;
@@ -24,11 +24,11 @@ impl Connection {
     /// Refuses a request while its body is being collected.
     pub(super) fn refuse_body(&mut self, service: &Service, error: InputError) {
         self.end_collecting();
-        self.set_close_reason(match error {
-            InputError::TooSlow => CloseReason::BodyTimeout,
-            InputError::Malformed(error) => CloseReason::Refused(error),
-            InputError::TooLarge(_) => CloseReason::Undrained,
-            InputError::Truncated => CloseReason::ClientLeft,
+        self.set_close_reason(match error.kind() {
+            InputErrorKind::TooSlow => CloseReason::BodyTimeout,
+            InputErrorKind::Malformed(error) => CloseReason::Refused(error),
+            InputErrorKind::TooLarge(_) => CloseReason::Undrained,
+            InputErrorKind::Truncated => CloseReason::ClientLeft,
         });
         self.refuse_with_status(service, error.status(), &error.to_string());
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::{app, GET};
 use crate::support::*;
-use amboss_core::{Body, Client as Connected, StartError};
+use amboss_core::{Body, Client as Connected, StartError, StartErrorKind};
 
 #[test]
 fn what_is_kept_with_a_connection_is_there_for_its_next_request_and_goes_with_it() {
@@ -80,13 +80,13 @@ fn early_hints_come_before_the_answer_and_never_inside_it() {
         let link: (&str, &[u8]) = ("Link", b"</style.css>; rel=preload");
         start_response.early_hints(&[link])?;
         let wrong: (&str, &[u8]) = ("Link", b"a\r\nb");
-        assert!(matches!(start_response.early_hints(&[wrong]), Err(StartError::Response(_))));
+        assert!(matches!(start_response.early_hints(&[wrong]).as_ref().map_err(StartError::kind), Err(StartErrorKind::Response(_))));
         start_response.start("200 OK", &[])?;
         // The head that was set stands behind it.
         start_response.early_hints(&[("X-Second", b"yes")])?;
         if environ.path() == &b"/written"[..] {
             start_response.write(b"he")?;
-            assert!(matches!(start_response.early_hints(&[link]), Err(StartError::HeadSent)));
+            assert!(matches!(start_response.early_hints(&[link]).as_ref().map_err(StartError::kind), Err(StartErrorKind::HeadSent)));
             return Ok(Body::from("llo"));
         }
         Ok(Body::from("hello"))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::app;
 use crate::support::*;
-use amboss_core::{Body, InputError};
+use amboss_core::{Body, InputError, InputErrorKind};
 
 #[test]
 fn the_input_ends_where_the_body_ends() {
@@ -135,7 +135,7 @@ fn a_broken_body_fails_with_its_reason_and_status() {
     let app = app(move |environ, start_response| {
         let mut body = Vec::new();
         if let Err(error) = environ.input().read_to_end(&mut body) {
-            let input = error.get_ref().and_then(|inner| inner.downcast_ref::<InputError>()).copied();
+            let input = error.get_ref().and_then(|inner| inner.downcast_ref::<InputError>()).map(InputError::kind);
             // Once broken, always broken.
             assert!(environ.input().read(&mut [0]).is_err());
             report.lock().unwrap().send(input).unwrap();
@@ -170,10 +170,10 @@ fn a_broken_body_fails_with_its_reason_and_status() {
             assert!(client.at_end(), "{name}");
             let error = reports.recv_timeout(DEADLINE).unwrap();
             let right = match name {
-                "malformed" => matches!(error, Some(InputError::Malformed(_))),
-                "too large" => matches!(error, Some(InputError::TooLarge(100))),
-                "too slow" => matches!(error, Some(InputError::TooSlow)),
-                _ => matches!(error, Some(InputError::Truncated)),
+                "malformed" => matches!(error, Some(InputErrorKind::Malformed(_))),
+                "too large" => matches!(error, Some(InputErrorKind::TooLarge(100))),
+                "too slow" => matches!(error, Some(InputErrorKind::TooSlow)),
+                _ => matches!(error, Some(InputErrorKind::Truncated)),
             };
             assert!(right, "{name}: {error:?}");
         }
