@@ -4,7 +4,8 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use super::io::transport::{Socket, Transport};
+use super::io::socket::Socket;
+use super::io::transport::Transport;
 use super::panics::AppOwned;
 use crate::wsgi::Environ;
 
@@ -83,7 +84,7 @@ impl Upgraded {
         writable: bool,
         mut attempt: impl FnMut(&mut dyn Transport) -> io::Result<R>,
     ) -> io::Result<R> {
-        /// How long one wait takes at most. The loop repeats it, so there is no timeout.
+        /// The maximum time of one wait. The loop repeats it, so there is no timeout.
         const WAIT: Duration = Duration::from_secs(24 * 3600);
         let Some(transport) = &mut self.transport else { return Err(io::ErrorKind::NotConnected.into()) };
         loop {

@@ -115,7 +115,7 @@ impl BodyStore {
         debug_assert!(self.filled <= self.memory.len());
     }
 
-    /// Copies bytes that were read elsewhere, at most the size of a read buffer. Exceeds the limits if it has to.
+    /// Copies bytes that are in a read buffer already. Exceeds the memory limits if it has to.
     pub(in crate::server) fn append(&mut self, bytes: &[u8], limits: &Limits) {
         let needed = self.filled + bytes.len();
         if self.memory.len() < needed {

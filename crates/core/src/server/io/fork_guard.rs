@@ -1,10 +1,10 @@
 //! Protection of a server's descriptors from processes that the application forks.
 //!
-//! An application may fork without `exec`, as Python's `multiprocessing` does. The child has copies of all descriptors:
-//! clients would not see their connections end, epoll would go on reporting connections that were closed, and the port
-//! would stay in use while the child lives. So in such a child, before any other code runs (`pthread_atfork(3)`), each
-//! guarded descriptor is redirected to the null device. A listening socket is guarded only while a server accepts from it:
-//! before that, it may be meant for children that make servers of their own.
+//! An application may fork without `exec`, as Python's `multiprocessing` does. The child has copies of all descriptors.
+//! Without protection, clients would not see their connections end, epoll would go on reporting connections that were
+//! closed, and the port would stay in use while the child lives. So in such a child, before any other code runs
+//! (`pthread_atfork(3)`), each guarded descriptor is redirected to the null device. A listening socket is guarded only
+//! while a server accepts from it: before that, it may be meant for children that make servers of their own.
 
 #[cfg(unix)]
 pub(crate) use unix::{keep_in_child, ForkGuard, ProcessMark};
@@ -25,7 +25,7 @@ mod unix {
     static GUARDED: [AtomicU64; MAX_GUARDED / BITS] = [const { AtomicU64::new(0) }; MAX_GUARDED / BITS];
     /// The number of words of `GUARDED` that have been used so far.
     static USED: AtomicUsize = AtomicUsize::new(0);
-    /// The number of forks between the first process and this one.
+    /// The number of forks by the application between the first process and this one.
     static FORKS: AtomicUsize = AtomicUsize::new(0);
 
     thread_local! {
@@ -33,7 +33,7 @@ mod unix {
         static KEEP: Cell<bool> = const { Cell::new(false) };
     }
 
-    /// Marks a descriptor as guarded. Must be dropped before the descriptor is closed, because its number may be reused
+    /// The protection of one descriptor. Must be dropped before the descriptor is closed, because its number may be reused
     /// then.
     #[derive(Debug)]
     pub(crate) struct ForkGuard(sys::Raw);

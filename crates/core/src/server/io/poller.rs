@@ -1,4 +1,4 @@
-//! Waiting for many sockets at once: epoll on Linux, poll(2) on every Unix system, WSAPoll on Windows.
+//! Waiting for many sockets: epoll on Linux and Android, poll(2) on all Unix systems, `WSAPoll` on Windows.
 //!
 //! Notification is level-triggered: input that is not read now is reported again. Epoll and poll have one interface here,
 //! and tests run the server with both.

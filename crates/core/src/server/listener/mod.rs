@@ -88,7 +88,7 @@ fn bind_address(address: &Address, backlog: i32, unix_mode: Option<u32>) -> io::
         #[cfg(unix)]
         Address::Unix(path) => unix::bind(path, unix_mode).map(|listener| vec![listener]),
         #[cfg(unix)]
-        Address::Fd(number) => unix::inherit(*number).map(|listener| vec![listener]),
+        Address::Fd(number) => unix::take_inherited(*number).map(|listener| vec![listener]),
         #[cfg(not(unix))]
         Address::Unix(_) | Address::Fd(_) => {
             let _ = unix_mode;
@@ -109,7 +109,7 @@ fn from_systemd() -> io::Result<Vec<Listener>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::io::transport::Socket;
+    use crate::server::io::socket::Socket;
     use crate::server::sys;
     use crate::wsgi::Peer;
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $name:ident = $line:literal, $sentence:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident = $unusual:literal, $message:literal;)*) => {
         /// The reason why a connection ended before both sides were done with it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
@@ -16,14 +16,14 @@ macro_rules! reasons {
         impl CloseReason {
             /// Whether this is unusual enough to log.
             pub fn is_worth_a_line(self) -> bool {
-                match self { $(CloseReason::$name => $line,)* CloseReason::Refused(_) => true }
+                match self { $(CloseReason::$name => $unusual,)* CloseReason::Refused(_) => true }
             }
         }
 
         impl fmt::Display for CloseReason {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self {
-                    $(CloseReason::$name => f.write_str($sentence),)*
+                    $(CloseReason::$name => f.write_str($message),)*
                     CloseReason::Refused(error) => write!(f, "refused: {error}"),
                 }
             }

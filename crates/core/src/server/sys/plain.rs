@@ -4,7 +4,10 @@ use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use super::Handle;
+#[cfg(unix)]
+use super::unix::Handle;
+#[cfg(windows)]
+use super::windows::Handle;
 
 /// Does nothing: [`accept_tcp`] sets the option on each connection.
 pub(in crate::server) fn prepare_accepting(_: &TcpListener) -> io::Result<()> {

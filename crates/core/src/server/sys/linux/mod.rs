@@ -7,7 +7,8 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use super::{check, get_option, milliseconds, set_option};
+use super::ffi::{check, milliseconds};
+use super::unix::{get_option, set_option};
 
 pub(in crate::server) use accept::{accept_tcp, accept_unix};
 
