@@ -78,9 +78,10 @@ pub use amboss_core::http::{HeadLimits, Leniency};
 pub use amboss_core::{
     hijack, make_server, make_server_from_systemd, make_server_on, on_upgrade, wants_color, AccessRecord, Address,
     AddressError, AppError, Application, BaseWsgiServer, Body, BodyMode, Client, CloseReason, Collected, Concurrency,
-    Environ, Extensions, ForkingWsgiServer, IdleConnection, Input, InputError, InputErrorKind, Limits, Listeners, LocalAddr, Log,
-    LogFormat, NoLog, Peer, Receiver, RequestHandler, ServeError, Server, Settings, ShutdownHandle, Socket, StartError, StartErrorKind,
-    StartResponse, StoredBody, TextLog, ThreadedWsgiServer, Timeouts, Transport, TransportLayer, Upgraded,
+    Environ, Extensions, ForkingWsgiServer, IdleConnection, Input, InputError, InputErrorKind, Limits, Listeners,
+    LocalAddr, Log, LogFormat, NoLog, Peer, Receiver, RequestHandler, ServeError, ServeErrorKind, Server, Settings,
+    ShutdownHandle, Socket, StartError, StartErrorKind, StartResponse, StoredBody, TextLog, ThreadedWsgiServer,
+    Timeouts, Transport, TransportLayer, Upgraded,
 };
 #[cfg(feature = "tls")]
 pub use amboss_tls::{
@@ -90,7 +91,7 @@ pub use app_loader::{AppLoader, StaticApp};
 pub use banner::banner;
 #[cfg(feature = "cli")]
 pub use dev_app::DevApp;
-pub use error::RunError;
+pub use error::{RunError, RunErrorKind};
 pub use options::RunOptions;
 pub use server_builder::{run_simple, ServerBuilder};
 #[cfg(all(unix, feature = "reload"))]

@@ -16,7 +16,7 @@ use super::plan::LaunchPlan;
 use super::program::{check_runnable, error_page_program, worker_program, ProgramKind};
 use super::rebuild::Rebuilder;
 use super::watched_files::{start_watch, ReportedFiles};
-use crate::error::RunError;
+use crate::error::{RunError, RunErrorKind};
 use crate::options::RunOptions;
 
 /// The exit code by which a program says that its command line or its settings are wrong. To start it again can't help.
@@ -64,7 +64,7 @@ pub(crate) fn supervise(
     let slot = HandleSlot::default();
     let events = SupervisorEvents::new(fallback.clone(), slot.clone(), reported_files, listeners);
     let mut supervisor = Supervisor::new(program.clone(), sockets, supervisor_options, Box::new(events));
-    supervisor.listen_to_signals().map_err(|error| RunError::Serve(error.into()))?;
+    supervisor.listen_to_signals().map_err(RunError::from)?;
     if let Some(banner) = banner {
         say!("{}", banner.trim_end());
     }
@@ -114,7 +114,7 @@ fn project_of(program: &Program, kind: &ProgramKind, options: &RunOptions, plan:
 /// Builds another program before its first start, so that what starts is what the sources say. Returns cargo's output when
 /// it can't be built.
 fn build_first(project: &CargoProgram, program: &mut Program) -> Result<Option<String>, RunError> {
-    match project.build().map_err(|error| RunError::Reload(error.to_string()))?.wait() {
+    match project.build().map_err(|error| RunErrorKind::Reload(error.to_string()))?.wait() {
         Ok(BuildOutcome::Failed(output)) => return Ok(Some(output)),
         Ok(BuildOutcome::Built(built)) => {
             if let Some(path) = project.find_in(&built) {
@@ -122,7 +122,7 @@ fn build_first(project: &CargoProgram, program: &mut Program) -> Result<Option<S
             }
         }
         Ok(BuildOutcome::Cancelled) => {}
-        Err(error) => return Err(RunError::Reload(format!("can't wait for cargo: {error}"))),
+        Err(error) => return Err(RunErrorKind::Reload(format!("can't wait for cargo: {error}")).into()),
     }
     Ok(None)
 }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use amboss::cli::{run, AppConfig, Runner, Signals};
-use amboss::{RunError, ServeError, Server, Worker};
+use amboss::{RunError, RunErrorKind, ServeError, Server, Worker};
 
 /// A runner that records its settings, and fails on request.
 #[derive(Default)]
@@ -100,11 +100,11 @@ fn exit_codes_are_returned() {
         assert_eq!(run(words(&format!("amboss {line}")), &mut runner), code, "{line}");
     }
     for (error, code) in [
-        (RunError::Exit(130), 130),
-        (RunError::Exit(0), 0),
-        (RunError::Exit(1000), 1),
-        (RunError::Options("the options contradict each other"), 2),
-        (RunError::Reload("the files can't be watched".into()), 2),
+        (RunError::from(RunErrorKind::Exit(130)), 130),
+        (RunErrorKind::Exit(0).into(), 0),
+        (RunErrorKind::Exit(1000).into(), 1),
+        (RunErrorKind::Options("the options contradict each other").into(), 2),
+        (RunErrorKind::Reload("the files can't be watched".into()).into(), 2),
         (std::io::Error::other("another error").into(), 1),
     ] {
         let shown = error.to_string();

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use amboss::{
-    Address, AppLoader, Application, Environ, LaunchPlan, RunError, RunOptions, Server, ServerBuilder, StartResponse,
-    Worker,
+    Address, AppLoader, Application, Environ, LaunchPlan, RunError, RunErrorKind, RunOptions, Server, ServerBuilder,
+    StartResponse, Worker,
 };
 
 use crate::program::{app, eventually, is_alive, signal, Program, Told, ARGUMENTS};
@@ -35,7 +35,7 @@ impl AppLoader for Late {
             std::process::exit(2);
         }
         if code.starts_with("bad") {
-            return Err(RunError::Reload(format!("{code} can't be made")));
+            return Err(RunErrorKind::Reload(format!("{code} can't be made")).into());
         }
         if code.starts_with("slow") {
             say(&format!("slowly made by {pid};"));
@@ -340,5 +340,5 @@ fn what_is_in_memory_is_not_reloaded() {
     plan.fork = Some(Arc::new(|_| unreachable!()));
     let builder = ServerBuilder::with_loader(Nowhere).bind(Address::new("127.0.0.1", 0));
     let error = builder.options(options).launch(plan).run().unwrap_err();
-    assert!(matches!(error, RunError::Options(_)) && error.to_string().contains("reloader"), "{error}");
+    assert!(matches!(error.kind(), RunErrorKind::Options(_)) && error.to_string().contains("reloader"), "{error}");
 }

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use amboss::{run_simple, AppError, Body, Environ, OnLoadFailure, ReloaderType, RunError, RunOptions, StartResponse};
+use amboss::{
+    run_simple, AppError, Body, Environ, OnLoadFailure, ReloaderType, RunError, RunErrorKind, RunOptions, StartResponse,
+};
 
 /// Nothing in these tests takes this long unless it hangs.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -352,7 +354,9 @@ fn runs() {
 fn ends(result: Result<(), RunError>) -> ! {
     match result {
         Ok(()) => std::process::exit(0),
-        Err(RunError::Exit(code)) => std::process::exit(code),
-        Err(error) => panic!("{error}"),
+        Err(error) => match error.kind() {
+            RunErrorKind::Exit(code) => std::process::exit(*code),
+            _ => panic!("{error}"),
+        },
     }
 }

@@ -29,6 +29,6 @@ pub mod wsgi;
 
 pub use server::*;
 pub use wsgi::{
-    AppError, Application, Body, ByteStr, Client, Collected, Environ, Extensions, Input, InputError, InputErrorKind, Peer, StartError, StartErrorKind,
-    StartResponse,
+    AppError, Application, Body, ByteStr, Client, Collected, Environ, Extensions, Input, InputError, InputErrorKind,
+    Peer, StartError, StartErrorKind, StartResponse,
 };

@@ -126,7 +126,7 @@ mod sync;
 mod sys;
 mod upgrade;
 
-pub use error::ServeError;
+pub use error::{ServeError, ServeErrorKind};
 pub use handler::{BodyMode, RequestHandler};
 pub use handover::{IdleConnection, StoredBody};
 pub use hijack::hijack;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::helper::Helper;
 use crate::support::*;
-use amboss_core::{make_server, Address, Concurrency, ServeError};
+use amboss_core::{make_server, Address, Concurrency, ServeErrorKind};
 
 /// With both ways of waiting.
 const BOTH: [&str; 2] = ["forking", "forking poll"];
@@ -174,8 +174,8 @@ fn forking_beside_threads_of_another_server_is_refused() {
         let mut server = make_server(&address, fixture, Concurrency::Processes, quiet()).unwrap();
         server.shutdown_handle().shutdown();
         match server.serve_forever() {
-            Err(ServeError::Settings(sentence)) => {
-                assert!(sentence.contains("can't fork"), "{sentence}");
+            Err(error) if matches!(error.kind(), ServeErrorKind::Settings(_)) => {
+                assert!(error.to_string().contains("can't fork"), "{error}");
                 true
             }
             _ => false,

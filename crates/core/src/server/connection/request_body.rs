@@ -120,7 +120,9 @@ impl RequestBody {
             BodyFraming::Chunked(decoder) => decoder.left_of_chunk(),
         };
         match self.limit {
-            Some(limit) if self.received.saturating_add(announced) > limit => Err(InputErrorKind::TooLarge(limit).into()),
+            Some(limit) if self.received.saturating_add(announced) > limit => {
+                Err(InputErrorKind::TooLarge(limit).into())
+            }
             _ => Ok((used, data)),
         }
     }

@@ -66,7 +66,9 @@ impl StartResponse for ResponseWriter<'_, '_> {
             let plan = io.service.finish_head(&head, &mut io.out.bytes, self.context, None);
             io.progress = ResponseProgress::Streaming { head, plan, writer: BodyWriter::new(plan.framing) };
         }
-        let ResponseProgress::Streaming { writer, .. } = &mut io.progress else { return Err(StartErrorKind::NotStarted.into()) };
+        let ResponseProgress::Streaming { writer, .. } = &mut io.progress else {
+            return Err(StartErrorKind::NotStarted.into());
+        };
         writer.append(data, &mut io.out.bytes);
         let end = io.out.bytes.len();
         io.flush_blocking(end).map_err(|error| StartErrorKind::Io(error).into())

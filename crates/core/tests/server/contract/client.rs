@@ -80,13 +80,19 @@ fn early_hints_come_before_the_answer_and_never_inside_it() {
         let link: (&str, &[u8]) = ("Link", b"</style.css>; rel=preload");
         start_response.early_hints(&[link])?;
         let wrong: (&str, &[u8]) = ("Link", b"a\r\nb");
-        assert!(matches!(start_response.early_hints(&[wrong]).as_ref().map_err(StartError::kind), Err(StartErrorKind::Response(_))));
+        assert!(matches!(
+            start_response.early_hints(&[wrong]).as_ref().map_err(StartError::kind),
+            Err(StartErrorKind::Response(_))
+        ));
         start_response.start("200 OK", &[])?;
         // The head that was set stands behind it.
         start_response.early_hints(&[("X-Second", b"yes")])?;
         if environ.path() == &b"/written"[..] {
             start_response.write(b"he")?;
-            assert!(matches!(start_response.early_hints(&[link]).as_ref().map_err(StartError::kind), Err(StartErrorKind::HeadSent)));
+            assert!(matches!(
+                start_response.early_hints(&[link]).as_ref().map_err(StartError::kind),
+                Err(StartErrorKind::HeadSent)
+            ));
             return Ok(Body::from("llo"));
         }
         Ok(Body::from("hello"))

@@ -91,7 +91,10 @@ fn write_sends_at_once_and_the_body_follows() {
 #[test]
 fn write_before_start_is_an_error() {
     let app = app(|_, start_response| {
-        assert!(matches!(start_response.write(b"x").as_ref().map_err(StartError::kind), Err(StartErrorKind::NotStarted)));
+        assert!(matches!(
+            start_response.write(b"x").as_ref().map_err(StartError::kind),
+            Err(StartErrorKind::NotStarted)
+        ));
         start_response.start("200 OK", &[])?;
         Ok(Body::from("fine"))
     });
