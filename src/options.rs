@@ -133,7 +133,7 @@ impl RunOptions {
             _ => Concurrency::Threads,
         };
         if processes > 1 {
-            settings.processes = processes;
+            settings.runtime.processes = processes;
         }
         if let Some(handler) = request_handler {
             settings.handler = handler;

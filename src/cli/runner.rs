@@ -76,7 +76,7 @@ impl Signals {
 pub struct AppConfig {
     /// The addresses to listen on.
     pub addresses: Vec<Address>,
-    /// The server's options. `options.settings.threads` holds the number of threads.
+    /// The server's options. `options.settings.runtime.threads` holds the number of threads.
     pub options: RunOptions,
     /// How a supervisor starts its workers.
     #[cfg(all(unix, feature = "reload"))]

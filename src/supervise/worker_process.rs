@@ -79,7 +79,7 @@ impl WorkerProcess {
         let server_fd = self.listeners.as_fds().next().map(|socket| socket.as_raw_fd());
         let worker = Worker::supervised(sender, variables::is_set(variables::RELOADING), server_fd);
         options.live_reload |= variables::is_set(variables::LIVE_RELOAD);
-        options.settings.multiprocess |= options.workers > 1 || variables::is_set(variables::MULTIPROCESS);
+        options.settings.runtime.multiprocess |= options.workers > 1 || variables::is_set(variables::MULTIPROCESS);
         let app = match ErrorPage::from_env() {
             Some(page) => Arc::new(page),
             None => {

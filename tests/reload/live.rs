@@ -198,7 +198,7 @@ fn a_server_that_runs_few_requests_at_once_is_not_held_by_open_pages() {
     for change in [
         (|options: &mut RunOptions| options.threaded = Some(false)) as fn(&mut RunOptions),
         |options| options.processes = 2,
-        |options| options.settings.threads = 1,
+        |options| options.settings.runtime.threads = 1,
     ] {
         let server = Serving::start(change);
         for _ in 0..3 {

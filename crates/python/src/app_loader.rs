@@ -55,7 +55,7 @@ where
 
     fn configure(&mut self, settings: &mut Settings) -> Result<(), RunError> {
         // The application may have called `threading.stack_size` while it was imported.
-        settings.thread_stack_size = Some(attach(thread_stack::size));
+        settings.runtime.thread_stack_size = Some(attach(thread_stack::size));
         Ok(())
     }
 

@@ -65,7 +65,7 @@ struct PyRunner {
 
 impl Runner for PyRunner {
     fn serve(&mut self, target: &str, mut config: AppConfig) -> Result<(), RunError> {
-        let threads = config.options.settings.threads;
+        let threads = config.options.settings.runtime.threads;
         attach(|py| {
             apply_python_settings(py, &mut config.options, false, Some(threads));
             if amboss::is_running_from_reloader() || !config.options.wants_supervisor(&config.plan) || config.preload {

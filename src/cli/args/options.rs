@@ -79,8 +79,8 @@ impl ServeArgs {
         settings.timeouts.shutdown = self.graceful_timeout;
         settings.timeouts.queued = self.queue_timeout;
         match self.threads {
-            Some(threads) => settings.threads = threads.into(),
-            None if self.target.is_some() => settings.threads = PYTHON_THREADS,
+            Some(threads) => settings.runtime.threads = threads.into(),
+            None if self.target.is_some() => settings.runtime.threads = PYTHON_THREADS,
             None => {}
         }
         match self.body_mode {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::error::{ServeError, ServeErrorKind};
 use super::event_loop::EventLoop;
 use super::io::address::{Address, LocalAddr};
+use super::io::fork_guard;
 use super::io::waker::Waker;
 use super::listener::Listeners;
 use super::loop_group::LoopGroup;
@@ -124,13 +125,16 @@ impl Server {
                 ServeErrorKind::Settings("this system can't fork; use threads instead of processes".into()).into()
             );
         }
+        if settings.runtime.guard_forks {
+            fork_guard::install();
+        }
         let shutdown = ShutdownHandle::new();
         let application_handle = shutdown.clone();
         let info = ServerInfo {
             software: String::new(),
             shutdown: Box::new(move || application_handle.shutdown()),
-            multithread: concurrency == Concurrency::Threads && settings.threads > 1,
-            multiprocess: concurrency == Concurrency::Processes || settings.multiprocess,
+            multithread: concurrency == Concurrency::Threads && settings.runtime.threads > 1,
+            multiprocess: concurrency == Concurrency::Processes || settings.runtime.multiprocess,
             run_once: false,
         };
         let local = listeners.local_addrs();
@@ -285,9 +289,9 @@ kinds! {
     /// A server that runs one request at a time, in the thread that serves. Idle connections and slow heads do not delay other
     /// clients.
     BaseWsgiServer = Single;
-    /// A server with a thread for each running request, up to [`Settings::threads`].
+    /// A server with a thread for each running request, up to [`Runtime::threads`].
     ThreadedWsgiServer = Threads;
-    /// A server with a process for each running request, up to [`Settings::processes`]. Unix only.
+    /// A server with a process for each running request, up to [`Runtime::processes`]. Unix only.
     ///
     /// A forked process has only the thread that forked (`fork(2)`), and locks that other threads held stay locked in it. So
     /// the process must not have other threads that hold locks which the application needs.

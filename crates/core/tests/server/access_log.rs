@@ -80,7 +80,7 @@ fn the_time_waited_for_a_thread_is_a_figure_of_its_own() {
     let app = gated(&gate, &begun);
     let times = Times::default();
     let log = times.clone();
-    let server = Setup::threaded().with(|settings| settings.threads = 1).start_logging(app, |_| Arc::new(log));
+    let server = Setup::threaded().with(|settings| settings.runtime.threads = 1).start_logging(app, |_| Arc::new(log));
     let mut running = server.connect();
     running.send("GET /gate HTTP/1.1\r\nHost: a\r\n\r\n");
     eventually("it runs", || begun.load(SeqCst) == 1);

@@ -13,8 +13,8 @@ use amboss_core::{AppError, Application, Body, Environ, PollerKind, StartRespons
 /// Four loops, whatever the machine has.
 fn four(poller: PollerKind) -> Setup {
     Setup::threaded().with(|settings| {
-        settings.loops = 4;
-        settings.poller = poller;
+        settings.runtime.loops = 4;
+        settings.runtime.poller = poller;
     })
 }
 
@@ -60,7 +60,7 @@ fn connections_are_shared_out_among_the_loops() {
 #[test]
 fn never_more_requests_run_in_all_loops_than_there_may_be_threads() {
     let app = Arc::new(Noting::default());
-    let server = four(PollerKind::Auto).with(|settings| settings.threads = 12).start(app.clone());
+    let server = four(PollerKind::Auto).with(|settings| settings.runtime.threads = 12).start(app.clone());
     let address = server.addr();
     let clients = (0..40).map(|_| {
         thread::spawn(move || {
@@ -79,7 +79,7 @@ fn never_more_requests_run_in_all_loops_than_there_may_be_threads() {
 fn as_many_requests_run_as_there_may_be_threads_however_many_loops_there_are() {
     let (gate, inside) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
     let app = gated(&gate, &inside);
-    let server = four(PollerKind::Auto).with(|settings| settings.threads = 4).start(app);
+    let server = four(PollerKind::Auto).with(|settings| settings.runtime.threads = 4).start(app);
     let mut clients: Vec<Client> = (0..40).map(|_| server.connect()).collect();
     // All four loops have their share of the connections.
     for client in clients.iter_mut().chain([&mut server.connect()]) {

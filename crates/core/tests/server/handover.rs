@@ -38,7 +38,7 @@ struct Serving {
 fn serve(listeners: &Listeners, concurrency: Concurrency, generation: usize) -> Serving {
     let mut settings = Settings::default();
     settings.log = Arc::new(NoLog);
-    settings.loops = 3;
+    settings.runtime.loops = 3;
     let slow = Arc::new(AtomicUsize::new(0));
     let app = Generation(generation, slow.clone());
     let mut server = make_server_on(listeners.clone(), app, concurrency, settings).unwrap();
@@ -225,7 +225,7 @@ fn requests_that_wait_for_a_thread_go_to_the_successor_with_their_bodies() {
             Ok(Body::from(format!("{generation} {length} {} {sum}", body.len())))
         };
         let mut settings = quiet();
-        settings.threads = 1;
+        settings.runtime.threads = 1;
         settings.limits.body_memory = 10_000;
         let mut server = make_server_on(listeners.clone(), app, Concurrency::Threads, settings).unwrap();
         let (handle, receiver) = (server.shutdown_handle(), server.receiver());
@@ -285,7 +285,7 @@ fn what_can_t_go_to_a_successor_is_refused_before_the_process_ends() {
     let app = gated(&gate, &begun);
     let masking = crate::transport::Masking::default();
     let setup = Setup::threaded().with(|settings| {
-        settings.threads = 1;
+        settings.runtime.threads = 1;
         settings.transport = Some(Arc::new(masking));
     });
     let server = setup.start(app);

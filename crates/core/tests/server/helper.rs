@@ -242,8 +242,8 @@ fn a_process_of_its_own() {
     let (kind, words) = role.split_once(' ').unwrap_or((&role, ""));
     for word in words.split_whitespace() {
         match word.split_once('=').unwrap_or((word, "")) {
-            ("processes", count) => settings.processes = count.parse().unwrap(),
-            ("poll", "") => settings.poller = PollerKind::Poll,
+            ("processes", count) => settings.runtime.processes = count.parse().unwrap(),
+            ("poll", "") => settings.runtime.poller = PollerKind::Poll,
             ("first", "") => first = true,
             ("passthrough", "") => settings.passthrough_errors = true,
             ("panicking", "") => {

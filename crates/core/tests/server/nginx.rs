@@ -80,7 +80,7 @@ impl Drop for Nginx {
 #[test]
 fn nginx_in_front_gets_right_answers_over_kept_connections() {
     for poller in [PollerKind::Auto, PollerKind::Poll] {
-        let server = Setup::threaded().with(|settings| settings.poller = poller).start(fixture);
+        let server = Setup::threaded().with(|settings| settings.runtime.poller = poller).start(fixture);
         let Some(nginx) = Nginx::start(&server.addr().to_string()) else { return };
         let mut client = nginx.connect().unwrap();
         for _ in 0..100 {

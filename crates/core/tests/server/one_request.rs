@@ -16,7 +16,7 @@ fn one_request_is_handled_and_its_answer_is_out() {
     for concurrency in [Concurrency::Single, Concurrency::Threads] {
         for poller in [PollerKind::Auto, PollerKind::Poll] {
             let mut settings = quiet();
-            settings.poller = poller;
+            settings.runtime.poller = poller;
             let mut server = make_server(&[Address::new("127.0.0.1", 0)], fixture, concurrency, settings).unwrap();
             let LocalAddr::Tcp(addr) = server.local_addrs()[0].clone() else { panic!() };
             let idle = Client::connect(addr);

@@ -145,7 +145,7 @@ fn connections_beyond_the_limit_wait_for_their_turn() {
         |settings| {
             settings.limits.connections = 4;
             // Several loops may take one more each.
-            settings.loops = 1;
+            settings.runtime.loops = 1;
         },
         fixture,
         |server| {

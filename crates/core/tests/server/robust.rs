@@ -73,7 +73,7 @@ fn half_a_head_is_answered_with_408_after_its_time() {
 
 #[test]
 fn a_small_body_that_comes_slowly_holds_no_thread_and_nobody_up() {
-    for setup in [Setup::base(), Setup::threaded().with(|settings| settings.threads = 1)] {
+    for setup in [Setup::base(), Setup::threaded().with(|settings| settings.runtime.threads = 1)] {
         let server = setup.start(robust_app);
         let mut slow: Vec<Client> = (0..20).map(|_| server.connect()).collect();
         for client in &mut slow {
@@ -135,8 +135,8 @@ fn an_idle_connection_is_closed_without_an_answer() {
 fn what_came_while_the_loop_was_away_came_in_time() {
     // One thread, or one that keeps the lead: nobody looks at the others while the application takes its time.
     let keeps_the_lead = |settings: &mut amboss_core::Settings| {
-        settings.loops = 1;
-        settings.may_hand_over = Some(Arc::new(|_| false));
+        settings.runtime.loops = 1;
+        settings.runtime.may_hand_over = Some(Arc::new(|_| false));
     };
     for setup in [Setup::base(), Setup::threaded().with(keeps_the_lead)] {
         let entered = Arc::new(AtomicBool::new(false));
@@ -446,7 +446,7 @@ fn begin_drip(server: &Running, path: &str, count: usize) -> (Vec<Client>, Vec<C
 #[test]
 fn clients_that_drip_their_bodies_hold_no_thread() {
     let _guard = HUNDREDS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    for setup in [Setup::base(), Setup::threaded().with(|settings| settings.threads = 2)] {
+    for setup in [Setup::base(), Setup::threaded().with(|settings| settings.runtime.threads = 2)] {
         let server = setup.start(fixture);
         let (mut lengths, mut chunks) = begin_drip(&server, "/echo", 200);
         let over = AtomicBool::new(false);
@@ -463,11 +463,11 @@ fn clients_that_drip_their_bodies_hold_no_thread() {
 fn streamed_bodies_take_no_place_while_their_clients_are_waited_for() {
     let change = |settings: &mut amboss_core::Settings| {
         streamed(settings);
-        settings.threads = 2;
+        settings.runtime.threads = 2;
     };
     // With many clients some thread always comes back for a place: requests that have waited for longer go first.
     for (loops, count, pause) in [(1, 10, 20 * MS), (2, 10, 20 * MS), (1, 40, 5 * MS), (2, 40, 5 * MS)] {
-        let server = Setup::threaded().with(change).with(|settings| settings.loops = loops).start(fixture);
+        let server = Setup::threaded().with(change).with(|settings| settings.runtime.loops = loops).start(fixture);
         let (mut lengths, mut chunks) = begin_drip(&server, "/echo", count);
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
@@ -491,8 +491,8 @@ fn a_burst_of_streamed_bodies_that_never_go_on_takes_no_place() {
     let _guard = HUNDREDS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     for (loops, threads) in [(1, 2), (2, 2), (2, 4)] {
         let setup = Setup::threaded().with(streamed).with(|settings| {
-            settings.loops = loops;
-            settings.threads = threads;
+            settings.runtime.loops = loops;
+            settings.runtime.threads = threads;
         });
         let server = setup.start(fixture);
         let mut clients = begin_drip(&server, "/echo", 200);
@@ -522,7 +522,7 @@ fn counting(
 /// A server with one thread, whose only place is taken once `occupy` has been called.
 fn one_thread(change: impl FnOnce(&mut amboss_core::Settings)) -> (Running, Gate, Arc<AtomicUsize>) {
     let (gate, calls) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
-    let setup = Setup::threaded().with(|settings| settings.threads = 1).with(change);
+    let setup = Setup::threaded().with(|settings| settings.runtime.threads = 1).with(change);
     (setup.start(counting(&gate, &calls)), gate, calls)
 }
 
@@ -539,7 +539,7 @@ fn a_request_that_waits_too_long_for_a_thread_gets_503() {
     for poller in [PollerKind::Auto, PollerKind::Poll] {
         let (server, gate, calls) = one_thread(|settings| {
             settings.timeouts.queued = 200 * MS;
-            settings.poller = poller;
+            settings.runtime.poller = poller;
         });
         let mut running = occupy(&server, &calls);
         let mut waiting = server.connect();
@@ -562,7 +562,7 @@ fn a_request_that_waits_too_long_for_the_only_place_gets_503() {
         let (gate, calls) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
         let setup = Setup::base().with(|settings| {
             settings.timeouts.queued = 1000 * MS;
-            settings.poller = poller;
+            settings.runtime.poller = poller;
         });
         let server = setup.start(gated(&gate, &calls));
         let mut long = occupy(&server, &calls);
@@ -606,7 +606,7 @@ fn where_one_request_runs_at_a_time_waiting_begins_with_the_last_byte() {
 fn where_one_request_runs_at_a_time_those_of_clients_that_have_gone_do_not() {
     for poller in [PollerKind::Auto, PollerKind::Poll] {
         let (gate, calls) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
-        let server = Setup::base().with(|settings| settings.poller = poller).start(gated(&gate, &calls));
+        let server = Setup::base().with(|settings| settings.runtime.poller = poller).start(gated(&gate, &calls));
         let mut gone = [server.connect(), server.connect()];
         for client in &mut gone {
             client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -640,7 +640,7 @@ fn where_one_request_runs_at_a_time_those_of_clients_that_have_gone_do_not() {
 #[test]
 fn a_request_whose_client_has_gone_does_not_reach_the_application() {
     for poller in [PollerKind::Auto, PollerKind::Poll] {
-        let (server, gate, calls) = one_thread(|settings| settings.poller = poller);
+        let (server, gate, calls) = one_thread(|settings| settings.runtime.poller = poller);
         let mut gone = server.connect();
         gone.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         // With an answer in it that nobody reads, closing the connection resets it.
@@ -694,7 +694,7 @@ fn a_slow_drop_of_what_is_kept_with_a_connection_delays_no_other() {
             fixture(environ, start_response)
         }
     };
-    let server = Setup::threaded().with(|settings| settings.loops = 1).start(app);
+    let server = Setup::threaded().with(|settings| settings.runtime.loops = 1).start(app);
     let mut other = server.connect();
     assert_eq!(other.get("/").text(), "hello");
     assert_eq!(server.get("/slow").text(), "hello");

@@ -62,7 +62,7 @@ fn threads_have_the_stack_that_the_settings_say() {
         thread::sleep(5 * MS);
         Ok(Body::from("hello"))
     };
-    let server = Setup::threaded().with(|settings| settings.thread_stack_size = Some(64 * MIB)).start(app);
+    let server = Setup::threaded().with(|settings| settings.runtime.thread_stack_size = Some(64 * MIB)).start(app);
     // The leader, and threads that are started beside it.
     let mut clients: Vec<Client> = (0..4).map(|_| server.connect()).collect();
     for _ in 0..3 {
@@ -77,7 +77,7 @@ fn threads_have_the_stack_that_the_settings_say() {
 
 #[test]
 fn a_stack_that_can_t_be_had_means_fewer_threads_and_is_said_once() {
-    let settings = |settings: &mut amboss_core::Settings| settings.thread_stack_size = Some(usize::MAX / 4);
+    let settings = |settings: &mut amboss_core::Settings| settings.runtime.thread_stack_size = Some(usize::MAX / 4);
     let server = Setup::threaded().with(settings).start(Sleeper::default());
     server.log.wait_for("can't start a thread for now");
     // Each takes longer than the server waits before it asks the system again.
@@ -93,7 +93,7 @@ fn a_stack_that_can_t_be_had_means_fewer_threads_and_is_said_once() {
 #[test]
 fn base_serves_while_idle_connections_are_open() {
     for poller in [PollerKind::Auto, PollerKind::Poll] {
-        let server = Setup::base().with(|settings| settings.poller = poller).start(fixture);
+        let server = Setup::base().with(|settings| settings.runtime.poller = poller).start(fixture);
         let _idle = server.connect();
         let mut kept = server.connect();
         kept.get("/");
@@ -125,7 +125,7 @@ fn base_runs_one_request_at_a_time_in_the_thread_that_serves() {
 fn slow_requests_delay_nobody_in_a_threaded_server() {
     for poller in [PollerKind::Auto, PollerKind::Poll] {
         for path in ["/sleep/1500", "/stream/700"] {
-            let server = Setup::threaded().with(|settings| settings.poller = poller).start(Sleeper::default());
+            let server = Setup::threaded().with(|settings| settings.runtime.poller = poller).start(Sleeper::default());
             let mut slow: Vec<Client> = (0..8).map(|_| server.connect()).collect();
             let began = Instant::now();
             for client in &mut slow {
@@ -150,7 +150,7 @@ fn never_more_requests_run_than_there_may_be_threads_and_the_others_wait_their_t
     for (threads, count) in [(1, 6), (3, 12)] {
         for path in ["/sleep/20", "/stream/8"] {
             let sleeper = Sleeper::default();
-            let server = Setup::threaded().with(|settings| settings.threads = threads).start(sleeper.clone());
+            let server = Setup::threaded().with(|settings| settings.runtime.threads = threads).start(sleeper.clone());
             let mut clients: Vec<Client> = (0..count).map(|_| server.connect()).collect();
             for client in &mut clients {
                 client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
@@ -181,7 +181,8 @@ fn all_that_wait_go_on_when_one_of_two_threads_comes_back() {
             Ok(Body::from("hello"))
         }
     };
-    let server = Setup::threaded().with(|settings| (settings.threads, settings.loops) = (2, 1)).start(app);
+    let server =
+        Setup::threaded().with(|settings| (settings.runtime.threads, settings.runtime.loops) = (2, 1)).start(app);
     let mut slow = [server.connect(), server.connect()];
     for (number, client) in slow.iter_mut().enumerate() {
         client.send(format!("GET /gate/{number} HTTP/1.1\r\nHost: a\r\n\r\n"));
@@ -220,9 +221,9 @@ fn the_environ_tells_how_the_server_runs() {
     let truths = |text: String| ["wsgi.multithread=true\n", "wsgi.multiprocess=true\n"].map(|line| text.contains(line));
     assert_eq!(truths(Setup::base().start(fixture).get("/environ").text()), [false, false]);
     assert_eq!(truths(Setup::threaded().start(fixture).get("/environ").text()), [true, false]);
-    let alone = Setup::threaded().with(|settings| settings.threads = 1);
+    let alone = Setup::threaded().with(|settings| settings.runtime.threads = 1);
     assert_eq!(truths(alone.start(fixture).get("/environ").text()), [false, false], "never two at once");
-    let beside_others = Setup::base().with(|settings| settings.multiprocess = true);
+    let beside_others = Setup::base().with(|settings| settings.runtime.multiprocess = true);
     assert_eq!(truths(beside_others.start(fixture).get("/environ").text()), [false, true]);
     #[cfg(unix)]
     assert_eq!(truths(crate::helper::Helper::start("forking").get("/environ").text()), [false, true]);
@@ -237,7 +238,7 @@ fn a_slow_call_keeps_the_lead_until_the_runtime_lets_go_of_its_lock() {
     let server = Setup::threaded()
         .with(|settings| {
             let (gate, asked) = (gate.clone(), asked.clone());
-            settings.may_hand_over = Some(Arc::new(move |running| {
+            settings.runtime.may_hand_over = Some(Arc::new(move |running| {
                 assert!(running > Duration::ZERO);
                 if asked.fetch_add(1, SeqCst) == 0 {
                     gate.pass();
@@ -263,7 +264,7 @@ fn a_slow_call_keeps_the_lead_until_the_runtime_lets_go_of_its_lock() {
 #[test]
 fn a_panic_before_a_hand_over_changes_nothing() {
     let server = Setup::threaded()
-        .with(|settings| settings.may_hand_over = Some(Arc::new(|_| panic!("before a hand-over"))))
+        .with(|settings| settings.runtime.may_hand_over = Some(Arc::new(|_| panic!("before a hand-over"))))
         .start(Sleeper::default());
     let (mut slow, mut other) = (server.connect(), server.connect());
     slow.send("GET /sleep/1000 HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -288,9 +289,9 @@ fn beside_other_processes_a_server_takes_the_next_connection_when_it_has_answere
         let server = setup
             .with(|settings| {
                 settings.transport = Some(Arc::new(telling));
-                settings.multiprocess = !alone;
-                settings.loops = 1;
-                settings.may_hand_over = Some(Arc::new(|_| false));
+                settings.runtime.multiprocess = !alone;
+                settings.runtime.loops = 1;
+                settings.runtime.may_hand_over = Some(Arc::new(|_| false));
             })
             .start(move |environ: &mut Environ<'_>, start_response: &mut dyn StartResponse| {
                 match &*environ.path() {
@@ -322,7 +323,7 @@ fn beside_other_processes_a_server_takes_the_next_connection_when_it_has_answere
 #[test]
 fn beside_other_processes_connections_that_say_nothing_are_let_in_as_well() {
     let _turn = HUNDREDS.lock();
-    let server = Setup::threaded().with(|settings| settings.multiprocess = true).start(fixture);
+    let server = Setup::threaded().with(|settings| settings.runtime.multiprocess = true).start(fixture);
     let silent: Vec<Client> = (0..200).map(|_| server.connect()).collect();
     assert_eq!(server.get("/").text(), "hello");
     for mut client in silent {

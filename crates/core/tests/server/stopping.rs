@@ -240,7 +240,8 @@ fn the_time_that_running_requests_have_begins_when_the_stop_is_asked_for() {
 fn who_waits_to_be_accepted_by_a_busy_process_is_answered_when_it_stops() {
     for _ in 0..5 {
         let (gate, calls) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
-        let setup = Setup::threaded().with(|settings| (settings.threads, settings.multiprocess) = (1, true));
+        let setup =
+            Setup::threaded().with(|settings| (settings.runtime.threads, settings.runtime.multiprocess) = (1, true));
         let server = setup.start(gated(&gate, &calls));
         // Busy on a connection that it has answered before.
         let mut running = server.connect();

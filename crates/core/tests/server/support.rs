@@ -147,7 +147,7 @@ pub fn everywhere_with<A: Application + 'static>(change: impl Fn(&mut Settings),
     let app = Arc::new(app);
     for concurrency in [Concurrency::Single, Concurrency::Threads] {
         for poller in [PollerKind::Auto, PollerKind::Poll] {
-            let setup = Setup::new(concurrency).with(&change).with(|settings| settings.poller = poller);
+            let setup = Setup::new(concurrency).with(&change).with(|settings| settings.runtime.poller = poller);
             test(&setup.start(app.clone()));
         }
     }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::support::*;
 use amboss_core::{
-    on_upgrade, Body, Environ, Handshake, Misplaced, Session, Socket, StartResponse, Transport, TransportLayer,
+    on_upgrade, Body, Environ, Handshake, HandshakeInfo, Interest, PlainHttpPolicy, Socket, StartResponse, Transport,
+    TransportLayer,
 };
 
 const KNOCK: &[u8] = b"knock";
@@ -17,12 +18,12 @@ const GOODBYE: &[u8] = b"goodbye";
 /// Masks what follows the knock; `misplaced` is for clients that say `GET` instead.
 #[derive(Default)]
 pub struct Masking {
-    misplaced: Option<Misplaced>,
+    misplaced: Option<PlainHttpPolicy>,
 }
 
 struct Masked {
     socket: Arc<Socket>,
-    misplaced: Option<Misplaced>,
+    misplaced: Option<PlainHttpPolicy>,
     knocked: Vec<u8>,
     mask: u8,
     /// Unmasked, and not yet asked for.
@@ -47,14 +48,14 @@ impl Transport for Masked {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(_) => self.knocked.push(byte[0]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok(if self.knocked.is_empty() { Handshake::Silent } else { Handshake::Read });
+                    return Ok(if self.knocked.is_empty() { Handshake::NotStarted } else { Handshake::Read });
                 }
                 Err(error) => return Err(error),
             }
-            let mut session = Session::default();
+            let mut session = HandshakeInfo::default();
             if self.knocked == b"GET" && self.misplaced.is_some() {
                 (self.mask, self.ahead) = (0, std::mem::take(&mut self.knocked));
-                session.misplaced = self.misplaced;
+                session.plain_http = self.misplaced;
                 return Ok(Handshake::Done(session));
             }
             let clear = self.misplaced.is_some() && b"GET".starts_with(&self.knocked);
@@ -62,7 +63,7 @@ impl Transport for Masked {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "that is no way to knock"));
             }
         }
-        let mut session = Session::default();
+        let mut session = HandshakeInfo::default();
         session.scheme = "https";
         session.variables = vec![("SSL_PROTOCOL", b"MASK".to_vec())];
         Ok(Handshake::Done(session))
@@ -89,8 +90,8 @@ impl Transport for Masked {
         (&*self.socket).write(&bytes.iter().map(|byte| byte ^ self.mask).collect::<Vec<u8>>())
     }
 
-    fn wait(&mut self, writable: bool, timeout: Duration) -> io::Result<bool> {
-        self.socket.clone().wait(writable, timeout)
+    fn wait(&mut self, interest: Interest, timeout: Duration) -> io::Result<bool> {
+        self.socket.clone().wait(interest, timeout)
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
@@ -125,7 +126,7 @@ impl Write for Unmasked {
     }
 }
 
-fn masked(setup: Setup, misplaced: Option<Misplaced>) -> Running {
+fn masked(setup: Setup, misplaced: Option<PlainHttpPolicy>) -> Running {
     setup.with(|settings| settings.transport = Some(Arc::new(Masking { misplaced }))).start(fixture)
 }
 
@@ -211,7 +212,7 @@ fn a_client_that_has_connected_is_let_in_by_a_server_that_hands_over() {
 
 #[test]
 fn http_in_the_clear_is_redirected_or_refused_as_set() {
-    let server = masked(Setup::threaded(), Some(Misplaced::Redirect));
+    let server = masked(Setup::threaded(), Some(PlainHttpPolicy::Redirect));
     let answer = server.get("/a%20b//?c=d");
     assert_eq!(answer.status, 308);
     assert_eq!(answer.field("Location"), Some("https://a/a%20b//?c=d"));
@@ -219,7 +220,7 @@ fn http_in_the_clear_is_redirected_or_refused_as_set() {
     client.send("GET / HTTP/1.0\r\n\r\n");
     let answer = client.response();
     assert_eq!((answer.status, answer.field("Location")), (400, None), "nobody knows where to");
-    let server = masked(Setup::threaded(), Some(Misplaced::Refuse));
+    let server = masked(Setup::threaded(), Some(PlainHttpPolicy::Refuse));
     let answer = server.get("/");
     assert_eq!(answer.status, 400);
     assert!(answer.text().contains("https://"), "{}", answer.text());
@@ -290,7 +291,7 @@ impl TransportLayer for Telling {
 impl Transport for TellingTransport {
     fn handshake(&mut self) -> io::Result<Handshake> {
         self.tell("handshake");
-        Ok(Handshake::Done(Session::default()))
+        Ok(Handshake::Done(HandshakeInfo::default()))
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -303,8 +304,8 @@ impl Transport for TellingTransport {
         (&*self.1).write(bytes)
     }
 
-    fn wait(&mut self, writable: bool, timeout: Duration) -> io::Result<bool> {
-        self.1.clone().wait(writable, timeout)
+    fn wait(&mut self, interest: Interest, timeout: Duration) -> io::Result<bool> {
+        self.1.clone().wait(interest, timeout)
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
@@ -350,10 +351,10 @@ fn answers_that_waited_long_enough_are_written_and_the_next_ones_are_gathered_ag
     let telling = Telling::new(move |place| writes.lock().unwrap().push(place));
     let setup = Setup::threaded().with(|settings| {
         settings.transport = Some(Arc::new(telling));
-        settings.timeouts.batch = BATCH;
-        settings.loops = 1;
+        settings.runtime.batch_delay = BATCH;
+        settings.runtime.loops = 1;
         // The calls run one after the other.
-        settings.may_hand_over = Some(Arc::new(|_| false));
+        settings.runtime.may_hand_over = Some(Arc::new(|_| false));
     });
     let gate = Gate::default();
     let opened = gate.clone();

@@ -4,13 +4,13 @@ use std::cell::RefCell;
 
 use super::blocking_io::BlockingIo;
 use super::state::ResponseProgress;
-use crate::http::{Answering, BodyWriter, ResponseHead, Version};
+use crate::http::{BodyWriter, ResponseContext, ResponseHead, Version};
 use crate::wsgi::{AppError, StartError, StartErrorKind, StartResponse};
 
 /// Writes heads into the write buffer, and what the application passes to `write` behind them.
 pub(super) struct ResponseWriter<'c, 'i> {
     pub(super) io: &'c RefCell<BlockingIo<'i>>,
-    pub(super) context: Answering,
+    pub(super) context: ResponseContext,
 }
 
 impl StartResponse for ResponseWriter<'_, '_> {

@@ -24,7 +24,6 @@ pub(crate) enum PollInterest {
 
 /// The system call that waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[doc(hidden)]
 pub enum PollerKind {
     /// epoll on Linux and Android, poll(2) or `WSAPoll` elsewhere.
     #[default]

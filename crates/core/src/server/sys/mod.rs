@@ -27,6 +27,7 @@ pub(super) use linux::*;
 pub(super) use plain::*;
 #[cfg(unix)]
 pub(super) use unix::*;
+pub use wait::Interest;
 pub(super) use wait::{is_hung_up, wait_for};
 #[cfg(windows)]
 pub(super) use windows::*;

@@ -14,13 +14,25 @@ pub(in crate::server) fn is_hung_up(handle: Handle<'_>) -> bool {
     poll_many(&mut fds, Some(Duration::ZERO)).is_ok_and(|ready| ready > 0)
 }
 
-/// Waits until a descriptor is readable, or with `writable` until it is writable. False when `timeout` has passed first.
-pub(in crate::server) fn wait_for(handle: Handle<'_>, writable: bool, timeout: Duration) -> io::Result<bool> {
+/// What a blocking wait is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// The socket has something to read, or the peer has closed.
+    Read,
+    /// The socket has room for something to write.
+    Write,
+}
+
+/// Waits until a descriptor is ready. False when `timeout` has passed first.
+pub(in crate::server) fn wait_for(handle: Handle<'_>, interest: Interest, timeout: Duration) -> io::Result<bool> {
     // A deadline that the clock can't represent counts as none.
     let deadline = Instant::now().checked_add(timeout);
     loop {
         let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
-        let events = if writable { POLLOUT } else { POLLIN };
+        let events = match interest {
+            Interest::Read => POLLIN,
+            Interest::Write => POLLOUT,
+        };
         match poll_many(&mut [PollFd { fd: raw(handle), events, revents: 0 }], Some(left)) {
             Ok(0) => return Ok(false),
             Ok(_) => return Ok(true),
