@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::super::runner::AppConfig;
 #[cfg(all(unix, feature = "reload"))]
 use super::seconds;
+use crate::cli::runner::AppConfig;
 
 // No doc comment: clap would take it for the command's description.
 #[derive(Args, Debug)]
