@@ -11,7 +11,7 @@ use clap::Args;
 use super::seconds;
 use crate::cli::runner::AppConfig;
 
-// No doc comment: clap would take it for the command's description.
+/// The flags of Python applications.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Python applications")]
 pub(in crate::cli) struct AppArgs {
