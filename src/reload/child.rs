@@ -21,7 +21,8 @@ use crate::host::{Host, Worker};
 use crate::live_reload::BuildId;
 use crate::run::{make, RunError, RunOptions};
 
-/// The variable by which a supervisor that was told to be live says so, with its own [`start_timestamp`](crate::live_reload::start_timestamp).
+/// The variable by which a supervisor that was told to be live says so, with its own
+/// [`start_timestamp`](crate::live_reload::start_timestamp).
 pub(super) const LIVE: &str = "AMBOSS_LIVE";
 /// Set by a supervisor that watches files.
 pub(super) const RELOADING: &str = "AMBOSS_RELOADING";
