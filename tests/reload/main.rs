@@ -7,8 +7,8 @@ mod program;
 
 mod host;
 
-mod losing_nothing;
+mod zero_downtime;
 
 mod live;
 
-mod staying;
+mod restarts;

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use super::seconds;
 use crate::{LaunchPlan, OnLoadFailure, ReloaderType, RunOptions};
 
-// No doc comment: clap would take it for the command's description.
+/// The flags of reloading and workers.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Reloading and workers")]
 pub(super) struct ReloadArgs {
