@@ -210,7 +210,7 @@ impl Server {
         Ok(result?)
     }
 
-    /// Serves one request in this thread. Returns when the response has been sent, or false when `timeout` has passed.
+    /// Serves one request in this thread. Returns true when the response has been sent, or false when `timeout` has passed.
     ///
     /// For programs that wait for one callback: the port is free once the server is dropped. The connection is closed after
     /// the response, and other connections wait for the next call.
