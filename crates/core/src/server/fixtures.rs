@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::connection::read_buffer::ReadBuffer;
 use super::connection::Connection;
-use super::io::transport::{Socket, Transport};
+use super::io::socket::Socket;
+use super::io::transport::Transport;
 use super::listener::Endpoint;
 use super::log::NoLog;
 use super::service::Service;

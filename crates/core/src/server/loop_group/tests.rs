@@ -186,7 +186,7 @@ fn a_request_that_has_waited_longer_goes_before_a_thread_that_comes_back() {
 #[test]
 fn a_loop_that_has_ended_gives_connections_back() {
     use crate::server::fixtures::{connection, service, ScriptedTransport};
-    use crate::server::io::transport::Socket;
+    use crate::server::io::socket::Socket;
     use std::os::unix::net::UnixStream;
 
     let (service, transport) = (service(|_| {}), ScriptedTransport::default());

@@ -11,7 +11,7 @@ use super::LeaderPool;
 use crate::server::connection::Connection;
 use crate::server::event_loop::EventLoop;
 use crate::server::fixtures;
-use crate::server::io::transport::Socket;
+use crate::server::io::socket::Socket;
 use crate::server::io::waker::Waker;
 use crate::server::listener::Endpoint;
 use crate::server::loop_group::LoopGroup;
