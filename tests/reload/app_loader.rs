@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use amboss::{
     Address, AppLoader, Application, Environ, LaunchPlan, RunError, RunErrorKind, RunOptions, Server, ServerBuilder,
-    StartResponse, Worker,
+    SourceKnowledge, StartResponse, Worker,
 };
 
 use amboss_testkit::{is_alive, rerun_arguments, send_signal, wait_for, wait_until};
@@ -65,6 +65,21 @@ impl AppLoader for CodeLoader {
     }
 }
 
+/// What is watched until the first process has reported its files.
+struct CodeSources;
+
+impl SourceKnowledge for CodeSources {
+    fn watch_until_reported(&self) -> &str {
+        "**/*.py"
+    }
+
+    fn file_changed(&self, _: &Path) {}
+
+    fn files_in_output(&self, _: &[u8], _: &Path) -> Vec<PathBuf> {
+        Vec::new()
+    }
+}
+
 /// Returns a command line that runs the fixture and tells it by an environment variable which of them was used.
 fn command_line(name: &str) -> Option<Vec<OsString>> {
     let mut words: Vec<OsString> = vec!["env".into(), format!("AMBOSS_TEST_COMMAND={name}").into()];
@@ -80,6 +95,7 @@ pub fn run(folder: &Path, mut options: RunOptions, supervised: bool) -> Result<(
     plan.respawn_command = command_line("again");
     plan.error_page_command = command_line("page");
     plan.watch_reported = true;
+    plan.sources = Some(Arc::new(CodeSources));
     // Only the files that children report are watched.
     options.extra_files.clear();
     if std::env::var_os("AMBOSS_TEST_FORKED").is_some() {

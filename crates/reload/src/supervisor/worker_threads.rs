@@ -87,7 +87,7 @@ pub(super) fn copy_stderr(mut stderr: ChildStderr, captured: &Mutex<Vec<u8>>, _o
             Err(_) => return,
         };
         let _ = io::stderr().write_all(&piece[..count]);
-        let mut captured = lock(&captured);
+        let mut captured = lock(captured);
         captured.extend(&piece[..count]);
         let excess = captured.len().saturating_sub(MAX_CAPTURED);
         captured.drain(..excess);
