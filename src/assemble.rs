@@ -1,11 +1,10 @@
 //! From options to a server: sockets, settings, and live reload in front of the application.
 
-use std::io;
 use std::sync::Arc;
 
 use amboss_core::{make_server_on, Address, Application, Listeners, Server};
 
-use crate::error::RunError;
+use crate::error::{RunError, RunErrorKind};
 use crate::live_reload::{BuildId, LiveReload};
 use crate::options::RunOptions;
 
@@ -38,23 +37,20 @@ pub(crate) fn bind(addresses: &[Address], options: &RunOptions) -> Result<Listen
     }
     let mut addresses = addresses.to_vec();
     loop {
-        match Listeners::bind(&addresses, &options.settings) {
+        let error = match Listeners::bind(&addresses, &options.settings) {
             Ok(listeners) => return Ok(listeners),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                let taken = addresses.iter_mut().find(|address| error.to_string().contains(&address.to_string()));
-                match taken {
-                    Some(Address::Tcp { port, .. }) if options.next_free_port && *port < u16::MAX => {
-                        say!("Port {port} is in use by another program; trying {}.", *port + 1);
-                        *port += 1;
-                    }
-                    Some(address) => {
-                        let address = address.clone();
-                        return Err(RunError::AddressInUse { address, error: error.to_string() });
-                    }
-                    None => return Err(error.into()),
-                }
+            Err(error) => RunError::from(error),
+        };
+        let taken = match error.kind() {
+            RunErrorKind::AddressInUse { address, .. } if options.next_free_port => Some(address),
+            _ => None,
+        };
+        match taken.and_then(|taken| addresses.iter_mut().find(|address| *address == taken)) {
+            Some(Address::Tcp { port, .. }) if *port < u16::MAX => {
+                say!("Port {port} is in use by another program; trying {}.", *port + 1);
+                *port += 1;
             }
-            Err(error) => return Err(error.into()),
+            _ => return Err(error),
         }
     }
 }

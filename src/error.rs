@@ -3,38 +3,57 @@
 use std::fmt;
 use std::io;
 
-use amboss_core::{Address, ServeError};
+use amboss_core::{Address, ServeError, ServeErrorKind};
 
 /// Why a server can't run, or has ended.
 #[derive(Debug)]
+pub struct RunError {
+    kind: RunErrorKind,
+}
+
+/// The kinds of [`RunError`].
+#[derive(Debug)]
 #[non_exhaustive]
-pub enum RunError {
-    /// Options that contradict each other.
+pub enum RunErrorKind {
+    /// Options that contradict each other. The text says what to change.
     Options(&'static str),
     /// An address is in use.
     AddressInUse {
         /// The address.
         address: Address,
-        /// The system's message.
-        error: String,
+        /// The system's error.
+        error: io::Error,
     },
     /// Any other error of a server.
     Serve(ServeError),
-    /// A file can't be watched, or a program can't be started.
+    /// A file can't be watched, or a program can't be started. The text says what to change.
     Reload(String),
-    /// The supervisor ended with this exit code.
+    /// The supervisor has ended with this exit code.
     Exit(i32),
+}
+
+impl RunError {
+    /// The kind of the error.
+    pub fn kind(&self) -> &RunErrorKind {
+        &self.kind
+    }
+
+    /// Takes the kind out, with what it holds.
+    pub fn into_kind(self) -> RunErrorKind {
+        self.kind
+    }
 }
 
 impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RunError::Options(message) => f.write_str(message),
-            RunError::AddressInUse { address: Address::Tcp { port, .. }, error } => {
-                writeln!(f, "{error}")?;
+        match &self.kind {
+            RunErrorKind::Options(message) => f.write_str(message),
+            RunErrorKind::AddressInUse { address, error } => {
+                write!(f, "can't listen on {address}: {error}")?;
+                let Address::Tcp { port, .. } = address else { return Ok(()) };
                 write!(
                     f,
-                    "Port {port} is in use by another program. Either identify and stop that program, or start the \
+                    "\nPort {port} is in use by another program. Either identify and stop that program, or start the \
                      server with a different port."
                 )?;
                 if cfg!(target_os = "macos") && *port == 5000 {
@@ -42,31 +61,42 @@ impl fmt::Display for RunError {
                 }
                 Ok(())
             }
-            RunError::AddressInUse { error, .. } => f.write_str(error),
-            RunError::Serve(error) => error.fmt(f),
-            RunError::Reload(message) => f.write_str(message),
-            RunError::Exit(code) => write!(f, "stopped with exit code {code}"),
+            RunErrorKind::Serve(error) => error.fmt(f),
+            RunErrorKind::Reload(message) => f.write_str(message),
+            RunErrorKind::Exit(code) => write!(f, "stopped with exit code {code}"),
         }
     }
 }
 
 impl std::error::Error for RunError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            RunError::Serve(error) => Some(error),
+        match &self.kind {
+            RunErrorKind::Serve(error) => Some(error),
+            RunErrorKind::AddressInUse { error, .. } => Some(error),
             _ => None,
         }
     }
 }
 
+impl From<RunErrorKind> for RunError {
+    fn from(kind: RunErrorKind) -> RunError {
+        RunError { kind }
+    }
+}
+
 impl From<io::Error> for RunError {
     fn from(error: io::Error) -> RunError {
-        RunError::Serve(error.into())
+        ServeError::from(error).into()
     }
 }
 
 impl From<ServeError> for RunError {
     fn from(error: ServeError) -> RunError {
-        RunError::Serve(error)
+        match error.into_kind() {
+            ServeErrorKind::Bind { address, error } if error.kind() == io::ErrorKind::AddrInUse => {
+                RunErrorKind::AddressInUse { address, error }.into()
+            }
+            kind => RunErrorKind::Serve(kind.into()).into(),
+        }
     }
 }

@@ -72,15 +72,18 @@ mod options;
 mod server_builder;
 #[cfg(all(unix, feature = "reload"))]
 mod supervise;
+#[cfg(any(feature = "cli", all(unix, feature = "reload")))]
+mod sync;
 mod worker;
 
 pub use amboss_core::http::{HeadLimits, Leniency};
 pub use amboss_core::{
     hijack, make_server, make_server_from_systemd, make_server_on, on_upgrade, wants_color, AccessRecord, Address,
     AddressError, AppError, Application, BaseWsgiServer, Body, BodyMode, Client, CloseReason, Collected, Concurrency,
-    Environ, Extensions, ForkingWsgiServer, IdleConnection, Input, InputError, Limits, Listeners, LocalAddr, Log,
-    LogFormat, NoLog, Peer, Receiver, RequestHandler, ServeError, Server, Settings, ShutdownHandle, Socket, StartError,
-    StartResponse, StoredBody, TextLog, ThreadedWsgiServer, Timeouts, Transport, TransportLayer, Upgraded,
+    Environ, Extensions, ForkingWsgiServer, IdleConnection, Input, InputError, InputErrorKind, Limits, Listeners,
+    LocalAddr, Log, LogFormat, NoLog, Peer, Receiver, RequestHandler, ServeError, ServeErrorKind, Server, Settings,
+    ShutdownHandle, Socket, StartError, StartErrorKind, StartResponse, StoredBody, TextLog, ThreadedWsgiServer,
+    Timeouts, Transport, TransportLayer, Upgraded,
 };
 #[cfg(feature = "tls")]
 pub use amboss_tls::{
@@ -90,11 +93,12 @@ pub use app_loader::{AppLoader, StaticApp};
 pub use banner::banner;
 #[cfg(feature = "cli")]
 pub use dev_app::DevApp;
-pub use error::RunError;
+pub use error::{RunError, RunErrorKind};
 pub use options::RunOptions;
 pub use server_builder::{run_simple, ServerBuilder};
 #[cfg(all(unix, feature = "reload"))]
 pub use supervise::{
-    exec_as_child, is_running_from_reloader, ForkWith, Forked, LaunchPlan, OnLoadFailure, ReloaderType, SourceKnowledge,
+    exec_as_child, is_running_from_reloader, report_files_before_exit, ForkWith, Forked, LaunchPlan, OnLoadFailure,
+    ReloaderType, SourceKnowledge,
 };
 pub use worker::Worker;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use amboss_core::{Concurrency, RequestHandler, Settings};
 
-use crate::error::RunError;
+use crate::error::{RunError, RunErrorKind};
 #[cfg(all(unix, feature = "reload"))]
 use crate::supervise::{LaunchPlan, OnLoadFailure, ReloaderType};
 
@@ -126,14 +126,14 @@ impl RunOptions {
         }
         let concurrency = match (threaded, processes) {
             (Some(true), 2..) => {
-                return Err(RunError::Options("Cannot have a multi-thread and multi-process server."));
+                return Err(RunErrorKind::Options("Cannot have a multi-thread and multi-process server.").into());
             }
             (_, 2..) => Concurrency::Processes,
             (Some(false), _) => Concurrency::Single,
             _ => Concurrency::Threads,
         };
         if processes > 1 {
-            settings.processes = processes;
+            settings.runtime.processes = processes;
         }
         if let Some(handler) = request_handler {
             settings.handler = handler;

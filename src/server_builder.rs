@@ -8,6 +8,8 @@ use crate::app_loader::{AppLoader, StaticApp};
 use crate::assemble::{bind, make_server};
 use crate::banner::banner;
 use crate::error::RunError;
+#[cfg(all(unix, feature = "reload"))]
+use crate::error::RunErrorKind;
 use crate::live_reload::BuildId;
 use crate::options::RunOptions;
 #[cfg(all(unix, feature = "reload"))]
@@ -191,10 +193,11 @@ impl<L: AppLoader> ServerBuilder<L> {
         // Contradictions are reported before anything is started.
         self.options.clone().resolve()?;
         if self.plan.fork.is_some() && self.options.use_reloader {
-            return Err(RunError::Options(
+            return Err(RunErrorKind::Options(
                 "An application that is loaded before its workers are forked is not read again when a file changes; \
                  leave out either the preloading or the reloader.",
-            ));
+            )
+            .into());
         }
         let (fingerprint, scheme) = (self.fingerprint(), self.scheme());
         let listeners = self.listeners.take();
@@ -207,7 +210,7 @@ impl<L: AppLoader> ServerBuilder<L> {
         if code == 0 {
             Ok(())
         } else {
-            Err(RunError::Exit(code))
+            Err(RunErrorKind::Exit(code).into())
         }
     }
 

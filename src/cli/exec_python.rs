@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::find_python::find_python;
-use crate::RunError;
+use crate::{RunError, RunErrorKind};
 
 /// The Python code that runs the package's command, or prints how to install the package. To ask first whether it is
 /// installed would cost a second start of the interpreter.
@@ -21,16 +21,19 @@ const PACKAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/python");
 /// # Errors
 /// Why no interpreter can be run; the exit code of a child that failed.
 pub fn exec_python(asked: Option<&Path>, arguments: &[OsString]) -> Result<(), RunError> {
-    let python = find_python(asked).map_err(RunError::Reload)?;
+    let python = find_python(asked).map_err(RunErrorKind::Reload)?;
     let mut command = Command::new(&python);
     let bootstrap = BOOTSTRAP.replace("VERSION", env!("CARGO_PKG_VERSION")).replace("\"SOURCE\"", &literal(PACKAGE));
     command.arg("-c").arg(bootstrap).args(arguments);
     match exec(command) {
         Ok(0) => Ok(()),
-        Ok(code) => Err(RunError::Exit(code)),
+        Ok(code) => Err(RunErrorKind::Exit(code).into()),
         Err(error) => {
             let python = python.display();
-            Err(RunError::Reload(format!("'{python}' can't be run ({error}); name an interpreter with --python PATH")))
+            Err(RunErrorKind::Reload(format!(
+                "'{python}' can't be run ({error}); name an interpreter with --python PATH"
+            ))
+            .into())
         }
     }
 }

@@ -26,7 +26,7 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::CommandFactory;
 
-use crate::{RunError, ServerBuilder};
+use crate::{RunError, RunErrorKind, ServerBuilder};
 use args::{app, Cli, ServeArgs, Subcommand};
 use dev_app_loader::DevAppLoader;
 
@@ -124,12 +124,14 @@ fn serve_python_app(serve: &ServeArgs, args: &[OsString], runner: &mut dyn Runne
 fn exit_code(result: Result<(), RunError>) -> u8 {
     match result {
         Ok(()) => 0,
-        Err(RunError::Exit(code)) => u8::try_from(code).unwrap_or(FAILED),
-        Err(error @ (RunError::Options(_) | RunError::Reload(_))) => usage_error(&error.to_string()),
-        Err(error) => {
-            say!("amboss: {error}");
-            FAILED
-        }
+        Err(error) => match error.kind() {
+            RunErrorKind::Exit(code) => u8::try_from(*code).unwrap_or(FAILED),
+            RunErrorKind::Options(_) | RunErrorKind::Reload(_) => usage_error(&error.to_string()),
+            _ => {
+                say!("amboss: {error}");
+                FAILED
+            }
+        },
     }
 }
 

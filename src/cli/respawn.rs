@@ -10,7 +10,7 @@ use super::args::{ERROR_PAGE, EXEC_AS_CHILD};
 use super::runner::Runner;
 #[cfg(all(unix, feature = "reload"))]
 use crate::LaunchPlan;
-use crate::RunError;
+use crate::{RunError, RunErrorKind};
 
 /// Adds the command lines of this command, with these arguments, to a plan.
 #[cfg(all(unix, feature = "reload"))]
@@ -36,11 +36,11 @@ pub(super) fn set_commands(plan: &mut LaunchPlan, arguments: &[OsString], runner
 /// Checks that a supervisor has started this process to serve the error page.
 ///
 /// # Errors
-/// [`RunError::Options`] if it has not.
+/// [`RunErrorKind::Options`](crate::RunErrorKind::Options) if it has not.
 pub(super) fn check_error_page_wanted() -> Result<(), RunError> {
     #[cfg(all(unix, feature = "reload"))]
     if crate::is_running_from_reloader() && crate::supervise::ErrorPage::is_wanted() {
         return Ok(());
     }
-    Err(RunError::Options("__page can be started only by a supervisor; use --error-page instead"))
+    Err(RunErrorKind::Options("__page can be started only by a supervisor; use --error-page instead").into())
 }

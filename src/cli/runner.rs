@@ -16,7 +16,7 @@ pub trait Runner {
     /// Serves a Python application. `target` is its name as it stands on the command line.
     ///
     /// # Errors
-    /// An error that [`run`](super::run) prints and turns into the exit code; [`RunError::Exit`] if everything has been
+    /// An error that [`run`](super::run) prints and turns into the exit code; [`RunErrorKind::Exit`](crate::RunErrorKind::Exit) if everything has been
     /// printed already.
     fn serve(&mut self, target: &str, config: AppConfig) -> Result<(), RunError>;
 
@@ -76,7 +76,7 @@ impl Signals {
 pub struct AppConfig {
     /// The addresses to listen on.
     pub addresses: Vec<Address>,
-    /// The server's options. `options.settings.threads` holds the number of threads.
+    /// The server's options. `options.settings.runtime.threads` holds the number of threads.
     pub options: RunOptions,
     /// How a supervisor starts its workers.
     #[cfg(all(unix, feature = "reload"))]

@@ -49,7 +49,7 @@ impl LiveReload {
         settings: &mut Settings,
     ) -> LiveReload {
         settings.handler = Arc::new(Unlogged(settings.handler.clone()));
-        LiveReload { app, build, streams: EventStreams::new(concurrency, settings.threads) }
+        LiveReload { app, build, streams: EventStreams::new(concurrency, settings.runtime.threads) }
     }
 
     /// Returns the slot for the handle of the server that will run this middleware.

@@ -32,8 +32,4 @@ impl RequestHandler for Unlogged {
     fn connection_dropped(&self, reason: CloseReason, peer: Peer, log: &dyn Log) {
         self.0.connection_dropped(reason, peer, log);
     }
-
-    fn wants_access(&self, log: &dyn Log) -> bool {
-        self.0.wants_access(log)
-    }
 }

@@ -11,7 +11,7 @@ use amboss_reload::Program;
 use super::options::OnLoadFailure;
 use super::plan::{ForkWith, LaunchPlan};
 use super::variables;
-use crate::error::RunError;
+use crate::error::{RunError, RunErrorKind};
 use crate::live_reload::start_timestamp;
 use crate::options::RunOptions;
 
@@ -47,7 +47,7 @@ pub(super) fn worker_program(
     orphan_timeout: std::time::Duration,
 ) -> Result<Program, RunError> {
     let this = std::env::current_exe()
-        .map_err(|error| RunError::Reload(format!("this program can't be started again: {error}")))?;
+        .map_err(|error| RunErrorKind::Reload(format!("this program can't be started again: {error}")))?;
     let mut program = match kind {
         ProgramKind::Respawned => {
             let mut program = Program::new(this);
@@ -128,7 +128,7 @@ fn this_executable() -> Option<PathBuf> {
 fn split_argv(argv: &[OsString]) -> Result<(PathBuf, Vec<OsString>), RunError> {
     match argv {
         [program, arguments @ ..] => Ok((program.into(), arguments.to_vec())),
-        [] => Err(RunError::Options("A command line without a program can't be started; name one.")),
+        [] => Err(RunErrorKind::Options("A command line without a program can't be started; name one.").into()),
     }
 }
 
@@ -151,5 +151,5 @@ pub(super) fn check_runnable(name: &OsStr) -> Result<(), RunError> {
     } else {
         format!("there is no program '{shown}'; build it first, or fix the path")
     };
-    Err(RunError::Reload(message))
+    Err(RunErrorKind::Reload(message).into())
 }

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -16,8 +16,9 @@ use super::plan::LaunchPlan;
 use super::program::{check_runnable, error_page_program, worker_program, ProgramKind};
 use super::rebuild::Rebuilder;
 use super::watched_files::{start_watch, ReportedFiles};
-use crate::error::RunError;
+use crate::error::{RunError, RunErrorKind};
 use crate::options::RunOptions;
+use crate::sync::lock;
 
 /// The exit code by which a program says that its command line or its settings are wrong. To start it again can't help.
 const EXIT_USAGE: i32 = 2;
@@ -64,12 +65,12 @@ pub(crate) fn supervise(
     let slot = HandleSlot::default();
     let events = SupervisorEvents::new(fallback.clone(), slot.clone(), reported_files, listeners);
     let mut supervisor = Supervisor::new(program.clone(), sockets, supervisor_options, Box::new(events));
-    supervisor.listen_to_signals().map_err(|error| RunError::Serve(error.into()))?;
+    supervisor.listen_to_signals().map_err(RunError::from)?;
     if let Some(banner) = banner {
         say!("{}", banner.trim_end());
     }
     let handle = supervisor.handle();
-    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle.clone());
+    *lock(&slot) = Some(handle.clone());
     if let Some(output) = first_failure {
         say!(" * The code can't be built; {}", fallback.load_failed(&handle, output.as_bytes(), None));
     }
@@ -114,7 +115,7 @@ fn project_of(program: &Program, kind: &ProgramKind, options: &RunOptions, plan:
 /// Builds another program before its first start, so that what starts is what the sources say. Returns cargo's output when
 /// it can't be built.
 fn build_first(project: &CargoProgram, program: &mut Program) -> Result<Option<String>, RunError> {
-    match project.build().map_err(|error| RunError::Reload(error.to_string()))?.wait() {
+    match project.build().map_err(|error| RunErrorKind::Reload(error.to_string()))?.wait() {
         Ok(BuildOutcome::Failed(output)) => return Ok(Some(output)),
         Ok(BuildOutcome::Built(built)) => {
             if let Some(path) = project.find_in(&built) {
@@ -122,7 +123,7 @@ fn build_first(project: &CargoProgram, program: &mut Program) -> Result<Option<S
             }
         }
         Ok(BuildOutcome::Cancelled) => {}
-        Err(error) => return Err(RunError::Reload(format!("can't wait for cargo: {error}"))),
+        Err(error) => return Err(RunErrorKind::Reload(format!("can't wait for cargo: {error}")).into()),
     }
     Ok(None)
 }

@@ -9,7 +9,7 @@ use amboss_reload::{Program, Scope, ScopeOptions, Waker, Watch, WatchOptions};
 use super::cargo_program::CargoProgram;
 use super::plan::{LaunchPlan, SourceKnowledge};
 use super::program::ProgramKind;
-use crate::error::RunError;
+use crate::error::{RunError, RunErrorKind};
 use crate::options::RunOptions;
 
 /// Starts to watch the files of a program: those of its cargo project, those that its workers will report, or the current
@@ -39,8 +39,8 @@ pub(super) fn start_watch(
     if let Some(interval) = options.reloader_interval {
         watch.poll_interval = interval;
     }
-    let scope = Scope::new(scope).map_err(|error| RunError::Reload(error.to_string()))?;
-    Watch::start(scope, watch).map_err(|error| RunError::Reload(error.to_string()))
+    let scope = Scope::new(scope).map_err(|error| RunErrorKind::Reload(error.to_string()))?;
+    Watch::start(scope, watch).map_err(|error| RunErrorKind::Reload(error.to_string()).into())
 }
 
 /// Patterns of the files to which stdout and stderr of this process are redirected. In a watched directory, each line would

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use amboss::cli::{run, AppConfig, Runner, Signals};
-use amboss::{RunError, ServeError, Server, Worker};
+use amboss::{RunError, RunErrorKind, ServeError, Server, Worker};
 
 /// A runner that records its settings, and fails on request.
 #[derive(Default)]
@@ -55,7 +55,7 @@ fn config_of(line: &str) -> AppConfig {
 #[test]
 fn a_runner_gets_the_settings_of_the_command_line() {
     let plain = config_of("shop:app");
-    assert_eq!(plain.options.settings.threads, 16);
+    assert_eq!(plain.options.settings.runtime.threads, 16);
     assert_eq!(plain.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(), ["127.0.0.1:5000"]);
     assert_eq!((plain.timeout, plain.max_requests, plain.max_requests_jitter, plain.preload), (None, None, 0, false));
     assert!(plain.options.next_free_port && plain.options.from_systemd && plain.options.threaded.is_none());
@@ -70,7 +70,7 @@ fn a_runner_gets_the_settings_of_the_command_line() {
         full.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["localhost:0", "unix:///tmp/shop.sock"]
     );
-    assert_eq!(full.options.settings.threads, 3);
+    assert_eq!(full.options.settings.runtime.threads, 3);
     assert_eq!(full.options.settings.timeouts.shutdown, Duration::from_millis(1500));
     assert_eq!(full.timeout, Some(Duration::from_millis(2500)));
     assert_eq!((full.max_requests, full.max_requests_jitter, full.preload), (Some(100), 20, true));
@@ -100,11 +100,11 @@ fn exit_codes_are_returned() {
         assert_eq!(run(words(&format!("amboss {line}")), &mut runner), code, "{line}");
     }
     for (error, code) in [
-        (RunError::Exit(130), 130),
-        (RunError::Exit(0), 0),
-        (RunError::Exit(1000), 1),
-        (RunError::Options("the options contradict each other"), 2),
-        (RunError::Reload("the files can't be watched".into()), 2),
+        (RunError::from(RunErrorKind::Exit(130)), 130),
+        (RunErrorKind::Exit(0).into(), 0),
+        (RunErrorKind::Exit(1000).into(), 1),
+        (RunErrorKind::Options("the options contradict each other").into(), 2),
+        (RunErrorKind::Reload("the files can't be watched".into()).into(), 2),
         (std::io::Error::other("another error").into(), 1),
     ] {
         let shown = error.to_string();

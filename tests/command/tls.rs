@@ -240,7 +240,7 @@ fn a_certificate_that_can_t_be_used_is_refused_with_code_2() {
     assert!(home.amboss(&["devcert", "-o", "one"]).output().expect("the command runs").status.success());
     assert!(home.amboss(&["devcert", "-o", "two"]).output().expect("the command runs").status.success());
     std::fs::write(Path::new(&path("empty")), "").expect("the file can be written");
-    fails(&["--cert", &path("absent")], 2, "is the path right");
+    fails(&["--cert", &path("absent")], 2, "check the path");
     fails(&["--cert", &path("one.crt")], 2, "there is no private key");
     fails(&["--cert", &path("one.crt"), "--key", &path("two.key")], 2, "belong");
     fails(&["--cert", &path("empty")], 2, &path("empty"));

@@ -4,7 +4,7 @@
 use std::io::Read;
 
 use amboss_core::http::{
-    percent_decode, Answering, BodyLength, BodyWriter, Framing, HeadOptions, HeadParser, ResponseHead, Target,
+    percent_decode, BodyLength, BodyWriter, Framing, HeadOptions, HeadParser, ResponseContext, ResponseHead, Target,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
         let mut out = Vec::new();
         let is_head = head.method() == b"HEAD";
-        let answering = Answering { version: head.version(), head: is_head, keep_alive: framing.keep_alive };
+        let answering = ResponseContext { version: head.version(), head: is_head, keep_alive: framing.keep_alive };
         let response = ResponseHead::start(&mut out, "200 OK", [("Content-Type", &b"text/plain"[..])])?;
         let mut body = BodyWriter::new(response.finish(&mut out, answering, Some(3), None, None).framing);
         body.append(b"ok\n", &mut out);

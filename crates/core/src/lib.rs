@@ -62,6 +62,6 @@ pub mod wsgi;
 
 pub use server::*;
 pub use wsgi::{
-    AppError, Application, Body, ByteStr, Client, Collected, Environ, Extensions, Input, InputError, Peer, StartError,
-    StartResponse,
+    AppError, Application, Body, ByteStr, Client, Collected, Environ, Extensions, Input, InputError, InputErrorKind,
+    Peer, StartError, StartErrorKind, StartResponse,
 };

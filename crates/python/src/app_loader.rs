@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use amboss::{AppLoader, Application, RunError, ServeError, Server, Settings, ShutdownHandle, Worker};
+use amboss::{
+    AppLoader, Application, RunError, RunErrorKind, ServeError, ServeErrorKind, Server, Settings, ShutdownHandle,
+    Worker,
+};
 use pyo3::prelude::*;
 
 use crate::errors::{to_app_error, to_run_error};
@@ -38,7 +41,9 @@ where
     F: FnOnce(Python<'_>, &Worker) -> PyResult<PyApplication>,
 {
     fn load_app(&mut self, worker: &Worker) -> Result<Arc<dyn Application>, RunError> {
-        let Some(make) = self.make.take() else { return Err(RunError::Options("the application was loaded already")) };
+        let Some(make) = self.make.take() else {
+            return Err(RunErrorKind::Options("the application was loaded already").into());
+        };
         let application = attach(|py| {
             py.import("amboss._child_environment")?.call_method1("sockets_adopted", (worker.server_fd(),))?;
             make(py, worker)
@@ -50,7 +55,7 @@ where
 
     fn configure(&mut self, settings: &mut Settings) -> Result<(), RunError> {
         // The application may have called `threading.stack_size` while it was imported.
-        settings.thread_stack_size = Some(attach(thread_stack::size));
+        settings.runtime.thread_stack_size = Some(attach(thread_stack::size));
         Ok(())
     }
 
@@ -71,6 +76,6 @@ where
 pub(crate) fn flatten<R>(outcome: PyResult<main_thread::Outcome<R>>) -> Result<R, ServeError> {
     match outcome {
         Ok((_, result)) => result,
-        Err(error) => Err(ServeError::Application(attach(|py| to_app_error(py, error)))),
+        Err(error) => Err(ServeErrorKind::Application(attach(|py| to_app_error(py, error))).into()),
     }
 }

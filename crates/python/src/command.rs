@@ -6,7 +6,10 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use amboss::cli::{self, AppConfig, Runner, Signals};
-use amboss::{AppLoader, Application, RunError, ServeError, Server, ServerBuilder, SourceKnowledge, Worker};
+use amboss::{
+    AppLoader, Application, RunError, RunErrorKind, ServeError, ServeErrorKind, Server, ServerBuilder, SourceKnowledge,
+    Worker,
+};
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
 
@@ -62,7 +65,7 @@ struct PyRunner {
 
 impl Runner for PyRunner {
     fn serve(&mut self, target: &str, mut config: AppConfig) -> Result<(), RunError> {
-        let threads = config.options.settings.threads;
+        let threads = config.options.settings.runtime.threads;
         attach(|py| {
             apply_python_settings(py, &mut config.options, false, Some(threads));
             if amboss::is_running_from_reloader() || !config.options.wants_supervisor(&config.plan) || config.preload {
@@ -123,7 +126,8 @@ impl Runner for PyRunner {
 
 /// Whether CTRL+C has ended the server.
 fn is_interrupt(error: &RunError) -> bool {
-    let RunError::Serve(ServeError::Application(error)) = error else { return false };
+    let RunErrorKind::Serve(error) = error.kind() else { return false };
+    let ServeErrorKind::Application(error) = error.kind() else { return false };
     error.downcast_ref::<AppException>().is_some_and(AppException::is_interrupt)
 }
 
@@ -167,8 +171,10 @@ fn serve_in_fork(forked: amboss::Forked, app: &Py<PyAny>, config: &AppConfig) ->
     let loader = PyAppLoader::new(make, signals::installer(&config.options));
     match ServerBuilder::with_loader(loader).options(config.options.clone()).run_forked(forked) {
         Ok(()) => 0,
-        Err(RunError::Exit(code)) => code,
         Err(error) => {
+            if let RunErrorKind::Exit(code) = error.kind() {
+                return *code;
+            }
             let _ = writeln!(std::io::stderr(), "amboss: {error}");
             1
         }
@@ -180,7 +186,7 @@ struct SupervisorOnly;
 
 impl AppLoader for SupervisorOnly {
     fn load_app(&mut self, _: &Worker) -> Result<Arc<dyn Application>, RunError> {
-        Err(RunError::Options("with --preload, only forked workers serve"))
+        Err(RunErrorKind::Options("with --preload, only forked workers serve").into())
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{fmt, io};
 
-use amboss::{AppError, RunError, ServeError, StartError};
+use amboss::{AppError, RunError, RunErrorKind, ServeError, ServeErrorKind, StartError, StartErrorKind};
 use pyo3::create_exception;
 use pyo3::exceptions::{PyConnectionError, PyKeyboardInterrupt, PyOSError, PyRuntimeError, PySystemExit, PyValueError};
 use pyo3::prelude::*;
@@ -68,8 +68,10 @@ pub(crate) fn to_run_error(error: PyErr) -> RunError {
     attach(|py| {
         let code = error.is_instance_of::<PySystemExit>(py).then(|| error.value(py).getattr("code")?.extract());
         match code {
-            Some(Ok(code)) => RunError::Exit(code),
-            Some(PyResult::Err(_)) | None => RunError::Serve(ServeError::Application(to_app_error(py, error))),
+            Some(Ok(code)) => RunErrorKind::Exit(code).into(),
+            Some(PyResult::Err(_)) | None => {
+                ServeError::from(ServeErrorKind::Application(to_app_error(py, error))).into()
+            }
         }
     })
 }
@@ -90,37 +92,41 @@ pub(crate) fn format_traceback(py: Python<'_>, error: &PyErr) -> String {
 }
 
 /// Converts an error of `start_response`, `write` or early hints to an exception.
-pub(crate) fn from_start_error(error: StartError) -> PyErr {
-    match error {
-        StartError::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
+pub(crate) fn from_start_error(error: &StartError) -> PyErr {
+    match error.kind() {
+        StartErrorKind::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
             ClientDisconnected::new_err("the client did not read the response in time")
         }
-        StartError::Io(error) => ClientDisconnected::new_err(format!("the client has disconnected: {error}")),
-        error @ StartError::Response(_) => PyValueError::new_err(error.to_string()),
-        error => PyRuntimeError::new_err(error.to_string()),
+        StartErrorKind::Io(error) => ClientDisconnected::new_err(format!("the client has disconnected: {error}")),
+        StartErrorKind::Response(_) => PyValueError::new_err(error.to_string()),
+        _ => PyRuntimeError::new_err(error.to_string()),
     }
 }
 
 /// Converts the error with which a server ended to an exception.
 pub(crate) fn from_serve_error(py: Python<'_>, error: ServeError) -> PyErr {
-    match error {
-        ServeError::Io(error) => error.into(),
-        ServeError::Settings(message) => PyValueError::new_err(message),
-        ServeError::Application(error) => match error.downcast::<AppException>() {
+    let text = error.to_string();
+    match error.into_kind() {
+        // The kind decides on the class of the exception, such as PermissionError.
+        ServeErrorKind::Bind { error, .. } => io::Error::new(error.kind(), text).into(),
+        ServeErrorKind::Io(error) => error.into(),
+        ServeErrorKind::Settings(message) => PyValueError::new_err(message),
+        ServeErrorKind::Application(error) => match error.downcast::<AppException>() {
             Ok(exception) => exception.error.clone_ref(py),
             Err(error) => PyRuntimeError::new_err(error.to_string()),
         },
-        other => PyRuntimeError::new_err(other.to_string()),
+        _ => PyRuntimeError::new_err(text),
     }
 }
 
 /// Converts an error of the library's `run_…` functions to an exception.
 pub(crate) fn from_run_error(py: Python<'_>, error: RunError) -> PyErr {
-    match error {
-        RunError::Options(message) => PyValueError::new_err(message),
-        RunError::Serve(error) => from_serve_error(py, error),
-        RunError::Exit(code) => PySystemExit::new_err(code),
-        error @ RunError::AddressInUse { .. } => PyOSError::new_err(error.to_string()),
-        other => PyRuntimeError::new_err(other.to_string()),
+    let text = error.to_string();
+    match error.into_kind() {
+        RunErrorKind::Options(message) => PyValueError::new_err(message),
+        RunErrorKind::Serve(error) => from_serve_error(py, error),
+        RunErrorKind::Exit(code) => PySystemExit::new_err(code),
+        RunErrorKind::AddressInUse { .. } => PyOSError::new_err(text),
+        _ => PyRuntimeError::new_err(text),
     }
 }

@@ -14,7 +14,7 @@ use crate::runtime::{gil, thread_stack};
 use crate::wsgi::application::PyApplication;
 use crate::wsgi::convert::type_name;
 use crate::wsgi::environ::ServerInfo;
-use crate::wsgi::request_handler::PyRequestHandler;
+use crate::wsgi::request_handler::{HandlerLog, PyRequestHandler};
 
 /// The options that `make_server` and `run_simple` share, as `amboss/serving.py` passes them.
 #[derive(FromPyObject)]
@@ -66,15 +66,20 @@ pub(crate) fn apply_python_settings(
     custom_handler: bool,
     threads: Option<usize>,
 ) {
-    run.settings.threads = threads.unwrap_or(DEFAULT_THREADS).max(1);
+    run.settings.runtime.threads = threads.unwrap_or(DEFAULT_THREADS).max(1);
     // The GIL lets one thread run at a time, so a second event loop would only compete with the first. 0 lets the
     // server decide.
-    run.settings.loops = usize::from(is_gil_enabled(py));
-    run.settings.thread_stack_size = Some(thread_stack::size(py));
-    run.settings.timeouts.batch = BATCH;
-    run.settings.may_hand_over = Some(Arc::new(gil::is_released));
+    run.settings.runtime.loops = usize::from(is_gil_enabled(py));
+    run.settings.runtime.thread_stack_size = Some(thread_stack::size(py));
+    run.settings.runtime.batch_delay = BATCH;
+    run.settings.runtime.may_hand_over = Some(Arc::new(gil::is_released));
     run.request_handler = Some(Arc::new(PyRequestHandler { is_custom: custom_handler }));
-    run.settings.fork = Some(Arc::new(fork_for_request));
+    if custom_handler {
+        run.settings.log = Arc::new(HandlerLog(run.settings.log.clone()));
+    }
+    // Python programs fork without exec, as with multiprocessing.
+    run.settings.runtime.guard_forks = true;
+    run.settings.runtime.fork = Some(Arc::new(fork_for_request));
 }
 
 fn is_gil_enabled(py: Python<'_>) -> bool {

@@ -1,6 +1,6 @@
 //! The variables that applications find in their environ after a handshake.
 
-use amboss_core::Session;
+use amboss_core::HandshakeInfo;
 use rustls::server::UnbufferedServerConnection;
 use rustls::{CipherSuite, ProtocolVersion};
 
@@ -8,8 +8,8 @@ use crate::load::to_pem;
 
 /// The variables of a connection, with the names and values of Apache's mod_ssl, which are OpenSSL's: `SSL_PROTOCOL`,
 /// `SSL_CIPHER`, and `SSL_CLIENT_CERT` (PEM) when the client sent a certificate.
-pub(crate) fn session(connection: &UnbufferedServerConnection) -> Session {
-    let mut session = Session::default();
+pub(crate) fn session(connection: &UnbufferedServerConnection) -> HandshakeInfo {
+    let mut session = HandshakeInfo::default();
     session.scheme = "https";
     if let Some(version) = connection.protocol_version() {
         let name = match version {

@@ -19,12 +19,12 @@
 //! close_notify when it ends a connection on purpose, and never when it cuts a response short.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, IoSlice, Read};
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
-use amboss_core::{Handshake, Misplaced, Session, Socket, Transport};
+use amboss_core::{Handshake, HandshakeInfo, Interest, PlainHttpPolicy, Socket, Transport};
 use rustls::ServerConfig;
 
 use crate::encrypted_stream::EncryptedStream;
@@ -66,7 +66,7 @@ impl TlsTransport {
         let State::New(config, plain_http) = &self.state else { return self.continue_handshake() };
         let mut scratch = ScratchBuffer::incoming();
         let count = match (&*self.socket).read(&mut scratch.bytes) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Handshake::Silent),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Handshake::NotStarted),
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             result => result?,
         };
@@ -82,10 +82,10 @@ impl TlsTransport {
             self.state = State::Failed;
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the client sent neither TLS nor HTTP"));
         }
-        let mut session = Session::default();
-        session.misplaced = match plain_http {
-            plain_http::PlainHttpPolicy::Redirect => Some(Misplaced::Redirect),
-            plain_http::PlainHttpPolicy::Refuse => Some(Misplaced::Refuse),
+        let mut session = HandshakeInfo::default();
+        session.plain_http = match plain_http {
+            plain_http::PlainHttpPolicy::Redirect => Some(PlainHttpPolicy::Redirect),
+            plain_http::PlainHttpPolicy::Refuse => Some(PlainHttpPolicy::Refuse),
             plain_http::PlainHttpPolicy::Serve => None,
         };
         self.state = State::Plain(bytes.to_vec());
@@ -94,7 +94,7 @@ impl TlsTransport {
 
     /// Continues the handshake with what the client has sent.
     fn continue_handshake(&mut self) -> io::Result<Handshake> {
-        let State::Encrypted(stream) = &mut self.state else { return Ok(Handshake::Done(Session::default())) };
+        let State::Encrypted(stream) = &mut self.state else { return Ok(Handshake::Done(HandshakeInfo::default())) };
         let handshaking = stream.records.connection.is_handshaking();
         let mut progress = if handshaking { Progress::Handshake } else { Progress::Traffic };
         // Unsent ciphertext goes first; nothing is read before it has been sent.
@@ -112,7 +112,7 @@ impl TlsTransport {
 
     /// Sends the server's handshake records, and returns what the handshake waits for.
     fn finish_step(&mut self, progress: Progress) -> io::Result<Handshake> {
-        let State::Encrypted(stream) = &mut self.state else { return Ok(Handshake::Done(Session::default())) };
+        let State::Encrypted(stream) = &mut self.state else { return Ok(Handshake::Done(HandshakeInfo::default())) };
         let flushed = stream.flush(&self.socket);
         if let Some(error) = &stream.records.failed {
             let error = to_io_error(error);
@@ -169,14 +169,18 @@ impl Transport for TlsTransport {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_two(bytes, &[])
+        self.write_vectored(&[IoSlice::new(bytes)])
     }
 
-    fn write_two(&mut self, first: &[u8], second: &[u8]) -> io::Result<usize> {
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        // A record holds the first two slices that are not empty.
+        let mut filled = slices.iter().filter(|slice| !slice.is_empty()).map(|slice| &**slice);
         match &mut self.state {
-            State::Encrypted(_) if first.is_empty() && second.is_empty() => Ok(0),
-            State::Encrypted(stream) => stream.write(&self.socket, first, second),
-            State::Plain(_) => self.socket.write_two(first, second),
+            State::Encrypted(stream) => match filled.next() {
+                Some(first) => stream.write(&self.socket, first, filled.next().unwrap_or_default()),
+                None => Ok(0),
+            },
+            State::Plain(_) => self.socket.write_vectored(slices),
             State::New(..) | State::Failed => Err(io::ErrorKind::NotConnected.into()),
         }
     }
@@ -188,11 +192,11 @@ impl Transport for TlsTransport {
         }
     }
 
-    fn wait(&mut self, writable: bool, timeout: Duration) -> io::Result<bool> {
-        if !writable && self.has_buffered() {
+    fn wait(&mut self, interest: Interest, timeout: Duration) -> io::Result<bool> {
+        if interest == Interest::Read && self.has_buffered() {
             return Ok(true);
         }
-        self.socket.wait(writable, timeout)
+        self.socket.wait(interest, timeout)
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {

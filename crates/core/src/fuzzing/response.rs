@@ -2,7 +2,7 @@
 
 use super::input::{escape, split_prefix};
 use super::reader;
-use crate::http::{allows_body, Answering, BodyWriter, ResponseFraming, ResponseHead, Version};
+use crate::http::{allows_body, BodyWriter, ResponseContext, ResponseFraming, ResponseHead, Version};
 
 /// Separates status, fields and body. This byte and [`UNIT`] can't occur in them.
 const RECORD: u8 = 0x1e;
@@ -37,7 +37,7 @@ pub fn response(data: &[u8]) {
         return;
     };
     let version = if option & 1 == 0 { Version::Http11 } else { Version::Http10 };
-    let answering = Answering { version, head: option & 2 != 0, keep_alive: option & 4 == 0 };
+    let answering = ResponseContext { version, head: option & 2 != 0, keep_alive: option & 4 == 0 };
     let known = (option & 8 == 0).then_some(body.len() as u64);
     let date = crate::http::imf_fixdate(0);
     let date = (option & 16 == 0).then_some(&date);

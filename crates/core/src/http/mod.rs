@@ -33,7 +33,7 @@
 //! assert_eq!(&input[length..][step.data], b"hi");
 //!
 //! let mut out = Vec::new();
-//! let answering = Answering { version: head.version(), head: head.method() == b"HEAD", keep_alive: framing.keep_alive };
+//! let answering = ResponseContext { version: head.version(), head: head.method() == b"HEAD", keep_alive: framing.keep_alive };
 //! let response = ResponseHead::start(&mut out, "200 OK", [("Content-Type", &b"text/plain"[..])])?;
 //! let mut body = BodyWriter::new(response.finish(&mut out, answering, Some(2), None, None).framing);
 //! body.append(b"hi", &mut out);
@@ -70,7 +70,7 @@ pub use error::{Error, ErrorKind, ResponseError, ResponseErrorKind};
 pub use framing::{BodyLength, Framing};
 pub use head::{Field, Head, HeadLimits, HeadOptions, HeadParser};
 pub use leniency::Leniency;
-pub use response::{is_hop_by_hop, Answering, ResponseHead, ResponsePlan};
+pub use response::{is_hop_by_hop, ResponseContext, ResponseHead, ResponsePlan};
 pub use status::{allows_body, reason_phrase};
 pub use target::{host_is_valid, percent_decode, Target, TargetForm};
 pub use version::Version;

@@ -13,7 +13,7 @@ use super::version::Version;
 
 /// The properties of a request that its response depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answering {
+pub struct ResponseContext {
     /// The version of the request.
     pub version: Version,
     /// Whether the method is HEAD.
@@ -34,11 +34,11 @@ pub struct ResponsePlan {
 /// A response head whose status line and application fields are in the output buffer.
 ///
 /// ```
-/// use amboss_core::http::{Answering, ResponseFraming, ResponseHead, Version};
+/// use amboss_core::http::{ResponseContext, ResponseFraming, ResponseHead, Version};
 ///
 /// let mut out = Vec::new();
 /// let head = ResponseHead::start(&mut out, "200 OK", [("Content-Type", &b"text/plain"[..])]).unwrap();
-/// let answering = Answering { version: Version::Http11, head: false, keep_alive: true };
+/// let answering = ResponseContext { version: Version::Http11, head: false, keep_alive: true };
 /// let plan = head.finish(&mut out, answering, Some(5), None, None);
 /// assert_eq!(plan.framing, ResponseFraming::Length(5));
 /// out.extend_from_slice(b"hello");
@@ -183,7 +183,7 @@ impl ResponseHead {
     pub fn finish(
         &self,
         out: &mut Vec<u8>,
-        answering: Answering,
+        answering: ResponseContext,
         length: Option<u64>,
         date: Option<&[u8; 29]>,
         server: Option<&str>,
@@ -271,12 +271,12 @@ pub fn is_hop_by_hop(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    const V11: Answering = Answering { version: Version::Http11, head: false, keep_alive: true };
+    const V11: ResponseContext = ResponseContext { version: Version::Http11, head: false, keep_alive: true };
 
     fn write(
         status: &str,
         fields: &[(&str, &str)],
-        answering: Answering,
+        answering: ResponseContext,
         length: Option<u64>,
     ) -> Result<(String, ResponsePlan), ResponseError> {
         let mut out = b"before".to_vec();
@@ -292,12 +292,12 @@ mod tests {
     #[test]
     fn framing_follows_version_method_status_and_declaration() {
         use ResponseFraming::*;
-        let v10 = Answering { version: Version::Http10, ..V11 };
-        let head = Answering { head: true, ..V11 };
-        let closing = Answering { keep_alive: false, ..V11 };
+        let v10 = ResponseContext { version: Version::Http10, ..V11 };
+        let head = ResponseContext { head: true, ..V11 };
+        let closing = ResponseContext { keep_alive: false, ..V11 };
         let declared: &[(&str, &str)] = &[("Content-Length", "3")];
         type Fields<'a> = &'a [(&'a str, &'a str)];
-        type Case<'a> = (&'a str, Fields<'a>, Answering, Option<u64>, &'a str, ResponseFraming, bool);
+        type Case<'a> = (&'a str, Fields<'a>, ResponseContext, Option<u64>, &'a str, ResponseFraming, bool);
         let cases: &[Case<'_>] = &[
             ("200 OK", &[], V11, Some(5), "Content-Length: 5\r\n", Length(5), true),
             ("200 OK", &[], V11, Some(0), "Content-Length: 0\r\n", Length(0), true),

@@ -3,42 +3,76 @@
 use std::fmt;
 use std::io;
 
+use super::io::address::Address;
 use crate::wsgi::AppError;
 
 /// Why a server ended or could not begin.
 #[derive(Debug)]
+pub struct ServeError {
+    kind: ServeErrorKind,
+}
+
+/// The kinds of [`ServeError`].
+#[derive(Debug)]
 #[non_exhaustive]
-pub enum ServeError {
-    /// The system refused something.
+pub enum ServeErrorKind {
+    /// The server can't listen on an address.
+    Bind {
+        /// The address.
+        address: Address,
+        /// The system's error.
+        error: io::Error,
+    },
+    /// The system refused something else.
     Io(io::Error),
-    /// Settings that contradict each other, or a state of the process in which the server can't run.
+    /// Settings that contradict each other, or a state of the process in which the server can't run. The text says what to
+    /// change.
     Settings(String),
     /// The application failed, and [`Settings::passthrough_errors`](super::Settings::passthrough_errors) is on.
     Application(AppError),
 }
 
+impl ServeError {
+    /// The kind of the error.
+    pub fn kind(&self) -> &ServeErrorKind {
+        &self.kind
+    }
+
+    /// Takes the kind out, with what it holds.
+    pub fn into_kind(self) -> ServeErrorKind {
+        self.kind
+    }
+}
+
 impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ServeError::Io(error) => error.fmt(f),
-            ServeError::Settings(message) => f.write_str(message),
-            ServeError::Application(error) => write!(f, "the application failed: {error}"),
+        match &self.kind {
+            ServeErrorKind::Bind { address, error } => write!(f, "can't listen on {address}: {error}"),
+            ServeErrorKind::Io(error) => error.fmt(f),
+            ServeErrorKind::Settings(message) => f.write_str(message),
+            ServeErrorKind::Application(error) => write!(f, "the application failed: {error}"),
         }
     }
 }
 
 impl std::error::Error for ServeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            ServeError::Io(error) => Some(error),
-            ServeError::Settings(_) => None,
-            ServeError::Application(error) => Some(&**error),
+        match &self.kind {
+            ServeErrorKind::Bind { error, .. } | ServeErrorKind::Io(error) => Some(error),
+            ServeErrorKind::Settings(_) => None,
+            ServeErrorKind::Application(error) => Some(&**error),
         }
+    }
+}
+
+impl From<ServeErrorKind> for ServeError {
+    fn from(kind: ServeErrorKind) -> ServeError {
+        ServeError { kind }
     }
 }
 
 impl From<io::Error> for ServeError {
     fn from(error: io::Error) -> ServeError {
-        ServeError::Io(error)
+        ServeErrorKind::Io(error).into()
     }
 }

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use super::connection::read_buffer::ReadBuffer;
 use super::connection::Connection;
-use super::io::transport::{Socket, Transport};
+use super::io::socket::Socket;
+use super::io::transport::Transport;
 use super::listener::Endpoint;
 use super::log::NoLog;
 use super::service::Service;
 use super::settings::Settings;
 use super::sync::lock;
+use super::sys::Interest;
 use crate::wsgi::{AppError, Body, Environ, Peer, ServerInfo, StartResponse};
 
 /// Responds with the path of the request. `/panic` panics, `/fail` fails, `/large` has a body of 1 MiB.
@@ -89,7 +91,7 @@ impl Transport for ScriptedTransport {
         Ok(count)
     }
 
-    fn wait(&mut self, _: bool, _: Duration) -> io::Result<bool> {
+    fn wait(&mut self, _: Interest, _: Duration) -> io::Result<bool> {
         Ok(false)
     }
 

@@ -16,7 +16,7 @@ pub enum BodyMode {
     Collect,
     /// When the head is complete. The application reads the body as it arrives, in a thread that is occupied until the body
     /// is complete. While the thread waits for the client, it does not count towards
-    /// [`Settings::threads`](super::Settings::threads), unless only one request may run at a time. The first read sends
+    /// [`Runtime::threads`](super::Runtime::threads), unless only one request may run at a time. The first read sends
     /// `100 Continue`.
     Stream,
 }
@@ -84,14 +84,9 @@ pub trait RequestHandler: Send + Sync {
 
     /// Called when a connection ends before both sides are done with it.
     fn connection_dropped(&self, reason: CloseReason, peer: Peer, log: &dyn Log) {
-        if reason.is_worth_a_line() {
+        if reason.should_log() {
             log.error(&format!("connection with {peer}: {reason}"));
         }
-    }
-
-    /// Whether [`log_request`](RequestHandler::log_request) uses its records. If it does not, requests are not timed.
-    fn wants_access(&self, log: &dyn Log) -> bool {
-        log.wants_access()
     }
 }
 

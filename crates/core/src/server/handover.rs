@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use super::io::transport::Socket;
+use super::io::socket::Socket;
 
 /// A connection between two requests, or one whose complete request waits for a thread.
 #[derive(Debug)]

@@ -86,7 +86,7 @@
 //! | queue | to let a complete request wait until an application may run for it |
 //! | scheduler | what a connection may ask of its driver |
 //! | slab, token | the connections of a loop by number; the number of one |
-//! | slot | one of [`Settings::threads`] requests that may run at once |
+//! | slot | one of [`Runtime::threads`] requests that may run at once |
 //! | step | what a connection waits for after it was advanced |
 //! | yield | to let other connections go first |
 //!
@@ -126,14 +126,14 @@ mod sync;
 mod sys;
 mod upgrade;
 
-pub use error::ServeError;
+pub use error::{ServeError, ServeErrorKind};
 pub use handler::{BodyMode, RequestHandler};
 pub use handover::{IdleConnection, StoredBody};
 pub use hijack::hijack;
 pub use io::address::{Address, AddressError, LocalAddr};
-#[doc(hidden)]
 pub use io::poller::PollerKind;
-pub use io::transport::{Handshake, Misplaced, Session, Socket, Transport, TransportLayer};
+pub use io::socket::Socket;
+pub use io::transport::{Handshake, HandshakeInfo, PlainHttpPolicy, Transport, TransportLayer};
 pub use listener::Listeners;
 pub use log::{wants_color, AccessRecord, CloseReason, Log, LogFormat, NoLog, TextLog};
 pub use receiver::Receiver;
@@ -141,8 +141,9 @@ pub use server::{
     make_server, make_server_from_systemd, make_server_on, BaseWsgiServer, Concurrency, ForkingWsgiServer, Server,
     ThreadedWsgiServer,
 };
-pub use settings::{Fork, Limits, MayHandOver, Settings, Timeouts};
+pub use settings::{Fork, Limits, MayHandOver, Runtime, Settings, Timeouts};
 pub use shutdown::ShutdownHandle;
+pub use sys::Interest;
 pub use upgrade::{on_upgrade, Upgraded};
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
 //! The server, and the three kinds of it.
 
 use std::fmt;
-use std::ops::{Deref, DerefMut};
 use std::panic;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::error::ServeError;
+use super::error::{ServeError, ServeErrorKind};
 use super::event_loop::EventLoop;
 use super::io::address::{Address, LocalAddr};
+use super::io::fork_guard;
 use super::io::waker::Waker;
 use super::listener::Listeners;
 use super::loop_group::LoopGroup;
@@ -116,18 +116,25 @@ impl Server {
         settings: Settings,
     ) -> Result<Server, ServeError> {
         if listeners.is_empty() {
-            return Err(ServeError::Settings("there is nothing to listen on; give at least one address".into()));
+            return Err(
+                ServeErrorKind::Settings("there is nothing to listen on; give at least one address".into()).into()
+            );
         }
         if cfg!(not(unix)) && concurrency == Concurrency::Processes {
-            return Err(ServeError::Settings("this system can't fork; use threads instead of processes".into()));
+            return Err(
+                ServeErrorKind::Settings("this system can't fork; use threads instead of processes".into()).into()
+            );
+        }
+        if settings.runtime.guard_forks {
+            fork_guard::install();
         }
         let shutdown = ShutdownHandle::new();
         let application_handle = shutdown.clone();
         let info = ServerInfo {
             software: String::new(),
             shutdown: Box::new(move || application_handle.shutdown()),
-            multithread: concurrency == Concurrency::Threads && settings.threads > 1,
-            multiprocess: concurrency == Concurrency::Processes || settings.multiprocess,
+            multithread: concurrency == Concurrency::Threads && settings.runtime.threads > 1,
+            multiprocess: concurrency == Concurrency::Processes || settings.runtime.multiprocess,
             run_once: false,
         };
         let local = listeners.local_addrs();
@@ -185,10 +192,11 @@ impl Server {
                 let threads = POOL_THREADS.load(Ordering::SeqCst);
                 if threads > 0 {
                     self.event_loop = Some(event_loop);
-                    return Err(ServeError::Settings(format!(
+                    return Err(ServeErrorKind::Settings(format!(
                         "can't fork while {threads} threads of another server are running in this process; stop that \
                          server first, or use threads here as well"
-                    )));
+                    ))
+                    .into());
                 }
                 #[cfg(unix)]
                 let served = forking::serve(&mut event_loop, &self.shutdown);
@@ -202,7 +210,7 @@ impl Server {
         Ok(result?)
     }
 
-    /// Serves one request in this thread. Returns when the response has been sent, or false when `timeout` has passed.
+    /// Serves one request in this thread. Returns true when the response has been sent, or false when `timeout` has passed.
     ///
     /// For programs that wait for one callback: the port is free once the server is dropped. The connection is closed after
     /// the response, and other connections wait for the next call.
@@ -227,7 +235,7 @@ impl Server {
         let failure = lock(&self.service.failure).take();
         match failure {
             None => Ok(()),
-            Some(Failure::Error(error)) => Err(ServeError::Application(error)),
+            Some(Failure::Error(error)) => Err(ServeErrorKind::Application(error).into()),
             Some(Failure::Panic(caught)) => match caught.payload.into_inner() {
                 Some(payload) => panic::resume_unwind(payload),
                 None => Ok(()),
@@ -245,15 +253,17 @@ impl fmt::Debug for Server {
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $concurrency:ident;)*) => { $(
         $(#[$doc])*
+        ///
+        /// This type has no values: its functions make a [`Server`].
         #[derive(Debug)]
-        pub struct $name(Server);
+        pub enum $name {}
 
         impl $name {
             /// Makes a server that listens on an [`Address`] with the default settings.
             ///
             /// # Errors
             /// When the text is not an address, or the system refuses the address.
-            pub fn bind(address: &str, app: impl Application + 'static) -> Result<$name, ServeError> {
+            pub fn bind(address: &str, app: impl Application + 'static) -> Result<Server, ServeError> {
                 $name::with_settings(address, app, Settings::default())
             }
 
@@ -265,24 +275,11 @@ macro_rules! kinds {
                 address: &str,
                 app: impl Application + 'static,
                 settings: Settings,
-            ) -> Result<$name, ServeError> {
+            ) -> Result<Server, ServeError> {
                 let address = address
                     .parse::<Address>()
-                    .map_err(|error| ServeError::Settings(error.to_string()))?;
-                make_server(&[address], app, Concurrency::$concurrency, settings).map($name)
-            }
-        }
-
-        impl Deref for $name {
-            type Target = Server;
-            fn deref(&self) -> &Server {
-                &self.0
-            }
-        }
-
-        impl DerefMut for $name {
-            fn deref_mut(&mut self) -> &mut Server {
-                &mut self.0
+                    .map_err(|error| ServeErrorKind::Settings(error.to_string()))?;
+                make_server(&[address], app, Concurrency::$concurrency, settings)
             }
         }
     )* };
@@ -292,9 +289,9 @@ kinds! {
     /// A server that runs one request at a time, in the thread that serves. Idle connections and slow heads do not delay other
     /// clients.
     BaseWsgiServer = Single;
-    /// A server with a thread for each running request, up to [`Settings::threads`].
+    /// A server with a thread for each running request, up to [`Runtime::threads`].
     ThreadedWsgiServer = Threads;
-    /// A server with a process for each running request, up to [`Settings::processes`]. Unix only.
+    /// A server with a process for each running request, up to [`Runtime::processes`]. Unix only.
     ///
     /// A forked process has only the thread that forked (`fork(2)`), and locks that other threads held stay locked in it. So
     /// the process must not have other threads that hold locks which the application needs.

@@ -13,7 +13,7 @@ use super::panics::{self, Panic};
 use super::scheduler::Scheduler;
 use super::settings::Settings;
 use super::sync::lock;
-use crate::http::{imf_fixdate, Answering, ResponseHead, ResponsePlan};
+use crate::http::{imf_fixdate, ResponseContext, ResponseHead, ResponsePlan};
 use crate::wsgi::{AppError, Application, ServerInfo};
 
 /// A failure of the application that ends the server ([`Settings::passthrough_errors`]).
@@ -48,7 +48,7 @@ impl Service {
         let server_field = settings.handler.server_version().map(str::to_owned);
         info.software = server_field.clone().unwrap_or_default();
         Service {
-            wants_access: settings.handler.wants_access(&*settings.log),
+            wants_access: settings.log.wants_access(),
             body_budget: BodyBudget::new(&settings.limits),
             app,
             settings,
@@ -107,7 +107,7 @@ impl Service {
         &self,
         head: &ResponseHead,
         out: &mut Vec<u8>,
-        context: Answering,
+        context: ResponseContext,
         length: Option<u64>,
     ) -> ResponsePlan {
         head.finish(

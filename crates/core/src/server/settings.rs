@@ -16,7 +16,7 @@ use crate::http::{ChunkedLimits, HeadLimits, Leniency};
 /// ```
 /// use amboss_core::Settings;
 /// let mut settings = Settings::default();
-/// settings.threads = 8;
+/// settings.runtime.threads = 8;
 /// settings.limits.body = Some(1 << 20);
 /// ```
 #[derive(Clone)]
@@ -26,6 +26,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How long the server waits.
     pub timeouts: Timeouts,
+    /// How requests run: threads and processes.
+    pub runtime: Runtime,
     /// Deviations from a strict reading of RFC 9112; none by default.
     pub leniency: Leniency,
     /// Whether request bodies are complete before the application is called ([`BodyMode::Collect`], the default) or are read
@@ -35,33 +37,6 @@ pub struct Settings {
     /// The directory of the temporary files that hold collected bodies longer than [`Limits::body_memory`]. By default
     /// `TMPDIR`, else `/var/tmp` if it exists (`/tmp` is often in memory), else [`std::env::temp_dir`].
     pub body_directory: Option<PathBuf>,
-    /// The maximum number of requests that a [`ThreadedWsgiServer`](super::ThreadedWsgiServer) runs at once; 64. Each
-    /// running request has a thread, and a waiting one has none, so this bounds what the application uses at the same time,
-    /// not the number of clients.
-    pub threads: usize,
-    /// The maximum number of event loops that a [`ThreadedWsgiServer`](super::ThreadedWsgiServer) runs. Each can keep one
-    /// core busy with short requests. 0, the default, stands for one loop per core, but at most a quarter of `threads`.
-    /// Loops are started as connections arrive; a server with few connections has one.
-    pub loops: usize,
-    /// The stack size of the threads that a [`ThreadedWsgiServer`](super::ThreadedWsgiServer) starts, in bytes. `None` is
-    /// std's default: 2 MiB or `RUST_MIN_STACK`. The system reserves the size as address space and uses memory only for the
-    /// part that is touched. If it can't reserve the size for every thread, fewer threads run. A server that runs one
-    /// request at a time uses the thread that calls `serve_forever`, whose stack the caller provides.
-    pub thread_stack_size: Option<usize>,
-    /// Called by the monitor thread before it takes the event loop away from a slow application call, with a lower bound on
-    /// how long the call has been running. For runtimes with a global lock, where a second thread would only wait for the
-    /// first. May block. The loop is taken only after two consecutive `true`s at most 1 ms apart; `None` always allows it.
-    pub may_hand_over: Option<Arc<MayHandOver>>,
-    /// The maximum number of child processes that a [`ForkingWsgiServer`](super::ForkingWsgiServer) has at once; 40, as in
-    /// Werkzeug.
-    pub processes: usize,
-    /// The function with which a [`ForkingWsgiServer`](super::ForkingWsgiServer) forks, for runtimes with their own fork
-    /// hooks. Returns the child's process id in the parent and 0 in the child. `fork(2)` by default.
-    pub fork: Option<Arc<Fork>>,
-    /// Whether other processes serve the same application on the same sockets; off. `wsgi.multiprocess` is then true, as it
-    /// always is in a [`ForkingWsgiServer`](super::ForkingWsgiServer). So that the processes share the connections, the
-    /// server accepts one at a time, and the next one when it has answered a request of that connection or 1 ms has passed.
-    pub multiprocess: bool,
     /// The length of the system's queue of connections that have not been accepted (`listen(2)`); 1024. When the queue is
     /// full, the system delays further connections by a second or refuses them.
     pub backlog: i32,
@@ -76,14 +51,86 @@ pub struct Settings {
     pub handler: Arc<dyn RequestHandler>,
     /// The destination of access records and errors. By default standard error, in colour on a terminal.
     pub log: Arc<dyn Log>,
-    #[doc(hidden)]
-    pub poller: PollerKind,
 }
 
-/// The type of [`Settings::may_hand_over`].
+/// How requests run: threads, processes, and hooks for language runtimes.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Runtime {
+    /// The maximum number of requests that a [`ThreadedWsgiServer`](super::ThreadedWsgiServer) runs at once; 64. Each
+    /// running request has a thread, and a waiting one has none, so this bounds what the application uses at the same time,
+    /// not the number of clients.
+    pub threads: usize,
+    /// The maximum number of event loops that a [`ThreadedWsgiServer`](super::ThreadedWsgiServer) runs. Each can keep one
+    /// core busy with short requests. 0, the default, stands for one loop per core, but at most a quarter of `threads`.
+    /// Loops are started as connections arrive; a server with few connections has one.
+    pub loops: usize,
+    /// The stack size of the threads that a [`ThreadedWsgiServer`](super::ThreadedWsgiServer) starts, in bytes. `None` is
+    /// std's default: 2 MiB or `RUST_MIN_STACK`. The system reserves the size as address space and uses memory only for the
+    /// part that is touched. If it can't reserve the size for every thread, fewer threads run. A server that runs one
+    /// request at a time uses the thread that calls `serve_forever`, whose stack the caller provides.
+    pub thread_stack_size: Option<usize>,
+    /// The maximum number of child processes that a [`ForkingWsgiServer`](super::ForkingWsgiServer) has at once; 40, as in
+    /// Werkzeug.
+    pub processes: usize,
+    /// Whether other processes serve the same application on the same sockets; off. `wsgi.multiprocess` is then true, as it
+    /// always is in a [`ForkingWsgiServer`](super::ForkingWsgiServer). So that the processes share the connections, the
+    /// server accepts one at a time, and the next one when it has answered a request of that connection or 1 ms has passed.
+    pub multiprocess: bool,
+    /// How long complete responses wait for the rest of their batch, to be written together; 200 µs. That is less than a
+    /// client on the same machine notices, and more than a batch of fast responses takes.
+    pub batch_delay: Duration,
+    /// The system call that waits for sockets; [`PollerKind::Auto`]. `Poll` is for sandboxes that forbid epoll, and for tests.
+    pub poller: PollerKind,
+    /// Whether a process that the application forks without `exec` gives up the descriptors of this process's servers; off.
+    /// In such a process they are redirected to /dev/null, so that a child that lives long can't hold connections or the
+    /// port. The first server with this setting installs a handler in the process (`pthread_atfork(3)`). Unix only.
+    pub guard_forks: bool,
+    /// Called by the monitor thread before it takes the event loop away from a slow application call, with a lower bound on
+    /// how long the call has been running. For runtimes with a global lock, where a second thread would only wait for the
+    /// first. May block. The loop is taken only after two consecutive `true`s at most 1 ms apart; `None` always allows it.
+    pub may_hand_over: Option<Arc<MayHandOver>>,
+    /// The function with which a [`ForkingWsgiServer`](super::ForkingWsgiServer) forks, for runtimes with their own fork
+    /// hooks. Returns the child's process id in the parent and 0 in the child. `fork(2)` by default.
+    pub fork: Option<Arc<Fork>>,
+}
+
+impl Default for Runtime {
+    fn default() -> Runtime {
+        Runtime {
+            threads: 64,
+            loops: 0,
+            thread_stack_size: None,
+            processes: 40,
+            multiprocess: false,
+            batch_delay: Duration::from_micros(200),
+            poller: PollerKind::Auto,
+            guard_forks: false,
+            may_hand_over: None,
+            fork: None,
+        }
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime")
+            .field("threads", &self.threads)
+            .field("loops", &self.loops)
+            .field("thread_stack_size", &self.thread_stack_size)
+            .field("processes", &self.processes)
+            .field("multiprocess", &self.multiprocess)
+            .field("batch_delay", &self.batch_delay)
+            .field("poller", &self.poller)
+            .field("guard_forks", &self.guard_forks)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The type of [`Runtime::may_hand_over`].
 pub type MayHandOver = dyn Fn(Duration) -> bool + Send + Sync;
 
-/// The type of [`Settings::fork`].
+/// The type of [`Runtime::fork`].
 pub type Fork = dyn Fn() -> std::io::Result<i32> + Send + Sync;
 
 impl Default for Settings {
@@ -91,23 +138,16 @@ impl Default for Settings {
         Settings {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
+            runtime: Runtime::default(),
             leniency: Leniency::default(),
             body_mode: BodyMode::default(),
             body_directory: None,
-            threads: 64,
-            loops: 0,
-            thread_stack_size: None,
-            may_hand_over: None,
-            processes: 40,
-            fork: None,
-            multiprocess: false,
             backlog: 1024,
             unix_mode: None,
             passthrough_errors: false,
             transport: None,
             handler: Arc::new(DefaultHandler),
             log: Arc::new(TextLog::stderr()),
-            poller: PollerKind::Auto,
         }
     }
 }
@@ -117,14 +157,10 @@ impl fmt::Debug for Settings {
         f.debug_struct("Settings")
             .field("limits", &self.limits)
             .field("timeouts", &self.timeouts)
+            .field("runtime", &self.runtime)
             .field("leniency", &self.leniency)
             .field("body_mode", &self.body_mode)
             .field("body_directory", &self.body_directory)
-            .field("threads", &self.threads)
-            .field("loops", &self.loops)
-            .field("thread_stack_size", &self.thread_stack_size)
-            .field("processes", &self.processes)
-            .field("multiprocess", &self.multiprocess)
             .field("backlog", &self.backlog)
             .field("unix_mode", &self.unix_mode)
             .field("passthrough_errors", &self.passthrough_errors)
@@ -158,9 +194,9 @@ pub struct Limits {
     /// The maximum number of bytes that all collected bodies of the server together take in temporary files (else 503);
     /// 8 GiB.
     pub body_files: u64,
-    /// The maximum number of threads, in addition to [`Settings::threads`], that wait for the client of a streamed body or
+    /// The maximum number of threads, in addition to [`Runtime::threads`], that wait for the client of a streamed body or
     /// for a client that reads slowly from `write`; 1,000, which take about 50 MB of memory. Beyond it, waiting threads count
-    /// towards [`Settings::threads`], so that slow clients can't occupy an unlimited number of threads.
+    /// towards [`Runtime::threads`], so that slow clients can't occupy an unlimited number of threads.
     pub client_waits: usize,
     /// The maximum number of bytes of an unread body that the server reads and discards to keep the connection alive;
     /// 256 KiB. Beyond that, a new connection is cheaper for both sides.
@@ -218,9 +254,6 @@ pub struct Timeouts {
     /// and not a reset (RFC 9112 §9.6); 2 s. Also how long an idle connection that can't be handed over to another process
     /// may wait for its last request ([`ShutdownHandle::hand_over`](super::ShutdownHandle::hand_over)).
     pub linger: Duration,
-    /// How long complete responses wait for the rest of their batch, to be written together; 200 µs. That is less than a
-    /// client on the same machine notices, and more than a batch of fast responses takes.
-    pub batch: Duration,
     /// How long running requests may take to finish when the server stops; 10 s.
     pub shutdown: Duration,
 }
@@ -237,7 +270,6 @@ impl Default for Timeouts {
             grace: seconds(10),
             minimum_rate: 240,
             linger: seconds(2),
-            batch: Duration::from_micros(200),
             shutdown: seconds(10),
         }
     }

@@ -13,8 +13,8 @@ use super::sync::lock;
 /// until [`Timeouts::shutdown`](super::Timeouts::shutdown) has passed, and returns from `serve_forever`.
 ///
 /// Clones control the same server. Any thread may use the handle, and so may the application
-/// ([`Environ::shutdown_server`](crate::Environ::shutdown_server)). It takes locks, so a signal handler must not use it; a
-/// thread that waits for the signal may.
+/// ([`Environ::shutdown_server`](crate::Environ::shutdown_server)). A signal handler must not use it, because it takes locks; a
+/// thread that waits for signals can.
 #[derive(Clone)]
 pub struct ShutdownHandle {
     control: Arc<Control>,
@@ -28,7 +28,7 @@ pub(super) struct Control {
     wakers: Mutex<Vec<Arc<Waker>>>,
     /// Whether the loops refuse the requests that wait for a thread.
     refusing: AtomicBool,
-    /// The number of loops that have refused theirs.
+    /// The number of loops that have refused their waiting requests.
     refused: AtomicUsize,
     /// Returns the number of the server's open connections.
     open_connections: OnceLock<CountConnections>,

@@ -4,8 +4,10 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use super::io::transport::{Socket, Transport};
+use super::io::socket::Socket;
+use super::io::transport::Transport;
 use super::panics::AppOwned;
+use super::sys::Interest;
 use crate::wsgi::Environ;
 
 /// The application's callback for the upgraded connection.
@@ -80,16 +82,16 @@ impl Upgraded {
     /// Repeats `attempt` until it returns something other than `WouldBlock`.
     fn run_blocking<R>(
         &mut self,
-        writable: bool,
+        interest: Interest,
         mut attempt: impl FnMut(&mut dyn Transport) -> io::Result<R>,
     ) -> io::Result<R> {
-        /// How long one wait takes at most. The loop repeats it, so there is no timeout.
+        /// The maximum time of one wait. The loop repeats it, so there is no timeout.
         const WAIT: Duration = Duration::from_secs(24 * 3600);
         let Some(transport) = &mut self.transport else { return Err(io::ErrorKind::NotConnected.into()) };
         loop {
             match attempt(&mut **transport) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    transport.wait(writable, WAIT)?;
+                    transport.wait(interest, WAIT)?;
                 }
                 other => return other,
             }
@@ -105,13 +107,13 @@ impl Read for Upgraded {
             self.read_ahead.drain(..count);
             return Ok(count);
         }
-        self.run_blocking(false, |transport| transport.read(buffer))
+        self.run_blocking(Interest::Read, |transport| transport.read(buffer))
     }
 }
 
 impl Write for Upgraded {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.run_blocking(true, |transport| transport.write(bytes))
+        self.run_blocking(Interest::Write, |transport| transport.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -49,7 +49,7 @@ use crate::http::{percent_decode, Head, Target, TargetForm};
 /// | `CONTENT_TYPE` | the field, if it was sent |
 /// | `CONTENT_LENGTH` | the field, if it was sent without a Transfer-Encoding, which overrides it; the length of a collected body that was chunked, and then there is no `HTTP_TRANSFER_ENCODING` |
 /// | `HTTP_*` | the other fields; repeated ones are joined with `,`, cookies with `; `; names with `_` are dropped, since they have the same key as names with `-` |
-/// | `SSL_PROTOCOL`, `SSL_CIPHER`, `SSL_CLIENT_CERT` | over TLS: the variables of the transport ([`Session`](crate::Session)) |
+/// | `SSL_PROTOCOL`, `SSL_CIPHER`, `SSL_CLIENT_CERT` | over TLS: the variables of the transport ([`HandshakeInfo`](crate::HandshakeInfo)) |
 /// | `wsgi.version` | `1.0` |
 /// | `wsgi.url_scheme` | `http` or `https` |
 /// | `wsgi.input_terminated` | `true`, always |

@@ -9,8 +9,14 @@ pub type AppError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The reason why a request body can't be read to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InputError {
+    kind: InputErrorKind,
+}
+
+/// The kinds of [`InputError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum InputError {
+pub enum InputErrorKind {
     /// The client closed the connection before the end.
     Truncated,
     /// The chunked coding is malformed.
@@ -22,26 +28,37 @@ pub enum InputError {
 }
 
 impl InputError {
+    /// The kind of the error.
+    pub fn kind(&self) -> InputErrorKind {
+        self.kind
+    }
+
     /// The status code for the client.
     pub fn status(&self) -> u16 {
-        match self {
-            InputError::Truncated => 400,
-            InputError::Malformed(error) => error.status(),
-            InputError::TooLarge(_) => 413,
-            InputError::TooSlow => 408,
+        match self.kind {
+            InputErrorKind::Truncated => 400,
+            InputErrorKind::Malformed(error) => error.status(),
+            InputErrorKind::TooLarge(_) => 413,
+            InputErrorKind::TooSlow => 408,
         }
+    }
+}
+
+impl From<InputErrorKind> for InputError {
+    fn from(kind: InputErrorKind) -> InputError {
+        InputError { kind }
     }
 }
 
 impl fmt::Display for InputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            InputError::Truncated => {
+        match self.kind {
+            InputErrorKind::Truncated => {
                 f.write_str("the client closed the connection before the request body was complete")
             }
-            InputError::Malformed(error) => write!(f, "the request body is malformed: {error}"),
-            InputError::TooLarge(limit) => write!(f, "the request body is larger than {limit} bytes"),
-            InputError::TooSlow => f.write_str("the client sends the request body too slowly"),
+            InputErrorKind::Malformed(error) => write!(f, "the request body is malformed: {error}"),
+            InputErrorKind::TooLarge(limit) => write!(f, "the request body is larger than {limit} bytes"),
+            InputErrorKind::TooSlow => f.write_str("the client sends the request body too slowly"),
         }
     }
 }
@@ -50,9 +67,9 @@ impl std::error::Error for InputError {}
 
 impl From<InputError> for io::Error {
     fn from(error: InputError) -> io::Error {
-        let kind = match error {
-            InputError::Truncated => io::ErrorKind::UnexpectedEof,
-            InputError::TooSlow => io::ErrorKind::TimedOut,
+        let kind = match error.kind {
+            InputErrorKind::Truncated => io::ErrorKind::UnexpectedEof,
+            InputErrorKind::TooSlow => io::ErrorKind::TimedOut,
             _ => io::ErrorKind::InvalidData,
         };
         io::Error::new(kind, error)
@@ -61,8 +78,14 @@ impl From<InputError> for io::Error {
 
 /// The reason why `start_response` or `write` failed.
 #[derive(Debug)]
+pub struct StartError {
+    kind: StartErrorKind,
+}
+
+/// The kinds of [`StartError`].
+#[derive(Debug)]
 #[non_exhaustive]
-pub enum StartError {
+pub enum StartErrorKind {
     /// `start_response` was called before, and no error was given.
     Twice,
     /// The head has been sent and can't be replaced.
@@ -75,23 +98,36 @@ pub enum StartError {
     Io(io::Error),
 }
 
+impl StartError {
+    /// The kind of the error.
+    pub fn kind(&self) -> &StartErrorKind {
+        &self.kind
+    }
+}
+
+impl From<StartErrorKind> for StartError {
+    fn from(kind: StartErrorKind) -> StartError {
+        StartError { kind }
+    }
+}
+
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartError::Twice => f.write_str("start_response was called twice without an error"),
-            StartError::HeadSent => f.write_str("the head has been sent already"),
-            StartError::NotStarted => f.write_str("write was called before start_response"),
-            StartError::Response(error) => error.fmt(f),
-            StartError::Io(error) => write!(f, "the response can't be sent: {error}"),
+        match &self.kind {
+            StartErrorKind::Twice => f.write_str("start_response was called twice without an error"),
+            StartErrorKind::HeadSent => f.write_str("the head has been sent already"),
+            StartErrorKind::NotStarted => f.write_str("write was called before start_response"),
+            StartErrorKind::Response(error) => error.fmt(f),
+            StartErrorKind::Io(error) => write!(f, "the response can't be sent: {error}"),
         }
     }
 }
 
 impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            StartError::Response(error) => Some(error),
-            StartError::Io(error) => Some(error),
+        match &self.kind {
+            StartErrorKind::Response(error) => Some(error),
+            StartErrorKind::Io(error) => Some(error),
             _ => None,
         }
     }

@@ -52,7 +52,7 @@ pub use byte_str::ByteStr;
 pub use client::Client;
 pub(crate) use client::Presence;
 pub use environ::Environ;
-pub use error::{AppError, InputError, StartError};
+pub use error::{AppError, InputError, InputErrorKind, StartError, StartErrorKind};
 pub use extensions::Extensions;
 pub(crate) use input::Source;
 pub use input::{Collected, Input};

@@ -35,8 +35,9 @@ pub trait StartResponse {
     /// A second call is allowed with an `error` (PEP 3333's `exc_info`), and replaces the status and the fields.
     ///
     /// # Errors
-    /// [`StartError::Twice`] for a second call without an error. [`StartError::HeadSent`] for a second call with an
-    /// error if the head has been sent: return it, so that the connection is aborted. [`StartError::Response`] for a
+    /// [`StartErrorKind::Twice`](crate::StartErrorKind::Twice) for a second call without an error.
+    /// [`StartErrorKind::HeadSent`](crate::StartErrorKind::HeadSent) for a second call with an error if the head has been
+    /// sent: return it, so that the connection is aborted. [`StartErrorKind::Response`](crate::StartErrorKind::Response) for a
     /// status or a field that can't be sent.
     fn begin(&mut self, status: &str, fields: &[(&str, &[u8])], error: Option<&AppError>) -> Result<(), StartError>;
 
@@ -44,7 +45,7 @@ pub trait StartResponse {
     /// [`Body`](crate::Body) instead.
     ///
     /// # Errors
-    /// [`StartError::NotStarted`] before `begin`; [`StartError::Io`] if the client has closed the connection or is too
+    /// [`StartErrorKind::NotStarted`](crate::StartErrorKind::NotStarted) before `begin`; [`StartErrorKind::Io`](crate::StartErrorKind::Io) if the client has closed the connection or is too
     /// slow.
     fn write(&mut self, data: &[u8]) -> Result<(), StartError>;
 
@@ -52,8 +53,8 @@ pub trait StartResponse {
     /// client. The default, for middleware that does not support hints, drops them.
     ///
     /// # Errors
-    /// [`StartError::HeadSent`] if the response has begun; [`StartError::Response`] for a field that can't be sent;
-    /// [`StartError::Io`] if the client has closed the connection or is too slow.
+    /// [`StartErrorKind::HeadSent`](crate::StartErrorKind::HeadSent) if the response has begun; [`StartErrorKind::Response`](crate::StartErrorKind::Response) for a field that can't be sent;
+    /// [`StartErrorKind::Io`](crate::StartErrorKind::Io) if the client has closed the connection or is too slow.
     fn early_hints(&mut self, fields: &[(&str, &[u8])]) -> Result<(), StartError> {
         let _ = fields;
         Ok(())
@@ -64,7 +65,7 @@ pub trait StartResponse {
     /// nothing.
     ///
     /// # Errors
-    /// [`StartError::Io`] if the client has closed the connection or is too slow.
+    /// [`StartErrorKind::Io`](crate::StartErrorKind::Io) if the client has closed the connection or is too slow.
     fn flush(&mut self) -> Result<(), StartError> {
         Ok(())
     }

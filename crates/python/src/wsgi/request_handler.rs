@@ -1,5 +1,8 @@
 //! Connects the user's `WSGIRequestHandler` class to the server's hooks for logging and errors.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use amboss::{AccessRecord, AppError, Log, RequestHandler};
 use pyo3::prelude::*;
 
@@ -11,6 +14,28 @@ use crate::wsgi::connection_state::ConnectionState;
 pub(crate) struct PyRequestHandler {
     /// Whether the user has passed a handler class.
     pub(crate) is_custom: bool,
+}
+
+/// A log of a server whose handler class logs requests itself: requests are timed and reported to the handler, even if the
+/// inner log discards them.
+pub(crate) struct HandlerLog(pub(crate) Arc<dyn Log>);
+
+impl Log for HandlerLog {
+    fn access(&self, record: &AccessRecord<'_>) {
+        self.0.access(record);
+    }
+
+    fn error(&self, message: &str) {
+        self.0.error(message);
+    }
+
+    fn flush(&self, idle: bool) -> Option<Duration> {
+        self.0.flush(idle)
+    }
+
+    fn sync(&self) {
+        self.0.sync();
+    }
 }
 
 impl RequestHandler for PyRequestHandler {
@@ -36,9 +61,5 @@ impl RequestHandler for PyRequestHandler {
 
     fn server_version(&self) -> Option<&str> {
         Some(concat!("amboss/", env!("CARGO_PKG_VERSION")))
-    }
-
-    fn wants_access(&self, log: &dyn Log) -> bool {
-        self.is_custom || log.wants_access()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use amboss::{AppError, StartError};
+use amboss::{AppError, StartErrorKind};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
@@ -81,21 +81,23 @@ impl StartResponse {
         }
         // The server only needs to know that there was an error; Python keeps the exception.
         let error: Option<AppError> = exc_info.as_ref().map(|_| "replaced".into());
+        let answered = || PyRuntimeError::new_err("start_response was called after the request was answered");
+        // After the application's call, the head has been sent or is about to be.
+        let too_late = |exc_info: Option<_>| exc_info.map_or_else(|| Ok(answered()), |info| exception_of(&info));
         match self.server.with(py, |server, _| server.begin(status, &fields, error.as_ref())) {
             Some(Ok(())) => {
                 self.switching_protocols.store(status.starts_with("101"), Ordering::Relaxed);
                 Ok(())
             }
-            Some(Err(StartError::Twice)) => Err(PyRuntimeError::new_err(
-                "start_response was called a second time without exc_info; pass sys.exc_info() to replace the response",
-            )),
-            Some(Err(error @ StartError::Response(_))) => Err(PyValueError::new_err(error.to_string())),
-            // After the application's call, the head has been sent or is about to be.
-            Some(Err(StartError::HeadSent)) | None => Err(match exc_info {
-                Some(exc_info) => exception_of(&exc_info)?,
-                None => PyRuntimeError::new_err("start_response was called after the request was answered"),
+            None => Err(too_late(exc_info)?),
+            Some(Err(error)) => Err(match error.kind() {
+                StartErrorKind::Twice => PyRuntimeError::new_err(
+                    "start_response was called a second time without exc_info; pass sys.exc_info() to replace the \
+                     response",
+                ),
+                StartErrorKind::HeadSent => too_late(exc_info)?,
+                _ => from_start_error(&error),
             }),
-            Some(Err(error)) => Err(from_start_error(error)),
         }
     }
 
@@ -107,7 +109,7 @@ impl StartResponse {
         let written = detach(py, || self.with_client_wait(write));
         match written {
             Some(Ok(())) => Ok(()),
-            Some(Err(error)) => Err(from_start_error(error)),
+            Some(Err(error)) => Err(from_start_error(&error)),
             None => Err(PyRuntimeError::new_err("write was called after the request was answered")),
         }
     }

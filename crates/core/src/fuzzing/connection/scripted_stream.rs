@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::super::prng::Prng;
-use crate::server;
+use crate::server::{self, Interest};
 
 /// The action of the client after it has sent all of its bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -132,9 +132,9 @@ impl server::Transport for Transport {
         self.stream().write(bytes)
     }
 
-    fn wait(&mut self, writable: bool, _: Duration) -> io::Result<bool> {
+    fn wait(&mut self, interest: Interest, _: Duration) -> io::Result<bool> {
         // A wait that would time out returns at once.
-        Ok(writable || !self.stream().is_silent())
+        Ok(interest == Interest::Write || !self.stream().is_silent())
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {

@@ -19,7 +19,7 @@ impl Connection {
         self.report(service, &exchange, &error);
         if let ResponseProgress::Streaming { head, plan, writer } = exchange.progress {
             self.log(service, &exchange, head.status(), writer.written());
-            self.set_close_reason(CloseReason::CutShort);
+            self.set_close_reason(CloseReason::ResponseAborted);
             if plan.framing == ResponseFraming::Close {
                 // Only a reset tells this client that something is missing.
                 let _ = self.out.flush(&mut *self.transport);
@@ -50,7 +50,7 @@ impl Connection {
     /// Ends the exchange because of a failure that `serve_forever` passes on: the client sees a cut.
     pub(super) fn abort_silently(&mut self, exchange: Exchange) {
         drop(exchange);
-        self.set_close_reason(CloseReason::CutShort);
+        self.set_close_reason(CloseReason::ResponseAborted);
         self.begin_closing(CloseMode::Immediate);
     }
 

@@ -8,6 +8,7 @@ use super::write_buffer::WriteBuffer;
 use crate::server::io::transport::Transport;
 use crate::server::scheduler::Scheduler;
 use crate::server::service::Service;
+use crate::server::sys::Interest;
 
 /// How long the first wait for a client may take before other threads are told of it.
 const SHORT_WAIT: Duration = Duration::from_millis(1);
@@ -28,12 +29,12 @@ pub(super) struct BlockingIo<'c> {
 
 impl BlockingIo<'_> {
     /// Waits for the transport, until the deadline of a transfer.
-    fn wait(&mut self, writable: bool, started: u64, last_progress: u64, transferred: u64) -> io::Result<()> {
+    fn wait(&mut self, interest: Interest, started: u64, last_progress: u64, transferred: u64) -> io::Result<()> {
         let now = self.service.now();
         let deadline = self.service.settings.timeouts.transfer_deadline(started, last_progress, transferred);
         let left = Duration::from_millis(deadline.saturating_sub(now));
         let short = if self.is_slow { Duration::ZERO } else { left.min(SHORT_WAIT) };
-        if !short.is_zero() && self.transport.wait(writable, short)? {
+        if !short.is_zero() && self.transport.wait(interest, short)? {
             return Ok(());
         }
         self.is_slow = true;
@@ -41,11 +42,11 @@ impl BlockingIo<'_> {
         let (mut interval, longest) = ASK_AGAIN;
         while !left.is_zero() {
             if self.scheduler.begin_client_wait() {
-                let ready = self.transport.wait(writable, left);
+                let ready = self.transport.wait(interest, left);
                 self.scheduler.end_client_wait();
                 return if ready? { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) };
             }
-            if self.transport.wait(writable, interval.min(left))? {
+            if self.transport.wait(interest, interval.min(left))? {
                 return Ok(());
             }
             left = left.saturating_sub(interval);
@@ -63,7 +64,7 @@ impl BlockingIo<'_> {
             match self.transport.read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let now = self.service.now();
-                    let result = self.wait(false, now.saturating_sub(*waited), now, received);
+                    let result = self.wait(Interest::Read, now.saturating_sub(*waited), now, received);
                     *waited += self.service.now() - now;
                     result?;
                 }
@@ -87,7 +88,7 @@ impl BlockingIo<'_> {
                 last_progress = self.service.now();
                 transferred += written as u64;
             }
-            self.wait(true, started, last_progress, transferred)?;
+            self.wait(Interest::Write, started, last_progress, transferred)?;
         }
     }
 
@@ -107,7 +108,9 @@ impl BlockingIo<'_> {
         while !rest.is_empty() {
             match self.transport.write(rest) {
                 Ok(count) => rest = &rest[count..],
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(true, started, started, 0)?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.wait(Interest::Write, started, started, 0)?
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }

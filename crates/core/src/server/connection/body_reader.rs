@@ -8,7 +8,7 @@ use super::blocking_io::BlockingIo;
 use super::request_body::RequestBody;
 use super::state::ResponseProgress;
 use crate::http::BodyLength;
-use crate::wsgi::{Collected, InputError, Source};
+use crate::wsgi::{Collected, InputError, InputErrorKind, Source};
 
 /// Reads a body for the application: first from the connection's buffer behind the head, then from the transport.
 pub(super) struct BodyReader<'c, 'i> {
@@ -28,16 +28,16 @@ fn receive(io: &RefCell<BlockingIo<'_>>, body: &mut RequestBody, buffer: &mut [u
     // Behind the head of the response, an interim response would be taken for a part of the body.
     if body.continue_pending && !matches!(io.progress, ResponseProgress::Streaming { .. }) {
         body.continue_pending = false;
-        io.send_continue().map_err(|_| InputError::Truncated)?;
+        io.send_continue().map_err(|_| InputErrorKind::Truncated)?;
     }
     match io.read_blocking(buffer, body.received, &mut body.waited) {
-        Ok(0) => Err(InputError::Truncated),
+        Ok(0) => Err(InputErrorKind::Truncated.into()),
         Ok(count) => {
             body.continue_pending = false;
             Ok(count)
         }
-        Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(InputError::TooSlow),
-        Err(_) => Err(InputError::Truncated),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(InputErrorKind::TooSlow.into()),
+        Err(_) => Err(InputErrorKind::Truncated.into()),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::server::body_store::{BodyStore, StoreError};
 use crate::server::handler::BodyMode;
 use crate::server::scheduler::Scheduler;
 use crate::server::service::Service;
-use crate::wsgi::InputError;
+use crate::wsgi::{InputError, InputErrorKind};
 
 /// The maximum number of bytes of one body that are read in a row while other connections wait.
 const BYTES_IN_A_ROW: usize = 256 * 1024;
@@ -108,7 +108,7 @@ impl Connection {
                 Received::Bytes(count) => read_in_a_row += count,
                 Received::Nothing => {}
                 Received::End => {
-                    self.refuse_body(service, InputError::Truncated);
+                    self.refuse_body(service, InputErrorKind::Truncated.into());
                     return None;
                 }
                 Received::PeerGone => return Some(self.peer_gone()),
@@ -141,7 +141,7 @@ impl Connection {
             _ => None,
         };
         let room = match left {
-            Some(left) => store.room(left, &service.settings.limits),
+            Some(left) => store.spare_capacity(left, &service.settings.limits),
             None => buffer.free(1),
         };
         let free = room.len();

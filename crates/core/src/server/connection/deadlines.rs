@@ -5,7 +5,7 @@ use super::{Connection, Step};
 use crate::server::log::CloseReason;
 use crate::server::service::Service;
 use crate::server::settings::{millis, Timeouts};
-use crate::wsgi::InputError;
+use crate::wsgi::InputErrorKind;
 
 fn transfer_deadline(timeouts: &Timeouts, transfer: &Transfer) -> u64 {
     timeouts.transfer_deadline(transfer.started, transfer.last_progress, transfer.transferred)
@@ -53,7 +53,7 @@ impl Connection {
                 return self.flush(service, now);
             }
             State::Collect(_) => {
-                self.refuse_body(service, InputError::TooSlow);
+                self.refuse_body(service, InputErrorKind::TooSlow.into());
                 return self.flush(service, now);
             }
             State::Drain(_) => self.set_close_reason(CloseReason::BodyTimeout),

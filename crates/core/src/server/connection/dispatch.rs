@@ -11,7 +11,7 @@ use super::response_writer::ResponseWriter;
 use super::state::{Exchange, ResponseProgress};
 use super::{Connection, Step};
 use crate::http::target::is_https;
-use crate::http::{Answering, BodyLength, Error, ErrorKind, Framing, Head, Target, TargetForm};
+use crate::http::{BodyLength, Error, ErrorKind, Framing, Head, ResponseContext, Target, TargetForm};
 use crate::server::body_store::{BodyStore, CollectedBody};
 use crate::server::handler::BodyMode;
 use crate::server::hijack::Hijacked;
@@ -68,7 +68,7 @@ impl Connection {
                 return None;
             }
         };
-        if let Some(policy) = self.session.as_ref().and_then(|session| session.misplaced) {
+        if let Some(policy) = self.session.as_ref().and_then(|session| session.plain_http) {
             self.refuse_plain_http(service, policy, length);
             return None;
         }
@@ -147,7 +147,7 @@ impl Connection {
         // The target has been checked before.
         let Ok(target) = Target::of(&head, service.settings.leniency) else { return };
         let session = self.session.as_deref();
-        let context = Answering {
+        let context = ResponseContext {
             version: head.version(),
             head: head.method() == b"HEAD",
             keep_alive: framing.keep_alive && !service.is_last_request(session.is_none()),

@@ -64,7 +64,7 @@ impl Connection {
                 self.handshake_done(session, now);
                 None
             }
-            Ok(Handshake::Silent) => Some(Step::Read),
+            Ok(Handshake::NotStarted) => Some(Step::Read),
             Ok(Handshake::Read) => {
                 self.handshake_begun(now);
                 Some(Step::Read)

@@ -66,7 +66,8 @@ use std::time::{Duration, Instant};
 
 use super::body_store::BodyStore;
 use super::io::fork_guard::ForkGuard;
-use super::io::transport::{Session, Socket, Transport};
+use super::io::socket::Socket;
+use super::io::transport::{HandshakeInfo, Transport};
 use super::listener::Endpoint;
 use super::log::CloseReason;
 use super::panics::{self, AppOwned};
@@ -90,7 +91,7 @@ pub(crate) struct Connection {
     /// What the application keeps from one request to the next.
     extensions: AppOwned<Extensions>,
     /// What the transport said after its handshake; `None` without one.
-    session: Option<Box<Session>>,
+    session: Option<Box<HandshakeInfo>>,
     /// Attached while there are bytes; an idle connection has none.
     buffer: Option<Box<ReadBuffer>>,
     out: WriteBuffer,
@@ -167,7 +168,7 @@ impl Connection {
         }
     }
 
-    fn handshake_done(&mut self, session: Session, now: u64) {
+    fn handshake_done(&mut self, session: HandshakeInfo, now: u64) {
         self.session = Some(Box::new(session));
         self.state_entered_at = now;
         self.state = State::Head;
@@ -416,7 +417,7 @@ impl Connection {
     pub(crate) fn catch_panic(&mut self, service: &Service, run: impl FnOnce(&mut Connection) -> Step) -> Step {
         panics::catch(|| run(self)).unwrap_or_else(|panic| {
             service.settings.log.error(&format!("panic in the connection with {}: {}", self.peer, panic.report));
-            self.set_close_reason(CloseReason::CutShort);
+            self.set_close_reason(CloseReason::ResponseAborted);
             // In whatever state the panic left it, no other connection may get this buffer.
             self.buffer = None;
             self.close()

@@ -4,12 +4,12 @@ use super::state::CloseMode;
 use super::Connection;
 use crate::http::head::Known;
 use crate::http::{
-    reason_phrase, Answering, BodyWriter, Error, ResponseHead, ResponsePlan, Target, TargetForm, Version,
+    reason_phrase, BodyWriter, Error, ResponseContext, ResponseHead, ResponsePlan, Target, TargetForm, Version,
 };
-use crate::server::io::transport::Misplaced;
+use crate::server::io::transport::PlainHttpPolicy;
 use crate::server::log::CloseReason;
 use crate::server::service::Service;
-use crate::wsgi::InputError;
+use crate::wsgi::{InputError, InputErrorKind};
 
 /// A header field of a refusal.
 type Field<'a> = Option<(&'a str, &'a [u8])>;
@@ -24,11 +24,11 @@ impl Connection {
     /// Refuses a request while its body is being collected.
     pub(super) fn refuse_body(&mut self, service: &Service, error: InputError) {
         self.end_collecting();
-        self.set_close_reason(match error {
-            InputError::TooSlow => CloseReason::BodyTimeout,
-            InputError::Malformed(error) => CloseReason::Refused(error),
-            InputError::TooLarge(_) => CloseReason::Undrained,
-            InputError::Truncated => CloseReason::ClientLeft,
+        self.set_close_reason(match error.kind() {
+            InputErrorKind::TooSlow => CloseReason::BodyTimeout,
+            InputErrorKind::Malformed(error) => CloseReason::Refused(error),
+            InputErrorKind::TooLarge(_) => CloseReason::Undrained,
+            InputErrorKind::Truncated => CloseReason::ClientLeft,
         });
         self.refuse_with_status(service, error.status(), &error.to_string());
     }
@@ -45,10 +45,10 @@ impl Connection {
     }
 
     /// Refuses plain HTTP on a port that speaks HTTPS.
-    pub(super) fn refuse_plain_http(&mut self, service: &Service, policy: Misplaced, head_length: usize) {
+    pub(super) fn refuse_plain_http(&mut self, service: &Service, policy: PlainHttpPolicy, head_length: usize) {
         let location = match policy {
-            Misplaced::Redirect => self.https_location(service, head_length),
-            Misplaced::Refuse => None,
+            PlainHttpPolicy::Redirect => self.https_location(service, head_length),
+            PlainHttpPolicy::Refuse => None,
         };
         match location {
             Some(location) => {
@@ -78,7 +78,8 @@ impl Connection {
 
     /// Responds to the request in the buffer, and closes.
     fn refuse_with_field(&mut self, service: &Service, status: u16, message: &str, field: Field<'_>) {
-        let context = Answering { version: Version::Http11, head: self.is_head_request(service), keep_alive: false };
+        let context =
+            ResponseContext { version: Version::Http11, head: self.is_head_request(service), keep_alive: false };
         let (_, written) = self.write_error(service, status, message, field, context);
         self.log_refusal(service, status, written);
         self.answered += 1;
@@ -106,7 +107,7 @@ impl Connection {
         status: u16,
         message: &str,
         field: Field<'_>,
-        context: Answering,
+        context: ResponseContext,
     ) -> (ResponsePlan, u64) {
         let text = format!("{status} {}: {message}\n", reason_phrase(status));
         let fields = [("Content-Type", &b"text/plain; charset=utf-8"[..])].into_iter().chain(field);

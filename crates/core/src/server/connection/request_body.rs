@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::http::{BodyLength, ChunkedDecoder, Framing};
 use crate::server::settings::Settings;
-use crate::wsgi::InputError;
+use crate::wsgi::{InputError, InputErrorKind};
 
 /// How far a body has been read. It outlives the call of the application, since what that leaves has to be drained.
 #[derive(Debug)]
@@ -109,7 +109,7 @@ impl RequestBody {
                 (count, 0..count)
             }
             BodyFraming::Chunked(decoder) => {
-                let step = decoder.decode(input).map_err(InputError::Malformed)?;
+                let step = decoder.decode(input).map_err(InputErrorKind::Malformed)?;
                 (step.consumed, step.data)
             }
         };
@@ -120,7 +120,9 @@ impl RequestBody {
             BodyFraming::Chunked(decoder) => decoder.left_of_chunk(),
         };
         match self.limit {
-            Some(limit) if self.received.saturating_add(announced) > limit => Err(InputError::TooLarge(limit)),
+            Some(limit) if self.received.saturating_add(announced) > limit => {
+                Err(InputErrorKind::TooLarge(limit).into())
+            }
             _ => Ok((used, data)),
         }
     }
@@ -146,7 +148,7 @@ mod tests {
     #[test]
     fn a_limit_counts_what_a_chunk_announces() {
         let mut body = RequestBody::new(&framing(BodyLength::Chunked), &Settings::default(), Some(10));
-        assert_eq!(body.take(b"ff\r\n").unwrap_err(), InputError::TooLarge(10));
+        assert_eq!(body.take(b"ff\r\n").unwrap_err(), InputErrorKind::TooLarge(10).into());
     }
 
     #[test]

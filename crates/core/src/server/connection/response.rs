@@ -1,7 +1,7 @@
 //! Sending what the application returned: bytes, blocks or a file, framed, and cut where its length demands it.
 
 use std::fs::File;
-use std::io::{self, Seek};
+use std::io::{self, IoSlice, Seek};
 use std::sync::atomic::Ordering;
 
 use super::state::{BodySource, CloseMode, Exchange, Response, ResponseProgress};
@@ -237,7 +237,7 @@ impl Connection {
         }
         let allowed = writer.allowed(data.len() as u64) as usize;
         let pending = &self.out.bytes[self.out.sent..];
-        let count = self.transport.write_two(pending, &data[..allowed])?;
+        let count = self.transport.write_vectored(&[IoSlice::new(pending), IoSlice::new(&data[..allowed])])?;
         let of_head = count.min(pending.len());
         self.out.sent += of_head;
         self.out.reset_if_drained();
@@ -392,7 +392,7 @@ impl Connection {
     ) {
         self.answered += 1;
         if !is_whole {
-            self.set_close_reason(CloseReason::CutShort);
+            self.set_close_reason(CloseReason::ResponseAborted);
             service.settings.log.error(&format!(
                 "the application declared more bytes than it gave ({} came); the connection is cut",
                 writer.written()

@@ -4,13 +4,13 @@ use std::cell::RefCell;
 
 use super::blocking_io::BlockingIo;
 use super::state::ResponseProgress;
-use crate::http::{Answering, BodyWriter, ResponseHead, Version};
-use crate::wsgi::{AppError, StartError, StartResponse};
+use crate::http::{BodyWriter, ResponseContext, ResponseHead, Version};
+use crate::wsgi::{AppError, StartError, StartErrorKind, StartResponse};
 
 /// Writes heads into the write buffer, and what the application passes to `write` behind them.
 pub(super) struct ResponseWriter<'c, 'i> {
     pub(super) io: &'c RefCell<BlockingIo<'i>>,
-    pub(super) context: Answering,
+    pub(super) context: ResponseContext,
 }
 
 impl StartResponse for ResponseWriter<'_, '_> {
@@ -25,8 +25,8 @@ impl StartResponse for ResponseWriter<'_, '_> {
                 io.out.bytes.truncate(head_start);
                 head_start
             }
-            (_, None) => return Err(StartError::Twice),
-            (ResponseProgress::Streaming { .. }, Some(_)) => return Err(StartError::HeadSent),
+            (_, None) => return Err(StartErrorKind::Twice.into()),
+            (ResponseProgress::Streaming { .. }, Some(_)) => return Err(StartErrorKind::HeadSent.into()),
         };
         match ResponseHead::start(&mut io.out.bytes, status, fields.iter().copied()) {
             Ok(head) => {
@@ -35,7 +35,7 @@ impl StartResponse for ResponseWriter<'_, '_> {
             }
             Err(error) => {
                 io.progress = ResponseProgress::NotStarted;
-                Err(StartError::Response(error))
+                Err(StartErrorKind::Response(error).into())
             }
         }
     }
@@ -43,18 +43,18 @@ impl StartResponse for ResponseWriter<'_, '_> {
     fn early_hints(&mut self, fields: &[(&str, &[u8])]) -> Result<(), StartError> {
         let io = &mut *self.io.borrow_mut();
         if let ResponseProgress::Streaming { .. } = io.progress {
-            return Err(StartError::HeadSent);
+            return Err(StartErrorKind::HeadSent.into());
         }
         let mut hints = Vec::new();
-        ResponseHead::early_hints(&mut hints, fields.iter().copied()).map_err(StartError::Response)?;
+        ResponseHead::early_hints(&mut hints, fields.iter().copied()).map_err(StartErrorKind::Response)?;
         if self.context.version != Version::Http11 {
             return Ok(());
         }
-        io.send_interim(&hints).map_err(StartError::Io)
+        io.send_interim(&hints).map_err(|error| StartErrorKind::Io(error).into())
     }
 
     fn flush(&mut self) -> Result<(), StartError> {
-        self.io.borrow_mut().send_interim(b"").map_err(StartError::Io)
+        self.io.borrow_mut().send_interim(b"").map_err(|error| StartErrorKind::Io(error).into())
     }
 
     fn write(&mut self, data: &[u8]) -> Result<(), StartError> {
@@ -66,9 +66,11 @@ impl StartResponse for ResponseWriter<'_, '_> {
             let plan = io.service.finish_head(&head, &mut io.out.bytes, self.context, None);
             io.progress = ResponseProgress::Streaming { head, plan, writer: BodyWriter::new(plan.framing) };
         }
-        let ResponseProgress::Streaming { writer, .. } = &mut io.progress else { return Err(StartError::NotStarted) };
+        let ResponseProgress::Streaming { writer, .. } = &mut io.progress else {
+            return Err(StartErrorKind::NotStarted.into());
+        };
         writer.append(data, &mut io.out.bytes);
         let end = io.out.bytes.len();
-        io.flush_blocking(end).map_err(StartError::Io)
+        io.flush_blocking(end).map_err(|error| StartErrorKind::Io(error).into())
     }
 }

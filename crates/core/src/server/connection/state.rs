@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::read_buffer::ReadBuffer;
 use super::request_body::RequestBody;
-use crate::http::{Answering, BodyWriter, ResponseHead, ResponsePlan};
+use crate::http::{BodyWriter, ResponseContext, ResponseHead, ResponsePlan};
 use crate::server::body_store::BodyStore;
 use crate::server::panics::AppOwned;
 use crate::server::settings::millis;
@@ -123,7 +123,7 @@ pub(super) struct Exchange {
     pub(super) head_length: usize,
     /// The number of bytes in the read buffer that belong to this request, as far as its body has been read.
     pub(super) consumed: usize,
-    pub(super) context: Answering,
+    pub(super) context: ResponseContext,
     /// Whether the client has said that this is its last request, and it has no body. Some clients send a line end behind
     /// a body that belongs to nothing; if the server had closed by then, that line end would cause a reset, and the response
     /// could be lost.

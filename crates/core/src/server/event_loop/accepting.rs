@@ -7,7 +7,7 @@ use super::acceptor::{Accepted, ACCEPTS_IN_A_ROW};
 use super::slab::Token;
 use super::EventLoop;
 use crate::server::connection::{Connection, Step};
-use crate::server::io::transport::Socket;
+use crate::server::io::socket::Socket;
 use crate::server::log::CloseReason;
 use crate::server::sys;
 
@@ -23,7 +23,7 @@ const ASKED_BEFORE: usize = 6;
 impl EventLoop {
     /// Accepts from a listener that has connections.
     pub(super) fn accept(&mut self, index: usize) {
-        if !self.service.settings.multiprocess {
+        if !self.service.settings.runtime.multiprocess {
             return self.accept_some(index, ACCEPTS_IN_A_ROW);
         }
         let open = self.slab.open();
@@ -35,7 +35,7 @@ impl EventLoop {
 
     /// Leaves connections to other processes while all threads of this one are busy.
     pub(super) fn check_saturation(&mut self) {
-        if self.service.settings.multiprocess {
+        if self.service.settings.runtime.multiprocess {
             let available_slots = self.available_slots();
             if self.acceptor.check_saturation(&mut self.poller, available_slots, self.now) {
                 self.end_accept_pause();
@@ -151,11 +151,13 @@ impl EventLoop {
         idle.sort_by_key(|&(deadline, _)| deadline);
         let oldest = idle.into_iter().map(|(_, token)| token).find(|&token| {
             let socket = self.slab.socket(token);
-            socket.is_some_and(|socket| matches!(sys::wait_for(socket.handle(), false, Duration::ZERO), Ok(false)))
+            socket.is_some_and(|socket| {
+                matches!(sys::wait_for(socket.handle(), sys::Interest::Read, Duration::ZERO), Ok(false))
+            })
         });
         let Some(token) = oldest else { return };
         if let Some(mut connection) = self.slab.take(token) {
-            connection.close_idle(CloseReason::Shed);
+            connection.close_idle(CloseReason::DescriptorLimit);
             self.return_connection(token, connection, Step::Close);
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::server::connection::Connection;
 use crate::server::io::poller::{PollInterest, Poller};
-use crate::server::io::transport::Socket;
+use crate::server::io::socket::Socket;
 use crate::server::listener::ActiveListener;
 use crate::server::panics;
 use crate::server::service::Service;
@@ -164,7 +164,7 @@ impl Acceptor {
     /// Whether a connection may wait at a listener.
     pub(super) fn has_pending(&self, index: usize) -> bool {
         let Some(listener) = self.listeners.get(index) else { return false };
-        sys::wait_for(listener.handle(), false, Duration::ZERO).unwrap_or(true)
+        sys::wait_for(listener.handle(), sys::Interest::Read, Duration::ZERO).unwrap_or(true)
     }
 
     /// Accepts one connection.
@@ -181,7 +181,7 @@ impl Acceptor {
                     }
                     // Linux looks for a free descriptor before it looks for a client: in a full file table, this error
                     // also stands for an empty queue.
-                    _ if matches!(sys::wait_for(listener.handle(), false, Duration::ZERO), Ok(false)) => {
+                    _ if matches!(sys::wait_for(listener.handle(), sys::Interest::Read, Duration::ZERO), Ok(false)) => {
                         Accepted::Empty
                     }
                     _ => Accepted::Failed(error),

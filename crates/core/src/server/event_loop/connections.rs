@@ -6,7 +6,7 @@ use super::slab::Token;
 use super::EventLoop;
 use crate::server::connection::{Connection, Step};
 use crate::server::io::poller::PollInterest;
-use crate::server::io::transport::Socket;
+use crate::server::io::socket::Socket;
 use crate::server::log::CloseReason;
 use crate::server::sys;
 
@@ -82,7 +82,7 @@ impl EventLoop {
         if self.ready.push_flush(token, is_streaming) {
             self.flush_responses();
             self.requeue_runnable(true);
-        } else if !self.ready.is_empty() && self.ready.batch_age() > self.service.settings.timeouts.batch {
+        } else if !self.ready.is_empty() && self.ready.batch_age() > self.service.settings.runtime.batch_delay {
             self.service.update_date();
             self.flush_responses();
             // The next responses wait for each other again: written one by one, each would wake its client.

@@ -123,7 +123,7 @@ impl EventLoop {
     ) -> io::Result<EventLoop> {
         let process_mark = ProcessMark::here();
         let listeners = group.listeners().into_iter().map(ActiveListener::new).collect();
-        let mut poller = Poller::new(service.settings.poller)?;
+        let mut poller = Poller::new(service.settings.runtime.poller)?;
         poller.add(waker.raw(), WAKER, PollInterest::Read)?;
         let acceptor = Acceptor::new(listeners, &mut poller)?;
         group.register(index, waker.clone());

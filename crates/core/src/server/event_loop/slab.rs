@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::server::connection::Connection;
 use crate::server::io::poller::PollInterest;
-use crate::server::io::transport::Socket;
+use crate::server::io::socket::Socket;
 
 /// Names a connection for as long as it lives: the index of its slot, and in the upper half how many connections have had
 /// that slot before.

@@ -1,13 +1,13 @@
 //! Protection of a server's descriptors from processes that the application forks.
 //!
-//! An application may fork without `exec`, as Python's `multiprocessing` does. The child has copies of all descriptors:
-//! clients would not see their connections end, epoll would go on reporting connections that were closed, and the port
-//! would stay in use while the child lives. So in such a child, before any other code runs (`pthread_atfork(3)`), each
-//! guarded descriptor is redirected to the null device. A listening socket is guarded only while a server accepts from it:
-//! before that, it may be meant for children that make servers of their own.
+//! An application may fork without `exec`, as Python's `multiprocessing` does. The child has copies of all descriptors.
+//! Without protection, clients would not see their connections end, epoll would go on reporting connections that were
+//! closed, and the port would stay in use while the child lives. So in such a child, before any other code runs
+//! (`pthread_atfork(3)`), each guarded descriptor is redirected to the null device. A listening socket is guarded only
+//! while a server accepts from it: before that, it may be meant for children that make servers of their own.
 
 #[cfg(unix)]
-pub(crate) use unix::{keep_in_child, ForkGuard, ProcessMark};
+pub(crate) use unix::{install, keep_in_child, ForkGuard, ProcessMark};
 
 #[cfg(unix)]
 mod unix {
@@ -25,7 +25,7 @@ mod unix {
     static GUARDED: [AtomicU64; MAX_GUARDED / BITS] = [const { AtomicU64::new(0) }; MAX_GUARDED / BITS];
     /// The number of words of `GUARDED` that have been used so far.
     static USED: AtomicUsize = AtomicUsize::new(0);
-    /// The number of forks between the first process and this one.
+    /// The number of forks by the application between the first process and this one.
     static FORKS: AtomicUsize = AtomicUsize::new(0);
 
     thread_local! {
@@ -33,7 +33,7 @@ mod unix {
         static KEEP: Cell<bool> = const { Cell::new(false) };
     }
 
-    /// Marks a descriptor as guarded. Must be dropped before the descriptor is closed, because its number may be reused
+    /// The protection of one descriptor. Must be dropped before the descriptor is closed, because its number may be reused
     /// then.
     #[derive(Debug)]
     pub(crate) struct ForkGuard(sys::Raw);
@@ -71,19 +71,24 @@ mod unix {
     pub(crate) struct ProcessMark(usize);
 
     impl ProcessMark {
-        /// Returns the mark of this process. From now on, a process forked from it gives up the guarded descriptors.
+        /// Returns the mark of this process.
         pub(crate) fn here() -> ProcessMark {
-            static REGISTERED: Once = Once::new();
-            // When there is no memory to register the handler, forked processes keep the descriptors, as with any server
-            // that does not guard them.
-            REGISTERED.call_once(|| sys::at_fork(in_child));
             ProcessMark(FORKS.load(Ordering::Relaxed))
         }
 
-        /// Whether this process is a copy that the application has forked, not a `ForkingWsgiServer`.
+        /// Whether this process is a copy that the application has forked, not a `ForkingWsgiServer`. Always false unless
+        /// the fork handler is [installed](install).
         pub(crate) fn is_forked(&self) -> bool {
             FORKS.load(Ordering::Relaxed) != self.0
         }
+    }
+
+    /// Installs the fork handler: from now on, a process forked from this one gives up the guarded descriptors.
+    pub(crate) fn install() {
+        static REGISTERED: Once = Once::new();
+        // When there is no memory to register the handler, forked processes keep the descriptors, as with any server that
+        // does not guard them.
+        REGISTERED.call_once(|| sys::at_fork(in_child));
     }
 
     /// Calls `fork`, whose child keeps the guarded descriptors.
@@ -157,13 +162,15 @@ mod unix {
 }
 
 #[cfg(not(unix))]
-pub(crate) use other_systems::{ForkGuard, ProcessMark};
+pub(crate) use other_systems::{install, ForkGuard, ProcessMark};
 
 #[cfg(not(unix))]
 mod other_systems {
     //! Without `fork`, there is nothing to guard.
 
     use crate::server::sys;
+
+    pub(crate) fn install() {}
 
     #[derive(Debug)]
     pub(crate) struct ForkGuard(());

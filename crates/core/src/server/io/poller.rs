@@ -1,4 +1,4 @@
-//! Waiting for many sockets at once: epoll on Linux, poll(2) on every Unix system, WSAPoll on Windows.
+//! Waiting for many sockets: epoll on Linux and Android, poll(2) on all Unix systems, `WSAPoll` on Windows.
 //!
 //! Notification is level-triggered: input that is not read now is reported again. Epoll and poll have one interface here,
 //! and tests run the server with both.
@@ -24,7 +24,6 @@ pub(crate) enum PollInterest {
 
 /// The system call that waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[doc(hidden)]
 pub enum PollerKind {
     /// epoll on Linux and Android, poll(2) or `WSAPoll` elsewhere.
     #[default]

@@ -6,9 +6,9 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::server::sys;
+use crate::server::sys::{self, Interest};
 
-pub use super::socket::Socket;
+use super::socket::Socket;
 
 /// A non-blocking stream of bytes in both directions. A call that can do nothing now returns
 /// [`io::ErrorKind::WouldBlock`].
@@ -21,7 +21,7 @@ pub trait Transport: Send {
     /// # Errors
     /// When the handshake fails. The server then closes the connection.
     fn handshake(&mut self) -> io::Result<Handshake> {
-        Ok(Handshake::Done(Session::default()))
+        Ok(Handshake::Done(HandshakeInfo::default()))
     }
 
     /// Whether this transport holds received bytes, so that a read may succeed although the socket is not readable.
@@ -42,17 +42,14 @@ pub trait Transport: Send {
     /// `WouldBlock` when the socket takes none; any other error when the connection is broken.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
 
-    /// Writes as much as the socket takes now of two slices, with one system call where possible. Returns the number of
+    /// Writes as much as the socket takes now of several slices, with one system call where possible. Returns the number of
     /// bytes.
     ///
     /// # Errors
     /// As [`write`](Transport::write).
-    fn write_two(&mut self, first: &[u8], second: &[u8]) -> io::Result<usize> {
-        if first.is_empty() {
-            self.write(second)
-        } else {
-            self.write(first)
-        }
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let first = slices.iter().find(|slice| !slice.is_empty());
+        self.write(first.map_or(&[], |slice| &**slice))
     }
 
     /// Writes as many of the connection's last bytes as the socket takes now. When it takes all of them,
@@ -75,12 +72,11 @@ pub trait Transport: Send {
         Ok(None)
     }
 
-    /// Blocks the thread until the socket is readable, or with `writable` until it is writable. False when `timeout` has
-    /// passed first.
+    /// Blocks the thread until the socket is ready. False when `timeout` has passed first.
     ///
     /// # Errors
     /// When the connection is broken.
-    fn wait(&mut self, writable: bool, timeout: Duration) -> io::Result<bool>;
+    fn wait(&mut self, interest: Interest, timeout: Duration) -> io::Result<bool>;
 
     /// Tells the peer that nothing more will be written.
     ///
@@ -119,36 +115,36 @@ pub trait Transport: Send {
 #[derive(Debug)]
 pub enum Handshake {
     /// No byte from the client has arrived.
-    Silent,
+    NotStarted,
     /// The handshake continues when the socket is readable.
     Read,
     /// The handshake continues when the socket is writable.
     Write,
     /// The handshake is complete, and HTTP begins.
-    Done(Session),
+    Done(HandshakeInfo),
 }
 
 /// What a completed handshake tells the application and the server about the connection.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Session {
+pub struct HandshakeInfo {
     /// `wsgi.url_scheme`: `http` or `https`.
     pub scheme: &'static str,
     /// Further keys of the environ, such as `SSL_PROTOCOL`.
     pub variables: Vec<(&'static str, Vec<u8>)>,
     /// How the server itself responds to every request of this connection; `None` passes them to the application.
-    pub misplaced: Option<Misplaced>,
+    pub plain_http: Option<PlainHttpPolicy>,
 }
 
-impl Default for Session {
-    fn default() -> Session {
-        Session { scheme: "http", variables: Vec::new(), misplaced: None }
+impl Default for HandshakeInfo {
+    fn default() -> HandshakeInfo {
+        HandshakeInfo { scheme: "http", variables: Vec::new(), plain_http: None }
     }
 }
 
 /// How the server responds to a plain HTTP request on a port for HTTPS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Misplaced {
+pub enum PlainHttpPolicy {
     /// With 308 to the same host and target under `https`.
     Redirect,
     /// With 400 and an explanation.
@@ -173,8 +169,8 @@ impl Transport for Arc<Socket> {
         Write::write(&mut &**self, bytes)
     }
 
-    fn write_two(&mut self, first: &[u8], second: &[u8]) -> io::Result<usize> {
-        Write::write_vectored(&mut &**self, &[IoSlice::new(first), IoSlice::new(second)])
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        Write::write_vectored(&mut &**self, slices)
     }
 
     fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -189,8 +185,8 @@ impl Transport for Arc<Socket> {
         sys::send_file(self.handle(), file, offset, count)
     }
 
-    fn wait(&mut self, writable: bool, timeout: Duration) -> io::Result<bool> {
-        sys::wait_for(self.handle(), writable, timeout)
+    fn wait(&mut self, interest: Interest, timeout: Duration) -> io::Result<bool> {
+        sys::wait_for(self.handle(), interest, timeout)
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     fn is_readable(waker: &Waker) -> bool {
-        sys::wait_for(sys::handle(&waker.receiver), false, Duration::ZERO).unwrap()
+        sys::wait_for(sys::handle(&waker.receiver), sys::Interest::Read, Duration::ZERO).unwrap()
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod unix;
 use std::io;
 use std::sync::Arc;
 
+use super::error::{ServeError, ServeErrorKind};
 use super::io::address::{Address, LocalAddr};
 use super::settings::Settings;
 
@@ -21,7 +22,7 @@ pub(crate) use socket::{ActiveListener, Endpoint, Listener};
 /// use amboss_core::{Address, Listeners, Settings};
 /// let listeners = Listeners::bind(&[Address::new("127.0.0.1", 0)], &Settings::default())?;
 /// assert_ne!(listeners.local_addrs()[0].port(), Some(0));
-/// # Ok::<(), std::io::Error>(())
+/// # Ok::<(), amboss_core::ServeError>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Listeners(pub(super) Vec<Arc<Listener>>);
@@ -30,11 +31,13 @@ impl Listeners {
     /// Listens on all of `addresses`, with [`Settings::backlog`] and [`Settings::unix_mode`].
     ///
     /// # Errors
-    /// When the system refuses an address. The message names the address and the reason.
-    pub fn bind(addresses: &[Address], settings: &Settings) -> io::Result<Listeners> {
+    /// [`ServeErrorKind::Bind`] when the system refuses an address.
+    pub fn bind(addresses: &[Address], settings: &Settings) -> Result<Listeners, ServeError> {
         let mut listeners = Vec::new();
         for address in addresses {
-            listeners.extend(bind_address(address, settings.backlog, settings.unix_mode)?.into_iter().map(Arc::new));
+            let bound = bind_address(address, settings.backlog, settings.unix_mode);
+            let bound = bound.map_err(|error| ServeErrorKind::Bind { address: address.clone(), error })?;
+            listeners.extend(bound.into_iter().map(Arc::new));
         }
         Ok(Listeners(listeners))
     }
@@ -83,20 +86,19 @@ impl Listeners {
 
 /// Listens on an address. `localhost` and host names with several addresses result in several listeners.
 fn bind_address(address: &Address, backlog: i32, unix_mode: Option<u32>) -> io::Result<Vec<Listener>> {
-    let listeners = match address {
+    match address {
         Address::Tcp { host, port } => tcp::bind(host, *port, backlog),
         #[cfg(unix)]
         Address::Unix(path) => unix::bind(path, unix_mode).map(|listener| vec![listener]),
         #[cfg(unix)]
-        Address::Fd(number) => unix::inherit(*number).map(|listener| vec![listener]),
+        Address::Fd(number) => unix::take_inherited(*number).map(|listener| vec![listener]),
         #[cfg(not(unix))]
         Address::Unix(_) | Address::Fd(_) => {
             let _ = unix_mode;
             let why = "this system does not support such sockets; give host and port, as in 127.0.0.1:5000";
             Err(io::Error::new(io::ErrorKind::Unsupported, why))
         }
-    };
-    listeners.map_err(|error| io::Error::new(error.kind(), format!("can't listen on {address}: {error}")))
+    }
 }
 
 fn from_systemd() -> io::Result<Vec<Listener>> {
@@ -109,7 +111,7 @@ fn from_systemd() -> io::Result<Vec<Listener>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::io::transport::Socket;
+    use crate::server::io::socket::Socket;
     use crate::server::sys;
     use crate::wsgi::Peer;
 

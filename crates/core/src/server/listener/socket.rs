@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::server::io::address::LocalAddr;
 use crate::server::io::fork_guard::ForkGuard;
-use crate::server::io::transport::Socket;
+use crate::server::io::socket::Socket;
 use crate::server::sync::lock;
 use crate::server::sys;
 use crate::wsgi::Peer;

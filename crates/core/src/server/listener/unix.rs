@@ -10,7 +10,7 @@ use std::path::Path;
 use super::socket::{Listener, SocketFile};
 use crate::server::sys;
 
-/// Listens on a path. Replaces the file of a socket on which no process listens any more.
+/// Listens on a path. Replaces the file of a socket that no process uses any more.
 pub(super) fn bind(path: &Path, mode: Option<u32>) -> io::Result<Listener> {
     if let Ok(file) = std::fs::symlink_metadata(path) {
         if !file.file_type().is_socket() {
@@ -61,7 +61,7 @@ fn check_listening(socket: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// Takes the listening socket that this process was started with under this descriptor number.
-pub(super) fn inherit(number: RawFd) -> io::Result<Listener> {
+pub(super) fn take_inherited(number: RawFd) -> io::Result<Listener> {
     sys::inherited::take(number, check_listening).and_then(adopt)
 }
 
@@ -91,7 +91,7 @@ pub(super) fn from_systemd() -> io::Result<Vec<Listener>> {
     let count = variable("LISTEN_FDS").unwrap_or(0) as i32;
     (FIRST..FIRST + count)
         .map(|number| {
-            inherit(number).map_err(|error| {
+            take_inherited(number).map_err(|error| {
                 io::Error::new(error.kind(), format!("can't listen on descriptor {number} of LISTEN_FDS: {error}"))
             })
         })

@@ -3,7 +3,7 @@
 use std::fmt;
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $name:ident = $line:literal, $sentence:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident = $unusual:literal, $message:literal;)*) => {
         /// The reason why a connection ended before both sides were done with it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
@@ -15,15 +15,15 @@ macro_rules! reasons {
 
         impl CloseReason {
             /// Whether this is unusual enough to log.
-            pub fn is_worth_a_line(self) -> bool {
-                match self { $(CloseReason::$name => $line,)* CloseReason::Refused(_) => true }
+            pub fn should_log(self) -> bool {
+                match self { $(CloseReason::$name => $unusual,)* CloseReason::Refused(_) => true }
             }
         }
 
         impl fmt::Display for CloseReason {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self {
-                    $(CloseReason::$name => f.write_str($sentence),)*
+                    $(CloseReason::$name => f.write_str($message),)*
                     CloseReason::Refused(error) => write!(f, "refused: {error}"),
                 }
             }
@@ -47,7 +47,7 @@ reasons! {
     /// The client closed the connection during an exchange.
     ClientLeft = false, "the client left before the response was complete";
     /// The application failed after the head was sent, or its body was shorter than declared.
-    CutShort = true, "aborted because the response could not be completed; the client sees that it is incomplete";
+    ResponseAborted = true, "aborted because the response could not be completed; the client sees that it is incomplete";
     /// The unread rest of a request body exceeded [`Limits::drain`](crate::Limits::drain).
     Undrained = false, "closed because the application left too much of the request body unread";
     /// The client waited for `100 Continue` before it sent a body, and the application did not read the body
@@ -58,5 +58,5 @@ reasons! {
     /// The server is stopping.
     Shutdown = false, "closed because the server is stopping";
     /// The file table was full (EMFILE, ENFILE), and an idle connection was closed to free a descriptor.
-    Shed = true, "closed while idle, to free a descriptor in the full file table (ulimit -n sets its size)";
+    DescriptorLimit = true, "closed while idle, to free a descriptor in the full file table (ulimit -n sets its size)";
 }

@@ -36,7 +36,7 @@ const MAX_PENDING: usize = 8 * 1024;
 /// The maximum number of bytes of whole lines in one write: several processes can write that much to one pipe without
 /// tearing each other's lines (PIPE_BUF, `pipe(7)`).
 const MAX_WRITE: usize = 4 * 1024;
-/// The maximum time that a line is pending, so that it appears while it is of interest.
+/// The maximum time for which a line is pending, so that people see it soon.
 const MAX_DELAY: Duration = Duration::from_millis(50);
 
 impl TextLog {

@@ -1,6 +1,6 @@
 //! How many requests may run at once, over all loops of a group.
 //!
-//! A *slot* stands for one of [`Settings::threads`](crate::server::Settings::threads). A request has one while it runs: in
+//! A *slot* stands for one of [`Runtime::threads`](crate::server::Runtime::threads). A request has one while it runs: in
 //! the leader of its loop (`running`), or in a thread that has lost its loop (`detached`). A thread that waits for its
 //! client gives its slot up, and takes a new one before it goes on; so slow clients do not keep the slots of others.
 

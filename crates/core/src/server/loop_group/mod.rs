@@ -5,7 +5,7 @@
 //! connection sends it to the loop that has fewest, and a loop that has more than its share sends idle connections away.
 //! A loop that is busy with an application is not asked: the system wakes one that waits.
 //!
-//! `admission` counts the requests of all loops that run, against [`Settings::threads`].
+//! `admission` counts the requests of all loops that run, against [`Runtime::threads`].
 
 mod admission;
 mod load;
@@ -17,7 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Instant;
 
 use super::connection::Connection;
-use super::io::transport::Socket;
+use super::io::socket::Socket;
 use super::io::waker::Waker;
 use super::listener::Listener;
 use super::settings::Settings;
@@ -98,8 +98,8 @@ impl Member {
 impl LoopGroup {
     /// A group with as many loops as the settings and the machine have room for.
     pub(crate) fn new(settings: &Settings, listeners: Vec<Arc<Listener>>) -> Arc<LoopGroup> {
-        let threads = settings.threads.max(1);
-        let loops = match settings.loops {
+        let threads = settings.runtime.threads.max(1);
+        let loops = match settings.runtime.loops {
             0 => std::thread::available_parallelism().map_or(1, usize::from).min(threads / THREADS_PER_LOOP),
             loops => loops.min(threads),
         };

@@ -9,9 +9,15 @@ use super::LoopGroup;
 use crate::server::io::waker::Waker;
 use crate::server::settings::Settings;
 
+fn settings(loops: usize, threads: usize) -> Settings {
+    let mut settings = Settings::default();
+    (settings.runtime.loops, settings.runtime.threads) = (loops, threads);
+    settings
+}
+
 /// A group of `loops` running loops with these numbers of connections, and `threads` slots.
 fn group(open: &[usize], threads: usize) -> Arc<LoopGroup> {
-    let settings = Settings { loops: open.len(), threads, ..Settings::default() };
+    let settings = settings(open.len(), threads);
     let group = LoopGroup::new(&settings, Vec::new());
     for (index, &open) in open.iter().enumerate() {
         group.register(index, Arc::new(Waker::new().unwrap()));
@@ -47,7 +53,7 @@ fn excess_is_what_exceeds_a_loops_share_by_an_eighth() {
 
 #[test]
 fn another_loop_is_requested_once_when_there_are_connections_for_it() {
-    let settings = Settings { loops: 2, threads: 8, ..Settings::default() };
+    let settings = settings(2, 8);
     let group = LoopGroup::new(&settings, Vec::new());
     group.request_loop(super::CONNECTIONS_PER_LOOP - 1);
     assert!(!super::lock(&group.state).loop_requested);
@@ -87,7 +93,7 @@ fn a_leader_and_a_detached_thread_share_a_group_of_one_loop() {
 
 #[test]
 fn client_waits_and_file_writes_have_maximums() {
-    let mut settings = Settings { threads: 2, loops: 1, ..Settings::default() };
+    let mut settings = settings(1, 2);
     settings.limits.client_waits = 1;
     let group = LoopGroup::new(&settings, Vec::new());
     assert!(group.reserve_client_wait() && !group.reserve_client_wait());
@@ -122,7 +128,7 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
 
 #[test]
 fn a_thread_that_has_waited_for_its_client_gets_the_next_slot() {
-    let settings = Settings { threads: 2, loops: 1, ..Settings::default() };
+    let settings = settings(1, 2);
     let group = LoopGroup::new(&settings, Vec::new());
     group.expect_detached();
     let returned = returning_thread(&group);
@@ -149,7 +155,7 @@ fn a_thread_that_has_waited_for_its_client_gets_the_next_slot() {
 
 #[test]
 fn a_request_that_has_waited_longer_goes_before_a_thread_that_comes_back() {
-    let settings = Settings { threads: 2, loops: 1, ..Settings::default() };
+    let settings = settings(1, 2);
     let group = LoopGroup::new(&settings, Vec::new());
     group.expect_detached();
     group.expect_detached();
@@ -180,7 +186,7 @@ fn a_request_that_has_waited_longer_goes_before_a_thread_that_comes_back() {
 #[test]
 fn a_loop_that_has_ended_gives_connections_back() {
     use crate::server::fixtures::{connection, service, ScriptedTransport};
-    use crate::server::io::transport::Socket;
+    use crate::server::io::socket::Socket;
     use std::os::unix::net::UnixStream;
 
     let (service, transport) = (service(|_| {}), ScriptedTransport::default());

@@ -113,7 +113,7 @@ impl Driver<'_> {
             if self.reserve.is_none() {
                 self.reserve = UnixStream::pair().ok();
             }
-            while !self.stalled && self.children.len() < self.event_loop.service.settings.processes.max(1) {
+            while !self.stalled && self.children.len() < self.event_loop.service.settings.runtime.processes.max(1) {
                 let Some(token) = self.event_loop.pop_queued() else { break };
                 let Some(connection) = self.event_loop.take(token) else { continue };
                 self.spawn(token, connection);
@@ -162,7 +162,7 @@ impl Driver<'_> {
     }
 
     fn fork(&self) -> io::Result<Forked> {
-        fork_guard::keep_in_child(|| match &self.event_loop.service.settings.fork {
+        fork_guard::keep_in_child(|| match &self.event_loop.service.settings.runtime.fork {
             None => sys::fork_process(),
             Some(fork) => fork().map(|pid| if pid == 0 { Forked::Child } else { Forked::Parent(pid) }),
         })

@@ -85,7 +85,7 @@ fn advance(
     event_loop.now = service.now();
     if step == Step::Queued {
         // The request may have arrived while the application ran in this thread.
-        connection.queued_earlier(event_loop.socket(token).and_then(|socket| socket.since_data()));
+        connection.queued_earlier(event_loop.socket(token).and_then(|socket| socket.time_since_data()));
     }
     if step == Step::Upgrade {
         event_loop.remove(token);

@@ -4,7 +4,10 @@ use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use super::Handle;
+#[cfg(unix)]
+use super::unix::Handle;
+#[cfg(windows)]
+use super::windows::Handle;
 
 /// Does nothing: [`accept_tcp`] sets the option on each connection.
 pub(in crate::server) fn prepare_accepting(_: &TcpListener) -> io::Result<()> {
@@ -40,7 +43,7 @@ pub(in crate::server) fn is_done(_: &TcpStream) -> bool {
 }
 
 /// Returns `None`: these systems do not tell when the last bytes arrived.
-pub(in crate::server) fn since_data(_: &TcpStream) -> Option<std::time::Duration> {
+pub(in crate::server) fn time_since_data(_: &TcpStream) -> Option<std::time::Duration> {
     None
 }
 

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{check, milliseconds};
+use super::ffi::{check, milliseconds};
 
 pub(in crate::server) use std::os::fd::{BorrowedFd as Handle, RawFd as Raw};
 

@@ -9,7 +9,7 @@ use std::os::windows::io::{AsRawSocket, AsSocket};
 use std::path::Path;
 use std::time::Duration;
 
-use super::{check, milliseconds};
+use super::ffi::{check, milliseconds};
 
 pub(in crate::server) use std::os::windows::io::{BorrowedSocket as Handle, RawSocket as Raw};
 

@@ -66,7 +66,8 @@ impl LeaderPool {
                 self.was_slow.store(true, Ordering::Relaxed);
                 let may_claim = self.may_claim(running_since);
                 // Two checks in a row: a lock seen free between two calls is taken again by the next check.
-                let twice = std::mem::replace(&mut allowed, may_claim) || self.service.settings.may_hand_over.is_none();
+                let twice =
+                    std::mem::replace(&mut allowed, may_claim) || self.service.settings.runtime.may_hand_over.is_none();
                 if let Some(event_loop) = (may_claim && twice).then(|| self.claim_from_call(calls)).flatten() {
                     let until = self.service.now() + CLOSE_MONITORING;
                     self.close_monitoring_until.store(until, Ordering::Relaxed);
@@ -100,7 +101,7 @@ impl LeaderPool {
 
     /// Whether the loop may be taken from a call that has been running at least since then.
     fn may_claim(&self, running_since: Instant) -> bool {
-        let Some(may_hand_over) = &self.service.settings.may_hand_over else { return true };
+        let Some(may_hand_over) = &self.service.settings.runtime.may_hand_over else { return true };
         panics::catch(|| may_hand_over(running_since.elapsed())).unwrap_or_else(|panic| {
             self.service.settings.log.error(&format!("panic before a hand-over: {}", panic.report));
             true

@@ -11,7 +11,7 @@ use super::LeaderPool;
 use crate::server::connection::Connection;
 use crate::server::event_loop::EventLoop;
 use crate::server::fixtures;
-use crate::server::io::transport::Socket;
+use crate::server::io::socket::Socket;
 use crate::server::io::waker::Waker;
 use crate::server::listener::Endpoint;
 use crate::server::loop_group::LoopGroup;
@@ -26,8 +26,8 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// A pool without threads, and its loop.
 fn pool(change: impl FnOnce(&mut Settings)) -> (Arc<LeaderPool>, Box<EventLoop>) {
     let service = fixtures::service(|settings| {
-        settings.threads = 4;
-        settings.loops = 1;
+        settings.runtime.threads = 4;
+        settings.runtime.loops = 1;
         change(settings);
     });
     let (waker, shutdown) = (Arc::new(Waker::new().unwrap()), ShutdownHandle::new());
@@ -93,7 +93,7 @@ fn a_call_that_has_ended_is_not_claimed() {
 
 #[test]
 fn requests_that_are_expected_to_block_go_to_other_threads_while_there_are_slots() {
-    let (pool, event_loop) = pool(|settings| settings.threads = 2);
+    let (pool, event_loop) = pool(|settings| settings.runtime.threads = 2);
     let mut leader = PoolThread::leading(&pool, event_loop, true);
     assert_eq!(leader.admit(), Admission::Dispatch);
     pool.note_detached();
@@ -157,7 +157,7 @@ fn a_hand_over_needs_two_permissions_in_a_row() {
     static ASKED: AtomicUsize = AtomicUsize::new(0);
     let (pool, event_loop) = pool(|settings| {
         // Every second answer is yes: never twice in a row.
-        settings.may_hand_over = Some(Arc::new(|_| ASKED.fetch_add(1, Ordering::SeqCst) % 2 == 1));
+        settings.runtime.may_hand_over = Some(Arc::new(|_| ASKED.fetch_add(1, Ordering::SeqCst) % 2 == 1));
     });
     let mut leader = PoolThread::leading(&pool, event_loop, false);
     leader.admit();

@@ -46,12 +46,12 @@ impl LeaderPool {
     pub(super) fn spawn_thread(self: &Arc<LeaderPool>, first: Option<FirstLoop>) {
         let mut threads = lock(&self.threads);
         // Those that may run the application, one that leads, the monitor, and those that wait for clients or the disk.
-        if threads.count >= self.service.settings.threads.max(1) + 2 + self.group.waiting_threads() {
+        if threads.count >= self.service.settings.runtime.threads.max(1) + 2 + self.group.waiting_threads() {
             return;
         }
         let pool = self.clone();
         let mut builder = thread::Builder::new().name("amboss".into());
-        if let Some(size) = self.service.settings.thread_stack_size {
+        if let Some(size) = self.service.settings.runtime.thread_stack_size {
             builder = builder.stack_size(size);
         }
         let spawned = builder.spawn(move || {

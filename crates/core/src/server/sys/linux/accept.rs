@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, TcpLi
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 
-use super::super::check;
+use crate::server::sys::ffi::check;
 
 /// A buffer for `sockaddr_in6`, the largest address that is read here. It is aligned for every `sockaddr`.
 #[repr(C, align(8))]

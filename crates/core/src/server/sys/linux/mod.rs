@@ -7,7 +7,8 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use super::{check, get_option, milliseconds, set_option};
+use super::ffi::{check, milliseconds};
+use super::unix::{get_option, set_option};
 
 pub(in crate::server) use accept::{accept_tcp, accept_unix};
 
@@ -97,7 +98,7 @@ pub(in crate::server) fn is_done(socket: &TcpStream) -> bool {
 }
 
 /// Returns how long ago the last bytes arrived from the peer (TCP_INFO, `tcp(7)`).
-pub(in crate::server) fn since_data(socket: &TcpStream) -> Option<Duration> {
+pub(in crate::server) fn time_since_data(socket: &TcpStream) -> Option<Duration> {
     const IPPROTO_TCP: c_int = 6;
     const TCP_INFO: c_int = 11;
     /// The index of `tcpi_last_data_recv`: the twelfth of the 32-bit numbers of `struct tcp_info`, which follow eight single
