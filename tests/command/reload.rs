@@ -264,7 +264,7 @@ fn what_can_t_be_watched_or_started_is_refused_with_a_message_and_code_2() {
         2,
         "in the directories of PATH; for one in this directory",
     );
-    fails(&["--reload", "-p", "0", "--", "/dev/null"], 2, "'/dev/null' is no program");
+    fails(&["--reload", "-p", "0", "--", "/dev/null"], 2, "'/dev/null' is not a program");
     fails(&["--reload", "--single", "--", "sh"], 2, "--single is for amboss's own server");
     fails(&["--reload", "--processes", "2", "--", "sh"], 2, "--processes is for amboss's own server");
     fails(&["--log-file", "a", "--", "sh"], 2, "--log-file is for amboss's own server");
