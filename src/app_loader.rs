@@ -1,4 +1,4 @@
-//! Where an application comes from, and how its process waits.
+//! Loading the application, and the hooks of the process that serves it.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use amboss_core::{Application, ServeError, Server, Settings};
 use crate::error::RunError;
 use crate::worker::Worker;
 
-/// Loads an application in the process that serves it.
+/// A loader of an application, which runs in the process that serves it.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -33,27 +33,28 @@ use crate::worker::Worker;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait AppLoader {
-    /// Loads the application. Called only in the process that serves it: neither in a supervisor, nor in a process that
-    /// shows why the application can't be loaded.
+    /// Loads the application. Called only in the process that serves it, not in a supervisor, and not in a process that
+    /// serves the error page.
     ///
     /// # Errors
-    /// Why there is none; [`ServerBuilder::run`](crate::ServerBuilder::run) returns it.
+    /// The reason why the application can't be loaded; [`ServerBuilder::run`](crate::ServerBuilder::run) returns it.
     fn load_app(&mut self, worker: &Worker) -> Result<Arc<dyn Application>, RunError>;
 
-    /// Changes settings that depend on the application. Called when that has been loaded, before the server is made.
+    /// Changes settings that depend on the application. Called after the application has been loaded and before the
+    /// server is made.
     ///
     /// # Errors
-    /// Why the application can't be served; [`ServerBuilder::run`](crate::ServerBuilder::run) returns it.
+    /// The reason why the application can't be served; [`ServerBuilder::run`](crate::ServerBuilder::run) returns it.
     fn configure(&mut self, settings: &mut Settings) -> Result<(), RunError> {
         let _ = settings;
         Ok(())
     }
 
-    /// Called with the server before it serves: to install signal handlers, for example. A signal may be meant for this
-    /// process alone; see [`Worker::announce_exit`].
+    /// Called with the server before it serves, for example to install signal handlers. A handler that stops only this
+    /// process calls [`Worker::announce_exit`] first.
     ///
     /// # Errors
-    /// Why the server can't begin.
+    /// The reason why the server can't start; [`ServerBuilder::run`](crate::ServerBuilder::run) returns it.
     fn started(&mut self, server: &Server, worker: &Worker) -> Result<(), RunError> {
         let _ = (server, worker);
         Ok(())
@@ -62,7 +63,7 @@ pub trait AppLoader {
     /// Serves until the server is told to stop.
     ///
     /// # Errors
-    /// What ended the server.
+    /// The error that ended the server.
     fn serve(&mut self, mut server: Server) -> Result<(), ServeError> {
         server.serve_forever()
     }
@@ -86,10 +87,10 @@ impl<L: AppLoader + ?Sized> AppLoader for &mut L {
     }
 }
 
-/// Called with the server before it serves.
+/// A function that is called with the server before it serves.
 type OnStart = Box<dyn FnOnce(&Server, &Worker) -> Result<(), RunError> + Send>;
 
-/// An application that has been made already.
+/// The loader of an application that exists already.
 pub struct StaticApp {
     app: Arc<dyn Application>,
     on_start: Option<OnStart>,

@@ -1,4 +1,4 @@
-//! From options to a server: sockets, settings, and live reload in front of the application.
+//! Turning options into a server: binds the sockets, resolves the settings, and wraps the application for live reload.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::error::{RunError, RunErrorKind};
 use crate::live_reload::{BuildId, LiveReload};
 use crate::options::RunOptions;
 
-/// Makes the server of a process that serves.
+/// Makes the server of this process.
 pub(crate) fn make_server(
     listeners: Listeners,
     app: Arc<dyn Application>,
@@ -27,7 +27,7 @@ pub(crate) fn make_server(
     Ok(server)
 }
 
-/// Listens on the addresses, or on the sockets that systemd passes on.
+/// Listens on the addresses, or on the sockets passed by systemd.
 pub(crate) fn bind(addresses: &[Address], options: &RunOptions) -> Result<Listeners, RunError> {
     if options.from_systemd {
         let listeners = Listeners::from_systemd()?;

@@ -1,4 +1,4 @@
-//! A server in one line: [`run_simple`], as in `werkzeug.serving`.
+//! Serve an application with one call: [`run_simple`], as in `werkzeug.serving`.
 //!
 //! ```no_run
 //! use amboss::{run_simple, AppError, Body, Environ, RunOptions, StartResponse};
@@ -12,8 +12,9 @@
 //! # Ok::<(), amboss::RunError>(())
 //! ```
 //!
-//! Applications need only this crate: it re-exports what they use of `amboss-core` and, with the feature `tls`, of
-//! `amboss-tls`. A program that is only a server, and wants no dependency at all, uses `amboss-core` alone.
+//! Applications need only this crate: it re-exports the items of `amboss-core` and, with the feature `tls`, of
+//! `amboss-tls` that they use. A program that needs only a server and wants no other dependency uses `amboss-core`
+//! alone.
 //!
 //! # Architecture
 //!
@@ -37,8 +38,8 @@
 //!          └── http     bytes in, messages out: heads, framing, chunked coding
 //! ```
 //!
-//! Each layer knows only those below it. The way of a request through `amboss-core`, with its call tree and a glossary, is
-//! in the documentation of [`amboss_core::server`].
+//! Each layer knows only those below it. The documentation of [`amboss_core::server`] shows the path of a request
+//! through `amboss-core` as a call tree, and has a glossary.
 //!
 //! # Features
 //!

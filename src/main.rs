@@ -11,7 +11,8 @@ fn main() -> ExitCode {
     ExitCode::from(cli::run(std::env::args_os(), &mut Binary))
 }
 
-/// The runner of the binary. It contains no Python: an interpreter replaces this process to serve a Python application.
+/// The runner of the binary, which embeds no Python: to serve a Python application, this process executes an
+/// interpreter in its place.
 struct Binary;
 
 impl Runner for Binary {

@@ -1,4 +1,4 @@
-//! What users can ask for.
+//! The options of a server, as users set them.
 
 use std::fmt;
 #[cfg(all(unix, feature = "reload"))]
@@ -25,19 +25,20 @@ use crate::supervise::{LaunchPlan, OnLoadFailure, ReloaderType};
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct RunOptions {
-    /// Whether each running request has a thread. By default it has, unless `processes` is more than 1.
+    /// Whether requests run in threads, several at once. `None` means yes, unless `processes` is more than 1.
     pub threaded: Option<bool>,
-    /// The maximum number of processes for running requests, one for each request. 0 and 1 mean none.
+    /// The maximum number of request processes; each runs one request. With 0 or 1, requests do not run in separate
+    /// processes.
     pub processes: usize,
     /// The certificate and settings of TLS: [`SslContext::adhoc`](crate::SslContext::adhoc),
-    /// [`from_files`](crate::SslContext::from_files), or a configuration of your own. Plain HTTP by default.
+    /// [`from_files`](crate::SslContext::from_files), or your own configuration. Plain HTTP by default.
     #[cfg(feature = "tls")]
     pub ssl_context: Option<crate::SslContext>,
-    /// Whether a worker process serves that is replaced whenever a file of the project changes, without losing a request. A
-    /// program in the target directory of a cargo project is built first. Unix only.
+    /// Whether to serve in a worker process that is replaced, without losing a request, whenever a file of the project
+    /// changes. If the program is in the target directory of a cargo project, it is built first. Unix only.
     #[cfg(all(unix, feature = "reload"))]
     pub use_reloader: bool,
-    /// Files, directories and globs that are watched as well.
+    /// Additional files, directories and globs to watch.
     #[cfg(all(unix, feature = "reload"))]
     pub extra_files: Vec<PathBuf>,
     /// Patterns of paths whose changes are ignored, as in Python's `fnmatch`, matched against whole paths.
@@ -49,30 +50,30 @@ pub struct RunOptions {
     /// How changes are detected.
     #[cfg(all(unix, feature = "reload"))]
     pub reloader_type: ReloaderType,
-    /// What clients get while the newest code does not run.
+    /// What clients get while the newest code can't be loaded.
     #[cfg(all(unix, feature = "reload"))]
     pub on_load_failure: OnLoadFailure,
-    /// Whether open pages reload in the browser when the code has been replaced. A script for that is inserted into HTML
-    /// responses, which no cache keeps then. A page with a Content-Security-Policy has to allow scripts and connections to
-    /// `'self'`.
+    /// Whether open pages reload in the browser when the code has been replaced. For this, a script is inserted into
+    /// HTML responses, and they are marked as not cacheable. A page with a Content-Security-Policy has to allow scripts
+    /// and connections to `'self'`.
     pub live_reload: bool,
-    /// The number of worker processes. With more than 1, a supervisor replaces those that die. Unix only.
+    /// The number of worker processes. With more than 1, a supervisor replaces workers that die. Unix only.
     #[cfg(all(unix, feature = "reload"))]
     pub workers: usize,
-    /// Whether to listen on the sockets that systemd passes on, if it does.
+    /// Whether to listen on the sockets passed by systemd, if there are any.
     pub from_systemd: bool,
-    /// Called in the process that serves when the logs are to be reopened: when its supervisor receives USR1. Without a
-    /// supervisor, the program has to handle the signal itself.
+    /// Reopens the logs. Called in the process that serves when its supervisor receives USR1. Without a supervisor, the
+    /// program has to handle the signal itself.
     pub reopen_logs: Option<Arc<dyn Fn() + Send + Sync>>,
-    /// Replaces the default request handler.
+    /// The request handler; `None` for the one in `settings`.
     pub request_handler: Option<Arc<dyn RequestHandler>>,
     /// Whether an error of the application ends the server.
     pub passthrough_errors: bool,
-    /// Whether to use the next free port, and say so, when the port is in use.
+    /// Whether to use the next free port, and print it, if the port is in use.
     pub next_free_port: bool,
     /// Whether to print no banner.
     pub quiet: bool,
-    /// Limits, timeouts, log and the rest.
+    /// Limits, timeouts, the log and all other settings of the server.
     pub settings: Settings,
 }
 
@@ -91,7 +92,8 @@ impl fmt::Debug for RunOptions {
 }
 
 impl RunOptions {
-    /// The SHA-256 fingerprint of the certificate, to compare with what a browser shows. `None` without a certificate.
+    /// Returns the SHA-256 fingerprint of the certificate, for comparison with the one that a browser shows. `None`
+    /// without a certificate.
     pub fn fingerprint(&self) -> Option<String> {
         #[cfg(feature = "tls")]
         return self.ssl_context.as_ref()?.fingerprint();
@@ -99,13 +101,13 @@ impl RunOptions {
         None
     }
 
-    /// Whether these options and this plan need a supervisor: this process holds the sockets, and others serve.
+    /// Whether these options and this plan need a supervisor, which holds the sockets while worker processes serve.
     #[cfg(all(unix, feature = "reload"))]
     pub fn wants_supervisor(&self, plan: &LaunchPlan) -> bool {
         self.use_reloader || self.workers > 1 || plan.needs_supervisor()
     }
 
-    /// The scheme of the server's URLs.
+    /// Returns the scheme of the server's URLs.
     pub(crate) fn scheme(&self) -> &'static str {
         #[cfg(feature = "tls")]
         if self.ssl_context.is_some() {
@@ -114,10 +116,11 @@ impl RunOptions {
         self.settings.transport.as_ref().map_or("http", |layer| layer.scheme())
     }
 
-    /// Returns what these options mean for [`make_server`](amboss_core::make_server): how requests run, and the settings.
+    /// Converts the options into the arguments of [`make_server`](amboss_core::make_server): how requests run, and the
+    /// settings.
     ///
     /// # Errors
-    /// Options that contradict each other.
+    /// Returns an error if options contradict each other.
     pub fn resolve(self) -> Result<(Concurrency, Settings), RunError> {
         let RunOptions { threaded, processes, request_handler, passthrough_errors, mut settings, .. } = self;
         #[cfg(feature = "tls")]

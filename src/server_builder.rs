@@ -1,4 +1,4 @@
-//! [`ServerBuilder`], the one way to serve, and [`run_simple`] on it.
+//! [`ServerBuilder`], through which every server is started, and [`run_simple`], a shortcut for it.
 
 use std::sync::Arc;
 
@@ -30,11 +30,11 @@ pub fn run_simple(host: &str, port: u16, app: impl Application + 'static, option
     ServerBuilder::new(app).bind(Address::new(host, port)).options(options).run()
 }
 
-/// Builds a server and runs it.
+/// A builder that makes a server and runs it.
 ///
 /// With [`RunOptions::use_reloader`] or [`RunOptions::workers`], [`run`](ServerBuilder::run) makes this process a
-/// supervisor, which holds the sockets and watches files. The same command line is started again, and serves where it
-/// calls `run` ([`is_running_from_reloader`](crate::is_running_from_reloader)).
+/// supervisor, which holds the sockets and watches files. It starts the same command line again as a worker, which
+/// serves when it calls `run` ([`is_running_from_reloader`](crate::is_running_from_reloader) returns true there).
 ///
 /// ```no_run
 /// use amboss::{AppError, Body, Environ, RunOptions, ServerBuilder, StartResponse};
@@ -67,13 +67,13 @@ pub struct ServerBuilder<L = StaticApp> {
 }
 
 impl ServerBuilder<StaticApp> {
-    /// A server for an application that has been made already.
+    /// Makes a builder for an application that exists already.
     pub fn new(app: impl Application + 'static) -> ServerBuilder<StaticApp> {
         ServerBuilder::with_loader(StaticApp::new(Arc::new(app)))
     }
 
-    /// Calls a function with the server before it serves, in the process that serves. With a supervisor that is another
-    /// process than this one; see [`Worker`].
+    /// Sets a function that is called with the server before it serves, in the process that serves. With a supervisor,
+    /// that is not this process; see [`Worker`].
     pub fn on_start(
         mut self,
         on_start: impl FnOnce(&Server, &Worker) -> Result<(), RunError> + Send + 'static,
@@ -84,7 +84,7 @@ impl ServerBuilder<StaticApp> {
 }
 
 impl<L: AppLoader> ServerBuilder<L> {
-    /// A server for an application that is loaded in the process that serves.
+    /// Makes a builder for an application that is loaded in the process that serves.
     pub fn with_loader(loader: L) -> ServerBuilder<L> {
         ServerBuilder {
             loader,
@@ -110,7 +110,7 @@ impl<L: AppLoader> ServerBuilder<L> {
         self
     }
 
-    /// Serves on sockets that listen already, instead of on addresses.
+    /// Sets listening sockets to serve on, instead of addresses.
     #[must_use]
     pub fn listeners(mut self, listeners: Listeners) -> ServerBuilder<L> {
         self.listeners = Some(listeners);
@@ -132,10 +132,10 @@ impl<L: AppLoader> ServerBuilder<L> {
         self
     }
 
-    /// Loads the application and makes the server, which is not started yet. There is no supervisor.
+    /// Loads the application and makes the server without starting it. Never starts a supervisor.
     ///
     /// # Errors
-    /// As [`run`](ServerBuilder::run), before the server serves.
+    /// The errors of [`run`](ServerBuilder::run) that occur before the server starts.
     pub fn build(mut self) -> Result<Server, RunError> {
         let listeners = self.take_listeners()?;
         let app = self.loader.load_app(&Worker::default())?;
@@ -162,13 +162,14 @@ impl<L: AppLoader> ServerBuilder<L> {
             }
         }
         let (quiet, fingerprint, scheme) = (self.options.quiet, self.fingerprint(), self.scheme());
-        // First, since it fails at once if it does, and clients that connect wait until the application is there.
+        // Bind first: an error is reported at once, and clients that connect early wait until the application is
+        // loaded.
         let listeners = self.take_listeners()?;
         let worker = Worker::default();
         let app = self.loader.load_app(&worker)?;
         self.loader.configure(&mut self.options.settings)?;
         let server = make_server(listeners, app, self.options, BuildId::of_this_process())?;
-        // Before the banner, so that CTRL+C does what that says.
+        // Before the banner, so that CTRL+C already works as the banner says.
         self.loader.started(&server, &worker)?;
         if !quiet {
             say!("{}", banner(server.local_addrs(), scheme, fingerprint.as_deref()).trim_end());
@@ -179,7 +180,7 @@ impl<L: AppLoader> ServerBuilder<L> {
     /// Serves in a worker that was forked by [`LaunchPlan::fork`].
     ///
     /// # Errors
-    /// As [`run`](ServerBuilder::run), and when the supervisor has ended meanwhile.
+    /// The errors of [`run`](ServerBuilder::run), or an error if the supervisor has ended in the meantime.
     ///
     /// # Panics
     /// As [`run`](ServerBuilder::run).
@@ -190,12 +191,12 @@ impl<L: AppLoader> ServerBuilder<L> {
 
     #[cfg(all(unix, feature = "reload"))]
     fn supervise(mut self) -> Result<(), RunError> {
-        // Contradictions are reported before anything is started.
+        // Reports contradicting options before any process is started.
         self.options.clone().resolve()?;
         if self.plan.fork.is_some() && self.options.use_reloader {
             return Err(RunErrorKind::Options(
-                "An application that is loaded before its workers are forked is not read again when a file changes; \
-                 leave out either the preloading or the reloader.",
+                "An application that is loaded before its workers are forked can't be reloaded when a file changes; \
+                 use either preloading or the reloader.",
             )
             .into());
         }
@@ -221,7 +222,7 @@ impl<L: AppLoader> ServerBuilder<L> {
         }
     }
 
-    /// The scheme of the server's URLs, which may be that of another program.
+    /// Returns the scheme of the server's URLs; the plan may set it for another program.
     fn scheme(&self) -> &'static str {
         #[cfg(all(unix, feature = "reload"))]
         if let Some(scheme) = self.plan.program_scheme {

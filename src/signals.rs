@@ -1,9 +1,9 @@
-//! What signals do to a process that serves: INT (CTRL+C) and TERM stop it, USR1 reopens its log, HUP reopens its log
+//! Signal handling of the process that serves: INT (CTRL+C) and TERM stop it, USR1 reopens its log, HUP reopens its log
 //! and reloads its certificate.
 //!
-//! Under a supervisor, only the supervisor reacts to CTRL+C: a terminal sends it to both processes, and one of them has
-//! to decide how to stop. The process that serves ignores CTRL+C and prints nothing. HUP asks the supervisor to replace
-//! the process; TERM stops it gracefully, and the supervisor replaces it.
+//! With a supervisor, only the supervisor handles CTRL+C: a terminal sends the signal to both processes, and one of
+//! them has to decide how to stop. The process that serves ignores CTRL+C and prints nothing. HUP makes it ask the
+//! supervisor for a replacement; TERM stops it gracefully, and the supervisor replaces it.
 
 use std::error::Error;
 use std::io::Write as _;
@@ -27,7 +27,8 @@ pub(crate) fn install(
     #[cfg(unix)]
     {
         use signal_hook::consts::{SIGHUP, SIGTERM, SIGUSR1};
-        // Also without a log file: a log rotation that signals all services must not end this one.
+        // Installed even without a log file, because the default action of USR1 ends the process, and a log rotation
+        // may signal all services.
         on(&[SIGUSR1], move || reopen_logs.iter().for_each(|reopen| reopen()))?;
         let (handle, worker) = on_hang_up;
         if supervised {
@@ -51,7 +52,7 @@ pub(crate) fn install(
     }
 }
 
-/// Calls a function for each of these signals, in a thread of its own.
+/// Calls a function for each of these signals, in a dedicated thread.
 #[cfg(unix)]
 fn on(signals: &[i32], act: impl Fn() + Send + 'static) -> std::io::Result<()> {
     let mut signals = signal_hook::iterator::Signals::new(signals)?;
@@ -59,10 +60,10 @@ fn on(signals: &[i32], act: impl Fn() + Send + 'static) -> std::io::Result<()> {
     std::thread::Builder::new().name("signals".into()).spawn(run).map(drop)
 }
 
-/// Counts the signals that ask the server to stop.
+/// The signals received so far that ask the server to stop.
 struct StopRequests {
     handle: ShutdownHandle,
-    /// The process's place under a supervisor. If there is one, the supervisor decides when to stop at once.
+    /// The link to the supervisor. If there is one, the supervisor decides when to stop at once.
     worker: Worker,
     /// When the first signal arrived.
     first: Option<Instant>,
@@ -71,10 +72,10 @@ struct StopRequests {
 
 impl StopRequests {
     fn receive(&mut self) {
-        /// Signals within this time of the first count as one: a parent process may pass on the signal that the
-        /// terminal also sends to this process, and so do the processes of running requests.
+        /// Signals within this time of the first one count as the same signal: a parent process or a request process
+        /// may forward the signal that the terminal also sends to this process.
         const SAME_SIGNAL: Duration = Duration::from_millis(300);
-        /// The shell's exit code for a process that INT has ended.
+        /// The exit code that a shell reports for a process ended by INT.
         const STOPPED_BY_SIGINT: i32 = 130;
         match self.first {
             None => {

@@ -1,11 +1,12 @@
-//! A process that serves, as the applications and loaders in it see it.
+//! The process that serves, as seen by the application loader in it.
 
 use std::path::PathBuf;
 
 #[cfg(all(unix, feature = "reload"))]
 use amboss_reload::{ControlMessage, ControlSender};
 
-/// The process that serves, and its supervisor, if it has one. Without a supervisor, its methods have no effect.
+/// A handle to this process as a worker, and to its supervisor. Without a supervisor, the methods that send a request
+/// to it have no effect.
 #[derive(Clone, Debug, Default)]
 pub struct Worker {
     #[cfg(all(unix, feature = "reload"))]
@@ -16,13 +17,13 @@ pub struct Worker {
 #[cfg(all(unix, feature = "reload"))]
 #[derive(Clone, Debug)]
 struct SupervisorLink {
-    /// `None` when the supervisor takes this process for one that does not know the control protocol.
+    /// `None` if the supervisor assumes that this process does not support the control protocol.
     sender: Option<ControlSender>,
     is_reloading: bool,
 }
 
 impl Worker {
-    /// A process that a supervisor has started.
+    /// Makes the handle of a process that a supervisor has started.
     #[cfg(all(unix, feature = "reload"))]
     pub(crate) fn supervised(sender: Option<ControlSender>, is_reloading: bool, server_fd: Option<i32>) -> Worker {
         Worker { supervisor: Some(SupervisorLink { sender, is_reloading }), server_fd }
@@ -36,7 +37,7 @@ impl Worker {
         false
     }
 
-    /// Whether the supervisor watches files, and replaces this process when one of them changes.
+    /// Whether the supervisor watches files and replaces this process when one of them changes.
     pub fn is_reloading(&self) -> bool {
         #[cfg(all(unix, feature = "reload"))]
         return self.supervisor.as_ref().is_some_and(|supervisor| supervisor.is_reloading);
@@ -44,15 +45,15 @@ impl Worker {
         false
     }
 
-    /// The number of the first listening socket that the supervisor has passed on, while this process listens. `None`
-    /// without a supervisor.
+    /// Returns the descriptor of the first listening socket that the supervisor has passed on. It is valid while this
+    /// process listens. `None` without a supervisor.
     pub fn server_fd(&self) -> Option<i32> {
         self.server_fd
     }
 
-    /// Asks the supervisor to watch these files as well: those of which the application consists. They may also be files
-    /// that do not exist yet, or could not be read. The process may end right after this call, and is started again when
-    /// they change.
+    /// Asks the supervisor to watch these files, too: the files of which the application consists. Files that do not
+    /// exist yet or can't be read are allowed. If the process ends right after this call, the supervisor starts it
+    /// again when one of the files changes.
     pub fn report_files(&self, files: &[PathBuf]) {
         #[cfg(all(unix, feature = "reload"))]
         if self.is_reloading() {
@@ -62,16 +63,16 @@ impl Worker {
         let _ = files;
     }
 
-    /// Asks the supervisor for a successor. When that is ready, this process finishes its running requests, and its
-    /// connections go on in the successor. Until then it serves. Further calls have no effect.
+    /// Asks the supervisor to replace this process. The process serves until its successor is ready; then it finishes
+    /// its running requests, and its connections continue in the successor. Further calls have no effect.
     pub fn request_replacement(&self) {
         #[cfg(all(unix, feature = "reload"))]
         self.send(&ControlMessage::ReplaceMe);
     }
 
-    /// Tells the supervisor that this process is about to stop, because of a signal that was sent to it alone for example, and
-    /// that another one has to take its place. Without this call, a process whose server stops, unless the supervisor has told
-    /// it to, ends all of them.
+    /// Tells the supervisor that this process is about to stop, for example because of a signal that was sent to it
+    /// alone, and that another process has to take its place. Without this call, a server that stops without an order
+    /// of the supervisor makes the supervisor stop all processes.
     pub fn announce_exit(&self) {
         #[cfg(all(unix, feature = "reload"))]
         self.send(&ControlMessage::Leaving);
@@ -80,7 +81,7 @@ impl Worker {
     #[cfg(all(unix, feature = "reload"))]
     fn send(&self, message: &ControlMessage) {
         if let Some(sender) = self.supervisor.as_ref().and_then(|supervisor| supervisor.sender.as_ref()) {
-            // A supervisor that is gone needs to know nothing.
+            // An error means that the supervisor has ended.
             let _ = sender.send(message);
         }
     }

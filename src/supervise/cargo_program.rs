@@ -1,11 +1,11 @@
-//! The cargo project that builds a program.
+//! Finding the cargo project of a program, and building the program with it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use amboss_reload::{Build, CargoError, CargoProject, Executable, ScopeOptions};
 
-/// A program, and how cargo builds it.
+/// A program that is built by a cargo project.
 pub(super) struct CargoProgram {
     project: CargoProject,
     arguments: Vec<OsString>,
@@ -32,7 +32,7 @@ impl CargoProgram {
             profile => arguments.extend(["--profile".into(), profile.into()]),
         }
         let target = folder.parent()?;
-        // A target directory outside of its project belongs to the project in the current directory.
+        // A target directory outside of any project may belong to the project of the current directory.
         let here = std::env::current_dir().ok();
         let candidates = [target.parent().map(Path::to_owned), here];
         let projects = candidates.into_iter().flatten().filter_map(|place| CargoProject::find(&place).ok());
@@ -41,7 +41,7 @@ impl CargoProgram {
         projects.into_iter().find(builds_there).map(|project| CargoProgram { project, arguments, name })
     }
 
-    /// Which files belong to the project.
+    /// Returns which files belong to the project.
     pub(super) fn scope(&self) -> ScopeOptions {
         self.project.scope()
     }
@@ -51,7 +51,7 @@ impl CargoProgram {
         self.project.build(&self.arguments)
     }
 
-    /// Finds the program among the executables that cargo has built.
+    /// Returns the path of the program among the executables that cargo has built.
     pub(super) fn find_in(&self, built: &[Executable]) -> Option<PathBuf> {
         let executable = built.iter().find(|executable| executable.name == self.name)?;
         Some(executable.path.clone())

@@ -1,5 +1,5 @@
-//! The application that shows why the code does not run. The supervisor starts it instead of the program, with the output
-//! in a file.
+//! The application that shows why the newest code can't be loaded. The supervisor starts it in place of the program,
+//! and passes the output to show in a file.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,11 +9,12 @@ use amboss_reload::{error_page, error_text};
 
 use super::variables;
 
-/// How often an open page asks whether the program is back: before a user looks at it again.
+/// How often an open page asks whether the program runs again. Short enough that a user who switches from the editor to
+/// the browser finds the page reloaded.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 const TITLE: &str = "The newest code doesn't run";
 
-/// Answers every request with 503 and the output.
+/// An application that responds to every request with 503 and the output.
 pub(crate) struct ErrorPage {
     output: String,
 }
@@ -24,7 +25,7 @@ impl ErrorPage {
         variables::is_set(variables::ERROR_PAGE)
     }
 
-    /// The error page, if this process was started for it.
+    /// Returns the error page, if this process was started for it.
     pub(super) fn from_env() -> Option<ErrorPage> {
         let path = PathBuf::from(std::env::var_os(variables::ERROR_PAGE)?);
         let output = std::fs::read(path).unwrap_or_default();

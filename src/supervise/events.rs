@@ -1,4 +1,4 @@
-//! What the supervisor hears of its workers.
+//! The handler of the supervisor's events about its workers.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -12,20 +12,20 @@ use super::fallback::FallbackState;
 use super::watched_files::ReportedFiles;
 use crate::sync::lock;
 
-/// The handle of the supervisor, once there is one.
+/// The handle of the supervisor, once the supervisor has been made.
 pub(super) type HandleSlot = Arc<Mutex<Option<SupervisorHandle>>>;
 
-/// Keeps the fallback state and the watched files up to date.
+/// An event handler that keeps the fallback state and the watched files up to date.
 pub(super) struct SupervisorEvents {
     fallback: Arc<FallbackState>,
     handle: HandleSlot,
     /// `Some` with a reloader.
     reported_files: Option<ReportedFiles>,
-    /// The supervisor's hold on the listening sockets, until it stops.
+    /// The supervisor's copies of the listening sockets. Dropped when it begins to stop.
     listeners: Option<Listeners>,
-    /// The generations of workers that are error pages.
+    /// The generations whose workers serve the error page.
     error_pages: HashSet<u64>,
-    /// Whether the newest generation that serves is an error page.
+    /// Whether the newest generation that serves is the error page.
     serves_error_page: bool,
 }
 
@@ -74,12 +74,12 @@ impl EventHandler for SupervisorEvents {
         }
         self.fallback.note_failed();
         if self.error_pages.contains(&failure.generation) {
-            // The error page itself does not run, and there is nothing to put in its place.
+            // The error page itself has failed, and there is nothing else to serve in its place.
             return;
         }
         self.fallback.set_serving(failure.serving && !self.serves_error_page);
         if self.reported_files.is_none() {
-            // No change of a file can repair it, so the supervisor tries again.
+            // Without a reloader, no file change can repair the program, so the supervisor retries.
             return;
         }
         let handle = lock(&self.handle).clone();

@@ -1,4 +1,4 @@
-//! Which program serves: the real one, or the error page in its place.
+//! The choice between the program and the error page, which serves in its place when the newest code can't be loaded.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,14 +8,14 @@ use amboss_reload::{Program, SupervisorHandle};
 use super::options::OnLoadFailure;
 use super::variables;
 
-/// Which program serves, and what happens when the newest code does not run.
+/// The record of which program serves, and the reaction to code that can't be loaded.
 pub(super) struct FallbackState {
     on_load_failure: OnLoadFailure,
     error_page: Program,
-    /// Whether the program serves.
+    /// Whether a worker of the program serves.
     serving: AtomicBool,
-    /// Whether the program was started, and it is not known yet whether it stays up. A program that does not report when it
-    /// is ready may serve already.
+    /// Whether the program has been started and is not known to be ready. A program that does not report readiness may
+    /// serve already.
     starting: AtomicBool,
 }
 
@@ -24,17 +24,17 @@ impl FallbackState {
         FallbackState { on_load_failure, error_page, serving: AtomicBool::new(false), starting: AtomicBool::new(false) }
     }
 
-    /// Replaces the workers with the newest form of the program.
+    /// Replaces the workers with new ones of this program.
     pub(super) fn restart(&self, handle: &SupervisorHandle, program: &Program) {
         handle.replace(Some(program.clone()));
     }
 
-    /// Notes that a worker was started: the program, or the error page.
+    /// Notes that a worker was started: one of the program, or the error page.
     pub(super) fn note_started(&self, is_error_page: bool) {
         self.starting.store(!is_error_page, Ordering::SeqCst);
     }
 
-    /// Notes that the worker which was started serves.
+    /// Notes that the started worker serves.
     pub(super) fn note_ready(&self, is_error_page: bool) {
         self.starting.store(false, Ordering::SeqCst);
         self.serving.store(!is_error_page, Ordering::SeqCst);
@@ -45,13 +45,13 @@ impl FallbackState {
         self.starting.store(false, Ordering::SeqCst);
     }
 
-    /// Notes whether the program serves.
+    /// Sets whether a worker of the program serves.
     pub(super) fn set_serving(&self, serving: bool) {
         self.serving.store(serving, Ordering::SeqCst);
     }
 
-    /// Does what the options say when the newest code does not run: because it can't be built, or because this generation
-    /// of it has failed. Returns in a few words what it does.
+    /// Reacts to code that can't be built, or whose workers of this generation have failed, as the options say. Returns
+    /// a description of the reaction, for the log.
     pub(super) fn load_failed(
         &self,
         handle: &SupervisorHandle,
@@ -74,7 +74,7 @@ impl FallbackState {
         output: &[u8],
         generation: Option<u64>,
     ) -> std::io::Result<()> {
-        // Deleted when the supervisor ends, and replaced for the next error page.
+        // The file is replaced for the next error page, and deleted when the supervisor ends.
         let path = output_file();
         write_private(&path, output)?;
         let mut page = self.error_page.clone();
@@ -91,12 +91,12 @@ impl Drop for FallbackState {
     }
 }
 
-/// The file in which the process of the error page finds the output.
+/// Returns the path of the file through which the error page receives the output.
 fn output_file() -> PathBuf {
     std::env::temp_dir().join(format!("amboss-{}-error", std::process::id()))
 }
 
-/// Writes a new file that only this user can read.
+/// Writes a new file that only this user can read, in place of an existing one.
 fn write_private(path: &std::path::Path, content: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;

@@ -1,23 +1,24 @@
-//! Serving under a supervisor. This is the only room that knows both this crate's options and `amboss-reload`.
+//! Serving under a supervisor. This is the only module that depends on both this crate's options and `amboss-reload`.
 //!
-//! [`ServerBuilder::run`](crate::ServerBuilder::run) is called in two processes. In the first one it binds the sockets,
-//! starts the same command line again, and stays to watch ([`run`]). In the child ([`is_running_from_reloader`]) it serves
-//! on the sockets that it has inherited, and follows the supervisor's orders ([`worker_process`]).
+//! [`ServerBuilder::run`](crate::ServerBuilder::run) is called in the supervisor and in each worker. In the supervisor
+//! it binds the sockets, starts the same command line again as a worker, and watches files ([`run`]). In a worker
+//! ([`is_running_from_reloader`]) it serves on the inherited sockets and follows the supervisor's orders
+//! ([`worker_process`]).
 //!
-//! | file | what it holds |
+//! | file | what it does |
 //! |---|---|
-//! | `run` | the supervisor: sockets, workers, watch |
-//! | `rebuild` | from a change of a file to new workers |
-//! | `events` | what the supervisor hears of its workers |
-//! | `fallback` | which program serves: the real one, or the error page in its place |
-//! | `watched_files` | which files are watched |
-//! | `program` | the command lines of workers and of the error page |
-//! | `cargo_program` | the cargo project that builds a program |
-//! | `worker_process` | the worker's side: inherited sockets, ready, drained |
-//! | `orders` | the supervisor's orders, as the worker follows them |
-//! | `shared_sockets` | accepting on sockets that another program shares |
-//! | `error_page` | the application that shows why the code does not run |
-//! | `plan`, `options`, `variables` | how workers are started; what users choose; the environment between the two sides |
+//! | `run` | runs the supervisor: sockets, workers, file watch |
+//! | `rebuild` | reacts to file changes: builds the program and replaces the workers |
+//! | `events` | handles the supervisor's events about its workers |
+//! | `fallback` | decides whether the program or the error page serves |
+//! | `watched_files` | selects the files to watch |
+//! | `program` | composes the command lines of workers and of the error page |
+//! | `cargo_program` | finds the cargo project of a program, and builds it |
+//! | `worker_process` | runs a worker: takes over the sockets, serves, and reports to the supervisor |
+//! | `orders` | follows the supervisor's orders in a worker |
+//! | `shared_sockets` | accepts on sockets that are shared with another program |
+//! | `error_page` | is the application that shows why the newest code can't be loaded |
+//! | `plan`, `options`, `variables` | define how workers are started, what users choose, and the environment variables of workers |
 
 mod cargo_program;
 mod error_page;
@@ -42,6 +43,7 @@ pub(crate) use run::supervise;
 pub use worker_process::report_files_before_exit;
 pub(crate) use worker_process::WorkerProcess;
 
-/// What a forked worker serves on, for [`ServerBuilder::run_forked`](crate::ServerBuilder::run_forked).
+/// The sockets and the control connection of a forked worker, for
+/// [`ServerBuilder::run_forked`](crate::ServerBuilder::run_forked).
 pub use amboss_reload::Forked;
 pub use amboss_reload::{exec_as_child, is_running_from_reloader};

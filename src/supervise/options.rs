@@ -1,20 +1,20 @@
-//! How to watch, and what clients get while the newest code does not run.
+//! The options of reloading: how changes are detected, and what clients get while the newest code can't be loaded.
 
 use std::fmt;
 use std::str::FromStr;
 
 use amboss_reload::Backend;
 
-/// How changes are detected (Werkzeug's `reloader_type`).
+/// The way in which file changes are detected (Werkzeug's `reloader_type`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReloaderType {
-    /// By the system's events where they work, else by scans. The log says which of them is used, and why.
+    /// By file system events where they work, else by scans. The log says which of the two is used, and why.
     #[default]
     Auto,
-    /// By scanning the files at an interval.
+    /// By scanning the files at a fixed interval.
     Stat,
-    /// By the system's events. An error where the system has none.
+    /// By file system events. Starting fails where they are not available.
     Notify,
 }
 
@@ -31,13 +31,13 @@ impl From<ReloaderType> for Backend {
 impl FromStr for ReloaderType {
     type Err = String;
 
-    /// Reads `auto`, `stat` or `notify`, and also Werkzeug's name for events, `watchdog`.
+    /// Parses `auto`, `stat`, `notify`, or Werkzeug's name for `notify`, `watchdog`.
     fn from_str(text: &str) -> Result<ReloaderType, String> {
         match text {
             "auto" => Ok(ReloaderType::Auto),
             "stat" => Ok(ReloaderType::Stat),
             "notify" | "watchdog" => Ok(ReloaderType::Notify),
-            _ => Err(format!("{text:?} is no way to watch files; choose auto, stat or notify")),
+            _ => Err(format!("{text:?} is not a reloader type; choose auto, stat or notify")),
         }
     }
 }
@@ -48,13 +48,13 @@ impl fmt::Display for ReloaderType {
     }
 }
 
-/// What clients get while the newest code can't be built, or does not start.
+/// What clients get while the newest code can't be built or does not start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnLoadFailure {
-    /// The responses of the old code. If no code has served yet, the error page.
+    /// The responses of the old code. The error page, if no code has served yet.
     #[default]
     KeepServing,
-    /// A page with the output of the compiler or of the program, until the code runs again.
+    /// An error page with the output of the compiler or of the program, until the code runs again.
     ErrorPage,
 }

@@ -1,4 +1,4 @@
-//! The supervisor's orders, as a worker follows them.
+//! A worker's side of the control protocol: following the supervisor's orders.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -9,16 +9,16 @@ use crate::sync::lock;
 use amboss_core::{IdleConnection, Receiver, Server, ShutdownHandle, StoredBody};
 use amboss_reload::{ControlMessage, ControlSender, ControlSocket, RequestBody};
 
-/// Called to reopen the logs.
+/// A function that reopens the logs.
 pub(super) type ReopenLogs = Arc<dyn Fn() + Send + Sync>;
 
-/// The message by which a connection moves to another process.
+/// Returns the message that transfers a connection to another process.
 pub(super) fn message_of(IdleConnection { socket, read_ahead, body }: IdleConnection) -> ControlMessage {
     let body = body.map(|body| RequestBody { file: body.file.into(), length: body.length });
     ControlMessage::Connection { socket: socket.into(), read: read_ahead, body }
 }
 
-/// Follows the orders of the supervisor.
+/// The connection to the supervisor, whose orders a thread of this process follows.
 #[derive(Clone)]
 pub(super) struct Orders {
     pub(super) sender: ControlSender,
@@ -32,8 +32,8 @@ struct RunningServer {
 }
 
 impl Orders {
-    /// Follows the orders from now on, while the application is still being loaded. `orphan_timeout` is how long this process
-    /// goes on without its supervisor.
+    /// Starts the thread that follows the orders, even while the application is still being loaded. `orphan_timeout` is
+    /// how long this process continues without its supervisor.
     pub(super) fn follow(
         control: ControlSocket,
         reopen_logs: Option<ReopenLogs>,
@@ -50,7 +50,7 @@ impl Orders {
         lock(&self.server)
     }
 
-    /// Lets the orders concern this server.
+    /// Sets the server that orders apply to.
     pub(super) fn set_server(&self, server: &Server) {
         *self.server() = Some(RunningServer { handle: server.shutdown_handle(), receiver: server.receiver() });
     }
@@ -62,14 +62,14 @@ impl Orders {
                 Ok(Some(ControlMessage::Drain)) => {
                     let sender = self.sender.clone();
                     self.server_to_stop().hand_over(move |connection| {
-                        // When it can't be sent, the supervisor is gone, and the connection is closed.
+                        // If sending fails, the supervisor has ended. The connection is then closed.
                         let _ = sender.send(&message_of(connection));
                     });
                 }
                 Ok(Some(connection @ ControlMessage::Connection { .. })) => self.adopt(connection),
                 Ok(Some(ControlMessage::ReopenLogs)) => reopen_logs.iter().for_each(|reopen| reopen()),
                 Ok(Some(_)) => {}
-                // The supervisor is gone. Without it, nothing else would end this process, or free the port.
+                // The supervisor has ended. Nothing else would end this process and free the port.
                 Ok(None) | Err(_) => {
                     self.server_to_stop().shutdown();
                     thread::sleep(orphan_timeout);
@@ -80,8 +80,8 @@ impl Orders {
         }
     }
 
-    /// The server that an order to stop concerns. While the application is still being loaded, which may take long, nothing
-    /// is lost if this process exits at once.
+    /// Returns the server that an order to stop applies to. If the application is still being loaded, which may take
+    /// long, exits the process at once: no request is lost.
     fn server_to_stop(&self) -> ShutdownHandle {
         match &*self.server() {
             Some(server) => server.handle.clone(),
@@ -89,7 +89,7 @@ impl Orders {
         }
     }
 
-    /// Serves a connection that another worker has handed over.
+    /// Adds a connection that another worker has handed over to the server.
     fn adopt(&self, connection: ControlMessage) {
         let ControlMessage::Connection { socket, read, body } = connection else { return };
         let body = body.map(|body| StoredBody { file: body.file.into(), length: body.length });
@@ -99,7 +99,8 @@ impl Orders {
             None => Some(connection),
         };
         if let Some(connection) = refused {
-            // This server stops as well: the supervisor gives the connection to another one.
+            // This server is stopping, too, or there is none yet: the supervisor passes the connection to another
+            // worker.
             let _ = self.sender.send(&message_of(connection));
         }
     }

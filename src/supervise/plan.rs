@@ -1,4 +1,4 @@
-//! How a supervisor starts its workers.
+//! The plan by which a supervisor starts its workers.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -7,49 +7,50 @@ use std::sync::Arc;
 
 use amboss_reload::Forked;
 
-/// Forks a worker; see [`LaunchPlan::fork`].
+/// A function that forks a worker; see [`LaunchPlan::fork`].
 pub type ForkWith = dyn Fn(Forked) -> std::io::Result<u32> + Send + Sync;
 
-/// How a supervisor starts its workers, where that is not simply this executable with its arguments: for commands, language
-/// bindings, and other programs that start amboss. See [`ServerBuilder::launch`](crate::ServerBuilder::launch).
+/// The plan by which a supervisor starts its workers. The default starts this executable again with its arguments.
+/// Commands, language bindings and other programs that start amboss change the plan; see
+/// [`ServerBuilder::launch`](crate::ServerBuilder::launch).
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct LaunchPlan {
-    /// A program and its arguments that serve instead of this process: any program that takes its sockets from its parent
-    /// (`AMBOSS_SERVER_FD`, `LISTEN_FDS`).
+    /// A program and its arguments to serve in place of this executable: any program that inherits its sockets from its
+    /// parent (`AMBOSS_SERVER_FD`, `LISTEN_FDS`).
     pub program: Option<Vec<OsString>>,
-    /// The command line that starts this program again as a worker, where this executable and its arguments do not, as with
-    /// an interpreter that removes arguments of its own. First the program, then its arguments.
+    /// The command line that starts this program again as a worker, program first. Needed where this executable with
+    /// its arguments does not, for example because an interpreter has removed its own arguments.
     pub respawn_command: Option<Vec<OsString>>,
-    /// The command line that serves the error page: it must reach [`ServerBuilder::run`](crate::ServerBuilder::run) even if
-    /// the application can't be loaded, and the application is not loaded there. By default this executable, as it was when
-    /// it was started, with its arguments.
+    /// The command line that serves the error page. It must call [`ServerBuilder::run`](crate::ServerBuilder::run),
+    /// which serves the page without loading the application, even if the application can't be loaded. By default, this
+    /// executable as it was when this process started, with its arguments.
     pub error_page_command: Option<Vec<OsString>>,
-    /// A command line that runs [`exec_as_child`](crate::exec_as_child) on the arguments that follow it.
+    /// A command line that calls [`exec_as_child`](crate::exec_as_child) with the arguments that follow it.
     pub exec_wrapper: Option<Vec<OsString>>,
-    /// Whether, with [`use_reloader`](crate::RunOptions::use_reloader), the supervisor watches the files that the workers
-    /// [report](crate::Worker::report_files), and `extra_files`, instead of the project's directory and the executable. The
-    /// workers also say when they are ready, however long they import before.
+    /// Whether, with [`use_reloader`](crate::RunOptions::use_reloader), the supervisor watches the files that the
+    /// workers [report](crate::Worker::report_files), and `extra_files`, instead of the project's directory and the
+    /// executable. Such workers also report when they are ready, so a long import is not taken for a failed start.
     pub watch_reported: bool,
-    /// Whether a single worker without a reloader also has a supervisor, which replaces it when it dies or
-    /// [asks for it](crate::Worker::request_replacement).
+    /// Whether even a single worker without a reloader has a supervisor, which replaces it when it dies or [requests a
+    /// replacement](crate::Worker::request_replacement).
     pub supervised: bool,
     /// Forks workers from this process, which has loaded the application already. Called in the thread that calls
-    /// [`ServerBuilder::run`](crate::ServerBuilder::run). In the parent, the function returns the process ID of the worker;
-    /// in the worker, it calls [`ServerBuilder::run_forked`](crate::ServerBuilder::run_forked) and ends the process. Only the
-    /// caller knows whether what is in memory survives a fork: there are no other threads in the worker. Not together with
-    /// `use_reloader`, since nothing would be read again.
+    /// [`ServerBuilder::run`](crate::ServerBuilder::run). In the parent, the function returns the process ID of the
+    /// worker; in the worker, it calls [`ServerBuilder::run_forked`](crate::ServerBuilder::run_forked) and ends the
+    /// process. The caller has to make sure that the loaded state survives a fork: other threads do not exist in the
+    /// worker. Can't be combined with `use_reloader`, because the code would not be loaded again.
     pub fork: Option<Arc<ForkWith>>,
-    /// The scheme of the program's URLs in the banner, if the program speaks TLS itself.
+    /// The scheme of the program's URLs in the banner, if the program itself handles TLS.
     pub program_scheme: Option<&'static str>,
-    /// The fingerprint of the program's certificate.
+    /// The fingerprint of the program's certificate, for the banner.
     pub program_fingerprint: Option<String>,
-    /// What a language binding knows about the sources of its programs.
+    /// The binding's knowledge about the sources of the programs, if the plan is made by a language binding.
     pub sources: Option<Arc<dyn SourceKnowledge>>,
 }
 
 impl LaunchPlan {
-    /// Whether the plan needs a supervisor, whatever the options are.
+    /// Whether the plan needs a supervisor regardless of the options.
     pub(crate) fn needs_supervisor(&self) -> bool {
         self.program.is_some() || self.supervised || self.fork.is_some()
     }
@@ -67,15 +68,17 @@ impl fmt::Debug for LaunchPlan {
     }
 }
 
-/// What a language binding knows about the sources of its programs. Used with [`LaunchPlan::watch_reported`].
+/// A language binding's knowledge about the sources of its programs. Used with [`LaunchPlan::watch_reported`].
 pub trait SourceKnowledge: Send + Sync {
-    /// A glob of the files that are watched until the first worker has reported its files: a worker may die before it can.
+    /// Returns a glob of the files to watch until the first worker has reported its files, because a worker may die
+    /// before it does.
     fn watch_until_reported(&self) -> &str;
 
-    /// Called for each file that has changed, before the program is started again: to delete what was compiled from it.
+    /// Called for each file that has changed, before the program is started again, so that files compiled from it can
+    /// be deleted.
     fn file_changed(&self, path: &Path);
 
-    /// Returns the files that the output of a failed program names, and those that would repair what it misses.
-    /// `working_directory` is where the program ran.
+    /// Returns the files that the output of a failed program names, and the files that it reports missing.
+    /// `working_directory` is the directory in which the program ran.
     fn files_in_output(&self, output: &[u8], working_directory: &Path) -> Vec<PathBuf>;
 }

@@ -1,4 +1,4 @@
-//! The programs that a supervisor starts: its workers, and the error page.
+//! The programs that a supervisor starts: the workers and the error page.
 
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
@@ -15,13 +15,13 @@ use crate::error::{RunError, RunErrorKind};
 use crate::live_reload::start_timestamp;
 use crate::options::RunOptions;
 
-/// What the workers are.
+/// The kind of program that the workers run.
 pub(super) enum ProgramKind {
     /// This program, started again with the same command line.
     Respawned,
     /// Forks of this process.
     Forked(Arc<ForkWith>),
-    /// Another program that takes its sockets from its parent.
+    /// Another program that inherits its sockets from its parent.
     Other(Vec<OsString>),
 }
 
@@ -39,15 +39,16 @@ impl ProgramKind {
     }
 }
 
-/// The program of the workers.
+/// Returns the program of the workers.
 pub(super) fn worker_program(
     kind: &ProgramKind,
     options: &RunOptions,
     plan: &LaunchPlan,
     orphan_timeout: std::time::Duration,
 ) -> Result<Program, RunError> {
-    let this = std::env::current_exe()
-        .map_err(|error| RunErrorKind::Reload(format!("this program can't be started again: {error}")))?;
+    let this = std::env::current_exe().map_err(|error| {
+        RunErrorKind::Reload(format!("can't find the path of this executable, which the workers run: {error}"))
+    })?;
     let mut program = match kind {
         ProgramKind::Respawned => {
             let mut program = Program::new(this);
@@ -64,7 +65,7 @@ pub(super) fn worker_program(
         ProgramKind::Other(argv) => {
             let mut program = Program::new(this);
             (program.path, program.args) = split_argv(argv)?;
-            // It may ignore signals, and without its supervisor nothing else would end it.
+            // The program may ignore the end of its supervisor, and nothing else would end it.
             program.kill_with_parent = true;
             program
         }
@@ -73,10 +74,10 @@ pub(super) fn worker_program(
     program.env = environment(options);
     program.env.push((variables::ORPHAN_TIMEOUT.into(), orphan_timeout.as_millis().to_string().into()));
     let is_interpreted = plan.respawn_command.is_some() || plan.watch_reported;
-    // Why an interpreter does not start is often seen only in its output.
+    // The reason why an interpreted program does not start is often only in its output.
     if options.use_reloader && (options.on_load_failure == OnLoadFailure::ErrorPage || is_interpreted) {
         program.capture_stderr = true;
-        // Behind a pipe, the program can't see the terminal that its output reaches.
+        // The program writes to a pipe and can't detect that its output reaches a terminal.
         if amboss_core::wants_color(std::io::stderr().is_terminal()) {
             program.env.push(("CLICOLOR_FORCE".into(), "1".into()));
         }
@@ -84,7 +85,7 @@ pub(super) fn worker_program(
     Ok(program)
 }
 
-/// How the workers learn what the supervisor was asked for.
+/// Returns the environment variables that tell the workers about the supervisor's options.
 fn environment(options: &RunOptions) -> Vec<(OsString, OsString)> {
     let mut env: Vec<(OsString, OsString)> = Vec::new();
     if options.live_reload {
@@ -92,7 +93,7 @@ fn environment(options: &RunOptions) -> Vec<(OsString, OsString)> {
     }
     if options.use_reloader {
         env.push((variables::RELOADING.into(), "true".into()));
-        // Werkzeug's `is_running_from_reloader`, by which applications decide what is done only once.
+        // Read by Werkzeug's `is_running_from_reloader`, with which applications decide what to do only once.
         env.push(("WERKZEUG_RUN_MAIN".into(), "true".into()));
     }
     if options.workers > 1 {
@@ -101,7 +102,7 @@ fn environment(options: &RunOptions) -> Vec<(OsString, OsString)> {
     env
 }
 
-/// The program that serves the error page in place of `program`.
+/// Returns the program that serves the error page in place of `program`.
 pub(super) fn error_page_program(program: &Program, plan: &LaunchPlan) -> Result<Program, RunError> {
     let mut page = Program::new("");
     page.env.clone_from(&program.env);
@@ -111,13 +112,14 @@ pub(super) fn error_page_program(program: &Program, plan: &LaunchPlan) -> Result
         (page.path, page.args) = split_argv(argv)?;
         return Ok(page);
     }
-    // This executable as it is now, whatever is built in its place later.
+    // This executable as it is now, even if another one is built in its place later.
     page.path = this_executable().unwrap_or_else(|| program.path.clone());
     page.args = std::env::args_os().skip(1).collect();
     Ok(page)
 }
 
-/// On Linux, the file that this process runs, even if its name now belongs to another file.
+/// Returns the path of this executable. On Linux, the path refers to the file that this process runs, even if another
+/// file has its name now.
 fn this_executable() -> Option<PathBuf> {
     if cfg!(target_os = "linux") {
         return Some(PathBuf::from(format!("/proc/{}/exe", std::process::id())));
@@ -128,11 +130,11 @@ fn this_executable() -> Option<PathBuf> {
 fn split_argv(argv: &[OsString]) -> Result<(PathBuf, Vec<OsString>), RunError> {
     match argv {
         [program, arguments @ ..] => Ok((program.into(), arguments.to_vec())),
-        [] => Err(RunErrorKind::Options("A command line without a program can't be started; name one.").into()),
+        [] => Err(RunErrorKind::Options("A command line in the launch plan is empty; begin it with a program.").into()),
     }
 }
 
-/// Checks that a program of this name can be started. Otherwise one worker after the other would fail.
+/// Checks that a program of this name can be started, so that an error is reported once and not by every worker.
 pub(super) fn check_runnable(name: &OsStr) -> Result<(), RunError> {
     use std::os::unix::fs::PermissionsExt;
     let is_program =
@@ -143,11 +145,13 @@ pub(super) fn check_runnable(name: &OsStr) -> Result<(), RunError> {
         if std::env::split_paths(&path).any(|folder| is_program(&folder.join(name))) {
             return Ok(());
         }
-        format!("there is no program '{shown}' in the directories of PATH; for one in this directory write './{shown}'")
+        format!(
+            "there is no program '{shown}' in the directories of PATH; for one in this directory, write './{shown}'"
+        )
     } else if is_program(Path::new(name)) {
         return Ok(());
     } else if Path::new(name).exists() {
-        format!("'{shown}' is no program; name a file that can be executed")
+        format!("'{shown}' is not a program; name an executable file")
     } else {
         format!("there is no program '{shown}'; build it first, or fix the path")
     };

@@ -1,4 +1,4 @@
-//! From a change of a file to new workers: wait, build, replace.
+//! The reaction to file changes: wait for a change, build the program, and replace the workers.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,16 +12,16 @@ use super::cargo_program::CargoProgram;
 use super::fallback::FallbackState;
 use super::plan::SourceKnowledge;
 
-/// The maximum number of builds in a row that a further change cancels. Something else than an editor writes more changes
-/// than that, and a build has to finish before the next one.
+/// The maximum number of consecutive builds that are cancelled by a further change. If there are more changes, they do
+/// not come from an editor, and a build has to finish at last.
 const MAX_CANCELLED_BUILDS: u32 = 3;
 
 type BuildResult = std::io::Result<BuildOutcome>;
 
-/// Follows the watch, in a thread of its own, until the supervisor has ended.
+/// The loop that waits for file changes, in a thread of its own, until the supervisor has ended.
 pub(super) struct Rebuilder {
     pub(super) watch: Watch,
-    /// Whether the workers report which files are watched.
+    /// Whether the workers report which files to watch.
     pub(super) watch_reported: bool,
     pub(super) sources: Option<Arc<dyn SourceKnowledge>>,
     pub(super) handle: SupervisorHandle,
@@ -35,17 +35,18 @@ pub(super) struct Rebuilder {
     pub(super) logged_reason: Option<String>,
 }
 
-/// What a build came to, and whether files have changed meanwhile.
+/// The result of a build, and whether files have changed during the build.
 struct Finished {
     result: Option<BuildResult>,
     is_outdated: bool,
 }
 
 impl Rebuilder {
-    /// Runs until the supervisor has ended; the watch is woken then.
+    /// Runs until the supervisor has ended, which sets `ended` and wakes the watch.
     pub(super) fn run(mut self) {
         if let Some(sources) = self.sources.clone().filter(|_| self.watch_reported) {
-            // In this thread, beside the start of the first worker: the directory may be large.
+            // In this thread, concurrently with the start of the first worker, because scanning a large directory takes
+            // a while.
             if let Err(error) = self.watch.watch_until_files_are_added(Path::new(sources.watch_until_reported())) {
                 say!(" * {error}");
             }
@@ -74,7 +75,8 @@ impl Rebuilder {
         }
     }
 
-    /// Builds the program, again as long as files change meanwhile, and replaces the workers.
+    /// Builds the program, if cargo builds it, and replaces the workers. Repeats the build if files have changed during
+    /// it.
     fn restart(&mut self) {
         let Some(project) = self.project.take() else {
             return self.fallback.restart(&self.handle, &self.program);
@@ -85,7 +87,7 @@ impl Rebuilder {
                 Some(Ok(BuildOutcome::Cancelled)) => continue,
                 Some(Ok(outcome)) => self.use_build(&project, outcome),
                 Some(Err(error)) => {
-                    say!(" * The build can't be waited for: {error}");
+                    say!(" * Can't wait for the build: {error}");
                     break;
                 }
                 None => break,
@@ -98,8 +100,8 @@ impl Rebuilder {
         self.project = Some(project);
     }
 
-    /// Builds once. A change cancels the build, unless `cancelled` builds in a row is the maximum. `None` when the build
-    /// can't be started, or the supervisor has ended.
+    /// Builds once. A file change cancels the build, unless `cancelled` has reached its maximum. Returns `None` if the
+    /// build can't be started, or the supervisor has ended.
     fn build(&mut self, project: &CargoProgram, cancelled: &mut u32) -> Option<Finished> {
         let build = project.build().inspect_err(|error: &CargoError| say!(" * {error}")).ok()?;
         let cancel = build.canceller();
@@ -127,7 +129,7 @@ impl Rebuilder {
         }
     }
 
-    /// Waits for a build in a thread of its own, which then wakes the watch.
+    /// Waits for a build in a thread of its own, which sends the result and wakes the watch.
     fn wait_in_thread(&self, build: Build) -> Receiver<BuildResult> {
         let waker = self.watch.waker();
         let (sender, receiver) = channel();
@@ -141,12 +143,13 @@ impl Rebuilder {
     fn use_build(&mut self, project: &CargoProgram, outcome: BuildOutcome) {
         match outcome {
             BuildOutcome::Built(built) => match project.find_in(&built) {
-                // Also when the program is the same: what it reads when it starts may have changed.
+                // Restart even if the executable is the same: files that the program reads at its start may have
+                // changed.
                 Some(path) => {
                     self.program.path = path;
                     self.fallback.restart(&self.handle, &self.program);
                 }
-                None => say!(" * Cargo builds, but not the program that is running"),
+                None => say!(" * Cargo has built the project, but not the program that is running; check the name of the binary in Cargo.toml"),
             },
             BuildOutcome::Failed(output) => {
                 let done = self.fallback.load_failed(&self.handle, output.as_bytes(), None);

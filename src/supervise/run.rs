@@ -1,4 +1,4 @@
-//! The supervisor: it holds the sockets, runs workers on them, and watches files.
+//! The supervisor, which holds the sockets, runs workers on them, and watches files.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,20 +20,21 @@ use crate::error::{RunError, RunErrorKind};
 use crate::options::RunOptions;
 use crate::sync::lock;
 
-/// The exit code by which a program says that its command line or its settings are wrong. To start it again can't help.
+/// The exit code of a program whose command line or settings are wrong. Starting it again can't help.
 const EXIT_USAGE: i32 = 2;
 
-/// How long an interpreted program may take until it serves: some load models or tables while they are imported.
+/// How long an interpreted program may take before it serves. Some load models or tables while they are imported.
 const IMPORT_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// How many times [`Timeouts::shutdown`](crate::Timeouts::shutdown) a worker that has been told to leave may take before
-/// the supervisor ends it. The worker keeps the shorter deadline itself; this one is for programs that do not.
+/// How long a worker that has been told to drain may take before the supervisor ends it, as a multiple of
+/// [`Timeouts::shutdown`](crate::Timeouts::shutdown). A worker of ours stops after the timeout itself; the longer limit
+/// is for other programs.
 const DRAIN_TIMEOUTS: u32 = 3;
 
-/// Holds the sockets and runs workers on them. Returns the exit code when it was told to stop.
+/// Runs the supervisor: holds the sockets and runs workers on them. Returns the exit code after it was told to stop.
 ///
-/// `bind` is called when everything else has turned out right. The banner that it may return is printed when the supervisor
-/// listens to signals, since its reader may send one at once.
+/// `bind` is called after everything else has been checked. The banner that it may return is printed when signal
+/// handlers are installed, because its reader may send a signal at once.
 pub(crate) fn supervise(
     options: &RunOptions,
     plan: &LaunchPlan,
@@ -93,16 +94,16 @@ fn supervisor_options(options: &RunOptions, plan: &LaunchPlan, kind: &ProgramKin
         supervisor.start_timeout = supervisor.start_timeout.max(2 * IMPORT_TIMEOUT);
     }
     if kind.is_other() {
-        // A program that reports its files also reports when it is ready, however long it imports before.
+        // A program that reports its files also reports when it is ready, even after a long import.
         let ready_after = if plan.watch_reported { IMPORT_TIMEOUT } else { Protocol::READY_AFTER };
         supervisor.protocol = Protocol::Detect { ready_after };
     }
     supervisor
 }
 
-/// The cargo project that builds the program when files change, if one does.
+/// Returns the cargo project that builds the program when files change, if there is one.
 fn project_of(program: &Program, kind: &ProgramKind, options: &RunOptions, plan: &LaunchPlan) -> Option<CargoProgram> {
-    // The `amboss` command with its built-in application is a tool, not what its user develops.
+    // The `amboss` command with its built-in application is a tool, not the program that its user develops.
     let is_tool = matches!(kind, ProgramKind::Respawned) && plan.exec_wrapper.is_some();
     let is_built = options.use_reloader && !is_tool && !plan.watch_reported;
     if is_built {
@@ -112,8 +113,8 @@ fn project_of(program: &Program, kind: &ProgramKind, options: &RunOptions, plan:
     }
 }
 
-/// Builds another program before its first start, so that what starts is what the sources say. Returns cargo's output when
-/// it can't be built.
+/// Builds another program before its first start, so that it is up to date with its sources. Returns cargo's output if
+/// the program can't be built.
 fn build_first(project: &CargoProgram, program: &mut Program) -> Result<Option<String>, RunError> {
     match project.build().map_err(|error| RunErrorKind::Reload(error.to_string()))?.wait() {
         Ok(BuildOutcome::Failed(output)) => return Ok(Some(output)),
@@ -128,7 +129,7 @@ fn build_first(project: &CargoProgram, program: &mut Program) -> Result<Option<S
     Ok(None)
 }
 
-/// The sockets for the workers. Another program gets them blocking, as systemd passes them on.
+/// Returns the sockets for the workers. For another program they are set to blocking, as systemd passes them.
 fn shared_sockets(listeners: &Listeners, kind: &ProgramKind) -> Result<Vec<OwnedFd>, RunError> {
     let sockets = listeners.as_fds().map(|socket| socket.try_clone_to_owned()).collect::<Result<Vec<_>, _>>()?;
     if kind.is_other() {
@@ -137,7 +138,7 @@ fn shared_sockets(listeners: &Listeners, kind: &ProgramKind) -> Result<Vec<Owned
     Ok(sockets)
 }
 
-/// The thread that follows the watch.
+/// The thread that runs the [`Rebuilder`], and the means to stop it.
 struct Watcher {
     ended: Arc<AtomicBool>,
     waker: Waker,

@@ -1,9 +1,9 @@
-//! Accepting on sockets that another program shares, and that may block: how the error page takes the place of a program
-//! that does not use amboss.
+//! Accepting on sockets that are shared with another program and may be blocking. The error page uses this in place of
+//! a program that does not use amboss.
 //!
-//! Whether `accept` blocks is a property of the socket, not of the process. If the error page changed it, it would break the
-//! program that takes over, and the other way round. So a thread accepts here, blocking or not, and passes connections to
-//! a server that listens elsewhere.
+//! Whether `accept` blocks is a property of the socket, which all processes share. If the error page changed it, it
+//! would break the program that takes over, and vice versa. A thread therefore accepts in either mode, and passes the
+//! connections to a server that listens elsewhere.
 
 use std::io;
 use std::net::TcpListener;
@@ -17,8 +17,8 @@ use amboss_reload::ControlSender;
 
 use super::orders::message_of;
 
-/// How long the thread waits before it accepts again, on a socket that another program has made non-blocking, and after an
-/// error.
+/// How long the thread waits before it accepts again: on a socket that another program has made non-blocking, or after
+/// an error.
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 enum SharedSocket {
@@ -29,7 +29,7 @@ enum SharedSocket {
 impl SharedSocket {
     fn new(socket: OwnedFd) -> io::Result<SharedSocket> {
         let tcp = TcpListener::from(socket.try_clone()?);
-        // std can read the address only of a socket of its own family.
+        // std can read the address of a `TcpListener` only if the socket is an IP socket.
         if tcp.local_addr().is_ok() {
             return Ok(SharedSocket::Tcp(tcp));
         }
@@ -44,8 +44,8 @@ impl SharedSocket {
     }
 }
 
-/// Accepts on these sockets, each in a thread of its own, until the server stops. The connection that comes then goes to
-/// the supervisor.
+/// Accepts on these sockets, each in a thread of its own, until the server stops. The first connection that arrives
+/// after that is sent to the supervisor.
 pub(super) fn accept_all(sockets: Vec<OwnedFd>, receiver: &Receiver, supervisor: &ControlSender) -> io::Result<()> {
     for socket in sockets {
         let (shared, receiver, supervisor) = (SharedSocket::new(socket)?, receiver.clone(), supervisor.clone());

@@ -1,4 +1,4 @@
-//! Which files the supervisor watches.
+//! The selection of the files that the supervisor watches.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use super::program::ProgramKind;
 use crate::error::{RunError, RunErrorKind};
 use crate::options::RunOptions;
 
-/// Starts to watch the files of a program: those of its cargo project, those that its workers will report, or the current
-/// directory.
+/// Starts to watch the files of a program: those of its cargo project, those that its workers report later, or the
+/// current directory.
 pub(super) fn start_watch(
     options: &RunOptions,
     plan: &LaunchPlan,
@@ -27,7 +27,7 @@ pub(super) fn start_watch(
             scope.roots.push(PathBuf::from("."));
         }
         if program.path.components().count() > 1 {
-            // A program that is built by other means is a file that changes.
+            // A program that is built by other means changes as a file.
             scope.optional_files.push(program.path.clone());
         }
     }
@@ -43,8 +43,8 @@ pub(super) fn start_watch(
     Watch::start(scope, watch).map_err(|error| RunErrorKind::Reload(error.to_string()).into())
 }
 
-/// Patterns of the files to which stdout and stderr of this process are redirected. In a watched directory, each line would
-/// be a change, which is answered with another line.
+/// Returns patterns of the files to which stdout and stderr of this process are redirected. If such a file were
+/// watched, each line written to it would be a change, which would be logged with another line.
 fn own_output() -> impl Iterator<Item = String> {
     let links = ["/proc/self/fd/1", "/proc/self/fd/2"].into_iter();
     let files = links.filter_map(|link| std::fs::read_link(link).ok()).filter(|path| path.is_file());
@@ -54,15 +54,15 @@ fn own_output() -> impl Iterator<Item = String> {
     })
 }
 
-/// The files that workers report, on their way to the watch.
+/// A filter that passes the files reported by workers to the watch.
 pub(super) struct ReportedFiles {
     watch: Waker,
     sources: Option<Arc<dyn SourceKnowledge>>,
-    /// Whether the log says already that there are too many files.
+    /// Whether it has been logged that there are too many files.
     limit_logged: bool,
     /// When the newest worker was started.
     worker_started: SystemTime,
-    /// Whether a worker has reported its files. Until then, everything is watched anyway.
+    /// Whether a worker has reported its files. Until then, all source files are watched.
     reported: bool,
 }
 
@@ -76,13 +76,14 @@ impl ReportedFiles {
         self.worker_started = SystemTime::now();
     }
 
-    /// Watches the files that a worker has reported, which was started at this time.
+    /// Watches the files that a worker has reported. `since` is when the worker was started.
     pub(super) fn report(&mut self, files: Vec<PathBuf>, since: SystemTime) {
         self.reported = true;
         self.add(files, since);
     }
 
-    /// Watches the files that the output of a failed worker names: it may have had no time to report them.
+    /// Watches the files that the output of a failed worker names: the worker may have failed before it could report
+    /// them.
     pub(super) fn report_failure(&mut self, output: &[u8]) {
         let Ok(working_directory) = std::env::current_dir() else { return };
         if let Some(sources) = self.sources.clone().filter(|_| self.reported) {
@@ -93,7 +94,7 @@ impl ReportedFiles {
     fn add(&mut self, files: Vec<PathBuf>, since: SystemTime) {
         if !self.watch.add_files(files, since) && !std::mem::replace(&mut self.limit_logged, true) {
             let maximum = WatchOptions::default().max_added_files;
-            say!(" * The program consists of more than {maximum} files; those beyond are not watched.");
+            say!(" * The program consists of more than {maximum} files; the others are not watched.");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The worker's side: sockets from the supervisor, an application, ready, drained.
+//! A worker process: it takes over the supervisor's sockets, loads and serves the application, and reports when it is
+//! ready and when it is drained.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
@@ -22,26 +23,27 @@ use crate::live_reload::BuildId;
 use crate::options::RunOptions;
 use crate::worker::Worker;
 
-/// What this process has inherited from a supervisor, whose orders it follows from now on.
+/// The sockets and orders that this process has received from a supervisor.
 pub(crate) struct WorkerProcess {
     listeners: Listeners,
-    /// Sockets that another program shares.
+    /// Sockets that are shared with another program.
     shared: Vec<OwnedFd>,
-    /// `None` when the supervisor takes this process for one that does not know the control protocol.
+    /// `None` if the supervisor assumes that this process does not support the control protocol.
     orders: Option<Orders>,
     generation: u64,
 }
 
 impl WorkerProcess {
-    /// Takes over what a supervisor has passed on. `None` when no supervisor started this process. Called once.
+    /// Takes over the sockets and the control connection that a supervisor has passed to this process. Returns `None`
+    /// if no supervisor has started it. Called only once.
     ///
-    /// With [`LaunchPlan::program`], the supervisor's program is another one, and this process may have to serve the error
-    /// page in its place.
+    /// With [`LaunchPlan::program`], the workers run another program, and this process serves the error page in its
+    /// place.
     pub(crate) fn inherited(options: &RunOptions, plan: &LaunchPlan) -> io::Result<Option<WorkerProcess>> {
         let Some(inherited) = Inherited::from_env()? else { return Ok(None) };
         let sockets = inherited.take_listeners()?;
         let (listeners, shared) = if plan.program.is_some() {
-            // A server has to listen somewhere, and no client connects here.
+            // A server has to listen on some address, but no client connects to this one.
             (Listeners::adopt([TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.into()])?, sockets)
         } else {
             (Listeners::adopt(sockets)?, Vec::new())
@@ -56,7 +58,7 @@ impl WorkerProcess {
         Ok(Some(WorkerProcess { listeners, shared, orders, generation: inherited.generation }))
     }
 
-    /// Takes over what a supervisor has passed on to its fork.
+    /// Takes over the sockets and the control connection that a supervisor has passed to its fork.
     pub(crate) fn forked(forked: Forked, options: &RunOptions) -> io::Result<WorkerProcess> {
         let child = forked.enter()?;
         // The supervisor's log file may have been moved away since it was opened.
@@ -66,7 +68,7 @@ impl WorkerProcess {
         Ok(WorkerProcess { listeners, shared: Vec::new(), orders, generation: child.generation })
     }
 
-    /// The identity of the code, which all workers of a generation share.
+    /// Returns the identity of the code, which is the same for all workers of a generation.
     fn build_id(&self) -> BuildId {
         let supervisor =
             std::env::var(variables::LIVE_RELOAD).unwrap_or_else(|_| std::os::unix::process::parent_id().to_string());
@@ -90,13 +92,14 @@ impl WorkerProcess {
             }
         };
         let build_id = self.build_id();
-        // Only the server holds the listeners: when it stops listening, this process does.
+        // Only the server holds the listeners, so this process stops listening when the server does.
         let server = make_server(self.listeners, app, options, build_id)?;
         loader.started(&server, &worker)?;
         let Some(orders) = self.orders else { return Ok(loader.serve(server)?) };
         orders.set_server(&server);
         accept_all(self.shared, &server.receiver(), &orders.sender)?;
-        // The sockets listen already: a client that connects now waits for the first turn of the loop at most.
+        // Reported before the loop runs: the sockets are listening, and a client that connects now waits only for the
+        // first turn of the loop.
         orders.sender.send(&ControlMessage::Ready)?;
         let served = loader.serve(server);
         let _ = orders.sender.send(&ControlMessage::Drained);
@@ -121,7 +124,7 @@ pub fn report_files_before_exit(files: &[PathBuf]) -> io::Result<()> {
     ControlMessage::files(absolute).try_for_each(|message| sender.send(&message))
 }
 
-/// How long this process goes on without its supervisor: as long as the supervisor would have let it.
+/// Returns how long this process continues without its supervisor: as long as the supervisor would have let it run.
 fn orphan_timeout() -> Duration {
     let told = std::env::var(variables::ORPHAN_TIMEOUT).ok().and_then(|text| text.parse().ok());
     told.map_or_else(

@@ -11,7 +11,7 @@ use crate::running::{is_installed, try_get, Running, TestDir};
 use crate::{fails, get, wait_until};
 
 /// Returns the source of a simple server that uses only std and blocks in `accept`.
-fn server(answer: &str) -> String {
+fn server(response: &str) -> String {
     let program = r#"
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::FromRawFd;
@@ -32,7 +32,7 @@ fn main() {
     }
 }
 "#;
-    program.replace("ANSWER", answer)
+    program.replace("ANSWER", response)
 }
 
 /// Creates a cargo project whose program is a server.
@@ -264,7 +264,7 @@ fn what_can_t_be_watched_or_started_is_refused_with_a_message_and_code_2() {
         2,
         "in the directories of PATH; for one in this directory",
     );
-    fails(&["--reload", "-p", "0", "--", "/dev/null"], 2, "'/dev/null' is no program");
+    fails(&["--reload", "-p", "0", "--", "/dev/null"], 2, "'/dev/null' is not a program");
     fails(&["--reload", "--single", "--", "sh"], 2, "--single is for amboss's own server");
     fails(&["--reload", "--processes", "2", "--", "sh"], 2, "--processes is for amboss's own server");
     fails(&["--log-file", "a", "--", "sh"], 2, "--log-file is for amboss's own server");

@@ -25,8 +25,8 @@ pub enum ServeErrorKind {
     },
     /// The system refused something else.
     Io(io::Error),
-    /// Settings that contradict each other, or a state of the process in which the server can't run. The text says what to
-    /// change.
+    /// The settings contradict each other, or the process is in a state in which the server can't run. The text says
+    /// what to change.
     Settings(String),
     /// The application failed, and [`Settings::passthrough_errors`](super::Settings::passthrough_errors) is on.
     Application(AppError),

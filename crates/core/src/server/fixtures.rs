@@ -1,4 +1,4 @@
-//! What unit tests of the server share: a service, and connections over a transport in memory.
+//! Fixtures of the server's unit tests: a service, and connections over an in-memory transport.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,7 +17,8 @@ use super::sync::lock;
 use super::sys::Interest;
 use crate::wsgi::{AppError, Body, Environ, Peer, ServerInfo, StartResponse};
 
-/// Responds with the path of the request. `/panic` panics, `/fail` fails, `/large` has a body of 1 MiB.
+/// An application that responds with the path of the request. `/panic` panics, `/fail` returns an error, `/large`
+/// responds with 1 MiB.
 pub(crate) fn app(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
     let path = environ.text("PATH_INFO").into_owned();
     match path.as_str() {
@@ -29,7 +30,7 @@ pub(crate) fn app(environ: &mut Environ<'_>, start_response: &mut dyn StartRespo
     Ok(if path == "/large" { Body::from(vec![b'x'; 1 << 20]) } else { Body::from(path) })
 }
 
-/// A service of [`app`] without a log.
+/// Returns a service that runs [`app`] and does not log.
 pub(crate) fn service(change: impl FnOnce(&mut Settings)) -> Arc<Service> {
     let mut settings = Settings { log: Arc::new(NoLog), ..Settings::default() };
     change(&mut settings);
@@ -43,13 +44,14 @@ pub(crate) fn service(change: impl FnOnce(&mut Settings)) -> Arc<Service> {
     Arc::new(Service::new(Arc::new(app), settings, info))
 }
 
-/// What a client sends and takes.
+/// What a client sends, and how much it receives.
 #[derive(Default)]
 pub(crate) struct Script {
-    /// What each read brings. An empty piece is the end of the stream; after the last piece, there is nothing to read now.
+    /// The result of each read. An empty piece is the end of the stream; after the last piece, reads return
+    /// `WouldBlock`.
     pub(crate) input: VecDeque<Vec<u8>>,
     pub(crate) output: Vec<u8>,
-    /// How many more bytes the client takes.
+    /// How many more bytes the client accepts; `None` for any number.
     pub(crate) takes: Option<usize>,
     pub(crate) write_shut_down: bool,
 }
@@ -101,7 +103,7 @@ impl Transport for ScriptedTransport {
     }
 }
 
-/// A connection over the transport.
+/// Returns a connection over the transport.
 pub(crate) fn connection(service: &Service, transport: &ScriptedTransport) -> Box<Connection> {
     let endpoint = Arc::new(Endpoint { name: "test".into(), port: "80".into() });
     let presence = std::sync::Weak::<Socket>::new();

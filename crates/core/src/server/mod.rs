@@ -1,4 +1,5 @@
-//! Sockets: event loops, and three servers that run them in three ways.
+//! The network side: listeners, event loops and connections, and three servers that differ in where the application
+//! runs.
 //!
 //! ```no_run
 //! use amboss_core::{AppError, Body, Environ, StartResponse, ThreadedWsgiServer};
@@ -14,24 +15,24 @@
 //! # Ok::<(), amboss_core::ServeError>(())
 //! ```
 //!
-//! # The way of a request
+//! # The path of a request
 //!
-//! The calls that a `GET` over TCP causes in a [`ThreadedWsgiServer`], nested as they happen, each with its file. A unit test
-//! checks that the functions are there.
+//! The calls that a `GET` over TCP causes in a [`ThreadedWsgiServer`], nested as they happen, each with the file that
+//! defines the function. A unit test checks that every function exists.
 //!
 //! ```text
 //! serve_forever                                server.rs                        Server
-//! └── serve                                    run/threaded.rs                  a pool for each loop
+//! └── serve                                    run/threaded.rs                  one pool per loop
 //!     └── start                                run/leader_pool/threads.rs       LeaderPool
-//!         └── lead                             run/leader_pool/leader.rs        in a thread of its own, until the end
-//!             ├── next                         event_loop/poll.rs               EventLoop: what is there to do?
+//!         └── lead                             run/leader_pool/leader.rs        in its own thread, until the server stops
+//!             ├── next                         event_loop/poll.rs               EventLoop: the next thing to do
 //!             │   └── poll                     event_loop/poll.rs
 //!             │       ├── wait                 io/poller.rs                     epoll_wait
 //!             │       └── handle_event         event_loop/poll.rs               a listener is ready
 //!             │           └── accept_some      event_loop/accepting.rs
 //!             │               ├── accept       event_loop/acceptor.rs           makes a Connection
 //!             │               └── place        event_loop/accepting.rs          here, or in another loop
-//!             │                   └── insert   event_loop/connections.rs        into the slab and the batch
+//!             │                   └── insert   event_loop/connections.rs        into the slab and the ready queue
 //!             ├── serve                        run/leader_pool/leader.rs        Next::Work: the connection's turn
 //!             │   ├── advance                  connection/drive.rs              Connection
 //!             │   │   ├── read_head            connection/drive.rs              read(2)
@@ -41,63 +42,63 @@
 //!             │   │       ├── admit            run/leader_pool/scheduler.rs     PoolThread
 //!             │   │       │   └── begin_call   loop_group/admission.rs          takes a slot
 //!             │   │       └── run_application  connection/dispatch.rs
-//!             │   │           ├── enter_blocking  run/leader_pool/scheduler.rs  the monitor may claim the loop now
+//!             │   │           ├── enter_blocking  run/leader_pool/scheduler.rs  from now on the monitor may claim the loop
 //!             │   │           ├── call         ../wsgi/application.rs           the application, which calls
 //!             │   │           │   └── begin    connection/response_writer.rs    start_response
 //!             │   │           ├── exit_blocking  run/leader_pool/scheduler.rs
 //!             │   │           └── finish_call  connection/dispatch.rs
 //!             │   │               └── begin_response  connection/response.rs    head and body into the write buffer
 //!             │   │                   └── end_exchange  connection/mod.rs       keep-alive: State::Head
-//!             │   ├── reclaim                  run/leader_pool/scheduler.rs     the loop is this thread's again
+//!             │   ├── reclaim                  run/leader_pool/scheduler.rs     takes the loop back
 //!             │   └── return_connection        event_loop/connections.rs        Step::Flush
 //!             │       └── flush_later          event_loop/connections.rs
 //!             └── next                         event_loop/poll.rs               the batch is done
 //!                 └── flush_responses          event_loop/connections.rs
 //!                     ├── flush                connection/flush.rs              write(2), access log
 //!                     └── return_connection    event_loop/connections.rs        Step::Read
-//!                         └── watch            event_loop/connections.rs        until the next request
+//!                         └── watch            event_loop/connections.rs        until the next request arrives
 //! ```
 //!
-//! When the application is slow, the monitor claims the loop between `enter_blocking` and `exit_blocking`, and leads on in
-//! its own thread; this thread then writes the response itself, and gives the connection back
-//! (`complete_connection` in `run/leader_pool/leader.rs`).
+//! When the application is slow, the monitor claims the loop between `enter_blocking` and `exit_blocking` and becomes
+//! the leader. The thread that runs the application then writes the response itself and returns the connection to the
+//! new leader (`complete_connection` in `run/leader_pool/leader.rs`).
 //!
 //! # Glossary
 //!
 //! | term | meaning |
 //! |---|---|
-//! | admission | the decision whether an application may run now, by the number of free slots |
-//! | batch | the connections that one wait has found ready; their responses are written together |
+//! | admission | the decision whether the application may run now, based on the number of free slots |
+//! | batch | the connections that one poll has found ready; their responses are written together |
 //! | connection | one client's TCP or Unix connection, and the state machine that serves it |
-//! | detached thread | a thread of a pool that has lost its loop while it runs a request |
-//! | dispatch | to take a complete head to the application; `Step::Dispatch`: in another thread |
-//! | drain | to read and discard what the application has left of a request body |
-//! | driver | what runs a loop and decides where applications run: `run/single`, `run/threaded`, `run/forking` |
-//! | event loop | waits for sockets and deadlines, and hands out connections; belongs to one thread at a time |
+//! | detached thread | a pool thread that runs a request without the loop: the monitor has claimed the loop during the call, or the leader has passed the request on |
+//! | dispatch | to route a request with a complete head to the application; with `Step::Dispatch`, in another thread |
+//! | drain | to read and discard the part of a request body that the application has not read |
+//! | driver | the code that runs a loop and decides in which thread or process the application runs: `run/single`, `run/threaded`, `run/forking` |
+//! | event loop | waits for sockets and deadlines, and returns the connections that have something to do; owned by one thread at a time |
 //! | exchange | a request and its response |
-//! | flush | to send what stands in the write buffer |
-//! | hand over | to give a connection to another process (the *successor*), or a loop to another thread |
-//! | leader | the thread that has the loop: it waits, reads, and runs applications |
-//! | leader pool | the threads of one loop: a leader, a monitor, detached and idle ones |
-//! | linger | to read and discard after the last response, until the client closes |
-//! | loop group | all event loops of a server, and what they share |
-//! | monitor | the thread that claims the loop when a call of the application is slow |
-//! | park | to put a connection back into its slot until its socket is ready or its deadline has passed |
-//! | queue | to let a complete request wait until an application may run for it |
-//! | scheduler | what a connection may ask of its driver |
-//! | slab, token | the connections of a loop by number; the number of one |
-//! | slot | one of [`Runtime::threads`] requests that may run at once |
-//! | step | what a connection waits for after it was advanced |
+//! | flush | to send the contents of the write buffer |
+//! | hand over | to transfer a connection to another process (the *successor*), or the loop to another thread |
+//! | leader | the thread that owns the loop: it polls, reads, and runs the application |
+//! | leader pool | the threads of one loop: a leader, a monitor, detached threads and idle threads |
+//! | linger | to read and discard input after the last response until the client closes, because closing with unread input would reset the connection |
+//! | loop group | all event loops of a server, and the state that they share |
+//! | monitor | the thread that claims the loop when an application call is slow |
+//! | park | to put a connection back into the slab until its socket is ready or its deadline has passed |
+//! | queue | to hold a complete request until the application may run for it |
+//! | scheduler | the interface through which a connection asks its driver whether the application may run, and announces blocking calls |
+//! | slab, token | the table of a loop's connections; the key of one connection in it |
+//! | slot | a permit to run one request; there are [`Runtime::threads`] of them (a `Slot` of the slab is something else: an entry of the table) |
+//! | step | what a connection waits for next, as returned when it is advanced |
 //! | yield | to let other connections go first |
 //!
 //! # Platforms
 //!
-//! Everything here was run on Linux on x86-64, with epoll and with poll(2). On Linux on aarch64 it was run in an emulator
-//! (QEMU), on Windows (x86-64) under Wine, where the same loop waits with `WSAPoll` and there is no forking, no Unix socket
-//! and no inherited socket. The code for macOS and the BSDs, poll(2) and std's `accept`, is compiled and linted for macOS,
-//! and has not been run.
+//! Tested on Linux x86-64 with epoll and with poll(2), on Linux aarch64 in an emulator (QEMU), and on Windows x86-64
+//! under Wine. On Windows the same loop waits with `WSAPoll`, and there is no forking server, no Unix socket and no
+//! inherited socket. The code for macOS and the BSDs, which uses poll(2) and std's `accept`, is compiled and linted for
+//! macOS but has not been run.
 
-// What only forking needs is unused where nothing forks.
+// Items that only the forking server uses are dead code on platforms without `fork`.
 #![cfg_attr(not(unix), allow(dead_code))]
 
 mod body_store;
@@ -152,15 +153,15 @@ mod tests {
 
     #[test]
     fn the_way_of_a_request_names_functions_that_exist() {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/server");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/server");
         let tree = include_str!("mod.rs").lines().filter(|line| line.starts_with("//! ") && line.contains(".rs  "));
         let mut lines = 0;
         for line in tree {
             let mut words = line.trim_start_matches(|part: char| !part.is_ascii_alphabetic()).split_whitespace();
             let (function, file) = (words.next().unwrap(), words.next().unwrap());
-            let source = std::fs::read_to_string(here.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
-            let is_there = [format!("fn {function}("), format!("fn {function}<")].iter().any(|it| source.contains(it));
-            assert!(is_there, "{file} has no {function}: {line}");
+            let source = std::fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+            let exists = [format!("fn {function}("), format!("fn {function}<")].iter().any(|it| source.contains(it));
+            assert!(exists, "{file} has no {function}: {line}");
             lines += 1;
         }
         assert!(lines > 25, "{lines} lines found");

@@ -1,4 +1,4 @@
-//! Connections that another process accepted, on their way into a running server.
+//! Adds connections that another process has accepted to a running server.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::loop_group::LoopGroup;
 use super::service::Service;
 use crate::wsgi::Peer;
 
-/// Adds connections to a server that another process accepted; see
+/// A handle that adds connections accepted by another process to a server; see
 /// [`ShutdownHandle::hand_over`](super::ShutdownHandle::hand_over).
 #[derive(Clone)]
 pub struct Receiver {
@@ -23,9 +23,8 @@ impl Receiver {
     /// Adopts a connection: the server serves it from now on.
     ///
     /// # Errors
-    /// Gives the connection back when the server has stopped, when the server has a
-    /// [`TransportLayer`](super::TransportLayer), which this connection has not been through, or when the socket is no
-    /// longer connected.
+    /// Returns the connection if the server has stopped, if the server has a [`TransportLayer`](super::TransportLayer)
+    /// (the connection did not go through its handshake), or if the socket is no longer connected.
     pub fn adopt(&self, idle: IdleConnection) -> Result<(), IdleConnection> {
         let addresses = endpoint_and_peer(&idle.socket).filter(|_| self.service.settings.transport.is_none());
         let Some((endpoint, peer)) = addresses else { return Err(idle) };

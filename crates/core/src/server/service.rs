@@ -1,4 +1,5 @@
-//! What all connections of a server share: the application, the settings, the clock, and whether the server stops.
+//! The state that all connections of a server share: the application, the settings, the clock, and whether the server
+//! is stopping.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,16 +28,16 @@ pub(crate) struct Service {
     pub(crate) settings: Settings,
     pub(super) info: ServerInfo,
     pub(super) server_field: Option<String>,
-    /// Whether each request is the last of its connection: the server stops, or serves just one request.
+    /// Whether each request is the last of its connection, because the server is stopping or serves only one request.
     pub(super) last_request: AtomicBool,
-    /// Whether plain connections are excepted from that: they go on in another process.
+    /// Whether plain connections are exempt from `last_request`, because they continue in another process.
     pub(super) hands_over: AtomicBool,
     pub(super) failure: Mutex<Option<Failure>>,
-    /// Bounds what all collected bodies take.
+    /// Bounds the memory and disk space of all collected bodies together.
     pub(super) body_budget: Arc<BodyBudget>,
     epoch: Instant,
-    /// Unix time in seconds, as of the last look at the clock: a loop looks once a batch, and again after a slow call of
-    /// the application. Reading the clock for each response cost an eighth of the server's share of a pipelined request.
+    /// Unix time in seconds, cached: a loop reads the clock once per batch, and again after a slow application call.
+    /// Reading it for each response took an eighth of the time that the server itself spends on a pipelined request.
     seconds: AtomicU64,
     wants_access: bool,
 }
@@ -62,13 +63,14 @@ impl Service {
         }
     }
 
-    /// Milliseconds since the server was made.
+    /// Returns the number of milliseconds since the server was made.
     #[inline]
     pub(super) fn now(&self) -> u64 {
         self.epoch.elapsed().as_millis() as u64
     }
 
-    /// Ends a blocking call that [`Scheduler::enter_blocking`] has begun.
+    /// Ends a blocking call that began with [`Scheduler::enter_blocking`], and updates the cached time if the call may
+    /// have been slow.
     #[inline]
     pub(super) fn exit_blocking(&self, scheduler: &mut dyn Scheduler) {
         if scheduler.exit_blocking() {
@@ -76,26 +78,26 @@ impl Service {
         }
     }
 
-    /// Looks at the clock, for the dates of the responses that follow.
+    /// Reads the clock, for the `Date` of the responses that follow.
     #[inline]
     pub(super) fn update_date(&self) {
         self.seconds.store(unix_seconds(), Ordering::Relaxed);
     }
 
-    /// Whether a request is the last of its connection. `plain`: no transport layer stands below HTTP.
+    /// Whether a request is the last of its connection. `plain`: there is no transport layer below HTTP.
     #[inline]
     pub(super) fn is_last_request(&self, plain: bool) -> bool {
         self.last_request.load(Ordering::Acquire) && !(plain && self.hands_over.load(Ordering::Relaxed))
     }
 
-    /// Makes requests the last of their connections from now on.
+    /// Makes each request from now on the last of its connection.
     pub(super) fn begin_stop(&self, hands_over: bool) {
         self.hands_over.store(hands_over, Ordering::Relaxed);
-        // The release makes the store above visible to every thread that sees this one.
+        // The release ordering makes the store above visible to every thread that sees this one.
         self.last_request.store(true, Ordering::Release);
     }
 
-    /// Starts to time a request, if the log will ask.
+    /// Returns the current time if requests are logged, else `None`.
     #[inline]
     pub(super) fn start_timer(&self) -> Option<Instant> {
         self.wants_access.then(Instant::now)
@@ -119,8 +121,8 @@ impl Service {
         )
     }
 
-    /// Calls a hook of the request handler. The hook is the embedder's code, and the errors that it is given describe
-    /// themselves with the application's: a panic in it is logged, and changes nothing else.
+    /// Calls a hook of the request handler. The hook is code of the embedder, and the errors passed to it are formatted
+    /// by code of the application. A panic in either is logged and has no other effect.
     #[inline]
     pub(super) fn with_handler(&self, hook: impl FnOnce(&dyn RequestHandler, &dyn Log)) {
         let Settings { handler, log, .. } = &self.settings;
@@ -129,7 +131,7 @@ impl Service {
         }
     }
 
-    /// Asks the request handler a question. A panic in it is logged, and the answer is `default`.
+    /// Returns the request handler's answer to a question. If the handler panics, logs the panic and returns `default`.
     pub(super) fn ask_handler<R>(&self, default: R, question: impl FnOnce(&dyn RequestHandler) -> R) -> R {
         panics::catch(|| question(&*self.settings.handler)).unwrap_or_else(|panic| {
             self.settings.log.error(&format!("panic in the request handler: {}", panic.report));
@@ -137,7 +139,8 @@ impl Service {
         })
     }
 
-    /// Records a failure, which `serve_forever` then passes on. False when the settings ask for a 500 instead.
+    /// Records a failure that `serve_forever` then returns or resumes. Returns false if the settings ask for a 500
+    /// response instead.
     pub(super) fn record_failure(&self, failure: impl FnOnce() -> Failure) -> bool {
         if !self.settings.passthrough_errors {
             return false;
@@ -156,7 +159,7 @@ fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// The date of a response, formatted once a second in each thread.
+/// Returns the `Date` of a response, formatted once a second in each thread.
 #[inline]
 fn date(now: u64) -> [u8; 29] {
     thread_local! {

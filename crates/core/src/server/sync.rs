@@ -1,5 +1,5 @@
-//! Locks whose holders may panic: the data under each of this server's locks is whole at every point where a panic can
-//! happen, so a poisoned lock is used like any other.
+//! Locks that ignore poisoning. The data under each of this server's locks is consistent at every point where its
+//! holder can panic, so a poisoned lock is safe to use.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,7 +12,7 @@ pub(crate) fn wait<'m, T>(condition: &Condvar, guard: MutexGuard<'m, T>) -> Mute
     condition.wait(guard).unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns the guard, and whether the timeout has passed.
+/// Waits at most `timeout`. Returns the guard, and whether the wait timed out.
 pub(crate) fn wait_timeout<'m, T>(
     condition: &Condvar,
     guard: MutexGuard<'m, T>,

@@ -15,7 +15,9 @@ use amboss_core::{
     make_server, Address, Application, BodyMode, Concurrency, LocalAddr, Log, NoLog, PollerKind, ServeError, Settings,
     ShutdownHandle,
 };
-pub use amboss_testkit::{find, skip, wait_until, Client, Response, TempDir, DEADLINE};
+#[cfg(unix)]
+pub use amboss_testkit::skip;
+pub use amboss_testkit::{find, wait_until, Client, Response, TempDir, DEADLINE};
 
 pub use apps::{blocking_app, stress_app, test_app, Semaphore};
 pub use layers::{connect_masked, MaskingLayer, ProbeLayer, UnmaskingStream, CLOSING_MESSAGE, HANDSHAKE};

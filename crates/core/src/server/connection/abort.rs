@@ -1,5 +1,5 @@
-//! What goes wrong in a response: a 500 while that is possible, a cut afterwards, and in any case the application's
-//! `close()`.
+//! Failures of a response: a 500 while the head can still be replaced, a cut connection afterwards, and in any case the
+//! application's `close()`.
 
 use super::state::{BodySource, CloseMode, Exchange, Response, ResponseProgress};
 use super::write_buffer::WriteBuffer;
@@ -12,8 +12,8 @@ use crate::server::service::{Failure, Service};
 use crate::wsgi::{AppError, Body, Kind};
 
 impl Connection {
-    /// Ends the exchange because the application failed: with a 500 while the head has not been sent, with a cut
-    /// afterwards.
+    /// Ends the exchange because the application failed: with a 500 if the head has not been sent, else by cutting the
+    /// connection.
     pub(super) fn abort(&mut self, service: &Service, mut exchange: Exchange, error: AppError) {
         let input_error = exchange.body.failed;
         self.report(service, &exchange, &error);
@@ -21,7 +21,8 @@ impl Connection {
             self.log(service, &exchange, head.status(), writer.written());
             self.set_close_reason(CloseReason::ResponseAborted);
             if plan.framing == ResponseFraming::Close {
-                // Only a reset tells this client that something is missing.
+                // The end of this body is the end of the connection, so only a reset tells the client that the body is
+                // incomplete.
                 let _ = self.out.flush(&mut *self.transport);
                 let _ = self.transport.abort();
                 self.out = WriteBuffer::default();
@@ -32,14 +33,14 @@ impl Connection {
             exchange.context.keep_alive &= exchange.body.is_drainable(service.settings.limits.drain);
             let (status, message) = match input_error {
                 Some(error) => (error.status(), error.to_string()),
-                None => (500, "the application failed; the server's log says how".to_owned()),
+                None => (500, "the application failed; see the server's log".to_owned()),
             };
             let (plan, written) = self.write_error(service, status, &message, None, exchange.context);
             self.log_when_written(service, &mut exchange, status, written);
             self.answered += 1;
             self.end_exchange(exchange, plan.keep_alive);
         }
-        // The errors of a broken request body are the client's, and never end the server.
+        // An error of the request body is the client's fault and must not end the server.
         if input_error.is_none() {
             self.record_error(service, error);
         } else {
@@ -47,14 +48,15 @@ impl Connection {
         }
     }
 
-    /// Ends the exchange because of a failure that `serve_forever` passes on: the client sees a cut.
+    /// Ends the exchange because of a failure that `serve_forever` reports: the client gets no response, and the
+    /// connection is cut.
     pub(super) fn abort_silently(&mut self, exchange: Exchange) {
         drop(exchange);
         self.set_close_reason(CloseReason::ResponseAborted);
         self.begin_closing(CloseMode::Immediate);
     }
 
-    /// Ends a response whose blocks failed.
+    /// Ends a response because the application's blocks failed.
     pub(super) fn fail_streaming(
         &mut self,
         service: &Service,
@@ -67,7 +69,7 @@ impl Connection {
         self.abort(service, exchange, error);
     }
 
-    /// Ends a response whose client has gone. The application learns of it when its body is dropped.
+    /// Ends a response because the client has gone. The application learns about it from its body's `close()`.
     pub(super) fn abandon_response(
         &mut self,
         service: &Service,
@@ -86,14 +88,14 @@ impl Connection {
         self.peer_gone()
     }
 
-    /// Removes a head from the write buffer that was set and not sent.
+    /// Removes a head that has been set but not sent from the write buffer.
     pub(super) fn discard_head(&mut self, exchange: &Exchange) {
         if let Some(head_start) = exchange.progress.head_start() {
             self.out.bytes.truncate(head_start);
         }
     }
 
-    /// Closes the body that an application returned: PEP 3333's `close()`, which may take its time or panic.
+    /// Closes the body that the application returned (PEP 3333's `close()`), which may be slow or panic.
     pub(super) fn close_body(&self, service: &Service, scheduler: &mut dyn Scheduler, exchange: &Exchange, body: Body) {
         match body.0 {
             Kind::Bytes(_) => {}
@@ -131,20 +133,20 @@ impl Connection {
         }
     }
 
-    /// Reports a panic that comes too late to change the response.
+    /// Reports a panic that happened too late to change the response.
     pub(super) fn report_panic(&self, service: &Service, exchange: &Exchange, place: &str, panic: Panic) {
         let report = format!("panic in {place}: {}", panic.report);
         service.record_failure(|| Failure::Panic(panic));
         self.report(service, exchange, &report.into());
     }
 
-    /// Reports an error to the log, by way of the request handler.
+    /// Reports an error to the log through the request handler.
     pub(super) fn report(&self, service: &Service, exchange: &Exchange, error: &AppError) {
         let request_line = self.request_line(exchange.head_length);
         service.with_handler(|handler, log| handler.handle_error(error, request_line, log));
     }
 
-    /// Keeps an error for `serve_forever`, where the settings ask for that, or drops it.
+    /// Records an error for `serve_forever` if the settings ask for that, else drops it.
     pub(super) fn record_error(&self, service: &Service, error: AppError) {
         drop_error(service, || {
             service.record_failure(|| Failure::Error(error));
@@ -152,7 +154,7 @@ impl Connection {
     }
 }
 
-/// Runs what may drop an application's error, whose drop may panic.
+/// Runs a function that may drop an application's error. A panic of the drop is logged.
 fn drop_error(service: &Service, run: impl FnOnce()) {
     if let Err(panic) = panics::catch(run) {
         service.settings.log.error(&format!("panic in the drop of an error: {}", panic.report));

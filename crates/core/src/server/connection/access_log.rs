@@ -1,4 +1,4 @@
-//! The access log: an entry for each response, written when its last byte has been handed to the system.
+//! The access log: one entry for each response, written when the system has accepted the last byte of the response.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,11 +8,11 @@ use super::Connection;
 use crate::server::log::AccessRecord;
 use crate::server::service::Service;
 
-/// The maximum number of bytes that are logged of what is no HTTP request.
+/// The maximum number of bytes that are logged of input that is not an HTTP request.
 const MAX_LOGGED_LINE: usize = 100;
 
 impl Connection {
-    /// Logs the response to a request whose head still stands in the buffer.
+    /// Logs the response to a request whose head is still in the read buffer.
     #[inline]
     pub(super) fn log(&self, service: &Service, exchange: &Exchange, status: u16, bytes: u64) {
         if exchange.clock.completed_at.is_none() {
@@ -23,8 +23,8 @@ impl Connection {
         }
     }
 
-    /// Logs the response once what stands in the write buffer has been written. Until then the request's head is kept
-    /// outside of the read buffer.
+    /// Logs the response when the write buffer has been sent. Until then the request's head is kept outside of the read
+    /// buffer.
     #[inline]
     pub(super) fn log_when_written(&mut self, service: &Service, exchange: &mut Exchange, status: u16, bytes: u64) {
         if exchange.clock.completed_at.is_none() {
@@ -46,17 +46,18 @@ impl Connection {
         }
     }
 
-    /// Logs a refusal of what stands in the buffer, once it has been written. The buffer is empty afterwards.
+    /// Logs the refusal of the read buffer's content when the response has been sent. The connection has no read buffer
+    /// afterwards.
     pub(super) fn log_refusal(&mut self, service: &Service, status: u16, bytes: u64) {
         let options = || (service.settings.limits.head, service.settings.leniency).into();
         let mut head = self.buffer.take().unwrap_or_else(|| ReadBuffer::new(options()));
-        // A well-formed head tells more than its first line, whatever the reason of the refusal.
+        // A well-formed head gives the log more than the first line, whatever the reason for the refusal.
         let parsed = head.parser.parse(&head.bytes[head.start..head.end], head.end - head.start);
         let head_length = parsed.ok().flatten().unwrap_or(0);
         self.pending_log.push(PendingLog { head, head_length, status, bytes, clock: self.clock });
     }
 
-    /// Logs what stood in the write buffer: it has been written, or never will be.
+    /// Logs the responses of the write buffer, which have been sent or never will be.
     #[inline]
     pub(crate) fn log_written(&mut self, service: &Service) {
         if self.pending_log.is_empty() {
@@ -66,12 +67,12 @@ impl Connection {
         for PendingLog { mut head, head_length, status, bytes, clock } in pending.drain(..) {
             self.log_entry(service, &head, head_length, status, bytes, clock);
             if self.buffer.is_none() {
-                // This is the connection's own read buffer, which is used again.
+                // `log_when_written` has taken the connection's own read buffer: put it back.
                 head.clear();
                 self.buffer = Some(head);
             }
         }
-        // Keeps one allocation for all requests of a connection, unless many came at once.
+        // Keeps the allocation for the next requests of the connection, unless many requests came at once.
         const KEPT: usize = 4;
         if pending.capacity() <= KEPT {
             self.pending_log = pending;

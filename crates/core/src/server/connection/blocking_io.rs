@@ -1,4 +1,4 @@
-//! A connection's bytes while the application runs: reads and writes that wait for the client.
+//! Reads and writes that wait for the client while the application runs.
 
 use std::io;
 use std::time::Duration;
@@ -10,25 +10,26 @@ use crate::server::scheduler::Scheduler;
 use crate::server::service::Service;
 use crate::server::sys::Interest;
 
-/// How long the first wait for a client may take before other threads are told of it.
+/// How long the first wait for a client may take before the scheduler is told about it.
 const SHORT_WAIT: Duration = Duration::from_millis(1);
 
-/// How often a thread that waits for its client asks whether it may let others go on: at first, and at the longest.
+/// The interval at which a thread that waits for its client asks the scheduler again whether it may give up its slot:
+/// the first one and the longest one. The interval doubles each time.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(64));
 
-/// What code that runs for the application may do with the connection.
+/// The part of a connection that is accessible while the application runs.
 pub(super) struct BlockingIo<'c> {
     pub(super) transport: &'c mut dyn Transport,
     pub(super) out: &'c mut WriteBuffer,
     pub(super) service: &'c Service,
     pub(super) scheduler: &'c mut dyn Scheduler,
-    /// Whether the client has already made this exchange wait for longer than a moment.
+    /// Whether this exchange has already waited for the client for longer than [`SHORT_WAIT`].
     pub(super) is_slow: bool,
     pub(super) progress: ResponseProgress,
 }
 
 impl BlockingIo<'_> {
-    /// Waits for the transport, until the deadline of a transfer.
+    /// Waits until the transport is ready, at most until the deadline of the transfer.
     fn wait(&mut self, interest: Interest, started: u64, last_progress: u64, transferred: u64) -> io::Result<()> {
         let now = self.service.now();
         let deadline = self.service.settings.timeouts.transfer_deadline(started, last_progress, transferred);
@@ -55,10 +56,11 @@ impl BlockingIo<'_> {
         Err(io::ErrorKind::TimedOut.into())
     }
 
-    /// Reads at least a byte, or 0 at the end of the stream.
+    /// Reads at least one byte. Returns 0 at the end of the stream.
     ///
-    /// `received` is the number of bytes that came before, and `waited` how many milliseconds the client took for them. Only
-    /// this time counts against the minimum rate, not what the application takes between its reads.
+    /// `received` is the number of bytes received before, and `waited` is how many milliseconds the server has waited
+    /// for them. Only this time counts for the minimum transfer rate; the time between the application's reads does
+    /// not.
     pub(super) fn read_blocking(&mut self, buffer: &mut [u8], received: u64, waited: &mut u64) -> io::Result<usize> {
         loop {
             match self.transport.read(buffer) {
@@ -74,7 +76,7 @@ impl BlockingIo<'_> {
         }
     }
 
-    /// Sends what stands in the write buffer before `end`.
+    /// Sends the bytes of the write buffer before `end`.
     pub(super) fn flush_blocking(&mut self, end: usize) -> io::Result<()> {
         let started = self.service.now();
         let (mut last_progress, mut transferred) = (started, 0);
@@ -97,7 +99,7 @@ impl BlockingIo<'_> {
         self.send_interim(b"HTTP/1.1 100 Continue\r\n\r\n")
     }
 
-    /// Sends an interim response, behind earlier responses and never inside a head.
+    /// Sends an interim response: after earlier responses, and before a head that has been set but not sent.
     pub(super) fn send_interim(&mut self, response: &[u8]) -> io::Result<()> {
         let end = self.progress.head_start().unwrap_or(self.out.bytes.len());
         if self.out.sent < end {

@@ -1,4 +1,4 @@
-//! `wsgi.input` of a body that is read while the application runs.
+//! The implementation of `wsgi.input` for a body that is read while the application runs.
 
 use std::cell::RefCell;
 use std::io;
@@ -10,22 +10,22 @@ use super::state::ResponseProgress;
 use crate::http::BodyLength;
 use crate::wsgi::{Collected, InputError, InputErrorKind, Source};
 
-/// Reads a body for the application: first from the connection's buffer behind the head, then from the transport.
+/// A reader of a body: first from the connection's read buffer behind the head, then from the transport.
 pub(super) struct BodyReader<'c, 'i> {
     pub(super) io: &'c RefCell<BlockingIo<'i>>,
     pub(super) body: &'c mut RequestBody,
-    /// The buffer behind the head.
+    /// The read buffer behind the head.
     pub(super) bytes: &'c mut [u8],
-    /// The part of `bytes` that has arrived and not been decoded.
+    /// The part of `bytes` that has arrived but has not been decoded.
     pub(super) unread: Range<usize>,
-    /// The part of `bytes` that is data which the application has not consumed.
+    /// The part of `bytes` that is decoded data which the application has not consumed.
     pub(super) ready: Range<usize>,
 }
 
-/// Waits for more of the body, at least one byte.
+/// Waits until at least one more byte of the body has arrived.
 fn receive(io: &RefCell<BlockingIo<'_>>, body: &mut RequestBody, buffer: &mut [u8]) -> Result<usize, InputError> {
     let mut io = io.borrow_mut();
-    // Behind the head of the response, an interim response would be taken for a part of the body.
+    // After the head of the final response, an interim response would be read as part of the response body.
     if body.continue_pending && !matches!(io.progress, ResponseProgress::Streaming { .. }) {
         body.continue_pending = false;
         io.send_continue().map_err(|_| InputErrorKind::Truncated)?;

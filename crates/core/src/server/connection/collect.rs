@@ -1,4 +1,4 @@
-//! Collecting the body of a request before the application is called, without a thread.
+//! Collecting the body of a request before the application is called, without occupying a thread.
 
 use std::io;
 use std::time::Instant;
@@ -16,18 +16,18 @@ use crate::wsgi::{InputError, InputErrorKind};
 /// The maximum number of bytes of one body that are read in a row while other connections wait.
 const BYTES_IN_A_ROW: usize = 256 * 1024;
 
-/// What one read of a body came to.
+/// The result of one read of a body.
 enum Received {
-    /// So many bytes.
+    /// This number of bytes.
     Bytes(usize),
-    /// None now.
+    /// Nothing for now.
     Nothing,
     End,
     PeerGone,
 }
 
 impl Connection {
-    /// Asks how the body of the request is read whose head has `length` bytes.
+    /// Asks the request handler how to read the body of the request, whose head has `length` bytes.
     pub(super) fn body_mode(&self, service: &Service, length: usize) -> BodyMode {
         let default = service.settings.body_mode;
         let Some(buffer) = &self.buffer else { return default };
@@ -43,7 +43,7 @@ impl Connection {
         let limit = limits.body.map_or(limits.collected_body, |limit| limit.min(limits.collected_body));
         let body = RequestBody::new(framing, &service.settings, Some(limit));
         if framing.expects_continue && buffer.is_empty() {
-            // RFC 9110 §10.1.1: not needed when some of the body has arrived already.
+            // Unnecessary if some of the body has arrived already (RFC 9110 §10.1.1).
             self.out.bytes.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
         let transfer = Transfer::begin(service.now());
@@ -55,7 +55,7 @@ impl Connection {
         self.begin_collecting(CollectedRequest { head, body, store, transfer });
     }
 
-    /// Reads the body as far as it has arrived. `None` when the state has changed.
+    /// Reads the body as far as it has arrived. Returns `None` if the state has changed.
     pub(super) fn collect_body(
         &mut self,
         service: &Service,
@@ -98,7 +98,7 @@ impl Connection {
                 return None;
             }
             if !*readable && !self.transport.has_buffered() {
-                // The responses to earlier requests, and `100 Continue`, go first.
+                // The responses to earlier requests, and `100 Continue`, are sent first.
                 return Some(if self.out.unsent() > 0 { Step::Flush } else { Step::Read });
             }
             if read_in_a_row > BYTES_IN_A_ROW && scheduler.holds_loop() {
@@ -116,7 +116,7 @@ impl Connection {
         }
     }
 
-    /// Moves what stands in the read buffer into the body's store, as far as that takes it.
+    /// Moves bytes from the read buffer into the body's store, until the store has to be written to its file.
     fn store_buffered(&mut self, service: &Service) -> Result<(), InputError> {
         let limits = &service.settings.limits;
         let (State::Collect(request), Some(buffer)) = (&mut self.state, &mut self.buffer) else { return Ok(()) };
@@ -129,8 +129,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads more of the body. A body of known length is read to where it stays; the chunked coding has to be removed on
-    /// the way.
+    /// Reads more of the body. A body of known length is read directly into its store; a chunked one goes through the
+    /// read buffer, where it is decoded.
     fn receive_body(&mut self, service: &Service, readable: &mut bool, now: u64) -> Received {
         let (State::Collect(request), Some(buffer)) = (&mut self.state, &mut self.buffer) else {
             return Received::Nothing;
@@ -167,8 +167,8 @@ impl Connection {
         }
     }
 
-    /// Writes the body's memory to its temporary file, as a blocking call: other connections do not wait for it. Returns a
-    /// step when it has to wait, because too many threads wait for the disk already.
+    /// Writes the body's memory to its temporary file. This is a blocking call for the scheduler, so other connections
+    /// do not wait for it. Returns a step if the write has to wait because too many threads are writing already.
     fn write_body_out(&mut self, service: &Service, scheduler: &mut dyn Scheduler) -> Result<Option<Step>, StoreError> {
         let State::Collect(request) = &mut self.state else { return Ok(None) };
         if !scheduler.begin_file_write() {

@@ -1,4 +1,4 @@
-//! When a connection has to have moved on, and what happens when it has not.
+//! The deadlines of a connection, and what happens when one has passed.
 
 use super::state::{State, Transfer};
 use super::{Connection, Step};
@@ -12,7 +12,7 @@ fn transfer_deadline(timeouts: &Timeouts, transfer: &Transfer) -> u64 {
 }
 
 impl Connection {
-    /// When the connection has to have moved on, in the service's milliseconds; `u64::MAX` for never.
+    /// Returns the deadline of the current state, in the service's milliseconds; `u64::MAX` for none.
     pub(crate) fn deadline(&self, service: &Service) -> u64 {
         let timeouts = &service.settings.timeouts;
         if let Some(writing) = &self.writing {
@@ -31,14 +31,14 @@ impl Connection {
         }
     }
 
-    /// When a request that waits for a thread has waited too long, in the service's milliseconds.
+    /// Returns when a request has waited too long for a thread, in the service's milliseconds.
     pub(crate) fn queue_deadline(&self, service: &Service) -> u64 {
         self.queued_at.map_or(u64::MAX, |since| {
             service.now().saturating_add(millis(service.settings.timeouts.queued.saturating_sub(since.elapsed())))
         })
     }
 
-    /// Ends the connection or refuses its request: the deadline has passed.
+    /// Ends the connection or refuses its request, because the deadline has passed.
     pub(crate) fn time_out(&mut self, service: &Service, now: u64) -> Step {
         if self.writing.is_some() {
             self.set_close_reason(CloseReason::WriteTimeout);

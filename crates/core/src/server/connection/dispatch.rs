@@ -1,4 +1,4 @@
-//! From a complete head to the application and back.
+//! From a complete head to the application, and from its return to the response.
 
 use std::cell::RefCell;
 use std::time::Instant;
@@ -21,14 +21,14 @@ use crate::server::service::{Failure, Service};
 use crate::server::upgrade::OnUpgrade;
 use crate::wsgi::{AppError, Body, ConnectionInfo, Environ, Extensions, Peer, Source};
 
-/// The minimum size in bytes of the pieces in which a streamed body is read.
+/// The minimum free space in bytes of the read buffer when a streamed body is read into it.
 const STREAMED_READ: usize = 8 * 1024;
 
-/// The body of a request, as its application reads it.
+/// The source from which the application reads the body of a request.
 enum BodySource<'c, 'i> {
     /// Complete, behind the head in the read buffer.
     InBuffer(CollectedBody<'c>),
-    /// Complete, in memory of its own or in a file.
+    /// Complete, in the body store: in separate memory or in a file.
     Stored(CollectedBody<'c>),
     /// Read as it arrives.
     Streamed(BodyReader<'c, 'i>),
@@ -43,18 +43,19 @@ impl BodySource<'_, '_> {
     }
 }
 
-/// What a call of the application left.
+/// The result of an application call.
 struct CallResult {
     result: Result<Result<Body, AppError>, Panic>,
     on_upgrade: Option<OnUpgrade>,
     hijacked: Option<Hijacked>,
-    /// Panics in the drops of the environ's extensions.
+    /// Panics that happened while the environ's extensions were dropped.
     extension_panics: Vec<Panic>,
 }
 
 impl Connection {
-    /// Serves the request whose head, of `length` bytes, is complete: refuses it, begins to collect its body, asks the
-    /// scheduler, or calls the application. `None` when the state has changed.
+    /// Processes a request whose head is complete and has `length` bytes: refuses it, begins to collect its body, runs
+    /// the application, or leaves it to the scheduler when and where the application runs. Returns `None` if the state
+    /// has changed.
     pub(super) fn dispatch(&mut self, service: &Service, scheduler: &mut dyn Scheduler, length: usize) -> Option<Step> {
         if self.clock.completed_at.is_none() {
             self.clock.completed_at = service.start_timer();
@@ -105,13 +106,13 @@ impl Connection {
         }
     }
 
-    /// Checks framing and target of a head. The error says why the request is refused.
+    /// Checks the framing and the target of a head. The error is the reason for a refusal.
     fn check_head(&self, service: &Service, head: &Head<'_>, length: usize) -> Result<Framing, Error> {
         let leniency = service.settings.leniency;
         let framing = Framing::of(head, leniency)?;
         check_length(&framing, service.settings.limits.body, length)?;
         let target = Target::of(head, leniency)?;
-        // The client of a Unix socket is a proxy on this machine, which may itself have been spoken to by TLS.
+        // The client of a Unix socket is a proxy on this machine, whose own clients may use TLS.
         let is_plain = self.session.is_none() && !matches!(self.peer, Peer::Local);
         match target.form {
             TargetForm::Authority => Err(Error::new(ErrorKind::Connect, 0)),
@@ -120,8 +121,8 @@ impl Connection {
         }
     }
 
-    /// Runs the application for a request that has been admitted, and begins its response. `collected`: its body is in
-    /// the store of this connection, or complete in the buffer.
+    /// Runs the application for a request that has been admitted, and begins its response. `collected`: whether the
+    /// body is complete, in the body store or in the read buffer.
     fn run_application(
         &mut self,
         service: &Service,
@@ -136,7 +137,7 @@ impl Connection {
         let mut body = RequestBody::finished();
         if streams {
             body = RequestBody::new(framing, &service.settings, service.settings.limits.body);
-            // RFC 9110 §10.1.1: a client that has sent some of the body does not wait.
+            // A client that has sent some of the body does not wait for `100 Continue` (RFC 9110 §10.1.1).
             body.continue_pending &= buffer.len() == length;
             buffer.free(STREAMED_READ);
         }
@@ -144,7 +145,7 @@ impl Connection {
         let end = buffer.bytes.len();
         let (head_bytes, rest) = buffer.bytes[buffer.start..end - SLACK].split_at_mut(length);
         let head = buffer.parser.head(head_bytes);
-        // The target has been checked before.
+        // Can't fail: `check_head` has parsed the target already.
         let Ok(target) = Target::of(&head, service.settings.leniency) else { return };
         let session = self.session.as_deref();
         let context = ResponseContext {
@@ -172,7 +173,7 @@ impl Connection {
             progress: ResponseProgress::NotStarted,
         });
         let mut source = body_source(&io, store.as_ref(), &mut body, rest, filled, framing, streams);
-        // The extensions are always there: they are taken out only with the connection.
+        // The connection's extensions are always there: they are taken out only when the connection ends.
         let mut no_extensions = Extensions::default();
         let kept = self.extensions.get_mut().unwrap_or(&mut no_extensions);
         let mut environ = Environ::new(head, target, &service.info, connection, source.as_source(), kept);
@@ -181,19 +182,19 @@ impl Connection {
             service.settings.handler.make_environ(&mut environ);
             service.app.call(&mut environ, &mut writer)
         });
-        // The extensions are the application's: each may take its time to drop, or panic.
+        // Dropping an extension runs application code, which may be slow or panic.
         let on_upgrade = environ.extensions_mut().remove::<OnUpgrade>();
         let hijacked = environ.extensions_mut().remove::<Hijacked>();
         let extension_panics =
             environ.extensions_mut().take().filter_map(|extension| panics::catch(|| drop(extension)).err()).collect();
-        // What has been decoded and not consumed counts as read.
+        // Bytes that were decoded but not consumed by the application count as read.
         let (consumed, arrived) = match source {
             BodySource::Streamed(BodyReader { unread, .. }) => (unread.start, unread.end),
             BodySource::InBuffer(body) => (body.length().map_or(0, |length| length as usize), filled),
             BodySource::Stored(_) => (0, filled),
         };
         let progress = io.into_inner().progress;
-        // Closing a large file takes a while, too.
+        // Inside the blocking call, because closing a large file takes a while, too.
         drop(store);
         service.exit_blocking(scheduler);
 
@@ -211,7 +212,7 @@ impl Connection {
         self.finish_call(service, scheduler, exchange, CallResult { result, on_upgrade, hijacked, extension_panics });
     }
 
-    /// Begins the response to a request whose application has returned.
+    /// Begins the response after the application has returned, failed or panicked.
     #[inline]
     fn finish_call(&mut self, service: &Service, scheduler: &mut dyn Scheduler, exchange: Exchange, call: CallResult) {
         for panic in call.extension_panics {
@@ -245,8 +246,8 @@ fn check_length(framing: &Framing, limit: Option<u64>, head_length: usize) -> Re
     }
 }
 
-/// Chooses where the application reads the body of its request from. `rest` is the buffer behind the head, of which
-/// `filled` bytes have arrived.
+/// Chooses the source of the request's body. `rest` is the read buffer behind the head; its first `filled` bytes have
+/// arrived.
 fn body_source<'c, 'i>(
     io: &'c RefCell<BlockingIo<'i>>,
     store: Option<&'c BodyStore>,

@@ -1,4 +1,4 @@
-//! Reading and discarding what the application left of a body, so that the next request can follow.
+//! Reading and discarding the part of a body that the application has not read, so that the next request can follow.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use crate::server::log::CloseReason;
 use crate::server::service::Service;
 
 impl Connection {
-    /// Discards more of the body, up to a limit. `None` when the state has changed.
+    /// Discards more of the body, up to a limit. Returns `None` if the state has changed.
     pub(super) fn drain_body(&mut self, service: &Service, readable: &mut bool, now: u64) -> Option<Step> {
         if !self.draining.has_begun() {
             self.draining = Transfer::begin(now);
@@ -39,7 +39,7 @@ impl Connection {
                 return None;
             }
             if !*readable && !self.transport.has_buffered() {
-                // The response goes first: the client may wait for it before it sends the rest.
+                // The response is sent first: the client may wait for it before it sends the rest of the body.
                 return Some(wait);
             }
             let room = buffer.free(1);

@@ -1,4 +1,4 @@
-//! Advancing a connection: as much as can be done now, and what it waits for then.
+//! Advancing a connection as far as possible without blocking, up to what it has to wait for.
 
 use std::io;
 
@@ -14,7 +14,8 @@ use crate::server::settings::millis;
 const REQUESTS_IN_A_ROW: usize = 32;
 
 impl Connection {
-    /// Advances as far as possible. `readable` says whether the socket may have something to read.
+    /// Advances the connection as far as possible, and returns what it waits for. `readable`: whether the socket may
+    /// have something to read.
     #[inline]
     pub(crate) fn advance(
         &mut self,
@@ -57,7 +58,7 @@ impl Connection {
         }
     }
 
-    /// Continues the transport's handshake. `None` when the state has changed.
+    /// Continues the transport's handshake. Returns `None` if the state has changed.
     fn shake_hands(&mut self, service: &Service, now: u64) -> Option<Step> {
         match self.transport.handshake() {
             Ok(Handshake::Done(session)) => {
@@ -104,7 +105,7 @@ impl Connection {
         }
     }
 
-    /// Reads more of a head. `None` when there is more to parse.
+    /// Reads more of a head. Returns `None` if the buffer is to be parsed again, or the read repeated.
     #[inline]
     fn read_head(&mut self, readable: &mut bool, now: u64) -> Option<Step> {
         let Some(buffer) = self.buffer.as_mut().filter(|_| *readable || self.transport.has_buffered()) else {
@@ -132,7 +133,7 @@ impl Connection {
         None
     }
 
-    /// Discards what still arrives, until the client closes or the time is up.
+    /// Discards input until the client closes or the linger timeout has passed.
     fn linger(&mut self, service: &Service, scheduler: &mut dyn Scheduler, now: u64) -> Option<Step> {
         if now >= self.state_entered_at + millis(service.settings.timeouts.linger) {
             return Some(self.close());
@@ -149,16 +150,17 @@ impl Connection {
     }
 }
 
-/// What stands in the read buffer.
+/// The result of parsing the read buffer.
 enum Parsed {
     /// A complete head of this length.
     Head(usize),
     Incomplete,
-    /// Bytes that are no HTTP request; it has been refused.
+    /// Bytes that are not an HTTP request. A refusal has been written.
     Refused,
 }
 
-/// Whether the client has just left, as browsers do with connections that they opened in advance.
+/// Whether the error only means that the client has disconnected. Browsers do so with connections that they opened in
+/// advance.
 fn is_disconnect(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(error.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)

@@ -1,15 +1,15 @@
-//! Sending what stands in the write buffer, and what follows it.
+//! Sending the write buffer, and choosing what the connection does next.
 
 use super::state::{CloseMode, ResponseProgress, State, Transfer};
 use super::{Connection, Step};
 use crate::server::service::Service;
 
 impl Connection {
-    /// Sends what stands in the write buffer, and does what was to happen after that.
+    /// Sends the write buffer. When everything has been sent, makes the transition that waited for it.
     #[inline]
     pub(crate) fn flush(&mut self, service: &Service, now: u64) -> Step {
         if let State::Respond(response) = &self.state {
-            // A head that waits for its first block does not leave yet.
+            // A head that has no framing yet waits for the first block.
             if let ResponseProgress::HeadSet { .. } = response.exchange.progress {
                 return Step::Yield;
             }
@@ -33,7 +33,7 @@ impl Connection {
         }
     }
 
-    /// Everything has been sent.
+    /// Continues after everything has been sent.
     #[inline]
     fn after_flush(&mut self, now: u64) -> Step {
         match &self.state {
@@ -59,12 +59,13 @@ impl Connection {
         }
     }
 
-    /// Tells the client that nothing more follows, and waits for its end of the connection.
+    /// Closes the sending side, and begins to wait for the client's close.
     fn shut_down_write(&mut self, announced: bool, now: u64) -> Step {
         if self.transport.shutdown_write().is_err() {
             return self.close();
         }
-        // Nothing that the client might still send can cost it the response, and lingering would cost a tenth of a request.
+        // No further input is expected that could reset the connection and lose the response. Lingering would take as
+        // much time as a tenth of a request.
         if announced && self.transport.is_done() {
             return self.close();
         }
@@ -77,7 +78,8 @@ impl Connection {
         }
     }
 
-    /// Notes that the socket's buffer is full, after `count` bytes were written: the deadline of a transfer runs.
+    /// Notes that the socket's send buffer is full after `count` bytes were written. The deadline of a transfer runs
+    /// from the first such call.
     pub(super) fn note_written(&mut self, service: &Service, count: usize) {
         let now = service.now();
         let writing = self.writing.get_or_insert_with(|| Transfer::begin(now));
@@ -86,7 +88,7 @@ impl Connection {
         }
     }
 
-    /// Notes progress, if the deadline of a transfer runs.
+    /// Notes that `count` bytes were written, if the deadline of a transfer is running.
     #[inline]
     pub(super) fn continue_writing(&mut self, service: &Service, count: usize) {
         if self.writing.is_some() {

@@ -1,4 +1,4 @@
-//! The end of an exchange in which the application has written the response to the socket itself.
+//! The end of an exchange in which the application has hijacked the socket and written the response itself.
 
 use super::state::{CloseMode, Exchange};
 use super::Connection;
@@ -10,7 +10,7 @@ use crate::server::service::Service;
 use crate::wsgi::{AppError, Body};
 
 impl Connection {
-    /// Closes the connection without a response of the server's.
+    /// Logs the exchange and closes the connection; the server writes no response.
     pub(super) fn end_hijacked(
         &mut self,
         service: &Service,

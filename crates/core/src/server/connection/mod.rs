@@ -1,4 +1,4 @@
-//! One connection, from its first byte to its last: a state machine that never blocks outside the application.
+//! One connection, from its first byte to its last: a state machine that blocks only while the application runs.
 //!
 //! ```text
 //!        Handshake (TLS)
@@ -14,29 +14,29 @@
 //!         Linger ──► Closed        Upgrade ──► (leaves the server)
 //! ```
 //!
-//! [`Connection::advance`] does as much as it can and then returns a [`Step`]: what the connection waits for. It asks a
-//! [`Scheduler`](super::scheduler::Scheduler) before it runs an application.
+//! [`Connection::advance`] does as much as it can without blocking and returns a [`Step`]: what the connection waits
+//! for. It asks a [`Scheduler`](super::scheduler::Scheduler) before it runs the application.
 //!
-//! This file holds the struct and every transition between its states; no other file assigns a state. The files beside it
-//! hold what is done in the states:
+//! This file holds the struct and every transition between its states; no other file assigns a state. The work done in
+//! each state is in the files beside it:
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `drive` | advances a connection: handshake, head, and which of the files below goes on |
-//! | `dispatch` | takes a complete head to the application and back |
+//! | `drive` | advances a connection: handshake, head, lingering, and the choice of the file that handles the current state |
+//! | `dispatch` | checks a complete head, asks the scheduler, and calls the application |
 //! | `response` | sends what the application returned: bytes, blocks, a file |
 //! | `abort` | handles failures of the application, and closes its bodies |
 //! | `refusal` | writes responses of the server's own, such as 400 and 503 |
-//! | `collect`, `drain` | read a body before the application runs, and what it has left of one |
-//! | `flush` | sends the write buffer, and does what follows it |
-//! | `deadlines` | says when a connection has to have moved on, and what happens if it has not |
-//! | `handover` | lets a connection leave for another process, or arrive from one |
+//! | `collect`, `drain` | read a body before the application runs, and the rest of a body that it has not read |
+//! | `flush` | sends the write buffer, and decides what the connection does next |
+//! | `deadlines` | computes the deadline of the current state, and times the connection out |
+//! | `handover` | transfers a connection to another process, or takes one over |
 //! | `access_log` | logs a response when its last byte has been sent |
-//! | `hijack`, `upgrade` | end an exchange in which the application has taken over the socket |
-//! | `blocking_io` | reads and writes while the application waits for it |
-//! | `response_writer`, `body_reader` | are the server's side of `start_response` and of `wsgi.input` |
-//! | `request_body` | counts how much of a body has been read |
-//! | `read_buffer`, `write_buffer` | hold the bytes between the socket and the parser, and between the response and the socket |
+//! | `hijack`, `upgrade` | handle an application that takes over the socket: without HTTP's knowledge, or after response 101 |
+//! | `blocking_io` | reads and writes while the application waits |
+//! | `response_writer`, `body_reader` | implement `start_response` and `wsgi.input` |
+//! | `request_body` | tracks how much of a body has been read |
+//! | `read_buffer`, `write_buffer` | hold received bytes until they are parsed, and response bytes until they are sent |
 
 mod abort;
 mod access_log;
@@ -88,31 +88,32 @@ pub(crate) struct Connection {
     endpoint: Arc<Endpoint>,
     peer: Peer,
     presence: Weak<dyn Presence>,
-    /// What the application keeps from one request to the next.
+    /// Values that the application keeps from one request of this connection to the next.
     extensions: AppOwned<Extensions>,
-    /// What the transport said after its handshake; `None` without one.
+    /// What the transport reported after its handshake; `None` if there was no handshake.
     session: Option<Box<HandshakeInfo>>,
-    /// Attached while there are bytes; an idle connection has none.
+    /// Attached while the connection is advanced or has unread bytes; an idle connection has none.
     buffer: Option<Box<ReadBuffer>>,
     out: WriteBuffer,
     state: State,
     /// When the state's deadline began to run, in the service's milliseconds.
     state_entered_at: u64,
-    /// False while the beginning of a head stands in the buffer whose time has not begun to run.
+    /// Whether the deadline of a head is running. False only while the beginning of a head is buffered and the head's
+    /// time has not started yet.
     head_timer_running: bool,
-    /// The complete body of the request in the buffer, unless the buffer holds that as well.
+    /// The complete body of the request in the buffer, if the body is not in the buffer itself.
     body: Option<BodyStore>,
-    /// When the request in the buffer was complete.
+    /// When the request in the buffer was complete, and how long it has been queued.
     clock: RequestClock,
     /// When the request in the buffer began to wait for a thread.
     queued_at: Option<Instant>,
-    /// The response being written, once the socket's buffer has been full.
+    /// The progress of writing, once the socket's send buffer has been full. `None` while the client keeps up.
     writing: Option<Transfer>,
-    /// The rest of a body being drained.
+    /// The progress of draining a body.
     draining: Transfer,
-    /// Responses in the write buffer, to be logged when they have been written.
+    /// Log entries of the responses in the write buffer, for when they have been sent.
     pending_log: Vec<PendingLog>,
-    /// The application's body of a response that has been given up.
+    /// The body source of a response that was given up; dropping it may run application code.
     discarded: Option<BodySource>,
     close_reason: Option<CloseReason>,
     /// The number of requests answered so far.
@@ -154,13 +155,13 @@ impl Connection {
 
     // Transitions
 
-    /// Puts the transport's handshake in front of HTTP.
+    /// Makes the connection begin with the transport's handshake.
     pub(crate) fn with_handshake(mut self) -> Connection {
         self.state = State::Handshake { begun: false };
         self
     }
 
-    /// Notes that the client has begun its handshake, whose deadline runs from now on.
+    /// Notes that the client has begun the handshake. Its deadline runs from the first such call.
     fn handshake_begun(&mut self, now: u64) {
         if !matches!(self.state, State::Handshake { begun: true }) {
             self.state = State::Handshake { begun: true };
@@ -178,8 +179,8 @@ impl Connection {
         self.state = State::Collect(Box::new(request));
     }
 
-    /// Ends the collection of a body: puts the head back into the read buffer, in front of what follows the body. Returns
-    /// the body as far as it was collected.
+    /// Ends the collection of a body: restores the head to the read buffer, in front of the bytes that follow the body.
+    /// Returns the body as far as it was collected.
     fn end_collecting(&mut self) -> Option<BodyStore> {
         let State::Collect(_) = &self.state else { return None };
         let State::Collect(request) = std::mem::replace(&mut self.state, State::Head) else { return None };
@@ -196,8 +197,8 @@ impl Connection {
         self.state = State::Respond(response);
     }
 
-    /// Takes the response that is being sent out of the state, for one step of sending. Until a transition follows, the
-    /// connection counts as closed, which is what it is after a panic.
+    /// Takes the response out of the state, for one step of sending. The state is `Closed` until a transition follows,
+    /// so a panic during the step leaves the connection closed.
     fn take_response(&mut self) -> Option<Box<Response>> {
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Respond(response) => Some(response),
@@ -208,13 +209,14 @@ impl Connection {
         }
     }
 
-    /// Ends an exchange whose response stands in the write buffer: the next request follows, the rest of this one's body,
-    /// or the end of the connection.
+    /// Ends an exchange whose response is complete in the write buffer. The next state reads the next request, drains
+    /// the rest of this request's body, or closes the connection.
     #[inline]
     fn end_exchange(&mut self, exchange: Exchange, keep_alive: bool) {
         let has_more = self.buffer.as_ref().is_some_and(|buffer| buffer.len() > exchange.consumed);
         let body = &exchange.body;
-        // The head may have promised keep-alive, when it left before the application had decided not to read the body.
+        // `body` can rule out a keep-alive that the response head has announced: the head was sent before it was known
+        // that the application would not read the body.
         if !keep_alive || body.failed.is_some() || body.continue_pending {
             if body.continue_pending {
                 self.set_close_reason(CloseReason::NotContinued);
@@ -226,7 +228,8 @@ impl Connection {
         }
         if let Some(buffer) = &mut self.buffer {
             buffer.next_request(exchange.consumed);
-            // The beginning of the next head may have arrived. Its time runs from when it turns out to be incomplete.
+            // If the next head has begun to arrive, its deadline runs from the moment at which it turns out to be
+            // incomplete.
             self.head_timer_running = !has_more;
         }
         self.state = if exchange.body.is_done() {
@@ -237,7 +240,7 @@ impl Connection {
         };
     }
 
-    /// The unread body has been discarded: the next request follows.
+    /// Ends draining: the unread body has been discarded, and the next request follows.
     fn end_draining(&mut self, now: u64) {
         if let Some(buffer) = &mut self.buffer {
             buffer.next_request(0);
@@ -261,14 +264,16 @@ impl Connection {
         self.state = State::Upgrade(on_upgrade);
     }
 
-    /// Takes the connection out of the server, with the bytes that were read ahead.
+    /// Takes apart a connection that leaves the server after response 101: returns the application's function, the
+    /// transport, and the bytes that were read ahead.
     pub(crate) fn into_upgrade(mut self) -> Option<(OnUpgrade, Box<dyn Transport>, Vec<u8>)> {
         let State::Upgrade(on_upgrade) = std::mem::replace(&mut self.state, State::Closed) else { return None };
         let read_ahead = self.buffer.take().map_or_else(Vec::new, |buffer| buffer.unread().to_vec());
         Some((on_upgrade, self.transport, read_ahead))
     }
 
-    /// Ends the connection. A response that was being sent is kept, to be dropped outside of the event loop.
+    /// Ends the connection. The body source of a response that was being sent is kept in `discarded`, to be dropped
+    /// outside of the event loop.
     fn close(&mut self) -> Step {
         if let State::Respond(response) = std::mem::replace(&mut self.state, State::Closed) {
             self.discarded = Some(response.source);
@@ -283,12 +288,12 @@ impl Connection {
         self.close()
     }
 
-    /// Ends a connection whose client has left while its request waited for a thread.
+    /// Ends the connection because its client left while the request waited for a thread.
     pub(crate) fn client_gone(&mut self) {
         self.peer_gone();
     }
 
-    /// Ends an idle connection from the server's side, and lets the client know that nothing is missing.
+    /// Closes the transport of an idle connection in an orderly way, so that the client sees no truncation.
     pub(crate) fn close_idle(&mut self, reason: CloseReason) {
         self.set_close_reason(reason);
         self.transport.close();
@@ -296,7 +301,7 @@ impl Connection {
 
     // What the event loop asks
 
-    /// Whether the connection waits for a request, and nothing of one has arrived.
+    /// Whether the connection waits for a request of which nothing has arrived.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.state, State::Head | State::Handshake { begun: false })
@@ -309,7 +314,8 @@ impl Connection {
         matches!(self.state, State::Head)
     }
 
-    /// Whether a part of a request has arrived: of its head, or of the body that its application is to have.
+    /// Whether a request has arrived in part: bytes of its head, or of the body that is collected before the
+    /// application runs.
     pub(crate) fn has_partial_request(&self) -> bool {
         match self.state {
             State::Collect(_) => true,
@@ -323,7 +329,8 @@ impl Connection {
         matches!(self.state, State::Respond(_))
     }
 
-    /// Returns `Some` when only the client's end of the connection is waited for: whether the client has announced it.
+    /// Returns `Some` while the connection lingers, that is, only waits for the client to close. The value says whether
+    /// the client has announced that it will.
     pub(crate) fn lingering(&self) -> Option<bool> {
         match self.state {
             State::Linger { announced } => Some(announced),
@@ -331,13 +338,14 @@ impl Connection {
         }
     }
 
-    /// Whether nothing more is sent, and the client has said that it closes.
+    /// Whether the connection only waits for a client that has announced that it will close.
     pub(crate) fn awaits_close(&self) -> bool {
         self.lingering() == Some(true)
     }
 
-    /// Whether no transport layer stands between the socket and HTTP, so that another process can go on with the
-    /// connection between two requests. A transport layer is known after its handshake.
+    /// Whether HTTP runs directly on the socket, so that another process can continue the connection between two
+    /// requests. False with a transport layer, whether its handshake is running (`State::Handshake`) or done
+    /// (`session`).
     pub(crate) fn is_plain(&self) -> bool {
         self.session.is_none() && !matches!(self.state, State::Handshake { .. })
     }
@@ -367,7 +375,7 @@ impl Connection {
 
     // What the event loop provides
 
-    /// Attaches a read buffer, if there is none.
+    /// Attaches a read buffer if the connection has none.
     #[inline]
     pub(crate) fn attach_buffer(&mut self, buffer: impl FnOnce() -> Box<ReadBuffer>) {
         if self.buffer.is_none() {
@@ -387,44 +395,45 @@ impl Connection {
         }
     }
 
-    /// Protects the descriptor from processes that the application forks: this process alone serves it.
+    /// Keeps processes that the application forks from holding this connection's descriptor open.
     pub(crate) fn guard_from_forks(&mut self, socket: &Socket) {
         self.fork_guard.get_or_insert_with(|| ForkGuard::new(sys::raw(socket.handle())));
     }
 
-    /// Ends the wait for a thread. Returns how long it took.
+    /// Ends the wait for a thread. Returns how long the request has waited.
     fn end_queueing(&mut self) -> Duration {
         let queued_for = self.queued_at.take().map_or(Duration::ZERO, |since| since.elapsed());
         self.clock.queued_for += queued_for;
         queued_for
     }
 
-    /// When the request in the buffer began to wait for a thread, if it does.
+    /// When the request in the buffer began to wait for a thread; `None` if it does not wait.
     pub(crate) fn queued_since(&self) -> Option<Instant> {
         self.queued_at
     }
 
-    /// Moves the beginning of the wait for a thread back by the time that the request had waited in the socket.
+    /// Moves the beginning of the wait for a thread back by the time that the request has waited in the socket's
+    /// receive buffer.
     pub(crate) fn queued_earlier(&mut self, by: Option<Duration>) {
         if let (Some(since), Some(by)) = (self.queued_at, by) {
             self.queued_at = since.checked_sub(by).or(self.queued_at);
         }
     }
 
-    /// Runs a function of this connection. A panic in it, of an embedder's transport or of the server itself, ends this
-    /// connection and nothing else.
+    /// Runs a function on this connection. A panic in it, whether in an embedder's transport or in the server itself,
+    /// ends only this connection.
     #[inline]
     pub(crate) fn catch_panic(&mut self, service: &Service, run: impl FnOnce(&mut Connection) -> Step) -> Step {
         panics::catch(|| run(self)).unwrap_or_else(|panic| {
             service.settings.log.error(&format!("panic in the connection with {}: {}", self.peer, panic.report));
             self.set_close_reason(CloseReason::ResponseAborted);
-            // In whatever state the panic left it, no other connection may get this buffer.
+            // The panic may have left the buffer inconsistent, so no other connection may get it.
             self.buffer = None;
             self.close()
         })
     }
 
-    /// Takes what is the application's and has to be dropped with the connection, which may take a while.
+    /// Takes the application's values out of a connection that ends. Dropping them may take a while.
     pub(crate) fn take_remains(&mut self) -> Option<Remains> {
         let extensions = std::mem::replace(&mut self.extensions, AppOwned::new(Extensions::default()));
         let extensions = extensions.get().is_some_and(|kept| !kept.is_empty()).then_some(extensions);

@@ -1,18 +1,19 @@
-//! What a connection has read and not used up yet, and the parser of the head in it.
+//! The bytes that a connection has read but not processed, and the parser of the head among them.
 
 use crate::http::{HeadOptions, HeadParser};
 
-/// The usual size in bytes: room for what one read brings. The buffer grows up to the limits of a head.
+/// The usual size in bytes, which is what one read can return. The buffer grows up to the limits of a head.
 const SIZE: usize = 16 * 1024;
-/// Bytes behind the data that the parser may read, so that it never has to copy the tail.
+/// The number of initialised bytes behind the data. The parser's vector loads may read them, so that it need not copy
+/// the tail.
 pub(in crate::server) const SLACK: usize = 64;
 
 pub(crate) struct ReadBuffer {
-    /// All of it initialised; the last `SLACK` bytes are never filled.
+    /// All bytes are initialised; the last `SLACK` bytes are never filled with data.
     pub(in crate::server) bytes: Vec<u8>,
     pub(in crate::server) start: usize,
     pub(in crate::server) end: usize,
-    /// Its positions count from `start`.
+    /// The parser of the head that begins at `start`; its positions are relative to `start`.
     pub(in crate::server) parser: HeadParser,
 }
 
@@ -31,13 +32,13 @@ impl ReadBuffer {
         self.end - self.start
     }
 
-    /// Returns the bytes that were read and not used up.
+    /// Returns the bytes that have been read but not processed.
     #[inline]
     pub(in crate::server) fn unread(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
 
-    /// Returns the free part, of at least `room` bytes.
+    /// Returns the free space behind the data, at least `room` bytes.
     #[inline]
     pub(in crate::server) fn free(&mut self, room: usize) -> &mut [u8] {
         if self.is_empty() {
@@ -60,7 +61,7 @@ impl ReadBuffer {
         }
     }
 
-    /// Discards `count` bytes; a new head begins behind them.
+    /// Discards `count` bytes, after which a new head begins.
     #[inline]
     pub(in crate::server) fn next_request(&mut self, count: usize) {
         self.start += count;
@@ -89,7 +90,7 @@ impl ReadBuffer {
         ReadBuffer { bytes, start: 0, end: length, parser }
     }
 
-    /// Puts a head that was split off back, in front of what is here.
+    /// Restores a head that was split off, in front of the unread bytes.
     pub(in crate::server) fn restore_head(&mut self, head: ReadBuffer) {
         let length = head.len();
         if self.is_empty() {
@@ -111,7 +112,7 @@ impl ReadBuffer {
         self.parser = head.parser;
     }
 
-    /// Whether it has the usual size, and is worth keeping for another connection.
+    /// Whether the buffer has the usual size and is kept for another connection.
     pub(in crate::server) fn is_reusable(&self) -> bool {
         self.bytes.len() == SIZE + SLACK
     }

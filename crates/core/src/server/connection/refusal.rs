@@ -1,4 +1,4 @@
-//! Responses of the server's own: to requests that it refuses.
+//! Responses that the server itself writes: refusals and error responses.
 
 use super::state::CloseMode;
 use super::Connection;
@@ -15,7 +15,8 @@ use crate::wsgi::{InputError, InputErrorKind};
 type Field<'a> = Option<(&'a str, &'a [u8])>;
 
 impl Connection {
-    /// Refuses bytes that are no valid request, and closes: their framing is in doubt.
+    /// Refuses bytes that are not a valid request, and closes the connection, because it is unknown where the next
+    /// request begins.
     pub(super) fn refuse(&mut self, service: &Service, error: Error) {
         self.set_close_reason(CloseReason::Refused(error));
         self.refuse_with_status(service, error.status(), error.kind().message());
@@ -33,9 +34,10 @@ impl Connection {
         self.refuse_with_status(service, error.status(), &error.to_string());
     }
 
-    /// Refuses the request with 503: it can't be served now.
+    /// Refuses the request with 503, because it can't be served now.
     pub(crate) fn refuse_unavailable(&mut self, service: &Service) {
-        /// How many seconds later a client may try again: longer than a burst, shorter than a user's patience.
+        /// How long a client should wait before it tries again, in seconds: longer than a burst of requests, shorter
+        /// than a user is willing to wait.
         const RETRY_AFTER: &[u8] = b"5";
         self.end_collecting();
         self.body = None;
@@ -61,7 +63,7 @@ impl Connection {
         }
     }
 
-    /// The URL of the request with the scheme `https`.
+    /// Returns the URL of the request with the scheme `https`.
     fn https_location(&self, service: &Service, head_length: usize) -> Option<Vec<u8>> {
         let buffer = self.buffer.as_ref()?;
         let head = buffer.parser.head(&buffer.unread()[..head_length]);
@@ -76,7 +78,7 @@ impl Connection {
         self.refuse_with_field(service, status, message, None);
     }
 
-    /// Responds to the request in the buffer, and closes.
+    /// Responds to the request in the read buffer, and closes the connection.
     fn refuse_with_field(&mut self, service: &Service, status: u16, message: &str, field: Field<'_>) {
         let context =
             ResponseContext { version: Version::Http11, head: self.is_head_request(service), keep_alive: false };
@@ -86,8 +88,8 @@ impl Connection {
         self.begin_closing(CloseMode::LINGER);
     }
 
-    /// Whether the request being read begins with the method HEAD, whatever is wrong with the rest of it: a response to
-    /// HEAD has no content (RFC 9110 §9.3.2). Skips the empty lines that the parser skips.
+    /// Whether the request in the read buffer begins with the method HEAD, even if the rest of it is malformed: a
+    /// response to HEAD has no content (RFC 9110 §9.3.2). Skips the empty lines that the parser skips.
     fn is_head_request(&self, service: &Service) -> bool {
         let Some(buffer) = &self.buffer else { return false };
         let mut rest = buffer.unread();
@@ -100,7 +102,7 @@ impl Connection {
         }
     }
 
-    /// Writes an error response into the write buffer. Returns what follows it, and the length of its body.
+    /// Writes an error response into the write buffer. Returns its framing plan and the length of its body.
     pub(super) fn write_error(
         &mut self,
         service: &Service,

@@ -1,4 +1,4 @@
-//! How far the body of a request has been read.
+//! The progress of reading the body of a request.
 
 use std::ops::Range;
 
@@ -6,14 +6,15 @@ use crate::http::{BodyLength, ChunkedDecoder, Framing};
 use crate::server::settings::Settings;
 use crate::wsgi::{InputError, InputErrorKind};
 
-/// How far a body has been read. It outlives the call of the application, since what that leaves has to be drained.
+/// The progress of reading a body. It outlives the application call, because the part that the application has not read
+/// has to be drained.
 #[derive(Debug)]
 pub(super) struct RequestBody {
     framing: BodyFraming,
     declared: Option<u64>,
     pub(super) received: u64,
     limit: Option<u64>,
-    /// How many milliseconds the client has made the application wait.
+    /// How long the application has waited for the client, in milliseconds.
     pub(super) waited: u64,
     /// Whether the client waits for `100 Continue`.
     pub(super) continue_pending: bool,
@@ -22,13 +23,13 @@ pub(super) struct RequestBody {
 
 #[derive(Debug)]
 enum BodyFraming {
-    /// The number of bytes that are left.
+    /// The number of bytes that are still to come.
     Length(u64),
     Chunked(Box<ChunkedDecoder>),
 }
 
 impl RequestBody {
-    /// The body that follows a head, of at most `limit` bytes.
+    /// The body that follows a head; at most `limit` bytes are accepted.
     #[inline]
     pub(super) fn new(framing: &Framing, settings: &Settings, limit: Option<u64>) -> RequestBody {
         let (body_framing, declared) = match framing.body {
@@ -63,7 +64,7 @@ impl RequestBody {
         self.declared
     }
 
-    /// How much is still to come.
+    /// Returns how much is still to come.
     pub(super) fn left(&self) -> BodyLength {
         match &self.framing {
             BodyFraming::Length(left) => BodyLength::Known(*left),
@@ -71,7 +72,7 @@ impl RequestBody {
         }
     }
 
-    /// Counts bytes of a body of known length that were read elsewhere.
+    /// Counts bytes of a body of known length that were read past this decoder.
     pub(super) fn skip(&mut self, count: usize) {
         if let BodyFraming::Length(left) = &mut self.framing {
             *left = left.saturating_sub(count as u64);
@@ -87,20 +88,22 @@ impl RequestBody {
         }
     }
 
-    /// Whether the connection can be used again once the rest has been read and discarded, of at most `limit` bytes.
+    /// Whether the connection can be reused after the rest of the body has been discarded. A known rest may have at
+    /// most `limit` bytes; a chunked one is limited while it is drained.
     #[inline]
     pub(super) fn is_drainable(&self, limit: u64) -> bool {
         match &self.framing {
             _ if self.failed.is_some() => false,
             BodyFraming::Length(0) => true,
-            // The client may send the body after all, or not.
+            // It is unknown whether the client will still send the body.
             _ if self.continue_pending => false,
             BodyFraming::Length(left) => *left <= limit,
             BodyFraming::Chunked(_) => true,
         }
     }
 
-    /// Takes bytes of the body from the front of `input`. Returns how many are used up, and where among them the data is.
+    /// Decodes bytes of the body from the front of `input`. Returns how many bytes were consumed, and the range of the
+    /// data among them.
     pub(super) fn take(&mut self, input: &[u8]) -> Result<(usize, Range<usize>), InputError> {
         let (used, data) = match &mut self.framing {
             BodyFraming::Length(left) => {
@@ -114,7 +117,7 @@ impl RequestBody {
             }
         };
         self.received += data.len() as u64;
-        // The server does not wait for a chunk that will be too large.
+        // A chunk that announces too many bytes is refused before they arrive.
         let announced = match &self.framing {
             BodyFraming::Length(_) => 0,
             BodyFraming::Chunked(decoder) => decoder.left_of_chunk(),

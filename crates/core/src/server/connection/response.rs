@@ -1,4 +1,5 @@
-//! Sending what the application returned: bytes, blocks or a file, framed, and cut where its length demands it.
+//! Sending the body that the application returned: bytes, blocks or a file. The body is framed, and truncated at the
+//! length that the head declares.
 
 use std::fs::File;
 use std::io::{self, IoSlice, Seek};
@@ -15,23 +16,23 @@ use crate::server::sys;
 use crate::server::upgrade::OnUpgrade;
 use crate::wsgi::{AppError, Body, FileBlocks, Kind, OnClose};
 
-/// The maximum size in bytes of a body that is copied behind its head, so that one write sends both and the next request
-/// can begin.
+/// The maximum size in bytes of a body that is copied behind its head, so that one write sends both, and the next
+/// request can be processed before that write.
 const COPIED: usize = 16 * 1024;
-/// The maximum number of bytes read from a file at once, where it can't be sent without being read.
+/// The maximum number of bytes read from a file at once, where `sendfile` is not available.
 const FILE_READ: usize = 64 * 1024;
-/// The maximum number of bytes that one `sendfile` is asked for.
+/// The maximum number of bytes requested from one `sendfile` call.
 const FILE_SEND: usize = 1 << 20;
 /// The maximum number of blocks of one response that are sent in a row while other connections wait.
 const BLOCKS_IN_A_ROW: usize = 32;
 
-/// What one step of sending came to.
+/// The result of one step of sending.
 enum Sent {
-    /// There is more to send, now.
+    /// More can be sent now.
     More,
-    /// There is more to send, later.
+    /// More can be sent when this step has been done.
     Wait(Step),
-    /// The source has nothing more, or its framing allows nothing more.
+    /// The source is exhausted, or the framing allows no more bytes.
     End,
     /// The client can't be reached.
     PeerGone,
@@ -52,7 +53,8 @@ impl Connection {
         on_upgrade: Option<OnUpgrade>,
     ) {
         exchange.context.keep_alive &= exchange.body.is_drainable(service.settings.limits.drain);
-        // While the application ran, the server may have been told to hand over, where this connection can't go along.
+        // While the application ran, the server may have begun to hand over its connections, and one with a transport
+        // layer can't be handed over.
         exchange.context.keep_alive &= self.is_plain() || !service.hands_over.load(Ordering::Relaxed);
         let status = match exchange.progress {
             ResponseProgress::HeadSet { head, .. } | ResponseProgress::Streaming { head, .. } => head.status(),
@@ -71,7 +73,7 @@ impl Connection {
             Err(error) => return self.abort(service, exchange, error.into()),
         };
         let has_no_body = exchange.context.head || !crate::http::allows_body(status);
-        // The framing of blocks is decided with the first of them; everything else is known now.
+        // The framing of blocks is decided when the first block is known; all other bodies have a known framing now.
         if has_no_body || !matches!(source, BodySource::Blocks(_)) {
             self.finish_head(service, &mut exchange, length);
         }
@@ -86,7 +88,7 @@ impl Connection {
             }
             (progress, source) => {
                 if let Some(head_start) = progress.head_start().filter(|&start| self.out.sent < start) {
-                    // Earlier responses do not wait for the first block of this one.
+                    // Earlier responses do not have to wait for the first block of this one.
                     let _ = self.out.flush_to(head_start, &mut *self.transport);
                 }
                 let source = if is_chunked { file_as_blocks(source) } else { source };
@@ -95,7 +97,7 @@ impl Connection {
         }
     }
 
-    /// Completes a head that has been set, with the framing for a body of this length.
+    /// Completes a head that has been set, with the framing fields for a body of this length.
     #[inline]
     fn finish_head(&mut self, service: &Service, exchange: &mut Exchange, length: Option<u64>) {
         if let ResponseProgress::HeadSet { head, .. } = exchange.progress {
@@ -107,20 +109,22 @@ impl Connection {
     /// Leaves HTTP after response 101 (RFC 9110 §7.8).
     fn switch_protocols(&mut self, service: &Service, mut exchange: Exchange, on_upgrade: Option<OnUpgrade>) {
         let error = match &on_upgrade {
-            None => Some("101 was answered without saying with amboss_core::on_upgrade what follows"),
-            // The client has to ask for it.
+            None => Some("the application responded with 101 but did not set a handler; call amboss_core::on_upgrade"),
+            // The client has to offer the upgrade.
             Some(_) if !exchange.upgrade_offered => {
-                Some("101 was answered to a request that does not offer to upgrade")
+                Some("the application responded with 101 to a request that does not offer an upgrade")
             }
-            // The new protocol begins behind the request, and the body of that is not the new protocol.
-            Some(_) if !exchange.body.is_done() => Some("101 was answered before the body of the request was read"),
+            // The new protocol begins after the request, so the rest of the body would be taken for it.
+            Some(_) if !exchange.body.is_done() => {
+                Some("the application responded with 101 before it had read the body of the request")
+            }
             Some(_) => None,
         };
         let on_upgrade = match (error, on_upgrade) {
             (None, Some(on_upgrade)) => on_upgrade,
             (error, _) => return self.abort(service, exchange, error.unwrap_or_default().into()),
         };
-        // With `write`, the head has been sent already.
+        // Has no effect if the application has called `write`: the head is complete then.
         self.finish_head(service, &mut exchange, None);
         debug_assert!(matches!(exchange.progress, ResponseProgress::Streaming { plan, .. } if !plan.keep_alive));
         self.log_when_written(service, &mut exchange, 101, 0);
@@ -132,7 +136,7 @@ impl Connection {
         self.begin_upgrade(on_upgrade);
     }
 
-    /// Sends more of a long response. `None` when the state has changed.
+    /// Continues to send a response that did not fit into the write buffer. Returns `None` if the state has changed.
     pub(super) fn send_response(&mut self, service: &Service, scheduler: &mut dyn Scheduler) -> Option<Step> {
         let mut response = self.take_response()?;
         let mut blocks = 0;
@@ -167,8 +171,8 @@ impl Connection {
         }
     }
 
-    /// Sends what stands in the write buffer, and then the next piece of the source. Every block leaves before the next
-    /// one is asked for.
+    /// Sends the write buffer, and then the next piece of the source. Each block is sent before the next one is
+    /// requested from the application (PEP 3333).
     fn send_more(
         &mut self,
         service: &Service,
@@ -200,12 +204,12 @@ impl Connection {
         }
     }
 
-    /// Sends the write buffer: the head, and blocks that have been framed.
+    /// Sends the write buffer, which holds the head and framed blocks.
     fn flush_response(&mut self, service: &Service, scheduler: &mut dyn Scheduler, response: &mut Response) -> Sent {
         let is_first = !std::mem::replace(&mut response.streaming, true);
         if is_first && scheduler.holds_loop() && matches!(response.source, BodySource::Blocks(_)) {
-            // Most responses are a single block: it leaves together with the responses of the batch, and what the
-            // application does after it delays nothing.
+            // Most responses have a single block. It is sent with the responses of the batch, before the application is
+            // asked for the next one, so that what the application still does delays nothing.
             return Sent::Wait(Step::Flush);
         }
         if let Err(error) = self.send_head_with_bytes(response) {
@@ -264,7 +268,7 @@ impl Connection {
         }
     }
 
-    /// Sends the next part of a file, by `sendfile` where the transport can, else by reading it.
+    /// Sends the next part of a file, with `sendfile` if the transport supports it, else by reading the file.
     fn send_file(&mut self, service: &Service, response: &mut Response) -> Sent {
         let ResponseProgress::Streaming { writer, .. } = &mut response.exchange.progress else { return Sent::End };
         let BodySource::File { file, offset, left, .. } = &mut response.source else { return Sent::End };
@@ -288,7 +292,7 @@ impl Connection {
             Err(error) => return self.not_sent(service, &error),
         };
         if count == 0 {
-            // The file has become shorter, or can't be read.
+            // The file has been truncated, or can't be read.
             return Sent::End;
         }
         *offset += count as u64;
@@ -296,7 +300,8 @@ impl Connection {
         Sent::More
     }
 
-    /// Asks the application for the next block, which may take as long as a request, and puts it into the write buffer.
+    /// Requests the next block from the application, which may take as long as a request, and puts it into the write
+    /// buffer.
     fn send_block(&mut self, service: &Service, scheduler: &mut dyn Scheduler, response: &mut Response) -> Sent {
         let BodySource::Blocks(blocks) = &mut response.source else { return Sent::End };
         let Some(blocks) = blocks.get_mut() else { return Sent::End };
@@ -310,7 +315,7 @@ impl Connection {
         scheduler.enter_blocking();
         let next = panics::catch(|| {
             let block = blocks.next();
-            // The iterator may know that this was the last one.
+            // If the iterator knows that this was the last block, the head can declare a length.
             let is_last = block.is_some() && blocks.size_hint() == (0, Some(0));
             (block, is_last)
         });
@@ -332,7 +337,7 @@ impl Connection {
         }
     }
 
-    /// The transport did not take a piece: the client is slow, or gone.
+    /// Handles a write that the transport did not accept: the client is slow, or gone.
     fn not_sent(&mut self, service: &Service, error: &io::Error) -> Sent {
         if is_not_now(error) {
             self.note_written(service, 0);
@@ -342,7 +347,7 @@ impl Connection {
         }
     }
 
-    /// Ends a response whose source has nothing more, or whose framing allows nothing more.
+    /// Ends a response whose source is exhausted, or whose framing allows no more bytes.
     fn end_response(&mut self, service: &Service, scheduler: &mut dyn Scheduler, response: Box<Response>) {
         let Response { mut exchange, source, .. } = *response;
         self.finish_head(service, &mut exchange, Some(0));
@@ -350,8 +355,8 @@ impl Connection {
         self.writing = None;
         let is_whole = writer.end(&mut self.out.bytes);
         if is_whole && source.has_close() && self.out.unsent() > 0 {
-            // The client does not have to wait for what the application does when its body is closed. What can't be sent
-            // now, or ever, is handled with what follows.
+            // The client does not have to wait for the application's `close()`. The next flush handles bytes that can't
+            // be sent now, and errors.
             let _ = self.out.flush(&mut *self.transport);
         }
         let status = head.status();
@@ -366,7 +371,7 @@ impl Connection {
         self.finish_response(service, exchange, plan, writer, is_whole);
     }
 
-    /// Ends a response that stands in the write buffer as a whole.
+    /// Ends a response that is completely in the write buffer.
     #[inline]
     fn complete_response(
         &mut self,
@@ -394,7 +399,7 @@ impl Connection {
         if !is_whole {
             self.set_close_reason(CloseReason::ResponseAborted);
             service.settings.log.error(&format!(
-                "the application declared more bytes than it gave ({} came); the connection is cut",
+                "the application declared more bytes than it gave (it gave {}); the connection is cut",
                 writer.written()
             ));
             return self.begin_closing(CloseMode::Immediate);
@@ -407,7 +412,7 @@ fn is_not_now(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
-/// Opens what an application returned. Returns its length, where that is known.
+/// Opens the body that the application returned. Returns its length if it is known.
 fn open_source(body: Body) -> io::Result<(BodySource, Option<u64>)> {
     match body.0 {
         Kind::Bytes(data) => {
@@ -419,14 +424,14 @@ fn open_source(body: Body) -> io::Result<(BodySource, Option<u64>)> {
     }
 }
 
-/// A regular file from its position on. Anything else is read as it comes.
+/// Opens a regular file from its current position on. Anything else is read as blocks.
 fn open_file(mut file: File, length: Option<u64>, close: Option<OnClose>) -> io::Result<(BodySource, Option<u64>)> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Ok((as_blocks(file, length, close), length));
     }
     let offset = file.stream_position()?;
-    // Files that the system generates as they are read, as in /proc, claim to be empty.
+    // Files that the system generates while they are read, such as those in /proc, report a length of 0.
     if metadata.len() == 0 && !matches!(sys::read_at(&file, &mut [0], offset), Ok(0)) {
         return Ok((as_blocks(file, length, close), None));
     }
@@ -435,7 +440,7 @@ fn open_file(mut file: File, length: Option<u64>, close: Option<OnClose>) -> io:
     Ok((BodySource::File { file, offset, left, close: close.map(AppOwned::new) }, Some(left)))
 }
 
-/// A file whose bytes have to be framed as chunks, because `write` has been called before.
+/// Turns a file into blocks, because its bytes have to be framed as chunks after the application has called `write`.
 fn file_as_blocks(source: BodySource) -> BodySource {
     match source {
         BodySource::File { file, left, close, .. } => as_blocks(file, Some(left), close.and_then(AppOwned::into_inner)),

@@ -1,4 +1,4 @@
-//! The server's side of `start_response` and of `write`.
+//! The implementation of `start_response` and of the `write` callable.
 
 use std::cell::RefCell;
 
@@ -7,7 +7,7 @@ use super::state::ResponseProgress;
 use crate::http::{BodyWriter, ResponseContext, ResponseHead, Version};
 use crate::wsgi::{AppError, StartError, StartErrorKind, StartResponse};
 
-/// Writes heads into the write buffer, and what the application passes to `write` behind them.
+/// A writer that puts heads, and the data that the application passes to `write`, into the write buffer.
 pub(super) struct ResponseWriter<'c, 'i> {
     pub(super) io: &'c RefCell<BlockingIo<'i>>,
     pub(super) context: ResponseContext,
@@ -19,7 +19,7 @@ impl StartResponse for ResponseWriter<'_, '_> {
         let io = &mut *self.io.borrow_mut();
         let head_start = match (&io.progress, error) {
             (ResponseProgress::NotStarted, _) => io.out.bytes.len(),
-            // PEP 3333: with an error, a head that has not been sent is replaced.
+            // PEP 3333: with `exc_info`, a head that has not been sent is replaced.
             (ResponseProgress::HeadSet { head_start, .. }, Some(_)) => {
                 let head_start = *head_start;
                 io.out.bytes.truncate(head_start);

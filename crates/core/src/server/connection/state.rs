@@ -1,5 +1,4 @@
-//! The states of a connection, and what belongs to each of them: data only. The transitions are methods of
-//! [`Connection`](super::Connection).
+//! The states of a connection and the data of each. The transitions are methods of [`Connection`](super::Connection).
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -21,45 +20,45 @@ pub(crate) enum Step {
     Read,
     /// Room to write.
     Write,
-    /// A flush: responses stand in the write buffer. The loop calls [`Connection::flush`](super::Connection::flush) at the
-    /// end of its batch.
+    /// A flush: there are responses in the write buffer. The loop calls [`Connection::flush`](super::Connection::flush)
+    /// at the end of its batch.
     Flush,
-    /// The client's end of the connection, which is expected at once.
+    /// The client's close, which is expected at once.
     AwaitClose,
-    /// Its next turn: there is more to do, but other connections go first.
+    /// Its next turn in the loop: there is more to do, but other connections go first.
     Yield,
-    /// An application that may run: a complete request waits in the queue.
+    /// A slot: a complete request waits in the queue until the application may run.
     Queued,
-    /// A process of its own, for a complete request.
+    /// A separate process for a complete request.
     Fork,
-    /// Another thread, because the application is expected to block.
+    /// Another thread for a complete request, because the application is expected to block.
     Dispatch,
-    /// Nothing more of HTTP: response 101 is out, and the connection leaves the server
+    /// Nothing more in HTTP: response 101 has been sent, and the connection leaves the server
     /// ([`Connection::into_upgrade`](super::Connection::into_upgrade)).
     Upgrade,
     /// Nothing: the connection is over.
     Close,
 }
 
-/// Where a connection is in its life; see the diagram in [`connection`](super).
+/// The state of a connection; see the diagram in [`connection`](super).
 pub(super) enum State {
-    /// The transport's handshake. `begun`: the client has sent a part of it.
+    /// The transport's handshake. `begun`: whether the client has sent a part of it.
     Handshake { begun: bool },
-    /// A head is read, or the connection is idle.
+    /// The connection reads a head, or is idle.
     Head,
-    /// The body of a request is read before its application is called.
+    /// The body of a request is read before the application is called.
     Collect(Box<CollectedRequest>),
-    /// A response is sent.
+    /// A response is being sent.
     Respond(Box<Response>),
-    /// The rest of a body that the application has not read is read and discarded.
+    /// The part of a body that the application has not read is read and discarded.
     Drain(RequestBody),
-    /// Everything in the write buffer is sent, and then the connection closes.
+    /// The write buffer is sent, and then the connection closes.
     Closing(CloseMode),
-    /// Nothing more is sent, and what arrives is discarded until the client closes as well. To close while received bytes
-    /// are unread resets the connection, and a response on its way may be lost (RFC 9112 §9.6). `announced`: the client has
-    /// said that it will close.
+    /// The sending side is closed, and everything received is discarded until the client closes, too. Closing with
+    /// unread input would reset the connection, and a response in transit could be lost (RFC 9112 §9.6). `announced`:
+    /// whether the client has said that it will close.
     Linger { announced: bool },
-    /// Response 101 is sent, and then the connection leaves the server.
+    /// Response 101 is being sent, and then the connection leaves the server.
     Upgrade(OnUpgrade),
     /// The connection is over.
     Closed,
@@ -68,9 +67,10 @@ pub(super) enum State {
 /// How a connection closes when everything has been sent.
 #[derive(Clone, Copy)]
 pub(super) enum CloseMode {
-    /// At once: nothing could be lost.
+    /// At once: nothing can be lost.
     Immediate,
-    /// After the client has closed. `announced`: the client has said that it will, and owes nothing.
+    /// After the client has closed. `announced`: whether the client has said that it will, and has sent its whole
+    /// request.
     Linger { announced: bool },
 }
 
@@ -78,7 +78,8 @@ impl CloseMode {
     pub(super) const LINGER: CloseMode = CloseMode::Linger { announced: false };
 }
 
-/// The progress of bytes to or from a client that may be slow, in the service's milliseconds and in bytes.
+/// The progress of a transfer to or from a client that may be slow. Times are in the service's milliseconds, amounts in
+/// bytes.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Transfer {
     pub(super) started: u64,
@@ -87,7 +88,7 @@ pub(super) struct Transfer {
 }
 
 impl Transfer {
-    /// A transfer that begins now. It is never at 0, which stands for none.
+    /// Begins a transfer. `started` is never 0: 0 means that none has begun.
     pub(super) fn begin(now: u64) -> Transfer {
         Transfer { started: now.max(1), last_progress: now, transferred: 0 }
     }
@@ -101,7 +102,7 @@ impl Transfer {
         self.transferred += count as u64;
     }
 
-    /// Excludes a time during which the server did not wait for the client.
+    /// Excludes a period during which the server did not wait for the client.
     pub(super) fn exclude(&mut self, time: Duration) {
         self.started += millis(time);
         self.last_progress += millis(time);
@@ -110,7 +111,7 @@ impl Transfer {
 
 /// A request whose body is being collected.
 pub(super) struct CollectedRequest {
-    /// The head, in a buffer of exactly its size, so that a slow client does not hold a read buffer.
+    /// The head, in a buffer of exactly its size, so that a slow client does not occupy a full read buffer.
     pub(super) head: ReadBuffer,
     pub(super) body: RequestBody,
     pub(super) store: BodyStore,
@@ -119,14 +120,14 @@ pub(super) struct CollectedRequest {
 
 /// A request from the call of its application to the end of its response.
 pub(super) struct Exchange {
-    /// The length of the head in the read buffer, which still holds it.
+    /// The length of the head, which is still in the read buffer.
     pub(super) head_length: usize,
     /// The number of bytes in the read buffer that belong to this request, as far as its body has been read.
     pub(super) consumed: usize,
     pub(super) context: ResponseContext,
-    /// Whether the client has said that this is its last request, and it has no body. Some clients send a line end behind
-    /// a body that belongs to nothing; if the server had closed by then, that line end would cause a reset, and the response
-    /// could be lost.
+    /// Whether the client has said that this is its last request, and the request has no body. Requests with a body are
+    /// excluded because some clients send an extra line end after the body (RFC 9112 §2.2); if it arrived after the
+    /// server had closed, it would cause a reset, and the response could be lost.
     pub(super) client_closes: bool,
     pub(super) upgrade_offered: bool,
     pub(super) body: RequestBody,
@@ -137,16 +138,16 @@ pub(super) struct Exchange {
 /// How far a response has come.
 #[derive(Clone, Copy)]
 pub(super) enum ResponseProgress {
-    /// There is none.
+    /// There is no response yet.
     NotStarted,
-    /// Its head stands in the write buffer from `head_start` on, without framing, and can still be replaced.
+    /// The head is in the write buffer from `head_start` on, without framing fields, and can still be replaced.
     HeadSet { head: ResponseHead, head_start: usize },
-    /// Its head is complete, and its body is being written.
+    /// The head is complete, and the body is being written.
     Streaming { head: ResponseHead, plan: ResponsePlan, writer: BodyWriter },
 }
 
 impl ResponseProgress {
-    /// Returns where in the write buffer a head stands that can still be replaced.
+    /// Returns the position in the write buffer of a head that can still be replaced.
     pub(super) fn head_start(&self) -> Option<usize> {
         match self {
             ResponseProgress::HeadSet { head_start, .. } => Some(*head_start),
@@ -155,15 +156,15 @@ impl ResponseProgress {
     }
 }
 
-/// A response that did not fit into the write buffer, or is not complete yet. Its head has been set.
+/// A response that does not fit into the write buffer or is not complete yet. Its head has been set.
 pub(super) struct Response {
     pub(super) exchange: Exchange,
     pub(super) source: BodySource,
-    /// Whether the first block has left: with the responses of its batch, or at once.
+    /// Whether sending has begun: the first block has been left to the flush of the batch, or has been sent at once.
     pub(super) streaming: bool,
 }
 
-/// Where the body of a response comes from.
+/// The source of a response's body.
 pub(super) enum BodySource {
     Bytes { data: Cow<'static, [u8]>, sent: usize },
     Blocks(AppOwned<Blocks>),
@@ -171,7 +172,7 @@ pub(super) enum BodySource {
 }
 
 impl BodySource {
-    /// Whether dropping it runs the application's code, which may take a while.
+    /// Whether dropping the source runs application code, which may take a while.
     pub(super) fn has_close(&self) -> bool {
         !matches!(self, BodySource::Bytes { .. } | BodySource::File { close: None, .. })
     }
@@ -180,23 +181,24 @@ impl BodySource {
 /// When a request was complete, and how long it then waited for a thread.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RequestClock {
-    /// `None` when no log will ask.
+    /// `None` if requests are not logged.
     pub(super) completed_at: Option<Instant>,
     pub(super) queued_for: Duration,
 }
 
-/// A response whose bytes are not all written yet, to be logged when they are.
+/// The log entry of a response that has not been sent completely.
 pub(super) struct PendingLog {
-    /// The head of the request, in a buffer that is not read into meanwhile.
+    /// The head of the request, in a buffer that receives nothing further until the entry is logged.
     pub(super) head: Box<ReadBuffer>,
-    /// 0 when there was no well-formed head; the buffer then has what came in its place.
+    /// 0 if there was no well-formed head; the buffer then holds what the client sent instead.
     pub(super) head_length: usize,
     pub(super) status: u16,
     pub(super) bytes: u64,
     pub(super) clock: RequestClock,
 }
 
-/// What a closed connection leaves of the application's. It is dropped where a slow drop delays no other connection.
+/// The application's values that a closed connection leaves. They are dropped where a slow drop does not delay other
+/// connections.
 pub(crate) struct Remains {
     pub(super) _extensions: Option<AppOwned<Extensions>>,
     pub(super) _source: Option<BodySource>,

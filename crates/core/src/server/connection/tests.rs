@@ -1,4 +1,5 @@
-//! The transitions of a connection, over a transport in memory: what the client sends, and what the connection waits for.
+//! The transitions of a connection over an in-memory transport: what the client sends, and the step that the connection
+//! returns.
 
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ impl Fixture {
         self.advance()
     }
 
-    /// The client has sent everything and closes.
+    /// Closes the client's sending side.
     fn send_end(&mut self) -> Step {
         self.transport.send(b"");
         self.advance()
@@ -61,7 +62,7 @@ impl Fixture {
     }
 }
 
-/// A driver whose requests wait.
+/// A driver that queues every request.
 struct Busy;
 
 impl Scheduler for Busy {

@@ -1,4 +1,4 @@
-//! Running what the application does with a connection that has left HTTP.
+//! Running the application's function on a connection that has left HTTP.
 
 use super::Connection;
 use crate::server::panics;
@@ -6,7 +6,7 @@ use crate::server::scheduler::Scheduler;
 use crate::server::service::{Failure, Service};
 use crate::server::upgrade::Upgraded;
 
-/// Runs the application's function for a connection whose response 101 has been sent.
+/// Runs the application's function on a connection whose response 101 has been sent.
 pub(crate) fn run_upgrade(connection: Box<Connection>, scheduler: &mut dyn Scheduler, service: &Service) {
     scheduler.enter_blocking();
     let Some((on_upgrade, transport, read_ahead)) = connection.into_upgrade() else {

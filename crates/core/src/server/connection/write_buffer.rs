@@ -1,10 +1,10 @@
-//! The bytes of responses that wait to be sent.
+//! The bytes of responses that have not been sent.
 
 use std::io;
 
 use crate::server::io::transport::Transport;
 
-/// Bytes that wait to be sent: `bytes[sent..]`.
+/// A buffer of bytes to send: `bytes[sent..]` has not been sent yet.
 #[derive(Default, Debug)]
 pub(super) struct WriteBuffer {
     pub(super) bytes: Vec<u8>,
@@ -17,21 +17,21 @@ impl WriteBuffer {
         self.bytes.len() - self.sent
     }
 
-    /// Sends what the transport takes. True when nothing is left.
+    /// Sends as much as the transport accepts. Returns true if nothing is left.
     #[inline]
     pub(super) fn flush(&mut self, transport: &mut dyn Transport) -> io::Result<bool> {
         let end = self.bytes.len();
         self.flush_to(end, transport)
     }
 
-    /// Sends the last bytes of a connection, which `shutdown_write` follows when nothing is left.
+    /// Sends the last bytes of a connection: the caller calls `shutdown_write` when nothing is left.
     #[inline]
     pub(super) fn flush_last(&mut self, transport: &mut dyn Transport) -> io::Result<bool> {
         let end = self.bytes.len();
         self.write_to(end, |bytes| transport.write_last(bytes))
     }
 
-    /// Sends what stands before `end`.
+    /// Sends the bytes before `end`. Returns true if all of them have been sent.
     #[inline]
     pub(super) fn flush_to(&mut self, end: usize, transport: &mut dyn Transport) -> io::Result<bool> {
         self.write_to(end, |bytes| transport.write(bytes))
@@ -52,7 +52,7 @@ impl WriteBuffer {
         Ok(true)
     }
 
-    /// Starts over when everything has been sent, and frees the memory that an unusually long response took.
+    /// Resets the buffer if everything has been sent, and frees the memory that an unusually long response took.
     #[inline]
     pub(super) fn reset_if_drained(&mut self) {
         const KEPT: usize = 4 * 1024;

@@ -1,4 +1,4 @@
-//! New connections: accepted here or sent by another loop, up to what there is room for.
+//! New connections, accepted by this loop or sent by another one, and the limits on their number.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,17 +11,18 @@ use crate::server::io::socket::Socket;
 use crate::server::log::CloseReason;
 use crate::server::sys;
 
-/// How long accepting pauses after the file table was full, in milliseconds.
+/// How long accepting pauses when the connection limit or the limit of open files has been reached, in milliseconds.
 const ACCEPT_PAUSE: u64 = 100;
-/// How long a connection has to be idle before it makes room for a new one, in milliseconds. On one that has just come, or
-/// has just been answered, a request may be on its way, while clients in the system's queue lose nothing.
+/// How long a connection has to be idle before it may be closed in favour of a new one, in milliseconds. On a
+/// connection that has just been opened or answered, a request may be in transit; clients in the system's backlog lose
+/// nothing by waiting.
 const IDLE_BEFORE_CLOSE: u64 = 1000;
-/// Before this many further connections are accepted, the poller is asked for each whether there is one: an `accept` that
-/// finds nothing takes six times as long, since the system makes a socket first.
+/// The number of further `accept` calls that are preceded by a check whether a connection is pending. An `accept` that
+/// finds none takes six times as long as the check, because the system creates a socket first.
 const ASKED_BEFORE: usize = 6;
 
 impl EventLoop {
-    /// Accepts from a listener that has connections.
+    /// Accepts from a listener that is ready.
     pub(super) fn accept(&mut self, index: usize) {
         if !self.service.settings.runtime.multiprocess {
             return self.accept_some(index, ACCEPTS_IN_A_ROW);
@@ -33,7 +34,7 @@ impl EventLoop {
         }
     }
 
-    /// Leaves connections to other processes while all threads of this one are busy.
+    /// Leaves new connections to other processes while all threads of this process are busy.
     pub(super) fn check_saturation(&mut self) {
         if self.service.settings.runtime.multiprocess {
             let available_slots = self.available_slots();
@@ -43,7 +44,7 @@ impl EventLoop {
         }
     }
 
-    /// Resumes accepting.
+    /// Resumes accepting, because the pause has passed or a thread is free again.
     pub(super) fn end_accept_pause(&mut self) {
         let available_slots = self.available_slots();
         for index in self.acceptor.end_pause(&mut self.poller, available_slots, self.now) {
@@ -51,7 +52,7 @@ impl EventLoop {
         }
     }
 
-    /// Accepts up to `maximum` connections.
+    /// Accepts up to `maximum` connections from a listener.
     pub(super) fn accept_some(&mut self, index: usize, maximum: usize) {
         for accepted in 0..maximum {
             if (1..=ASKED_BEFORE).contains(&accepted) && !self.acceptor.has_pending(index) {
@@ -59,7 +60,7 @@ impl EventLoop {
             }
             if self.is_full() {
                 self.check_closing(u64::MAX);
-                // A connection that closes in another loop is not reported here.
+                // This loop is not told when a connection of another loop closes, so it tries again after a pause.
                 let until = if self.group.is_shared() { self.now + ACCEPT_PAUSE } else { u64::MAX };
                 return self.acceptor.pause(&mut self.poller, until);
             }
@@ -71,7 +72,7 @@ impl EventLoop {
                     self.check_closing(u64::MAX);
                     self.close_longest_idle(IDLE_BEFORE_CLOSE);
                     self.service.settings.log.error(&format!(
-                        "can't accept connections for now: {error}; is the limit of open files (ulimit -n) too low?"
+                        "can't accept connections for now: {error}; check the limit of open files (ulimit -n)"
                     ));
                     return self.acceptor.pause(&mut self.poller, self.now + ACCEPT_PAUSE);
                 }
@@ -85,7 +86,7 @@ impl EventLoop {
         open >= self.service.settings.limits.connections
     }
 
-    /// Keeps a new connection, or sends it to a loop that has fewer.
+    /// Keeps a new connection, or sends it to a loop with fewer connections.
     fn place(&mut self, socket: Arc<Socket>, connection: Box<Connection>) {
         let other = match self.stopping.has_begun() {
             true => None,
@@ -101,7 +102,7 @@ impl EventLoop {
         }
     }
 
-    /// Takes in the connections that other loops have sent, and finds out whether this loop has too many.
+    /// Inserts the connections that other loops have sent, and updates `excess`.
     pub(crate) fn receive_connections(&mut self) {
         for (socket, connection) in self.group.receive(self.index) {
             self.insert(socket, connection);
@@ -117,7 +118,7 @@ impl EventLoop {
         self.group.note_open(self.index, self.slab.open());
     }
 
-    /// Sends an idle connection to a loop that has fewer. Gives it back when there is none.
+    /// Sends an idle connection to a loop with fewer connections. Returns it if there is none.
     #[cold]
     pub(super) fn send_to_other_loop(
         &mut self,
@@ -137,8 +138,8 @@ impl EventLoop {
         }
     }
 
-    /// Closes the connection that has been idle longest, and for at least `idle_for` milliseconds: one on which nothing is
-    /// half done, and whose client has sent nothing since. The others stay, and new ones wait in the system's queue.
+    /// Closes the connection that has been idle longest, if it has been idle for at least `idle_for` milliseconds and
+    /// its client has sent nothing since. All others stay open, and new connections wait in the system's backlog.
     pub(crate) fn close_longest_idle(&mut self, idle_for: u64) {
         let is_idle =
             |connection: &Connection| connection.is_idle() && connection.state_entered_at() + idle_for <= self.now;

@@ -1,4 +1,4 @@
-//! The listeners of a loop: accepting from them, and pausing while other processes or connections go first.
+//! The listeners of a loop: accepting from them, and pausing in favour of other processes or of open connections.
 
 use std::io;
 use std::sync::Arc;
@@ -12,46 +12,48 @@ use crate::server::panics;
 use crate::server::service::Service;
 use crate::server::sys;
 
-/// The event of a listener: this bit and the listener's index.
+/// The poller's key of a listener: this bit and the listener's index.
 pub(super) const LISTENER: u64 = 1 << 63;
 
-/// The maximum number of connections accepted in a row before those that are open get their turn.
+/// The maximum number of connections accepted in a row, before open connections get their turn.
 pub(super) const ACCEPTS_IN_A_ROW: usize = 64;
-/// How long a process that has just accepted a connection leaves further ones to other processes, in milliseconds: the
-/// shortest time that a poller can wait.
+/// How long a process that has just accepted a connection leaves further ones to other processes, in milliseconds. This
+/// is the shortest timeout of a poller.
 const YIELD_FOR: u64 = 1;
-/// How often a process whose threads are all busy checks for connections that no other process takes, in milliseconds.
+/// The interval at which a process whose threads are all busy checks for connections that no other process accepts, in
+/// milliseconds.
 const SATURATED_CHECK: u64 = 10;
-/// After this many checks in a row that have found a connection, the process accepts one: the others are as busy then. The
-/// request has to be read, so that it is refused in time, or dropped when its client leaves.
+/// The number of consecutive checks that have to find a connection before the process accepts it: the other processes
+/// are as busy then. The request has to be read so that it can time out in the queue, or be dropped when its client
+/// leaves.
 const SATURATED_CHECKS: u32 = 3;
 
-/// What came of accepting once.
+/// The result of one attempt to accept.
 pub(super) enum Accepted {
     Connection(Arc<Socket>, Box<Connection>),
-    /// Nothing, but there may be more connections.
+    /// No connection, but others may be pending.
     Retry,
-    /// No connection waits.
+    /// No connection is pending.
     Empty,
-    /// A connection waits, and the system can't give it to this process.
+    /// A connection is pending, but the system can't give it to this process.
     Failed(io::Error),
 }
 
 pub(super) struct Acceptor {
     listeners: Vec<ActiveListener>,
-    /// Whether other processes may take the connections that come now.
+    /// Whether new connections are being left to other processes, because this one has just accepted one.
     yielding: bool,
     /// Whether accepting is paused because all threads of this process are busy.
     saturated: bool,
-    /// How many checks in a row have found connections while saturated, and left them to other processes.
+    /// The number of consecutive checks, while saturated, that have found connections and left them to other processes.
     left_to_others: u32,
-    /// When accepting resumes, in the service's milliseconds; `u64::MAX` for when a connection closes. `None` while
-    /// accepting.
+    /// When accepting resumes, in the service's milliseconds; with `u64::MAX`, when a connection closes. `None` while
+    /// not paused.
     paused_until: Option<u64>,
 }
 
 impl Acceptor {
-    /// Accepts from these listeners, whose readiness `poller` reports from now on.
+    /// Registers the listeners with the poller.
     pub(super) fn new(listeners: Vec<ActiveListener>, poller: &mut Poller) -> io::Result<Acceptor> {
         let acceptor = Acceptor { listeners, yielding: false, saturated: false, left_to_others: 0, paused_until: None };
         acceptor.register(poller)?;
@@ -65,7 +67,7 @@ impl Acceptor {
         Ok(())
     }
 
-    /// The number of listeners.
+    /// Returns the number of listeners.
     pub(super) fn listeners(&self) -> usize {
         self.listeners.len()
     }
@@ -78,7 +80,7 @@ impl Acceptor {
         self.paused_until.is_some()
     }
 
-    /// Stops accepting until a time, in the service's milliseconds; with `u64::MAX`, until a connection closes.
+    /// Pauses accepting until a time, in the service's milliseconds; with `u64::MAX`, until a connection closes.
     pub(super) fn pause(&mut self, poller: &mut Poller, until: u64) {
         if self.paused_until.is_none() {
             for listener in &self.listeners {
@@ -90,22 +92,23 @@ impl Acceptor {
 
     fn resume(&mut self, poller: &mut Poller) {
         self.paused_until = None;
-        // Without a registration nothing more can be accepted here; the other listeners and processes go on.
+        // A listener that can't be registered accepts nothing more in this loop; other listeners and processes are not
+        // affected.
         let _ = self.register(poller);
     }
 
-    /// Lets a pause end now: a connection has closed.
+    /// Makes a pause end at `now`, for example because a connection has closed.
     pub(super) fn end_pause_at(&mut self, now: u64) {
         if self.paused_until.is_some() {
             self.paused_until = Some(now);
         }
     }
 
-    /// How many connections to accept in a row, where other processes accept from the same socket.
+    /// Returns how many connections to accept in a row when other processes accept from the same socket.
     ///
-    /// A process that takes all there are keeps them for as long as they live, and the others stay idle. So each takes one,
-    /// and the next one when it has answered that one's request; or, when that has not come after a moment, a few, but no
-    /// more than it can run at once.
+    /// If one process accepted all pending connections, it would keep them for their whole life while the others stay
+    /// idle. So each process accepts one connection, and the next one after it has answered a request. If no request
+    /// has arrived within [`YIELD_FOR`], it accepts a few more, but not more than it can run at once.
     pub(super) fn share(&self, available_slots: usize) -> usize {
         if self.yielding {
             available_slots.clamp(1, ACCEPTS_IN_A_ROW / 8)
@@ -114,7 +117,7 @@ impl Acceptor {
         }
     }
 
-    /// Leaves the next connections to other processes, for a moment or until a request has been answered.
+    /// Leaves the next connections to other processes, for [`YIELD_FOR`] or until a request has been answered.
     pub(super) fn start_yielding(&mut self, poller: &mut Poller, now: u64) {
         if !self.is_paused() {
             self.yielding = true;
@@ -122,7 +125,8 @@ impl Acceptor {
         }
     }
 
-    /// Ends that: a request has been answered, so there is time for another connection.
+    /// Stops leaving connections to other processes: a request has been answered, so this process has time for another
+    /// connection.
     #[inline]
     pub(super) fn end_yielding(&mut self, now: u64) {
         if self.yielding {
@@ -131,9 +135,9 @@ impl Acceptor {
         }
     }
 
-    /// Pauses while all threads of this process are busy, and other processes accept from the same socket. The system
-    /// tells only one of the processes that wait about a new connection, so a busy process must not be among them. True
-    /// when that is over, and [`end_pause`](Acceptor::end_pause) has to follow.
+    /// Pauses accepting while all threads of this process are busy, when other processes accept from the same socket.
+    /// The system wakes only one of the waiting processes for a new connection, so a busy process must not be one of
+    /// them. Returns true if the saturation is over; the caller then calls [`end_pause`](Acceptor::end_pause).
     pub(super) fn check_saturation(&mut self, poller: &mut Poller, available_slots: usize, now: u64) -> bool {
         if available_slots == 0 && !self.is_paused() && !self.listeners.is_empty() {
             self.saturated = true;
@@ -143,8 +147,8 @@ impl Acceptor {
         self.saturated && available_slots > 0
     }
 
-    /// Resumes accepting: the time of the pause has passed. While saturated, the pause goes on, and the listeners are
-    /// returned from which this process has to take one connection, because no other process does.
+    /// Resumes accepting after a pause. While the process is saturated, the pause continues instead; then returns the
+    /// listeners from which this process has to accept one connection, because no other process does.
     pub(super) fn end_pause(&mut self, poller: &mut Poller, available_slots: usize, now: u64) -> Vec<usize> {
         self.saturated &= available_slots == 0;
         if !self.saturated {
@@ -161,7 +165,7 @@ impl Acceptor {
         pending
     }
 
-    /// Whether a connection may wait at a listener.
+    /// Whether a connection may be pending at a listener.
     pub(super) fn has_pending(&self, index: usize) -> bool {
         let Some(listener) = self.listeners.get(index) else { return false };
         sys::wait_for(listener.handle(), sys::Interest::Read, Duration::ZERO).unwrap_or(true)
@@ -175,12 +179,12 @@ impl Acceptor {
             Err(error) => {
                 return match error.kind() {
                     io::ErrorKind::WouldBlock => Accepted::Empty,
-                    // The client gave up before it was accepted.
+                    // The client gave up before its connection was accepted.
                     io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted => {
                         Accepted::Retry
                     }
-                    // Linux looks for a free descriptor before it looks for a client: in a full file table, this error
-                    // also stands for an empty queue.
+                    // Linux looks for a free descriptor before it looks for a connection: with a full file table, it
+                    // also reports this error when no connection is pending.
                     _ if matches!(sys::wait_for(listener.handle(), sys::Interest::Read, Duration::ZERO), Ok(false)) => {
                         Accepted::Empty
                     }
@@ -203,14 +207,14 @@ impl Acceptor {
         Accepted::Connection(socket, Box::new(connection))
     }
 
-    /// Ends a pause that was made in favour of other processes, before the last connections are accepted.
+    /// Ends a pause in favour of other processes, before the last connections are accepted.
     pub(super) fn prepare_stop(&mut self) {
         if std::mem::take(&mut self.yielding) | std::mem::take(&mut self.saturated) {
             self.paused_until = None;
         }
     }
 
-    /// Closes this loop's hold on the listeners.
+    /// Unregisters and drops this loop's listeners.
     pub(super) fn stop(&mut self, poller: &mut Poller) {
         for listener in std::mem::take(&mut self.listeners) {
             if self.paused_until.is_none() {
@@ -220,7 +224,7 @@ impl Acceptor {
         self.paused_until = None;
     }
 
-    /// Forgets the listeners, in a forked process that shares the poller with its parent.
+    /// Drops the listeners without unregistering them: a forked process shares the poller with its parent.
     pub(super) fn forget(&mut self) {
         self.listeners.clear();
     }

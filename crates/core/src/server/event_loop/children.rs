@@ -1,4 +1,4 @@
-//! What a forking server asks of its loop.
+//! The functions of a loop that only the forking server uses.
 
 use std::io;
 use std::sync::Arc;
@@ -9,21 +9,21 @@ use crate::server::io::poller::{PollInterest, Poller};
 use crate::server::io::socket::Socket;
 use crate::server::sys;
 
-/// What a request's process leaves of its connection, for its parent.
+/// The state in which a request process leaves its connection to its parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Left {
     Nothing,
     /// The connection waits for the next request.
     Idle,
-    /// The connection waits for the client's end of it. `announced`: the client has said that it closes.
+    /// The connection waits for the client to close. `announced`: whether the client has said that it will.
     Lingering {
         announced: bool,
     },
 }
 
 impl EventLoop {
-    /// In a forked process: closes every descriptor but one connection's. The poller is shared with the parent, so it is
-    /// closed and not changed.
+    /// In a forked process: closes every descriptor except one connection's. The poller is shared with the parent, so
+    /// it is closed without unregistering anything.
     pub(crate) fn close_all_except(&mut self, token: Token) -> Option<Arc<Socket>> {
         let socket = self.slab.socket(token);
         self.poller = Poller::Poll(Default::default());
@@ -33,7 +33,7 @@ impl EventLoop {
         socket
     }
 
-    /// In a forked process: what the parent can do from now on for the only connection.
+    /// In a forked process: returns the state of its only connection, for the parent.
     pub(crate) fn left(&self) -> Left {
         let Some(connection) = self.slab.iter().find_map(|(_, slot)| slot.connection.as_ref()) else {
             return Left::Nothing;
@@ -45,7 +45,8 @@ impl EventLoop {
         }
     }
 
-    /// Reports in `ended_children` when the other end of a request process's socket closes or sends.
+    /// Watches the parent's socket to a request process. When the process writes its report or exits, `number` is added
+    /// to `ended_children`.
     pub(crate) fn watch_child(&mut self, fd: sys::Raw, number: u64) -> io::Result<()> {
         self.poller.add(fd, CHILD | number, PollInterest::Read)
     }

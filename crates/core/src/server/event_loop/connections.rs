@@ -1,4 +1,4 @@
-//! What becomes of a connection that was advanced.
+//! What happens to a connection after it was advanced: its response is flushed, its socket is watched, or it is closed.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::server::io::socket::Socket;
 use crate::server::log::CloseReason;
 use crate::server::sys;
 
-/// The maximum number of read buffers kept for connections to come.
+/// The maximum number of spare read buffers.
 const SPARE_BUFFERS: usize = 64;
 
 impl EventLoop {
@@ -18,11 +18,11 @@ impl EventLoop {
         connection.guard_from_forks(&socket);
         let token = self.slab.insert(socket, connection);
         self.note_open();
-        // A request has often arrived with the connection: read before waiting.
+        // The first request has often arrived already: read before waiting.
         self.ready.push(token, true);
     }
 
-    /// Takes a connection out, to advance it outside of the loop's turn.
+    /// Takes a connection out of the slab, to advance it independently of the batch.
     pub(crate) fn take(&mut self, token: Token) -> Option<Box<Connection>> {
         self.slab.take(token)
     }
@@ -31,7 +31,7 @@ impl EventLoop {
         self.slab.socket(token)
     }
 
-    /// Takes back a connection that was advanced, and does what it waits for.
+    /// Takes back a connection that was advanced, and arranges what its step waits for.
     #[inline]
     pub(crate) fn return_connection(&mut self, token: Token, mut connection: Box<Connection>, step: Step) {
         let step = match step {
@@ -46,7 +46,7 @@ impl EventLoop {
             step => step,
         };
         if let Some(buffer) = connection.release_buffer() {
-            // The next connection begins with it: nothing of this one's may be left in it.
+            // The buffer goes to another connection, so it must not contain anything of this one's.
             debug_assert!(buffer.parser.is_untouched());
             if buffer.is_reusable() && self.spare_buffers.len() < SPARE_BUFFERS {
                 self.spare_buffers.push(buffer);
@@ -62,7 +62,7 @@ impl EventLoop {
                 self.ready.push_runnable(token);
             }
             Step::Queued | Step::Fork => self.queue(token, connection),
-            // No other thread can be had for it.
+            // There is no other thread for it: this one advances it again.
             Step::Dispatch => {
                 self.slab.park(token, connection, u64::MAX);
                 self.ready.push(token, false);
@@ -74,7 +74,7 @@ impl EventLoop {
         }
     }
 
-    /// Keeps a response until the end of the batch, unless the batch has taken long already.
+    /// Keeps a response until the batch is done, unless the batch has taken too long already.
     #[inline]
     fn flush_later(&mut self, token: Token, connection: Box<Connection>) {
         let is_streaming = connection.is_responding();
@@ -85,7 +85,8 @@ impl EventLoop {
         } else if !self.ready.is_empty() && self.ready.batch_age() > self.service.settings.runtime.batch_delay {
             self.service.update_date();
             self.flush_responses();
-            // The next responses wait for each other again: written one by one, each would wake its client.
+            // The following responses are batched again: if they were written one by one, each write would wake its
+            // client separately.
             self.ready.restart_batch();
         }
     }
@@ -102,7 +103,8 @@ impl EventLoop {
         self.ready.reuse(pending);
     }
 
-    /// Puts connections that have more to do into the batch, in front of the others or behind them.
+    /// Moves the connections that have more to do into the batch: behind the others, or, if `in_front`, those that are
+    /// sending a response in front of them.
     pub(super) fn requeue_runnable(&mut self, in_front: bool) {
         for token in self.ready.take_runnable() {
             // Do not read the next request of a connection that is still sending; other connections go first.
@@ -148,7 +150,7 @@ impl EventLoop {
         let now = self.now;
         let Some(slot) = self.slab.slot(token) else { return };
         slot.deadline = deadline;
-        // Bytes that come one by one move some deadlines, and must not defer the timeout each time.
+        // Single bytes of a slow client move some deadlines. They must not defer the timeout each time.
         slot.timeout_deferred &= deadline <= now;
         slot.connection = Some(connection);
         if !self.register(token, interest) {
@@ -156,7 +158,7 @@ impl EventLoop {
         }
     }
 
-    /// Parks a connection whose client has said that it closes, and to which everything has been sent.
+    /// Parks a connection that only waits for its client to close, which the client has announced.
     #[inline]
     fn await_close(&mut self, token: Token, connection: Box<Connection>) {
         let is_registered = self.slab.slot(token).is_some_and(|slot| slot.registered.is_some());
@@ -169,14 +171,15 @@ impl EventLoop {
         }
     }
 
-    /// Reads from the connections that were to be closed by their clients until now. Those that are still open are watched.
+    /// Puts the connections of the close queue whose grace period has passed by `now` into the batch. The read that
+    /// follows closes them, or registers them with the poller.
     pub(super) fn check_closing(&mut self, now: u64) {
         while let Some(token) = self.close_queue.pop_due(now) {
             self.ready.push(token, true);
         }
     }
 
-    /// Watches a connection's socket from now on. False when the system refuses.
+    /// Registers a connection's socket with the poller, or changes its interest. Returns false if the system refuses.
     pub(super) fn register(&mut self, token: Token, interest: PollInterest) -> bool {
         let Some(slot) = self.slab.slot(token) else { return false };
         let registered = slot.registered.replace(interest);
@@ -187,7 +190,10 @@ impl EventLoop {
             None => self.poller.add(fd, token, interest),
         };
         if let Err(error) = &result {
-            self.service.settings.log.error(&format!("can't wait for a connection: {error}"));
+            self.service
+                .settings
+                .log
+                .error(&format!("can't watch a connection's socket, so the connection is closed: {error}"));
         }
         result.is_ok()
     }
@@ -204,13 +210,14 @@ impl EventLoop {
     pub(super) fn close(&mut self, token: Token, mut connection: Box<Connection>) {
         self.remains.extend(connection.take_remains());
         drop(connection);
-        // Not `Arc::get_mut`: an application that asks whether its client has left holds a weak reference.
+        // Not `Arc::get_mut`, which also requires that there are no weak references: an application that checks whether
+        // its client has left holds one.
         let is_last = self
             .slab
             .slot(token)
             .and_then(|slot| slot.socket.as_ref())
             .is_some_and(|socket| Arc::strong_count(socket) == 1);
-        // Closing the last descriptor ends epoll's interest in it, which saves a system call.
+        // epoll forgets a socket when its last descriptor closes, which saves a system call.
         if is_last && self.poller.forgets_closed() {
             self.free_slot(token);
         } else {
@@ -218,7 +225,8 @@ impl EventLoop {
         }
     }
 
-    /// Frees a connection's slot, while something else may hold its socket open: a forked child, an upgrade, another thread.
+    /// Unregisters a connection's socket and frees its slot. Needed where something else may hold the socket open: a
+    /// forked child, an upgrade, another thread.
     pub(crate) fn remove(&mut self, token: Token) {
         self.unregister(token);
         self.free_slot(token);
@@ -231,7 +239,7 @@ impl EventLoop {
         }
     }
 
-    /// Logs what is left to log of a connection that ends.
+    /// Writes the remaining log entries of a connection that ends, and why it ends.
     pub(super) fn log_end(&self, connection: &mut Connection) {
         connection.log_written(&self.service);
         if let Some(reason) = connection.close_reason() {
@@ -239,7 +247,7 @@ impl EventLoop {
         }
     }
 
-    /// Whether a connection is closed, or only waits for its client to close.
+    /// Whether a connection has been closed, or only waits for its client to close.
     pub(crate) fn has_closed(&mut self, token: Token) -> bool {
         let Some(slot) = self.slab.slot(token) else { return true };
         slot.connection.as_ref().is_some_and(|connection| connection.awaits_close())

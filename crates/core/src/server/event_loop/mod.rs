@@ -1,7 +1,7 @@
-//! The event loop: it waits for sockets and deadlines, and hands out connections that have something to do.
+//! The event loop: it waits for sockets and deadlines, and returns the connections that have something to do.
 //!
-//! The loop belongs to one thread at a time ([`run`](super::run) has the drivers). Nothing ticks: when no deadline is near,
-//! the wait has no timeout.
+//! One thread at a time owns the loop (the drivers are in [`run`](super::run)). There is no periodic tick: without a
+//! deadline, the wait has no timeout.
 //!
 //! One turn of the loop, as a driver sees it:
 //!
@@ -9,10 +9,10 @@
 //! EventLoop::next                                   (poll)
 //! ├── Next::Work      a connection of the batch; the driver advances it, then calls
 //! │                   EventLoop::return_connection  (connections), which
-//! │                   ├── watches its socket, queues its request, or closes it
-//! │                   └── or keeps its response until the end of the batch
-//! ├── Next::Discard   what a closed connection leaves of the application's, to be dropped
-//! ├── Next::Notified  other threads have left something; the driver looks at its own queues
+//! │                   ├── watches its socket, queues its request, or closes it,
+//! │                   └── or keeps its response until the batch is done
+//! ├── Next::Discard   the application's values that a closed connection leaves; the driver drops them
+//! ├── Next::Notified  another thread has woken the loop; the driver checks its own queues
 //! └── when the batch is done:
 //!     ├── flush_responses                           (connections)
 //!     └── poll                                      (poll)
@@ -23,13 +23,13 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `poll` | the turn above |
-//! | `connections` | what becomes of a connection that was advanced |
+//! | `poll` | `next` and `poll`, as above |
+//! | `connections` | what happens to a connection after it was advanced |
 //! | `accepting` | new connections, from listeners and from other loops |
-//! | `queueing` | complete requests that wait until an application may run |
-//! | `stop` | the end of a loop |
-//! | `children` | what a forking server asks |
-//! | `slab`, `acceptor`, `ready_queue`, `wait_queue`, `close_queue`, `stopping` | components, each with fields of its own |
+//! | `queueing` | complete requests that wait until the application may run |
+//! | `stop` | stopping a loop |
+//! | `children` | what only the forking server needs |
+//! | `slab`, `acceptor`, `ready_queue`, `wait_queue`, `close_queue`, `stopping` | components with private fields |
 
 mod accepting;
 mod acceptor;
@@ -68,15 +68,15 @@ use wait_queue::WaitQueue;
 pub(crate) use poll::Next;
 pub(crate) use slab::Token;
 
-/// The event of the waker.
+/// The poller's key of the waker.
 const WAKER: u64 = u64::MAX;
-/// The event of a request's process: this bit and the process's number here.
+/// The poller's key of a request process: this bit, and the number that was passed to `watch_child`.
 const CHILD: u64 = 1 << 62;
 
 pub(crate) struct EventLoop {
     pub(crate) service: Arc<Service>,
     pub(crate) group: Arc<LoopGroup>,
-    /// Which loop of the group this is.
+    /// The index of this loop in the group.
     index: usize,
     poller: Poller,
     waker: Arc<Waker>,
@@ -87,28 +87,29 @@ pub(crate) struct EventLoop {
     wait_queue: WaitQueue,
     close_queue: CloseQueue,
     stopping: Stopping,
-    /// What closed connections leave, to be dropped where a slow drop delays no other connection.
+    /// The application's values that closed connections leave. They are dropped where a slow drop does not delay other
+    /// connections.
     remains: Vec<Remains>,
-    /// Read buffers for the next connections that have something to say. Boxed as connections hold them: attaching one
-    /// moves a pointer.
+    /// Read buffers for the connections that are advanced next. They are boxed as in a connection, so attaching one
+    /// only moves a pointer.
     #[allow(clippy::vec_box)]
     spare_buffers: Vec<Box<ReadBuffer>>,
-    /// The number of connections beyond this loop's share, to be given to others when they are idle.
+    /// The number of connections beyond this loop's share. Idle connections are sent to other loops while it is not 0.
     excess: usize,
     /// Scratch space for the poller's events.
     events: Vec<u64>,
-    /// The time in the service's milliseconds, as of the last look at the clock.
+    /// The current time in the service's milliseconds, as last read from the clock.
     pub(crate) now: u64,
-    /// How often the loop has asked the system what is ready.
+    /// The number of times that the loop has polled.
     pub(crate) polls: u64,
     next_deadline_check: u64,
-    /// When memory of request bodies is freed that nothing has used for a while.
+    /// When unused memory of request bodies is freed, in the service's milliseconds. `None` if none is pending.
     next_trim: Option<u64>,
-    /// The numbers of request processes that have ended.
+    /// The numbers of the request processes that have ended or reported.
     pub(crate) ended_children: Vec<u64>,
-    /// Whether another thread has left something for the driver.
+    /// Whether another thread has woken the loop, so that the driver has to check its queues.
     pub(crate) notified: bool,
-    /// The number of requests answered in this loop by a driver with one thread.
+    /// The number of requests answered in this loop. Counted only by the driver with a single thread.
     pub(crate) answered: u64,
 }
 
@@ -155,22 +156,22 @@ impl EventLoop {
         })
     }
 
-    /// The number of connections of the batch that have not had their turn.
+    /// Returns the number of connections in the batch that have not been returned by [`next`](EventLoop::next) yet.
     pub(crate) fn batch_left(&self) -> usize {
         self.ready.len()
     }
 
-    /// The number of open connections.
+    /// Returns the number of open connections.
     pub(crate) fn open(&self) -> usize {
         self.slab.open()
     }
 
-    /// The number of requests that this loop may begin now.
+    /// Returns the number of requests that this loop may begin now.
     fn available_slots(&self) -> usize {
         self.group.available_slots(self.index)
     }
 
-    /// Looks at the clock, for the deadlines and dates that follow.
+    /// Reads the clock, for the deadlines and dates that follow.
     pub(crate) fn update_time(&mut self) {
         self.now = self.service.now();
         self.service.update_date();

@@ -1,4 +1,4 @@
-//! One turn of the loop: wait, make a batch of what is ready, and hand it out.
+//! One turn of the loop: wait, collect the ready connections in a batch, and return them one by one.
 
 use std::io;
 use std::time::Duration;
@@ -9,24 +9,24 @@ use super::{EventLoop, CHILD, WAKER};
 use crate::server::connection::read_buffer::ReadBuffer;
 use crate::server::connection::{Connection, Remains};
 
-/// Deadlines are checked no more often than this, in milliseconds, so that ten thousand idle connections cost a thousandth
-/// of a core.
+/// The minimum time between two checks of all deadlines, in milliseconds. With it, ten thousand idle connections use a
+/// thousandth of a core.
 const DEADLINE_CHECK: u64 = 50;
-/// How long memory of request bodies is kept that nothing uses, in milliseconds.
+/// How long unused memory of request bodies is kept, in milliseconds.
 const TRIM_AFTER: u64 = 5_000;
 
-/// What a driver does next.
+/// What the driver has to do next.
 pub(crate) enum Next {
     /// Advance this connection.
     Work { token: Token, connection: Box<Connection>, readable: bool },
-    /// Drop what is the application's, which may take a while.
+    /// Drop these values of the application, which may take a while.
     Discard(Remains),
-    /// Look at what others have left: connections, ended processes, a request to stop.
+    /// Check for notifications: connections from other threads or loops, ended processes, a request to stop.
     Notified,
 }
 
 impl EventLoop {
-    /// The next thing to do. Waits for one if there is none, no longer than `timeout`.
+    /// Returns the next thing to do. Waits for it, at most for `timeout`.
     pub(crate) fn next(&mut self, timeout: Option<Duration>) -> io::Result<Next> {
         loop {
             while let Some((token, readable)) = self.ready.pop() {
@@ -58,13 +58,13 @@ impl EventLoop {
         }
     }
 
-    /// Waits for readiness and makes a batch of it. True when the time of running requests is over.
+    /// Waits until something is ready, and collects it in the batch. Returns true if the deadline of a stop has passed.
     fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         self.check_saturation();
         let timeout = self.poll_timeout(timeout);
         if self.process_mark.is_forked() {
             return Err(io::Error::other(
-                "this process was forked from the one that made the server, which serves there only; \
+                "this process was forked from the one that made the server, and the server runs only in that one; \
                  make a server in each process that is to serve",
             ));
         }
@@ -92,11 +92,11 @@ impl EventLoop {
         Ok(self.is_past_stop())
     }
 
-    /// How long the poller may wait: until the first deadline, or not at all while connections have more to do.
+    /// Returns how long the poller may wait: until the first deadline, or not at all while connections have more to do.
     fn poll_timeout(&mut self, timeout: Option<Duration>) -> Option<Duration> {
         let is_busy = self.ready.has_runnable();
         let log_delay = self.service.settings.log.flush(!is_busy);
-        // One loop does it for all of them.
+        // The first loop trims the memory that all loops share.
         if self.next_trim.is_none() && self.index == 0 && self.service.body_budget.memory.has_spare() {
             self.next_trim = Some(self.now + TRIM_AFTER);
         }
@@ -124,18 +124,19 @@ impl EventLoop {
         } else {
             let Some(slot) = self.slab.slot(event) else { return };
             if slot.queued {
-                // Only its hang-up is watched.
+                // The socket of a queued request is watched only for a hang-up.
                 self.drop_queued(event);
             } else if slot.connection.is_some() {
                 self.ready.push(event, true);
             } else {
-                // A thread advances the connection, and its client has sent more: do not report that again and again.
+                // Another thread is advancing the connection, and its client has sent more: stop the poller from
+                // reporting that repeatedly.
                 self.unregister(event);
             }
         }
     }
 
-    /// Times out the connections whose deadline has passed.
+    /// Times out the connections whose deadline has passed, and computes the next check.
     fn check_deadlines(&mut self) {
         self.excess = self.group.excess(self.index);
         self.next_deadline_check = u64::MAX;
@@ -154,7 +155,8 @@ impl EventLoop {
                 continue;
             }
             if slot.registered.is_some() && !slot.timeout_deferred {
-                // The loop may have been away, in the application, while the client sent what was missing.
+                // The missing input may have arrived while this thread was inside the application: read once more
+                // before timing out.
                 if let Some(slot) = self.slab.slot(token) {
                     slot.timeout_deferred = true;
                 }

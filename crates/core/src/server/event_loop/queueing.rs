@@ -1,4 +1,4 @@
-//! Complete requests that wait until an application may run for them.
+//! Complete requests that wait until the application may run.
 
 use super::slab::Token;
 use super::EventLoop;
@@ -6,7 +6,7 @@ use crate::server::connection::Connection;
 use crate::server::io::poller::PollInterest;
 
 impl EventLoop {
-    /// Queues a request. Meanwhile its socket is watched only for the client's departure.
+    /// Queues a request. While it waits, its socket is watched only for a hang-up of the client.
     pub(super) fn queue(&mut self, token: Token, mut connection: Box<Connection>) {
         if let Some(successor) = self.stopping.successor() {
             match self.hand_over(token, connection, &successor) {
@@ -46,7 +46,7 @@ impl EventLoop {
         !self.wait_queue.is_empty()
     }
 
-    /// Moves up to `count` requests from the queue to the batch. Returns how many.
+    /// Moves up to `count` requests from the queue to the batch. Returns their number.
     pub(crate) fn resume_queued(&mut self, count: usize) -> usize {
         let mut resumed = 0;
         while resumed < count {
@@ -64,7 +64,7 @@ impl EventLoop {
         self.slab.take(token)
     }
 
-    /// Ends a connection whose client has left while its request waited.
+    /// Ends a connection whose client has left while its request was queued.
     pub(super) fn drop_queued(&mut self, token: Token) {
         if let Some(mut connection) = self.take_queued(token) {
             connection.client_gone();
@@ -73,7 +73,7 @@ impl EventLoop {
         }
     }
 
-    /// Answers a request with 503 that has waited too long, or can't become complete before the server ends.
+    /// Responds with 503 to a request that has waited too long, or that can't become complete before the server ends.
     pub(super) fn expire_queued(&mut self, token: Token) {
         if let Some(mut connection) = self.take_queued(token) {
             connection.attach_buffer(|| self.read_buffer());
@@ -85,7 +85,8 @@ impl EventLoop {
         }
     }
 
-    /// Refuses all requests that wait, now and from now on. True when that is new.
+    /// Refuses all queued requests, and each request that would be queued from now on. Returns false if that had begun
+    /// already.
     pub(crate) fn begin_refusing(&mut self) -> bool {
         let is_new = self.wait_queue.begin_refusing();
         if is_new {
@@ -94,7 +95,8 @@ impl EventLoop {
         is_new
     }
 
-    /// Answers all requests that wait, or have arrived in part, with 503, as far as their clients take that at once.
+    /// Responds with 503 to all requests that are queued or have arrived in part, as far as the response can be sent
+    /// without waiting.
     pub(super) fn refuse_unanswered(&mut self) {
         while let Some(token) = self.pop_queued() {
             self.expire_queued(token);

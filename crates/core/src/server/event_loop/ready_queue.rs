@@ -1,25 +1,25 @@
-//! The connections that have something to do, and those whose responses are written together.
+//! The connections that have something to do: now, after the next poll, or when the batch is done.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::slab::Token;
 
-/// The maximum number of responses whose first block waits to be written with the batch. What an application holds for
-/// each of them stays in the processor's caches for as long as they are few: with 25, a Flask application took half as
-/// long again.
+/// The number of unfinished responses in the batch at which their first blocks are written at once. While they are few,
+/// the application's data for each stays in the processor's caches: with 25, a Flask application took half as long
+/// again.
 const MAX_STREAMING: usize = 8;
 
 pub(super) struct ReadyQueue {
-    /// The connections of this batch, each with whether its socket may have something to read.
+    /// The connections of the batch. The flag says whether the socket may have something to read.
     batch: VecDeque<(Token, bool)>,
-    /// Connections that have more to do, after the events that have become ready meanwhile.
+    /// Connections that have more to do. They follow the connections that the next poll finds ready.
     runnable: Vec<Token>,
-    /// Connections whose responses are written when the batch is done.
+    /// Connections with responses that are written when the batch is done.
     pending_flush: Vec<Token>,
-    /// The number of those that have more to send.
+    /// The number of connections in `pending_flush` whose response is not complete.
     streaming: usize,
-    /// When the batch began, or when its responses so far were written.
+    /// When the batch began, or when its responses were last written.
     batch_started: Instant,
     /// Whether the responses of a batch are written together.
     batch_writes: bool,
@@ -63,12 +63,12 @@ impl ReadyQueue {
         self.batch.iter().take(length).any(|&(other, _)| other == token)
     }
 
-    /// Begins a batch, or begins to gather responses anew.
+    /// Restarts the batch's clock: a new batch begins, or its responses have been written.
     pub(super) fn restart_batch(&mut self) {
         self.batch_started = Instant::now();
     }
 
-    /// How long ago the batch began.
+    /// Returns how long ago the batch began, or its responses were last written.
     pub(super) fn batch_age(&self) -> Duration {
         self.batch_started.elapsed()
     }
@@ -77,7 +77,7 @@ impl ReadyQueue {
         self.batch_writes
     }
 
-    /// Adds a connection to those that go on after the events that have become ready meanwhile.
+    /// Adds a connection that continues after the connections that the next poll finds ready.
     pub(super) fn push_runnable(&mut self, token: Token) {
         self.runnable.push(token);
     }
@@ -90,8 +90,8 @@ impl ReadyQueue {
         std::mem::take(&mut self.runnable)
     }
 
-    /// Adds a connection whose response is written with the batch. True when enough of them have more to send that these
-    /// go first.
+    /// Adds a connection whose response is written with the batch. Returns true if so many of them have more to send
+    /// that all have to be written now.
     pub(super) fn push_flush(&mut self, token: Token, streaming: bool) -> bool {
         self.pending_flush.push(token);
         self.streaming += usize::from(streaming);
@@ -103,7 +103,7 @@ impl ReadyQueue {
         std::mem::take(&mut self.pending_flush)
     }
 
-    /// Gives the allocation of [`take_pending_flush`](ReadyQueue::take_pending_flush) back.
+    /// Returns the allocation of [`take_pending_flush`](ReadyQueue::take_pending_flush) for further use.
     pub(super) fn reuse(&mut self, drained: Vec<Token>) {
         if self.pending_flush.is_empty() {
             self.pending_flush = drained;

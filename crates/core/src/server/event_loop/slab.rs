@@ -1,4 +1,4 @@
-//! The connections of a loop, each in a slot with what the loop has to know about it.
+//! The table of a loop's connections. Each is in a slot, together with the loop's state for it.
 
 use std::sync::Arc;
 
@@ -6,26 +6,28 @@ use crate::server::connection::Connection;
 use crate::server::io::poller::PollInterest;
 use crate::server::io::socket::Socket;
 
-/// Names a connection for as long as it lives: the index of its slot, and in the upper half how many connections have had
-/// that slot before.
+/// The key of a connection, unique while it lives. The lower half is the index of its slot; the upper half is the
+/// slot's generation, which changes with each connection.
 pub(crate) type Token = u64;
 
-/// The generation's bits; the two above them mark events that are no connection's.
+/// The bits of the generation. The two bits above them mark the poller's keys that are not tokens.
 const GENERATION: u32 = 0x3fff_ffff;
 
 pub(super) struct Slot {
     generation: u32,
-    /// `None` while vacant. The loop holds it to end connections that another thread advances.
+    /// `None` while the slot is vacant. The loop holds the socket so that it can shut down connections that another
+    /// thread advances.
     pub(super) socket: Option<Arc<Socket>>,
-    /// `None` while vacant, and while a thread advances the connection.
+    /// `None` while the slot is vacant, and while a thread advances the connection.
     pub(super) connection: Option<Box<Connection>>,
-    /// What the poller watches the descriptor for.
+    /// The interest with which the socket is registered; `None` if it is not registered.
     pub(super) registered: Option<PollInterest>,
-    /// When the connection has to have moved on, in the service's milliseconds.
+    /// The deadline of the connection's current state, in the service's milliseconds.
     pub(super) deadline: u64,
-    /// Whether the deadline has passed, but the connection is read once more before it is timed out: input may be pending.
+    /// Whether the deadline has passed, but the connection is read once more before it is timed out, because input may
+    /// be pending.
     pub(super) timeout_deferred: bool,
-    /// Whether a complete request waits in the queue of the loop.
+    /// Whether the connection is in the wait queue with a complete request.
     pub(super) queued: bool,
 }
 
@@ -37,7 +39,7 @@ pub(super) struct Slab {
 }
 
 impl Slab {
-    /// The number of connections.
+    /// Returns the number of connections.
     pub(super) fn open(&self) -> usize {
         self.open
     }
@@ -64,14 +66,14 @@ impl Slab {
         token_of(index, slot)
     }
 
-    /// The slot of a connection that is still there.
+    /// Returns the slot of a connection; `None` if the connection has been removed.
     #[inline]
     pub(super) fn slot(&mut self, token: Token) -> Option<&mut Slot> {
         let slot = self.slots.get_mut(token as u32 as usize)?;
         (slot.generation == (token >> 32) as u32 && slot.socket.is_some()).then_some(slot)
     }
 
-    /// Takes a connection out, for a thread that advances it. Its slot stays.
+    /// Takes a connection out, for a thread that advances it. The slot stays occupied.
     #[inline]
     pub(super) fn take(&mut self, token: Token) -> Option<Box<Connection>> {
         self.slot(token)?.connection.take()
@@ -86,7 +88,7 @@ impl Slab {
         }
     }
 
-    /// Frees the slot of a connection. False when there was none.
+    /// Frees the slot of a connection. Returns false if it has been freed already.
     pub(super) fn remove(&mut self, token: Token) -> bool {
         let Some(slot) = self.slot(token) else { return false };
         slot.socket = None;
@@ -103,12 +105,12 @@ impl Slab {
         self.slot(token)?.socket.clone()
     }
 
-    /// The number of slots, the vacant ones included.
+    /// Returns the number of slots, including the vacant ones.
     pub(super) fn slots(&self) -> usize {
         self.slots.len()
     }
 
-    /// The slot at an index, and the token of its connection.
+    /// Returns the slot at an index, and the token of its connection.
     pub(super) fn at(&self, index: usize) -> (Token, &Slot) {
         (token_of(index, &self.slots[index]), &self.slots[index])
     }
@@ -117,7 +119,7 @@ impl Slab {
         self.slots.iter().enumerate().map(|(index, slot)| (token_of(index, slot), slot))
     }
 
-    /// Forgets all connections.
+    /// Drops all connections.
     pub(super) fn clear(&mut self) {
         *self = Slab::default();
     }

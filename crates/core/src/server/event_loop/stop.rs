@@ -1,4 +1,4 @@
-//! The end of a loop: what waits is closed or handed over, and what runs has until the deadline.
+//! Stopping a loop: idle connections are closed or handed over, and running requests have until the deadline.
 
 use std::net::Shutdown;
 use std::sync::Arc;
@@ -13,13 +13,14 @@ use crate::server::settings::millis;
 use crate::server::shutdown::ShutdownHandle;
 
 impl EventLoop {
-    /// Stops accepting, closes what is idle, and gives the rest until the deadline.
+    /// Begins to stop: stops accepting, closes or hands over idle connections, and sets the deadline of running
+    /// requests.
     pub(crate) fn begin_stop(&mut self, shutdown: &ShutdownHandle) {
         if self.stopping.has_begun() {
             return;
         }
-        // Where the application runs in this thread, a call may have kept the loop from hearing of the stop. That time has
-        // passed for the requests that run.
+        // An application call in this thread may have delayed the moment at which the loop learns about the stop. That
+        // time counts towards the deadline of running requests.
         let elapsed = shutdown.requested_since().min(self.ready.batch_age());
         let successor = shutdown.successor();
         self.service.begin_stop(successor.is_some());
@@ -40,7 +41,8 @@ impl EventLoop {
         self.read_idle_once_more();
     }
 
-    /// Accepts the connections that wait at the listeners, unless another process does, and closes the listeners.
+    /// Accepts the connections that are pending at the listeners, unless a successor accepts them, and closes the
+    /// listeners.
     fn stop_accepting(&mut self) {
         self.acceptor.prepare_stop();
         if !self.stopping.hands_over() {
@@ -56,9 +58,9 @@ impl EventLoop {
         self.acceptor.stop(&mut self.poller);
     }
 
-    /// Reads from idle connections once more: a request that has arrived meanwhile is answered. Those that still wait
-    /// afterwards are closed, like all that come to wait from now on. A successor gets them, and also those on which a part
-    /// of a request has arrived.
+    /// Reads from idle connections once more, so that a request which has already arrived is answered. Connections that
+    /// are idle after that are closed, like every connection that becomes idle from now on. With a successor, they are
+    /// handed over instead, together with those on which a request has arrived in part.
     fn read_idle_once_more(&mut self) {
         self.check_closing(u64::MAX);
         let hands_over = self.stopping.hands_over();
@@ -72,7 +74,7 @@ impl EventLoop {
         }
     }
 
-    /// Gives a connection to the successor. Gives it back when it has to stay.
+    /// Hands a connection over to the successor. Returns it if it has to stay in this process.
     #[cold]
     pub(super) fn hand_over(
         &mut self,
@@ -87,18 +89,18 @@ impl EventLoop {
         let (read_ahead, body, remains) = connection.into_idle();
         self.remains.extend(remains);
         self.remove(token);
-        // Another thread may hold the socket for a moment longer: the loop that has sent the connection here, or an
-        // application that asks whether its client has left. The successor then gets a second descriptor.
+        // Another thread may still hold the socket for a moment: the loop that has sent the connection here, or an
+        // application that checks whether its client has left. In that case the successor gets a duplicate descriptor.
         match Arc::try_unwrap(socket).or_else(|shared| shared.try_clone()) {
             Ok(socket) => successor(IdleConnection { socket, read_ahead, body }),
             Err(error) => {
-                self.service.settings.log.error(&format!("a connection can't be handed over: {error}; it is closed"));
+                self.service.settings.log.error(&format!("a connection can't be handed over and is closed: {error}"));
             }
         }
         Ok(())
     }
 
-    /// Gives the requests that wait to the successor. Those that have to stay go on waiting.
+    /// Hands the queued requests over to the successor. Those that have to stay in this process remain queued.
     fn hand_over_queued(&mut self, successor: &Successor) {
         for _ in 0..self.wait_queue.len() {
             let Some(token) = self.pop_queued() else { return };
@@ -109,14 +111,14 @@ impl EventLoop {
         }
     }
 
-    /// Whether the time of running requests is over.
+    /// Whether the deadline of a stop has passed.
     pub(crate) fn is_past_stop(&self) -> bool {
         self.stopping.has_begun() && self.stopping.is_past(self.service.now())
     }
 
-    /// Does what [`ShutdownHandle`] was asked for: begins to stop, refuses requests that wait, and ends every connection
-    /// when the time is over. True when nothing is left to do; `detached` is the number of threads that still answer
-    /// requests of this loop.
+    /// Carries out the requests made through a [`ShutdownHandle`]: begins to stop, refuses queued requests, and ends
+    /// every connection when the deadline has passed. Returns true if nothing is left to do. `detached` is the number
+    /// of threads that still answer requests of this loop.
     pub(crate) fn stop_if_requested(&mut self, shutdown: &ShutdownHandle, detached: usize) -> bool {
         if self.service.has_failed() {
             shutdown.shutdown();
@@ -140,7 +142,7 @@ impl EventLoop {
         is_past
     }
 
-    /// Ends every connection, those that other threads advance included.
+    /// Ends every connection, including those that other threads advance.
     fn close_all(&mut self) {
         self.refuse_unanswered();
         let mut closed = 0;
@@ -152,7 +154,7 @@ impl EventLoop {
             let connections = if closed == 1 { "1 connection".to_owned() } else { format!("{closed} connections") };
             let timeout = self.service.settings.timeouts.shutdown;
             self.service.settings.log.error(&format!(
-                "cut {connections} whose requests were not done {timeout:?} after the server was told to stop"
+                "cut {connections} whose requests had not finished {timeout:?} after the server was told to stop"
             ));
         }
     }

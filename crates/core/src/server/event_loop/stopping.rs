@@ -1,19 +1,19 @@
-//! What a loop knows about its own end.
+//! The state of a loop that is stopping.
 
 use crate::server::connection::Connection;
 use crate::server::handover::Successor;
 
-/// How long a server that stops waits for the first request of a connection that has just come, in milliseconds: longer
-/// than a request travels around the world.
+/// How long a server that stops waits for the first request of a new connection, in milliseconds: longer than a request
+/// takes around the world.
 const FIRST_REQUEST_GRACE: u64 = 500;
 
 #[derive(Default)]
 pub(super) struct Stopping {
-    /// When running requests are cut, in the service's milliseconds. `None` while the loop does not stop.
+    /// When running requests are cut, in the service's milliseconds. `None` while the loop is not stopping.
     deadline: Option<u64>,
-    /// When idle connections are closed that can't be handed over.
+    /// When idle connections that can't be handed over are closed, in the service's milliseconds.
     idle_close_at: u64,
-    /// Takes the connections that are handed over.
+    /// The function that sends connections to the successor; `None` if there is no successor.
     successor: Option<Successor>,
 }
 
@@ -47,10 +47,10 @@ impl Stopping {
         self.deadline.is_some_and(|deadline| now >= deadline)
     }
 
-    /// Until when the loop still waits for a request on a connection while that is idle. `None` when it closes at once.
+    /// Returns until when an idle connection stays open for a last request. `None` if it is closed at once.
     ///
-    /// Its client may have sent a request already, which is answered as the last one: where other connections are handed
-    /// over and this one can't be, or when the client has just come.
+    /// The client may have sent a request that is still in transit, and it is answered as the connection's last one.
+    /// That applies to a connection that can't be handed over while others are, and to a new connection.
     pub(super) fn last_request_until(&self, connection: &Connection, now: u64) -> Option<u64> {
         self.deadline?;
         if self.hands_over() {

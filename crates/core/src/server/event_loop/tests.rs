@@ -1,4 +1,4 @@
-//! The components of a loop, and the loop itself over socket pairs.
+//! The components of a loop, and a whole loop over socket pairs.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -22,14 +22,14 @@ use crate::server::shutdown::ShutdownHandle;
 use crate::wsgi::Peer;
 
 const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: test\r\n\r\n";
-/// How long a test waits for what has to happen.
+/// How long a test waits for a condition.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 fn socket() -> Arc<Socket> {
     Arc::new(Socket::Unix(UnixStream::pair().unwrap().0))
 }
 
-/// A slab, and a connection for it.
+/// Returns a slab, and a function that makes connections for it.
 fn slab() -> (Slab, impl Fn() -> Box<Connection>) {
     let (service, transport) = (service(|_| {}), ScriptedTransport::default());
     (Slab::default(), move || connection(&service, &transport))

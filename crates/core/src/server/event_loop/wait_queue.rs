@@ -1,4 +1,4 @@
-//! Complete requests that wait until an application may run for them, in the order in which they came.
+//! The queue of complete requests that wait until the application may run, in order of arrival.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -7,9 +7,9 @@ use super::slab::{Slab, Token};
 
 #[derive(Default)]
 pub(super) struct WaitQueue {
-    /// Also holds connections that have left the queue meanwhile; their slots say so.
+    /// May also hold tokens of connections that have left the queue; `Slot::queued` tells them apart.
     tokens: VecDeque<Token>,
-    /// Whether no request may wait any more: each gets 503.
+    /// Whether requests are refused with 503 instead of being queued.
     refusing: bool,
 }
 
@@ -26,12 +26,13 @@ impl WaitQueue {
         self.refusing
     }
 
-    /// Refuses all requests from now on. True when that is new.
+    /// Begins to refuse requests. Returns false if that had begun already.
     pub(super) fn begin_refusing(&mut self) -> bool {
         !std::mem::replace(&mut self.refusing, true)
     }
 
-    /// Adds a request that waits since `since`. One that was admitted, and could not run after all, keeps its place.
+    /// Adds a request that has waited since `since`. A request that was taken out but could not run keeps its place at
+    /// the front.
     pub(super) fn push(&mut self, slab: &mut Slab, token: Token, since: Option<Instant>) {
         match self.oldest(slab) {
             Some(oldest) if since.is_some_and(|since| since < oldest) => self.tokens.push_front(token),
@@ -39,14 +40,14 @@ impl WaitQueue {
         }
     }
 
-    /// When the first request began to wait.
+    /// Returns when the first request began to wait.
     pub(super) fn oldest(&mut self, slab: &mut Slab) -> Option<Instant> {
         while let Some(&token) = self.tokens.front() {
             match slab.slot(token) {
                 Some(slot) if slot.queued => {
                     return slot.connection.as_ref().and_then(|connection| connection.queued_since());
                 }
-                // It has left the queue.
+                // The connection has left the queue.
                 _ => self.tokens.pop_front(),
             };
         }
@@ -56,7 +57,7 @@ impl WaitQueue {
     /// Takes the first request out.
     pub(super) fn pop(&mut self, slab: &mut Slab) -> Option<Token> {
         while let Some(token) = self.tokens.pop_front() {
-            // Some have left the queue, and their slot may be another connection's.
+            // A connection that has left the queue may have given its slot to another one.
             if let Some(slot) = slab.slot(token) {
                 if std::mem::take(&mut slot.queued) {
                     return Some(token);

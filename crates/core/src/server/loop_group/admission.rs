@@ -1,8 +1,9 @@
-//! How many requests may run at once, over all loops of a group.
+//! The limit on how many requests run at once, across all loops of a group.
 //!
-//! A *slot* stands for one of [`Runtime::threads`](crate::server::Runtime::threads). A request has one while it runs: in
-//! the leader of its loop (`running`), or in a thread that has lost its loop (`detached`). A thread that waits for its
-//! client gives its slot up, and takes a new one before it goes on; so slow clients do not keep the slots of others.
+//! A *slot* is a permit to run one request; there are [`Runtime::threads`](crate::server::Runtime::threads) of them. A
+//! request holds a slot while it runs, in the leader of its loop (`running`) or in a thread without the loop
+//! (`detached`). A thread that waits for its client releases its slot, and acquires one again before it continues, so
+//! slow clients do not take slots from other requests.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -11,19 +12,20 @@ use super::load::LoopLoad;
 use super::{LoopGroup, Member};
 use crate::server::sync::{lock, wait};
 
-/// The maximum number of threads that write request bodies to files at once: more would only wait for the same disk.
+/// The maximum number of threads that write request bodies to files at once. More of them would only wait for the same
+/// disk.
 const MAX_FILE_WRITES: usize = 16;
 
 impl LoopGroup {
-    /// The number of slots that other loops or detached threads have, or may have.
+    /// Returns the number of slots that other loops and detached threads hold, or may hold.
     fn taken_slots(&self, index: usize) -> usize {
         let others = self.members.iter().enumerate().filter(|&(other, _)| other != index);
         let running = others.filter(|(_, member)| member.load.running.load(Ordering::SeqCst)).count();
         self.detached.load(Ordering::SeqCst) + running
     }
 
-    /// The number of requests that this loop may begin, as far as can be seen. A thread that came back from a wait earlier
-    /// than the oldest request here goes first.
+    /// Returns an estimate of the number of requests that this loop may begin. A thread that has returned from a client
+    /// wait goes first if it returned before the oldest request was queued here.
     #[inline]
     pub(crate) fn available_slots(&self, index: usize) -> usize {
         let mut taken = self.taken_slots(index);
@@ -33,7 +35,8 @@ impl LoopGroup {
         self.threads.saturating_sub(taken)
     }
 
-    /// The number of threads that came back earlier than the oldest request in this loop's queue.
+    /// Returns the number of threads that returned from a client wait before the oldest request of this loop was
+    /// queued.
     fn returned_before(&self, index: usize, returned_at: &[Instant]) -> usize {
         match *lock(&self.members[index].load.queued_since) {
             Some(oldest) => returned_at.iter().filter(|&&returned| returned <= oldest).count(),
@@ -41,13 +44,13 @@ impl LoopGroup {
         }
     }
 
-    /// Takes a slot for a request in the leader of this loop. False when there is none. The slot is held until
-    /// [`end_call`](LoopGroup::end_call) or [`note_detached`](LoopGroup::note_detached).
+    /// Acquires a slot for a request in the leader of this loop. Returns false if there is none. The slot is held until
+    /// [`end_call`](LoopGroup::end_call) or [`end_leading`](LoopGroup::end_leading).
     #[inline]
     pub(crate) fn begin_call(&self, index: usize) -> bool {
         let LoopLoad { running, resumed, .. } = &self.members[index].load;
-        // A request that has waited in the queue goes before threads that came back later. Only the leader changes the
-        // number.
+        // A request from the queue goes before threads that returned after it was queued. Only the leader changes
+        // `resumed`.
         let waited = resumed.load(Ordering::Relaxed);
         if waited > 0 {
             resumed.store(waited - 1, Ordering::Relaxed);
@@ -62,7 +65,7 @@ impl LoopGroup {
         running.store(true, Ordering::SeqCst);
         let without_loop = self.detached.load(Ordering::SeqCst) + self.returning.load(Ordering::SeqCst);
         if without_loop + self.leaders.load(Ordering::SeqCst) <= self.threads {
-            // There is a slot even if every leader runs a request.
+            // There are enough slots even if every leader runs a request.
             return true;
         }
         running.store(false, Ordering::SeqCst);
@@ -74,7 +77,7 @@ impl LoopGroup {
         is_free
     }
 
-    /// Frees the slot of a request that the leader of this loop has run.
+    /// Releases the slot of a request that the leader of this loop has run.
     #[inline]
     pub(crate) fn end_call(&self, index: usize) {
         let running = &self.members[index].load.running;
@@ -87,30 +90,30 @@ impl LoopGroup {
         self.offer_slot();
     }
 
-    /// Takes a slot for a request that the leader of this loop gives to another thread.
+    /// Acquires a slot for a request that the leader of this loop passes to another thread, and releases the leader's.
     pub(crate) fn note_detached(&self, index: usize) {
         self.expect_detached();
         self.end_leading(index);
     }
 
-    /// Takes a slot for a thread that is about to lose its loop while it runs a request.
+    /// Acquires a slot for a thread that is about to lose the loop while it runs a request.
     pub(crate) fn expect_detached(&self) {
         self.detached.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Frees the leader's slot: its thread has lost the loop.
+    /// Releases the leader's slot, because its thread no longer leads.
     pub(crate) fn end_leading(&self, index: usize) {
         self.members[index].load.running.store(false, Ordering::SeqCst);
     }
 
-    /// Frees the slot of a thread that has lost its loop, and has ended its request.
+    /// Releases the slot of a thread without the loop that has ended its request.
     pub(crate) fn note_completed(&self, index: usize) {
         self.detached.fetch_sub(1, Ordering::SeqCst);
         self.wake_queues(Some(index));
         self.offer_slot();
     }
 
-    /// Wakes the loops in which requests wait, except one.
+    /// Wakes the loops that have queued requests, except one.
     #[inline]
     fn wake_queues(&self, except: Option<usize>) {
         for (index, Member { load, .. }) in self.members.iter().enumerate() {
@@ -120,7 +123,7 @@ impl LoopGroup {
         }
     }
 
-    /// Tells threads that have waited for a client that there may be a slot for them.
+    /// Notifies the threads that have returned from a client wait that a slot may be free.
     #[inline]
     fn offer_slot(&self) {
         if self.returning.load(Ordering::SeqCst) > 0 {
@@ -129,31 +132,32 @@ impl LoopGroup {
         }
     }
 
-    /// Whether there is only one slot. A thread that waits for its client then keeps it.
+    /// Whether there is only one slot. A thread then keeps it while it waits for its client.
     pub(crate) fn runs_one_at_a_time(&self) -> bool {
         self.threads == 1
     }
 
-    /// Allows a thread to wait for its client without a slot: there may be one more thread meanwhile. False when too many
-    /// threads do.
+    /// Reserves one of the `max_client_waits` client waits without a slot: the pool may have one more thread during the
+    /// wait. Returns false if all are in use.
     pub(crate) fn reserve_client_wait(&self) -> bool {
         try_count(&self.client_waits, self.max_client_waits)
     }
 
-    /// Withdraws that: the thread keeps its slot.
+    /// Cancels the reservation: the thread keeps its slot.
     pub(crate) fn cancel_client_wait(&self) {
         self.client_waits.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Frees the slot of a thread without a loop that waits for its client.
+    /// Releases the slot of a detached thread that is about to wait for its client.
     pub(crate) fn begin_client_wait(&self) {
         self.detached.fetch_sub(1, Ordering::SeqCst);
         self.wake_queues(None);
         self.offer_slot();
     }
 
-    /// Waits for a slot, for a thread that has waited for its client. The thread goes before requests that came later, and
-    /// behind those that have waited longer: otherwise clients that send a byte now and then would hold every slot.
+    /// Acquires a slot for a thread that has waited for its client; blocks until one is free. The thread goes before
+    /// requests that were queued later and after those that have waited longer. Otherwise clients that send single
+    /// bytes at long intervals would hold every slot.
     pub(crate) fn end_client_wait(&self) {
         let mut returned_at = lock(&self.returned_at);
         let now = Instant::now();
@@ -165,7 +169,7 @@ impl LoopGroup {
                 if !self.members.iter().any(|member| member.load.has_waited_since_before(now)) {
                     break;
                 }
-                // Their loops may not know of the slot.
+                // The loops with older requests may not know about the free slot.
                 self.wake_queues(None);
             }
             returned_at = wait(&self.slot_freed, returned_at);
@@ -175,11 +179,11 @@ impl LoopGroup {
         if let Some(index) = returned_at.iter().position(|&other| other == now) {
             returned_at.swap_remove(index);
         }
-        // Until now it was one of the additional threads.
+        // The thread counts among `threads` again, no longer as an additional one.
         self.client_waits.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Allows a thread to write to a file. False when too many threads do.
+    /// Reserves one of the [`MAX_FILE_WRITES`] file writes. Returns false if all are in use.
     pub(crate) fn begin_file_write(&self) -> bool {
         try_count(&self.file_writes, MAX_FILE_WRITES)
     }
@@ -188,13 +192,14 @@ impl LoopGroup {
         self.file_writes.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// The number of threads that wait for clients or for the disk.
+    /// Returns the number of threads that wait for clients or for the disk.
     pub(crate) fn waiting_threads(&self) -> usize {
         self.client_waits.load(Ordering::SeqCst) + self.file_writes.load(Ordering::SeqCst)
     }
 
-    /// Notes since when the oldest request waits in this loop's queue. The loop has to look for a slot once more
-    /// afterwards: a slot that was freed just before has not been announced to it.
+    /// Notes when the oldest request in this loop's queue was queued; `None` if the queue is empty. The loop has to
+    /// check for a free slot once more after this call, because it was not woken for a slot that was released just
+    /// before.
     pub(crate) fn note_queued(&self, index: usize, since: Option<Instant>) {
         let load = &self.members[index].load;
         *lock(&load.queued_since) = since;
@@ -202,13 +207,13 @@ impl LoopGroup {
         self.offer_slot();
     }
 
-    /// Notes how many requests have left this loop's queue to run next.
+    /// Notes how many requests have been taken out of this loop's queue to run next.
     pub(crate) fn note_resumed(&self, index: usize, count: usize) {
         self.members[index].load.resumed.store(count, Ordering::Relaxed);
     }
 }
 
-/// Adds one to a count, unless it has reached its maximum.
+/// Increments a count, unless it has reached its maximum. Returns whether it did.
 fn try_count(count: &AtomicUsize, maximum: usize) -> bool {
     let is_counted = count.fetch_add(1, Ordering::SeqCst) < maximum;
     if !is_counted {

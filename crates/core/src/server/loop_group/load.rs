@@ -1,4 +1,4 @@
-//! What the loops of a group know of each other's requests.
+//! The state of a loop's requests that all loops of the group can read.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Mutex;
@@ -6,21 +6,21 @@ use std::time::Instant;
 
 use crate::server::sync::lock;
 
-/// The requests of one loop.
+/// The state of one loop's requests.
 #[derive(Default)]
 pub(super) struct LoopLoad {
-    /// Whether its leader has begun a request, and may still be inside the application.
+    /// Whether the loop's leader holds a slot for a request.
     pub(super) running: AtomicBool,
-    /// Whether complete requests wait in its queue.
+    /// Whether the loop has queued requests.
     pub(super) has_queued: AtomicBool,
-    /// Since when the oldest of them waits.
+    /// When the oldest queued request was queued.
     pub(super) queued_since: Mutex<Option<Instant>>,
-    /// The number of requests that have left its queue and not begun to run.
+    /// The number of requests that have been taken out of the queue but have not begun to run.
     pub(super) resumed: AtomicUsize,
 }
 
 impl LoopLoad {
-    /// Whether a request has waited in the queue since before `time`.
+    /// Whether a queued request was queued before `time`.
     pub(super) fn has_waited_since_before(&self, time: Instant) -> bool {
         self.has_queued.load(Ordering::SeqCst) && lock(&self.queued_since).is_some_and(|oldest| oldest < time)
     }

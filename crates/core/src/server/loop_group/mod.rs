@@ -1,11 +1,13 @@
-//! Several event loops on many cores: which loop a connection belongs to, and what their leader pools share.
+//! The event loops of a server: how connections are distributed among them, and the state that their leader pools
+//! share.
 //!
-//! A server begins with one loop. When each loop has some connections and there are cores left, the thread that serves
-//! starts another ([`threaded`](super::run::threaded)). All loops accept from the same listeners. A loop that accepts a
-//! connection sends it to the loop that has fewest, and a loop that has more than its share sends idle connections away.
-//! A loop that is busy with an application is not asked: the system wakes one that waits.
+//! A server begins with one loop. When each loop has some connections and the maximum is not reached, the thread that
+//! called `serve_forever` starts another one ([`threaded`](super::run::threaded)). All loops accept from the same
+//! listeners, so the system gives a new connection to a loop that is waiting, not to one that is busy with an
+//! application. The loop that accepts a connection sends it to the loop with the fewest connections, and a loop with
+//! more than its share sends idle connections to others.
 //!
-//! `admission` counts the requests of all loops that run, against [`Runtime::threads`].
+//! `admission` limits the number of requests that run in all loops to [`Runtime::threads`](super::Runtime::threads).
 
 mod admission;
 mod load;
@@ -24,48 +26,50 @@ use super::settings::Settings;
 use super::sync::{lock, wait};
 use load::LoopLoad;
 
-/// The number of connections for each loop from which on another loop is worth its threads.
+/// The number of connections that each loop must have before another loop is started.
 const CONNECTIONS_PER_LOOP: usize = 4;
-/// The number of requests that may run for each loop, where the number of loops is not a setting: with fewer, loops would
-/// wait for each other.
+/// The minimum number of slots per loop, if the settings do not set the number of loops. With fewer, loops would wait
+/// for each other's slots.
 const THREADS_PER_LOOP: usize = 4;
 
-/// A connection with its socket, on its way from one loop to another.
+/// A connection and its socket, in transit from one loop to another.
 type Parcel = (Arc<Socket>, Box<Connection>);
 
 pub(crate) struct LoopGroup {
-    /// A member for each loop that there may be.
+    /// One member for each loop, up to the maximum number of loops.
     members: Box<[Member]>,
-    /// The number of loops that run.
+    /// The number of running loops.
     loops: AtomicUsize,
-    /// The same, and the loop that is being started: it may lead before the others know of it.
+    /// The number of running loops, plus the one that is being started: its leader may begin before `loops` counts it.
     leaders: AtomicUsize,
-    /// The number of requests that run in threads without a loop, in all pools.
+    /// The number of requests that run in detached threads of all pools.
     detached: AtomicUsize,
-    /// The number of threads inside the application that wait for a client, and do not count among `threads` meanwhile.
+    /// The number of threads inside the application that wait for a client. They do not count against `threads` during
+    /// the wait.
     client_waits: AtomicUsize,
     max_client_waits: usize,
     /// The number of threads that write request bodies to files.
     file_writes: AtomicUsize,
-    /// The number of threads that have waited for a client and now wait for a slot.
+    /// The number of threads that have returned from a client wait and wait for a slot.
     returning: AtomicUsize,
-    /// Held to count exactly how many requests run: when each of those threads came back.
+    /// When each of the `returning` threads returned. The lock is also held where running requests have to be counted
+    /// exactly.
     returned_at: Mutex<Vec<Instant>>,
-    /// Notified when a slot may be free for one of those threads.
+    /// Notified when a slot may be free for a `returning` thread.
     slot_freed: Condvar,
     /// The maximum number of requests that run at once.
     threads: usize,
     listeners: Mutex<Vec<Arc<Listener>>>,
     state: Mutex<GroupState>,
-    /// Notified when the thread that serves has to look at the state.
+    /// Notified when `state` has changed, for the thread that starts the loops.
     state_changed: Condvar,
 }
 
 #[derive(Default)]
 struct GroupState {
-    /// Whether another loop is worth its threads.
+    /// Whether a loop has requested that another one is started.
     loop_requested: bool,
-    /// Whether the system gave no more threads or descriptors: no more loops are started.
+    /// Whether the system has refused a thread or a descriptor, so that no more loops are started.
     exhausted: bool,
     /// The number of loops that have ended.
     ended: usize,
@@ -73,18 +77,18 @@ struct GroupState {
 
 #[derive(Default)]
 struct Member {
-    /// The number of connections in the loop.
+    /// The number of open connections in the loop.
     open: AtomicUsize,
-    /// The number of connections on their way to it.
+    /// The number of connections in the loop's mailbox.
     incoming: AtomicUsize,
     load: LoopLoad,
     mailbox: Mutex<Mailbox>,
 }
 
-/// Connections for a loop from others.
+/// Connections that other loops have sent to a loop.
 #[derive(Default)]
 struct Mailbox {
-    /// `Some` while the loop takes connections.
+    /// `Some` while the loop accepts connections from others.
     waker: Option<Arc<Waker>>,
     connections: Vec<Parcel>,
 }
@@ -96,7 +100,7 @@ impl Member {
 }
 
 impl LoopGroup {
-    /// A group with as many loops as the settings and the machine have room for.
+    /// Makes a group with up to as many loops as the settings and the number of cores allow.
     pub(crate) fn new(settings: &Settings, listeners: Vec<Arc<Listener>>) -> Arc<LoopGroup> {
         let threads = settings.runtime.threads.max(1);
         let loops = match settings.runtime.loops {
@@ -106,7 +110,7 @@ impl LoopGroup {
         LoopGroup::with_limits(loops.max(1), threads, settings.limits.client_waits, listeners)
     }
 
-    /// A group of one loop, in which one request runs at a time.
+    /// Makes a group of one loop, in which one request runs at a time.
     pub(crate) fn single(listeners: Vec<Arc<Listener>>) -> Arc<LoopGroup> {
         LoopGroup::with_limits(1, 1, 0, listeners)
     }
@@ -139,17 +143,18 @@ impl LoopGroup {
         lock(&self.listeners).clone()
     }
 
-    /// Starts no more loops. The listeners close when the last loop lets go of them.
+    /// Drops the group's listeners, so that no more loops are started with them. They close when the last loop has
+    /// dropped them, too.
     pub(crate) fn stop_listening(&self) {
         lock(&self.listeners).clear();
     }
 
-    /// Lets other loops send connections to this one.
+    /// Registers a loop, so that other loops can send connections to it.
     pub(crate) fn register(&self, index: usize, waker: Arc<Waker>) {
         lock(&self.members[index].mailbox).waker = Some(waker);
     }
 
-    /// Takes no more connections from other loops. Returns those that have been sent.
+    /// Deregisters a loop: other loops can't send connections to it any more. Returns those that have been sent.
     pub(crate) fn deregister(&self, index: usize) -> Vec<Parcel> {
         lock(&self.members[index].mailbox).waker = None;
         self.receive(index)
@@ -163,12 +168,12 @@ impl LoopGroup {
         connections
     }
 
-    /// Sends a connection to another loop. Gives it back when that loop takes none any more.
+    /// Sends a connection to another loop. Returns it if that loop does not accept connections.
     pub(crate) fn send(&self, index: usize, socket: Arc<Socket>, connection: Box<Connection>) -> Result<(), Parcel> {
         let mut mailbox = lock(&self.members[index].mailbox);
         let Some(waker) = mailbox.waker.clone() else { return Err((socket, connection)) };
         mailbox.connections.push((socket, connection));
-        // Counted at once, or all other loops would choose the same one.
+        // Counted at once, so that the other loops do not all choose the same one.
         self.members[index].incoming.fetch_add(1, Ordering::Relaxed);
         drop(mailbox);
         waker.wake();
@@ -185,7 +190,7 @@ impl LoopGroup {
         self.loops.load(Ordering::Acquire)
     }
 
-    /// Whether there are other loops.
+    /// Whether more than one loop is running.
     pub(crate) fn is_shared(&self) -> bool {
         self.loops() > 1
     }
@@ -194,12 +199,12 @@ impl LoopGroup {
         self.members[index].open.store(open, Ordering::Relaxed);
     }
 
-    /// The number of connections of all loops.
+    /// Returns the number of connections of all loops.
     pub(crate) fn open(&self) -> usize {
         self.members.iter().map(Member::connections).sum()
     }
 
-    /// The loop with the fewest connections, if it has clearly fewer than this one, which has `open`.
+    /// Returns the other loop with the fewest connections, if it has clearly fewer than this one, which has `open`.
     pub(crate) fn less_loaded(&self, index: usize, open: usize) -> Option<usize> {
         if self.members.len() == 1 {
             return None;
@@ -209,12 +214,13 @@ impl LoopGroup {
         fewest.filter(|(fewest, _)| fewest + fewest / 8 < open).map(|(_, other)| other)
     }
 
-    /// The loop with the fewest connections.
+    /// Returns the loop with the fewest connections.
     pub(crate) fn least_loaded(&self) -> usize {
         (0..self.loops()).min_by_key(|&index| self.members[index].connections()).unwrap_or(0)
     }
 
-    /// The number of connections that this loop has beyond its share.
+    /// Returns the number of connections that this loop has beyond its share. An eighth more than the share is
+    /// tolerated.
     pub(crate) fn excess(&self, index: usize) -> usize {
         let loops = self.loops();
         if loops == 1 {
@@ -224,8 +230,8 @@ impl LoopGroup {
         self.members[index].open.load(Ordering::Relaxed).saturating_sub(share + share / 8)
     }
 
-    /// Requests another loop, if there is work for one. Called by a loop with `open` connections that no other loop has
-    /// fewer than.
+    /// Requests that another loop is started, if there are enough connections for one. The calling loop has `open`
+    /// connections, and no other loop has clearly fewer.
     pub(crate) fn request_loop(&self, open: usize) {
         if open >= CONNECTIONS_PER_LOOP && self.loops() < self.members.len() {
             let mut state = lock(&self.state);
@@ -235,7 +241,7 @@ impl LoopGroup {
         }
     }
 
-    /// Waits until another loop has been requested, or all of `loops` have ended. True for a request.
+    /// Waits until another loop has been requested, or all `loops` loops have ended. Returns true for a request.
     pub(crate) fn wait_for_request(&self, loops: usize) -> bool {
         let mut state: MutexGuard<'_, GroupState> = lock(&self.state);
         while state.ended < loops && !state.loop_requested {
@@ -245,31 +251,31 @@ impl LoopGroup {
         state.ended < loops
     }
 
-    /// Whether the group may have more loops than `loops`.
+    /// Whether the group may have more than `loops` loops.
     pub(crate) fn may_grow(&self, loops: usize) -> bool {
         loops < self.members.len()
     }
 
-    /// Announces loop `index`, whose leader may begin at once.
+    /// Counts the leader of loop `index`, which may begin at once.
     pub(crate) fn begin_loop(&self, index: usize) {
         self.leaders.store(index + 1, Ordering::SeqCst);
     }
 
-    /// Withdraws that: the loop has not begun.
+    /// Undoes [`begin_loop`](LoopGroup::begin_loop): the loop could not be started.
     pub(crate) fn cancel_loop(&self, index: usize) {
         self.leaders.store(index, Ordering::SeqCst);
-        // Meanwhile a request may have had to wait for the slot.
+        // A request may have been queued because the slot was counted as taken.
         (0..index).for_each(|other| self.wake(other));
     }
 
-    /// Counts loop `index`: the others may send connections to it.
+    /// Counts loop `index` as running: the others may send connections to it.
     pub(crate) fn add_loop(&self, index: usize) {
         self.loops.store(index + 1, Ordering::Release);
-        // Each looks at its share, and whether the server was told to stop meanwhile.
+        // Each loop recomputes its share, and checks whether the server was told to stop during the start.
         (0..=index).for_each(|other| self.wake(other));
     }
 
-    /// Starts no more loops: the system gives no more threads or descriptors.
+    /// Notes that the system has refused a thread or a descriptor, so that no more loops are started.
     pub(crate) fn note_exhausted(&self) {
         lock(&self.state).exhausted = true;
     }

@@ -1,4 +1,4 @@
-//! Where connections go, and how many requests run.
+//! The distribution of connections, and the limit on running requests.
 
 use std::sync::atomic::Ordering;
 use std::sync::{mpsc, Arc};
@@ -15,7 +15,7 @@ fn settings(loops: usize, threads: usize) -> Settings {
     settings
 }
 
-/// A group of `loops` running loops with these numbers of connections, and `threads` slots.
+/// Returns a group of running loops with these numbers of connections, and `threads` slots.
 fn group(open: &[usize], threads: usize) -> Arc<LoopGroup> {
     let settings = settings(open.len(), threads);
     let group = LoopGroup::new(&settings, Vec::new());
@@ -104,7 +104,7 @@ fn client_waits_and_file_writes_have_maximums() {
     assert_eq!((writes, group.waiting_threads()), (16, 17));
 }
 
-/// A thread that has waited for its client, and tells when it has a slot again.
+/// Starts a thread that returns from a client wait. The channel receives a message when the thread has a slot again.
 fn returning_thread(group: &Arc<LoopGroup>) -> mpsc::Receiver<()> {
     group.expect_detached();
     assert!(group.reserve_client_wait());
@@ -132,7 +132,7 @@ fn a_thread_that_has_waited_for_its_client_gets_the_next_slot() {
     let group = LoopGroup::new(&settings, Vec::new());
     group.expect_detached();
     let returned = returning_thread(&group);
-    // It has a slot again: two are taken.
+    // The thread has a slot again, so both slots are taken.
     returned.recv_timeout(Duration::from_secs(20)).unwrap();
     assert_eq!(group.available_slots(0), 0);
 
@@ -173,7 +173,7 @@ fn a_request_that_has_waited_longer_goes_before_a_thread_that_comes_back() {
     group.note_completed(0);
     assert_eq!(group.available_slots(0), 1, "the slot is the queued request's");
     assert!(receiver.try_recv().is_err());
-    // That request runs and ends, and nothing waits any more.
+    // That request runs and ends, and no request is queued any more.
     group.note_resumed(0, 1);
     assert!(group.begin_call(0));
     group.note_queued(0, None);

@@ -1,7 +1,7 @@
-//! What the process of a request tells its parent at its end, over a socket pair.
+//! The report that a request process sends to its parent over a socket pair before it exits.
 //!
-//! The exit code can't carry it: it has no text, an application may end the process with any code, and where SIGCHLD is
-//! ignored, or the application waits for every child, the code has been collected by others.
+//! An exit code would not do: it carries no text, the application may exit with any code, and if SIGCHLD is ignored or
+//! the application waits for all children, the parent never sees the code.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -10,20 +10,20 @@ use crate::server::event_loop::children::Left;
 use crate::server::panics::{AppOwned, Panic, PanicReport};
 use crate::server::service::Failure;
 
-/// The maximum length of a failure's text, in bytes: a traceback of a deep recursion has a few hundred kilobytes.
+/// The maximum length of a failure's text in bytes. The traceback of a deep recursion has a few hundred kilobytes.
 const MAX_TEXT: usize = 1 << 20;
 
-/// What a request's process reports.
+/// The report of a request process.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ChildReport {
     pub(super) left: Left,
-    /// Whether the application has stopped the server.
+    /// Whether the application has asked the server to stop.
     pub(super) shutdown: bool,
-    /// The failure of the application that ends the server, as text.
+    /// The text of a failure of the application that ends the server.
     pub(super) failure: Option<FailureText>,
 }
 
-/// An error or a panic, on its way from one process to another.
+/// The text of an error or a panic, in transit from one process to another.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FailureText {
     Error(String),
@@ -40,7 +40,7 @@ const ERROR: u8 = 1;
 const PANIC: u8 = 2;
 
 impl ChildReport {
-    /// Sends the report. The parent reads until the end of the stream.
+    /// Sends the report. It ends with the stream, so the parent reads until the child closes its socket.
     pub(super) fn send(&self, mut to: impl Write) -> io::Result<()> {
         let (kind, text) = match &self.failure {
             None => (NO_FAILURE, ""),
@@ -57,7 +57,7 @@ impl ChildReport {
         to.write_all(&[&[left, u8::from(self.shutdown), kind], text].concat())
     }
 
-    /// Receives a report. `None` when the process has ended without one.
+    /// Receives a report. Returns `None` if the process has ended without one.
     pub(super) fn receive(from: impl Read) -> Option<ChildReport> {
         let mut bytes = Vec::new();
         from.take(MAX_TEXT as u64 + 3).read_to_end(&mut bytes).ok()?;
@@ -86,7 +86,7 @@ impl FailureText {
         }
     }
 
-    /// Makes it a failure of this process.
+    /// Converts the text into a failure of this process.
     pub(super) fn into_failure(self) -> Failure {
         match self {
             FailureText::Error(text) => Failure::Error(Box::new(ChildError(text))),
@@ -97,7 +97,7 @@ impl FailureText {
     }
 }
 
-/// An application's error that happened in the process of a request.
+/// An error of the application that happened in a request process.
 #[derive(Debug)]
 struct ChildError(String);
 

@@ -1,11 +1,11 @@
-//! The driver with processes: it forks when a request is complete.
+//! The driver with processes: it forks a child for each complete request.
 //!
-//! The parent accepts, reads heads and waits; a child runs the application and answers. At its end the child sends a
-//! [`ChildReport`]. When the client keeps the connection, or has not closed it yet, the report says so, and the parent,
-//! which has held its own descriptor all the while, waits for that: a connection that waits holds no process. The report
-//! also says whether the application has stopped the server, or has failed in a way that ends it. A child that ends without
-//! a report loses its connection and nothing else. Over TLS, whose state can't be in two processes, the child's response is
-//! the connection's last.
+//! The parent accepts connections and reads requests; the child runs the application and sends the response. Before it
+//! exits, the child sends a [`ChildReport`], which says whether the connection is idle or lingers. The parent has kept
+//! its own descriptor of the socket, so it then waits for the next request or for the client's close: a waiting
+//! connection does not occupy a process. The report also says whether the application has asked the server to stop, or
+//! has failed in a way that ends it. If a child ends without a report, only its connection is lost. With TLS, whose
+//! state can't be shared by two processes, the child's response is the last one on its connection.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -27,31 +27,32 @@ use crate::server::shutdown::ShutdownHandle;
 use crate::server::sync::lock;
 use crate::server::sys::{self, Forked};
 
-/// The exit code of a child. What became of its request is in its report.
+/// The exit code of a child. The outcome of its request is in its report.
 const EXIT_CODE: i32 = 0;
 
 struct Child {
     pid: i32,
-    /// Names the child in the events of the loop.
+    /// Identifies the child in the events of the loop.
     number: u64,
     token: Token,
-    /// The state of the child's connection, without what stood in its buffer.
+    /// The parent's state of the child's connection, without the request that was in its buffer.
     connection: Option<Box<Connection>>,
-    /// Readable when the child has sent its report, or has ended without one.
+    /// Readable when the child has sent its report or has ended.
     exit_socket: UnixStream,
-    /// Keeps a second entry of the file table, if the sockets came from the reserve, until both can go back there.
+    /// A duplicate of `exit_socket`, if the sockets came from the reserve. It keeps a second descriptor in use, so that
+    /// both descriptors are free for a new reserve when the child has ended.
     _reserved: Option<UnixStream>,
 }
 
-/// Two sockets: the first is readable when the second has been written to or closed.
+/// A socket pair: `parent` becomes readable when `child` is written to or closed.
 struct ExitSockets {
     parent: UnixStream,
     child: UnixStream,
-    /// Whether they are those of the reserve.
+    /// Whether the sockets came from the reserve.
     reserved: bool,
 }
 
-/// The driver of the parent: each request asks for a process of its own.
+/// The driver of the parent, which asks for a separate process for each request.
 struct ForkingParent;
 
 impl Scheduler for ForkingParent {
@@ -79,12 +80,13 @@ struct Driver<'s> {
     event_loop: &'s mut EventLoop,
     shutdown: &'s ShutdownHandle,
     children: Vec<Child>,
-    /// The number of children so far.
+    /// The number of the child that was started last.
     numbers: u64,
-    /// The sockets of one more child, so that a full file table alone never keeps all requests from running: a request
-    /// then waits for the child that has them.
+    /// The sockets for one more child, so that a full file table alone never blocks all requests: while the reserve is
+    /// in use, the next request waits for the child that has it.
     reserve: Option<(UnixStream, UnixStream)>,
-    /// Whether the system refused a child while others ran. The request waits until one of those has ended.
+    /// Whether the system has refused a child while others were running. The request waits until one of those has
+    /// ended.
     stalled: bool,
 }
 
@@ -99,7 +101,7 @@ impl Driver<'_> {
                         connection.catch_panic(&service, |it| it.advance(&service, &mut ForkingParent, readable, now));
                     self.event_loop.return_connection(token, connection, step);
                 }
-                // The applications run in other processes.
+                // A drop may block here: applications run in other processes.
                 Next::Discard(remains) => drop(remains),
                 Next::Notified => self.event_loop.receive_connections(),
             }
@@ -124,12 +126,12 @@ impl Driver<'_> {
         }
     }
 
-    /// Starts a child for a request, and goes on as the parent. When the system gives no child, the request waits for those
-    /// that run; if there are none, its client is told so.
+    /// Starts a child for a request, and returns in the parent. If the system refuses a child, the request is queued
+    /// until a running child has ended; if there is none, the client gets a 503.
     fn spawn(&mut self, token: Token, mut connection: Box<Connection>) {
         self.numbers += 1;
         let number = self.numbers;
-        // Otherwise what the log has gathered would be written by both processes.
+        // Otherwise both processes would write the buffered log entries.
         self.event_loop.service.settings.log.sync();
         let error = match self.exit_sockets(number) {
             Ok(sockets) => match self.fork() {
@@ -168,16 +170,16 @@ impl Driver<'_> {
         })
     }
 
-    /// Makes the sockets of a child, and watches the parent's.
+    /// Makes the sockets of a child, and watches the parent's one.
     fn exit_sockets(&mut self, number: u64) -> io::Result<ExitSockets> {
         let ((parent, child), reserved) = match UnixStream::pair() {
             Ok(pair) => (pair, false),
             Err(error) => match self.reserve.take() {
                 Some(pair) => (pair, true),
-                // The request waits for another one that runs.
+                // The request waits for a child that is running.
                 None if !self.children.is_empty() => return Err(error),
                 None => {
-                    // In a full file table, two idle connections make room for a request.
+                    // With a full file table, closing two idle connections makes room for the pair.
                     self.event_loop.close_longest_idle(0);
                     self.event_loop.close_longest_idle(0);
                     (UnixStream::pair()?, false)
@@ -188,35 +190,36 @@ impl Driver<'_> {
         Ok(ExitSockets { parent, child, reserved })
     }
 
-    /// In the child: answers the request, reports to the parent, and exits.
+    /// In the child: serves the request, reports to the parent, and exits.
     fn run_child(&mut self, token: Token, connection: Box<Connection>, sockets: ExitSockets) -> ! {
         let ExitSockets { parent, child: socket, .. } = sockets;
-        // Copies of descriptors that would keep other clients from seeing their connections close.
+        // These are inherited copies of descriptors. While this process holds them, other clients do not see their
+        // connections close.
         drop(parent);
         self.children.clear();
         self.reserve = None;
         let guard = ForkGuard::new(socket.as_raw_fd());
-        // A panic must not unwind into what belongs to the parent.
+        // A panic must not unwind into the parent's code, which this process has a copy of.
         let left = panics::catch(|| serve_in_child(self.event_loop, token, connection)).unwrap_or(Left::Nothing);
         let failure = lock(&self.event_loop.service.failure).take();
         let failure = failure.and_then(|failure| panics::catch(|| FailureText::new(&failure)).ok());
         let report = ChildReport { left, shutdown: self.shutdown.is_requested(), failure };
-        // Without a report, the parent takes the child for one that was killed; or the parent is gone.
+        // If sending fails, the parent is gone, or it treats the child as killed.
         let _ = report.send(&socket);
         drop((guard, socket));
         sys::exit_now(EXIT_CODE);
     }
 
-    /// Takes back what a child that has ended has left.
+    /// Reaps a child that has ended, and takes its connection back.
     fn reap(&mut self, mut child: Child) {
         self.event_loop.unwatch_child(child.exit_socket.as_raw_fd());
         let report = ChildReport::receive(&child.exit_socket);
-        // Where SIGCHLD is ignored, or the application waits for every child, the child has been reaped already.
+        // If SIGCHLD is ignored, or the application waits for all children, the child has been reaped already.
         let code = sys::reap(child.pid, true).ok().flatten().flatten();
         let Some(ChildReport { left, shutdown, failure }) = report else {
             if code.is_none() {
                 let log = &self.event_loop.service.settings.log;
-                log.error(&format!("the process {} of a request was killed; its client was cut off", child.pid));
+                log.error(&format!("the process {} of a request was killed, and its connection was closed", child.pid));
             }
             self.event_loop.remove(child.token);
             return;
@@ -243,10 +246,10 @@ impl Driver<'_> {
         }
     }
 
-    /// Ends the children that still run: the time of running requests is over. None is left as a zombie.
+    /// Kills the children that are still running after the deadline of running requests, and reaps all of them.
     fn end_children(self) {
         for child in self.children {
-            // A child that has ended may have been reaped by others, and its number may be another process's.
+            // A child that has ended may have been reaped elsewhere, and its process ID may have been reused.
             if !sys::is_hung_up(child.exit_socket.as_fd()) {
                 sys::kill_child(child.pid);
             }
@@ -255,8 +258,8 @@ impl Driver<'_> {
     }
 }
 
-/// Serves one connection until the parent can go on with it, or it is closed. Uses nothing of the parent's loop but the
-/// connection's socket.
+/// In the child: serves one connection until the parent can take it back, or it is closed. Takes only the connection's
+/// socket from the parent's loop.
 fn serve_in_child(parent_loop: &mut EventLoop, token: Token, connection: Box<Connection>) -> Left {
     let service = parent_loop.service.clone();
     let Some(socket) = parent_loop.close_all_except(token) else { return Left::Nothing };

@@ -1,10 +1,10 @@
-//! The drivers of event loops: who waits, and where the application runs.
+//! The drivers of event loops: which thread polls, and where the application runs.
 //!
 //! | driver | the application runs | used by |
 //! |---|---|---|
-//! | `single` | in the thread that waits; one request at a time | [`BaseWsgiServer`](super::BaseWsgiServer) |
-//! | `threaded` | in the threads of a leader pool for each loop | [`ThreadedWsgiServer`](super::ThreadedWsgiServer) |
-//! | `forking` | in a process for each request | [`ForkingWsgiServer`](super::ForkingWsgiServer) |
+//! | `single` | in the thread that polls; one request at a time | [`BaseWsgiServer`](super::BaseWsgiServer) |
+//! | `threaded` | in the threads of leader pools, one pool per loop | [`ThreadedWsgiServer`](super::ThreadedWsgiServer) |
+//! | `forking` | in a separate process for each request | [`ForkingWsgiServer`](super::ForkingWsgiServer) |
 
 #[cfg(unix)]
 mod child_report;

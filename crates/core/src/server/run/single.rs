@@ -1,4 +1,4 @@
-//! The driver with one thread: one request at a time, in the thread that waits.
+//! The driver with a single thread, which polls and runs one request at a time.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -9,19 +9,20 @@ use crate::server::event_loop::{EventLoop, Next, Token};
 use crate::server::scheduler::{Admission, Scheduler, SingleThread};
 use crate::server::shutdown::ShutdownHandle;
 
-/// How long a call has to take, in milliseconds, before the loop first reads what has arrived meanwhile: clients may have
-/// left by then, and others wait.
+/// How long a call has to take, in milliseconds, before the loop reads all pending input ahead of the next request.
+/// During such a call clients may have left, and requests have had to wait.
 const SLOW_CALL: u64 = 100;
 
 /// Serves until the server is told to stop.
 ///
-/// After a slow call, the requests that have arrived meanwhile are read, and wait in the queue from then on, before the
-/// next one runs. So requests do not run whose clients have left, or that have waited too long.
+/// After a slow call, all requests that have arrived during it are read and queued before the next one runs. A request
+/// whose client has left, or that has waited too long, is thus dropped or refused instead of run.
 pub(crate) fn serve(event_loop: &mut EventLoop, shutdown: &ShutdownHandle) -> io::Result<()> {
-    /// The first poll reads what has arrived, the second one hears which clients have left since.
+    /// The number of polls before a queued request runs: the first one reads the requests that have arrived, the second
+    /// one detects which of their clients have left.
     const POLLS: u64 = 2;
     let mut reads_first = false;
-    // Whether the next connection of the batch is one whose request has waited in the queue.
+    // Whether a request from the queue has been put into the batch and runs next.
     let mut resumed = false;
     let mut polls_before = event_loop.polls;
     loop {
@@ -49,7 +50,7 @@ pub(crate) fn serve(event_loop: &mut EventLoop, shutdown: &ShutdownHandle) -> io
     }
 }
 
-/// Reads requests and runs none: each waits in the queue.
+/// A driver that reads requests and queues each of them.
 struct ReadOnly;
 
 impl Scheduler for ReadOnly {
@@ -58,7 +59,7 @@ impl Scheduler for ReadOnly {
     }
 }
 
-/// Advances one connection. True when a request on it was answered, or is being answered.
+/// Advances one connection. Returns true if a request was answered, or its response is being sent.
 pub(crate) fn serve_connection(
     event_loop: &mut EventLoop,
     token: Token,
@@ -81,10 +82,10 @@ fn advance(
     let answered = connection.answered() - before;
     event_loop.answered += answered;
     let has_request = answered > 0 || connection.is_responding();
-    // The deadlines of connections that waited for this call begin when the loop can look at them again.
+    // Deadlines that begin now count from the end of the call.
     event_loop.now = service.now();
     if step == Step::Queued {
-        // The request may have arrived while the application ran in this thread.
+        // The request may have arrived while this thread was inside the application.
         connection.queued_earlier(event_loop.socket(token).and_then(|socket| socket.time_since_data()));
     }
     if step == Step::Upgrade {
@@ -97,9 +98,9 @@ fn advance(
     has_request
 }
 
-/// Serves one request, and returns when its response is out. False when none came in time.
+/// Serves one request, and returns when its response has been sent. Returns false if no request arrived in time.
 pub(crate) fn serve_one(event_loop: &mut EventLoop, timeout: Duration, shutdown: &ShutdownHandle) -> io::Result<bool> {
-    // Connections that have something to say while another one is being answered: the next call serves them.
+    // Connections that became ready while another one was being answered. The next call serves them.
     let mut deferred = Vec::new();
     let result = answer_one(event_loop, timeout, shutdown, &mut deferred);
     for (token, connection) in deferred {
@@ -114,7 +115,7 @@ fn answer_one(
     shutdown: &ShutdownHandle,
     deferred: &mut Vec<(Token, Box<Connection>)>,
 ) -> io::Result<bool> {
-    // A timeout beyond the clock's end is none.
+    // A timeout beyond the range of the clock means no timeout.
     let deadline = Instant::now().checked_add(timeout);
     let before = event_loop.answered;
     let mut busy: Option<Token> = None;
@@ -123,7 +124,7 @@ fn answer_one(
         if left.is_zero() && busy.is_none() {
             return Ok(false);
         }
-        // Once there is a request, the deadlines of its connection bound the wait.
+        // Once there is a request, the deadlines of its connection limit the wait.
         let wait = if busy.is_some() { Duration::MAX } else { left.max(Duration::from_millis(1)) };
         match event_loop.next(Some(wait))? {
             Next::Work { token, connection, .. } if busy.is_some_and(|busy| busy != token) => {
@@ -143,7 +144,7 @@ fn answer_one(
                 if event_loop.answered > before {
                     return Ok(true);
                 }
-                // The client left before it had its response.
+                // The client left before it had received its response.
                 busy = None;
                 for (token, connection) in deferred.drain(..) {
                     event_loop.return_connection(token, connection, Step::Yield);

@@ -1,4 +1,4 @@
-//! The driver with threads: event loops, each with a leader pool.
+//! The driver with threads: one or more event loops, each with a leader pool.
 
 use std::io;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use crate::server::loop_group::LoopGroup;
 use crate::server::service::Service;
 use crate::server::shutdown::ShutdownHandle;
 
-/// How long the end of the threads is waited for when the server has stopped. Threads inside the application can't be ended
-/// from outside; they end when the application returns.
+/// How long a stopped server waits for its threads to end. A thread inside the application can't be terminated; it ends
+/// when the application returns.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Serves with as many loops as are worth their threads, until the server is told to stop and the threads have ended.
+/// Serves until the server is told to stop and the threads have ended. Starts further loops as connections arrive.
 ///
-/// The calling thread runs no application: it could not start the next loop in time.
+/// The calling thread does not run the application, so that it can start the next loop at any time.
 pub(crate) fn serve(
     service: &Arc<Service>,
     shutdown: &ShutdownHandle,
@@ -27,7 +27,7 @@ pub(crate) fn serve(
     let group = event_loop.group.clone();
     let first = LeaderPool::new(service.clone(), shutdown.clone(), waker, group.clone(), 0);
     if let Err(event_loop) = first.start(event_loop) {
-        // The system gives no thread at all: this one leads.
+        // The system refuses even the first thread: the calling thread leads.
         first.lead_here(event_loop);
     }
     let mut pools = vec![first];
@@ -39,7 +39,8 @@ pub(crate) fn serve(
             Ok(pool) => pools.push(pool),
             Err(error) => {
                 group.note_exhausted();
-                let message = format!("can't start another loop, {} must do: {error}", pools.len());
+                let message =
+                    format!("can't start another event loop, the server continues with {}: {error}", pools.len());
                 service.settings.log.error(&message);
             }
         }
@@ -48,7 +49,7 @@ pub(crate) fn serve(
     pools.iter().map(|pool| pool.join(deadline)).fold(Ok(()), io::Result::and)
 }
 
-/// Starts loop `index` of the group, with its pool.
+/// Starts loop `index` of the group with its pool.
 fn start_loop(
     service: &Arc<Service>,
     shutdown: &ShutdownHandle,
@@ -62,7 +63,7 @@ fn start_loop(
     group.begin_loop(index);
     if pool.start(event_loop).is_err() {
         group.cancel_loop(index);
-        return Err(io::Error::other("the system gives no thread for it"));
+        return Err(io::Error::other("the system refused a thread for it"));
     }
     group.add_loop(index);
     Ok(pool)

@@ -1,4 +1,4 @@
-//! The leader: it takes connections from the loop, runs their applications, and gives them back.
+//! The leader: it takes connections from the loop, advances them, and returns them.
 
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::server::event_loop::{EventLoop, Next, Token};
 use crate::server::scheduler::Scheduler;
 use crate::server::sync::lock;
 
-/// How a thread has ceased to lead.
+/// Why a thread no longer leads.
 pub(super) enum Led {
     /// Another thread leads now.
     Lost,
@@ -20,11 +20,12 @@ pub(super) enum Led {
 }
 
 impl LeaderPool {
-    /// Leads until the loop is lost or ends. The first `blocking` connections of the batch are expected to block.
+    /// Leads until another thread claims the loop, or the loop ends. The requests of the first `blocking` connections
+    /// of the batch are expected to block.
     pub(super) fn lead(self: &Arc<LeaderPool>, mut event_loop: Box<EventLoop>, mut blocking: usize) -> Led {
-        // The last leader may have been inside the application for long.
+        // The previous leader may have been inside the application for a long time.
         event_loop.update_time();
-        // Responses from before the hand-over do not wait for the rest of the batch.
+        // Responses that the previous leader left in the batch are sent before the rest of the batch is served.
         event_loop.flush_responses();
         loop {
             let kept = match event_loop.next(None) {
@@ -48,7 +49,7 @@ impl LeaderPool {
         }
     }
 
-    /// Advances a connection. `None` when the loop was lost meanwhile.
+    /// Advances a connection. Returns `None` if another thread has claimed the loop.
     #[inline]
     fn serve(
         self: &Arc<LeaderPool>,
@@ -74,7 +75,7 @@ impl LeaderPool {
             Step::Upgrade => event_loop = self.upgrade(event_loop, token, connection)?,
             Step::Dispatch => {
                 if let Err(connection) = self.dispatch(token, connection) {
-                    // No thread can be had for it: it is served here after all, as the others are.
+                    // There is no thread for it: this thread serves it, and the rest of the batch.
                     *blocking = 0;
                     event_loop.return_connection(token, connection, step);
                 }
@@ -91,7 +92,8 @@ impl LeaderPool {
         Some(event_loop)
     }
 
-    /// Runs the application's function for a connection that has left HTTP. `None` when the loop was lost meanwhile.
+    /// Runs the application's function on a connection that has left HTTP. Returns `None` if another thread has claimed
+    /// the loop.
     fn upgrade(
         self: &Arc<LeaderPool>,
         mut event_loop: Box<EventLoop>,
@@ -114,7 +116,8 @@ impl LeaderPool {
         }
     }
 
-    /// Drops what a connection has left of the application's. `None` when the loop was lost meanwhile.
+    /// Drops the application's values that a closed connection has left. Returns `None` if another thread has claimed
+    /// the loop.
     fn discard(self: &Arc<LeaderPool>, event_loop: Box<EventLoop>, remains: Remains) -> Option<Box<EventLoop>> {
         let mut thread = PoolThread::leading(self, event_loop, false);
         thread.admit();
@@ -127,7 +130,7 @@ impl LeaderPool {
         reclaimed
     }
 
-    /// Gives back a connection that was advanced without the loop, its response written.
+    /// Returns a connection that was advanced without the loop to the leader, after its response has been written.
     pub(super) fn complete_connection(
         &self,
         token: Token,
@@ -147,7 +150,8 @@ impl LeaderPool {
         }
     }
 
-    /// Does what other threads have left for the leader. `None` when the loop has ended.
+    /// Processes the results of detached threads, connections from other loops, the queue, and requests to stop.
+    /// Returns `None` if the loop has ended.
     fn process_notifications(&self, mut event_loop: Box<EventLoop>) -> Option<Box<EventLoop>> {
         for completed in std::mem::take(&mut *lock(&self.completed)) {
             self.note_completed();
@@ -162,7 +166,8 @@ impl LeaderPool {
         let detached = self.detached.load(Ordering::SeqCst);
         event_loop.receive_connections();
         event_loop.resume_queued(self.group.available_slots(self.index));
-        // The others follow when these are answered. If the leader does that, no thread comes back to say so.
+        // The rest of the queue follows when these requests have been answered. No completed thread wakes the leader
+        // for that if the leader answers them itself, so it has to check again.
         event_loop.notified |= event_loop.has_queued() && self.group.available_slots(self.index) > 0;
         if event_loop.stop_if_requested(&self.shutdown, detached) {
             self.finish(event_loop, Ok(()));
@@ -171,12 +176,12 @@ impl LeaderPool {
         Some(event_loop)
     }
 
-    /// Gives the loop to the monitor, because the leader's call waits for a client. True when this thread has lost the
-    /// loop; false when there is no monitor.
+    /// Passes the loop to the monitor, because the leader's call waits for a client. Returns true if this thread no
+    /// longer has the loop, false if there is no monitor to pass it to.
     pub(super) fn pass_loop(&self, call: u64) -> bool {
         let threads = lock(&self.threads);
         if self.calls.load(Ordering::SeqCst) != call {
-            // The monitor has claimed it.
+            // The monitor has claimed the loop already.
             return true;
         }
         if !threads.has_monitor {

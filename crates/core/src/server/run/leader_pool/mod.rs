@@ -1,16 +1,18 @@
-//! A pool of threads for one event loop, after the Leader/Followers pattern.
+//! A pool of threads for one event loop, based on the Leader/Followers pattern.
 //!
-//! One thread *leads*: it waits, reads, parses, and runs the application itself. Before it calls the application, it puts
-//! the loop into `shared_loop` and advances the *call counter* to an odd number; afterwards it advances the counter again
-//! and takes the loop back. That is two uncontended locks and no wake-up. Whichever thread advances the counter
-//! (compare-and-swap) owns the loop.
+//! One thread *leads*: it polls, reads, parses, and runs the application itself. Before it calls the application, it
+//! puts the loop into `shared_loop` and advances the *call counter* to an odd number; after the call it advances the
+//! counter again and takes the loop back. This costs two uncontended locks and no wake-up. During the call, the thread
+//! that advances the counter (compare-and-swap) owns the loop.
 //!
-//! A *monitor* thread looks at the counter about once a millisecond. When it finds the same call still running, it claims
-//! the loop and leads on from the next connection of the batch, and another thread becomes the monitor. The thread that has
-//! lost the loop is *detached*: it writes its own response, gives its connection back through a queue, and becomes idle.
+//! A *monitor* thread checks the counter about once a millisecond. If the same call is still running, the monitor
+//! claims the loop and becomes the leader, which continues with the next connection of the batch; another thread
+//! becomes the monitor. The thread that has lost the loop is *detached*: it writes its own response, returns its
+//! connection through a queue, and becomes idle.
 //!
-//! So a slow application costs one hand-over and delays no other connection for longer than the monitor's interval; a fast
-//! one costs nothing; and threads exist only for requests that run. While nothing runs, the monitor is parked.
+//! A slow call therefore costs one hand-over, and delays other connections by no more than one or two intervals of the
+//! monitor. A fast call needs no other thread. There are only as many threads as requests run at once, plus the leader
+//! and the monitor, which is parked while no request runs.
 //!
 //! ```text
 //!            ┌──────────── idle ◄──────────────┐
@@ -53,20 +55,20 @@ pub(crate) struct LeaderPool {
     shutdown: ShutdownHandle,
     waker: Arc<Waker>,
     group: Arc<LoopGroup>,
-    /// Which loop of the group is this pool's.
+    /// The index of this pool's loop in the group.
     index: usize,
     /// The loop, while its leader is inside the application.
     shared_loop: Mutex<Option<Box<EventLoop>>>,
-    /// The loop, on its way from a leader that gives it up to the monitor.
+    /// The loop, in transit from a leader that waits for its client to the monitor.
     passed_loop: Mutex<Option<Box<EventLoop>>>,
-    /// Odd while the leader is inside the application; changes with each call.
+    /// The call counter: odd while the leader is inside the application.
     calls: AtomicU64,
-    /// Whether the monitor sleeps until it is woken.
+    /// Whether the monitor is parked without a timeout.
     monitor_parked: AtomicBool,
     monitor: Mutex<Option<Thread>>,
-    /// Until when the monitor looks more often, in the service's milliseconds.
+    /// Until when the monitor uses its shortest interval, in the service's milliseconds.
     close_monitoring_until: AtomicU64,
-    /// Whether the monitor has found the leader inside the same call twice, so that the loop's time is out of date.
+    /// Whether the monitor has seen the same call twice, so that the loop's cached time is out of date.
     was_slow: AtomicBool,
     threads: Mutex<Threads>,
     /// Notified when an idle thread has something to do.
@@ -74,27 +76,27 @@ pub(crate) struct LeaderPool {
     /// Notified when a thread has ended.
     thread_ended: Condvar,
     completed: Mutex<Vec<Completed>>,
-    /// The number of threads that have lost the loop and still run a request.
+    /// The number of detached threads, until the leader has processed what they have completed.
     detached: AtomicUsize,
-    /// When to try again to start a thread that the system has refused, in the service's milliseconds.
+    /// When to try again to start a thread after the system has refused one, in the service's milliseconds.
     spawn_again_at: AtomicU64,
-    /// Whether the last attempt to start a thread has failed, and the log has said so.
+    /// Whether the last attempt to start a thread has failed. The failure has been logged then.
     spawn_failed: AtomicBool,
     stopped: AtomicBool,
     result: Mutex<Option<io::Result<()>>>,
     process_mark: ProcessMark,
 }
 
-/// What a detached thread gives back.
+/// What a detached thread returns to the leader.
 enum Completed {
     Connection {
         token: Token,
         connection: Box<Connection>,
         step: Step,
     },
-    /// Its connection has left the server.
+    /// The connection has left the server after response 101.
     Upgraded(Token),
-    /// It had no connection: what it dropped took a while.
+    /// The thread had no connection: it has dropped application values, which took a while.
     Discarded,
 }
 
@@ -132,7 +134,8 @@ impl LeaderPool {
         })
     }
 
-    /// Waits until the threads have ended that are not inside the application. Returns how the loop ended.
+    /// Waits until all threads that are not detached have ended, or the deadline has passed. Returns the result of the
+    /// loop.
     pub(crate) fn join(&self, deadline: Instant) -> io::Result<()> {
         let mut threads = lock(&self.threads);
         while threads.count > self.detached.load(Ordering::SeqCst) {
@@ -146,16 +149,17 @@ impl LeaderPool {
         lock(&self.result).take().unwrap_or(Ok(()))
     }
 
-    /// Moves the call counter on. Whichever thread succeeds owns the loop; false when another one has.
+    /// Advances the call counter from `call`. The thread that succeeds owns the loop. Returns false if another thread
+    /// has advanced the counter.
     #[inline]
     fn try_claim(&self, call: u64, advance: u64) -> bool {
         self.calls.compare_exchange(call, call + advance, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
-    /// Claims the loop of a call that is running, whose thread is detached from then on. `None` when the call has ended,
-    /// or another thread has claimed the loop.
+    /// Claims the loop from the running call `call`, whose thread is then detached. Returns `None` if the call has
+    /// ended, or another thread has claimed the loop.
     fn claim_from_call(&self, call: u64) -> Option<Option<Box<EventLoop>>> {
-        // Counted before: as soon as the call has lost the loop, it may give its slot up.
+        // Counted before the claim: as soon as the call's thread has lost the loop, it may release its slot.
         self.detached.fetch_add(1, Ordering::SeqCst);
         self.group.expect_detached();
         if !self.try_claim(call, 1) {
@@ -166,7 +170,7 @@ impl LeaderPool {
         Some(lock(&self.shared_loop).take())
     }
 
-    /// Counts a thread that answers a request without the loop.
+    /// Counts a thread to which the leader passes a request.
     fn note_detached(&self) {
         self.detached.fetch_add(1, Ordering::SeqCst);
         self.group.note_detached(self.index);
@@ -177,18 +181,18 @@ impl LeaderPool {
         self.group.note_completed(self.index);
     }
 
-    /// Gives the leader what a detached thread has completed.
+    /// Queues the result of a detached thread for the leader, and wakes it.
     fn complete(&self, completed: Completed) {
         if self.is_forked() {
             return;
         }
         lock(&self.completed).push(completed);
-        // The leader counts this thread as completed, so that `detached` never says less than there are.
+        // The leader decrements `detached`, so that the count is never too low.
         self.waker.wake();
     }
 
-    /// Whether this process is a copy that the application has forked. It must not wait: none of the other threads is in
-    /// it, and a lock that one of them held is held for ever.
+    /// Whether this process was forked by the application. Such a process must not wait for a lock or another thread:
+    /// the other threads do not exist in it, and their locks are never released.
     fn is_forked(&self) -> bool {
         self.process_mark.is_forked()
     }
@@ -203,16 +207,16 @@ impl LeaderPool {
         }
     }
 
-    /// Ends the pool: its loop has ended.
+    /// Ends the pool, because its loop has ended.
     fn finish(&self, event_loop: Box<EventLoop>, result: io::Result<()>) {
         drop(event_loop);
         if result.is_err() {
-            // One loop can't go on, so the server can't.
+            // The server can't continue without one of its loops.
             self.shutdown.shutdown();
         }
         *lock(&self.result) = Some(result);
         self.stopped.store(true, Ordering::SeqCst);
-        // Under the lock, so that no thread misses it between its check and its wait.
+        // Notified under the lock, so that no thread misses it between its check and its wait.
         let threads = lock(&self.threads);
         self.work.notify_all();
         drop(threads);

@@ -1,4 +1,4 @@
-//! The monitor thread: it claims the loop from a call of the application that is slow.
+//! The monitor thread: it claims the loop when an application call is slow.
 
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -9,40 +9,42 @@ use crate::server::event_loop::EventLoop;
 use crate::server::panics;
 use crate::server::sync::lock;
 
-/// How often the monitor looks at the call counter. A call that takes longer than one to two intervals loses the loop.
+/// The interval at which the monitor checks the call counter. A call that takes longer than one to two intervals loses
+/// the loop.
 const POLL_INTERVAL: Duration = Duration::from_millis(1);
-/// The interval while calls are many and fast, and none has been slow for long: each look costs as much as a third of a
-/// request, and one slow call delays other connections only once.
+/// The interval while calls are frequent and fast, and none has been slow within `RELAX_AFTER`. A check costs as much
+/// as a third of a request, and the longer interval delays other connections only during the first slow call.
 const RELAXED_INTERVAL: Duration = Duration::from_millis(4);
-/// The number of calls between two looks from which on they are many.
+/// The minimum number of calls between two checks at which calls count as frequent.
 const MANY_CALLS: u64 = 16;
-/// How long after the last slow call the interval is relaxed, in milliseconds.
+/// How long after the end of close monitoring the interval is relaxed, in milliseconds.
 const RELAX_AFTER: u64 = 5_000;
-/// The interval after a slow call: it bounds how long the next slow call delays others, at the price of more wake-ups.
+/// The interval after a slow call. It shortens the delay that the next slow call causes, at the cost of more wake-ups.
 const CLOSE_INTERVAL: Duration = Duration::from_micros(200);
-/// How long the monitor looks more often after a slow call, in milliseconds.
+/// How long the monitor uses `CLOSE_INTERVAL` after a slow call, in milliseconds.
 const CLOSE_MONITORING: u64 = 500;
-/// The number of looks at a leader outside the application after which the monitor parks.
+/// The number of consecutive checks with the leader outside the application after which the monitor parks.
 const IDLE_POLLS: u32 = 20;
 
 /// A loop that the monitor has claimed.
 pub(super) struct Claimed {
     pub(super) event_loop: Box<EventLoop>,
-    /// The number of connections of its batch that are expected to block as well.
+    /// The number of connections in its batch whose requests are expected to block, too.
     pub(super) blocking: usize,
 }
 
 impl LeaderPool {
-    /// Monitors the leader. Returns the loop when a call takes too long, and `None` when the pool stops.
+    /// Monitors the leader. Returns the loop when a call has taken too long or its thread passes the loop on, and
+    /// `None` when the pool stops.
     pub(super) fn monitor(&self) -> Option<Claimed> {
         *lock(&self.monitor) = Some(thread::current());
         let mut idle_polls = 0;
         let mut before = self.calls.load(Ordering::SeqCst);
-        // The call that is running had begun by then.
+        // When the current call was first seen: it has been running at least since then.
         let mut running_since = Instant::now();
-        // Whether the last look has found that another thread may run beside the call.
+        // Whether the last check has allowed the loop to be claimed from the current call.
         let mut allowed = false;
-        // Whether calls have been many since the last look.
+        // Whether calls were frequent since the last check.
         let mut is_brisk = false;
         loop {
             if self.is_stopped() {
@@ -65,7 +67,8 @@ impl LeaderPool {
             } else if calls & 1 == 1 {
                 self.was_slow.store(true, Ordering::Relaxed);
                 let may_claim = self.may_claim(running_since);
-                // Two checks in a row: a lock seen free between two calls is taken again by the next check.
+                // Claim only after two checks in a row have allowed it: a global lock that was free for a moment
+                // between two calls is held again at the second check.
                 let twice =
                     std::mem::replace(&mut allowed, may_claim) || self.service.settings.runtime.may_hand_over.is_none();
                 if let Some(event_loop) = (may_claim && twice).then(|| self.claim_from_call(calls)).flatten() {
@@ -99,11 +102,12 @@ impl LeaderPool {
         }
     }
 
-    /// Whether the loop may be taken from a call that has been running at least since then.
+    /// Whether the runtime's hook allows the loop to be claimed from a call that has been running at least since
+    /// `running_since`.
     fn may_claim(&self, running_since: Instant) -> bool {
         let Some(may_hand_over) = &self.service.settings.runtime.may_hand_over else { return true };
         panics::catch(|| may_hand_over(running_since.elapsed())).unwrap_or_else(|panic| {
-            self.service.settings.log.error(&format!("panic before a hand-over: {}", panic.report));
+            self.service.settings.log.error(&format!("panic in the may_hand_over hook: {}", panic.report));
             true
         })
     }

@@ -1,4 +1,4 @@
-//! What a connection is told by a thread of the pool.
+//! The scheduler of a connection that is advanced by a thread of the pool.
 
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -8,33 +8,33 @@ use crate::server::event_loop::EventLoop;
 use crate::server::scheduler::{Admission, Scheduler};
 use crate::server::sync::lock;
 
-/// A thread of the pool while it advances a connection: the leader, one that led when it began the request that it runs, or
-/// one that never had the loop.
+/// A thread of the pool while it advances a connection: the leader, a thread that was the leader when the current
+/// request began, or a thread that never had the loop.
 pub(super) struct PoolThread<'p> {
     pool: &'p Arc<LeaderPool>,
-    /// `None` from the first call of the application on until the connection has been advanced: between the requests of one
-    /// connection the loop stays in `shared_loop`, and only the counter moves.
+    /// The loop, until the first application call. From then on it stays in `shared_loop` until the connection has been
+    /// advanced; between pipelined requests only the call counter is advanced.
     event_loop: Option<Box<EventLoop>>,
-    /// The number of the call that is running. Even when there was none, or the loop is lost.
+    /// The call counter's value for this thread's call. Even (0) if there was no call, or the loop is known to be lost.
     call: u64,
-    /// Whether the leader's request has a slot.
+    /// Whether the leader has acquired a slot for its request.
     admitted: bool,
-    /// Whether a slot was taken before for the first request of this thread, which has no loop.
+    /// Whether a slot was acquired in advance for the first request of this thread, which never had the loop.
     has_slot: bool,
-    /// Whether requests are expected to block, so that other threads answer them.
+    /// Whether requests are expected to block, so that they are passed to other threads.
     dispatches: bool,
-    /// Whether the thread waits for a client, without a slot.
+    /// Whether the thread waits for its client without a slot.
     waits: bool,
 }
 
 impl<'p> PoolThread<'p> {
-    /// The leader. With `dispatches`, requests are expected to block.
+    /// Makes the scheduler of the leader. With `dispatches`, requests are expected to block.
     pub(super) fn leading(pool: &'p Arc<LeaderPool>, event_loop: Box<EventLoop>, dispatches: bool) -> PoolThread<'p> {
         let event_loop = Some(event_loop);
         PoolThread { pool, event_loop, call: 0, admitted: false, has_slot: false, dispatches, waits: false }
     }
 
-    /// A thread without the loop, and with a slot.
+    /// Makes the scheduler of a thread without the loop, for which a slot has been acquired.
     pub(super) fn detached(pool: &'p Arc<LeaderPool>) -> PoolThread<'p> {
         let dispatches = false;
         PoolThread { pool, event_loop: None, call: 0, admitted: false, has_slot: true, dispatches, waits: false }
@@ -43,7 +43,7 @@ impl<'p> PoolThread<'p> {
     /// Takes the loop back, unless another thread has claimed it.
     #[inline]
     pub(super) fn reclaim(&mut self) -> Option<Box<EventLoop>> {
-        // The number tells this thread's call from one of the thread that leads now.
+        // The number distinguishes this thread's call from a call of the current leader.
         if self.call & 1 == 1 && self.pool.try_claim(self.call, 1) {
             self.event_loop = lock(&self.pool.shared_loop).take();
         }
@@ -109,12 +109,13 @@ impl Scheduler for PoolThread<'_> {
         if group.runs_one_at_a_time() {
             return true;
         }
-        // Counted before another thread leads, which needs a thread in the place of this one.
+        // Reserved before the loop is passed on: the new leader may need a thread in place of this one, and the
+        // reservation raises the maximum.
         if !group.reserve_client_wait() {
             return false;
         }
         if self.call & 1 == 1 && !self.pool.pass_loop(self.call) {
-            // There is no monitor now, but there may be one by the next time.
+            // There is no monitor now. Start a thread, which may be the monitor by the next attempt.
             self.pool.spawn_thread(None);
             group.cancel_client_wait();
             return false;

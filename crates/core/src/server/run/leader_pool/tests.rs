@@ -1,4 +1,4 @@
-//! Who owns the loop, without and with threads.
+//! The ownership of the loop, without and with running threads.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -23,7 +23,7 @@ use crate::wsgi::Peer;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A pool without threads, and its loop.
+/// Returns a pool without threads, and its loop.
 fn pool(change: impl FnOnce(&mut Settings)) -> (Arc<LeaderPool>, Box<EventLoop>) {
     let service = fixtures::service(|settings| {
         settings.runtime.threads = 4;
@@ -156,7 +156,7 @@ fn the_threads_of_a_pool_answer_and_end_with_it() {
 fn a_hand_over_needs_two_permissions_in_a_row() {
     static ASKED: AtomicUsize = AtomicUsize::new(0);
     let (pool, event_loop) = pool(|settings| {
-        // Every second answer is yes: never twice in a row.
+        // Every second call returns true, so never two in a row.
         settings.runtime.may_hand_over = Some(Arc::new(|_| ASKED.fetch_add(1, Ordering::SeqCst) % 2 == 1));
     });
     let mut leader = PoolThread::leading(&pool, event_loop, false);

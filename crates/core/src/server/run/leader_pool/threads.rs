@@ -1,4 +1,4 @@
-//! The threads of a pool: starting them, and what each does while it does not lead.
+//! The threads of a pool: starting them, and the work of a thread that does not lead.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -13,16 +13,16 @@ use crate::server::connection::{Connection, Step};
 use crate::server::event_loop::{EventLoop, Token};
 use crate::server::sync::{lock, wait_timeout};
 
-/// How long a thread is idle before it ends.
+/// How long a thread stays idle before it ends.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long after the system has refused a thread the leader tries again, in milliseconds.
+/// How long the leader waits before it tries again to start a thread that the system has refused, in milliseconds.
 const SPAWN_AGAIN: u64 = 500;
 
-/// A loop for a new thread, or for the thread that starts it when there is no new one.
+/// A loop that a new thread takes, or the caller takes back if the thread could not be started.
 type FirstLoop = Arc<Mutex<Option<Box<EventLoop>>>>;
 
 impl LeaderPool {
-    /// Begins to lead in a thread of the pool. Gives the loop back when the system gives no thread.
+    /// Starts the first threads of the pool, one of which leads. Returns the loop if the system refuses a thread.
     pub(crate) fn start(self: &Arc<LeaderPool>, event_loop: Box<EventLoop>) -> Result<(), Box<EventLoop>> {
         let first: FirstLoop = Arc::new(Mutex::new(Some(event_loop)));
         self.spawn_thread(Some(first.clone()));
@@ -42,10 +42,11 @@ impl LeaderPool {
         }
     }
 
-    /// Starts another thread, if the maximum and the system allow it. It leads at once when it is given the loop.
+    /// Starts another thread, if the maximum and the system allow it. With `first`, the thread begins as the leader.
     pub(super) fn spawn_thread(self: &Arc<LeaderPool>, first: Option<FirstLoop>) {
         let mut threads = lock(&self.threads);
-        // Those that may run the application, one that leads, the monitor, and those that wait for clients or the disk.
+        // The threads that may run the application, the leader, the monitor, and the threads that wait for clients or
+        // for the disk.
         if threads.count >= self.service.settings.runtime.threads.max(1) + 2 + self.group.waiting_threads() {
             return;
         }
@@ -72,21 +73,21 @@ impl LeaderPool {
                 POOL_THREADS.fetch_add(1, Ordering::SeqCst);
                 self.spawn_failed.store(false, Ordering::Relaxed);
             }
-            // Without a monitor the leader goes on alone, and slow calls delay other connections, until the system gives a
-            // thread.
+            // Without a monitor the leader continues alone, and slow calls delay other connections until a thread can
+            // be started.
             Err(error) => {
                 self.spawn_again_at.store(self.service.now() + SPAWN_AGAIN, Ordering::Relaxed);
-                // Logged once, until a thread could be started in between.
+                // Logged once, and again only after a thread could be started.
                 if !self.spawn_failed.swap(true, Ordering::Relaxed) {
                     let log = &self.service.settings.log;
-                    log.error(&format!("can't start a thread for now, fewer requests run at once: {error}"));
+                    log.error(&format!("can't start a thread for now, so fewer requests run at once: {error}"));
                 }
             }
         }
     }
 
-    /// Runs a thread that does not lead: idle, monitor, leader, and again, until the pool stops or the thread has been
-    /// idle for long.
+    /// Runs a thread that does not lead: it is idle, answers requests, monitors, leads, and starts over, until the pool
+    /// stops or the thread has been idle for [`IDLE_TIMEOUT`].
     fn run_thread(self: &Arc<LeaderPool>) {
         loop {
             if self.is_forked() {
@@ -122,7 +123,7 @@ impl LeaderPool {
                 self.work.notify_all();
                 return;
             };
-            // The next monitor.
+            // Another thread becomes the next monitor.
             if has_idle {
                 self.work.notify_one();
             } else {
@@ -134,7 +135,7 @@ impl LeaderPool {
         }
     }
 
-    /// Gives a request that is expected to block to another thread. Gives it back when there is none.
+    /// Passes a request that is expected to block to another thread. Returns its connection if there is none.
     pub(super) fn dispatch(
         self: &Arc<LeaderPool>,
         token: Token,
@@ -161,12 +162,13 @@ impl LeaderPool {
         if job.token == token {
             return Err(job.connection);
         }
-        // Only the leader adds jobs, each behind the others.
+        // A different job: only the leader adds jobs, always at the end, so this thread's own job has been taken. The
+        // job found here goes back to the leader.
         self.complete(Completed::Connection { token: job.token, connection: job.connection, step: Step::Yield });
         Ok(())
     }
 
-    /// Answers a request beside the leader.
+    /// Answers a request that the leader has passed on.
     fn run_job(self: &Arc<LeaderPool>, Job { token, mut connection }: Job) {
         let mut thread = PoolThread::detached(self);
         let now = self.service.now();
