@@ -237,7 +237,7 @@ fn certificates_that_can_t_be_used_are_a_sentence_and_code_2() {
     assert!(home.amboss(&["devcert", "-o", "one"]).output().expect("it runs").status.success());
     assert!(home.amboss(&["devcert", "-o", "two"]).output().expect("it runs").status.success());
     std::fs::write(Path::new(&path("empty")), "").expect("it can be written");
-    fails(&["--cert", &path("absent")], 2, "is the path right");
+    fails(&["--cert", &path("absent")], 2, "check the path");
     fails(&["--cert", &path("one.crt")], 2, "there is no private key");
     fails(&["--cert", &path("one.crt"), "--key", &path("two.key")], 2, "belong");
     fails(&["--cert", &path("empty")], 2, &path("empty"));
