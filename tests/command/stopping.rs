@@ -139,13 +139,10 @@ fn a_second_ctrl_c_in_the_terminal_ends_all_processes_at_once() {
     let _request = begin(running.port());
     running.signal_group("INT");
     running.wait_for_output("Stopping when the running requests are done");
-    // Signals within 300 ms count as one.
-    let mut code = None;
-    wait_until("the command ends", || {
-        running.signal_group("INT");
-        code = running.has_processes().then_some(0);
-        code.is_none()
-    });
+    // Signals within 300 ms count as one. No third signal is sent: it could reach the supervisor when it no longer handles
+    // signals and is about to exit.
+    std::thread::sleep(Duration::from_millis(350));
+    running.signal_group("INT");
     assert_eq!(running.exit_code(), Some(130), "{}", running.output());
     wait_until("no process is left", || !running.has_processes());
 }

@@ -1,5 +1,6 @@
 """``amboss APP``: targets that name an application, messages for those that do not, and ways to start the command."""
 
+import html
 import re
 import sys
 
@@ -306,7 +307,7 @@ def test_with_reloading_a_page_explains_a_bad_target(folder, target, sentence, l
         response = server.get(headers="Accept: text/html\r\n")
         assert response.status == 503
         page = response.body.decode()
-        plain = re.sub(r"<[^>]*>", "", page).replace("&#39;", "'").replace("&quot;", '"').replace("&amp;", "&")
+        plain = html.unescape(re.sub(r"<[^>]*>", "", page))
         for line in [sentence, *lines]:
             assert line in plain, plain
         assert not is_theirs(plain), plain

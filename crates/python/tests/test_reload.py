@@ -1,5 +1,6 @@
 """``amboss -r``: every change of the application's files is served; broken code shows a page or is not loaded."""
 
+import html
 import re
 
 import pytest
@@ -40,8 +41,7 @@ def page(server, part=""):
 
     def ask():
         response = server.get(headers=HTML)
-        text = re.sub(r"<[^>]*>", "", response.body.decode())
-        text = text.replace("&#39;", "'").replace("&quot;", '"').replace("&amp;", "&")
+        text = html.unescape(re.sub(r"<[^>]*>", "", response.body.decode()))
         return text if response.status == 503 and part in text else None
 
     return server.wait_until(ask, "the page")

@@ -10,7 +10,12 @@
 //! - `client_certificates`: optional and required ones, and what applications see of them.
 //! - `plain_http`: plain HTTP on a port that speaks TLS.
 //!
-//! `support` starts servers and is a TLS client under the test's control; `programs` runs other programs.
+//! `support` starts servers with the application in `fixture`; `tls_client` is a client under the test's control;
+//! `programs` runs other programs.
+
+mod fixture;
+
+mod tls_client;
 
 mod support;
 

@@ -1,0 +1,109 @@
+//! The application of the test servers, and temporary folders.
+
+use std::io::{Read, Write};
+
+use amboss_core::{on_upgrade, AppError, Body, Environ, StartResponse};
+
+/// Pseudorandom bytes, so that a missing or misplaced piece is noticed.
+pub fn pattern(length: usize) -> Vec<u8> {
+    let mut state = 1u32;
+    std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    })
+    .take(length)
+    .collect()
+}
+
+/// The application of the test servers: `/environ` lists the environ, `/echo` returns the request body, `/large/N`
+/// returns N bytes of [`pattern`], `/blocks/N` the same in blocks of many sizes, `/file/N` the same as a file,
+/// `/upgrade` echoes everything after the upgrade, `/cut` fails in the middle of its response, and every other path
+/// returns `hello`.
+pub fn fixture(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+    let path = environ.text("PATH_INFO").into_owned();
+    let length = path.rsplit('/').next().and_then(|last| last.parse::<usize>().ok()).unwrap_or(0);
+    let ok = |start_response: &mut dyn StartResponse| start_response.start("200 OK", &[]);
+    match path.split('/').nth(1).unwrap_or_default() {
+        "environ" => {
+            let mut lines: Vec<String> =
+                environ.iter().map(|(key, value)| format!("{key}={}\n", value.escape_ascii())).collect();
+            lines.sort();
+            ok(start_response)?;
+            Ok(Body::from(lines.concat()))
+        }
+        "echo" => {
+            let mut body = Vec::new();
+            environ.input().read_to_end(&mut body)?;
+            ok(start_response)?;
+            Ok(Body::from(body))
+        }
+        "large" => {
+            ok(start_response)?;
+            Ok(Body::from(pattern(length)))
+        }
+        "blocks" => {
+            start_response.start("200 OK", &[("Content-Length", length.to_string().as_str())])?;
+            let (bytes, mut sent, mut size) = (pattern(length), 0, 1);
+            Ok(Body::iter(std::iter::from_fn(move || {
+                let block = bytes[sent..].iter().take(size).copied().collect::<Vec<u8>>();
+                (sent, size) = (sent + block.len(), size * 3 % 100_003);
+                (!block.is_empty()).then_some(block)
+            })))
+        }
+        "file" => {
+            let folder = temp_dir("file");
+            std::fs::write(folder.join("f"), pattern(length))?;
+            ok(start_response)?;
+            Ok(Body::file(std::fs::File::open(folder.join("f"))?))
+        }
+        "upgrade" => {
+            on_upgrade(environ, |connection| {
+                // The application cannot have the socket itself, because the connection is encrypted.
+                let mut connection = connection.into_socket().expect_err("the connection is encrypted");
+                let mut piece = [0; 1000];
+                while let Ok(count @ 1..) = connection.read(&mut piece) {
+                    connection.write_all(&piece[..count]).unwrap();
+                }
+            });
+            start_response.start("101 Switching Protocols", &[("Upgrade", "x"), ("Connection", "Upgrade")])?;
+            Ok(Body::empty())
+        }
+        "cut" => {
+            start_response.start("200 OK", &[])?;
+            Ok(Body::try_iter([Ok(b"half".to_vec()), Err("the rest is missing".into())]))
+        }
+        _ => {
+            ok(start_response)?;
+            Ok(Body::from("hello"))
+        }
+    }
+}
+
+pub fn temp_dir(name: &str) -> TempDir {
+    static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("amboss-tls-{name}-{}-{number}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&path);
+    std::fs::create_dir_all(&path).unwrap();
+    TempDir(path)
+}
+
+/// A directory that is removed at the end of the test.
+pub struct TempDir(pub std::path::PathBuf);
+
+impl TempDir {
+    pub fn join(&self, name: &str) -> std::path::PathBuf {
+        self.0.join(name)
+    }
+
+    /// As [`join`](TempDir::join), as text for command lines.
+    pub fn path(&self, name: &str) -> String {
+        self.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
