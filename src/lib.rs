@@ -38,8 +38,8 @@
 //!          └── http     bytes in, messages out: heads, framing, chunked coding
 //! ```
 //!
-//! Each layer knows only those below it. The documentation of [`amboss_core::server`] shows the path of a request
-//! through `amboss-core` as a call tree, and has a glossary.
+//! Each layer knows only those below it. The first lines of `crates/core/src/server/mod.rs` show the path of a request
+//! through `amboss-core` as a call tree, with a glossary.
 //!
 //! # Features
 //!
@@ -82,9 +82,9 @@ pub use amboss_core::{
     hijack, make_server, make_server_from_systemd, make_server_on, on_upgrade, wants_color, AccessRecord, Address,
     AddressError, AppError, Application, BaseWsgiServer, Body, BodyMode, Client, CloseReason, Collected, Concurrency,
     Environ, Extensions, ForkingWsgiServer, IdleConnection, Input, InputError, InputErrorKind, Limits, Listeners,
-    LocalAddr, Log, LogFormat, NoLog, Peer, Receiver, RequestHandler, ServeError, ServeErrorKind, Server, Settings,
-    ShutdownHandle, Socket, StartError, StartErrorKind, StartResponse, StoredBody, TextLog, ThreadedWsgiServer,
-    Timeouts, Transport, TransportLayer, Upgraded,
+    LocalAddr, Log, LogFormat, NoLog, Peer, Receiver, RequestHandler, Runtime, ServeError, ServeErrorKind, Server,
+    Settings, ShutdownHandle, Socket, StartError, StartErrorKind, StartResponse, StoredBody, TextLog,
+    ThreadedWsgiServer, Timeouts, Transport, TransportLayer, Upgraded,
 };
 #[cfg(feature = "tls")]
 pub use amboss_tls::{

@@ -17,13 +17,14 @@
 //!
 //! # Layers
 //!
-//! Each layer can be used without those above it:
-//!
-//! | module | purpose |
+//! | layer | purpose |
 //! |---|---|
-//! | [`server`] | sockets and event loops: [`ThreadedWsgiServer`], [`BaseWsgiServer`] (one request at a time), [`ForkingWsgiServer`] (a process for each running request) |
-//! | [`wsgi`] | the contract between server and application, PEP 3333 in Rust: [`Application`], [`Environ`], [`StartResponse`], [`Body`] |
+//! | `server` | sockets and event loops: [`ThreadedWsgiServer`], [`BaseWsgiServer`] (one request at a time), [`ForkingWsgiServer`] (a process for each running request) |
+//! | `wsgi` | the contract between server and application, PEP 3333 in Rust: [`Application`], [`Environ`], [`StartResponse`], [`Body`] |
 //! | [`http`] | a sans-I/O parser and writer for HTTP/1.1 (RFC 9112): no sockets, no clock, no threads |
+//!
+//! Each layer knows only those below it. [`http`] can be used alone; the names of the other two are listed below. The
+//! first lines of `src/server/mod.rs` show the path of a request through the crate as a call tree, with a glossary.
 //!
 //! TLS is the crate `amboss-tls`, which plugs into [`Settings::transport`]. The crate `amboss` adds `run_simple`, a
 //! command, reloading and worker processes.
@@ -57,10 +58,16 @@
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod http;
-pub mod server;
-pub mod wsgi;
+mod server;
+mod wsgi;
 
-pub use server::*;
+pub use server::{
+    hijack, make_server, make_server_from_systemd, make_server_on, on_upgrade, wants_color, AccessRecord, Address,
+    AddressError, BaseWsgiServer, BodyMode, CloseReason, Concurrency, Fork, ForkingWsgiServer, Handshake,
+    HandshakeInfo, IdleConnection, Interest, Limits, Listeners, LocalAddr, Log, LogFormat, MayHandOver, NoLog,
+    PlainHttpPolicy, PollerKind, Receiver, RequestHandler, Runtime, ServeError, ServeErrorKind, Server, Settings,
+    ShutdownHandle, Socket, StoredBody, TextLog, ThreadedWsgiServer, Timeouts, Transport, TransportLayer, Upgraded,
+};
 pub use wsgi::{
     AppError, Application, Body, ByteStr, Client, Collected, Environ, Extensions, Input, InputError, InputErrorKind,
     Peer, StartError, StartErrorKind, StartResponse,

@@ -9,6 +9,11 @@ use super::start_response::StartResponse;
 
 /// The application side of PEP 3333. A server calls it once for each request, from any thread.
 ///
+/// The application receives an [`Environ`], which describes the request, and a [`StartResponse`], which takes the status
+/// and the header fields, and it returns a [`Body`]. The servers of this crate fulfil what PEP 3333 requires of a server:
+/// the head is sent with the first non-empty block, a body is dropped (PEP 3333's `close()`) exactly once, and an error
+/// after the head aborts the connection.
+///
 /// Functions and closures of the same shape are applications. A closure needs the types of its parameters, since Rust
 /// does not infer the lifetimes otherwise:
 ///
@@ -20,6 +25,34 @@ use super::start_response::StartResponse;
 ///     start_response.start("200 OK", &[("Content-Type", "text/plain")])?;
 ///     Ok(Body::from(format!("{greeting} {}!\n", environ.text("REMOTE_ADDR"))))
 /// };
+/// # fn is_application(_: impl Application) {}
+/// # is_application(app);
+/// ```
+///
+/// Middleware is an application that holds another one:
+///
+/// ```
+/// use amboss_core::{AppError, Application, Body, Environ, StartResponse};
+///
+/// fn hello(_environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+///     start_response.start("200 OK", &[("Content-Type", "text/plain")])?;
+///     Ok(Body::from("Hello world!\n"))
+/// }
+///
+/// /// Responds to health checks, and passes every other request to the application.
+/// struct Health<A>(A);
+///
+/// impl<A: Application> Application for Health<A> {
+///     fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+///         if environ.path() == "/health" {
+///             start_response.start("204 No Content", &[])?;
+///             return Ok(Body::empty());
+///         }
+///         self.0.call(environ, start_response)
+///     }
+/// }
+///
+/// let app = Health(hello);
 /// # fn is_application(_: impl Application) {}
 /// # is_application(app);
 /// ```

@@ -1,37 +1,7 @@
 //! The contract between server and application: PEP 3333 in Rust.
 //!
-//! A server calls an [`Application`] once for each request. The application receives an [`Environ`], which describes
-//! the request, and a [`StartResponse`], which takes the status and the header fields, and it returns a [`Body`]. A
-//! plain function is an application. Middleware is an application that holds another one:
-//!
-//! ```
-//! use amboss_core::{AppError, Application, Body, Environ, StartResponse};
-//!
-//! fn hello(_environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
-//!     start_response.start("200 OK", &[("Content-Type", "text/plain")])?;
-//!     Ok(Body::from("Hello world!\n"))
-//! }
-//!
-//! /// Responds to health checks, and passes every other request to the application.
-//! struct Health<A>(A);
-//!
-//! impl<A: Application> Application for Health<A> {
-//!     fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
-//!         if environ.path() == "/health" {
-//!             start_response.start("204 No Content", &[])?;
-//!             return Ok(Body::empty());
-//!         }
-//!         self.0.call(environ, start_response)
-//!     }
-//! }
-//!
-//! let app = Health(hello);
-//! # fn is_application(_: impl Application) {}
-//! # is_application(app);
-//! ```
-//!
-//! The servers of this crate fulfil what PEP 3333 requires of a server: the head is sent with the first non-empty
-//! block, a body is dropped (PEP 3333's `close()`) exactly once, and an error after the head aborts the connection.
+//! [`Application`] is the side of the application; [`Environ`], [`Input`], [`StartResponse`] and [`Body`] are what it
+//! exchanges with the server. Nothing here knows sockets.
 
 mod application;
 mod body;

@@ -40,7 +40,7 @@ fn a_unix_socket_is_served_and_its_file_removed() {
     let message = make_server(&[address.parse().unwrap()], test_app, Concurrency::Single, settings_without_log())
         .unwrap_err()
         .to_string();
-    assert!(message.contains("no socket"), "{message}");
+    assert!(message.contains("is not a socket"), "{message}");
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
 }
 
@@ -99,7 +99,7 @@ fn unusable_addresses_are_explained() {
     let taken = Setup::threaded().start(test_app);
     for (address, sentence) in [
         (taken.addr().to_string(), "in use"),
-        ("no-such-name.invalid:0".into(), "is it spelled right"),
+        ("no-such-name.invalid:0".into(), "check its spelling"),
         ("fd://0".into(), "fd://0"),
         ("fd://999".into(), "fd://999"),
         ("unix:///no/such/directory/a.sock".into(), "/no/such/directory"),
