@@ -113,7 +113,7 @@ pub(crate) struct Connection {
     /// Log entries of the responses in the write buffer, for when they have been sent.
     pending_log: Vec<PendingLog>,
     /// The body source of a response that was given up; dropping it may run application code.
-    discarded: Option<BodySource>,
+    abandoned_source: Option<BodySource>,
     close_reason: Option<CloseReason>,
     /// The number of requests answered so far.
     answered: u64,
@@ -146,7 +146,7 @@ impl Connection {
             writing: None,
             draining: Transfer::default(),
             pending_log: Vec::new(),
-            discarded: None,
+            abandoned_source: None,
             close_reason: None,
             answered: 0,
         }
@@ -271,25 +271,20 @@ impl Connection {
         Some((on_upgrade, self.transport, read_ahead))
     }
 
-    /// Ends the connection. The body source of a response that was being sent is kept in `discarded`, to be dropped
+    /// Ends the connection. The body source of a response that was being sent is kept in `abandoned_source`, to be dropped
     /// outside of the event loop.
     fn close(&mut self) -> Step {
         if let State::Respond(response) = std::mem::replace(&mut self.state, State::Closed) {
-            self.discarded = Some(response.source);
+            self.abandoned_source = Some(response.source);
         }
         self.clear_buffer();
         Step::Close
     }
 
     /// Ends the connection because the client has left, or can't be reached.
-    fn peer_gone(&mut self) -> Step {
+    pub(crate) fn peer_gone(&mut self) -> Step {
         self.set_close_reason(CloseReason::ClientLeft);
         self.close()
-    }
-
-    /// Ends the connection because its client left while the request waited for a thread.
-    pub(crate) fn client_gone(&mut self) {
-        self.peer_gone();
     }
 
     /// Closes the transport of an idle connection in an orderly way, so that the client sees no truncation.
@@ -413,7 +408,7 @@ impl Connection {
 
     /// Moves the beginning of the wait for a thread back by the time that the request has waited in the socket's
     /// receive buffer.
-    pub(crate) fn queued_earlier(&mut self, by: Option<Duration>) {
+    pub(crate) fn backdate_queueing(&mut self, by: Option<Duration>) {
         if let (Some(since), Some(by)) = (self.queued_at, by) {
             self.queued_at = since.checked_sub(by).or(self.queued_at);
         }
@@ -436,7 +431,7 @@ impl Connection {
     pub(crate) fn take_remains(&mut self) -> Option<Remains> {
         let extensions = std::mem::replace(&mut self.extensions, AppOwned::new(Extensions::default()));
         let extensions = extensions.get().is_some_and(|kept| !kept.is_empty()).then_some(extensions);
-        let source = self.discarded.take().filter(BodySource::has_close);
+        let source = self.abandoned_source.take().filter(BodySource::has_close);
         let on_upgrade = match std::mem::replace(&mut self.state, State::Closed) {
             State::Upgrade(on_upgrade) => Some(on_upgrade),
             state => {

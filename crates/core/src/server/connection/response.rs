@@ -84,7 +84,7 @@ impl Connection {
                 if data.len() <= COPIED || has_no_body || is_chunked =>
             {
                 writer.append(&data, &mut self.out.bytes);
-                self.complete_response(service, exchange, &head, plan, writer);
+                self.end_buffered_response(service, exchange, &head, plan, writer);
             }
             (progress, source) => {
                 if let Some(head_start) = progress.head_start().filter(|&start| self.out.sent < start) {
@@ -148,7 +148,7 @@ impl Connection {
                     return Some(step);
                 }
                 Sent::End => {
-                    self.end_response(service, scheduler, response);
+                    self.end_streamed_response(service, scheduler, response);
                     return None;
                 }
                 Sent::PeerGone => return Some(self.abandon_response(service, scheduler, response)),
@@ -348,7 +348,7 @@ impl Connection {
     }
 
     /// Ends a response whose source is exhausted, or whose framing allows no more bytes.
-    fn end_response(&mut self, service: &Service, scheduler: &mut dyn Scheduler, response: Box<Response>) {
+    fn end_streamed_response(&mut self, service: &Service, scheduler: &mut dyn Scheduler, response: Box<Response>) {
         let Response { mut exchange, source, .. } = *response;
         self.finish_head(service, &mut exchange, Some(0));
         let ResponseProgress::Streaming { head, plan, writer } = exchange.progress else { return };
@@ -373,7 +373,7 @@ impl Connection {
 
     /// Ends a response that is completely in the write buffer.
     #[inline]
-    fn complete_response(
+    fn end_buffered_response(
         &mut self,
         service: &Service,
         mut exchange: Exchange,
