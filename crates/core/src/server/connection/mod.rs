@@ -24,7 +24,9 @@
 //! |---|---|
 //! | `drive` | advances a connection: handshake, head, lingering, and the choice of the file that handles the current state |
 //! | `dispatch` | checks a complete head, asks the scheduler, and calls the application |
-//! | `response` | sends what the application returned: bytes, blocks, a file |
+//! | `response`, `send` | begin and end a response; send one that does not fit into the write buffer |
+//! | `body_source` | opens what the application returned: bytes, blocks, a file |
+//! | `status` | answers the event loop's questions about a connection |
 //! | `abort` | handles failures of the application, and closes its bodies |
 //! | `refusal` | writes responses of the server's own, such as 400 and 503 |
 //! | `collect`, `drain` | read a body before the application runs, and the rest of a body that it has not read |
@@ -32,7 +34,7 @@
 //! | `deadlines` | computes the deadline of the current state, and times the connection out |
 //! | `handover` | transfers a connection to another process, or takes one over |
 //! | `access_log` | logs a response when its last byte has been sent |
-//! | `hijack`, `upgrade` | handle an application that takes over the socket: without HTTP's knowledge, or after response 101 |
+//! | `hijack`, `upgrade` | handle an application that has taken over the socket: by hijacking it, or after response 101 |
 //! | `blocking_io` | reads and writes while the application waits |
 //! | `response_writer`, `body_reader` | implement `start_response` and `wsgi.input` |
 //! | `request_body` | tracks how much of a body has been read |
@@ -42,6 +44,7 @@ mod abort;
 mod access_log;
 mod blocking_io;
 mod body_reader;
+mod body_source;
 mod collect;
 mod deadlines;
 mod dispatch;
@@ -55,7 +58,9 @@ mod refusal;
 mod request_body;
 mod response;
 mod response_writer;
+mod send;
 mod state;
+mod status;
 #[cfg(test)]
 mod tests;
 pub(crate) mod upgrade;
@@ -74,8 +79,9 @@ use super::service::Service;
 use super::sys;
 use super::upgrade::OnUpgrade;
 use crate::wsgi::{Extensions, Peer, Presence};
+use body_source::BodySource;
 use read_buffer::ReadBuffer;
-use state::{BodySource, CloseMode, CollectedRequest, Exchange, PendingLog, RequestClock, Response, State, Transfer};
+use state::{CloseMode, CollectedRequest, Exchange, PendingLog, RequestClock, Response, State, Transfer};
 use write_buffer::WriteBuffer;
 
 pub(crate) use state::{Remains, Step};
@@ -293,75 +299,6 @@ impl Connection {
         self.transport.close();
     }
 
-    // What the event loop asks
-
-    /// Whether the connection waits for a request of which nothing has arrived.
-    #[inline]
-    pub(crate) fn is_idle(&self) -> bool {
-        matches!(self.state, State::Head | State::Handshake { begun: false })
-            && self.out.unsent() == 0
-            && self.buffer.as_ref().is_none_or(|buffer| buffer.is_empty())
-    }
-
-    /// Whether the connection waits for a request or for the rest of a head.
-    pub(crate) fn is_reading_head(&self) -> bool {
-        matches!(self.state, State::Head)
-    }
-
-    /// Whether a request has arrived in part: bytes of its head, or of the body that is collected before the
-    /// application runs.
-    pub(crate) fn has_partial_request(&self) -> bool {
-        match self.state {
-            State::Collect(_) => true,
-            State::Head => self.buffer.as_ref().is_some_and(|buffer| !buffer.is_empty()),
-            _ => false,
-        }
-    }
-
-    /// Whether a response is being sent.
-    pub(crate) fn is_responding(&self) -> bool {
-        matches!(self.state, State::Respond(_))
-    }
-
-    /// Returns `Some` while the connection lingers, that is, only waits for the client to close. The value says whether
-    /// the client has announced that it will.
-    pub(crate) fn lingering(&self) -> Option<bool> {
-        match self.state {
-            State::Linger { announced } => Some(announced),
-            _ => None,
-        }
-    }
-
-    /// Whether the connection only waits for a client that has announced that it will close.
-    pub(crate) fn awaits_close(&self) -> bool {
-        self.lingering() == Some(true)
-    }
-
-    /// Whether HTTP runs directly on the socket, so that another process can continue the connection between two
-    /// requests. False with a transport layer, whether its handshake is running (`State::Handshake`) or done
-    /// (`session`).
-    pub(crate) fn is_plain(&self) -> bool {
-        self.session.is_none() && !matches!(self.state, State::Handshake { .. })
-    }
-
-    /// When the state's deadline began to run, in the service's milliseconds.
-    pub(crate) fn state_entered_at(&self) -> u64 {
-        self.state_entered_at
-    }
-
-    /// The number of requests answered so far.
-    pub(crate) fn answered(&self) -> u64 {
-        self.answered
-    }
-
-    pub(crate) fn peer(&self) -> Peer {
-        self.peer
-    }
-
-    pub(crate) fn close_reason(&self) -> Option<CloseReason> {
-        self.close_reason
-    }
-
     /// Sets why the connection ends, unless a reason has been set before.
     fn set_close_reason(&mut self, reason: CloseReason) {
         self.close_reason.get_or_insert(reason);
@@ -399,11 +336,6 @@ impl Connection {
         let queued_for = self.queued_at.take().map_or(Duration::ZERO, |since| since.elapsed());
         self.clock.queued_for += queued_for;
         queued_for
-    }
-
-    /// When the request in the buffer began to wait for a thread; `None` if it does not wait.
-    pub(crate) fn queued_since(&self) -> Option<Instant> {
-        self.queued_at
     }
 
     /// Moves the beginning of the wait for a thread back by the time that the request has waited in the socket's

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::read_buffer::ReadBuffer;
 use super::{Connection, Step};
-use crate::server::fixtures::{connection, service, ScriptedTransport};
+use crate::server::fixtures::{connection, service, Busy, ScriptedTransport};
 use crate::server::handler::BodyMode;
 use crate::server::log::CloseReason;
-use crate::server::scheduler::{Admission, Scheduler, SingleThread};
+use crate::server::scheduler::{Scheduler, SingleThread};
 use crate::server::service::Service;
 use crate::server::settings::Settings;
 use crate::server::sync::lock;
@@ -38,7 +38,7 @@ impl Fixture {
     /// Advances as a loop does: with a buffer, and a flush at the end of the batch.
     fn advance_with(&mut self, scheduler: &mut dyn Scheduler) -> Step {
         let settings = &self.service.settings;
-        self.connection.attach_buffer(|| ReadBuffer::new((settings.limits.head, settings.leniency).into()));
+        self.connection.attach_buffer(|| ReadBuffer::with_settings(settings));
         let step = self.connection.advance(&self.service, scheduler, true, self.now);
         match step {
             Step::Flush => self.connection.flush(&self.service, self.now),
@@ -59,15 +59,6 @@ impl Fixture {
 
     fn received(&self) -> String {
         self.transport.received()
-    }
-}
-
-/// A driver that queues every request.
-struct Busy;
-
-impl Scheduler for Busy {
-    fn admit(&mut self) -> Admission {
-        Admission::Queue
     }
 }
 

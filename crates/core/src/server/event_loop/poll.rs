@@ -182,9 +182,6 @@ impl EventLoop {
     /// Returns a spare read buffer, or a new one.
     #[inline]
     pub(super) fn read_buffer(&mut self) -> Box<ReadBuffer> {
-        self.spare_buffers.pop().unwrap_or_else(|| {
-            let settings = &self.service.settings;
-            ReadBuffer::new((settings.limits.head, settings.leniency).into())
-        })
+        self.spare_buffers.pop().unwrap_or_else(|| ReadBuffer::with_settings(&self.service.settings))
     }
 }

@@ -11,19 +11,15 @@ use super::slab::Slab;
 use super::wait_queue::WaitQueue;
 use super::{EventLoop, Next, Token};
 use crate::server::connection::{Connection, Step};
-use crate::server::fixtures::{connection, service, ScriptedTransport};
+use crate::server::fixtures::{connect, connection, service, Busy, ScriptedTransport, DEADLINE};
 use crate::server::io::transport::Socket;
 use crate::server::io::waker::Waker;
-use crate::server::listener::Endpoint;
 use crate::server::loop_group::LoopGroup;
-use crate::server::scheduler::{Admission, Scheduler, SingleThread};
+use crate::server::scheduler::{Scheduler, SingleThread};
 use crate::server::settings::Settings;
 use crate::server::shutdown::ShutdownHandle;
-use crate::wsgi::Peer;
 
 const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: test\r\n\r\n";
-/// How long a test waits for a condition.
-const DEADLINE: Duration = Duration::from_secs(20);
 
 fn socket() -> Arc<Socket> {
     Arc::new(Socket::Unix(UnixStream::pair().unwrap().0))
@@ -103,17 +99,8 @@ impl Fixture {
         Fixture { event_loop, shutdown }
     }
 
-    /// Adds a connection. Returns the client's end.
     fn connect(&mut self) -> UnixStream {
-        let (near, client) = UnixStream::pair().unwrap();
-        near.set_nonblocking(true).unwrap();
-        client.set_read_timeout(Some(DEADLINE)).unwrap();
-        let socket = Arc::new(Socket::Unix(near));
-        let endpoint = Arc::new(Endpoint { name: "test".into(), port: "0".into() });
-        let now = self.event_loop.service.now();
-        let connection = Connection::new(Box::new(socket.clone()), socket.presence(), endpoint, Peer::Local, now);
-        self.event_loop.insert(socket, Box::new(connection));
-        client
+        connect(&mut self.event_loop)
     }
 
     /// Runs the loop until nothing is ready.
@@ -149,14 +136,6 @@ fn response(mut client: &UnixStream) -> String {
         received.extend_from_slice(&piece[..count]);
     }
     String::from_utf8(received).unwrap()
-}
-
-struct Busy;
-
-impl Scheduler for Busy {
-    fn admit(&mut self) -> Admission {
-        Admission::Queue
-    }
 }
 
 #[test]

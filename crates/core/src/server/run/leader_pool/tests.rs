@@ -4,24 +4,18 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::scheduler::PoolThread;
 use super::LeaderPool;
-use crate::server::connection::Connection;
 use crate::server::event_loop::EventLoop;
-use crate::server::fixtures;
-use crate::server::io::transport::Socket;
+use crate::server::fixtures::{self, wait_until, DEADLINE};
 use crate::server::io::waker::Waker;
-use crate::server::listener::Endpoint;
 use crate::server::loop_group::LoopGroup;
 use crate::server::scheduler::{Admission, Scheduler};
 use crate::server::settings::Settings;
 use crate::server::shutdown::ShutdownHandle;
 use crate::server::sync::lock;
-use crate::wsgi::Peer;
-
-const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Returns a pool without threads, and its loop.
 fn pool(change: impl FnOnce(&mut Settings)) -> (Arc<LeaderPool>, Box<EventLoop>) {
@@ -35,14 +29,6 @@ fn pool(change: impl FnOnce(&mut Settings)) -> (Arc<LeaderPool>, Box<EventLoop>)
     let group = LoopGroup::new(&service.settings, Vec::new());
     let event_loop = Box::new(EventLoop::new(service.clone(), group.clone(), 0, waker.clone(), true).unwrap());
     (LeaderPool::new(service, shutdown, waker, group, 0), event_loop)
-}
-
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 #[test]
@@ -120,15 +106,8 @@ fn a_leader_keeps_its_loop_while_there_is_no_monitor_to_take_it() {
 
 /// Adds a connection that has sent a request. Returns the client's end.
 fn connect(event_loop: &mut EventLoop) -> UnixStream {
-    let (near, mut client) = UnixStream::pair().unwrap();
-    near.set_nonblocking(true).unwrap();
-    client.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut client = fixtures::connect(event_loop);
     client.write_all(b"GET /a HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
-    let socket = Arc::new(Socket::Unix(near));
-    let endpoint = Arc::new(Endpoint { name: "test".into(), port: "0".into() });
-    let now = event_loop.service.now();
-    let connection = Connection::new(Box::new(socket.clone()), socket.presence(), endpoint, Peer::Local, now);
-    event_loop.insert(socket, Box::new(connection));
     client
 }
 
