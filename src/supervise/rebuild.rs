@@ -82,8 +82,7 @@ impl Rebuilder {
             return self.fallback.restart(&self.handle, &self.program);
         };
         let mut cancelled = 0;
-        loop {
-            let Some(finished) = self.build(&project, &mut cancelled) else { break };
+        while let Some(finished) = self.build(&project, &mut cancelled) {
             match finished.result {
                 Some(Ok(BuildOutcome::Cancelled)) => continue,
                 Some(Ok(outcome)) => self.use_build(&project, outcome),

@@ -116,7 +116,7 @@ pub(crate) struct Connection {
     writing: Option<Transfer>,
     /// The progress of draining a body.
     draining: Transfer,
-    /// Log entries of the responses in the write buffer, for when they have been sent.
+    /// Log entries of the responses in the write buffer. An entry is written when its response has been sent.
     pending_log: Vec<PendingLog>,
     /// The body source of a response that was given up; dropping it may run application code.
     abandoned_source: Option<BodySource>,

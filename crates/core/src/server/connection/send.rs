@@ -24,7 +24,7 @@ const BLOCKS_IN_A_ROW: usize = 32;
 enum Sent {
     /// More can be sent now.
     More,
-    /// More can be sent when this step has been done.
+    /// More can be sent after this step.
     Wait(Step),
     /// The source is exhausted, or the framing allows no more bytes.
     End,
@@ -105,7 +105,7 @@ impl Connection {
         }
     }
 
-    /// Sends the write buffer, which holds the head and framed blocks.
+    /// Sends the write buffer, or leaves it to the flush of the batch if it holds the first block.
     fn flush_response(&mut self, service: &Service, scheduler: &mut dyn Scheduler, response: &mut Response) -> Sent {
         let is_first = !std::mem::replace(&mut response.streaming, true);
         if is_first && scheduler.holds_loop() && matches!(response.source, BodySource::Blocks(_)) {

@@ -62,7 +62,7 @@ fn another_loop_is_requested_once_when_there_are_connections_for_it() {
     assert!(group.wait_for_request(1));
     group.note_exhausted();
     group.request_loop(100);
-    assert!(!super::lock(&group.state).loop_requested, "the system gives no more threads");
+    assert!(!super::lock(&group.state).loop_requested, "the system has refused a thread");
     group.note_loop_ended();
     assert!(!group.wait_for_request(1), "all loops have ended");
 }
@@ -120,7 +120,7 @@ fn returning_thread(group: &Arc<LoopGroup>) -> mpsc::Receiver<()> {
 }
 
 #[test]
-fn a_thread_that_has_waited_for_its_client_gets_the_next_slot() {
+fn a_thread_that_returns_from_a_client_wait_gets_the_next_slot() {
     let settings = settings(1, 2);
     let group = LoopGroup::new(&settings, Vec::new());
     group.expect_detached();
@@ -147,7 +147,7 @@ fn a_thread_that_has_waited_for_its_client_gets_the_next_slot() {
 }
 
 #[test]
-fn a_request_that_has_waited_longer_goes_before_a_thread_that_comes_back() {
+fn a_request_that_was_queued_earlier_goes_before_a_returning_thread() {
     let settings = settings(1, 2);
     let group = LoopGroup::new(&settings, Vec::new());
     group.expect_detached();
@@ -177,7 +177,7 @@ fn a_request_that_has_waited_longer_goes_before_a_thread_that_comes_back() {
 
 #[cfg(unix)]
 #[test]
-fn a_loop_that_has_ended_gives_connections_back() {
+fn a_loop_that_has_ended_accepts_no_connections() {
     use crate::server::fixtures::{connection, service, ScriptedTransport};
     use crate::server::io::transport::Socket;
     use std::os::unix::net::UnixStream;
@@ -187,7 +187,7 @@ fn a_loop_that_has_ended_gives_connections_back() {
     let (near, _far) = UnixStream::pair().unwrap();
     let socket = Arc::new(Socket::Unix(near));
     assert!(group.send(1, socket.clone(), connection(&service, &transport)).is_ok());
-    assert_eq!(group.open(), 1, "counted on its way");
+    assert_eq!(group.open(), 1, "a sent connection is counted at once");
     assert_eq!(group.receive(1).len(), 1);
     assert!(group.send(1, socket.clone(), connection(&service, &transport)).is_ok());
     assert_eq!(group.deregister(1).len(), 1);

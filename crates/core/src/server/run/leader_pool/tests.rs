@@ -32,7 +32,7 @@ fn pool(change: impl FnOnce(&mut Settings)) -> (Arc<LeaderPool>, Box<EventLoop>)
 }
 
 #[test]
-fn a_leader_has_its_loop_back_after_a_fast_call() {
+fn a_leader_takes_its_loop_back_after_a_fast_call() {
     let (pool, event_loop) = pool(|_| {});
     let mut leader = PoolThread::leading(&pool, event_loop, false);
     assert_eq!(leader.admit(), Admission::Run);
@@ -40,7 +40,7 @@ fn a_leader_has_its_loop_back_after_a_fast_call() {
     leader.enter_blocking();
     assert!(leader.holds_loop() && lock(&pool.shared_loop).is_some());
     assert_eq!(pool.calls.load(Ordering::SeqCst) % 2, 1, "the leader is inside the application");
-    assert!(!leader.exit_blocking(), "the loop's clock is still right");
+    assert!(!leader.exit_blocking(), "the loop's cached time is still valid");
     // The next request of the same connection: only the counter moves.
     leader.enter_blocking();
     assert_eq!(pool.calls.load(Ordering::SeqCst), 3);
@@ -49,7 +49,7 @@ fn a_leader_has_its_loop_back_after_a_fast_call() {
 }
 
 #[test]
-fn a_claimed_loop_is_lost_and_its_call_keeps_a_slot() {
+fn a_claimed_loop_is_lost_and_the_call_keeps_a_slot() {
     let (pool, event_loop) = pool(|_| {});
     let mut leader = PoolThread::leading(&pool, event_loop, false);
     leader.admit();
@@ -87,7 +87,7 @@ fn requests_that_are_expected_to_block_go_to_other_threads_while_there_are_slots
     pool.note_detached();
     assert_eq!(leader.admit(), Admission::Queue);
     let mut detached = PoolThread::detached(&pool);
-    assert_eq!(detached.admit(), Admission::Run, "its slot was taken before");
+    assert_eq!(detached.admit(), Admission::Run, "its slot was acquired in advance");
     assert_eq!(detached.admit(), Admission::Queue, "a second request has none");
 }
 
@@ -118,7 +118,7 @@ fn response(mut client: UnixStream) -> String {
 }
 
 #[test]
-fn the_threads_of_a_pool_answer_and_end_with_it() {
+fn the_threads_of_a_pool_answer_requests_and_end_with_the_pool() {
     let (pool, mut event_loop) = pool(|_| {});
     let clients: Vec<UnixStream> = (0..10).map(|_| connect(&mut event_loop)).collect();
     assert!(pool.start(event_loop).is_ok());
