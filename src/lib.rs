@@ -73,6 +73,8 @@ mod options;
 mod server_builder;
 #[cfg(all(unix, feature = "reload"))]
 mod supervise;
+#[cfg(any(feature = "cli", all(unix, feature = "reload")))]
+mod sync;
 mod worker;
 
 pub use amboss_core::http::{HeadLimits, Leniency};
@@ -97,6 +99,7 @@ pub use options::RunOptions;
 pub use server_builder::{run_simple, ServerBuilder};
 #[cfg(all(unix, feature = "reload"))]
 pub use supervise::{
-    exec_as_child, is_running_from_reloader, ForkWith, Forked, LaunchPlan, OnLoadFailure, ReloaderType, SourceKnowledge,
+    exec_as_child, is_running_from_reloader, report_files_before_exit, ForkWith, Forked, LaunchPlan, OnLoadFailure,
+    ReloaderType, SourceKnowledge,
 };
 pub use worker::Worker;

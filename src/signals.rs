@@ -7,7 +7,7 @@
 
 use std::error::Error;
 use std::io::Write as _;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use amboss::cli::Signals;
@@ -23,7 +23,7 @@ pub(crate) fn install(
     #[cfg(unix)]
     let on_hang_up = (handle.clone(), worker.clone());
     let stop = Mutex::new(StopRequests { handle, worker: worker.clone(), first: None, quiet: quiet || supervised });
-    let on_stop = move || stop.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).receive();
+    let on_stop = move || stop.lock().unwrap_or_else(PoisonError::into_inner).receive();
     #[cfg(unix)]
     {
         use signal_hook::consts::{SIGHUP, SIGTERM, SIGUSR1};

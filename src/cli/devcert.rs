@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::LocalCa;
 
-// No doc comment: clap would take it for the subcommand's description.
+/// The arguments of `amboss devcert`.
 #[derive(Args, Debug)]
 pub(super) struct Devcert {
     /// Names and addresses that the certificate is for [default: localhost, *.localhost, 127.0.0.1, ::1]

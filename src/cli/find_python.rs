@@ -87,9 +87,9 @@ fn executable(path: &Path) -> Option<PathBuf> {
     which::which(std::path::absolute(path).ok()?).ok()
 }
 
-/// Returns the current directory and its parents up to the top of the project. If no directory is the top of a project,
-/// returns the current directory alone, because its parents may not belong to the application. The home directory and
-/// its parents are left out.
+/// Returns the current directory and its parents up to the top of the project. If none of them is the top of a project,
+/// returns the current directory alone, because its parents may not belong to the application. A parent that is the home
+/// directory ends the list.
 fn project_directories(here: &Path, home: Option<&Path>) -> Vec<PathBuf> {
     let inside = here.ancestors().take_while(|directory| *directory == here || Some(*directory) != home);
     let directories: Vec<PathBuf> = inside.map(Path::to_owned).collect();

@@ -1,9 +1,10 @@
 //! The file that `--log-file` names. Lines are appended to it, and it is reopened by its name after it was moved away.
 
+use crate::sync::lock;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// A function that reopens the log.
 pub type ReopenLogs = Arc<dyn Fn() + Send + Sync>;
@@ -28,7 +29,7 @@ impl Name {
     /// Opens the file that has the name now; the next line goes there. If that fails, the old file stays in use.
     pub(super) fn reopen(&self) {
         match append(&self.path) {
-            Ok(file) => *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(file),
+            Ok(file) => *lock(&self.next) = Some(file),
             Err(error) => {
                 let path = self.path.display();
                 say!("amboss: can't reopen the log file '{path}', so the old one stays in use: {error}");

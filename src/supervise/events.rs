@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use amboss_core::Listeners;
@@ -10,6 +10,7 @@ use amboss_reload::{EventHandler, SupervisorHandle, WorkerDeath, WorkerFailure};
 
 use super::fallback::FallbackState;
 use super::watched_files::ReportedFiles;
+use crate::sync::lock;
 
 /// The handle of the supervisor, once the supervisor has been made.
 pub(super) type HandleSlot = Arc<Mutex<Option<SupervisorHandle>>>;
@@ -81,7 +82,7 @@ impl EventHandler for SupervisorEvents {
             // Without a reloader, no file change can repair the program, so the supervisor retries.
             return;
         }
-        let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let handle = lock(&self.handle).clone();
         if let Some(handle) = handle {
             let output = if failure.output.is_empty() { failure.reason.as_bytes() } else { &failure.output };
             say!(" * {}", self.fallback.load_failed(&handle, output, Some(failure.generation)));

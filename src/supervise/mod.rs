@@ -40,6 +40,7 @@ pub(crate) use error_page::ErrorPage;
 pub use options::{OnLoadFailure, ReloaderType};
 pub use plan::{ForkWith, LaunchPlan, SourceKnowledge};
 pub(crate) use run::supervise;
+pub use worker_process::report_files_before_exit;
 pub(crate) use worker_process::WorkerProcess;
 
 /// The sockets and the control connection of a forked worker, for

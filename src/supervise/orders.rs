@@ -1,10 +1,11 @@
 //! A worker's side of the control protocol: following the supervisor's orders.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
+use crate::sync::lock;
 use amboss_core::{IdleConnection, Receiver, Server, ShutdownHandle, StoredBody};
 use amboss_reload::{ControlMessage, ControlSender, ControlSocket, RequestBody};
 
@@ -46,7 +47,7 @@ impl Orders {
     }
 
     fn server(&self) -> MutexGuard<'_, Option<RunningServer>> {
-        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.server)
     }
 
     /// Sets the server that orders apply to.

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use super::rebuild::Rebuilder;
 use super::watched_files::{start_watch, ReportedFiles};
 use crate::error::{RunError, RunErrorKind};
 use crate::options::RunOptions;
+use crate::sync::lock;
 
 /// The exit code of a program whose command line or settings are wrong. Starting it again can't help.
 const EXIT_USAGE: i32 = 2;
@@ -69,7 +70,7 @@ pub(crate) fn supervise(
         say!("{}", banner.trim_end());
     }
     let handle = supervisor.handle();
-    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle.clone());
+    *lock(&slot) = Some(handle.clone());
     if let Some(output) = first_failure {
         say!(" * The code can't be built; {}", fallback.load_failed(&handle, output.as_bytes(), None));
     }

@@ -4,6 +4,7 @@
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,6 +105,23 @@ impl WorkerProcess {
         let _ = orders.sender.send(&ControlMessage::Drained);
         Ok(served?)
     }
+}
+
+/// Reports the files of which this program consists to the supervisor, from a process that ends before it serves. Has no
+/// effect without a supervisor that watches files.
+///
+/// # Errors
+/// When the supervisor is gone, or what it has passed on can't be used.
+pub fn report_files_before_exit(files: &[PathBuf]) -> io::Result<()> {
+    if !variables::is_set(variables::RELOADING) {
+        return Ok(());
+    }
+    let Some(control) = Inherited::from_env()?.map(|inherited| inherited.take_control()).transpose()?.flatten() else {
+        return Ok(());
+    };
+    let sender = control.sender();
+    let absolute = files.iter().filter_map(|file| std::path::absolute(file).ok());
+    ControlMessage::files(absolute).try_for_each(|message| sender.send(&message))
 }
 
 /// Returns how long this process continues without its supervisor: as long as the supervisor would have let it run.

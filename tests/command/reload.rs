@@ -11,7 +11,7 @@ use crate::running::{is_installed, try_get, Running, TestDir};
 use crate::{fails, get, wait_until};
 
 /// Returns the source of a simple server that uses only std and blocks in `accept`.
-fn server(answer: &str) -> String {
+fn server(response: &str) -> String {
     let program = r#"
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::FromRawFd;
@@ -32,7 +32,7 @@ fn main() {
     }
 }
 "#;
-    program.replace("ANSWER", answer)
+    program.replace("ANSWER", response)
 }
 
 /// Creates a cargo project whose program is a server.

@@ -53,13 +53,13 @@ fn an_adhoc_certificate_is_reused_and_plain_http_is_redirected() {
     let home = Home::new();
     let server = Amboss::spawn(&mut home.amboss(&["--adhoc", "-p", "0"]));
     let port = server.port();
-    let Some(answer) = curl(&["-k", &format!("https://127.0.0.1:{port}/"), "-H", "Accept: application/json"]) else {
+    let Some(response) = curl(&["-k", &format!("https://127.0.0.1:{port}/"), "-H", "Accept: application/json"]) else {
         return;
     };
-    assert!(text(&answer).contains("\"wsgi.url_scheme\": \"https\""), "{}", text(&answer));
+    assert!(text(&response).contains("\"wsgi.url_scheme\": \"https\""), "{}", text(&response));
     let plain = format!("http://127.0.0.1:{port}/a?b");
-    let answer = curl(&["-w", "%{http_code} %{redirect_url}", "-o", "/dev/null", &plain]).expect("curl is there");
-    assert_eq!(text(&answer), format!("308 https://127.0.0.1:{port}/a?b"));
+    let response = curl(&["-w", "%{http_code} %{redirect_url}", "-o", "/dev/null", &plain]).expect("curl is there");
+    assert_eq!(text(&response), format!("308 https://127.0.0.1:{port}/a?b"));
     let again = Amboss::spawn(&mut home.amboss(&["--adhoc", "-p", "0"]));
     assert_eq!(fingerprint(&again.banner), fingerprint(&server.banner));
 }
@@ -78,9 +78,9 @@ def client():
         try:
             connection = connection or http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=context)
             connection.request("GET", "/")
-            answer = connection.getresponse()
-            assert answer.status == 200 and answer.read()
-            if answer.getheader("Connection") == "close":
+            response = connection.getresponse()
+            assert response.status == 200 and response.read()
+            if response.getheader("Connection") == "close":
                 connection = None
         except Exception as error:
             counts["failed"] += 1
@@ -94,8 +94,8 @@ clients = [threading.Thread(target=client) for _ in range(3)]
 [client.start() for client in clients]
 [client.join() for client in clients]
 running.sendall(b"0\r\n\r\n")
-answer = b"".join(iter(lambda: running.recv(65536), b""))
-print(counts, "running:", answer.split(b"\r\n")[0], b"\r\nConnection: close\r\n" in answer)
+response = b"".join(iter(lambda: running.recv(65536), b""))
+print(counts, "running:", response.split(b"\r\n")[0], b"\r\nConnection: close\r\n" in response)
 "#;
 
 #[cfg(all(unix, feature = "reload"))]
@@ -126,10 +126,10 @@ fn a_reload_under_https_fails_no_request_and_the_running_one_finishes() {
         .stderr(std::process::Stdio::piped())
         .spawn()
         .expect("python3 is there");
-    let answered = || dir.read("log").matches("\" 200 ").count();
+    let responses = || dir.read("log").matches("\" 200 ").count();
     for reload in 1..=3 {
-        let before = answered();
-        wait_until("the clients are served", || answered() > before + 30);
+        let before = responses();
+        wait_until("the clients are served", || responses() > before + 30);
         let supervisor = server.pid().to_string();
         // A process listens if it has a socket that the supervisor has too.
         let listens = |pid: &String| !sockets(pid).is_disjoint(&sockets(&supervisor));
@@ -140,8 +140,8 @@ fn a_reload_under_https_fails_no_request_and_the_running_one_finishes() {
             !old.iter().any(listens) && children(server.pid()).iter().any(listens)
         });
     }
-    let before = answered();
-    wait_until("the clients are still served", || answered() > before + 30);
+    let before = responses();
+    wait_until("the clients are still served", || responses() > before + 30);
     dir.save("over", "");
     let printed = text(&clients.wait_with_output().expect("the clients end"));
     assert!(printed.contains("{'failed': 0} running: b'HTTP/1.1 200 OK' True"), "{printed}");
@@ -155,8 +155,8 @@ fn http_and_https_serves_both_on_one_port() {
     let server = Amboss::spawn(&mut home.amboss(&["--adhoc", "--http-and-https", "-p", "0"]));
     for scheme in ["http", "https"] {
         let url = format!("{scheme}://127.0.0.1:{}/", server.port());
-        let Some(answer) = curl(&["-k", &url, "-H", "Accept: application/json"]) else { return };
-        assert!(text(&answer).contains(&format!("\"wsgi.url_scheme\": \"{scheme}\"")), "{}", text(&answer));
+        let Some(response) = curl(&["-k", &url, "-H", "Accept: application/json"]) else { return };
+        assert!(text(&response).contains(&format!("\"wsgi.url_scheme\": \"{scheme}\"")), "{}", text(&response));
     }
 }
 
@@ -171,13 +171,14 @@ fn a_client_that_trusts_the_local_authority_accepts_the_devcert() {
         Amboss::spawn(&mut home.amboss(&["--cert", "devcert.crt", "--key", "devcert.key", "-b", "localhost:0"]));
     let authority = home.path().join("amboss/amboss-ca.crt");
     let url = format!("https://localhost:{}/", server.port());
-    let Some(answer) = curl(&["--cacert", &authority.to_string_lossy(), "-o", "/dev/null", "-w", "%{http_code}", &url])
+    let Some(response) =
+        curl(&["--cacert", &authority.to_string_lossy(), "-o", "/dev/null", "-w", "%{http_code}", &url])
     else {
         return;
     };
-    assert_eq!(text(&answer), "200");
-    let answer = curl(&[&url]).expect("curl is there");
-    assert!(!answer.status.success(), "a client that does not trust the authority refuses the certificate");
+    assert_eq!(text(&response), "200");
+    let response = curl(&[&url]).expect("curl is there");
+    assert!(!response.status.success(), "a client that does not trust the authority refuses the certificate");
 }
 
 /// Returns the certificate that the server sends now, as PEM.

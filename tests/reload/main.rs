@@ -1,14 +1,23 @@
-//! Reloading, end to end: a program that calls `run_simple`, its supervisor, and clients that must not notice.
+//! Reloading, end to end: a program that serves under a supervisor, and clients that must not notice.
 //!
-//! The program is this test binary, started again to play it; what it is told stands in `Program`.
+//! | module | holds |
+//! |---|---|
+//! | `restarts` | broken code, processes that die, stopping |
+//! | `zero_downtime` | replacing processes without failing a request |
+//! | `app_loader` | applications that are made only in the processes that serve |
+//! | `live` | the script that reloads open pages |
+//!
+//! The program is this test binary, started again: `supervisor_process` starts it, `fixtures` is what it runs.
 #![cfg(all(unix, feature = "reload"))]
 
-mod program;
+mod fixtures;
 
-mod host;
+mod supervisor_process;
 
-mod losing_nothing;
+mod restarts;
+
+mod zero_downtime;
+
+mod app_loader;
 
 mod live;
-
-mod staying;

@@ -65,7 +65,7 @@ impl Benchmark<'_> {
     ///
     /// # Errors
     ///
-    /// When no peer can be measured.
+    /// None: the table says why a peer cannot be measured.
     pub fn run(&self, options: &Options, title: &str) -> Result<()> {
         let mut entries: Vec<Entry> = options
             .peers

@@ -12,7 +12,7 @@ use crate::result::Result;
 ///
 /// # Errors
 ///
-/// When no peer can be measured.
+/// None: the table says why a peer cannot be measured.
 pub fn run(options: &Options) -> Result<()> {
     Benchmark {
         mode: Mode::Hello,

@@ -15,7 +15,7 @@ const DEPTH: usize = 16;
 ///
 /// # Errors
 ///
-/// When the script for wrk cannot be written, or no peer can be measured.
+/// When the script for wrk cannot be written.
 pub fn run(options: &Options) -> Result<()> {
     let script = Script::pipelining(DEPTH)?;
     Benchmark {

@@ -17,7 +17,7 @@ use crate::table::{self, Table, MISSING};
 
 /// The number of saves per figure. With fewer, the median of such a short time varies too much.
 const SAVES: usize = 11;
-/// How long a program may take to start or to reload; the first start compiles it.
+/// How long a program may take to start or to reload. A reload can include a build.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Runs the benchmark and prints its table.

@@ -1,7 +1,7 @@
 //! The Rust side of `make_server` and `run_simple`.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use amboss::{Listeners, LocalAddr, ServerBuilder, ShutdownHandle, Worker};
@@ -15,6 +15,7 @@ use crate::runtime::ffi::with_borrowed_fd;
 use crate::runtime::finalize::detach;
 use crate::runtime::main_thread::{run_in_thread, serve_forever, stop_at_once, stop_gracefully_first};
 use crate::runtime::signals;
+use crate::runtime::sync::lock;
 use crate::worker::module_reporter::ModuleReporter;
 
 /// The timeout of `handle_request` when none is given: 100 years.
@@ -31,7 +32,7 @@ pub(crate) struct Server {
 
 impl Server {
     fn server(&self) -> MutexGuard<'_, Option<amboss::Server>> {
-        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.server)
     }
 
     fn take(&self) -> PyResult<amboss::Server> {

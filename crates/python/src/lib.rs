@@ -40,5 +40,6 @@ fn _amboss(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(api::run, module)?)?;
     module.add_function(wrap_pyfunction!(command::main, module)?)?;
     module.add_function(wrap_pyfunction!(api::check, module)?)?;
+    module.add_function(wrap_pyfunction!(worker::module_reporter::report_files, module)?)?;
     Ok(())
 }

@@ -121,7 +121,7 @@ def test_a_worker_that_a_signal_stops_is_replaced_and_finishes_its_requests(fold
         assert pending.json()["pid"] == pid
         server.wait_until(lambda: not is_alive(pid), "the end of the process")
         assert set(workers) - {pid} <= set(server.wait_for_workers(count))
-        assert "died" not in server.log() and "itself" not in server.log(), server.log()
+        assert "died" not in server.log() and "has exited" not in server.log(), server.log()
         server.interrupt()
         assert server.wait_for_exit() == 0
 

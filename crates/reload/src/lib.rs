@@ -30,6 +30,7 @@
 mod build;
 mod process;
 mod supervisor;
+mod sync;
 mod watch;
 
 pub use build::{

@@ -1,4 +1,4 @@
-//! The ad-hoc certificate, for a server that was given none.
+//! The ad-hoc certificate, for servers that are started without a certificate.
 //!
 //! It is generated once, stored in the user's cache folder, and used again until it is about to expire or lacks a host,
 //! so that a browser that accepts it once does not ask again.

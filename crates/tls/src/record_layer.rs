@@ -183,7 +183,7 @@ impl RecordLayer {
     ) -> Result<usize, Error> {
         let mut end = start;
         loop {
-            // rustls wants to see the input again. It is part of a record, so nothing comes of it now.
+            // rustls needs the unprocessed input again. It is part of a record, so it yields nothing yet.
             let UnbufferedStatus { discard, state, .. } = self.connection.process_tls_records(&mut self.incoming);
             let mut result = Ok(None);
             match state? {

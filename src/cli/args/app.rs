@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::super::runner::AppConfig;
 #[cfg(all(unix, feature = "reload"))]
 use super::seconds;
+use crate::cli::runner::AppConfig;
 
-// No doc comment: clap would take it for the command's description.
+/// The flags of Python applications.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Python applications")]
 pub(in crate::cli) struct AppArgs {

@@ -57,7 +57,7 @@ pub(super) struct Cli {
     pub(super) serve: ServeArgs,
 }
 
-// No doc comment: clap would take it for the command's description.
+/// The subcommands, two of them hidden.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Subcommand {
     /// Create a certificate that browsers accept once they trust this machine's own certificate authority

@@ -3,8 +3,8 @@
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
 
-use super::super::log_file::LogFile;
 use super::serve::{Bodies, Color, Format, ServeArgs};
+use crate::cli::log_file::LogFile;
 #[cfg(all(unix, feature = "reload"))]
 use crate::LaunchPlan;
 use crate::{Address, BodyMode, Log, LogFormat, NoLog, RunOptions, Settings, TextLog};
@@ -44,8 +44,7 @@ impl ServeArgs {
     /// # Errors
     /// A message: a file can't be opened, a directory is missing, or a certificate can't be used.
     pub(in crate::cli) fn options(&self) -> Result<RunOptions, String> {
-        let mut options = RunOptions::default();
-        options.settings = self.settings()?;
+        let mut options = RunOptions { settings: self.settings()?, ..RunOptions::default() };
         options.settings.log = self.log(&mut options)?;
         options.processes = self.processes.map_or(1, usize::from);
         options.threaded = self.single.then_some(false);

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use super::seconds;
 use crate::{LaunchPlan, OnLoadFailure, ReloaderType, RunOptions};
 
-// No doc comment: clap would take it for the command's description.
+/// The flags of reloading and workers.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Reloading and workers")]
 pub(super) struct ReloadArgs {
@@ -84,13 +84,12 @@ impl ReloadArgs {
 
     /// Returns what the flags say about starting workers.
     pub(super) fn plan(&self) -> LaunchPlan {
-        let mut plan = LaunchPlan::default();
-        plan.watch_reported = self.watch_reported;
-        plan.program_scheme = self.url_scheme.map(|scheme| match scheme {
+        let program_scheme = self.url_scheme.map(|scheme| match scheme {
             Scheme::Http => "http",
             Scheme::Https => "https",
         });
-        plan.program_fingerprint.clone_from(&self.fingerprint);
-        plan
+        let program_fingerprint = self.fingerprint.clone();
+        let watch_reported = self.watch_reported;
+        LaunchPlan { watch_reported, program_scheme, program_fingerprint, ..LaunchPlan::default() }
     }
 }

@@ -15,7 +15,7 @@ use super::seconds;
 use super::tls::TlsArgs;
 use crate::Address;
 
-// No doc comment: clap would take it for the command's description.
+/// The arguments of a server.
 #[derive(Args, Debug)]
 pub(in crate::cli) struct ServeArgs {
     /// Python application to serve: module:object, module:factory(), module:factory("text", n=1), or a module alone that

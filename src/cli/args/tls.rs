@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::{Address, PlainHttpPolicy, SslContext};
 
-// No doc comment: clap would take it for the command's description.
+/// The flags of HTTPS.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "HTTPS")]
 pub(super) struct TlsArgs {

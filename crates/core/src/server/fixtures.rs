@@ -11,7 +11,8 @@ use super::connection::read_buffer::ReadBuffer;
 use super::connection::Connection;
 #[cfg(unix)]
 use super::event_loop::EventLoop;
-use super::io::transport::{Socket, Transport};
+use super::io::socket::Socket;
+use super::io::transport::Transport;
 use super::listener::Endpoint;
 use super::log::NoLog;
 use super::scheduler::{Admission, Scheduler};

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use super::io::transport::Socket;
+use super::io::socket::Socket;
 
 /// A connection that no thread is serving: it is between two requests, or its complete request waits for a thread.
 #[derive(Debug)]

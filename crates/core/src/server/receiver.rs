@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::connection::Connection;
 use super::handover::IdleConnection;
-use super::io::transport::Socket;
+use super::io::socket::Socket;
 use super::listener::Endpoint;
 use super::loop_group::LoopGroup;
 use super::service::Service;

@@ -39,8 +39,8 @@ pub enum Concurrency {
 ///
 /// It listens from the moment it is made. Clients that connect before [`serve_forever`](Server::serve_forever) wait.
 ///
-/// On Unix, a process that the application forks without `exec` keeps none of the server's sockets: in the child they are
-/// redirected to the null device, so that a long-lived child cannot hold connections or the port open.
+/// A process that the application forks without `exec` keeps the server's sockets, unless
+/// [`Runtime::guard_forks`](super::Runtime::guard_forks) is set.
 pub struct Server {
     event_loop: Option<Box<EventLoop>>,
     concurrency: Concurrency,
@@ -210,7 +210,7 @@ impl Server {
         Ok(result?)
     }
 
-    /// Serves one request in this thread. Returns when the response has been sent, or false when `timeout` has passed.
+    /// Serves one request in this thread. Returns true when the response has been sent, or false when `timeout` has passed.
     ///
     /// For programs that wait for one callback: the port is free once the server is dropped. The connection is closed after
     /// the response, and other connections wait for the next call.
@@ -289,9 +289,9 @@ kinds! {
     /// A server that runs one request at a time, in the thread that serves. Idle connections and slow heads do not delay other
     /// clients.
     BaseWsgiServer = Single;
-    /// A server with a thread for each running request, up to [`Runtime::threads`].
+    /// A server with a thread for each running request, up to [`Runtime::threads`](super::Runtime::threads).
     ThreadedWsgiServer = Threads;
-    /// A server with a process for each running request, up to [`Runtime::processes`]. Unix only.
+    /// A server with a process for each running request, up to [`Runtime::processes`](super::Runtime::processes). Unix only.
     ///
     /// A forked process has only the thread that forked (`fork(2)`), and locks that other threads held stay locked in it. So
     /// the process must not have other threads that hold locks which the application needs.

@@ -4,18 +4,18 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::robust::robust_app;
 use crate::support::*;
 use amboss_core::{AccessRecord, Log};
+use amboss_testkit::wait_for;
 
-/// Path, status, duration and time waited.
+/// The path, the status, the duration, and the time that the request waited.
 type Entry = (String, u16, Duration, Duration);
 
-/// Keeps what it is told.
+/// A log that keeps its access entries.
 #[derive(Clone, Default)]
-struct Times(Arc<Mutex<Vec<Entry>>>);
+struct EntryLog(Arc<Mutex<Vec<Entry>>>);
 
-impl Log for Times {
+impl Log for EntryLog {
     fn access(&self, record: &AccessRecord<'_>) {
         let path = String::from_utf8_lossy(record.target).into_owned();
         self.0.lock().unwrap().push((path, record.status, record.duration, record.waited));
@@ -24,32 +24,29 @@ impl Log for Times {
     fn error(&self, _: &str) {}
 }
 
-impl Times {
+impl EntryLog {
     fn count(&self) -> usize {
         self.0.lock().unwrap().len()
     }
 
     #[track_caller]
     fn wait_for(&self, path: &str) -> (u16, Duration, Duration) {
-        let mut found = None;
-        eventually("the entry", || {
-            let times = self.0.lock().unwrap();
-            found = times.iter().find(|entry| entry.0 == path).map(|entry| (entry.1, entry.2, entry.3));
-            found.is_some()
-        });
-        found.unwrap()
+        wait_for("the entry is logged", || {
+            let entries = self.0.lock().unwrap();
+            entries.iter().find(|entry| entry.0 == path).map(|entry| (entry.1, entry.2, entry.3))
+        })
     }
 }
 
 #[test]
-fn an_entry_is_written_when_its_answer_is() {
-    for setup in [Setup::base(), Setup::threaded()] {
-        let times = Times::default();
+fn an_entry_is_logged_when_the_response_is_sent() {
+    for setup in [Setup::single(), Setup::threaded()] {
+        let times = EntryLog::default();
         let log = times.clone();
-        let server = setup.start_logging(robust_app, |_| Arc::new(log));
+        let server = setup.start_logging(stress_app, |_| Arc::new(log));
         let mut slow = server.connect();
         slow.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
-        // Some of it has come, and the rest does not fit before it is read.
+        // A part of the response has arrived; the rest does not fit into the buffers until the client reads.
         assert_eq!(slow.stream.peek(&mut [0]).unwrap(), 1);
         std::thread::sleep(100 * MS);
         assert_eq!(times.count(), 0);
@@ -60,10 +57,10 @@ fn an_entry_is_written_when_its_answer_is() {
 }
 
 #[test]
-fn the_time_begins_with_the_complete_head_and_counts_the_body() {
-    let times = Times::default();
+fn the_duration_starts_with_the_complete_head_and_includes_the_body() {
+    let times = EntryLog::default();
     let log = times.clone();
-    let server = Setup::threaded().start_logging(robust_app, |_| Arc::new(log));
+    let server = Setup::threaded().start_logging(stress_app, |_| Arc::new(log));
     let mut client = server.connect();
     client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo");
     std::thread::sleep(100 * MS);
@@ -75,19 +72,19 @@ fn the_time_begins_with_the_complete_head_and_counts_the_body() {
 }
 
 #[test]
-fn the_time_waited_for_a_thread_is_a_figure_of_its_own() {
-    let (gate, begun) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
-    let app = gated(&gate, &begun);
-    let times = Times::default();
+fn the_time_spent_waiting_for_a_thread_is_logged_separately() {
+    let (gate, begun) = (Semaphore::default(), Arc::new(AtomicUsize::new(0)));
+    let app = blocking_app(&gate, &begun);
+    let times = EntryLog::default();
     let log = times.clone();
     let server = Setup::threaded().with(|settings| settings.runtime.threads = 1).start_logging(app, |_| Arc::new(log));
     let mut running = server.connect();
     running.send("GET /gate HTTP/1.1\r\nHost: a\r\n\r\n");
-    eventually("it runs", || begun.load(SeqCst) == 1);
+    wait_until("the request runs", || begun.load(SeqCst) == 1);
     let mut waiting = server.connect();
     waiting.send("GET /waiting HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(waiting.is_silent_for(100 * MS));
-    gate.open();
+    gate.release();
     assert_eq!(waiting.response().status, 200);
     assert_eq!(running.response().status, 200);
     let (_, duration, waited) = times.wait_for("/waiting");
@@ -97,19 +94,19 @@ fn the_time_waited_for_a_thread_is_a_figure_of_its_own() {
 }
 
 #[test]
-fn pipelined_answers_are_logged_in_their_order() {
-    for setup in [Setup::base(), Setup::threaded()] {
-        let times = Times::default();
+fn pipelined_responses_are_logged_in_order() {
+    for setup in [Setup::single(), Setup::threaded()] {
+        let times = EntryLog::default();
         let log = times.clone();
-        let server = setup.start_logging(robust_app, |_| Arc::new(log));
+        let server = setup.start_logging(stress_app, |_| Arc::new(log));
         let mut client = server.connect();
         let requests: String = (0..50).map(|number| format!("GET /{number} HTTP/1.1\r\nHost: a\r\n\r\n")).collect();
-        client.send(requests + "rubbish\r\n\r\n");
+        client.send(requests + "garbage\r\n\r\n");
         for _ in 0..50 {
             assert_eq!(client.response().text(), "hello");
         }
         assert_eq!(client.response().status, 400);
-        eventually("all entries", || times.count() == 51);
+        wait_until("all entries are logged", || times.count() == 51);
         let paths: Vec<String> = times.0.lock().unwrap().iter().map(|entry| entry.0.clone()).collect();
         let expected: Vec<String> = (0..50).map(|number| format!("/{number}")).chain([String::new()]).collect();
         assert_eq!(paths, expected);
@@ -118,11 +115,11 @@ fn pipelined_answers_are_logged_in_their_order() {
 
 #[test]
 fn a_refused_request_is_logged_with_its_head() {
-    for setup in [Setup::base(), Setup::threaded()] {
-        let times = Times::default();
+    for setup in [Setup::single(), Setup::threaded()] {
+        let times = EntryLog::default();
         let log = times.clone();
         let setup = setup.with(|settings| settings.limits.body = Some(1000));
-        let server = setup.start_logging(robust_app, |_| Arc::new(log));
+        let server = setup.start_logging(stress_app, |_| Arc::new(log));
         for (path, rest, status) in [
             ("/expects", "Expect: more\r\n\r\n", 417),
             ("/large", "Content-Length: 1001\r\n\r\n", 413),

@@ -1,24 +1,24 @@
-//! Addresses: Unix sockets, both families, several at once, inherited descriptors, and those that can't be had.
+//! Addresses: Unix sockets, both families, several at once, inherited descriptors, and unusable ones.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 
-use crate::helper::Helper;
+use crate::server_process::ServerProcess;
 use crate::support::*;
 use amboss_core::{make_server, Address, Concurrency, LocalAddr};
 
 #[test]
-fn a_unix_socket_serves_and_its_file_goes_with_it() {
-    let dir = temp_dir("unix");
+fn a_unix_socket_is_served_and_its_file_removed() {
+    let dir = TempDir::new("unix");
     let path = dir.join("app.sock");
     let address = format!("unix://{}", path.display());
     // A file that a killed server left behind.
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists());
-    // A process that another test starts has copies of all descriptors for a moment.
-    eventually("nobody listens", || UnixStream::connect(&path).is_err());
-    let server = Setup::threaded().on(&[&address]).with(|settings| settings.unix_mode = Some(0o600)).start(fixture);
+    // A process that another test starts holds copies of all descriptors until it calls exec.
+    wait_until("connections are refused", || UnixStream::connect(&path).is_err());
+    let server = Setup::threaded().on(&[&address]).with(|settings| settings.unix_mode = Some(0o600)).start(test_app);
     assert_eq!(server.local[0].to_string(), address);
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let stream = UnixStream::connect(&path).unwrap();
@@ -28,38 +28,39 @@ fn a_unix_socket_serves_and_its_file_goes_with_it() {
     for line in ["REMOTE_ADDR=<local>\n", "REMOTE_PORT=0\n", &format!("SERVER_NAME={address}\n"), "SERVER_PORT=0\n"] {
         assert!(text.contains(line), "{line}{text}");
     }
-    // Somebody listens there.
-    let second = make_server(&[address.parse().unwrap()], fixture, Concurrency::Single, quiet());
-    let sentence = second.unwrap_err().to_string();
-    assert!(sentence.contains("another program listens there") && sentence.contains("app.sock"), "{sentence}");
-    assert_eq!(client.get("/").text(), "hello", "and goes on listening");
+    // A second server cannot use the socket of the first.
+    let second = make_server(&[address.parse().unwrap()], test_app, Concurrency::Single, settings_without_log());
+    let message = second.unwrap_err().to_string();
+    assert!(message.contains("another program listens there") && message.contains("app.sock"), "{message}");
+    assert_eq!(client.get("/").text(), "hello", "the first server still listens");
     server.stop();
     assert!(!path.exists());
 
     std::fs::write(&path, "precious").unwrap();
-    let sentence =
-        make_server(&[address.parse().unwrap()], fixture, Concurrency::Single, quiet()).unwrap_err().to_string();
-    assert!(sentence.contains("not a socket"), "{sentence}");
+    let message = make_server(&[address.parse().unwrap()], test_app, Concurrency::Single, settings_without_log())
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("no socket"), "{message}");
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
 }
 
 #[test]
-fn a_socket_file_that_somebody_else_has_put_there_stays() {
-    let dir = temp_dir("theirs");
+fn a_socket_file_of_another_program_is_not_removed() {
+    let dir = TempDir::new("foreign_socket");
     let path = dir.join("app.sock");
-    let server = Setup::threaded().on(&[&format!("unix://{}", path.display())]).start(fixture);
+    let server = Setup::threaded().on(&[&format!("unix://{}", path.display())]).start(test_app);
     std::fs::remove_file(&path).unwrap();
-    let _theirs = UnixListener::bind(&path).unwrap();
+    let _foreign = UnixListener::bind(&path).unwrap();
     server.stop();
     assert!(path.exists());
 }
 
 #[test]
-fn localhost_is_both_families_with_one_port() {
-    let server = Setup::threaded().on(&["localhost:0"]).start(fixture);
+fn localhost_means_ipv4_and_ipv6_with_one_port() {
+    let server = Setup::threaded().on(&["localhost:0"]).start(test_app);
     let ports: Vec<_> = server.local.iter().map(|local| local.port().unwrap()).collect();
     if ports.len() == 1 {
-        return skipped("this machine has no IPv6");
+        return skip("this machine has no IPv6");
     }
     assert_eq!(ports[0], ports[1]);
     for (host, remote) in [("127.0.0.1", "127.0.0.1"), ("[::1]", "::1")] {
@@ -73,9 +74,9 @@ fn localhost_is_both_families_with_one_port() {
 
 #[test]
 fn one_server_listens_on_several_addresses() {
-    let dir = temp_dir("several");
+    let dir = TempDir::new("several");
     let unix = format!("unix://{}", dir.join("a.sock").display());
-    let server = Setup::threaded().on(&["127.0.0.1:0", "127.0.0.2:0", &unix]).start(fixture);
+    let server = Setup::threaded().on(&["127.0.0.1:0", "127.0.0.2:0", &unix]).start(test_app);
     assert_eq!(server.local.len(), 3);
     for local in &server.local[..2] {
         let LocalAddr::Tcp(addr) = local else { panic!("{local}") };
@@ -86,48 +87,50 @@ fn one_server_listens_on_several_addresses() {
 }
 
 #[test]
-fn all_addresses_take_ipv4_clients_too() {
-    let server = Setup::threaded().on(&["*:0"]).start(fixture);
+fn a_server_on_all_addresses_accepts_ipv4_clients() {
+    let server = Setup::threaded().on(&["*:0"]).start(test_app);
     let addr: SocketAddr = format!("127.0.0.1:{}", server.local[0].port().unwrap()).parse().unwrap();
     let text = Client::connect(addr).get("/environ").text();
     assert!(text.contains("REMOTE_ADDR=127.0.0.1\n"), "{text}");
 }
 
 #[test]
-fn addresses_that_can_t_be_had_get_a_sentence() {
-    let taken = Setup::threaded().start(fixture);
+fn unusable_addresses_are_explained() {
+    let taken = Setup::threaded().start(test_app);
     for (address, sentence) in [
         (taken.addr().to_string(), "in use"),
-        ("no-such-name.invalid:0".into(), "check its spelling"),
+        ("no-such-name.invalid:0".into(), "is it spelled right"),
         ("fd://0".into(), "fd://0"),
         ("fd://999".into(), "fd://999"),
         ("unix:///no/such/directory/a.sock".into(), "/no/such/directory"),
     ] {
         let address: Address = address.parse().unwrap();
-        let error = make_server(&[address], fixture, Concurrency::Single, quiet()).unwrap_err().to_string();
+        let error =
+            make_server(&[address], test_app, Concurrency::Single, settings_without_log()).unwrap_err().to_string();
         assert!(error.contains(sentence), "{error}");
         assert!(error.starts_with("can't listen on "), "{error}");
     }
-    let error = make_server(&[], fixture, Concurrency::Single, quiet()).unwrap_err().to_string();
+    let error = make_server(&[], test_app, Concurrency::Single, settings_without_log()).unwrap_err().to_string();
     assert!(error.contains("at least one address"), "{error}");
 }
 
-/// A safe function that took any number would close the descriptor under the `TcpListener` that owns it.
+/// A safe function that accepted any number could close a descriptor that a `TcpListener` owns.
 #[cfg(unix)]
 #[test]
-fn a_descriptor_that_this_program_has_opened_is_not_taken_from_its_owner() {
+fn a_descriptor_that_this_process_has_opened_is_refused() {
     use std::os::fd::AsRawFd;
 
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     for address in [Address::Fd(listener.as_raw_fd()), format!("fd://{}", listener.as_raw_fd()).parse().unwrap()] {
-        let error = make_server(&[address], fixture, Concurrency::Single, quiet()).unwrap_err().to_string();
+        let error =
+            make_server(&[address], test_app, Concurrency::Single, settings_without_log()).unwrap_err().to_string();
         assert!(error.contains("this process was not started with that descriptor"), "{error}");
     }
     let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    assert_eq!(listener.accept().unwrap().1, client.local_addr().unwrap(), "it still listens, and blocks");
+    assert_eq!(listener.accept().unwrap().1, client.local_addr().unwrap(), "the listener is still open and blocking");
 }
 
-/// A program that opens a listening socket as descriptor 3 and becomes its arguments.
+/// A script that opens a listening socket as descriptor 3 and executes its arguments.
 const PASSES_A_SOCKET: &str = "
 import os, socket, sys
 listener = socket.create_server(('127.0.0.1', 0))
@@ -140,13 +143,13 @@ os.execv(sys.argv[1], sys.argv[1:])
 ";
 
 #[test]
-fn an_inherited_socket_is_served_by_number_and_as_systemd_passes_it() {
+fn an_inherited_socket_is_served_by_number_and_from_systemd() {
     if std::process::Command::new("python3").arg("--version").output().is_err() {
-        return skipped("python3, which passes a socket on");
+        return skip("python3, which passes on a socket, is not installed");
     }
-    for (role, address) in [("threads", "fd://3"), ("base", "fd://3"), ("systemd", "127.0.0.1:0")] {
-        let mut helper = Helper::scripted(role, &["python3", "-c", PASSES_A_SOCKET], address);
-        assert_eq!(helper.get("/").text(), "hello", "{role}");
-        assert!(helper.stop());
+    for (role, address) in [("threads", "fd://3"), ("single", "fd://3"), ("systemd", "127.0.0.1:0")] {
+        let mut server = ServerProcess::from_script(role, &["python3", "-c", PASSES_A_SOCKET], address);
+        assert_eq!(server.get("/").text(), "hello", "{role}");
+        assert!(server.stop());
     }
 }

@@ -1,17 +1,18 @@
-//! The contract between server and application (PEP 3333), sentence by sentence.
+//! The contract between server and application (PEP 3333), requirement by requirement.
 //!
 //! - `start_response`: `start`, `begin` and `write`; heads that are refused.
-//! - `errors`: what an application's error costs, and what the client sees of it.
-//! - `panics`: the same for panics, wherever application code runs.
-//! - `drops`: what the server drops for the application.
-//! - `body`: blocks, lengths, and the one drop.
-//! - `files`: bodies that are files.
-//! - `input`: the request's body as the application reads it.
-//! - `collect`: bodies that are complete before the application is called.
+//! - `errors`: errors of the application, and what the client sees of them.
+//! - `panics`: panics wherever application code runs.
+//! - `panicking_log`: a log that panics.
+//! - `panicking_drops`: panics when the server drops values of the application.
+//! - `body`: blocks and lengths of a response body, and when it is dropped.
+//! - `files`: response bodies that are files.
+//! - `input`: the request body as the application reads it.
+//! - `collected_bodies`: request bodies that are complete before the application is called.
 //! - `expect`: when `100 Continue` is sent.
-//! - `environ`: what may be changed in it.
-//! - `client`: what is kept with its connection, whether it has left, what it is told ahead.
-//! - `middleware`: applications around applications, and the request handler.
+//! - `environ`: what middleware may change in it.
+//! - `client`: connection extensions, detecting that the client has left, early hints.
+//! - `middleware`: wrapped applications, and the request handler.
 
 mod start_response;
 
@@ -22,13 +23,13 @@ pub mod panics;
 #[cfg(unix)]
 pub mod panicking_log;
 
-mod drops;
+mod panicking_drops;
 
 mod body;
 
 mod files;
 
-mod collect;
+mod collected_bodies;
 
 mod input;
 
@@ -42,7 +43,7 @@ mod middleware;
 
 use amboss_core::{AppError, Body, Environ, StartResponse};
 
-/// Pins down the shape of a closure, so that it needs no annotations.
+/// Gives a closure the type of an application, so that its parameters need no annotations.
 fn app<F>(f: F) -> F
 where
     F: Fn(&mut Environ<'_>, &mut dyn StartResponse) -> Result<Body, AppError> + Send + Sync,

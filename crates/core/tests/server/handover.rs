@@ -1,4 +1,4 @@
-//! Connections that move from a server that stops to one that runs: nothing is refused, reset or lost.
+//! Connections that move from a stopping server to its successor: no request is refused, reset or lost.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use amboss_core::{
     Settings, ShutdownHandle, StartResponse,
 };
 
-/// Says which generation answers; `/slow` takes 300 ms, and is counted.
+/// Responds with its generation and the body; `/slow` takes 300 ms and is counted.
 struct Generation(usize, Arc<AtomicUsize>);
 
 impl Application for Generation {
@@ -27,15 +27,15 @@ impl Application for Generation {
     }
 }
 
-struct Serving {
+struct RunningServer {
     handle: ShutdownHandle,
     receiver: Receiver,
-    /// Slow requests that the application has begun.
+    /// The number of calls of `/slow` that have begun.
     slow: Arc<AtomicUsize>,
     thread: JoinHandle<Result<(), ServeError>>,
 }
 
-fn serve(listeners: &Listeners, concurrency: Concurrency, generation: usize) -> Serving {
+fn serve(listeners: &Listeners, concurrency: Concurrency, generation: usize) -> RunningServer {
     let mut settings = Settings::default();
     settings.log = Arc::new(NoLog);
     settings.runtime.loops = 3;
@@ -43,17 +43,17 @@ fn serve(listeners: &Listeners, concurrency: Concurrency, generation: usize) -> 
     let app = Generation(generation, slow.clone());
     let mut server = make_server_on(listeners.clone(), app, concurrency, settings).unwrap();
     let (handle, receiver) = (server.shutdown_handle(), server.receiver());
-    Serving { handle, receiver, slow, thread: thread::spawn(move || server.serve_forever()) }
+    RunningServer { handle, receiver, slow, thread: thread::spawn(move || server.serve_forever()) }
 }
 
-impl Serving {
-    fn hand_over_to(&self, next: &Serving) {
+impl RunningServer {
+    fn hand_over_to(&self, next: &RunningServer) {
         let receiver = next.receiver.clone();
         self.handle.hand_over(move |waiting| receiver.adopt(waiting).unwrap());
     }
 
     fn join(self) {
-        eventually("the old server ends", || self.thread.is_finished());
+        wait_until("the old server has stopped", || self.thread.is_finished());
         self.thread.join().unwrap().unwrap();
     }
 }
@@ -65,7 +65,7 @@ fn listen() -> (Listeners, std::net::SocketAddr) {
 }
 
 #[test]
-fn idle_running_and_half_sent_requests_go_on() {
+fn idle_connections_and_partial_requests_move_to_the_successor() {
     for concurrency in [Concurrency::Single, Concurrency::Threads] {
         let (listeners, address) = listen();
         let old = serve(&listeners, concurrency, 1);
@@ -75,24 +75,28 @@ fn idle_running_and_half_sent_requests_go_on() {
         half.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo");
         let mut running = Client::connect(address);
         running.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
-        eventually("it runs", || old.slow.load(SeqCst) == 1);
+        wait_until("the request runs", || old.slow.load(SeqCst) == 1);
         let new = serve(&listeners, concurrency, 2);
         old.hand_over_to(&new);
         half.send("dy");
-        let answer = half.response().text();
-        // The rest may arrive before the old server hears that it is to stop.
-        assert!(answer == "2 body" || answer == "1 body", "{answer}");
-        eventually("the idle connection has moved", || idle.get("/").text() == "2 ");
-        let answer = running.response();
-        assert_eq!((answer.text().as_str(), answer.field("Connection")), ("1 ", None), "finished where it began");
-        eventually("it is kept alive and moves", || running.get("/").text() == "2 ");
+        let response = half.response().text();
+        // The rest may arrive before the old server notices that it is to stop.
+        assert!(response == "2 body" || response == "1 body", "{response}");
+        wait_until("the idle connection has moved", || idle.get("/").text() == "2 ");
+        let response = running.response();
+        assert_eq!(
+            (response.text().as_str(), response.field("Connection")),
+            ("1 ", None),
+            "the old server finishes a running request"
+        );
+        wait_until("the connection of the running request has moved", || running.get("/").text() == "2 ");
         old.join();
         assert_eq!(Client::connect(address).get("/").text(), "2 ");
         new.handle.shutdown();
         new.join();
         drop(listeners);
-        // A process that another test starts has copies of all descriptors for a moment.
-        eventually("nobody listens any more", || std::net::TcpStream::connect(address).is_err());
+        // A process that another test starts holds copies of all descriptors until it calls exec.
+        wait_until("connections are refused", || std::net::TcpStream::connect(address).is_err());
     }
 }
 
@@ -107,14 +111,17 @@ fn ten_servers_in_a_row_under_load_lose_no_request() {
                 let mut client = Client::connect(address);
                 let mut newest = 0;
                 while !over.load(SeqCst) {
-                    // Some keep their connection, some open one for each request.
+                    // Some clients keep their connection, some open one for each request.
                     if index % 3 == 0 {
                         client = Client::connect(address);
                     }
-                    let answer = client.get(if index == 1 { "/slow" } else { "/" });
-                    let generation = answer.text().trim().parse().unwrap();
-                    assert!(answer.complete && answer.field("Connection").is_none());
-                    assert!(index % 3 == 0 || generation >= newest, "a kept connection never goes back");
+                    let response = client.get(if index == 1 { "/slow" } else { "/" });
+                    let generation = response.text().trim().parse().unwrap();
+                    assert!(response.complete && response.field("Connection").is_none());
+                    assert!(
+                        index % 3 == 0 || generation >= newest,
+                        "a kept connection never returns to an older server"
+                    );
                     newest = generation;
                     answered.fetch_add(1, SeqCst);
                 }
@@ -124,7 +131,7 @@ fn ten_servers_in_a_row_under_load_lose_no_request() {
     let mut serving = serve(&listeners, Concurrency::Threads, 0);
     for generation in 1..=10 {
         let before = answered.load(SeqCst);
-        eventually("requests are answered", || answered.load(SeqCst) > before + 100);
+        wait_until("requests are answered", || answered.load(SeqCst) > before + 100);
         let next = serve(&listeners, Concurrency::Threads, generation);
         serving.hand_over_to(&next);
         std::mem::replace(&mut serving, next).join();
@@ -135,11 +142,11 @@ fn ten_servers_in_a_row_under_load_lose_no_request() {
     serving.join();
 }
 
-/// Keeps a handle to the client of each request.
+/// An application that keeps a handle to the client of each request.
 #[derive(Clone, Default)]
-struct Keeping(Arc<Mutex<Vec<amboss_core::Client>>>);
+struct ClientKeeper(Arc<Mutex<Vec<amboss_core::Client>>>);
 
-impl Application for Keeping {
+impl Application for ClientKeeper {
     fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
         self.0.lock().unwrap().push(environ.client());
         start_response.start("200 OK", &[])?;
@@ -148,24 +155,25 @@ impl Application for Keeping {
 }
 
 #[test]
-fn a_connection_that_the_application_looks_at_meanwhile_is_handed_over_all_the_same() {
+fn a_connection_is_handed_over_while_the_application_checks_its_client() {
     let (listeners, address) = listen();
-    let serve = |app: Keeping| {
-        let mut server = make_server_on(listeners.clone(), app, Concurrency::Threads, quiet()).unwrap();
+    let serve = |app: ClientKeeper| {
+        let mut server = make_server_on(listeners.clone(), app, Concurrency::Threads, settings_without_log()).unwrap();
         let (handle, receiver) = (server.shutdown_handle(), server.receiver());
-        Serving { handle, receiver, slow: Arc::default(), thread: thread::spawn(move || server.serve_forever()) }
+        RunningServer { handle, receiver, slow: Arc::default(), thread: thread::spawn(move || server.serve_forever()) }
     };
-    let mut serving = serve(Keeping::default());
+    let mut serving = serve(ClientKeeper::default());
     let mut clients: Vec<Client> = (0..20).map(|_| Client::connect(address)).collect();
     for _ in 0..10 {
-        let app = Keeping::default();
+        let app = ClientKeeper::default();
         let next = serve(app.clone());
-        // All move to the new one, whose application looks at them without a pause while it hands them over.
+        // All connections move to the new server. Threads of its application then check their clients without a pause,
+        // while the connections move on.
         serving.hand_over_to(&next);
         std::mem::replace(&mut serving, next).join();
         clients.iter_mut().for_each(|client| assert_eq!(client.get("/").text(), "kept"));
         let over = Arc::new(AtomicBool::new(false));
-        let looking: Vec<_> = (0..4)
+        let checking: Vec<_> = (0..4)
             .map(|_| {
                 let (over, kept) = (over.clone(), app.0.lock().unwrap().clone());
                 thread::spawn(move || {
@@ -178,11 +186,11 @@ fn a_connection_that_the_application_looks_at_meanwhile_is_handed_over_all_the_s
                 })
             })
             .collect();
-        let last = serve(Keeping::default());
+        let last = serve(ClientKeeper::default());
         serving.hand_over_to(&last);
         std::mem::replace(&mut serving, last).join();
         over.store(true, SeqCst);
-        looking.into_iter().for_each(|thread| thread.join().unwrap());
+        checking.into_iter().for_each(|thread| thread.join().unwrap());
         clients.iter_mut().for_each(|client| assert_eq!(client.get("/").text(), "kept"));
     }
     serving.handle.shutdown();
@@ -190,7 +198,7 @@ fn a_connection_that_the_application_looks_at_meanwhile_is_handed_over_all_the_s
 }
 
 #[test]
-fn a_server_that_has_stopped_gives_arrivals_back() {
+fn a_stopped_server_refuses_to_adopt_connections() {
     let (listeners, address) = listen();
     let old = serve(&listeners, Concurrency::Threads, 1);
     let mut client = Client::connect(address);
@@ -199,23 +207,23 @@ fn a_server_that_has_stopped_gives_arrivals_back() {
     let receiver = gone.receiver.clone();
     gone.handle.shutdown();
     gone.join();
-    let (back, came) = std::sync::mpsc::channel();
-    old.handle.hand_over(move |waiting| back.send(receiver.adopt(waiting).is_err()).unwrap());
-    assert!(came.recv_timeout(DEADLINE).unwrap());
+    let (refused, refusals) = std::sync::mpsc::channel();
+    old.handle.hand_over(move |waiting| refused.send(receiver.adopt(waiting).is_err()).unwrap());
+    assert!(refusals.recv_timeout(DEADLINE).unwrap());
     assert!(client.at_end());
     old.join();
 }
 
 #[test]
-fn requests_that_wait_for_a_thread_go_to_the_successor_with_their_bodies() {
+fn queued_requests_move_to_the_successor_with_their_bodies() {
     let (listeners, address) = listen();
-    let (gate, begun) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
+    let (gate, begun) = (Semaphore::default(), Arc::new(AtomicUsize::new(0)));
     let server = |generation: usize| {
         let (gate, begun) = (gate.clone(), begun.clone());
         let app = move |environ: &mut Environ<'_>, start_response: &mut dyn StartResponse| {
             if environ.path() == &b"/gate"[..] {
                 begun.fetch_add(1, SeqCst);
-                gate.pass();
+                gate.acquire();
             }
             let mut body = Vec::new();
             std::io::Read::read_to_end(environ.input(), &mut body)?;
@@ -224,7 +232,7 @@ fn requests_that_wait_for_a_thread_go_to_the_successor_with_their_bodies() {
             let sum: usize = body.iter().map(|&byte| usize::from(byte)).sum();
             Ok(Body::from(format!("{generation} {length} {} {sum}", body.len())))
         };
-        let mut settings = quiet();
+        let mut settings = settings_without_log();
         settings.runtime.threads = 1;
         settings.limits.body_memory = 10_000;
         let mut server = make_server_on(listeners.clone(), app, Concurrency::Threads, settings).unwrap();
@@ -234,7 +242,7 @@ fn requests_that_wait_for_a_thread_go_to_the_successor_with_their_bodies() {
     let (old, _, old_thread) = server(1);
     let mut running = Client::connect(address);
     running.send("GET /gate HTTP/1.1\r\nHost: a\r\n\r\n");
-    eventually("it runs", || begun.load(SeqCst) == 1);
+    wait_until("the request runs", || begun.load(SeqCst) == 1);
 
     let mut waiting = Vec::new();
     for (length, chunked) in [(0, false), (4, false), (4, true), (9000, true), (100_000, false), (100_000, true)] {
@@ -253,7 +261,7 @@ fn requests_that_wait_for_a_thread_go_to_the_successor_with_their_bodies() {
         } else {
             client.send(&body);
         }
-        // Another request, right behind it.
+        // Another request right behind the body.
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         waiting.push((length, client));
     }
@@ -269,30 +277,30 @@ fn requests_that_wait_for_a_thread_go_to_the_successor_with_their_bodies() {
         assert_eq!(client.response().text(), expected);
         assert_eq!(client.response().text(), "2  0 0");
     }
-    assert_eq!(begun.load(SeqCst), 1, "what has begun is not begun again");
-    gate.open();
+    assert_eq!(begun.load(SeqCst), 1, "a request that has begun does not run again");
+    gate.release();
     assert_eq!(running.response().text(), "1  0 0");
     for (handle, thread) in [(old, old_thread), (new, new_thread)] {
         handle.shutdown();
-        eventually("the server ends", || thread.is_finished());
+        wait_until("the server has stopped", || thread.is_finished());
         thread.join().unwrap().unwrap();
     }
 }
 
 #[test]
-fn what_can_t_go_to_a_successor_is_refused_before_the_process_ends() {
-    let (gate, begun) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
-    let app = gated(&gate, &begun);
-    let masking = crate::transport::Masking::default();
+fn queued_requests_that_cannot_move_are_refused_with_503() {
+    let (gate, begun) = (Semaphore::default(), Arc::new(AtomicUsize::new(0)));
+    let app = blocking_app(&gate, &begun);
+    let masking = MaskingLayer::default();
     let setup = Setup::threaded().with(|settings| {
         settings.runtime.threads = 1;
         settings.transport = Some(Arc::new(masking));
     });
     let server = setup.start(app);
-    let connect = || crate::transport::knock(server.addr());
+    let connect = || connect_masked(server.addr());
     let mut running = connect();
     running.send("GET /gate HTTP/1.1\r\nHost: a\r\n\r\n");
-    eventually("it runs", || begun.load(SeqCst) == 1);
+    wait_until("the request runs", || begun.load(SeqCst) == 1);
     let mut waiting = connect();
     waiting.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     let mut later = connect();
@@ -300,9 +308,9 @@ fn what_can_t_go_to_a_successor_is_refused_before_the_process_ends() {
     server.handle.refuse_waiting(DEADLINE);
     later.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     for client in [&mut waiting, &mut later] {
-        let answer = client.response();
-        assert_eq!((answer.status, answer.field("Connection")), (503, Some("close")));
+        let response = client.response();
+        assert_eq!((response.status, response.field("Connection")), (503, Some("close")));
     }
-    gate.open();
+    gate.release();
     assert_eq!(running.response().status, 200);
 }

@@ -1,63 +1,75 @@
 //! The servers of this crate, end to end: real sockets, real clients.
 //!
-//! - `wire`: bytes in, bytes out, and the environ that the application saw; the strict table.
-//! - `contract`: what server and application owe each other (PEP 3333), sentence by sentence.
-//! - `access_log`: when requests are logged, and with which times.
-//! - `servers`: what tells the three servers apart.
-//! - `forking`: processes.
-//! - `one_request`: `handle_request`.
-//! - `upgrade`: connections that leave HTTP.
-//! - `addresses`: what can be listened on.
-//! - `fleet`: several loops in one server.
-//! - `handover`: connections that go on in another server.
-//! - `transport`: layers between sockets and HTTP.
-//! - `robust`: slow, broken and hostile clients.
-//! - `resources`: exhausted resources.
-//! - `stopping`: an end that loses nothing.
-//! - `clients`: curl and Python.
-//! - `nginx`: a proxy in front.
+//! | module | holds |
+//! |---|---|
+//! | `wire` | bytes in, bytes out, and the environ that the application sees |
+//! | `strictness` | requests that are refused, and what leniency changes of it |
+//! | `contract` | what server and application owe each other (PEP 3333), requirement by requirement |
+//! | `access_log` | when requests are logged, and with which times |
+//! | `concurrency` | how the three servers differ: one request at a time, threads, processes |
+//! | `forking` | a process for each request |
+//! | `queueing` | requests that wait for a thread |
+//! | `loop_group` | several event loops in one server |
+//! | `handle_request` | one request at a time, on demand |
+//! | `addresses` | what a server can listen on |
+//! | `handover` | connections that move to another server |
+//! | `upgrade` | connections that leave HTTP |
+//! | `transport` | layers between sockets and HTTP |
+//! | `slow_clients` | clients that send or read slowly, or not at all |
+//! | `broken_clients` | clients that flood, reset, or send too much |
+//! | `resources` | exhausted descriptors, threads and processes |
+//! | `shutdown` | stopping without losing a request |
+//! | `external_clients` | curl and Python |
+//! | `nginx` | a proxy in front |
 //!
-//! Where a system has no forking, no Unix sockets or no /proc, those rooms are closed.
+//! Modules that need fork, Unix sockets or /proc are compiled on Unix only.
 //!
-//! `support` starts servers and speaks raw HTTP to them; `helper` is what tests start as a process of its own.
+//! `support` starts servers in threads, `server_process` starts them in processes of their own; clients and waiting
+//! come from `amboss_testkit`.
 
 mod support;
 
 #[cfg(unix)]
-mod helper;
+mod server_process;
 
 mod wire;
+
+mod strictness;
 
 mod contract;
 
 mod access_log;
 
-mod servers;
+mod concurrency;
 
 #[cfg(unix)]
 mod forking;
 
-mod one_request;
+mod queueing;
 
-mod upgrade;
+mod loop_group;
+
+mod handle_request;
 
 #[cfg(unix)]
 mod addresses;
 
-mod fleet;
-
 mod handover;
+
+mod upgrade;
 
 mod transport;
 
-mod robust;
+mod slow_clients;
+
+mod broken_clients;
 
 #[cfg(unix)]
 mod resources;
 
-mod stopping;
+mod shutdown;
 
-mod clients;
+mod external_clients;
 
 #[cfg(unix)]
 mod nginx;

@@ -1,21 +1,23 @@
 //! nginx in front: kept connections upstream, over TCP and over a Unix socket.
 
 use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use crate::support::*;
 use amboss_core::PollerKind;
+use amboss_testkit::Process;
 
-/// nginx in front of a server, in a directory of its own, on a socket there: it has no port 0.
+/// nginx in front of a server, in a directory of its own. It listens on a Unix socket there, as it cannot choose a free
+/// port.
 struct Nginx {
-    child: Child,
+    /// Killed when this is dropped.
+    _process: Process,
     dir: TempDir,
 }
 
 impl Nginx {
     fn start(upstream: &str) -> Option<Nginx> {
-        let dir = temp_dir("nginx");
+        let dir = TempDir::new("nginx");
         let socket = dir.join("nginx.sock").display().to_string();
         let config = format!(
             "daemon off; master_process off; worker_processes 1; pid nginx.pid; error_log stderr warn;
@@ -43,23 +45,13 @@ impl Nginx {
             Command::new(name).arg("-v").stderr(Stdio::null()).status().is_ok_and(|status| status.success())
         });
         let Some(program) = program else {
-            skipped("nginx is not installed");
+            skip("nginx is not installed");
             return None;
         };
-        let child = Command::new(program)
-            .args([
-                Path::new("-e"),
-                Path::new("stderr"),
-                Path::new("-p"),
-                &dir.0,
-                Path::new("-c"),
-                Path::new("nginx.conf"),
-            ])
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let nginx = Nginx { child, dir };
-        eventually("nginx listens", || nginx.connect().is_some());
+        let mut command = Command::new(program);
+        command.args(["-e", "stderr", "-c", "nginx.conf", "-p"]).arg(dir.path());
+        let nginx = Nginx { _process: Process::spawn(&mut command), dir };
+        wait_until("nginx listens", || nginx.connect().is_some());
         Some(nginx)
     }
 
@@ -70,17 +62,10 @@ impl Nginx {
     }
 }
 
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
-fn nginx_in_front_gets_right_answers_over_kept_connections() {
+fn nginx_gets_correct_responses_over_kept_connections() {
     for poller in [PollerKind::Auto, PollerKind::Poll] {
-        let server = Setup::threaded().with(|settings| settings.runtime.poller = poller).start(fixture);
+        let server = Setup::threaded().with(|settings| settings.runtime.poller = poller).start(test_app);
         let Some(nginx) = Nginx::start(&server.addr().to_string()) else { return };
         let mut client = nginx.connect().unwrap();
         for _ in 0..100 {
@@ -99,7 +84,7 @@ fn nginx_in_front_gets_right_answers_over_kept_connections() {
             client.send("3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n");
             assert_eq!(client.response().text(), "onetwo", "{path}");
         }
-        // An unread body in between.
+        // A body that the application does not read.
         client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
         client.send(&body[..100_000]);
         assert_eq!(client.response().text(), "hello");
@@ -110,16 +95,16 @@ fn nginx_in_front_gets_right_answers_over_kept_connections() {
             assert!(text.contains("HTTP_HOST=a\n"), "{text}");
             ports.insert(text.lines().find(|line| line.starts_with("REMOTE_PORT=")).unwrap().to_owned());
         }
-        assert_eq!(ports.len(), 1, "one kept connection upstream");
+        assert_eq!(ports.len(), 1, "nginx keeps one upstream connection");
         assert_eq!(server.log.errors(), "");
     }
 }
 
 #[test]
-fn nginx_in_front_speaks_over_a_unix_socket() {
-    let dir = temp_dir("upstream");
+fn nginx_can_connect_over_a_unix_socket() {
+    let dir = TempDir::new("upstream");
     let path = dir.join("app.sock").display().to_string();
-    let server = Setup::threaded().on(&[&format!("unix://{path}")]).start(fixture);
+    let server = Setup::threaded().on(&[&format!("unix://{path}")]).start(test_app);
     let Some(nginx) = Nginx::start(&format!("unix:{path}")) else { return };
     assert_eq!(nginx.connect().unwrap().get("/").text(), "hello");
     drop(server);

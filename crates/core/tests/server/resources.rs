@@ -1,137 +1,138 @@
-//! Exhausted resources: descriptors, threads, processes, and what the server leaves behind.
+//! Exhausted descriptors, threads and processes; what a server leaves behind, and what it uses when idle.
 
 use std::io::Write;
 use std::thread;
 
-use crate::helper::Helper;
+use crate::server_process::ServerProcess;
 use crate::support::*;
 
 #[test]
-fn a_full_file_table_is_survived_without_spinning() {
-    for role in ["base", "threads", "forking", "forking poll"] {
-        let helper = Helper::limited(role, 64);
-        let clients: Vec<Client> = (0..100).map(|_| Client::connect(helper.addr)).collect();
-        let before = helper.cpu();
-        eventually("the server says so", || helper.stderr().contains("open files"));
+fn a_full_descriptor_table_causes_no_busy_loop() {
+    for role in ["single", "threads", "forking", "forking poll"] {
+        let server = ServerProcess::with_descriptor_limit(role, 64);
+        let clients: Vec<Client> = (0..100).map(|_| server.connect()).collect();
+        let before = server.cpu_time();
+        wait_until("the server logs that it has too many open files", || server.stderr().contains("open files"));
         thread::sleep(300 * MS);
-        assert!(helper.cpu() - before < 100 * MS, "{:?} of CPU", helper.cpu() - before);
-        // Idle connections made room; when the rest go, all is as before.
+        assert!(server.cpu_time() - before < 100 * MS, "{:?} of CPU", server.cpu_time() - before);
+        // Idle connections were closed to free descriptors; when the rest have gone, the server works as before.
         drop(clients);
         for _ in 0..5 {
-            assert_eq!(Client::connect(helper.addr).get("/").text(), "hello");
+            assert_eq!(server.connect().get("/").text(), "hello");
         }
-        eventually("no zombie", || helper.children().is_empty());
+        wait_until("all children are reaped", || server.children().is_empty());
     }
 }
 
 #[test]
-fn a_full_file_table_costs_nobody_a_request_that_was_sent() {
-    // Those that are answered go, or stay open and make room once they have been idle for a while.
+fn a_full_descriptor_table_loses_no_request() {
+    // Answered clients leave, or stay until the server closes them after they have been idle for a while.
     for (role, stays) in
-        [("base", false), ("threads", false), ("threads", true), ("forking", false), ("forking poll", false)]
+        [("single", false), ("threads", false), ("threads", true), ("forking", false), ("forking poll", false)]
     {
-        let helper = Helper::limited(role, 40);
-        let mut clients: Vec<Client> = (0..70).map(|_| Client::connect(helper.addr)).collect();
+        let server = ServerProcess::with_descriptor_limit(role, 40);
+        let mut clients: Vec<Client> = (0..70).map(|_| server.connect()).collect();
         for client in &mut clients {
             client.send("GET /sleep/5 HTTP/1.1\r\nHost: a\r\n\r\n");
         }
         let mut answered = Vec::new();
         for mut client in clients {
-            assert_eq!(client.response().text(), "hello", "{role}: {}", helper.stderr());
+            assert_eq!(client.response().text(), "hello", "{role}: {}", server.stderr());
             answered.extend(stays.then_some(client));
         }
     }
 }
 
 #[test]
-fn a_request_has_its_process_though_idle_connections_fill_the_file_table() {
+fn a_request_gets_its_process_when_idle_connections_fill_the_descriptor_table() {
     const DESCRIPTORS: usize = 64;
-    let helper = Helper::limited("forking", DESCRIPTORS);
-    // Whoever started the tests may have left descriptors from beyond the limit open.
-    let taken = || helper.entries("fd").filter(|fd| fd.parse::<usize>().is_ok_and(|fd| fd < DESCRIPTORS)).count();
+    let server = ServerProcess::with_descriptor_limit("forking", DESCRIPTORS);
+    // The process that started the tests may have passed on descriptors beyond the limit.
+    let taken =
+        || server.entries("fd").iter().filter(|fd| fd.parse::<usize>().is_ok_and(|fd| fd < DESCRIPTORS)).count();
     let mut clients = Vec::new();
     while taken() < DESCRIPTORS {
         let before = taken();
-        clients.push(Client::connect(helper.addr));
-        eventually("it is accepted", || taken() > before);
+        clients.push(server.connect());
+        wait_until("the connection is accepted", || taken() > before);
     }
-    // A full table alone costs nobody a connection; somebody has to wait for the room.
+    // The server closes idle connections when another one waits for a descriptor, not when the table is merely full.
     thread::sleep(50 * MS);
-    assert_eq!((taken(), helper.stderr().as_str()), (DESCRIPTORS, ""));
+    assert_eq!((taken(), server.stderr().as_str()), (DESCRIPTORS, ""));
     let mut last = clients.pop().unwrap();
     for _ in 0..3 {
         assert_eq!(last.get("/").text(), "hello");
     }
-    eventually("no zombie", || helper.children().is_empty());
+    wait_until("all children are reaped", || server.children().is_empty());
 }
 
 #[test]
-fn a_request_that_can_t_have_a_process_is_answered_with_503_and_the_server_lives() {
-    let Some(mut helper) = Helper::bounded("forking") else { return };
-    assert_eq!(helper.get("/").text(), "hello");
-    let mut kept = Client::connect(helper.addr);
+fn a_request_gets_503_when_no_process_can_be_started() {
+    let Some(mut server) = ServerProcess::unprivileged("forking") else { return };
+    assert_eq!(server.get("/").text(), "hello");
+    let mut kept = server.connect();
     assert_eq!(kept.get("/").text(), "hello");
-    helper.may_start(false);
-    for client in [kept, Client::connect(helper.addr), Client::connect(helper.addr)].iter_mut() {
+    server.allow_new_tasks(false);
+    for client in [kept, server.connect(), server.connect()].iter_mut() {
         client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
         for _ in 0..100 {
-            client.stream.write_all(&[b'x'; 1000]).expect("the body is read before a process is needed");
+            client.stream.write_all(&[b'x'; 1000]).expect("the server reads the body before it needs a process");
         }
-        let answer = client.response();
-        assert_eq!((answer.status, answer.field("Connection")), (503, Some("close")));
-        assert!(answer.field("Retry-After").is_some());
+        let response = client.response();
+        assert_eq!((response.status, response.field("Connection")), (503, Some("close")));
+        assert!(response.field("Retry-After").is_some());
         client.finish_sending();
-        assert!(client.at_end() && !client.reset);
+        assert!(client.at_end() && !client.was_reset());
     }
-    eventually("the log says so", || helper.stderr().contains("can't start a process for a request"));
-    helper.may_start(true);
+    wait_until("the failure is logged", || server.stderr().contains("can't start a process for a request"));
+    server.allow_new_tasks(true);
     for _ in 0..3 {
-        assert_eq!(helper.get("/").text(), "hello");
+        assert_eq!(server.get("/").text(), "hello");
     }
-    eventually("no zombie", || helper.children().is_empty());
-    assert!(helper.stop());
+    wait_until("all children are reaped", || server.children().is_empty());
+    assert!(server.stop());
 }
 
 #[test]
-fn a_threaded_server_serves_on_while_it_can_t_have_more_threads() {
-    let Some(mut helper) = Helper::bounded("threads") else { return };
-    assert_eq!(helper.get("/").text(), "hello");
-    helper.may_start(false);
-    let mut slow: Vec<Client> = (0..6).map(|_| Client::connect(helper.addr)).collect();
+fn a_threaded_server_keeps_serving_when_no_thread_can_be_started() {
+    let Some(mut server) = ServerProcess::unprivileged("threads") else { return };
+    assert_eq!(server.get("/").text(), "hello");
+    server.allow_new_tasks(false);
+    let mut slow: Vec<Client> = (0..6).map(|_| server.connect()).collect();
     for client in &mut slow {
         client.send("GET /sleep/50 HTTP/1.1\r\nHost: a\r\n\r\n");
     }
-    // Delayed at most.
-    assert_eq!(helper.get("/").text(), "hello");
+    // The request may be delayed, but it does not fail.
+    assert_eq!(server.get("/").text(), "hello");
     for client in &mut slow {
         assert_eq!(client.response().text(), "hello");
     }
-    eventually("the log says so", || helper.stderr().contains("can't start a thread for now"));
-    has_its_threads_again(&helper);
-    assert!(helper.stop());
+    wait_until("the failure is logged", || server.stderr().contains("can't start a thread for now"));
+    assert_threads_return(&server);
+    assert!(server.stop());
 }
 
 #[test]
-fn a_threaded_server_that_began_without_threads_has_them_when_there_are_some() {
-    let Some(mut helper) = Helper::bounded("threads first") else { return };
-    helper.may_start(false);
+fn a_server_that_started_without_threads_starts_them_when_it_can() {
+    let Some(mut server) = ServerProcess::unprivileged("threads first") else { return };
+    server.allow_new_tasks(false);
     for _ in 0..5 {
-        assert_eq!(helper.get("/sleep/5").text(), "hello");
+        assert_eq!(server.get("/sleep/5").text(), "hello");
     }
-    eventually("the log says so", || helper.stderr().contains("can't start a thread for now"));
-    has_its_threads_again(&helper);
-    assert!(helper.stop());
+    wait_until("the failure is logged", || server.stderr().contains("can't start a thread for now"));
+    assert_threads_return(&server);
+    assert!(server.stop());
 }
 
-/// The limit is lifted, and after a while as many requests run at once as before.
-fn has_its_threads_again(helper: &Helper) {
-    helper.may_start(true);
-    let mut clients: Vec<Client> = (0..8).map(|_| Client::connect(helper.addr)).collect();
-    eventually("eight run at once", || {
+/// Lifts the limit, and asserts that eight requests run at once after a while.
+fn assert_threads_return(server: &ServerProcess) {
+    server.allow_new_tasks(true);
+    let mut clients: Vec<Client> = (0..8).map(|_| server.connect()).collect();
+    wait_until("eight requests run at once", || {
         for client in &mut clients {
             client.send("GET /sleep/40 HTTP/1.1\r\nHost: a\r\n\r\n");
         }
-        let threads = helper.count("task");
+        let threads = server.entries("task").len();
         for client in &mut clients {
             assert_eq!(client.response().text(), "hello");
         }
@@ -140,14 +141,14 @@ fn has_its_threads_again(helper: &Helper) {
 }
 
 #[test]
-fn connections_beyond_the_limit_wait_for_their_turn() {
-    everywhere_with(
+fn connections_beyond_the_limit_wait() {
+    for_each_server_with(
         |settings| {
             settings.limits.connections = 4;
-            // Several loops may take one more each.
+            // With several loops, each could accept one more.
             settings.runtime.loops = 1;
         },
-        fixture,
+        test_app,
         |server| {
             let mut first: Vec<Client> = (0..4).map(|_| server.connect()).collect();
             for client in &mut first {
@@ -167,33 +168,33 @@ fn connections_beyond_the_limit_wait_for_their_turn() {
 }
 
 #[test]
-fn ten_thousand_connections_leave_nothing_behind() {
-    let helper = Helper::start("threads");
-    let once = || assert_eq!(Client::connect(helper.addr).get("/").text(), "hello");
+fn ten_thousand_connections_leak_no_descriptor_and_no_thread() {
+    let server = ServerProcess::start("threads");
+    let once = || assert_eq!(server.connect().get("/").text(), "hello");
     for _ in 0..100 {
         once();
     }
-    let (descriptors, threads) = (helper.count("fd"), helper.count("task"));
+    let (descriptors, threads) = (server.entries("fd").len(), server.entries("task").len());
     for _ in 0..10_000 {
         once();
     }
-    eventually("as many descriptors as before", || helper.count("fd") <= descriptors);
-    // One that was hired beside a call that took long stands by for a while.
-    eventually("as many threads as before", || helper.count("task") <= threads + 1);
+    wait_until("there are as many descriptors as before", || server.entries("fd").len() <= descriptors);
+    // A thread that was started during a slow call stays idle for a while before it exits.
+    wait_until("there are as many threads as before", || server.entries("task").len() <= threads + 1);
 }
 
 #[test]
 fn an_idle_server_uses_no_cpu() {
-    for role in ["base", "threads", "forking"] {
-        let helper = Helper::start(role);
-        let mut kept: Vec<Client> = (0..20).map(|_| Client::connect(helper.addr)).collect();
+    for role in ["single", "threads", "forking"] {
+        let server = ServerProcess::start(role);
+        let mut kept: Vec<Client> = (0..20).map(|_| server.connect()).collect();
         for client in &mut kept {
             assert_eq!(client.get("/").text(), "hello");
         }
-        // The watcher parks after a moment.
+        // The monitor thread parks after a moment.
         thread::sleep(100 * MS);
-        let before = helper.cpu();
+        let before = server.cpu_time();
         thread::sleep(500 * MS);
-        assert!(helper.cpu() - before <= 10 * MS, "{role}: {:?}", helper.cpu() - before);
+        assert!(server.cpu_time() - before <= 10 * MS, "{role}: {:?}", server.cpu_time() - before);
     }
 }

@@ -1,4 +1,4 @@
-//! Upgrades: after a 101 the application has the connection.
+//! Upgrades and hijacked sockets: connections on which the application itself reads and writes.
 
 use std::io::{Read, Write};
 use std::thread;
@@ -10,7 +10,7 @@ use amboss_core::{on_upgrade, AppError, Body, Environ, StartResponse};
 
 fn upgrading(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
     if environ.get("HTTP_UPGRADE").is_none() {
-        return fixture(environ, start_response);
+        return test_app(environ, start_response);
     }
     let socket = environ.path() == &b"/socket"[..];
     on_upgrade(environ, move |mut connection| {
@@ -32,18 +32,18 @@ fn upgrading(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) 
 }
 
 #[test]
-fn an_upgraded_connection_gets_what_was_sent_ahead_and_goes_on() {
-    everywhere(upgrading, |server| {
+fn an_upgraded_connection_starts_with_the_bytes_sent_ahead() {
+    for_each_server(upgrading, |server| {
         for path in ["/", "/socket"] {
             let mut client = server.connect();
-            // An ordinary request in front, and the first words of the new protocol behind.
+            // An ordinary request before the upgrade, and the first bytes of the new protocol right behind it.
             client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
             client
                 .send(format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nahead "));
             assert_eq!(client.response().text(), "hello");
-            let answer = client.response();
-            assert_eq!((answer.status, answer.field("Upgrade")), (101, Some("echo")));
-            assert_eq!((answer.fields("Connection"), answer.field("Content-Length")), (vec!["Upgrade"], None));
+            let response = client.response();
+            assert_eq!((response.status, response.field("Upgrade")), (101, Some("echo")));
+            assert_eq!((response.fields("Connection"), response.field("Content-Length")), (vec!["Upgrade"], None));
             assert_eq!(client.exactly(6), b"ahead ");
             for word in ["one", "two"] {
                 thread::sleep(3 * MS);
@@ -58,8 +58,8 @@ fn an_upgraded_connection_gets_what_was_sent_ahead_and_goes_on() {
 }
 
 #[test]
-fn nothing_of_an_upgraded_request_is_left_for_other_connections() {
-    everywhere(upgrading, |server| {
+fn an_upgrade_leaves_no_state_for_other_connections() {
+    for_each_server(upgrading, |server| {
         for _ in 0..100 {
             let mut upgraded = server.connect();
             let mut plain = server.connect();
@@ -74,7 +74,7 @@ fn nothing_of_an_upgraded_request_is_left_for_other_connections() {
 }
 
 #[test]
-fn an_upgraded_connection_keeps_no_thread_from_others() {
+fn upgraded_connections_do_not_delay_others() {
     let server = Setup::threaded().start(upgrading);
     let mut upgraded: Vec<Client> = (0..5).map(|_| server.connect()).collect();
     for client in &mut upgraded {
@@ -88,13 +88,13 @@ fn an_upgraded_connection_keeps_no_thread_from_others() {
     }
 }
 
-// Answers that the application writes to the socket itself
+// Responses that the application writes to the socket itself
 
-/// Answers `/hijack/...` on the socket, and then does what the path says besides.
+/// Responds to `/hijack/...` on the socket, and then does what the path says.
 #[cfg(unix)]
 fn hijacking(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
     let path = environ.text("PATH_INFO").into_owned();
-    let Some(then) = path.strip_prefix("/hijack/") else { return fixture(environ, start_response) };
+    let Some(then) = path.strip_prefix("/hijack/") else { return test_app(environ, start_response) };
     let mut socket = std::fs::File::from(environ.client().socket()?.unwrap());
     start_response.flush()?;
     hijack(environ, 299);
@@ -104,7 +104,7 @@ fn hijacking(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) 
     socket.write_all(b"HTTP/1.1 299 By Hand\r\nContent-Length: 4\r\n\r\nmine")?;
     match then {
         "nothing" | "set before" => {}
-        "answer" => {
+        "response" => {
             start_response.start("200 OK", &[])?;
             return Ok(Body::from("the server's"));
         }
@@ -121,18 +121,18 @@ fn hijacking(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) 
 
 #[cfg(unix)]
 #[test]
-fn what_the_application_has_answered_on_the_socket_is_the_only_answer_and_the_last() {
-    everywhere(hijacking, |server| {
-        for then in ["nothing", "answer", "blocks", "error", "panic", "set%20before"] {
+fn a_hijacked_response_is_the_only_and_the_last_one() {
+    for_each_server(hijacking, |server| {
+        for then in ["nothing", "response", "blocks", "error", "panic", "set%20before"] {
             let mut client = server.connect();
-            // Requests in front of it are answered first, one behind it is not answered.
+            // Requests before the hijacked one are answered first; one behind it is not answered.
             let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
             client.send(get("/") + &get("/") + &get(&format!("/hijack/{then}")) + &get("/"));
             assert_eq!((client.response().text(), client.response().text()), ("hello".into(), "hello".into()));
-            let answer = client.response();
-            assert_eq!((answer.status, answer.text()), (299, "mine".into()), "{then}");
+            let response = client.response();
+            assert_eq!((response.status, response.text()), (299, "mine".into()), "{then}");
             client.finish_sending();
-            assert!(client.at_end() && !client.reset, "{then}");
+            assert!(client.at_end() && !client.was_reset(), "{then}");
         }
         assert_eq!(server.get("/").text(), "hello");
         let access = server.log.access.lock().unwrap();
@@ -146,7 +146,7 @@ fn what_the_application_has_answered_on_the_socket_is_the_only_answer_and_the_la
 
 #[cfg(unix)]
 #[test]
-fn an_error_behind_an_answer_on_the_socket_is_passed_through() {
+fn an_error_after_a_hijacked_response_is_passed_through() {
     for concurrency in [amboss_core::Concurrency::Single, amboss_core::Concurrency::Threads] {
         let server = Setup::new(concurrency).with(|settings| settings.passthrough_errors = true).start(hijacking);
         let mut client = server.connect();

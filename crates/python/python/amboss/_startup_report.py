@@ -5,13 +5,7 @@ Once the script serves, the server reports them, see ``_modules.py``.
 
 import atexit
 import os
-import struct
 import sys
-
-#: The type of the message that lists files, and the maximum length of its payload: see the control socket of
-#: amboss-reload.
-FILES = b"F"
-MAX_PAYLOAD = 128 * 1024
 
 _is_serving = False
 
@@ -43,10 +37,9 @@ def _report() -> None:
     error = getattr(sys, "last_value", None)
     if error is not None:
         files += reporter.files_of_error(error)
-    payload = b"\0".join(os.fsencode(path) for path in sorted(set(files)))
-    if len(payload) > MAX_PAYLOAD:
-        payload = payload[: payload.rindex(b"\0", 0, MAX_PAYLOAD)]
+    from ._amboss import report_files
+
     try:
-        os.write(int(os.environ["AMBOSS_CONTROL_FD"]), FILES + struct.pack(">I", len(payload)) + payload)
-    except (OSError, ValueError):
+        report_files(sorted(set(files)))
+    except OSError:
         pass  # The supervisor has exited, or the descriptor has been closed or reused.

@@ -18,6 +18,7 @@ use pyo3::types::string::PyStringData;
 use pyo3::types::{PyBytes, PyString};
 
 use crate::runtime::finalize::{detach, park_forever, FinalizeGuard};
+use crate::runtime::sync::lock;
 
 /// Attaches a server thread to the interpreter and runs `run`.
 ///
@@ -264,7 +265,7 @@ impl ScopedBorrow {
 
     /// Uses the borrows from a thread that is not attached and may block; `None` after the call.
     pub(crate) fn with_detached<R>(&self, run: impl FnOnce(&mut dyn StartResponse, &mut Input<'_>) -> R) -> Option<R> {
-        ScopedBorrow::open(self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()), run)
+        ScopedBorrow::open(lock(&self.0), run)
     }
 
     fn open<R>(
@@ -283,9 +284,7 @@ impl ScopedBorrow {
         match self.0.try_lock() {
             Ok(guard) => guard,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => {
-                detach(py, || SendGuard(self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))).0
-            }
+            Err(TryLockError::WouldBlock) => detach(py, || SendGuard(lock(&self.0))).0,
         }
     }
 }

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::runtime::ffi::attach;
+use crate::runtime::sync::lock;
 
 /// How long a probe may take. The interpreter takes the GIL from a thread that computes only after 5 ms (its switch
 /// interval), so a probe that succeeds within 4 ms found the GIL released.
@@ -65,7 +66,7 @@ impl Prober {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn run(&self) {

@@ -9,4 +9,5 @@ pub(crate) mod gil;
 pub(crate) mod main_thread;
 pub(crate) mod process;
 pub(crate) mod signals;
+pub(crate) mod sync;
 pub(crate) mod thread_stack;

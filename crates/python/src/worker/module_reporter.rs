@@ -9,6 +9,12 @@ use pyo3::types::PyDict;
 
 use crate::runtime::finalize::detach;
 
+/// Reports files to the supervisor, from a program that ends before it serves. Raises `OSError` if that is impossible.
+#[pyfunction]
+pub(crate) fn report_files(files: Vec<PathBuf>) -> PyResult<()> {
+    Ok(amboss::report_files_before_exit(&files)?)
+}
+
 /// Reports modules while the application runs; which files belong to them is decided in `amboss/_modules.py`.
 pub(crate) struct ModuleReporter {
     worker: Worker,

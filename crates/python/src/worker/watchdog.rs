@@ -16,6 +16,7 @@ use amboss::{Log, ShutdownHandle, Worker};
 use pyo3::prelude::*;
 
 use crate::runtime::ffi::attach;
+use crate::runtime::sync::lock;
 use crate::worker::in_flight;
 
 /// How long to wait for requests that are blocked on the GIL: many times the interpreter's switch interval (5 ms).
@@ -157,7 +158,7 @@ impl Watchdog {
         log: Arc<dyn Log>,
         shutdown: Arc<OnceLock<ShutdownHandle>>,
     ) {
-        *self.worker.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker);
+        *lock(&self.worker) = Some(worker);
         if let Some(timeout) = self.timeout {
             let watchdog = self.clone();
             let started = thread::Builder::new()
@@ -198,11 +199,11 @@ impl Watchdog {
     }
 
     fn running(&self) -> MutexGuard<'_, Running> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.running)
     }
 
     fn request_replacement(&self) {
-        if let Some(worker) = &*self.worker.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(worker) = &*lock(&self.worker) {
             worker.request_replacement();
         }
     }

@@ -1,12 +1,13 @@
 //! What a connection keeps between its requests.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::runtime::ffi::ref_count;
+use crate::runtime::sync::lock;
 use crate::wsgi::environ_objects::EarlyHints;
 use crate::wsgi::socket::ConnectionSocket;
 
@@ -41,7 +42,7 @@ impl ConnectionState {
     /// Returns the socket object for a request: the previous request's, unless an application has kept a reference to
     /// it.
     pub(crate) fn socket<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, ConnectionSocket>>> {
-        let mut socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut socket = lock(&self.socket);
         let Some(last) = &*socket else { return Ok(None) };
         if ref_count(last.bind(py)) > SOCKET_REFERENCES {
             let fresh = Py::new(py, last.get().for_next_request())?;
@@ -62,6 +63,6 @@ impl ConnectionState {
     }
 
     fn handlers(&self) -> MutexGuard<'_, VecDeque<Option<Py<PyAny>>>> {
-        self.handlers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.handlers)
     }
 }

@@ -4,13 +4,14 @@
 //! request copies that dict and adds its own entries.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use amboss::{Environ, Log, ShutdownHandle};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use crate::runtime::ffi::latin1;
+use crate::runtime::sync::lock;
 use crate::wsgi::connection_state::{ConnectionState, SOCKET};
 use crate::wsgi::environ_objects::{ClientStatus, EarlyHints, Shutdown};
 use crate::wsgi::error_stream::ErrorStream;
@@ -170,7 +171,7 @@ impl EnvironBuilder {
     /// Sets the entries that come from header fields, except for `Host`.
     fn set_fields(&self, py: Python<'_>, environ: &Environ<'_>, dict: &Bound<'_, PyDict>) -> PyResult<()> {
         let mut expected = dict.len();
-        let mut field_keys = self.field_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut field_keys = lock(&self.field_keys);
         for field in environ.head().fields() {
             if field.name.eq_ignore_ascii_case(b"host") {
                 continue;

@@ -1,6 +1,6 @@
 //! Callables in the environ that reach the connection or the server: early hints, the client's disconnect, shutdown.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use amboss::{Client, ShutdownHandle};
 use pyo3::exceptions::PyRuntimeError;
@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 
 use crate::errors::from_start_error;
 use crate::runtime::finalize::detach;
+use crate::runtime::sync::lock;
 use crate::wsgi::convert::{header_pairs, native_bytes};
 use crate::wsgi::start_response::StartResponse;
 
@@ -42,7 +43,7 @@ pub(crate) struct EarlyHints {
 impl EarlyHints {
     /// Sends hints for `request` from now on.
     pub(crate) fn set_request(&self, request: &Bound<'_, StartResponse>) {
-        *self.request.lock().unwrap_or_else(PoisonError::into_inner) = Some(request.clone().unbind());
+        *lock(&self.request) = Some(request.clone().unbind());
     }
 }
 
@@ -55,7 +56,7 @@ impl EarlyHints {
             fields.push((name.to_str()?, native_bytes(value, "a header value")?));
         }
         let request = {
-            let request = self.request.lock().unwrap_or_else(PoisonError::into_inner);
+            let request = lock(&self.request);
             request.as_ref().map(|request| request.clone_ref(py))
         };
         let Some(request) = request else { return Ok(()) };

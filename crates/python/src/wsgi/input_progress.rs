@@ -1,8 +1,9 @@
 //! How much of a request's body the application has read.
 
+use crate::runtime::sync::lock;
 use std::io::Cursor;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 /// The state of a request body that the application reads.
 pub(crate) struct InputProgress {
@@ -52,6 +53,6 @@ impl InputProgress {
 
     /// Returns the rest of the body that was kept, if any.
     pub(crate) fn kept(&self) -> MutexGuard<'_, Option<Cursor<Vec<u8>>>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.kept)
     }
 }

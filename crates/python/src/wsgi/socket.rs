@@ -5,7 +5,7 @@
 //! request: afterwards the connection may serve the client's next request, and nothing else may be written to it.
 
 use std::os::fd::IntoRawFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use amboss::Client;
 use pyo3::exceptions::PyOSError;
@@ -15,6 +15,7 @@ use pyo3::types::{PyString, PyTuple};
 
 use crate::errors::from_start_error;
 use crate::runtime::finalize::detach;
+use crate::runtime::sync::lock;
 use crate::wsgi::start_response::StartResponse;
 
 /// The connection's socket during one request.
@@ -47,7 +48,7 @@ impl ConnectionSocket {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Begins a request.

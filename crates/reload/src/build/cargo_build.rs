@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{channel, Receiver};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use rustix::process::{kill_process_group, waitid, Pid, Signal, WaitId, WaitIdOpt
 
 use super::ansi;
 use crate::process::ensure_children_are_reapable;
+use crate::sync::lock;
 
 /// The maximum number of bytes of output kept for the error page (256 KiB). The first errors matter most, and browsers
 /// have to display the page.
@@ -155,10 +156,6 @@ impl CancelBuild {
             let _ = kill_process_group(Pid::from_child(&running.child), Signal::TERM);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Copies cargo's output to stderr, and keeps the beginning of it.

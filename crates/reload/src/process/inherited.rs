@@ -6,10 +6,11 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use super::control::{ControlMessage, ControlSocket};
 use super::env::{CONTROL_FD, GENERATION, RUN_MAIN, SERVER_FD};
+use crate::sync::lock;
 
 /// Whether this process is a forked child, for which no variables are set.
 static IS_FORKED_CHILD: AtomicBool = AtomicBool::new(false);
@@ -105,7 +106,7 @@ fn take(number: RawFd) -> io::Result<OwnedFd> {
         let why = format!("descriptor {number} {why}; is the environment that of another process?");
         Err(io::Error::new(io::ErrorKind::InvalidInput, why))
     };
-    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut taken = lock(&TAKEN);
     if taken.contains(&number) {
         return refuse("was taken over before");
     }

@@ -3,8 +3,9 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
+use crate::sync::lock;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1};
 use signal_hook::flag::register_conditional_default;
 use signal_hook::iterator::Signals;
@@ -22,7 +23,7 @@ static DEFAULT_FLAGS: Mutex<DefaultFlags> = Mutex::new(None);
 static ACTIVE: AtomicUsize = AtomicUsize::new(0);
 
 fn lock_flags() -> MutexGuard<'static, DefaultFlags> {
-    DEFAULT_FLAGS.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&DEFAULT_FLAGS)
 }
 
 fn set_default(flags: &DefaultFlags, value: bool) {

@@ -4,9 +4,10 @@
 
 use std::collections::HashSet;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::process::ControlMessage;
+use crate::sync::lock;
 
 /// The numbers of these descriptors. Locked while one is received and while a process is forked, so that no fork
 /// happens while an open descriptor is missing here.
@@ -15,7 +16,7 @@ pub(super) struct FdRegistry(Arc<Mutex<HashSet<RawFd>>>);
 
 impl FdRegistry {
     pub(super) fn lock(&self) -> MutexGuard<'_, HashSet<RawFd>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Wraps a received message whose descriptors are registered already.

@@ -8,7 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::mpsc::{channel, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use rustix::process::Signal;
@@ -23,6 +23,7 @@ use super::state::{ProcessControl, StateEvent, WorkerCommand};
 use super::thread_registry::ThreadRegistry;
 use super::worker_threads::{copy_stderr, read_control, wait_for_exit};
 use crate::process::{self, ChildProcess, ControlMessage, ControlSender, ControlSocket, Program, WeakControlSender};
+use crate::sync::lock;
 
 pub(super) struct Processes {
     /// `None` once no more workers are started.
@@ -65,7 +66,7 @@ impl Drop for RunningWorker {
 
 impl RunningWorker {
     fn output(&self) -> Vec<u8> {
-        self.captured.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.captured).clone()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Limits how many received connections wait for the supervisor's thread.
 
+use crate::sync::lock;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 /// The maximum number of connections that were received and not handled yet (64). Beyond that, workers wait: each may
@@ -20,7 +21,7 @@ impl Semaphore {
 
     /// Waits for a permit. Returns false if the semaphore is closed.
     pub(super) fn acquire(&self) -> bool {
-        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = lock(&self.taken);
         let is_full = |taken: &mut Option<usize>| taken.is_some_and(|count| count >= MAX_UNHANDLED);
         let mut taken = self.released.wait_while(taken, is_full).unwrap_or_else(PoisonError::into_inner);
         taken.as_mut().map(|count| *count += 1).is_some()
@@ -35,7 +36,7 @@ impl Semaphore {
     }
 
     fn change(&self, change: impl FnOnce(&mut Option<usize>)) {
-        change(&mut self.taken.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut lock(&self.taken));
         self.released.notify_all();
     }
 }

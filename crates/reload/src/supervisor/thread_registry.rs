@@ -5,10 +5,11 @@
 //! every thread that it starts waits forever: the child reports that it is ready and answers no request. No thread of
 //! the supervisor may therefore start or end during a fork.
 
+use crate::sync::lock;
 use std::collections::HashMap;
 use std::io;
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{Builder, JoinHandle};
 
 /// Starts threads, and keeps track of those that are about to end.
@@ -60,7 +61,7 @@ impl ThreadRegistry {
     }
 
     fn lock(&self) -> MutexGuard<'_, RunningThreads> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

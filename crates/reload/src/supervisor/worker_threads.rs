@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::process::ChildStderr;
 use std::sync::mpsc::{Receiver, Sender};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rustix::process::{waitid, Pid, WaitId, WaitIdOptions};
@@ -14,6 +14,7 @@ use super::fd_registry::FdRegistry;
 use super::input::Input;
 use super::semaphore::Semaphore;
 use crate::process::{ControlMessage, ControlSocket, Received};
+use crate::sync::lock;
 
 /// The maximum number of bytes of a worker's stderr that are kept: enough for a page of compiler output or a long
 /// traceback.
@@ -86,7 +87,7 @@ pub(super) fn copy_stderr(mut stderr: ChildStderr, captured: &Mutex<Vec<u8>>, _o
             Err(_) => return,
         };
         let _ = io::stderr().write_all(&piece[..count]);
-        let mut captured = captured.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut captured = lock(captured);
         captured.extend(&piece[..count]);
         let excess = captured.len().saturating_sub(MAX_CAPTURED);
         captured.drain(..excess);

@@ -99,7 +99,7 @@ impl BodyStore {
     }
 
     /// Returns space for at most `wanted` more bytes; it is empty when a write is needed first.
-    pub(in crate::server) fn room(&mut self, wanted: u64, limits: &Limits) -> &mut [u8] {
+    pub(in crate::server) fn spare_capacity(&mut self, wanted: u64, limits: &Limits) -> &mut [u8] {
         if self.filled == self.memory.len() {
             if let Some(next) = self.next_size(limits) {
                 self.grow(next);
@@ -207,7 +207,7 @@ mod tests {
                 store.append(&rest[..piece.min(rest.len())], &limits());
                 piece.min(rest.len())
             } else {
-                let room = store.room(rest.len() as u64, &limits());
+                let room = store.spare_capacity(rest.len() as u64, &limits());
                 let count = room.len().min(piece);
                 assert!(count > 0, "a write makes space");
                 room[..count].copy_from_slice(&rest[..count]);
@@ -261,7 +261,7 @@ mod tests {
         let budget = BodyBudget::new(&limits());
         let mut store = BodyStore::new(budget.clone(), None);
         for _ in 0..100 {
-            store.room(1 << 30, &limits())[0] = b'x';
+            store.spare_capacity(1 << 30, &limits())[0] = b'x';
             store.fill(1);
         }
         assert!(budget.usage().0 <= 1024, "{:?}", budget.usage());
@@ -279,7 +279,7 @@ mod tests {
                 if store.needs_write(&limits) {
                     store.write_out(None, &limits).unwrap();
                 }
-                let count = store.room((5 * WRITE_BLOCK - stored) as u64, &limits).len();
+                let count = store.spare_capacity((5 * WRITE_BLOCK - stored) as u64, &limits).len();
                 store.fill(count);
                 stored += count;
                 largest = largest.max(store.memory.len());
@@ -296,7 +296,7 @@ mod tests {
         let mut store = BodyStore::new(budget.clone(), Some(10 << 20));
         let mut sizes = Vec::new();
         while store.filled < 10 << 20 {
-            let count = store.room(u64::MAX, &limits).len();
+            let count = store.spare_capacity(u64::MAX, &limits).len();
             store.fill(count);
             sizes.push(store.memory.len());
         }
@@ -314,11 +314,11 @@ mod tests {
             last.append(&pattern(1000), &limits());
         }
         assert!(
-            !BodyStore::new(budget.clone(), None).room(1, &limits()).is_empty(),
+            !BodyStore::new(budget.clone(), None).spare_capacity(1, &limits()).is_empty(),
             "the first bytes of a body get memory in any case"
         );
         let mut small = store(&budget, &pattern(100_000), 100_000, false);
-        small.room(1 << 20, &limits());
+        small.spare_capacity(1 << 20, &limits());
         assert_eq!(small.memory.len(), SMALL_BLOCK, "a body in a file uses a small block when memory is exhausted");
         drop((last, small));
         let mut large = store(&budget, &pattern(1_000_000), 100_000, false);

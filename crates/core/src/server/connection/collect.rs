@@ -141,7 +141,7 @@ impl Connection {
             _ => None,
         };
         let room = match left {
-            Some(left) => store.room(left, &service.settings.limits),
+            Some(left) => store.spare_capacity(left, &service.settings.limits),
             None => buffer.free(1),
         };
         let free = room.len();

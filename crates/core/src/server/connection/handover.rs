@@ -8,7 +8,7 @@ use super::write_buffer::WriteBuffer;
 use super::Connection;
 use crate::server::body_store::BodyStore;
 use crate::server::handover::StoredBody;
-use crate::server::io::transport::Socket;
+use crate::server::io::socket::Socket;
 use crate::server::service::Service;
 
 impl Connection {

@@ -71,7 +71,8 @@ use std::time::{Duration, Instant};
 
 use super::body_store::BodyStore;
 use super::io::fork_guard::ForkGuard;
-use super::io::transport::{HandshakeInfo, Socket, Transport};
+use super::io::socket::Socket;
+use super::io::transport::{HandshakeInfo, Transport};
 use super::listener::Endpoint;
 use super::log::CloseReason;
 use super::panics::{self, AppOwned};

@@ -7,7 +7,7 @@ use super::acceptor::{Accepted, ACCEPTS_IN_A_ROW};
 use super::slab::Token;
 use super::EventLoop;
 use crate::server::connection::{Connection, Step};
-use crate::server::io::transport::Socket;
+use crate::server::io::socket::Socket;
 use crate::server::log::CloseReason;
 use crate::server::sys;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::server::connection::Connection;
 use crate::server::io::poller::{PollInterest, Poller};
-use crate::server::io::transport::Socket;
+use crate::server::io::socket::Socket;
 use crate::server::listener::ActiveListener;
 use crate::server::panics;
 use crate::server::service::Service;

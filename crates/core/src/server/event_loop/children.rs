@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::slab::Token;
 use super::{EventLoop, CHILD};
 use crate::server::io::poller::{PollInterest, Poller};
-use crate::server::io::transport::Socket;
+use crate::server::io::socket::Socket;
 use crate::server::sys;
 
 /// The state in which a request process leaves its connection to its parent.

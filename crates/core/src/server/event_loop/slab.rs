@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::server::connection::Connection;
 use crate::server::io::poller::PollInterest;
-use crate::server::io::transport::Socket;
+use crate::server::io::socket::Socket;
 
 /// The key of a connection, unique while it lives. The lower half is the index of its slot; the upper half is the
 /// slot's generation, which changes with each connection.

@@ -12,7 +12,7 @@ use super::wait_queue::WaitQueue;
 use super::{EventLoop, Next, Token};
 use crate::server::connection::{Connection, Step};
 use crate::server::fixtures::{connect, connection, service, Busy, ScriptedTransport, DEADLINE};
-use crate::server::io::transport::Socket;
+use crate::server::io::socket::Socket;
 use crate::server::io::waker::Waker;
 use crate::server::loop_group::LoopGroup;
 use crate::server::scheduler::{Scheduler, SingleThread};

@@ -64,9 +64,9 @@ impl Socket {
     }
 
     /// Returns how long ago the last bytes arrived; `None` if the system does not tell.
-    pub(crate) fn since_data(&self) -> Option<Duration> {
+    pub(crate) fn time_since_data(&self) -> Option<Duration> {
         match self {
-            Socket::Tcp(stream) => sys::since_data(stream),
+            Socket::Tcp(stream) => sys::time_since_data(stream),
             #[cfg(unix)]
             Socket::Unix(_) => None,
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::server::sys::{self, Interest};
 
-pub use super::socket::Socket;
+use super::socket::Socket;
 
 /// A non-blocking stream of bytes in both directions. A call that can do nothing now returns
 /// [`io::ErrorKind::WouldBlock`].

@@ -112,6 +112,7 @@ fn from_systemd() -> io::Result<Vec<Listener>> {
 mod tests {
     use super::*;
     use crate::server::io::socket::Socket;
+    #[cfg(unix)]
     use crate::server::sys;
     use crate::wsgi::Peer;
 

@@ -19,7 +19,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Instant;
 
 use super::connection::Connection;
-use super::io::transport::Socket;
+use super::io::socket::Socket;
 use super::io::waker::Waker;
 use super::listener::Listener;
 use super::settings::Settings;

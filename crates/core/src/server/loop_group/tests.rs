@@ -179,7 +179,7 @@ fn a_request_that_was_queued_earlier_goes_before_a_returning_thread() {
 #[test]
 fn a_loop_that_has_ended_accepts_no_connections() {
     use crate::server::fixtures::{connection, service, ScriptedTransport};
-    use crate::server::io::transport::Socket;
+    use crate::server::io::socket::Socket;
     use std::os::unix::net::UnixStream;
 
     let (service, transport) = (service(|_| {}), ScriptedTransport::default());

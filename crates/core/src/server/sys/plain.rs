@@ -43,7 +43,7 @@ pub(in crate::server) fn is_done(_: &TcpStream) -> bool {
 }
 
 /// Returns `None`: these systems do not tell when the last bytes arrived.
-pub(in crate::server) fn since_data(_: &TcpStream) -> Option<std::time::Duration> {
+pub(in crate::server) fn time_since_data(_: &TcpStream) -> Option<std::time::Duration> {
     None
 }
 

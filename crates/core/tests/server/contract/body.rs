@@ -1,4 +1,4 @@
-//! The body: each block leaves at once, its length is kept to, and it is dropped exactly once.
+//! Response bodies: each block is sent at once, the length is enforced, and the body is dropped exactly once.
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use crate::support::*;
 use amboss_core::{AppError, Body};
 
 #[test]
-fn each_block_leaves_before_the_next_is_asked_for() {
-    let gate = Gate::default();
+fn each_block_is_sent_before_the_next_is_requested() {
+    let gate = Semaphore::default();
     let app = app({
         let gate = gate.clone();
         move |_, start_response| {
@@ -18,27 +18,27 @@ fn each_block_leaves_before_the_next_is_asked_for() {
             let gate = gate.clone();
             Ok(Body::iter((0..3).map(move |number| {
                 if number > 0 {
-                    gate.pass();
+                    gate.acquire();
                 }
                 format!("block {number}").into_bytes()
             })))
         }
     });
-    everywhere(app, |server| {
+    for_each_server(app, |server| {
         let mut client = server.connect();
         client.send(GET);
         for number in 0..3 {
             client.until(&format!("block {number}\r\n"));
-            gate.open();
+            gate.release();
         }
         client.until("0\r\n\r\n");
-        gate.pass();
+        gate.acquire();
     });
 }
 
 #[test]
-fn the_head_waits_for_the_first_block_that_is_not_empty() {
-    let gate = Gate::default();
+fn the_head_is_sent_with_the_first_nonempty_block() {
+    let gate = Semaphore::default();
     let app = app({
         let gate = gate.clone();
         move |environ, start_response| {
@@ -50,25 +50,25 @@ fn the_head_waits_for_the_first_block_that_is_not_empty() {
             let blocks = [Vec::new(), Vec::new(), b"block".to_vec(), b"last".to_vec()];
             Ok(Body::iter(blocks.into_iter().enumerate().map(move |(number, block)| {
                 if number == 2 {
-                    gate.pass();
+                    gate.acquire();
                 }
                 block
             })))
         }
     });
-    everywhere(app, |server| {
+    for_each_server(app, |server| {
         let mut client = server.connect();
-        // The answer before it is not held back with it.
+        // The previous response is sent without waiting for it.
         client.send("GET /hello HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
         assert_eq!(client.response().text(), "hello");
         assert!(client.is_silent_for(Duration::from_millis(50)));
-        gate.open();
+        gate.release();
         assert_eq!(client.response().text(), "blocklast");
     });
 }
 
 #[test]
-fn an_iterator_that_knows_its_only_block_gets_a_content_length() {
+fn a_body_of_one_block_or_none_gets_a_content_length() {
     let app = app(|environ, start_response| {
         start_response.start("200 OK", &[])?;
         Ok(match environ.path().as_ref() {
@@ -78,7 +78,7 @@ fn an_iterator_that_knows_its_only_block_gets_a_content_length() {
             _ => Body::iter([b"one".to_vec(), b"two".to_vec()]),
         })
     });
-    everywhere(app, |server| {
+    for_each_server(app, |server| {
         let mut client = server.connect();
         for (path, length) in [("/one", Some("4")), ("/empty", Some("0")), ("/empties", Some("0")), ("/two", None)] {
             assert_eq!(client.get(path).field("Content-Length"), length, "{path}");
@@ -86,7 +86,7 @@ fn an_iterator_that_knows_its_only_block_gets_a_content_length() {
     });
 }
 
-/// Counts how often it is dropped.
+/// A body that counts how often it is dropped.
 struct Counted {
     dropped: Arc<AtomicUsize>,
     left: usize,
@@ -99,7 +99,7 @@ impl Iterator for Counted {
         if self.left == 0 {
             return match self.end {
                 Ok(()) => None,
-                Err("panic") => panic!("the iterator has had enough"),
+                Err("panic") => panic!("panic in the iterator"),
                 Err(error) => Some(Err(error.into())),
             };
         }
@@ -115,7 +115,7 @@ impl Drop for Counted {
 }
 
 #[test]
-fn a_body_is_dropped_exactly_once_whatever_happens() {
+fn a_body_is_dropped_exactly_once_in_every_case() {
     let dropped = Arc::new(AtomicUsize::new(0));
     let app = app({
         let dropped = dropped.clone();
@@ -137,7 +137,7 @@ fn a_body_is_dropped_exactly_once_whatever_happens() {
             }))
         }
     });
-    everywhere(app, |server| {
+    for_each_server(app, |server| {
         let cases = [
             "GET /",
             "HEAD /",
@@ -159,17 +159,17 @@ fn a_body_is_dropped_exactly_once_whatever_happens() {
             } else {
                 client.rest();
             }
-            eventually(case, || dropped.load(SeqCst) > 0);
+            wait_until(case, || dropped.load(SeqCst) > 0);
             assert_eq!(server.get("/length").status, 200);
-            eventually(case, || dropped.load(SeqCst) >= 2);
-            assert_eq!(dropped.load(SeqCst), 2, "{case}: once for it, once for the request behind it");
+            wait_until(case, || dropped.load(SeqCst) >= 2);
+            assert_eq!(dropped.load(SeqCst), 2, "{case}: one drop for this body and one for the next");
         }
     });
 }
 
 #[test]
-fn a_drop_that_takes_its_time_keeps_nobody_waiting_for_the_end_of_an_answer() {
-    struct Slow(Gate, std::vec::IntoIter<Vec<u8>>);
+fn a_slow_drop_does_not_delay_the_end_of_the_response() {
+    struct Slow(Semaphore, std::vec::IntoIter<Vec<u8>>);
     impl Iterator for Slow {
         type Item = Vec<u8>;
         fn next(&mut self) -> Option<Vec<u8>> {
@@ -178,10 +178,10 @@ fn a_drop_that_takes_its_time_keeps_nobody_waiting_for_the_end_of_an_answer() {
     }
     impl Drop for Slow {
         fn drop(&mut self) {
-            self.0.pass();
+            self.0.acquire();
         }
     }
-    let gate = Gate::default();
+    let gate = Semaphore::default();
     let app = app({
         let gate = gate.clone();
         move |environ, start_response| {
@@ -190,11 +190,11 @@ fn a_drop_that_takes_its_time_keeps_nobody_waiting_for_the_end_of_an_answer() {
             Ok(Body::iter(Slow(gate.clone(), blocks.into_iter())))
         }
     });
-    everywhere(app, |server| {
+    for_each_server(app, |server| {
         let mut client = server.connect();
         for (path, text) in [("/", "onetwo"), ("/empty", ""), ("/", "onetwo")] {
             assert_eq!(client.get(path).text(), text);
-            gate.open();
+            gate.release();
         }
     });
 }
@@ -208,11 +208,11 @@ fn large_bodies_arrive_whole() {
             _ => Body::iter((0..200).map(|_| vec![b'x'; 50_000])),
         })
     });
-    everywhere(app, |server| {
+    for_each_server(app, |server| {
         let mut client = server.connect();
         for path in ["/bytes", "/blocks", "/bytes"] {
-            let answer = client.get(path);
-            assert!(answer.complete && answer.body.len() == 10_000_000, "{path}");
+            let response = client.get(path);
+            assert!(response.complete && response.body.len() == 10_000_000, "{path}");
         }
     });
 }
@@ -232,17 +232,17 @@ fn bytes_past_content_length_are_not_sent() {
             _ => Ok(Body::iter(["ab", "cd", "ef"].map(|block| block.as_bytes().to_vec()))),
         }
     });
-    everywhere(app, |server| {
+    for_each_server(app, |server| {
         let mut client = server.connect();
         for path in ["/bytes", "/large", "/write", "/blocks", "/bytes"] {
-            let answer = client.get(path);
-            assert_eq!((answer.status, answer.body.len()), (200, 3), "{path}");
+            let response = client.get(path);
+            assert_eq!((response.status, response.body.len()), (200, 3), "{path}");
         }
     });
 }
 
 #[test]
-fn too_few_bytes_for_content_length_cut_the_connection() {
+fn too_few_bytes_for_content_length_close_the_connection() {
     let app = app(|environ, start_response| {
         start_response.start("200 OK", &[("Content-Length", "100000")])?;
         match environ.path().as_ref() {
@@ -252,14 +252,14 @@ fn too_few_bytes_for_content_length_cut_the_connection() {
             _ => Ok(Body::iter(["ab", "cd"].map(|block| block.as_bytes().to_vec()))),
         }
     });
-    everywhere(app, |server| {
+    for_each_server(app, |server| {
         for (path, there) in [("/bytes", 3), ("/large", 50_000), ("/blocks", 4), ("/none", 0)] {
             let mut client = server.connect();
-            let answer = client.get(path);
-            assert_eq!((answer.status, answer.body.len(), answer.complete), (200, there, false), "{path}");
+            let response = client.get(path);
+            assert_eq!((response.status, response.body.len(), response.complete), (200, there, false), "{path}");
         }
         server.log.wait_for("declared more bytes than it gave");
-        // HEAD and 304 describe a body they don't have.
+        // The fields of a response to HEAD describe a body that is not sent.
         let mut client = server.connect();
         client.send("HEAD /bytes HTTP/1.1\r\nHost: a\r\n\r\n");
         assert_eq!(client.response_to_head().field("Content-Length"), Some("100000"));
@@ -269,8 +269,8 @@ fn too_few_bytes_for_content_length_cut_the_connection() {
 }
 
 #[test]
-fn what_comes_after_the_only_block_delays_neither_its_client_nor_others() {
-    let gate = Gate::default();
+fn work_after_the_only_block_delays_no_client() {
+    let gate = Semaphore::default();
     let app = app({
         let gate = gate.clone();
         move |environ, start_response| {
@@ -279,9 +279,9 @@ fn what_comes_after_the_only_block_delays_neither_its_client_nor_others() {
                 return Ok(Body::from("hello"));
             }
             let gate = gate.clone();
-            // As a framework's answer: a block, and work to do when it is out.
+            // As frameworks respond: one block, and work to do when it has been sent.
             let mut block = Some(b"hello".to_vec());
-            Ok(Body::iter(std::iter::from_fn(move || block.take())).on_close(move || gate.pass()))
+            Ok(Body::iter(std::iter::from_fn(move || block.take())).on_close(move || gate.acquire()))
         }
     });
     let server = Setup::threaded().start(app);
@@ -289,13 +289,13 @@ fn what_comes_after_the_only_block_delays_neither_its_client_nor_others() {
     client.send(GET);
     assert_eq!(client.response().text(), "hello");
     assert_eq!(other.get("/fast").text(), "hello");
-    gate.open();
+    gate.release();
     assert_eq!(client.get("/fast").text(), "hello");
 }
 
 #[test]
-fn whoever_waits_for_the_end_of_a_body_is_told_once_whatever_it_is() {
-    let dir = temp_dir("on_close");
+fn on_close_callbacks_run_once_for_every_kind_of_body() {
+    let dir = TempDir::new("on_close");
     std::fs::write(dir.join("file"), "file").unwrap();
     let closed = Arc::new(AtomicUsize::new(0));
     let app = app({
@@ -323,17 +323,17 @@ fn whoever_waits_for_the_end_of_a_body_is_told_once_whatever_it_is() {
         assert_eq!(response.text(), text);
         assert_eq!(response.field("Content-Length").is_some(), path != "/blocks" && path != "/followed", "{path}");
         expected += 101;
-        eventually("both were told", || closed.load(SeqCst) == expected);
+        wait_until("both callbacks have run", || closed.load(SeqCst) == expected);
     }
     client.send("HEAD /file HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.response_to_head().status, 200);
-    eventually("also for a HEAD", || closed.load(SeqCst) == expected + 101);
+    wait_until("both callbacks have run for HEAD", || closed.load(SeqCst) == expected + 101);
 }
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_file_that_says_it_is_empty_is_sent_as_far_as_it_goes() {
-    let dir = temp_dir("says_empty");
+fn a_file_that_reports_length_zero_is_sent_to_its_end() {
+    let dir = TempDir::new("zero_length");
     std::fs::write(dir.join("empty"), "").unwrap();
     let empty = dir.join("empty");
     let app = app(move |environ, start_response| {
@@ -346,7 +346,7 @@ fn a_file_that_says_it_is_empty_is_sent_as_far_as_it_goes() {
         }
         Ok(Body::file(file))
     });
-    everywhere(app, |server| {
+    for_each_server(app, |server| {
         let mut client = server.connect();
         for (path, start) in [("/status", "Name:\t"), ("/status/rest", "")] {
             let text = client.get(path).text();

@@ -1,4 +1,4 @@
-//! The environ: what middleware may change in it, and the server's handle within.
+//! The environ: what middleware may change in it, and stopping the server from it.
 
 use super::app;
 use crate::support::*;
@@ -28,23 +28,23 @@ fn middleware_may_change_the_environ() {
         assert!(!keys.iter().any(|key| key == "HTTP_X_B"));
         keys.sort();
         keys.dedup();
-        assert_eq!(keys.len(), count, "each key once");
+        assert_eq!(keys.len(), count, "each key occurs once");
         assert_eq!(environ.extensions_mut().remove::<User>().map(|user| user.0), Some("grace"));
         assert!(environ.extensions().get::<User>().is_none());
         start_response.start("200 OK", &[])?;
         Ok(Body::from("fine"))
     });
-    everywhere(app, |server| {
+    for_each_server(app, |server| {
         let mut client = server.connect();
         client.send("GET / HTTP/1.1\r\nHost: a\r\nX-A: b\r\nX-B: c\r\n\r\n");
         assert_eq!(client.response().text(), "fine");
-        assert_eq!(client.get("/").text(), "fine", "nothing of it is left for the next request");
+        assert_eq!(client.get("/").text(), "fine", "the next request starts with a fresh environ");
     });
 }
 
 #[test]
-fn the_application_can_stop_the_server_and_its_answer_is_seen() {
-    for setup in [Setup::base, Setup::threaded] {
+fn the_application_can_stop_the_server_and_its_response_is_sent() {
+    for setup in [Setup::single, Setup::threaded] {
         let server = setup().start(app(|environ, start_response| {
             environ.shutdown_server();
             start_response.start("200 OK", &[])?;

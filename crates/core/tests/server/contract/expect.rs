@@ -1,5 +1,5 @@
-//! `Expect: 100-continue` with streamed bodies: sent on the first read of the input, once, and never after the answer has
-//! begun. Collected ones are in `collect`.
+//! `Expect: 100-continue` with streamed bodies: sent on the first read of the input, once, and never after the response
+//! has begun. Collected bodies are in `collected_bodies`.
 
 use std::io::Read;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::app;
 use crate::support::*;
 use amboss_core::{AppError, Body, Environ, StartResponse};
 
-/// Reads the body and answers with what came, or with the error.
+/// Responds with the body, or returns the error of reading it.
 fn reader(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
     let mut body = Vec::new();
     environ.input().read_to_end(&mut body)?;
@@ -19,21 +19,21 @@ fn reader(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 #[test]
-fn continue_is_sent_on_the_first_read_and_once() {
-    let gate = Gate::default();
+fn continue_is_sent_once_on_the_first_read() {
+    let gate = Semaphore::default();
     let app = app({
         let gate = gate.clone();
         move |environ, start_response| {
-            gate.pass();
+            gate.acquire();
             reader(environ, start_response)
         }
     });
-    everywhere_with(streamed, app, |server| {
+    for_each_server_with(stream_bodies, app, |server| {
         for framing in ["Content-Length: 4", "Transfer-Encoding: chunked"] {
             let mut client = server.connect();
             client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n{framing}\r\n\r\n"));
-            assert!(client.is_silent_for(Duration::from_millis(30)), "nobody has read yet");
-            gate.open();
+            assert!(client.is_silent_for(Duration::from_millis(30)), "the application has not read yet");
+            gate.release();
             assert_eq!(client.exactly(CONTINUE.len()), CONTINUE);
             for piece in
                 if framing.contains("chunked") { ["2\r\nbo\r\n", "2\r\ndy\r\n0\r\n\r\n"] } else { ["bo", "dy"] }
@@ -41,9 +41,9 @@ fn continue_is_sent_on_the_first_read_and_once() {
                 assert!(client.is_silent_for(Duration::from_millis(10)));
                 client.send(piece);
             }
-            let answer = client.response();
-            assert_eq!((answer.status, answer.text().as_str()), (200, "body"));
-            gate.open();
+            let response = client.response();
+            assert_eq!((response.status, response.text().as_str()), (200, "body"));
+            gate.release();
             assert_eq!(client.get("/").status, 200);
         }
     });
@@ -55,23 +55,23 @@ fn without_a_read_there_is_no_continue_and_the_connection_closes() {
         start_response.start("403 Forbidden", &[])?;
         Ok(Body::from("no"))
     });
-    everywhere_with(streamed, app, |server| {
+    for_each_server_with(stream_bodies, app, |server| {
         let mut client = server.connect();
         client.send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
-        let answer = client.response();
-        assert_eq!((answer.status, answer.field("Connection")), (403, Some("close")));
+        let response = client.response();
+        assert_eq!((response.status, response.field("Connection")), (403, Some("close")));
         assert!(client.at_end());
     });
 }
 
 #[test]
-fn without_a_read_the_connection_closes_also_after_write() {
+fn without_a_read_the_connection_closes_after_write_too() {
     let app = app(|_, start_response| {
         start_response.start("403 Forbidden", &[])?;
         start_response.write(b"no")?;
         Ok(Body::empty())
     });
-    everywhere_with(streamed, app, |server| {
+    for_each_server_with(stream_bodies, app, |server| {
         let mut client = server.connect();
         client.send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
         assert_eq!(client.response().status, 403);
@@ -80,7 +80,7 @@ fn without_a_read_the_connection_closes_also_after_write() {
 }
 
 #[test]
-fn continue_never_comes_after_the_answer_has_begun() {
+fn continue_is_never_sent_after_the_response_has_begun() {
     let app = app(|environ, start_response| {
         start_response.start("200 OK", &[])?;
         start_response.write(b"begun")?;
@@ -88,7 +88,7 @@ fn continue_never_comes_after_the_answer_has_begun() {
         environ.input().read_to_end(&mut body)?;
         Ok(Body::from(body))
     });
-    everywhere_with(streamed, app, |server| {
+    for_each_server_with(stream_bodies, app, |server| {
         let mut client = server.connect();
         client.send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
         let mut all = client.until("begun\r\n");
@@ -100,14 +100,14 @@ fn continue_never_comes_after_the_answer_has_begun() {
 }
 
 #[test]
-fn continue_comes_behind_earlier_answers_and_before_a_head_that_is_set() {
+fn continue_follows_earlier_responses_and_precedes_a_head_that_is_set() {
     let app = app(|environ, start_response| {
         start_response.start("200 OK", &[])?;
         let mut body = Vec::new();
         environ.input().read_to_end(&mut body)?;
         Ok(Body::from(body))
     });
-    everywhere_with(streamed, app, |server| {
+    for_each_server_with(stream_bodies, app, |server| {
         let mut client = server.connect();
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\nPOST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n");
         client.send("Content-Length: 4\r\n\r\n");
@@ -120,7 +120,7 @@ fn continue_comes_behind_earlier_answers_and_before_a_head_that_is_set() {
 
 #[test]
 fn http_1_0_gets_no_continue() {
-    everywhere_with(streamed, reader, |server| {
+    for_each_server_with(stream_bodies, reader, |server| {
         let mut client = server.connect();
         client.send("POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
         assert!(client.is_silent_for(Duration::from_millis(20)));

@@ -7,8 +7,8 @@ use crate::support::*;
 use amboss_core::Body;
 
 #[test]
-fn files_are_sent_from_their_position_and_in_part() {
-    let dir = temp_dir("files");
+fn files_are_sent_from_their_position_and_in_ranges() {
+    let dir = TempDir::new("files");
     let content: Vec<u8> = (0..8_000_000u32).map(|number| (number * 7 % 251) as u8).collect();
     std::fs::write(dir.join("file"), &content).unwrap();
     let path = dir.join("file");
@@ -43,7 +43,7 @@ fn files_are_sent_from_their_position_and_in_part() {
             _ => Body::file(file),
         })
     });
-    everywhere(app, |server| {
+    for_each_server(app, |server| {
         let mut client = server.connect();
         let whole = client.get("/");
         assert_eq!(whole.field("Content-Length"), Some("8000000"));
@@ -63,16 +63,16 @@ fn files_are_sent_from_their_position_and_in_part() {
     });
 }
 
-// Elsewhere a folder can't even be opened as a file.
+// On other systems a folder cannot even be opened as a file.
 #[cfg(unix)]
 #[test]
-fn a_file_that_can_t_be_read_is_a_500() {
+fn an_unreadable_file_is_a_500() {
     let app = app(|environ, start_response| {
         start_response.start("200 OK", &[])?;
         let path = if environ.path() == &b"/null"[..] { "/dev/null" } else { "/" };
         Ok(Body::file(std::fs::File::open(path)?))
     });
-    everywhere(app, |server| {
+    for_each_server(app, |server| {
         assert_eq!(server.get("/directory").status, 500);
         let null = server.get("/null");
         assert_eq!((null.status, null.body.len()), (200, 0));

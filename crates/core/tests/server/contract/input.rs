@@ -1,4 +1,4 @@
-//! `wsgi.input`: it ends where the body ends, fails when the body is broken, and is drained when it is left unread.
+//! `wsgi.input`: it ends where the body ends, fails when the body is broken, and is drained when it was not read.
 
 use std::io::{BufRead, Read, Write};
 use std::sync::{mpsc, Mutex};
@@ -28,7 +28,7 @@ fn the_input_ends_where_the_body_ends() {
         start_response.start("200 OK", &[])?;
         Ok(Body::from("fine"))
     });
-    everywhere(app, |server| {
+    for_each_server(app, |server| {
         let mut client = server.connect();
         for _ in 0..2 {
             client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\none\ntwo...");
@@ -38,7 +38,7 @@ fn the_input_ends_where_the_body_ends() {
 }
 
 #[test]
-fn uploads_of_megabytes_arrive_whole() {
+fn large_uploads_arrive_whole() {
     let app = app(|environ, start_response| {
         let (mut count, mut sum) = (0u64, 0u64);
         let mut piece = [0; 10_000];
@@ -53,7 +53,7 @@ fn uploads_of_megabytes_arrive_whole() {
         start_response.start("200 OK", &[])?;
         Ok(Body::from(format!("{count} {sum}")))
     });
-    everywhere(app, |server| {
+    for_each_server(app, |server| {
         let content: Vec<u8> = (0..3_000_000u32).map(|number| (number * 7 % 251) as u8).collect();
         let sum: u64 = content.iter().map(|&byte| u64::from(byte)).sum();
         let mut client = server.connect();
@@ -76,36 +76,36 @@ fn uploads_of_megabytes_arrive_whole() {
 }
 
 #[test]
-fn half_read_bodies_are_drained_and_the_connection_reused() {
+fn a_partly_read_body_is_drained_and_the_connection_reused() {
     let app = app(|environ, start_response| {
         let mut some = [0; 3];
         if environ.path() == &b"/some"[..] {
             environ.input().read_exact(&mut some)?;
         }
         start_response.start("200 OK", &[])?;
-        Ok(Body::from("answer"))
+        Ok(Body::from("response"))
     });
-    everywhere_with(streamed, app, |server| {
+    for_each_server_with(stream_bodies, app, |server| {
         let mut client = server.connect();
         for path in ["/none", "/some"] {
             client.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\nabcdef"));
-            assert_eq!(client.response().text(), "answer", "before the body is there");
+            assert_eq!(client.response().text(), "response", "the response is sent before the body has arrived");
             client.send(vec![b'x'; 199_994]);
             client.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n"));
-            assert_eq!(client.response().text(), "answer");
+            assert_eq!(client.response().text(), "response");
             client.send("1\r\na\r\n0\r\n\r\n");
         }
-        assert_eq!(client.get("/none").text(), "answer");
+        assert_eq!(client.get("/none").text(), "response");
     });
 }
 
 #[test]
-fn a_large_unread_body_costs_the_connection_but_the_answer_is_seen() {
+fn a_large_unread_body_closes_the_connection_after_the_response() {
     let app = app(|_, start_response| {
         start_response.start("413 Content Too Large", &[])?;
         Ok(Body::from("too much"))
     });
-    everywhere_with(streamed, app, |server| {
+    for_each_server_with(stream_bodies, app, |server| {
         for framing in ["Content-Length: 20000000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n1312D00\r\n"] {
             let mut client = server.connect();
             client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}"));
@@ -119,24 +119,24 @@ fn a_large_unread_body_costs_the_connection_but_the_answer_is_seen() {
                 }
                 let _ = sender.shutdown(std::net::Shutdown::Write);
             });
-            let answer = client.response();
-            assert_eq!((answer.status, answer.text().as_str()), (413, "too much"));
+            let response = client.response();
+            assert_eq!((response.status, response.text().as_str()), (413, "too much"));
             assert!(client.at_end());
             thread.join().unwrap();
-            assert!(!client.reset);
+            assert!(!client.was_reset());
         }
     });
 }
 
 #[test]
-fn a_broken_body_fails_with_its_reason_and_status() {
+fn a_broken_body_is_an_error_with_reason_and_status() {
     let (report, reports) = mpsc::channel();
     let report = Mutex::new(report);
     let app = app(move |environ, start_response| {
         let mut body = Vec::new();
         if let Err(error) = environ.input().read_to_end(&mut body) {
             let input = error.get_ref().and_then(|inner| inner.downcast_ref::<InputError>()).map(InputError::kind);
-            // Once broken, always broken.
+            // Every further read fails too.
             assert!(environ.input().read(&mut [0]).is_err());
             report.lock().unwrap().send(input).unwrap();
             return Err(error.into());
@@ -145,13 +145,13 @@ fn a_broken_body_fails_with_its_reason_and_status() {
         Ok(Body::from(body))
     });
     let change = |settings: &mut amboss_core::Settings| {
-        streamed(settings);
+        stream_bodies(settings);
         settings.limits.body = Some(100);
         settings.timeouts.stalled = Duration::from_millis(500);
     };
-    everywhere_with(change, app, |server| {
+    for_each_server_with(change, app, |server| {
         let head = "POST / HTTP/1.1\r\nHost: a\r\n";
-        for (name, rest, ends, status) in [
+        for (name, rest, half_closes, status) in [
             ("truncated", "Content-Length: 10\r\n\r\nabc", true, 400),
             ("truncated chunks", "Transfer-Encoding: chunked\r\n\r\n5\r\nabc", true, 400),
             ("truncated before the last chunk", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", true, 400),
@@ -161,38 +161,38 @@ fn a_broken_body_fails_with_its_reason_and_status() {
         ] {
             let mut client = server.connect();
             client.send(format!("{head}{rest}"));
-            if ends {
+            if half_closes {
                 client.finish_sending();
             }
-            let answer = client.response();
-            assert_eq!((answer.status, answer.field("Connection")), (status, Some("close")), "{name}");
+            let response = client.response();
+            assert_eq!((response.status, response.field("Connection")), (status, Some("close")), "{name}");
             client.finish_sending();
             assert!(client.at_end(), "{name}");
             let error = reports.recv_timeout(DEADLINE).unwrap();
-            let right = match name {
+            let expected = match name {
                 "malformed" => matches!(error, Some(InputErrorKind::Malformed(_))),
                 "too large" => matches!(error, Some(InputErrorKind::TooLarge(100))),
                 "too slow" => matches!(error, Some(InputErrorKind::TooSlow)),
                 _ => matches!(error, Some(InputErrorKind::Truncated)),
             };
-            assert!(right, "{name}: {error:?}");
+            assert!(expected, "{name}: {error:?}");
         }
     });
 }
 
 #[test]
-fn an_application_may_answer_a_broken_body_itself() {
+fn an_application_can_respond_to_a_broken_body() {
     let app = app(|environ, start_response| {
         let broken = environ.input().read_to_end(&mut Vec::new()).is_err();
         start_response.start("200 OK", &[])?;
         Ok(Body::from(format!("broken: {broken}")))
     });
-    everywhere_with(streamed, app, |server| {
+    for_each_server_with(stream_bodies, app, |server| {
         let mut client = server.connect();
         client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
-        let answer = client.response();
-        assert_eq!((answer.text().as_str(), answer.field("Connection")), ("broken: true", Some("close")));
+        let response = client.response();
+        assert_eq!((response.text().as_str(), response.field("Connection")), ("broken: true", Some("close")));
         client.finish_sending();
-        assert!(client.at_end(), "nothing behind a broken body is taken for a request");
+        assert!(client.at_end(), "bytes behind a broken body are not parsed as a request");
     });
 }

@@ -1,4 +1,4 @@
-//! What stands between server and application: wrapped applications, and the request handler.
+//! Between server and application: wrapped applications, and the request handler.
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::support::*;
 use amboss_core::{AppError, Application, Body, Environ, RequestHandler, StartError, StartResponse};
 
 #[test]
-fn middleware_can_stand_in_between() {
+fn middleware_can_wrap_the_application_and_start_response() {
     struct Branding<'a>(&'a mut dyn StartResponse);
     impl StartResponse for Branding<'_> {
         fn begin(
@@ -34,20 +34,20 @@ fn middleware_can_stand_in_between() {
         start_response.write(b"written")?;
         Ok(Body::empty())
     });
-    everywhere(Branded(inner), |server| {
-        let answer = server.get("/");
-        assert_eq!((answer.field("X-Anvil"), answer.field("X-Inner")), (Some("yes"), Some("1")));
-        assert_eq!(answer.text(), "WRITTEN");
+    for_each_server(Branded(inner), |server| {
+        let response = server.get("/");
+        assert_eq!((response.field("X-Anvil"), response.field("X-Inner")), (Some("yes"), Some("1")));
+        assert_eq!(response.text(), "WRITTEN");
     });
 }
 
 #[test]
 fn the_request_handler_sees_each_request() {
     #[derive(Default)]
-    struct Watching {
+    struct RecordingHandler {
         logged: AtomicUsize,
     }
-    impl RequestHandler for Watching {
+    impl RequestHandler for RecordingHandler {
         fn make_environ(&self, environ: &mut Environ<'_>) {
             environ.set("PATH_INFO", "/environ");
             environ.set("x.handler", "was here");
@@ -60,16 +60,16 @@ fn the_request_handler_sees_each_request() {
             Some("Mine/1")
         }
     }
-    let watching = Arc::new(Watching::default());
-    everywhere_with(
-        |settings| settings.handler = watching.clone(),
-        fixture,
+    let handler = Arc::new(RecordingHandler::default());
+    for_each_server_with(
+        |settings| settings.handler = handler.clone(),
+        test_app,
         |server| {
-            let answer = server.get("/original");
-            assert!(answer.text().contains("x.handler=was here\n"), "{}", answer.text());
-            assert!(answer.text().contains("SERVER_SOFTWARE=Mine/1\n"));
-            assert_eq!(answer.fields("Server"), ["Mine/1"]);
+            let response = server.get("/original");
+            assert!(response.text().contains("x.handler=was here\n"), "{}", response.text());
+            assert!(response.text().contains("SERVER_SOFTWARE=Mine/1\n"));
+            assert_eq!(response.fields("Server"), ["Mine/1"]);
         },
     );
-    assert_eq!(watching.logged.load(SeqCst), 4);
+    assert_eq!(handler.logged.load(SeqCst), 4);
 }

@@ -1,13 +1,13 @@
-//! A log that panics, in a process of its own: what it loses goes to that one's standard error.
+//! A log that panics, in a process of its own: entries that it loses go to standard error.
 
 use std::time::Duration;
 
 use super::panics::PANICS;
-use crate::helper::Helper;
+use crate::server_process::ServerProcess;
 use crate::support::*;
 use amboss_core::{AccessRecord, Log};
 
-/// A log whose every part panics.
+/// A log all of whose functions panic.
 pub struct PanickingLog;
 
 impl Log for PanickingLog {
@@ -26,29 +26,29 @@ impl Log for PanickingLog {
 }
 
 #[test]
-fn a_log_that_panics_costs_nothing_but_its_entries_which_standard_error_has() {
-    for role in ["base panicking", "threads panicking"] {
-        let helper = Helper::start(role);
+fn entries_of_a_panicking_log_go_to_standard_error() {
+    for role in ["single panicking", "threads panicking"] {
+        let server = ServerProcess::start(role);
         for (path, status, complete, _) in PANICS {
-            let answer = helper.get(path);
-            assert_eq!((answer.status, answer.complete), (*status, *complete), "{role}, {path}: {answer:?}");
+            let response = server.get(path);
+            assert_eq!((response.status, response.complete), (*status, *complete), "{role}, {path}: {response:?}");
         }
-        assert!(!helper.get("/short").complete);
-        let mut client = Client::connect(helper.addr);
-        client.send("rubbish\r\n\r\n");
+        assert!(!server.get("/short").complete);
+        let mut client = server.connect();
+        client.send("garbage\r\n\r\n");
         assert_eq!(client.response().status, 400);
         for _ in 0..2 {
-            assert_eq!(helper.get("/").text(), "hello");
+            assert_eq!(server.get("/").text(), "hello");
         }
         let lost = ["panic in the call", "panic after write", "declared more bytes"];
         for entry in lost.into_iter().chain(["panic in access", "panic in error", "panic in flush"]) {
-            eventually(entry, || helper.stderr().contains(entry));
+            wait_until(&format!("standard error has {entry:?}"), || server.stderr().contains(entry));
         }
-        // Where the log itself panics is told whole once; later only that it did.
-        let told = helper.stderr();
+        // The first panic of the log is printed with its backtrace, later ones without.
+        let stderr = server.stderr();
         let is_frame = |line: &&str| line.contains("PanickingLog as amboss_core::") && line.ends_with("Log>::error");
-        let frames = told.lines().filter(is_frame).count();
-        assert_eq!(frames, 1, "{told}");
-        assert!(told.matches("panic in the log:").count() > 10, "{told}");
+        let frames = stderr.lines().filter(is_frame).count();
+        assert_eq!(frames, 1, "{stderr}");
+        assert!(stderr.matches("panic in the log:").count() > 10, "{stderr}");
     }
 }

@@ -1,4 +1,5 @@
-//! Panics of the application and of what it hands over: a 500 or a cut, a backtrace in the log, and the server lives.
+//! Panics in the application and in values that it returns: a 500 or a cut response, a backtrace in the log, and a
+//! server that keeps running.
 
 use std::sync::Arc;
 
@@ -6,7 +7,7 @@ use super::{app, GET};
 use crate::support::*;
 use amboss_core::{AccessRecord, AppError, Body, Environ, Log, RequestHandler, StartResponse};
 
-/// Panics when it is dropped.
+/// A body that panics when it is dropped.
 struct Bomb(Option<Vec<u8>>);
 
 impl Iterator for Bomb {
@@ -24,22 +25,22 @@ impl Drop for Bomb {
     }
 }
 
-/// An error that panics when anybody wants to know what it is.
-struct Unspeakable;
+/// An error that panics when it is formatted.
+struct UnprintableError;
 
-impl std::fmt::Debug for Unspeakable {
+impl std::fmt::Debug for UnprintableError {
     fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         panic!("panic on display")
     }
 }
 
-impl std::fmt::Display for Unspeakable {
+impl std::fmt::Display for UnprintableError {
     fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         panic!("panic on display")
     }
 }
 
-impl std::error::Error for Unspeakable {}
+impl std::error::Error for UnprintableError {}
 
 pub fn panicky(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
     let path = environ.text("PATH_INFO").into_owned();
@@ -69,13 +70,13 @@ pub fn panicky(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse
             environ.extensions_mut().insert(Bomb(None));
             Ok(Body::from("whole"))
         }
-        "/display" => Err(Unspeakable.into()),
+        "/display" => Err(UnprintableError.into()),
         "/payload" => std::panic::panic_any(17),
         _ => Ok(Body::from("hello")),
     }
 }
 
-/// Path, status, complete, what the log says.
+/// The path, the status, whether the response is complete, and a text that is logged.
 pub const PANICS: &[(&str, u16, bool, &str)] = &[
     ("/call", 500, true, "panic in the call"),
     ("/started", 500, true, "panic after start"),
@@ -89,13 +90,13 @@ pub const PANICS: &[(&str, u16, bool, &str)] = &[
 ];
 
 #[test]
-fn the_server_survives_panics_everywhere_and_logs_a_backtrace() {
+fn the_server_survives_a_panic_anywhere_and_logs_a_backtrace() {
     for &(path, status, complete, logged) in PANICS {
-        everywhere(panicky, |server| {
-            let answer = server.get(path);
-            assert_eq!((answer.status, answer.complete), (status, complete), "{path}: {answer:?}");
+        for_each_server(panicky, |server| {
+            let response = server.get(path);
+            assert_eq!((response.status, response.complete), (status, complete), "{path}: {response:?}");
             server.log.wait_for(logged);
-            // A frame of this very file.
+            // The backtrace contains a frame of this file.
             server.log.wait_for("contract::panics::");
             assert_eq!(server.get("/").text(), "hello", "after {path}");
         });
@@ -110,9 +111,9 @@ fn a_panic_in_the_request_handler_is_a_500() {
             assert!(environ.path() != &b"/panic"[..], "panic in make_environ");
         }
     }
-    everywhere_with(
+    for_each_server_with(
         |settings| settings.handler = Arc::new(Panicking),
-        fixture,
+        test_app,
         |server| {
             assert_eq!(server.get("/panic").status, 500);
             server.log.wait_for("panic in make_environ");
@@ -122,7 +123,7 @@ fn a_panic_in_the_request_handler_is_a_500() {
 }
 
 #[test]
-fn a_panic_in_a_hook_changes_no_answer() {
+fn a_panic_in_a_hook_changes_no_response() {
     struct Panicking;
     impl RequestHandler for Panicking {
         fn log_request(&self, _: &AccessRecord<'_>, _: &dyn Log) {
@@ -135,14 +136,14 @@ fn a_panic_in_a_hook_changes_no_answer() {
             panic!("panic in connection_dropped");
         }
     }
-    everywhere_with(
+    for_each_server_with(
         |settings| settings.handler = Arc::new(Panicking),
         panicky,
         |server| {
             let mut client = server.connect();
             assert_eq!(client.get("/").text(), "hello");
             assert_eq!(client.get("/call").status, 500);
-            client.send("rubbish\r\n\r\n");
+            client.send("garbage\r\n\r\n");
             assert_eq!(client.response().status, 400);
             client.finish_sending();
             assert!(client.at_end());
@@ -155,16 +156,16 @@ fn a_panic_in_a_hook_changes_no_answer() {
 }
 
 #[test]
-fn a_panic_after_an_upgrade_costs_its_connection_only() {
+fn a_panic_after_an_upgrade_ends_only_its_connection() {
     let app = app(|environ, start_response| {
         if environ.path() == &b"/"[..] {
-            return fixture(environ, start_response);
+            return test_app(environ, start_response);
         }
         amboss_core::on_upgrade(environ, |_| panic!("panic in the new protocol"));
         start_response.start("101 Switching Protocols", &[("Upgrade", "x"), ("Connection", "Upgrade")])?;
         Ok(Body::empty())
     });
-    everywhere(app, |server| {
+    for_each_server(app, |server| {
         let mut client = server.connect();
         client.send("GET /up HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n");
         assert_eq!(client.response().status, 101);
@@ -176,7 +177,7 @@ fn a_panic_after_an_upgrade_costs_its_connection_only() {
 
 #[test]
 fn errors_and_panics_can_be_passed_through() {
-    for setup in [Setup::base, Setup::threaded] {
+    for setup in [Setup::single, Setup::threaded] {
         let passing = || setup().with(|settings| settings.passthrough_errors = true);
         let server = passing().start(app(|_, _| Err("the reason".into())));
         let mut client = server.connect();

@@ -12,9 +12,9 @@ fn starting_twice_is_an_error() {
         assert!(matches!(again.as_ref().map_err(StartError::kind), Err(StartErrorKind::Twice)), "{again:?}");
         Ok(Body::from("still fine"))
     });
-    everywhere(app, |server| {
-        let answer = server.get("/");
-        assert_eq!((answer.status, answer.text().as_str()), (200, "still fine"));
+    for_each_server(app, |server| {
+        let response = server.get("/");
+        assert_eq!((response.status, response.text().as_str()), (200, "still fine"));
     });
 }
 
@@ -22,22 +22,22 @@ fn starting_twice_is_an_error() {
 fn starting_twice_with_an_error_replaces_the_head() {
     let app = app(|_, start_response| {
         start_response.start("200 OK", &[("X-First", "1")])?;
-        let error: AppError = "late doubts".into();
+        let error: AppError = "late error".into();
         start_response.begin("503 Service Unavailable", &[("X-Second", b"2")], Some(&error))?;
         Ok(Body::from("sorry"))
     });
-    everywhere(app, |server| {
+    for_each_server(app, |server| {
         let mut client = server.connect();
         for _ in 0..2 {
-            let answer = client.get("/");
-            assert_eq!((answer.status, answer.text().as_str()), (503, "sorry"));
-            assert_eq!((answer.field("X-First"), answer.field("X-Second")), (None, Some("2")));
+            let response = client.get("/");
+            assert_eq!((response.status, response.text().as_str()), (503, "sorry"));
+            assert_eq!((response.field("X-First"), response.field("X-Second")), (None, Some("2")));
         }
     });
 }
 
 #[test]
-fn starting_with_an_error_after_the_head_was_sent_fails_and_cuts() {
+fn starting_with_an_error_after_the_head_was_sent_fails_and_closes_the_connection() {
     let app = app(|_, start_response| {
         start_response.start("200 OK", &[])?;
         start_response.write(b"begun")?;
@@ -47,43 +47,43 @@ fn starting_with_an_error_after_the_head_was_sent_fails_and_cuts() {
         again?;
         Ok(Body::empty())
     });
-    everywhere(app, |server| {
+    for_each_server(app, |server| {
         let mut client = server.connect();
-        let answer = client.get("/");
-        assert_eq!((answer.status, answer.text().as_str(), answer.complete), (200, "begun", false));
+        let response = client.get("/");
+        assert_eq!((response.status, response.text().as_str(), response.complete), (200, "begun", false));
         server.log.wait_for("the head has been sent already");
     });
 }
 
 #[test]
-fn a_head_may_be_repaired_after_it_was_refused() {
+fn start_can_be_called_again_after_a_refused_head() {
     let app = app(|_, start_response| {
         assert!(start_response.start("200 OK", &[("X", "a\r\nb")]).is_err());
         start_response.start("200 OK", &[("X", "a")])?;
         Ok(Body::from("fine"))
     });
-    everywhere(app, |server| assert_eq!(server.get("/").text(), "fine"));
+    for_each_server(app, |server| assert_eq!(server.get("/").text(), "fine"));
 }
 
 #[test]
 fn write_sends_at_once_and_the_body_follows() {
-    let gate = Gate::default();
+    let gate = Semaphore::default();
     let app = app({
         let gate = gate.clone();
         move |_, start_response| {
             start_response.start("200 OK", &[])?;
             start_response.write(b"")?;
             start_response.write(b"one")?;
-            gate.pass();
+            gate.acquire();
             start_response.write(b"two")?;
             Ok(Body::from("three"))
         }
     });
-    everywhere(app, |server| {
+    for_each_server(app, |server| {
         let mut client = server.connect();
         client.send(GET);
         client.until("one\r\n");
-        gate.open();
+        gate.release();
         assert_eq!(client.until("0\r\n\r\n"), b"3\r\ntwo\r\n5\r\nthree\r\n0\r\n\r\n");
     });
 }
@@ -98,7 +98,7 @@ fn write_before_start_is_an_error() {
         start_response.start("200 OK", &[])?;
         Ok(Body::from("fine"))
     });
-    everywhere(app, |server| assert_eq!(server.get("/").text(), "fine"));
+    for_each_server(app, |server| assert_eq!(server.get("/").text(), "fine"));
 }
 
 #[test]
@@ -122,23 +122,23 @@ fn heads_that_could_split_a_response_are_a_500_and_a_log_line() {
         ("200 OK", "TE", "x"),
         ("200 OK", "Proxy-Authenticate", "x"),
         ("200 OK", "Content-Length", "x"),
-        ("101 Switching Protocols", "X", "nobody said on_upgrade"),
+        ("101 Switching Protocols", "X", "without on_upgrade"),
     ];
     let app = app(move |environ, start_response| {
         let (status, name, value) = bad[environ.text("QUERY_STRING").parse::<usize>()?];
         start_response.start(status, &[(name, value)])?;
         Ok(Body::from("never"))
     });
-    everywhere(app, |server| {
+    for_each_server(app, |server| {
         let mut client = server.connect();
         for (index, case) in bad.iter().enumerate() {
-            let answer = client.get(&format!("/?{index}"));
-            assert_eq!(answer.status, 500, "{case:?}");
-            assert!(!answer.head.contains("evil") && !answer.text().contains("never"), "{answer:?}");
+            let response = client.get(&format!("/?{index}"));
+            assert_eq!(response.status, 500, "{case:?}");
+            assert!(!response.head.contains("evil") && !response.text().contains("never"), "{response:?}");
         }
         assert_eq!(server.log.errors.lock().unwrap().len(), bad.len(), "{}", server.log.errors());
-        for sentence in ["hop-by-hop", "control character", "field name", "status", "Content-Length"] {
-            server.log.wait_for(sentence);
+        for reason in ["hop-by-hop", "control character", "field name", "status", "Content-Length"] {
+            server.log.wait_for(reason);
         }
     });
 }
@@ -152,11 +152,11 @@ fn date_and_server_are_added_only_when_missing() {
         }
         Ok(Body::empty())
     });
-    everywhere(app, |server| {
-        let answer = server.get("/own");
-        assert_eq!((answer.fields("Date"), answer.fields("Server")), (vec!["today"], vec!["mine"]));
-        let answer = server.get("/");
-        assert_eq!((answer.fields("Date").len(), answer.fields("Server").len()), (1, 1));
-        assert!(answer.field("Date").unwrap().ends_with(" GMT"));
+    for_each_server(app, |server| {
+        let response = server.get("/own");
+        assert_eq!((response.fields("Date"), response.fields("Server")), (vec!["today"], vec!["mine"]));
+        let response = server.get("/");
+        assert_eq!((response.fields("Date").len(), response.fields("Server").len()), (1, 1));
+        assert!(response.field("Date").unwrap().ends_with(" GMT"));
     });
 }

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::event::{poll, PollFd, PollFlags};
@@ -14,6 +14,7 @@ use rustix::net::{sendmsg, SendAncillaryBuffer, SendAncillaryMessage, SendFlags}
 
 use super::frame_reader::FrameReader;
 use super::message::ControlMessage;
+use crate::sync::lock;
 
 /// How long a sender waits for the other side to read (5 s). The other side reads at once unless it hangs.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -172,7 +173,7 @@ impl SharedStream {
     fn send(&self, message: &ControlMessage) -> io::Result<()> {
         let frame = message.to_frame()?;
         let descriptors: Vec<BorrowedFd<'_>> = message.descriptors().collect();
-        let _sending = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
+        let _sending = lock(&self.sending);
         self.send_frame(&frame, &descriptors)
     }
 

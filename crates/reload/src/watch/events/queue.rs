@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 
 use super::failure::failure_reason;
+use crate::sync::lock;
 use crate::watch::snapshot::Snapshot;
 
 /// The maximum number of paths kept for the next check. With more, everything is scanned, which is cheaper than keeping
@@ -80,7 +81,7 @@ impl EventHint {
 
 impl EventQueue {
     fn lock(&self) -> MutexGuard<'_, PendingEvents> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pending)
     }
 
     pub(in crate::watch) fn wake(&self) {

@@ -98,7 +98,7 @@ pub(in crate::server) fn is_done(socket: &TcpStream) -> bool {
 }
 
 /// Returns how long ago the last bytes arrived from the peer (TCP_INFO, `tcp(7)`).
-pub(in crate::server) fn since_data(socket: &TcpStream) -> Option<Duration> {
+pub(in crate::server) fn time_since_data(socket: &TcpStream) -> Option<Duration> {
     const IPPROTO_TCP: c_int = 6;
     const TCP_INFO: c_int = 11;
     /// The index of `tcpi_last_data_recv`: the twelfth of the 32-bit numbers of `struct tcp_info`, which follow eight single

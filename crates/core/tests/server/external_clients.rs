@@ -1,41 +1,12 @@
-//! Real clients. What is missing on a machine is skipped aloud.
+//! curl and the HTTP clients of Python's standard library.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use amboss_testkit::{curl, python};
 
 use crate::support::*;
 
-/// Runs a program with some input; its output and whether it was content. `None` when there is no such program.
-fn run(program: &str, arguments: &[&str], input: &[u8]) -> Option<(String, bool)> {
-    let child = Command::new(program)
-        .args(arguments)
-        .env_remove("http_proxy")
-        .env_remove("HTTP_PROXY")
-        .env_remove("ALL_PROXY")
-        .env_remove("all_proxy")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let Ok(mut child) = child else {
-        skipped(&format!("{program} is not installed"));
-        return None;
-    };
-    let _ = child.stdin.take().unwrap().write_all(input);
-    let output = child.wait_with_output().unwrap();
-    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    Some((text, output.status.success()))
-}
-
-fn curl(arguments: &[&str], input: &[u8]) -> Option<String> {
-    let (text, content) = run("curl", &[&["-sS", "-m", "20", "--noproxy", "*"], arguments].concat(), input)?;
-    assert!(content, "curl {arguments:?}: {text}");
-    Some(text)
-}
-
 #[test]
-fn curl_gets_right_answers() {
-    everywhere(fixture, |server| {
+fn curl_gets_correct_responses() {
+    for_each_server(test_app, |server| {
         let url = |path: &str| format!("http://{}{path}", server.addr());
         let Some(text) = curl(&["-i", &url("/")], b"") else { return };
         assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with("\r\n\r\nhello"), "{text}");
@@ -60,7 +31,7 @@ fn curl_gets_right_answers() {
 
 #[test]
 fn curl_uploads_with_expect_and_in_chunks() {
-    everywhere(fixture, |server| {
+    for_each_server(test_app, |server| {
         let url = format!("http://{}/echo", server.addr());
         let content: Vec<u8> = (0..3_000_000u32).map(|number| b'a' + (number * 7 % 26) as u8).collect();
         let sent = String::from_utf8(content.clone()).unwrap();
@@ -76,13 +47,13 @@ fn curl_uploads_with_expect_and_in_chunks() {
 
 #[cfg(unix)]
 #[test]
-fn curl_speaks_over_a_unix_socket_and_ipv6() {
-    let dir = temp_dir("curl");
+fn curl_connects_over_a_unix_socket_and_ipv6() {
+    let dir = TempDir::new("curl");
     let path = dir.join("app.sock").display().to_string();
-    let server = Setup::threaded().on(&[&format!("unix://{path}"), "localhost:0"]).start(fixture);
+    let server = Setup::threaded().on(&[&format!("unix://{path}"), "localhost:0"]).start(test_app);
     let Some(text) = curl(&["--unix-socket", &path, "http://localhost/environ"], b"") else { return };
     assert!(text.contains("REMOTE_ADDR=<local>\n"), "{text}");
-    let Some(six) = server.local.get(2) else { return skipped("this machine has no IPv6") };
+    let Some(six) = server.local.get(2) else { return skip("this machine has no IPv6") };
     let text = curl(&["-g", &format!("http://[::1]:{}/environ", six.port().unwrap())], b"").unwrap();
     assert!(text.contains("REMOTE_ADDR=::1\n"), "{text}");
 }
@@ -109,10 +80,10 @@ assert (status, body) == (200, b"hello")
 text = ask("GET", "/environ?q=%20", headers={"Cookie": "a=1", "X-Y": "z"})[1].decode()
 for line in ["HTTP_COOKIE=a=1\n", "HTTP_X_Y=z\n", "QUERY_STRING=q=%20\n", "REMOTE_PORT=%d\n" % sock.getsockname()[1]]:
     assert line in text, (line, text)
-assert c.sock is sock, "one connection for all of it"
+assert c.sock is sock, "all requests used one connection"
 status, body, r = ask("GET", "/", headers={"Connection": "close"})
 assert r.will_close and body == b"hello"
-print("content")
+print("success")
 "#;
 
 const URLLIB: &str = r#"
@@ -129,17 +100,15 @@ try:
     raise SystemExit("404 is an error")
 except urllib.error.HTTPError as error:
     assert error.code == 404 and error.read() == b"a body"
-print("content")
+print("success")
 "#;
 
 #[test]
-fn pythons_clients_get_right_answers() {
-    everywhere(fixture, |server| {
+fn pythons_clients_get_correct_responses() {
+    for_each_server(test_app, |server| {
         for script in [HTTP_CLIENT, URLLIB] {
-            let Some((text, content)) = run("python3", &["-c", script, &server.addr().to_string()], b"") else {
-                return;
-            };
-            assert!(content && text.ends_with("content\n"), "{text}");
+            let Some(text) = python(script, &[&server.addr().to_string()]) else { return };
+            assert!(text.ends_with("success\n"), "{text}");
         }
     });
 }

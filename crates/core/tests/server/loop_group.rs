@@ -1,5 +1,5 @@
-//! Several loops in one server: connections are shared out, bounds hold for all of them together, and a stop loses
-//! nothing.
+//! Several event loops in one server: connections are distributed, limits hold for all loops together, and a stop loses
+//! no response.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -10,23 +10,23 @@ use std::time::Duration;
 use crate::support::*;
 use amboss_core::{AppError, Application, Body, Environ, PollerKind, StartResponse};
 
-/// Four loops, whatever the machine has.
-fn four(poller: PollerKind) -> Setup {
+/// Returns the setup of a server with four loops, however many processors the machine has.
+fn with_four_loops(poller: PollerKind) -> Setup {
     Setup::threaded().with(|settings| {
         settings.runtime.loops = 4;
         settings.runtime.poller = poller;
     })
 }
 
-/// Notes who ran it, and how many did at once. `/sleep` takes 20 ms.
+/// Records the threads that called it and the maximum of concurrent calls. `/sleep` takes 20 ms.
 #[derive(Default)]
-struct Noting {
+struct CountingApp {
     threads: Mutex<HashSet<ThreadId>>,
     running: AtomicUsize,
     most: AtomicUsize,
 }
 
-impl Application for Noting {
+impl Application for CountingApp {
     fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
         let running = self.running.fetch_add(1, SeqCst) + 1;
         self.most.fetch_max(running, SeqCst);
@@ -41,13 +41,13 @@ impl Application for Noting {
 }
 
 #[test]
-fn connections_are_shared_out_among_the_loops() {
+fn connections_are_distributed_among_the_loops() {
     for poller in [PollerKind::Auto, PollerKind::Poll] {
-        let app = Arc::new(Noting::default());
-        let server = four(poller).start(app.clone());
+        let app = Arc::new(CountingApp::default());
+        let server = with_four_loops(poller).start(app.clone());
         let mut clients: Vec<Client> = (0..40).map(|_| server.connect()).collect();
-        eventually("four threads lead", || {
-            // Loops that came later get connections that were there before, as those become idle.
+        wait_until("four threads run event loops", || {
+            // Loops that started later get earlier connections as these become idle.
             app.threads.lock().unwrap().clear();
             for client in &mut clients {
                 assert_eq!(client.get("/").text(), "hello");
@@ -58,9 +58,9 @@ fn connections_are_shared_out_among_the_loops() {
 }
 
 #[test]
-fn never_more_requests_run_in_all_loops_than_there_may_be_threads() {
-    let app = Arc::new(Noting::default());
-    let server = four(PollerKind::Auto).with(|settings| settings.runtime.threads = 12).start(app.clone());
+fn the_number_of_threads_limits_the_running_requests_of_all_loops() {
+    let app = Arc::new(CountingApp::default());
+    let server = with_four_loops(PollerKind::Auto).with(|settings| settings.runtime.threads = 12).start(app.clone());
     let address = server.addr();
     let clients = (0..40).map(|_| {
         thread::spawn(move || {
@@ -76,12 +76,12 @@ fn never_more_requests_run_in_all_loops_than_there_may_be_threads() {
 }
 
 #[test]
-fn as_many_requests_run_as_there_may_be_threads_however_many_loops_there_are() {
-    let (gate, inside) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
-    let app = gated(&gate, &inside);
-    let server = four(PollerKind::Auto).with(|settings| settings.runtime.threads = 4).start(app);
+fn as_many_requests_run_as_there_are_threads_with_any_number_of_loops() {
+    let (gate, inside) = (Semaphore::default(), Arc::new(AtomicUsize::new(0)));
+    let app = blocking_app(&gate, &inside);
+    let server = with_four_loops(PollerKind::Auto).with(|settings| settings.runtime.threads = 4).start(app);
     let mut clients: Vec<Client> = (0..40).map(|_| server.connect()).collect();
-    // All four loops have their share of the connections.
+    // All four loops have connections now.
     for client in clients.iter_mut().chain([&mut server.connect()]) {
         assert_eq!(client.get("/").text(), "hello");
     }
@@ -89,22 +89,22 @@ fn as_many_requests_run_as_there_may_be_threads_however_many_loops_there_are() {
         client.send("GET /gate HTTP/1.1\r\nHost: a\r\n\r\n");
     }
     for done in 0..10 {
-        eventually("four run at once", || inside.load(SeqCst) == 4 * (done + 1));
+        wait_until("four requests run at once", || inside.load(SeqCst) == 4 * (done + 1));
         assert!(clients[0].is_silent_for(Duration::from_millis(5)) || done > 0);
-        assert_eq!(inside.load(SeqCst), 4 * (done + 1), "more than four run at once");
-        (0..4).for_each(|_| gate.open());
+        assert_eq!(inside.load(SeqCst), 4 * (done + 1), "more than four requests run at once");
+        (0..4).for_each(|_| gate.release());
     }
     clients.iter_mut().for_each(|client| assert_eq!(client.response().text(), "hello"));
 }
 
 #[test]
-fn the_bound_on_connections_is_one_for_all_loops() {
-    let server = four(PollerKind::Auto).with(|settings| settings.limits.connections = 12).start(fixture);
+fn the_connection_limit_holds_for_all_loops_together() {
+    let server = with_four_loops(PollerKind::Auto).with(|settings| settings.limits.connections = 12).start(test_app);
     let mut clients: Vec<Client> = (0..12).map(|_| server.connect()).collect();
     clients.iter_mut().for_each(|client| assert_eq!(client.get("/").text(), "hello"));
     let mut more: Vec<Client> = (0..6).map(|_| server.connect()).collect();
     more.iter_mut().for_each(|client| client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
-    // A loop may take one more than it should while another does the same.
+    // Loops that accept at the same time may each take one connection too many.
     let answered =
         more.iter_mut().filter_map(|client| (!client.is_silent_for(Duration::from_millis(50))).then_some(()));
     assert!(answered.count() <= 3);
@@ -113,22 +113,22 @@ fn the_bound_on_connections_is_one_for_all_loops() {
 }
 
 #[test]
-fn a_stop_under_load_loses_no_answer() {
+fn stopping_under_load_loses_no_response() {
     for _ in 0..5 {
-        let app = Arc::new(Noting::default());
-        let server = four(PollerKind::Auto).start(app.clone());
+        let app = Arc::new(CountingApp::default());
+        let server = with_four_loops(PollerKind::Auto).start(app.clone());
         let (address, over) = (server.addr(), Arc::new(AtomicBool::new(false)));
         let clients: Vec<_> = (0..16)
             .map(|index| {
                 let over = over.clone();
-                // Not in the thread, which may come late, when nobody listens any more.
+                // Not in the thread, which may start after the server has stopped listening.
                 let mut client = Client::connect(address);
                 thread::spawn(move || {
                     let path = if index % 4 == 0 { "/sleep" } else { "/" };
                     while !over.load(SeqCst) {
                         client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
                         let all = client.until_end_or("hello");
-                        // Closed between two requests, or answered in full.
+                        // The connection is closed between two requests or the response is whole.
                         assert!(all.is_empty() || all.ends_with(b"hello"), "{}", all.escape_ascii());
                         if all.is_empty() {
                             return;
@@ -137,7 +137,7 @@ fn a_stop_under_load_loses_no_answer() {
                 })
             })
             .collect();
-        eventually("there is load", || app.threads.lock().unwrap().len() >= 2);
+        wait_until("there is load", || app.threads.lock().unwrap().len() >= 2);
         server.stop();
         over.store(true, SeqCst);
         clients.into_iter().for_each(|client| client.join().unwrap());

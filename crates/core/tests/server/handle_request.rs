@@ -1,4 +1,4 @@
-//! `handle_request`: one answer, within a deadline, and nothing of it left behind.
+//! `handle_request`: one request within a timeout, with its response sent and no state left behind.
 
 use std::io::Read;
 use std::net::TcpStream;
@@ -12,36 +12,38 @@ use amboss_core::{
 };
 
 #[test]
-fn one_request_is_handled_and_its_answer_is_out() {
+fn handle_request_returns_when_the_response_is_sent() {
     for concurrency in [Concurrency::Single, Concurrency::Threads] {
         for poller in [PollerKind::Auto, PollerKind::Poll] {
-            let mut settings = quiet();
+            let mut settings = settings_without_log();
             settings.runtime.poller = poller;
-            let mut server = make_server(&[Address::new("127.0.0.1", 0)], fixture, concurrency, settings).unwrap();
+            let mut server = make_server(&[Address::new("127.0.0.1", 0)], test_app, concurrency, settings).unwrap();
             let LocalAddr::Tcp(addr) = server.local_addrs()[0].clone() else { panic!() };
             let idle = Client::connect(addr);
             let client = thread::spawn(move || {
                 let mut client = Client::connect(addr);
-                let answer = client.get("/environ");
-                assert!(client.at_end() && !client.reset);
-                answer
+                let response = client.get("/environ");
+                assert!(client.at_end() && !client.was_reset());
+                response
             });
             assert!(server.handle_request(DEADLINE).unwrap());
-            // Everything is written: nothing of this process is needed any more.
+            // The response is sent: the client needs nothing more from this process.
             drop(server);
-            let answer = client.join().unwrap();
-            assert_eq!((answer.status, answer.field("Connection")), (200, Some("close")));
+            let response = client.join().unwrap();
+            assert_eq!((response.status, response.field("Connection")), (200, Some("close")));
             drop(idle);
-            // A process that another test starts has copies of all descriptors for a moment.
-            eventually("nobody listens", || TcpStream::connect(addr).is_err());
+            // A process that another test starts holds copies of all descriptors until it calls exec.
+            wait_until("connections are refused", || TcpStream::connect(addr).is_err());
             let again = [Address::new("127.0.0.1", addr.port())];
-            eventually("the port is free", || make_server(&again, fixture, concurrency, quiet()).is_ok());
+            wait_until("the port is free", || {
+                make_server(&again, test_app, concurrency, settings_without_log()).is_ok()
+            });
         }
     }
 }
 
 #[test]
-fn large_streamed_and_late_answers_are_out_when_handle_request_returns() {
+fn large_and_streamed_responses_are_sent_when_handle_request_returns() {
     let app = |environ: &mut Environ<'_>, start_response: &mut dyn StartResponse| {
         start_response.start("200 OK", &[])?;
         Ok(match environ.path().as_ref() {
@@ -50,21 +52,21 @@ fn large_streamed_and_late_answers_are_out_when_handle_request_returns() {
         })
     };
     for path in ["/large", "/blocks"] {
-        let mut server = BaseWsgiServer::with_settings("127.0.0.1:0", app, quiet()).unwrap();
+        let mut server = BaseWsgiServer::with_settings("127.0.0.1:0", app, settings_without_log()).unwrap();
         let LocalAddr::Tcp(addr) = server.local_addrs()[0].clone() else { panic!() };
         let client = thread::spawn(move || Client::connect(addr).get(path));
         assert!(server.handle_request(DEADLINE).unwrap());
         drop(server);
-        let answer = client.join().unwrap();
-        assert_eq!((answer.complete, answer.body.len()), (true, 5_000_000));
+        let response = client.join().unwrap();
+        assert_eq!((response.complete, response.body.len()), (true, 5_000_000));
     }
 }
 
 #[test]
-fn handle_request_gives_up_at_its_deadline() {
-    let mut settings = quiet();
+fn handle_request_returns_at_its_timeout() {
+    let mut settings = settings_without_log();
     settings.timeouts.linger = 100 * MS;
-    let mut server = BaseWsgiServer::with_settings("127.0.0.1:0", fixture, settings).unwrap();
+    let mut server = BaseWsgiServer::with_settings("127.0.0.1:0", test_app, settings).unwrap();
     let LocalAddr::Tcp(addr) = server.local_addrs()[0].clone() else { panic!() };
     // Neither idle connections nor half a head count as a request.
     let idle = Client::connect(addr);
@@ -74,19 +76,19 @@ fn handle_request_gives_up_at_its_deadline() {
     assert!(!server.handle_request(100 * MS).unwrap());
     let took = began.elapsed();
     assert!(took >= 100 * MS && took < 1000 * MS, "{took:?}");
-    // And it can be asked again.
+    // It can be called again.
     half.send("Host: a\r\n\r\n");
     assert!(server.handle_request(DEADLINE).unwrap());
-    // The client has not closed its side: that is waited for, but not for long.
+    // The server waits for the client to close its side, but not for long.
     assert!(began.elapsed() < 3000 * MS, "{:?}", began.elapsed());
     assert_eq!(half.response().text(), "hello");
     drop(idle);
 }
 
-/// The clock's instants end long before the longest duration.
+/// `Instant` cannot represent now plus the longest duration.
 #[test]
-fn the_longest_durations_are_as_good_as_none() {
-    let mut settings = quiet();
+fn the_longest_durations_mean_no_timeout() {
+    let mut settings = settings_without_log();
     settings.timeouts.stalled = std::time::Duration::MAX;
     settings.timeouts.idle = std::time::Duration::MAX;
     settings.timeouts.head = std::time::Duration::MAX;
@@ -105,7 +107,7 @@ fn the_longest_durations_are_as_good_as_none() {
         client.send(
             "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\nConnection: close\r\n\r\n",
         );
-        // The application waits for the rest by now.
+        // The application waits for the rest of the body now.
         assert_eq!(client.response().status, 100);
         client.send("x");
         client.response().text()
@@ -115,12 +117,12 @@ fn the_longest_durations_are_as_good_as_none() {
 }
 
 #[test]
-fn one_call_of_handle_request_answers_one_request() {
+fn one_call_of_handle_request_handles_one_request() {
     let app = |_: &mut Environ<'_>, start_response: &mut dyn StartResponse| {
         start_response.start("200 OK", &[])?;
         Ok(Body::from(vec![b'x'; 5_000_000]))
     };
-    let mut server = BaseWsgiServer::with_settings("127.0.0.1:0", app, quiet()).unwrap();
+    let mut server = BaseWsgiServer::with_settings("127.0.0.1:0", app, settings_without_log()).unwrap();
     let LocalAddr::Tcp(addr) = server.local_addrs()[0].clone() else { panic!() };
     let mut clients: Vec<Client> = (0..3).map(|_| Client::connect(addr)).collect();
     for client in &mut clients {
@@ -129,7 +131,9 @@ fn one_call_of_handle_request_answers_one_request() {
     let readers: Vec<_> = clients.into_iter().map(|mut client| thread::spawn(move || client.response())).collect();
     for number in 1..=3 {
         assert!(server.handle_request(DEADLINE).unwrap());
-        eventually("its client has it", || readers.iter().filter(|reader| reader.is_finished()).count() >= number);
+        wait_until("the client has the response", || {
+            readers.iter().filter(|reader| reader.is_finished()).count() >= number
+        });
         assert_eq!(readers.iter().filter(|reader| reader.is_finished()).count(), number);
     }
     for reader in readers {
@@ -138,8 +142,8 @@ fn one_call_of_handle_request_answers_one_request() {
 }
 
 #[test]
-fn handle_request_can_be_called_in_a_row() {
-    let mut server = ThreadedWsgiServer::with_settings("127.0.0.1:0", fixture, quiet()).unwrap();
+fn handle_request_can_be_called_repeatedly() {
+    let mut server = ThreadedWsgiServer::with_settings("127.0.0.1:0", test_app, settings_without_log()).unwrap();
     let LocalAddr::Tcp(addr) = server.local_addrs()[0].clone() else { panic!() };
     let client = thread::spawn(move || (0..5).map(|_| Client::connect(addr).get("/").status).collect::<Vec<_>>());
     for _ in 0..5 {

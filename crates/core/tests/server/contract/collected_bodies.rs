@@ -1,4 +1,4 @@
-//! Bodies that are complete before the application is called: in the read buffer, in memory, in a file.
+//! Request bodies that are complete before the application is called: in the read buffer, in memory, in a file.
 
 use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -10,11 +10,11 @@ use crate::support::*;
 use amboss_core::http::Head;
 use amboss_core::{AppError, Application, Body, BodyMode, Collected, Environ, RequestHandler, Settings, StartResponse};
 
-/// Answers with where the body lies, its length and a sum over its bytes, read in two ways; counts its calls.
+/// Responds with the place of the body, its length and a checksum; reads it in two ways, and counts the calls.
 #[derive(Clone, Default)]
-struct Describe(Arc<AtomicUsize>);
+struct DescribeBody(Arc<AtomicUsize>);
 
-impl Application for Describe {
+impl Application for DescribeBody {
     fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
         self.0.fetch_add(1, SeqCst);
         let length = environ.text("CONTENT_LENGTH").into_owned();
@@ -26,10 +26,10 @@ impl Application for Describe {
             None => ("streamed", body.clone()),
             Some(Collected::Bytes(bytes)) => ("memory", bytes.to_vec()),
             Some(Collected::File { file, range }) => ("file", read_range(file, range)),
-            Some(other) => panic!("a new place: {other:?}"),
+            Some(other) => panic!("an unknown place: {other:?}"),
         };
         if whole != body {
-            return Err("what was read is not what was collected".into());
+            return Err("the bytes read differ from those collected".into());
         }
         start_response.start("200 OK", &[])?;
         Ok(Body::from(format!("{place} {length} {coding} {} {}", body.len(), sum(&body))))
@@ -63,13 +63,13 @@ fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|index| (index % 251) as u8).collect()
 }
 
-/// Small bounds, so that small bodies meet them.
-fn small(settings: &mut Settings) {
+/// Sets small limits, so that small bodies reach them.
+fn small_limits(settings: &mut Settings) {
     settings.limits.body_memory = 20_000;
     settings.limits.collected_body = 600_000;
 }
 
-/// Chunks of a body, of different sizes.
+/// Encodes a body in chunks of different sizes.
 fn chunks(body: &[u8]) -> Vec<u8> {
     let (mut out, mut rest, mut size) = (Vec::new(), body, 1);
     while !rest.is_empty() {
@@ -84,8 +84,8 @@ fn chunks(body: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn bodies_of_every_size_arrive_whole_and_say_where_they_lie() {
-    everywhere_with(small, Describe::default(), |server| {
+fn bodies_of_every_size_arrive_whole_in_memory_or_a_file() {
+    for_each_server_with(small_limits, DescribeBody::default(), |server| {
         let mut client = server.connect();
         for length in [1, 100, 16_000, 16_384, 19_999, 20_000, 20_001, 300_000, 600_000] {
             let body = pattern(length);
@@ -98,18 +98,18 @@ fn bodies_of_every_size_arrive_whole_and_say_where_they_lie() {
                     };
                     let mut request = format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n").into_bytes();
                     request.extend(if chunked { chunks(&body) } else { body.clone() });
-                    // The next request stands right behind the body.
+                    // The next request follows right behind the body.
                     request.extend_from_slice(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
                     for piece in request.chunks(request.len().div_ceil(pieces)) {
                         client.send(piece);
                     }
-                    let answer = client.response().text();
+                    let response = client.response().text();
                     let expected = format!(" {length}  {length} {}", sum(&body));
-                    assert!(answer.ends_with(&expected), "{answer:?} to {length} bytes, expected {expected:?}");
+                    assert!(response.ends_with(&expected), "{response:?} to {length} bytes, expected {expected:?}");
                     if length > 36_384 {
-                        assert!(answer.starts_with("file"), "{answer}");
+                        assert!(response.starts_with("file"), "{response}");
                     } else if length < 20_000 {
-                        assert!(answer.starts_with("memory"), "{answer}");
+                        assert!(response.starts_with("memory"), "{response}");
                     }
                     assert_eq!(client.response().text(), "memory   0 0");
                 }
@@ -120,7 +120,7 @@ fn bodies_of_every_size_arrive_whole_and_say_where_they_lie() {
 
 #[test]
 fn the_application_is_called_when_the_body_is_complete() {
-    everywhere(Describe::default(), |server| {
+    for_each_server(DescribeBody::default(), |server| {
         let mut client = server.connect();
         for framing in ["Content-Length: 4", "Transfer-Encoding: chunked"] {
             let pieces = if framing.starts_with('C') { ["bo", "dy"] } else { ["2\r\nbo\r\n", "2\r\ndy\r\n0\r\n\r\n"] };
@@ -133,9 +133,9 @@ fn the_application_is_called_when_the_body_is_complete() {
 }
 
 #[test]
-fn continue_is_sent_at_once_and_limits_come_first() {
+fn continue_is_sent_at_once_unless_a_limit_is_exceeded() {
     let change = |settings: &mut Settings| settings.limits.collected_body = 10;
-    everywhere_with(change, Describe::default(), |server| {
+    for_each_server_with(change, DescribeBody::default(), |server| {
         for (framing, body) in [("Content-Length: 4", "body"), ("Transfer-Encoding: chunked", "4\r\nbody\r\n0\r\n\r\n")]
         {
             let mut client = server.connect();
@@ -146,12 +146,12 @@ fn continue_is_sent_at_once_and_limits_come_first() {
                 client.send(body);
                 assert!(client.response().text().starts_with("memory 4"));
             }
-            // The client did not wait: nothing is sent to ask for what is there.
+            // The client did not wait for 100 Continue, so none is sent.
             for _ in 0..2 {
                 client.send(format!("{head}{body}{head}{body}"));
                 for _ in 0..2 {
-                    let answer = client.response();
-                    assert_eq!((answer.status, answer.field("Connection")), (200, None));
+                    let response = client.response();
+                    assert_eq!((response.status, response.field("Connection")), (200, None));
                 }
             }
             assert_eq!(client.get("/").status, 200);
@@ -160,13 +160,13 @@ fn continue_is_sent_at_once_and_limits_come_first() {
         client.send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 11\r\n\r\n");
         assert_eq!(client.response().status, 413);
         client.finish_sending();
-        assert!(client.at_end() && !client.reset);
+        assert!(client.at_end() && !client.was_reset());
     });
 }
 
 #[test]
-fn continue_comes_behind_earlier_answers() {
-    everywhere(Describe::default(), |server| {
+fn continue_follows_earlier_responses() {
+    for_each_server(DescribeBody::default(), |server| {
         let mut client = server.connect();
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\nPOST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n");
         client.send("Content-Length: 4\r\n\r\n");
@@ -183,11 +183,11 @@ fn a_broken_body_never_reaches_the_application() {
         settings.limits.collected_body = 100;
         settings.timeouts.stalled = Duration::from_millis(500);
     };
-    let app = Describe::default();
+    let app = DescribeBody::default();
     let calls = app.0.clone();
-    everywhere_with(change, app, |server| {
+    for_each_server_with(change, app, |server| {
         let head = "POST / HTTP/1.1\r\nHost: a\r\n";
-        for (name, rest, ends, status) in [
+        for (name, rest, half_closes, status) in [
             ("truncated", "Content-Length: 10\r\n\r\nabc", true, 400),
             ("truncated chunks", "Transfer-Encoding: chunked\r\n\r\n5\r\nabc", true, 400),
             ("truncated before the last chunk", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", true, 400),
@@ -199,46 +199,46 @@ fn a_broken_body_never_reaches_the_application() {
         ] {
             let mut client = server.connect();
             client.send(format!("{head}{rest}"));
-            if ends {
+            if half_closes {
                 client.finish_sending();
             }
-            let answer = client.response();
-            assert_eq!((answer.status, answer.field("Connection")), (status, Some("close")), "{name}");
+            let response = client.response();
+            assert_eq!((response.status, response.field("Connection")), (status, Some("close")), "{name}");
             client.finish_sending();
             assert!(client.at_end(), "{name}");
         }
         assert_eq!(server.get("/").status, 200);
     });
-    // One good request for each of the servers.
+    // One valid request for each of the four servers.
     assert_eq!(calls.load(SeqCst), 4);
 }
 
 #[test]
-fn a_body_that_can_t_be_kept_costs_503_and_only_its_connection() {
+fn a_body_that_cannot_be_stored_gets_503_and_affects_no_other_connection() {
     let no_directory = |settings: &mut Settings| {
-        small(settings);
+        small_limits(settings);
         settings.body_directory = Some("/no/such/directory".into());
     };
     let no_room = |settings: &mut Settings| {
-        small(settings);
+        small_limits(settings);
         settings.limits.body_files = 50_000;
     };
     for (change, reason) in [(&no_directory as &dyn Fn(&mut Settings), "/no/such/directory"), (&no_room, "50000 bytes")]
     {
-        everywhere_with(change, Describe::default(), |server| {
+        for_each_server_with(change, DescribeBody::default(), |server| {
             let mut other = server.connect();
             assert_eq!(other.get("/").status, 200);
             let mut client = server.connect();
             client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\n");
             client.send(pattern(500_000));
-            let answer = client.response();
-            assert_eq!((answer.status, answer.field("Connection")), (503, Some("close")));
-            assert!(answer.field("Retry-After").is_some());
+            let response = client.response();
+            assert_eq!((response.status, response.field("Connection")), (503, Some("close")));
+            assert!(response.field("Retry-After").is_some());
             client.finish_sending();
-            assert!(client.at_end() && !client.reset);
+            assert!(client.at_end() && !client.was_reset());
             server.log.wait_for(reason);
             assert_eq!(other.get("/").status, 200);
-            // What it took is given back.
+            // The memory that the refused body took is free again.
             other.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n");
             other.send(pattern(5000));
             assert!(other.response().text().starts_with("memory"));
@@ -247,7 +247,7 @@ fn a_body_that_can_t_be_kept_costs_503_and_only_its_connection() {
 }
 
 #[test]
-fn the_request_handler_decides_by_the_head() {
+fn the_request_handler_chooses_the_body_mode_by_the_head() {
     struct ByPath;
     impl RequestHandler for ByPath {
         fn body_mode(&self, head: Head<'_>, default: BodyMode) -> BodyMode {
@@ -260,35 +260,35 @@ fn the_request_handler_decides_by_the_head() {
         }
     }
     let change = |settings: &mut Settings| settings.handler = Arc::new(ByPath);
-    everywhere_with(change, Describe::default(), |server| {
+    for_each_server_with(change, DescribeBody::default(), |server| {
         let mut client = server.connect();
         for (path, place) in [("/", "memory 4"), ("/stream", "streamed 4"), ("/panic", "memory 4")] {
             client.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n"));
             client.send("body");
-            let answer = client.response();
-            assert!(answer.text().starts_with(place), "{path}: {}", answer.text());
+            let response = client.response();
+            assert!(response.text().starts_with(place), "{path}: {}", response.text());
         }
         server.log.wait_for("panic in the request handler: ");
     });
 }
 
 #[test]
-fn a_streamed_body_that_is_there_needs_no_continue() {
+fn a_streamed_body_that_has_arrived_gets_no_continue() {
     let app = app(|environ, start_response| {
         let mut body = Vec::new();
         environ.input().read_to_end(&mut body)?;
         start_response.start("200 OK", &[])?;
         Ok(Body::from(body))
     });
-    everywhere_with(streamed, app, |server| {
+    for_each_server_with(stream_bodies, app, |server| {
         let request = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbody";
         let mut client = server.connect();
         client.send(request);
         assert_eq!(client.response().text(), "body");
         client.send(request.repeat(3));
         for _ in 0..3 {
-            let answer = client.response();
-            assert_eq!((answer.text().as_str(), answer.field("Connection")), ("body", None));
+            let response = client.response();
+            assert_eq!((response.text().as_str(), response.field("Connection")), ("body", None));
         }
         assert_eq!(client.get("/").status, 200);
     });

@@ -1,4 +1,4 @@
-//! What the application made and the server drops: a panic in it costs nobody anything but, at most, its own answer.
+//! Values of the application whose drop panics: at most their own response is affected.
 
 use std::fmt;
 use std::panic::panic_any;
@@ -10,7 +10,7 @@ use super::{app, GET};
 use crate::support::*;
 use amboss_core::{on_upgrade, AppError, Body, Environ, StartResponse};
 
-/// Panics when it is dropped, also while something else panics.
+/// A value that panics when it is dropped, even during another panic.
 #[derive(Default)]
 struct Bomb(Arc<AtomicUsize>);
 
@@ -28,13 +28,13 @@ struct Failing(#[allow(dead_code)] Bomb);
 
 impl fmt::Debug for Failing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no luck today")
+        f.write_str("intended error")
     }
 }
 
 impl fmt::Display for Failing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no luck today")
+        f.write_str("intended error")
     }
 }
 
@@ -60,7 +60,7 @@ fn application(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse
             _ => panic_any(Bomb::default()),
         }))),
         "/payload/drop" => {
-            // A payload of the second order.
+            // A panic payload whose drop panics with a payload whose drop panics.
             struct Layered;
             impl Drop for Layered {
                 fn drop(&mut self) {
@@ -94,7 +94,7 @@ fn application(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse
     }
 }
 
-/// Path, status, complete.
+/// The path, the status, and whether the response is complete.
 const DROPS: &[(&str, u16, bool)] = &[
     ("/error", 500, true),
     ("/error/written", 200, false),
@@ -112,27 +112,27 @@ const DROPS: &[(&str, u16, bool)] = &[
 ];
 
 #[test]
-fn panics_on_dropping_are_survived_everywhere() {
+fn the_server_survives_a_panicking_drop_anywhere() {
     for &(path, status, complete) in DROPS {
-        everywhere(application, |server| {
-            let answer = server.get(path);
-            assert_eq!((answer.status, answer.complete), (status, complete), "{path}: {answer:?}");
+        for_each_server(application, |server| {
+            let response = server.get(path);
+            assert_eq!((response.status, response.complete), (status, complete), "{path}: {response:?}");
             assert_eq!(server.get("/").text(), "hello", "after {path}");
         });
     }
 }
 
 #[test]
-fn panics_on_dropping_are_logged_where_a_request_is_still_answered() {
+fn panicking_drops_are_logged() {
     for path in ["/error", "/error/later", "/extensions", "/unstarted", "/body"] {
-        everywhere(application, |server| {
+        for_each_server(application, |server| {
             server.get(path);
             server.log.wait_for("panic on dropping");
         });
     }
 }
 
-/// An answer without end whose body is a bomb, and how often that went off.
+/// An application with an endless body whose drop panics, and the number of such drops.
 fn endless() -> (impl amboss_core::Application, Arc<AtomicUsize>) {
     let dropped = Arc::new(AtomicUsize::new(0));
     let counted = dropped.clone();
@@ -148,29 +148,29 @@ fn endless() -> (impl amboss_core::Application, Arc<AtomicUsize>) {
 }
 
 #[test]
-fn a_body_that_panics_on_dropping_after_its_client_left_or_stalled_hurts_nobody() {
+fn a_body_whose_drop_panics_after_its_client_has_gone_affects_no_other_request() {
     for leaves in [true, false] {
         let (app, dropped) = endless();
         let change = |settings: &mut amboss_core::Settings| settings.timeouts.stalled = Duration::from_millis(150);
-        everywhere_with(change, app, |server| {
+        for_each_server_with(change, app, |server| {
             let before = dropped.load(SeqCst);
             let mut client = server.connect();
             client.send(GET);
             client.exactly(100);
             let stalled = (!leaves).then_some(client);
-            eventually("the body is dropped", || dropped.load(SeqCst) > before);
+            wait_until("the body is dropped", || dropped.load(SeqCst) > before);
             assert_eq!(server.get("/hello").text(), "hello");
-            assert_eq!(dropped.load(SeqCst), before + 1, "once");
+            assert_eq!(dropped.load(SeqCst), before + 1, "one drop");
             drop(stalled);
         });
     }
 }
 
 #[test]
-fn bodies_that_panic_on_dropping_do_not_keep_a_server_from_stopping() {
+fn bodies_whose_drop_panics_do_not_prevent_a_stop() {
     let (app, dropped) = endless();
     let change = |settings: &mut amboss_core::Settings| settings.timeouts.shutdown = Duration::from_millis(150);
-    everywhere_with(change, app, |server| {
+    for_each_server_with(change, app, |server| {
         let before = dropped.load(SeqCst);
         let mut clients: Vec<Client> = (0..3).map(|_| server.connect()).collect();
         for client in &mut clients {
@@ -178,7 +178,7 @@ fn bodies_that_panic_on_dropping_do_not_keep_a_server_from_stopping() {
             client.exactly(100);
         }
         server.handle.shutdown();
-        eventually("the server has stopped", || server.is_finished());
-        eventually("the bodies are dropped", || dropped.load(SeqCst) == before + 3);
+        wait_until("the server has stopped", || server.is_finished());
+        wait_until("the bodies are dropped", || dropped.load(SeqCst) == before + 3);
     });
 }

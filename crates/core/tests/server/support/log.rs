@@ -1,0 +1,38 @@
+//! A log that tests can look into.
+
+use std::sync::Mutex;
+
+use amboss_core::{AccessRecord, Log};
+use amboss_testkit::{poll_until, DEADLINE};
+
+/// A log that keeps its entries: request line, status and bytes of each request, and the text of each error.
+#[derive(Default)]
+pub struct RecordingLog {
+    pub access: Mutex<Vec<(String, u16, u64)>>,
+    pub errors: Mutex<Vec<String>>,
+}
+
+impl RecordingLog {
+    /// Returns all error entries, one behind the other.
+    pub fn errors(&self) -> String {
+        self.errors.lock().unwrap().join("\n")
+    }
+
+    /// Waits until an error entry contains `text`.
+    #[track_caller]
+    pub fn wait_for(&self, text: &str) {
+        let poll = || self.errors().contains(text).then_some(());
+        poll_until(DEADLINE, poll, || format!("waiting for {text:?} in the log:\n{}", self.errors()));
+    }
+}
+
+impl Log for RecordingLog {
+    fn access(&self, record: &AccessRecord<'_>) {
+        let line = record.request_line.escape_ascii().to_string();
+        self.access.lock().unwrap().push((line, record.status, record.bytes));
+    }
+
+    fn error(&self, message: &str) {
+        self.errors.lock().unwrap().push(message.to_owned());
+    }
+}
