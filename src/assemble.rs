@@ -9,7 +9,7 @@ use crate::live_reload::{BuildId, LiveReload};
 use crate::options::RunOptions;
 
 /// Makes the server of this process.
-pub(crate) fn make_server(
+pub(crate) fn assemble_server(
     listeners: Listeners,
     app: Arc<dyn Application>,
     options: RunOptions,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use amboss_core::{Address, Application, Listeners, Server};
 
 use crate::app_loader::{AppLoader, StaticApp};
-use crate::assemble::{bind, make_server};
+use crate::assemble::{assemble_server, bind};
 use crate::banner::banner;
 use crate::error::RunError;
 #[cfg(all(unix, feature = "reload"))]
@@ -138,9 +138,7 @@ impl<L: AppLoader> ServerBuilder<L> {
     /// The errors of [`run`](ServerBuilder::run) that occur before the server starts.
     pub fn build(mut self) -> Result<Server, RunError> {
         let listeners = self.take_listeners()?;
-        let app = self.loader.load_app(&Worker::default())?;
-        self.loader.configure(&mut self.options.settings)?;
-        make_server(listeners, app, self.options, BuildId::of_this_process())
+        load_server(&mut self.loader, &Worker::default(), listeners, self.options)
     }
 
     /// Serves until the server is told to stop.
@@ -166,9 +164,7 @@ impl<L: AppLoader> ServerBuilder<L> {
         // loaded.
         let listeners = self.take_listeners()?;
         let worker = Worker::default();
-        let app = self.loader.load_app(&worker)?;
-        self.loader.configure(&mut self.options.settings)?;
-        let server = make_server(listeners, app, self.options, BuildId::of_this_process())?;
+        let server = load_server(&mut self.loader, &worker, listeners, self.options)?;
         // Before the banner, so that CTRL+C already works as the banner says.
         self.loader.started(&server, &worker)?;
         if !quiet {
@@ -238,4 +234,16 @@ impl<L: AppLoader> ServerBuilder<L> {
         }
         self.options.fingerprint()
     }
+}
+
+/// Loads the application in this process, and makes its server.
+fn load_server(
+    loader: &mut impl AppLoader,
+    worker: &Worker,
+    listeners: Listeners,
+    mut options: RunOptions,
+) -> Result<Server, RunError> {
+    let app = loader.load_app(worker)?;
+    loader.configure(&mut options.settings)?;
+    assemble_server(listeners, app, options, BuildId::of_this_process())
 }

@@ -41,7 +41,7 @@ pub(crate) fn supervise(
     bind: impl FnOnce() -> Result<(Listeners, Option<String>), RunError>,
 ) -> Result<i32, RunError> {
     let kind = ProgramKind::of(plan);
-    let supervisor_options = supervisor_options(options, plan, &kind);
+    let mut supervisor_options = supervisor_options(options, plan, &kind);
     let orphan_timeout = supervisor_options.drain_timeout + supervisor_options.kill_timeout;
     let mut program = worker_program(&kind, options, plan, orphan_timeout)?;
     let project = project_of(&program, &kind, options, plan);
@@ -53,14 +53,13 @@ pub(crate) fn supervise(
         false => None,
     };
     let fallback = Arc::new(FallbackState::new(options.on_load_failure, error_page_program(&program, plan)?));
-    let mut first_failure = None;
-    if let (Some(project), true) = (&project, kind.is_other()) {
-        first_failure = build_first(project, &mut program)?;
-    }
+    let first_failure = match &project {
+        Some(project) if kind.is_other() => build_first(project, &mut program)?,
+        _ => None,
+    };
 
     let (listeners, banner) = bind()?;
     let sockets = shared_sockets(&listeners, &kind)?;
-    let mut supervisor_options = supervisor_options;
     supervisor_options.close_in_fork = listeners.as_fds().map(|socket| socket.as_raw_fd()).collect();
     let reported_files = watch.as_ref().map(|watch| ReportedFiles::new(watch, plan.sources.clone()));
     let slot = HandleSlot::default();

@@ -17,7 +17,7 @@ use super::plan::LaunchPlan;
 use super::shared_sockets::accept_all;
 use super::variables;
 use crate::app_loader::AppLoader;
-use crate::assemble::make_server;
+use crate::assemble::assemble_server;
 use crate::error::RunError;
 use crate::live_reload::BuildId;
 use crate::options::RunOptions;
@@ -93,7 +93,7 @@ impl WorkerProcess {
         };
         let build_id = self.build_id();
         // Only the server holds the listeners, so this process stops listening when the server does.
-        let server = make_server(self.listeners, app, options, build_id)?;
+        let server = assemble_server(self.listeners, app, options, build_id)?;
         loader.started(&server, &worker)?;
         let Some(orders) = self.orders else { return Ok(loader.serve(server)?) };
         orders.set_server(&server);

@@ -1,16 +1,21 @@
-//! Fixtures of the server's unit tests: a service, and connections over an in-memory transport.
+//! Fixtures of the server's unit tests: a service, connections over an in-memory transport or a socket pair, and waiting.
 
 use std::collections::VecDeque;
 use std::io;
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::connection::read_buffer::ReadBuffer;
 use super::connection::Connection;
+#[cfg(unix)]
+use super::event_loop::EventLoop;
 use super::io::socket::Socket;
 use super::io::transport::Transport;
 use super::listener::Endpoint;
 use super::log::NoLog;
+use super::scheduler::{Admission, Scheduler};
 use super::service::Service;
 use super::settings::Settings;
 use super::sync::lock;
@@ -108,6 +113,41 @@ pub(crate) fn connection(service: &Service, transport: &ScriptedTransport) -> Bo
     let endpoint = Arc::new(Endpoint { name: "test".into(), port: "80".into() });
     let presence = std::sync::Weak::<Socket>::new();
     let mut connection = Connection::new(Box::new(transport.clone()), presence, endpoint, Peer::Local, service.now());
-    connection.attach_buffer(|| ReadBuffer::new((service.settings.limits.head, service.settings.leniency).into()));
+    connection.attach_buffer(|| ReadBuffer::with_settings(&service.settings));
     Box::new(connection)
+}
+
+/// A driver that queues every request.
+pub(crate) struct Busy;
+
+impl Scheduler for Busy {
+    fn admit(&mut self) -> Admission {
+        Admission::Queue
+    }
+}
+
+/// How long a test waits for a condition.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Waits until a condition holds. Fails with `what` after [`DEADLINE`].
+pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Adds a connection to a loop. Returns the client's end.
+#[cfg(unix)]
+pub(crate) fn connect(event_loop: &mut EventLoop) -> UnixStream {
+    let (near, client) = UnixStream::pair().unwrap();
+    near.set_nonblocking(true).unwrap();
+    client.set_read_timeout(Some(DEADLINE)).unwrap();
+    let socket = Arc::new(Socket::Unix(near));
+    let endpoint = Arc::new(Endpoint { name: "test".into(), port: "0".into() });
+    let now = event_loop.service.now();
+    let connection = Connection::new(Box::new(socket.clone()), socket.presence(), endpoint, Peer::Local, now);
+    event_loop.insert(socket, Box::new(connection));
+    client
 }

@@ -29,10 +29,11 @@
 //!             │   └── poll                     event_loop/poll.rs
 //!             │       ├── wait                 io/poller.rs                     epoll_wait
 //!             │       └── handle_event         event_loop/poll.rs               a listener is ready
-//!             │           └── accept_some      event_loop/accepting.rs
-//!             │               ├── accept       event_loop/acceptor.rs           makes a Connection
-//!             │               └── place        event_loop/accepting.rs          here, or in another loop
-//!             │                   └── insert   event_loop/connections.rs        into the slab and the ready queue
+//!             │           └── accept       event_loop/accepting.rs
+//!             │               └── accept_some  event_loop/accepting.rs
+//!             │                   ├── accept   event_loop/acceptor.rs           makes a Connection
+//!             │                   └── place    event_loop/accepting.rs          here, or in another loop
+//!             │                       └── insert  event_loop/connections.rs     into the slab and the ready queue
 //!             ├── serve                        run/leader_pool/leader.rs        Next::Work: the connection's turn
 //!             │   ├── advance                  connection/drive.rs              Connection
 //!             │   │   ├── read_head            connection/drive.rs              read(2)
@@ -48,7 +49,8 @@
 //!             │   │           ├── exit_blocking  run/leader_pool/scheduler.rs
 //!             │   │           └── finish_call  connection/dispatch.rs
 //!             │   │               └── begin_response  connection/response.rs    head and body into the write buffer
-//!             │   │                   └── end_exchange  connection/mod.rs       keep-alive: State::Head
+//!             │   │                   └── end_buffered_response  connection/response.rs
+//!             │   │                       └── end_exchange  connection/mod.rs   keep-alive: State::Head
 //!             │   ├── reclaim                  run/leader_pool/scheduler.rs     takes the loop back
 //!             │   └── return_connection        event_loop/connections.rs        Step::Flush
 //!             │       └── flush_later          event_loop/connections.rs
@@ -70,24 +72,24 @@
 //! | admission | the decision whether the application may run now, based on the number of free slots |
 //! | batch | the connections that one poll has found ready; their responses are written together |
 //! | connection | one client's TCP or Unix connection, and the state machine that serves it |
-//! | detached thread | a pool thread that runs a request without the loop: the monitor has claimed the loop during the call, or the leader has passed the request on |
+//! | detached thread | a pool thread that runs a request while another thread has the loop |
 //! | dispatch | to route a request with a complete head to the application; with `Step::Dispatch`, in another thread |
 //! | drain | to read and discard the part of a request body that the application has not read |
-//! | driver | the code that runs a loop and decides in which thread or process the application runs: `run/single`, `run/threaded`, `run/forking` |
-//! | event loop | waits for sockets and deadlines, and returns the connections that have something to do; owned by one thread at a time |
+//! | driver | the code that runs a loop and decides where the application runs: `run/{single,threaded,forking}` |
+//! | event loop | waits for sockets and deadlines, returns connections that are ready; one thread at a time owns it |
 //! | exchange | a request and its response |
 //! | flush | to send the contents of the write buffer |
-//! | hand over | to transfer a connection to another process (the *successor*), or the loop to another thread |
+//! | hand over | to transfer a connection to another process (the *successor*), or a loop to another thread |
 //! | leader | the thread that owns the loop: it polls, reads, and runs the application |
 //! | leader pool | the threads of one loop: a leader, a monitor, detached threads and idle threads |
-//! | linger | to read and discard input after the last response until the client closes, because closing with unread input would reset the connection |
+//! | linger | to read and discard input after the last response, until the client closes |
 //! | loop group | all event loops of a server, and the state that they share |
 //! | monitor | the thread that claims the loop when an application call is slow |
 //! | park | to put a connection back into the slab until its socket is ready or its deadline has passed |
 //! | queue | to hold a complete request until the application may run for it |
-//! | scheduler | the interface through which a connection asks its driver whether the application may run, and announces blocking calls |
+//! | scheduler | the interface between a connection and its driver: admission, and announcing calls that block |
 //! | slab, token | the table of a loop's connections; the key of one connection in it |
-//! | slot | a permit to run one request; there are [`Runtime::threads`] of them (a `Slot` of the slab is something else: an entry of the table) |
+//! | slot | a permit to run one request; there are [`Runtime::threads`] of them (a `Slot` of the slab is another thing) |
 //! | step | what a connection waits for next, as returned when it is advanced |
 //! | yield | to let other connections go first |
 //!

@@ -1,7 +1,8 @@
 //! Failures of a response: a 500 while the head can still be replaced, a cut connection afterwards, and in any case the
 //! application's `close()`.
 
-use super::state::{BodySource, CloseMode, Exchange, Response, ResponseProgress};
+use super::body_source::BodySource;
+use super::state::{CloseMode, Exchange, Response, ResponseProgress};
 use super::write_buffer::WriteBuffer;
 use super::{Connection, Step};
 use crate::http::ResponseFraming;

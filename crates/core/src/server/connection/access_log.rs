@@ -49,8 +49,7 @@ impl Connection {
     /// Logs the refusal of the read buffer's content when the response has been sent. The connection has no read buffer
     /// afterwards.
     pub(super) fn log_refusal(&mut self, service: &Service, status: u16, bytes: u64) {
-        let options = || (service.settings.limits.head, service.settings.leniency).into();
-        let mut head = self.buffer.take().unwrap_or_else(|| ReadBuffer::new(options()));
+        let mut head = self.buffer.take().unwrap_or_else(|| ReadBuffer::with_settings(&service.settings));
         // A well-formed head gives the log more than the first line, whatever the reason for the refusal.
         let parsed = head.parser.parse(&head.bytes[head.start..head.end], head.end - head.start);
         let head_length = parsed.ok().flatten().unwrap_or(0);

@@ -25,7 +25,7 @@ use crate::wsgi::{AppError, Body, ConnectionInfo, Environ, Extensions, Peer, Sou
 const STREAMED_READ: usize = 8 * 1024;
 
 /// The source from which the application reads the body of a request.
-enum BodySource<'c, 'i> {
+enum InputSource<'c, 'i> {
     /// Complete, behind the head in the read buffer.
     InBuffer(CollectedBody<'c>),
     /// Complete, in the body store: in separate memory or in a file.
@@ -34,13 +34,23 @@ enum BodySource<'c, 'i> {
     Streamed(BodyReader<'c, 'i>),
 }
 
-impl BodySource<'_, '_> {
+impl InputSource<'_, '_> {
     fn as_source(&mut self) -> &mut dyn Source {
         match self {
-            BodySource::InBuffer(body) | BodySource::Stored(body) => body,
-            BodySource::Streamed(reader) => reader,
+            InputSource::InBuffer(body) | InputSource::Stored(body) => body,
+            InputSource::Streamed(reader) => reader,
         }
     }
+}
+
+/// How the application gets the body of a request.
+enum BodyDelivery {
+    /// Read while the application runs.
+    Streamed,
+    /// Complete in the read buffer already.
+    InBuffer,
+    /// Collected before the application runs.
+    Collected,
 }
 
 /// The result of an application call.
@@ -75,15 +85,15 @@ impl Connection {
         }
         let mut collected = self.body.is_some();
         if framing.body != BodyLength::Known(0) && !collected {
-            collected = self.body_mode(service, length) == BodyMode::Collect;
-            if collected {
-                if let Err(error) = check_length(&framing, Some(service.settings.limits.collected_body), length) {
-                    self.refuse(service, error);
+            match self.body_delivery(service, length, &framing) {
+                Ok(BodyDelivery::Streamed) => {}
+                Ok(BodyDelivery::InBuffer) => collected = true,
+                Ok(BodyDelivery::Collected) => {
+                    self.collect(service, length, &framing);
                     return None;
                 }
-                let arrived = self.buffer.as_ref().map_or(0, |buffer| buffer.len() - length) as u64;
-                if !matches!(framing.body, BodyLength::Known(whole) if whole <= arrived) {
-                    self.collect(service, length, &framing);
+                Err(error) => {
+                    self.refuse(service, error);
                     return None;
                 }
             }
@@ -118,6 +128,19 @@ impl Connection {
             TargetForm::Authority => Err(Error::new(ErrorKind::Connect, 0)),
             TargetForm::Absolute if is_plain && is_https(head.target()) => Err(Error::new(ErrorKind::Misdirected, 0)),
             _ => Ok(framing),
+        }
+    }
+
+    /// Decides how the application gets the body of a request. The error is the reason for a refusal.
+    fn body_delivery(&self, service: &Service, length: usize, framing: &Framing) -> Result<BodyDelivery, Error> {
+        if self.body_mode(service, length) != BodyMode::Collect {
+            return Ok(BodyDelivery::Streamed);
+        }
+        check_length(framing, Some(service.settings.limits.collected_body), length)?;
+        let arrived = self.buffer.as_ref().map_or(0, |buffer| buffer.len() - length) as u64;
+        match framing.body {
+            BodyLength::Known(whole) if whole <= arrived => Ok(BodyDelivery::InBuffer),
+            _ => Ok(BodyDelivery::Collected),
         }
     }
 
@@ -172,26 +195,18 @@ impl Connection {
             is_slow: false,
             progress: ResponseProgress::NotStarted,
         });
-        let mut source = body_source(&io, store.as_ref(), &mut body, rest, filled, framing, streams);
+        let mut source = input_source(&io, store.as_ref(), &mut body, rest, filled, framing, streams);
         // The connection's extensions are always there: they are taken out only when the connection ends.
         let mut no_extensions = Extensions::default();
         let kept = self.extensions.get_mut().unwrap_or(&mut no_extensions);
         let mut environ = Environ::new(head, target, &service.info, connection, source.as_source(), kept);
         let mut writer = ResponseWriter { io: &io, context };
-        let result = panics::catch(|| {
-            service.settings.handler.make_environ(&mut environ);
-            service.app.call(&mut environ, &mut writer)
-        });
-        // Dropping an extension runs application code, which may be slow or panic.
-        let on_upgrade = environ.extensions_mut().remove::<OnUpgrade>();
-        let hijacked = environ.extensions_mut().remove::<Hijacked>();
-        let extension_panics =
-            environ.extensions_mut().take().filter_map(|extension| panics::catch(|| drop(extension)).err()).collect();
+        let call = call_application(service, &mut environ, &mut writer);
         // Bytes that were decoded but not consumed by the application count as read.
         let (consumed, arrived) = match source {
-            BodySource::Streamed(BodyReader { unread, .. }) => (unread.start, unread.end),
-            BodySource::InBuffer(body) => (body.length().map_or(0, |length| length as usize), filled),
-            BodySource::Stored(_) => (0, filled),
+            InputSource::Streamed(BodyReader { unread, .. }) => (unread.start, unread.end),
+            InputSource::InBuffer(body) => (body.length().map_or(0, |length| length as usize), filled),
+            InputSource::Stored(_) => (0, filled),
         };
         let progress = io.into_inner().progress;
         // Inside the blocking call, because closing a large file takes a while, too.
@@ -209,7 +224,7 @@ impl Connection {
             clock: std::mem::take(&mut self.clock),
             progress,
         };
-        self.finish_call(service, scheduler, exchange, CallResult { result, on_upgrade, hijacked, extension_panics });
+        self.finish_call(service, scheduler, exchange, call);
     }
 
     /// Begins the response after the application has returned, failed or panicked.
@@ -236,6 +251,21 @@ impl Connection {
     }
 }
 
+/// Calls the application, and takes out what it has left in the environ's extensions.
+#[inline]
+fn call_application(service: &Service, environ: &mut Environ<'_>, writer: &mut ResponseWriter<'_, '_>) -> CallResult {
+    let result = panics::catch(|| {
+        service.settings.handler.make_environ(environ);
+        service.app.call(environ, writer)
+    });
+    // Dropping an extension runs application code, which may be slow or panic.
+    let on_upgrade = environ.extensions_mut().remove::<OnUpgrade>();
+    let hijacked = environ.extensions_mut().remove::<Hijacked>();
+    let extension_panics =
+        environ.extensions_mut().take().filter_map(|extension| panics::catch(|| drop(extension)).err()).collect();
+    CallResult { result, on_upgrade, hijacked, extension_panics }
+}
+
 /// Refuses a body whose declared length exceeds a limit.
 fn check_length(framing: &Framing, limit: Option<u64>, head_length: usize) -> Result<(), Error> {
     match (framing.body, limit) {
@@ -248,7 +278,7 @@ fn check_length(framing: &Framing, limit: Option<u64>, head_length: usize) -> Re
 
 /// Chooses the source of the request's body. `rest` is the read buffer behind the head; its first `filled` bytes have
 /// arrived.
-fn body_source<'c, 'i>(
+fn input_source<'c, 'i>(
     io: &'c RefCell<BlockingIo<'i>>,
     store: Option<&'c BodyStore>,
     body: &'c mut RequestBody,
@@ -256,11 +286,11 @@ fn body_source<'c, 'i>(
     filled: usize,
     framing: &Framing,
     streams: bool,
-) -> BodySource<'c, 'i> {
+) -> InputSource<'c, 'i> {
     match (store, framing.body) {
-        _ if streams => BodySource::Streamed(BodyReader { io, body, bytes: rest, unread: 0..filled, ready: 0..0 }),
-        (Some(store), _) => BodySource::Stored(CollectedBody::of_store(store)),
-        (None, BodyLength::Known(whole)) => BodySource::InBuffer(CollectedBody::of_bytes(&rest[..whole as usize])),
+        _ if streams => InputSource::Streamed(BodyReader { io, body, bytes: rest, unread: 0..filled, ready: 0..0 }),
+        (Some(store), _) => InputSource::Stored(CollectedBody::of_store(store)),
+        (None, BodyLength::Known(whole)) => InputSource::InBuffer(CollectedBody::of_bytes(&rest[..whole as usize])),
         (None, BodyLength::Chunked) => unreachable!("a chunked body is streamed or stored"),
     }
 }

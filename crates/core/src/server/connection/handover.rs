@@ -16,7 +16,7 @@ impl Connection {
     pub(crate) fn with_request(mut self, service: &Service, bytes: &[u8], body: Option<StoredBody>) -> Connection {
         self.body = body.map(|body| BodyStore::adopt(service.body_budget.clone(), body));
         if !bytes.is_empty() {
-            let mut buffer = ReadBuffer::new((service.settings.limits.head, service.settings.leniency).into());
+            let mut buffer = ReadBuffer::with_settings(&service.settings);
             buffer.free(bytes.len())[..bytes.len()].copy_from_slice(bytes);
             buffer.end += bytes.len();
             self.buffer = Some(buffer);

@@ -24,7 +24,9 @@
 //! |---|---|
 //! | `drive` | advances a connection: handshake, head, lingering, and the choice of the file that handles the current state |
 //! | `dispatch` | checks a complete head, asks the scheduler, and calls the application |
-//! | `response` | sends what the application returned: bytes, blocks, a file |
+//! | `response`, `send` | begin and end a response; send one that does not fit into the write buffer |
+//! | `body_source` | opens what the application returned: bytes, blocks, a file |
+//! | `status` | answers the event loop's questions about a connection |
 //! | `abort` | handles failures of the application, and closes its bodies |
 //! | `refusal` | writes responses of the server's own, such as 400 and 503 |
 //! | `collect`, `drain` | read a body before the application runs, and the rest of a body that it has not read |
@@ -32,7 +34,7 @@
 //! | `deadlines` | computes the deadline of the current state, and times the connection out |
 //! | `handover` | transfers a connection to another process, or takes one over |
 //! | `access_log` | logs a response when its last byte has been sent |
-//! | `hijack`, `upgrade` | handle an application that takes over the socket: without HTTP's knowledge, or after response 101 |
+//! | `hijack`, `upgrade` | handle an application that has taken over the socket: by hijacking it, or after response 101 |
 //! | `blocking_io` | reads and writes while the application waits |
 //! | `response_writer`, `body_reader` | implement `start_response` and `wsgi.input` |
 //! | `request_body` | tracks how much of a body has been read |
@@ -42,6 +44,7 @@ mod abort;
 mod access_log;
 mod blocking_io;
 mod body_reader;
+mod body_source;
 mod collect;
 mod deadlines;
 mod dispatch;
@@ -55,7 +58,9 @@ mod refusal;
 mod request_body;
 mod response;
 mod response_writer;
+mod send;
 mod state;
+mod status;
 #[cfg(test)]
 mod tests;
 pub(crate) mod upgrade;
@@ -75,8 +80,9 @@ use super::service::Service;
 use super::sys;
 use super::upgrade::OnUpgrade;
 use crate::wsgi::{Extensions, Peer, Presence};
+use body_source::BodySource;
 use read_buffer::ReadBuffer;
-use state::{BodySource, CloseMode, CollectedRequest, Exchange, PendingLog, RequestClock, Response, State, Transfer};
+use state::{CloseMode, CollectedRequest, Exchange, PendingLog, RequestClock, Response, State, Transfer};
 use write_buffer::WriteBuffer;
 
 pub(crate) use state::{Remains, Step};
@@ -111,10 +117,10 @@ pub(crate) struct Connection {
     writing: Option<Transfer>,
     /// The progress of draining a body.
     draining: Transfer,
-    /// Log entries of the responses in the write buffer, for when they have been sent.
+    /// Log entries of the responses in the write buffer. An entry is written when its response has been sent.
     pending_log: Vec<PendingLog>,
     /// The body source of a response that was given up; dropping it may run application code.
-    discarded: Option<BodySource>,
+    abandoned_source: Option<BodySource>,
     close_reason: Option<CloseReason>,
     /// The number of requests answered so far.
     answered: u64,
@@ -147,7 +153,7 @@ impl Connection {
             writing: None,
             draining: Transfer::default(),
             pending_log: Vec::new(),
-            discarded: None,
+            abandoned_source: None,
             close_reason: None,
             answered: 0,
         }
@@ -272,100 +278,26 @@ impl Connection {
         Some((on_upgrade, self.transport, read_ahead))
     }
 
-    /// Ends the connection. The body source of a response that was being sent is kept in `discarded`, to be dropped
+    /// Ends the connection. The body source of a response that was being sent is kept in `abandoned_source`, to be dropped
     /// outside of the event loop.
     fn close(&mut self) -> Step {
         if let State::Respond(response) = std::mem::replace(&mut self.state, State::Closed) {
-            self.discarded = Some(response.source);
+            self.abandoned_source = Some(response.source);
         }
         self.clear_buffer();
         Step::Close
     }
 
     /// Ends the connection because the client has left, or can't be reached.
-    fn peer_gone(&mut self) -> Step {
+    pub(crate) fn peer_gone(&mut self) -> Step {
         self.set_close_reason(CloseReason::ClientLeft);
         self.close()
-    }
-
-    /// Ends the connection because its client left while the request waited for a thread.
-    pub(crate) fn client_gone(&mut self) {
-        self.peer_gone();
     }
 
     /// Closes the transport of an idle connection in an orderly way, so that the client sees no truncation.
     pub(crate) fn close_idle(&mut self, reason: CloseReason) {
         self.set_close_reason(reason);
         self.transport.close();
-    }
-
-    // What the event loop asks
-
-    /// Whether the connection waits for a request of which nothing has arrived.
-    #[inline]
-    pub(crate) fn is_idle(&self) -> bool {
-        matches!(self.state, State::Head | State::Handshake { begun: false })
-            && self.out.unsent() == 0
-            && self.buffer.as_ref().is_none_or(|buffer| buffer.is_empty())
-    }
-
-    /// Whether the connection waits for a request or for the rest of a head.
-    pub(crate) fn is_reading_head(&self) -> bool {
-        matches!(self.state, State::Head)
-    }
-
-    /// Whether a request has arrived in part: bytes of its head, or of the body that is collected before the
-    /// application runs.
-    pub(crate) fn has_partial_request(&self) -> bool {
-        match self.state {
-            State::Collect(_) => true,
-            State::Head => self.buffer.as_ref().is_some_and(|buffer| !buffer.is_empty()),
-            _ => false,
-        }
-    }
-
-    /// Whether a response is being sent.
-    pub(crate) fn is_responding(&self) -> bool {
-        matches!(self.state, State::Respond(_))
-    }
-
-    /// Returns `Some` while the connection lingers, that is, only waits for the client to close. The value says whether
-    /// the client has announced that it will.
-    pub(crate) fn lingering(&self) -> Option<bool> {
-        match self.state {
-            State::Linger { announced } => Some(announced),
-            _ => None,
-        }
-    }
-
-    /// Whether the connection only waits for a client that has announced that it will close.
-    pub(crate) fn awaits_close(&self) -> bool {
-        self.lingering() == Some(true)
-    }
-
-    /// Whether HTTP runs directly on the socket, so that another process can continue the connection between two
-    /// requests. False with a transport layer, whether its handshake is running (`State::Handshake`) or done
-    /// (`session`).
-    pub(crate) fn is_plain(&self) -> bool {
-        self.session.is_none() && !matches!(self.state, State::Handshake { .. })
-    }
-
-    /// When the state's deadline began to run, in the service's milliseconds.
-    pub(crate) fn state_entered_at(&self) -> u64 {
-        self.state_entered_at
-    }
-
-    /// The number of requests answered so far.
-    pub(crate) fn answered(&self) -> u64 {
-        self.answered
-    }
-
-    pub(crate) fn peer(&self) -> Peer {
-        self.peer
-    }
-
-    pub(crate) fn close_reason(&self) -> Option<CloseReason> {
-        self.close_reason
     }
 
     /// Sets why the connection ends, unless a reason has been set before.
@@ -407,14 +339,9 @@ impl Connection {
         queued_for
     }
 
-    /// When the request in the buffer began to wait for a thread; `None` if it does not wait.
-    pub(crate) fn queued_since(&self) -> Option<Instant> {
-        self.queued_at
-    }
-
     /// Moves the beginning of the wait for a thread back by the time that the request has waited in the socket's
     /// receive buffer.
-    pub(crate) fn queued_earlier(&mut self, by: Option<Duration>) {
+    pub(crate) fn backdate_queueing(&mut self, by: Option<Duration>) {
         if let (Some(since), Some(by)) = (self.queued_at, by) {
             self.queued_at = since.checked_sub(by).or(self.queued_at);
         }
@@ -437,7 +364,7 @@ impl Connection {
     pub(crate) fn take_remains(&mut self) -> Option<Remains> {
         let extensions = std::mem::replace(&mut self.extensions, AppOwned::new(Extensions::default()));
         let extensions = extensions.get().is_some_and(|kept| !kept.is_empty()).then_some(extensions);
-        let source = self.discarded.take().filter(BodySource::has_close);
+        let source = self.abandoned_source.take().filter(BodySource::has_close);
         let on_upgrade = match std::mem::replace(&mut self.state, State::Closed) {
             State::Upgrade(on_upgrade) => Some(on_upgrade),
             state => {

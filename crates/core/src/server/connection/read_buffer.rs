@@ -1,6 +1,7 @@
 //! The bytes that a connection has read but not processed, and the parser of the head among them.
 
 use crate::http::{HeadOptions, HeadParser};
+use crate::server::settings::Settings;
 
 /// The usual size in bytes, which is what one read can return. The buffer grows up to the limits of a head.
 const SIZE: usize = 16 * 1024;
@@ -18,6 +19,11 @@ pub(crate) struct ReadBuffer {
 }
 
 impl ReadBuffer {
+    /// Makes an empty buffer whose parser has the limits and the leniency of the settings.
+    pub(crate) fn with_settings(settings: &Settings) -> Box<ReadBuffer> {
+        ReadBuffer::new((settings.limits.head, settings.leniency).into())
+    }
+
     pub(crate) fn new(options: HeadOptions) -> Box<ReadBuffer> {
         Box::new(ReadBuffer { bytes: vec![0; SIZE + SLACK], start: 0, end: 0, parser: HeadParser::new(options) })
     }

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_rest_within_the_limit_is_drained() {
+    fn a_body_is_drainable_if_the_rest_is_within_the_limit() {
         let settings = Settings::default();
         for (left, limit, expected) in [(0, 0, true), (10, 10, true), (11, 10, false)] {
             let body = RequestBody::new(&framing(BodyLength::Known(left)), &settings, None);

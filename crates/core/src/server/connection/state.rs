@@ -1,9 +1,8 @@
 //! The states of a connection and the data of each. The transitions are methods of [`Connection`](super::Connection).
 
-use std::borrow::Cow;
-use std::fs::File;
 use std::time::{Duration, Instant};
 
+use super::body_source::BodySource;
 use super::read_buffer::ReadBuffer;
 use super::request_body::RequestBody;
 use crate::http::{BodyWriter, ResponseContext, ResponseHead, ResponsePlan};
@@ -11,7 +10,7 @@ use crate::server::body_store::BodyStore;
 use crate::server::panics::AppOwned;
 use crate::server::settings::millis;
 use crate::server::upgrade::OnUpgrade;
-use crate::wsgi::{Blocks, Extensions, OnClose};
+use crate::wsgi::Extensions;
 
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,20 +161,6 @@ pub(super) struct Response {
     pub(super) source: BodySource,
     /// Whether sending has begun: the first block has been left to the flush of the batch, or has been sent at once.
     pub(super) streaming: bool,
-}
-
-/// The source of a response's body.
-pub(super) enum BodySource {
-    Bytes { data: Cow<'static, [u8]>, sent: usize },
-    Blocks(AppOwned<Blocks>),
-    File { file: File, offset: u64, left: u64, close: Option<AppOwned<OnClose>> },
-}
-
-impl BodySource {
-    /// Whether dropping the source runs application code, which may take a while.
-    pub(super) fn has_close(&self) -> bool {
-        !matches!(self, BodySource::Bytes { .. } | BodySource::File { close: None, .. })
-    }
 }
 
 /// When a request was complete, and how long it then waited for a thread.

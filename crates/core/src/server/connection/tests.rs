@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::read_buffer::ReadBuffer;
 use super::{Connection, Step};
-use crate::server::fixtures::{connection, service, ScriptedTransport};
+use crate::server::fixtures::{connection, service, Busy, ScriptedTransport};
 use crate::server::handler::BodyMode;
 use crate::server::log::CloseReason;
-use crate::server::scheduler::{Admission, Scheduler, SingleThread};
+use crate::server::scheduler::{Scheduler, SingleThread};
 use crate::server::service::Service;
 use crate::server::settings::Settings;
 use crate::server::sync::lock;
@@ -38,7 +38,7 @@ impl Fixture {
     /// Advances as a loop does: with a buffer, and a flush at the end of the batch.
     fn advance_with(&mut self, scheduler: &mut dyn Scheduler) -> Step {
         let settings = &self.service.settings;
-        self.connection.attach_buffer(|| ReadBuffer::new((settings.limits.head, settings.leniency).into()));
+        self.connection.attach_buffer(|| ReadBuffer::with_settings(settings));
         let step = self.connection.advance(&self.service, scheduler, true, self.now);
         match step {
             Step::Flush => self.connection.flush(&self.service, self.now),
@@ -59,15 +59,6 @@ impl Fixture {
 
     fn received(&self) -> String {
         self.transport.received()
-    }
-}
-
-/// A driver that queues every request.
-struct Busy;
-
-impl Scheduler for Busy {
-    fn admit(&mut self) -> Admission {
-        Admission::Queue
     }
 }
 
@@ -103,7 +94,7 @@ fn a_partial_head_has_the_deadline_of_a_head_and_then_408() {
 }
 
 #[test]
-fn an_idle_connection_is_closed_in_silence_when_its_deadline_has_passed() {
+fn an_idle_connection_is_closed_without_a_response_after_its_timeout() {
     let mut fixture = Fixture::new();
     fixture.send(GET);
     let before = fixture.received();
@@ -114,7 +105,7 @@ fn an_idle_connection_is_closed_in_silence_when_its_deadline_has_passed() {
 }
 
 #[test]
-fn connection_close_ends_with_the_clients_end() {
+fn connection_close_waits_for_the_client_to_close() {
     let mut fixture = Fixture::new();
     let step = fixture.send("GET /a HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
     assert_eq!(step, Step::AwaitClose);
@@ -124,7 +115,7 @@ fn connection_close_ends_with_the_clients_end() {
 }
 
 #[test]
-fn bytes_that_are_no_request_get_400_and_what_follows_is_discarded() {
+fn malformed_bytes_get_400_and_further_input_is_discarded() {
     let mut fixture = Fixture::new();
     assert_eq!(fixture.send("rubbish\r\n\r\n"), Step::Read);
     assert!(fixture.received().starts_with("HTTP/1.1 400 "), "{}", fixture.received());
@@ -143,7 +134,7 @@ fn a_client_that_closes_while_idle_closes_the_connection() {
 }
 
 #[test]
-fn many_pipelined_requests_let_other_connections_go_first() {
+fn after_32_pipelined_requests_other_connections_go_first() {
     let mut fixture = Fixture::new();
     let step = fixture.send(&GET.repeat(40));
     assert_eq!((step, fixture.connection.answered()), (Step::Yield, 32));
@@ -152,13 +143,13 @@ fn many_pipelined_requests_let_other_connections_go_first() {
 }
 
 #[test]
-fn a_request_that_may_not_run_waits_and_keeps_its_time() {
+fn a_queued_request_keeps_the_time_at_which_it_was_queued() {
     let mut fixture = Fixture::with_settings(|settings| settings.timeouts.queued = Duration::from_secs(5));
     fixture.transport.send(GET.as_bytes());
     assert_eq!(fixture.advance_with(&mut Busy), Step::Queued);
     let since = fixture.connection.queued_since().expect("it waits");
     assert_eq!(fixture.advance_with(&mut Busy), Step::Queued);
-    assert_eq!(fixture.connection.queued_since(), Some(since), "the wait does not begin anew");
+    assert_eq!(fixture.connection.queued_since(), Some(since), "the wait does not start again");
     assert!(fixture.connection.queue_deadline(&fixture.service) <= fixture.service.now() + 5000);
     assert_eq!(fixture.advance(), Step::Read);
     assert!(fixture.received().ends_with("/a") && fixture.connection.queued_since().is_none());
@@ -218,7 +209,7 @@ fn more_of_a_body_than_the_limit_is_not_drained() {
 }
 
 #[test]
-fn a_slow_client_makes_the_connection_wait_for_room_until_the_deadline() {
+fn a_slow_client_delays_its_response_until_the_write_timeout() {
     let mut fixture = Fixture::new();
     lock(&fixture.transport.0).takes = Some(1000);
     assert_eq!(fixture.send("GET /large HTTP/1.1\r\nHost: test\r\n\r\n"), Step::Write);
@@ -235,7 +226,7 @@ fn a_slow_client_makes_the_connection_wait_for_room_until_the_deadline() {
 }
 
 #[test]
-fn a_failure_of_the_application_is_a_500_and_the_connection_goes_on() {
+fn an_application_failure_is_a_500_and_the_connection_stays_open() {
     for path in ["/fail", "/panic"] {
         let mut fixture = Fixture::new();
         assert_eq!(fixture.send(&format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n")), Step::Read);
@@ -246,7 +237,7 @@ fn a_failure_of_the_application_is_a_500_and_the_connection_goes_on() {
 }
 
 #[test]
-fn the_last_request_of_a_stopping_server_closes() {
+fn a_stopping_server_closes_the_connection_after_its_response() {
     let mut fixture = Fixture::new();
     fixture.service.begin_stop(false);
     assert_eq!(fixture.send(GET), Step::Read);
@@ -255,7 +246,7 @@ fn the_last_request_of_a_stopping_server_closes() {
 }
 
 #[test]
-fn only_an_unanswered_request_is_handed_over() {
+fn a_connection_is_handed_over_unless_a_response_is_being_sent() {
     let mut fixture = Fixture::new();
     fixture.send("GET /a HT");
     assert!(fixture.connection.can_be_handed_over());
@@ -265,7 +256,7 @@ fn only_an_unanswered_request_is_handed_over() {
     let mut fixture = Fixture::new();
     lock(&fixture.transport.0).takes = Some(0);
     fixture.send(GET);
-    assert!(!fixture.connection.can_be_handed_over(), "a response is on its way");
+    assert!(!fixture.connection.can_be_handed_over(), "a response is being sent");
 }
 
 #[test]

@@ -59,7 +59,7 @@ impl EventLoop {
                 return;
             }
             if self.is_full() {
-                self.check_closing(u64::MAX);
+                self.check_close_queue(u64::MAX);
                 // This loop is not told when a connection of another loop closes, so it tries again after a pause.
                 let until = if self.group.is_shared() { self.now + ACCEPT_PAUSE } else { u64::MAX };
                 return self.acceptor.pause(&mut self.poller, until);
@@ -69,7 +69,7 @@ impl EventLoop {
                 Accepted::Retry => {}
                 Accepted::Empty => return,
                 Accepted::Failed(error) => {
-                    self.check_closing(u64::MAX);
+                    self.check_close_queue(u64::MAX);
                     self.close_longest_idle(IDLE_BEFORE_CLOSE);
                     self.service.settings.log.error(&format!(
                         "can't accept connections for now: {error}; check the limit of open files (ulimit -n)"

@@ -11,7 +11,7 @@ use crate::server::sys;
 
 /// The state in which a request process leaves its connection to its parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Left {
+pub(crate) enum ConnectionOutcome {
     Nothing,
     /// The connection waits for the next request.
     Idle,
@@ -34,14 +34,14 @@ impl EventLoop {
     }
 
     /// In a forked process: returns the state of its only connection, for the parent.
-    pub(crate) fn left(&self) -> Left {
+    pub(crate) fn connection_outcome(&self) -> ConnectionOutcome {
         let Some(connection) = self.slab.iter().find_map(|(_, slot)| slot.connection.as_ref()) else {
-            return Left::Nothing;
+            return ConnectionOutcome::Nothing;
         };
         match connection.lingering() {
-            _ if connection.is_idle() => Left::Idle,
-            Some(announced) => Left::Lingering { announced },
-            None => Left::Nothing,
+            _ if connection.is_idle() => ConnectionOutcome::Idle,
+            Some(announced) => ConnectionOutcome::Lingering { announced },
+            None => ConnectionOutcome::Nothing,
         }
     }
 

@@ -173,7 +173,7 @@ impl EventLoop {
 
     /// Puts the connections of the close queue whose grace period has passed by `now` into the batch. The read that
     /// follows closes them, or registers them with the poller.
-    pub(super) fn check_closing(&mut self, now: u64) {
+    pub(super) fn check_close_queue(&mut self, now: u64) {
         while let Some(token) = self.close_queue.pop_due(now) {
             self.ready.push(token, true);
         }

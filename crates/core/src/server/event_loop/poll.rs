@@ -61,7 +61,10 @@ impl EventLoop {
     /// Waits until something is ready, and collects it in the batch. Returns true if the deadline of a stop has passed.
     fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         self.check_saturation();
-        let timeout = self.poll_timeout(timeout);
+        self.schedule_trim();
+        // With connections that have more to do, the poll does not wait, and the log may gather more entries.
+        let log_delay = self.service.settings.log.flush(!self.ready.has_runnable());
+        let timeout = self.poll_timeout([timeout, log_delay]);
         if self.process_mark.is_forked() {
             return Err(io::Error::other(
                 "this process was forked from the one that made the server, and the server runs only in that one; \
@@ -78,7 +81,7 @@ impl EventLoop {
         }
         self.events = events;
         self.requeue_runnable(false);
-        self.check_closing(self.now);
+        self.check_close_queue(self.now);
         if self.now >= self.next_deadline_check {
             self.check_deadlines();
         }
@@ -92,14 +95,16 @@ impl EventLoop {
         Ok(self.is_past_stop())
     }
 
-    /// Returns how long the poller may wait: until the first deadline, or not at all while connections have more to do.
-    fn poll_timeout(&mut self, timeout: Option<Duration>) -> Option<Duration> {
-        let is_busy = self.ready.has_runnable();
-        let log_delay = self.service.settings.log.flush(!is_busy);
-        // The first loop trims the memory that all loops share.
+    /// Schedules the release of unused memory of request bodies. The first loop does it for all loops.
+    fn schedule_trim(&mut self) {
         if self.next_trim.is_none() && self.index == 0 && self.service.body_budget.memory.has_spare() {
             self.next_trim = Some(self.now + TRIM_AFTER);
         }
+    }
+
+    /// Returns how long the poller may wait: until the first deadline, at most for the shortest of `limits`, and not at
+    /// all while connections have more to do.
+    fn poll_timeout(&self, limits: [Option<Duration>; 2]) -> Option<Duration> {
         let deadlines = [
             Some(self.next_deadline_check),
             self.next_trim,
@@ -109,8 +114,8 @@ impl EventLoop {
         ];
         let next = deadlines.into_iter().flatten().min().filter(|&at| at < u64::MAX / 4);
         let until_next = next.map(|at| Duration::from_millis(at.saturating_sub(self.now)));
-        let at_once = is_busy.then_some(Duration::ZERO);
-        [until_next, log_delay, timeout, at_once].into_iter().flatten().min()
+        let at_once = self.ready.has_runnable().then_some(Duration::ZERO);
+        limits.into_iter().chain([until_next, at_once]).flatten().min()
     }
 
     fn handle_event(&mut self, event: u64) {
@@ -177,9 +182,6 @@ impl EventLoop {
     /// Returns a spare read buffer, or a new one.
     #[inline]
     pub(super) fn read_buffer(&mut self) -> Box<ReadBuffer> {
-        self.spare_buffers.pop().unwrap_or_else(|| {
-            let settings = &self.service.settings;
-            ReadBuffer::new((settings.limits.head, settings.leniency).into())
-        })
+        self.spare_buffers.pop().unwrap_or_else(|| ReadBuffer::with_settings(&self.service.settings))
     }
 }

@@ -67,7 +67,7 @@ impl EventLoop {
     /// Ends a connection whose client has left while its request was queued.
     pub(super) fn drop_queued(&mut self, token: Token) {
         if let Some(mut connection) = self.take_queued(token) {
-            connection.client_gone();
+            connection.peer_gone();
             self.log_end(&mut connection);
             self.close(token, connection);
         }

@@ -62,7 +62,7 @@ impl EventLoop {
     /// are idle after that are closed, like every connection that becomes idle from now on. With a successor, they are
     /// handed over instead, together with those on which a request has arrived in part.
     fn read_idle_once_more(&mut self) {
-        self.check_closing(u64::MAX);
+        self.check_close_queue(u64::MAX);
         let hands_over = self.stopping.hands_over();
         let waits = |connection: &Connection| {
             connection.is_idle() || connection.awaits_close() || hands_over && connection.is_reading_head()

@@ -11,19 +11,15 @@ use super::slab::Slab;
 use super::wait_queue::WaitQueue;
 use super::{EventLoop, Next, Token};
 use crate::server::connection::{Connection, Step};
-use crate::server::fixtures::{connection, service, ScriptedTransport};
+use crate::server::fixtures::{connect, connection, service, Busy, ScriptedTransport, DEADLINE};
 use crate::server::io::socket::Socket;
 use crate::server::io::waker::Waker;
-use crate::server::listener::Endpoint;
 use crate::server::loop_group::LoopGroup;
-use crate::server::scheduler::{Admission, Scheduler, SingleThread};
+use crate::server::scheduler::{Scheduler, SingleThread};
 use crate::server::settings::Settings;
 use crate::server::shutdown::ShutdownHandle;
-use crate::wsgi::Peer;
 
 const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: test\r\n\r\n";
-/// How long a test waits for a condition.
-const DEADLINE: Duration = Duration::from_secs(20);
 
 fn socket() -> Arc<Socket> {
     Arc::new(Socket::Unix(UnixStream::pair().unwrap().0))
@@ -36,7 +32,7 @@ fn slab() -> (Slab, impl Fn() -> Box<Connection>) {
 }
 
 #[test]
-fn a_token_names_one_connection_and_not_the_next_in_its_slot() {
+fn a_token_does_not_match_the_next_connection_in_its_slot() {
     let (mut slab, connection) = slab();
     let first = slab.insert(socket(), connection());
     assert_eq!((slab.open(), slab.take(first).is_some(), slab.take(first).is_none()), (1, true, true));
@@ -48,7 +44,7 @@ fn a_token_names_one_connection_and_not_the_next_in_its_slot() {
 }
 
 #[test]
-fn requests_leave_the_queue_in_order_and_one_that_comes_back_keeps_its_place() {
+fn requests_leave_the_queue_in_order_and_removed_connections_are_skipped() {
     let (mut slab, connection) = slab();
     let mut queue = WaitQueue::default();
     let now = Instant::now();
@@ -70,7 +66,7 @@ fn requests_leave_the_queue_in_order_and_one_that_comes_back_keeps_its_place() {
 }
 
 #[test]
-fn a_full_close_queue_gives_up_its_first_connection() {
+fn a_full_close_queue_returns_its_first_connection() {
     let mut queue = CloseQueue::default();
     let overflow: Vec<Token> = (0..130).filter_map(|token| queue.push(token, 1000)).collect();
     assert_eq!(overflow, [0, 1]);
@@ -79,14 +75,14 @@ fn a_full_close_queue_gives_up_its_first_connection() {
 }
 
 #[test]
-fn responses_of_a_batch_wait_for_each_other_until_enough_of_them_have_more_to_send() {
+fn responses_are_batched_until_eight_of_them_have_more_to_send() {
     let mut ready = ReadyQueue::new(true);
     for token in 0..7 {
         assert!(!ready.push_flush(token, true) && !ready.push_flush(100 + token, false));
     }
-    assert!(ready.push_flush(7, true), "the eighth");
+    assert!(ready.push_flush(7, true), "eight responses have more to send");
     assert_eq!(ready.take_pending_flush().len(), 15);
-    assert!(!ready.push_flush(8, true), "counted anew");
+    assert!(!ready.push_flush(8, true), "the count starts again");
 }
 
 struct Fixture {
@@ -103,17 +99,8 @@ impl Fixture {
         Fixture { event_loop, shutdown }
     }
 
-    /// Adds a connection. Returns the client's end.
     fn connect(&mut self) -> UnixStream {
-        let (near, client) = UnixStream::pair().unwrap();
-        near.set_nonblocking(true).unwrap();
-        client.set_read_timeout(Some(DEADLINE)).unwrap();
-        let socket = Arc::new(Socket::Unix(near));
-        let endpoint = Arc::new(Endpoint { name: "test".into(), port: "0".into() });
-        let now = self.event_loop.service.now();
-        let connection = Connection::new(Box::new(socket.clone()), socket.presence(), endpoint, Peer::Local, now);
-        self.event_loop.insert(socket, Box::new(connection));
-        client
+        connect(&mut self.event_loop)
     }
 
     /// Runs the loop until nothing is ready.
@@ -151,14 +138,6 @@ fn response(mut client: &UnixStream) -> String {
     String::from_utf8(received).unwrap()
 }
 
-struct Busy;
-
-impl Scheduler for Busy {
-    fn admit(&mut self) -> Admission {
-        Admission::Queue
-    }
-}
-
 #[test]
 fn connections_are_served_and_wait_for_the_next_request() {
     let mut fixture = Fixture::new(|_| {});
@@ -189,7 +168,7 @@ fn an_idle_connection_is_closed_after_its_timeout() {
 }
 
 #[test]
-fn queued_requests_run_when_they_are_resumed_and_not_when_their_client_has_left() {
+fn a_queued_request_runs_when_it_is_resumed_unless_its_client_has_left() {
     let mut fixture = Fixture::new(|_| {});
     let clients: Vec<UnixStream> = (0..3).map(|_| fixture.connect()).collect();
     for mut client in &clients {
@@ -246,7 +225,7 @@ fn a_stop_closes_idle_connections_and_answers_what_has_arrived() {
 }
 
 #[test]
-fn a_stop_that_takes_too_long_cuts_what_runs() {
+fn a_stop_cuts_running_requests_after_its_timeout() {
     let mut fixture = Fixture::new(|settings| settings.timeouts.shutdown = Duration::ZERO);
     let mut client = fixture.connect();
     client.write_all(GET).unwrap();
@@ -259,7 +238,7 @@ fn a_stop_that_takes_too_long_cuts_what_runs() {
 }
 
 #[test]
-fn a_connection_goes_to_the_successor_with_what_was_read() {
+fn a_connection_is_handed_over_with_the_bytes_read_ahead() {
     let mut fixture = Fixture::new(|_| {});
     let mut client = fixture.connect();
     client.write_all(b"GET /a HT").unwrap();

@@ -166,7 +166,7 @@ impl LoopGroup {
         loop {
             let leaders = self.members.iter().filter(|member| member.load.running.load(Ordering::SeqCst)).count();
             if self.detached.load(Ordering::SeqCst) + leaders < self.threads {
-                if !self.members.iter().any(|member| member.load.has_waited_since_before(now)) {
+                if !self.members.iter().any(|member| member.load.has_queued_before(now)) {
                     break;
                 }
                 // The loops with older requests may not know about the free slot.

@@ -21,7 +21,7 @@ pub(super) struct LoopLoad {
 
 impl LoopLoad {
     /// Whether a queued request was queued before `time`.
-    pub(super) fn has_waited_since_before(&self, time: Instant) -> bool {
+    pub(super) fn has_queued_before(&self, time: Instant) -> bool {
         self.has_queued.load(Ordering::SeqCst) && lock(&self.queued_since).is_some_and(|oldest| oldest < time)
     }
 }

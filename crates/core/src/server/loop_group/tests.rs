@@ -3,9 +3,10 @@
 use std::sync::atomic::Ordering;
 use std::sync::{mpsc, Arc};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::LoopGroup;
+use crate::server::fixtures::{wait_until, DEADLINE};
 use crate::server::io::waker::Waker;
 use crate::server::settings::Settings;
 
@@ -61,7 +62,7 @@ fn another_loop_is_requested_once_when_there_are_connections_for_it() {
     assert!(group.wait_for_request(1));
     group.note_exhausted();
     group.request_loop(100);
-    assert!(!super::lock(&group.state).loop_requested, "the system gives no more threads");
+    assert!(!super::lock(&group.state).loop_requested, "the system has refused a thread");
     group.note_loop_ended();
     assert!(!group.wait_for_request(1), "all loops have ended");
 }
@@ -118,22 +119,14 @@ fn returning_thread(group: &Arc<LoopGroup>) -> mpsc::Receiver<()> {
     receiver
 }
 
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what}");
-        thread::yield_now();
-    }
-}
-
 #[test]
-fn a_thread_that_has_waited_for_its_client_gets_the_next_slot() {
+fn a_thread_that_returns_from_a_client_wait_gets_the_next_slot() {
     let settings = settings(1, 2);
     let group = LoopGroup::new(&settings, Vec::new());
     group.expect_detached();
     let returned = returning_thread(&group);
     // The thread has a slot again, so both slots are taken.
-    returned.recv_timeout(Duration::from_secs(20)).unwrap();
+    returned.recv_timeout(DEADLINE).unwrap();
     assert_eq!(group.available_slots(0), 0);
 
     let waits = {
@@ -150,11 +143,11 @@ fn a_thread_that_has_waited_for_its_client_gets_the_next_slot() {
     assert!(waits.try_recv().is_err());
     assert!(!group.begin_call(0), "a later request does not take its slot");
     group.note_completed(0);
-    waits.recv_timeout(Duration::from_secs(20)).unwrap();
+    waits.recv_timeout(DEADLINE).unwrap();
 }
 
 #[test]
-fn a_request_that_has_waited_longer_goes_before_a_thread_that_comes_back() {
+fn a_request_that_was_queued_earlier_goes_before_a_returning_thread() {
     let settings = settings(1, 2);
     let group = LoopGroup::new(&settings, Vec::new());
     group.expect_detached();
@@ -178,13 +171,13 @@ fn a_request_that_has_waited_longer_goes_before_a_thread_that_comes_back() {
     assert!(group.begin_call(0));
     group.note_queued(0, None);
     group.end_call(0);
-    receiver.recv_timeout(Duration::from_secs(20)).unwrap();
+    receiver.recv_timeout(DEADLINE).unwrap();
     thread.join().unwrap();
 }
 
 #[cfg(unix)]
 #[test]
-fn a_loop_that_has_ended_gives_connections_back() {
+fn a_loop_that_has_ended_accepts_no_connections() {
     use crate::server::fixtures::{connection, service, ScriptedTransport};
     use crate::server::io::socket::Socket;
     use std::os::unix::net::UnixStream;
@@ -194,7 +187,7 @@ fn a_loop_that_has_ended_gives_connections_back() {
     let (near, _far) = UnixStream::pair().unwrap();
     let socket = Arc::new(Socket::Unix(near));
     assert!(group.send(1, socket.clone(), connection(&service, &transport)).is_ok());
-    assert_eq!(group.open(), 1, "counted on its way");
+    assert_eq!(group.open(), 1, "a sent connection is counted at once");
     assert_eq!(group.receive(1).len(), 1);
     assert!(group.send(1, socket.clone(), connection(&service, &transport)).is_ok());
     assert_eq!(group.deregister(1).len(), 1);

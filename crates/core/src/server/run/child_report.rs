@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 
-use crate::server::event_loop::children::Left;
+use crate::server::event_loop::children::ConnectionOutcome;
 use crate::server::panics::{AppOwned, Panic, PanicReport};
 use crate::server::service::Failure;
 
@@ -16,7 +16,7 @@ const MAX_TEXT: usize = 1 << 20;
 /// The report of a request process.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ChildReport {
-    pub(super) left: Left,
+    pub(super) outcome: ConnectionOutcome,
     /// Whether the application has asked the server to stop.
     pub(super) shutdown: bool,
     /// The text of a failure of the application that ends the server.
@@ -48,33 +48,33 @@ impl ChildReport {
             Some(FailureText::Panic(text)) => (PANIC, text.as_str()),
         };
         let text = &text.as_bytes()[..text.len().min(MAX_TEXT)];
-        let left = match self.left {
-            Left::Nothing => NOTHING,
-            Left::Idle => IDLE,
-            Left::Lingering { announced: false } => LINGERING,
-            Left::Lingering { announced: true } => AWAITS_CLOSE,
+        let outcome = match self.outcome {
+            ConnectionOutcome::Nothing => NOTHING,
+            ConnectionOutcome::Idle => IDLE,
+            ConnectionOutcome::Lingering { announced: false } => LINGERING,
+            ConnectionOutcome::Lingering { announced: true } => AWAITS_CLOSE,
         };
-        to.write_all(&[&[left, u8::from(self.shutdown), kind], text].concat())
+        to.write_all(&[&[outcome, u8::from(self.shutdown), kind], text].concat())
     }
 
     /// Receives a report. Returns `None` if the process has ended without one.
     pub(super) fn receive(from: impl Read) -> Option<ChildReport> {
         let mut bytes = Vec::new();
         from.take(MAX_TEXT as u64 + 3).read_to_end(&mut bytes).ok()?;
-        let &[left, shutdown, kind, ref text @ ..] = &bytes[..] else { return None };
+        let &[outcome, shutdown, kind, ref text @ ..] = &bytes[..] else { return None };
         let text = || String::from_utf8_lossy(text).into_owned();
         let failure = match kind {
             ERROR => Some(FailureText::Error(text())),
             PANIC => Some(FailureText::Panic(text())),
             _ => None,
         };
-        let left = match left {
-            IDLE => Left::Idle,
-            LINGERING => Left::Lingering { announced: false },
-            AWAITS_CLOSE => Left::Lingering { announced: true },
-            _ => Left::Nothing,
+        let outcome = match outcome {
+            IDLE => ConnectionOutcome::Idle,
+            LINGERING => ConnectionOutcome::Lingering { announced: false },
+            AWAITS_CLOSE => ConnectionOutcome::Lingering { announced: true },
+            _ => ConnectionOutcome::Nothing,
         };
-        Some(ChildReport { left, shutdown: shutdown != 0, failure })
+        Some(ChildReport { outcome, shutdown: shutdown != 0, failure })
     }
 }
 
@@ -116,14 +116,18 @@ mod tests {
     #[test]
     fn a_report_arrives_as_it_was_sent() {
         for report in [
-            ChildReport { left: Left::Idle, shutdown: false, failure: None },
-            ChildReport { left: Left::Lingering { announced: true }, shutdown: false, failure: None },
+            ChildReport { outcome: ConnectionOutcome::Idle, shutdown: false, failure: None },
+            ChildReport { outcome: ConnectionOutcome::Lingering { announced: true }, shutdown: false, failure: None },
             ChildReport {
-                left: Left::Lingering { announced: false },
+                outcome: ConnectionOutcome::Lingering { announced: false },
                 shutdown: true,
                 failure: Some(FailureText::Error("ä\nb".into())),
             },
-            ChildReport { left: Left::Nothing, shutdown: false, failure: Some(FailureText::Panic(String::new())) },
+            ChildReport {
+                outcome: ConnectionOutcome::Nothing,
+                shutdown: false,
+                failure: Some(FailureText::Panic(String::new())),
+            },
         ] {
             let mut bytes = Vec::new();
             report.send(&mut bytes).unwrap();
@@ -140,7 +144,7 @@ mod tests {
     fn a_long_text_is_cut() {
         let failure = Some(FailureText::Error("ä".repeat(MAX_TEXT)));
         let mut bytes = Vec::new();
-        ChildReport { left: Left::Nothing, shutdown: false, failure }.send(&mut bytes).unwrap();
+        ChildReport { outcome: ConnectionOutcome::Nothing, shutdown: false, failure }.send(&mut bytes).unwrap();
         assert_eq!(bytes.len(), MAX_TEXT + 3);
         assert!(ChildReport::receive(&bytes[..]).is_some());
     }

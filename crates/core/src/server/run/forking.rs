@@ -16,7 +16,7 @@ use std::sync::Arc;
 use super::child_report::{ChildReport, FailureText};
 use super::single;
 use crate::server::connection::{Connection, Step};
-use crate::server::event_loop::children::Left;
+use crate::server::event_loop::children::ConnectionOutcome;
 use crate::server::event_loop::{EventLoop, Next, Token};
 use crate::server::io::fork_guard::{self, ForkGuard};
 use crate::server::io::waker::Waker;
@@ -200,10 +200,11 @@ impl Driver<'_> {
         self.reserve = None;
         let guard = ForkGuard::new(socket.as_raw_fd());
         // A panic must not unwind into the parent's code, which this process has a copy of.
-        let left = panics::catch(|| serve_in_child(self.event_loop, token, connection)).unwrap_or(Left::Nothing);
+        let outcome =
+            panics::catch(|| serve_in_child(self.event_loop, token, connection)).unwrap_or(ConnectionOutcome::Nothing);
         let failure = lock(&self.event_loop.service.failure).take();
         let failure = failure.and_then(|failure| panics::catch(|| FailureText::new(&failure)).ok());
-        let report = ChildReport { left, shutdown: self.shutdown.is_requested(), failure };
+        let report = ChildReport { outcome, shutdown: self.shutdown.is_requested(), failure };
         // If sending fails, the parent is gone, or it treats the child as killed.
         let _ = report.send(&socket);
         drop((guard, socket));
@@ -216,7 +217,7 @@ impl Driver<'_> {
         let report = ChildReport::receive(&child.exit_socket);
         // If SIGCHLD is ignored, or the application waits for all children, the child has been reaped already.
         let code = sys::reap(child.pid, true).ok().flatten().flatten();
-        let Some(ChildReport { left, shutdown, failure }) = report else {
+        let Some(ChildReport { outcome, shutdown, failure }) = report else {
             if code.is_none() {
                 let log = &self.event_loop.service.settings.log;
                 log.error(&format!("the process {} of a request was killed, and its connection was closed", child.pid));
@@ -231,13 +232,13 @@ impl Driver<'_> {
             self.shutdown.shutdown();
         }
         let now = self.event_loop.now;
-        match (child.connection.take(), left) {
-            (Some(mut connection), Left::Idle) => {
+        match (child.connection.take(), outcome) {
+            (Some(mut connection), ConnectionOutcome::Idle) => {
                 connection.resume_idle(now);
                 // The next request may have arrived: read before waiting.
                 self.event_loop.return_connection(child.token, connection, Step::Yield);
             }
-            (Some(mut connection), Left::Lingering { announced }) => {
+            (Some(mut connection), ConnectionOutcome::Lingering { announced }) => {
                 let Some(socket) = self.event_loop.socket(child.token) else { return };
                 connection.resume_linger(socket, announced, now);
                 self.event_loop.return_connection(child.token, connection, Step::Yield);
@@ -260,30 +261,30 @@ impl Driver<'_> {
 
 /// In the child: serves one connection until the parent can take it back, or it is closed. Takes only the connection's
 /// socket from the parent's loop.
-fn serve_in_child(parent_loop: &mut EventLoop, token: Token, connection: Box<Connection>) -> Left {
+fn serve_in_child(parent_loop: &mut EventLoop, token: Token, connection: Box<Connection>) -> ConnectionOutcome {
     let service = parent_loop.service.clone();
-    let Some(socket) = parent_loop.close_all_except(token) else { return Left::Nothing };
+    let Some(socket) = parent_loop.close_all_except(token) else { return ConnectionOutcome::Nothing };
     if !connection.is_plain() {
         service.last_request.store(true, Ordering::Relaxed);
     }
-    let Ok(waker) = Waker::new() else { return Left::Nothing };
+    let Ok(waker) = Waker::new() else { return ConnectionOutcome::Nothing };
     let group = LoopGroup::single(Vec::new());
     let Ok(mut event_loop) = EventLoop::new(service.clone(), group, 0, Arc::new(waker), false) else {
-        return Left::Nothing;
+        return ConnectionOutcome::Nothing;
     };
     event_loop.insert(socket, connection);
-    let mut left = Left::Nothing;
-    while event_loop.open() > 0 && left == Left::Nothing {
+    let mut outcome = ConnectionOutcome::Nothing;
+    while event_loop.open() > 0 && outcome == ConnectionOutcome::Nothing {
         match event_loop.next(None) {
             Ok(Next::Work { token, connection, readable }) => {
                 single::serve_connection(&mut event_loop, token, connection, readable);
             }
             Ok(Next::Discard(remains)) => drop(remains),
             Ok(Next::Notified) => {}
-            Err(_) => return Left::Nothing,
+            Err(_) => return ConnectionOutcome::Nothing,
         }
-        left = event_loop.left();
+        outcome = event_loop.connection_outcome();
     }
     service.settings.log.sync();
-    left
+    outcome
 }

@@ -86,7 +86,7 @@ fn advance(
     event_loop.now = service.now();
     if step == Step::Queued {
         // The request may have arrived while this thread was inside the application.
-        connection.queued_earlier(event_loop.socket(token).and_then(|socket| socket.time_since_data()));
+        connection.backdate_queueing(event_loop.socket(token).and_then(|socket| socket.time_since_data()));
     }
     if step == Step::Upgrade {
         event_loop.remove(token);

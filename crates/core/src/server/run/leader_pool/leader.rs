@@ -12,7 +12,7 @@ use crate::server::scheduler::Scheduler;
 use crate::server::sync::lock;
 
 /// Why a thread no longer leads.
-pub(super) enum Led {
+pub(super) enum LeadEnd {
     /// Another thread leads now.
     Lost,
     /// The loop has ended.
@@ -22,7 +22,7 @@ pub(super) enum Led {
 impl LeaderPool {
     /// Leads until another thread claims the loop, or the loop ends. The requests of the first `blocking` connections
     /// of the batch are expected to block.
-    pub(super) fn lead(self: &Arc<LeaderPool>, mut event_loop: Box<EventLoop>, mut blocking: usize) -> Led {
+    pub(super) fn lead(self: &Arc<LeaderPool>, mut event_loop: Box<EventLoop>, mut blocking: usize) -> LeadEnd {
         // The previous leader may have been inside the application for a long time.
         event_loop.update_time();
         // Responses that the previous leader left in the batch are sent before the rest of the batch is served.
@@ -35,16 +35,16 @@ impl LeaderPool {
                 Ok(Next::Discard(remains)) => self.discard(event_loop, remains),
                 Ok(Next::Notified) => match self.process_notifications(event_loop) {
                     Some(event_loop) => Some(event_loop),
-                    None => return Led::Stopped,
+                    None => return LeadEnd::Stopped,
                 },
                 Err(error) => {
                     self.finish(event_loop, Err(error));
-                    return Led::Stopped;
+                    return LeadEnd::Stopped;
                 }
             };
             match kept {
                 Some(kept) => event_loop = kept,
-                None => return Led::Lost,
+                None => return LeadEnd::Lost,
             }
         }
     }

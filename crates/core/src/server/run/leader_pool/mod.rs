@@ -22,7 +22,6 @@
 //!            idle ◄──────────────────────────────────────────────────────┘
 //! ```
 
-mod jobs;
 mod leader;
 mod monitor;
 mod scheduler;
@@ -44,7 +43,7 @@ use crate::server::loop_group::LoopGroup;
 use crate::server::service::Service;
 use crate::server::shutdown::ShutdownHandle;
 use crate::server::sync::{lock, wait_timeout};
-use jobs::Threads;
+use threads::Threads;
 
 /// The number of threads of all pools in this process. A [`ForkingWsgiServer`](crate::server::ForkingWsgiServer) refuses
 /// to fork while there are any.

@@ -20,24 +20,40 @@ pub(super) struct PoolThread<'p> {
     /// Whether the leader has acquired a slot for its request.
     admitted: bool,
     /// Whether a slot was acquired in advance for the first request of this thread, which never had the loop.
-    has_slot: bool,
+    has_reserved_slot: bool,
     /// Whether requests are expected to block, so that they are passed to other threads.
     dispatches: bool,
     /// Whether the thread waits for its client without a slot.
-    waits: bool,
+    waits_without_slot: bool,
 }
 
 impl<'p> PoolThread<'p> {
     /// Makes the scheduler of the leader. With `dispatches`, requests are expected to block.
     pub(super) fn leading(pool: &'p Arc<LeaderPool>, event_loop: Box<EventLoop>, dispatches: bool) -> PoolThread<'p> {
         let event_loop = Some(event_loop);
-        PoolThread { pool, event_loop, call: 0, admitted: false, has_slot: false, dispatches, waits: false }
+        PoolThread {
+            pool,
+            event_loop,
+            call: 0,
+            admitted: false,
+            has_reserved_slot: false,
+            dispatches,
+            waits_without_slot: false,
+        }
     }
 
     /// Makes the scheduler of a thread without the loop, for which a slot has been acquired.
     pub(super) fn detached(pool: &'p Arc<LeaderPool>) -> PoolThread<'p> {
         let dispatches = false;
-        PoolThread { pool, event_loop: None, call: 0, admitted: false, has_slot: true, dispatches, waits: false }
+        PoolThread {
+            pool,
+            event_loop: None,
+            call: 0,
+            admitted: false,
+            has_reserved_slot: true,
+            dispatches,
+            waits_without_slot: false,
+        }
     }
 
     /// Takes the loop back, unless another thread has claimed it.
@@ -60,7 +76,7 @@ impl Scheduler for PoolThread<'_> {
     fn admit(&mut self) -> Admission {
         let LeaderPool { group, index, .. } = &**self.pool;
         let may_run = if !self.holds_loop() {
-            std::mem::take(&mut self.has_slot) || group.available_slots(*index) > 0
+            std::mem::take(&mut self.has_reserved_slot) || group.available_slots(*index) > 0
         } else if self.dispatches && group.available_slots(*index) > 0 {
             return Admission::Dispatch;
         } else {
@@ -121,12 +137,12 @@ impl Scheduler for PoolThread<'_> {
             return false;
         }
         group.begin_client_wait();
-        self.waits = true;
+        self.waits_without_slot = true;
         true
     }
 
     fn end_client_wait(&mut self) {
-        if std::mem::take(&mut self.waits) {
+        if std::mem::take(&mut self.waits_without_slot) {
             self.pool.group.end_client_wait();
         }
     }

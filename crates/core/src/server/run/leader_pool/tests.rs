@@ -4,24 +4,18 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::scheduler::PoolThread;
 use super::LeaderPool;
-use crate::server::connection::Connection;
 use crate::server::event_loop::EventLoop;
-use crate::server::fixtures;
-use crate::server::io::socket::Socket;
+use crate::server::fixtures::{self, wait_until, DEADLINE};
 use crate::server::io::waker::Waker;
-use crate::server::listener::Endpoint;
 use crate::server::loop_group::LoopGroup;
 use crate::server::scheduler::{Admission, Scheduler};
 use crate::server::settings::Settings;
 use crate::server::shutdown::ShutdownHandle;
 use crate::server::sync::lock;
-use crate::wsgi::Peer;
-
-const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Returns a pool without threads, and its loop.
 fn pool(change: impl FnOnce(&mut Settings)) -> (Arc<LeaderPool>, Box<EventLoop>) {
@@ -37,16 +31,8 @@ fn pool(change: impl FnOnce(&mut Settings)) -> (Arc<LeaderPool>, Box<EventLoop>)
     (LeaderPool::new(service, shutdown, waker, group, 0), event_loop)
 }
 
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
 #[test]
-fn a_leader_has_its_loop_back_after_a_fast_call() {
+fn a_leader_takes_its_loop_back_after_a_fast_call() {
     let (pool, event_loop) = pool(|_| {});
     let mut leader = PoolThread::leading(&pool, event_loop, false);
     assert_eq!(leader.admit(), Admission::Run);
@@ -54,7 +40,7 @@ fn a_leader_has_its_loop_back_after_a_fast_call() {
     leader.enter_blocking();
     assert!(leader.holds_loop() && lock(&pool.shared_loop).is_some());
     assert_eq!(pool.calls.load(Ordering::SeqCst) % 2, 1, "the leader is inside the application");
-    assert!(!leader.exit_blocking(), "the loop's clock is still right");
+    assert!(!leader.exit_blocking(), "the loop's cached time is still valid");
     // The next request of the same connection: only the counter moves.
     leader.enter_blocking();
     assert_eq!(pool.calls.load(Ordering::SeqCst), 3);
@@ -63,7 +49,7 @@ fn a_leader_has_its_loop_back_after_a_fast_call() {
 }
 
 #[test]
-fn a_claimed_loop_is_lost_and_its_call_keeps_a_slot() {
+fn a_claimed_loop_is_lost_and_the_call_keeps_a_slot() {
     let (pool, event_loop) = pool(|_| {});
     let mut leader = PoolThread::leading(&pool, event_loop, false);
     leader.admit();
@@ -101,7 +87,7 @@ fn requests_that_are_expected_to_block_go_to_other_threads_while_there_are_slots
     pool.note_detached();
     assert_eq!(leader.admit(), Admission::Queue);
     let mut detached = PoolThread::detached(&pool);
-    assert_eq!(detached.admit(), Admission::Run, "its slot was taken before");
+    assert_eq!(detached.admit(), Admission::Run, "its slot was acquired in advance");
     assert_eq!(detached.admit(), Admission::Queue, "a second request has none");
 }
 
@@ -120,15 +106,8 @@ fn a_leader_keeps_its_loop_while_there_is_no_monitor_to_take_it() {
 
 /// Adds a connection that has sent a request. Returns the client's end.
 fn connect(event_loop: &mut EventLoop) -> UnixStream {
-    let (near, mut client) = UnixStream::pair().unwrap();
-    near.set_nonblocking(true).unwrap();
-    client.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut client = fixtures::connect(event_loop);
     client.write_all(b"GET /a HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
-    let socket = Arc::new(Socket::Unix(near));
-    let endpoint = Arc::new(Endpoint { name: "test".into(), port: "0".into() });
-    let now = event_loop.service.now();
-    let connection = Connection::new(Box::new(socket.clone()), socket.presence(), endpoint, Peer::Local, now);
-    event_loop.insert(socket, Box::new(connection));
     client
 }
 
@@ -139,7 +118,7 @@ fn response(mut client: UnixStream) -> String {
 }
 
 #[test]
-fn the_threads_of_a_pool_answer_and_end_with_it() {
+fn the_threads_of_a_pool_answer_requests_and_end_with_the_pool() {
     let (pool, mut event_loop) = pool(|_| {});
     let clients: Vec<UnixStream> = (0..10).map(|_| connect(&mut event_loop)).collect();
     assert!(pool.start(event_loop).is_ok());

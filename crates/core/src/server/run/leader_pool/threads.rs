@@ -1,15 +1,15 @@
 //! The threads of a pool: starting them, and the work of a thread that does not lead.
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use super::jobs::Job;
-use super::leader::Led;
+use super::leader::LeadEnd;
 use super::scheduler::PoolThread;
-use super::{Completed, LeaderPool, POOL_THREADS};
-use crate::server::connection::{Connection, Step};
+use super::{LeaderPool, POOL_THREADS};
+use crate::server::connection::Connection;
 use crate::server::event_loop::{EventLoop, Token};
 use crate::server::sync::{lock, wait_timeout};
 
@@ -17,6 +17,25 @@ use crate::server::sync::{lock, wait_timeout};
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the leader waits before it tries again to start a thread that the system has refused, in milliseconds.
 const SPAWN_AGAIN: u64 = 500;
+
+/// The state that the threads of a pool share under one lock.
+#[derive(Default)]
+pub(super) struct Threads {
+    /// Whether one of the threads is the monitor.
+    pub(super) has_monitor: bool,
+    /// The number of idle threads.
+    idle: usize,
+    /// The number of threads in the pool.
+    pub(super) count: usize,
+    /// Requests that are expected to block, for idle threads.
+    jobs: VecDeque<Job>,
+}
+
+/// A connection whose request an idle thread is to answer.
+struct Job {
+    token: Token,
+    connection: Box<Connection>,
+}
 
 /// A loop that a new thread takes, or the caller takes back if the thread could not be started.
 type FirstLoop = Arc<Mutex<Option<Box<EventLoop>>>>;
@@ -37,7 +56,7 @@ impl LeaderPool {
 
     /// Leads in the calling thread.
     pub(crate) fn lead_here(self: &Arc<LeaderPool>, event_loop: Box<EventLoop>) {
-        if let Led::Lost = self.lead(event_loop, 0) {
+        if let LeadEnd::Lost = self.lead(event_loop, 0) {
             self.run_thread();
         }
     }
@@ -57,7 +76,7 @@ impl LeaderPool {
         }
         let spawned = builder.spawn(move || {
             let event_loop = first.and_then(|first| lock(&first).take());
-            if !event_loop.is_some_and(|event_loop| matches!(pool.lead(event_loop, 0), Led::Stopped)) {
+            if !event_loop.is_some_and(|event_loop| matches!(pool.lead(event_loop, 0), LeadEnd::Stopped)) {
                 pool.run_thread();
             }
             if pool.is_forked() {
@@ -129,7 +148,7 @@ impl LeaderPool {
             } else {
                 self.spawn_thread(None);
             }
-            if let Led::Stopped = self.lead(claimed.event_loop, claimed.blocking) {
+            if let LeadEnd::Stopped = self.lead(claimed.event_loop, claimed.blocking) {
                 return;
             }
         }
@@ -156,16 +175,13 @@ impl LeaderPool {
         if threads.count > before || threads.jobs.len() <= threads.idle {
             return Ok(());
         }
+        // Only the leader adds jobs, at the back, and the threads take them from the front. So the last job is this one,
+        // or a thread has taken it in the meantime.
         let Some(job) = threads.jobs.pop_back() else { return Ok(()) };
         drop(threads);
+        debug_assert_eq!(job.token, token);
         self.note_completed();
-        if job.token == token {
-            return Err(job.connection);
-        }
-        // A different job: only the leader adds jobs, always at the end, so this thread's own job has been taken. The
-        // job found here goes back to the leader.
-        self.complete(Completed::Connection { token: job.token, connection: job.connection, step: Step::Yield });
-        Ok(())
+        Err(job.connection)
     }
 
     /// Answers a request that the leader has passed on.
