@@ -68,8 +68,12 @@ pub mod cli;
 #[cfg(feature = "cli")]
 mod dev_app;
 mod error;
+#[cfg(all(unix, feature = "reload"))]
+mod launch_plan;
 mod live_reload;
 mod options;
+#[cfg(all(unix, feature = "reload"))]
+mod reload_options;
 mod server_builder;
 #[cfg(all(unix, feature = "reload"))]
 mod supervise;
@@ -95,11 +99,12 @@ pub use banner::banner;
 #[cfg(feature = "cli")]
 pub use dev_app::DevApp;
 pub use error::{RunError, RunErrorKind};
+#[cfg(all(unix, feature = "reload"))]
+pub use launch_plan::{ForkWith, LaunchPlan, SourceKnowledge};
 pub use options::RunOptions;
+#[cfg(all(unix, feature = "reload"))]
+pub use reload_options::{OnLoadFailure, ReloaderType};
 pub use server_builder::{run_simple, ServerBuilder};
 #[cfg(all(unix, feature = "reload"))]
-pub use supervise::{
-    exec_as_child, is_running_from_reloader, report_files_before_exit, ForkWith, Forked, LaunchPlan, OnLoadFailure,
-    ReloaderType, SourceKnowledge,
-};
+pub use supervise::{exec_as_child, is_running_from_reloader, report_files_before_exit, Forked};
 pub use worker::Worker;

@@ -8,10 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use amboss_core::{Concurrency, RequestHandler, Settings};
+#[cfg(feature = "tls")]
+use amboss_tls::SslContext;
 
 use crate::error::{RunError, RunErrorKind};
 #[cfg(all(unix, feature = "reload"))]
-use crate::supervise::{LaunchPlan, OnLoadFailure, ReloaderType};
+use crate::launch_plan::LaunchPlan;
+#[cfg(all(unix, feature = "reload"))]
+use crate::reload_options::{OnLoadFailure, ReloaderType};
 
 /// The options of [`run_simple`](crate::run_simple) and [`ServerBuilder`](crate::ServerBuilder). They have the names of
 /// Werkzeug's parameters where Werkzeug has them.
@@ -33,7 +37,7 @@ pub struct RunOptions {
     /// The certificate and settings of TLS: [`SslContext::adhoc`](crate::SslContext::adhoc),
     /// [`from_files`](crate::SslContext::from_files), or your own configuration. Plain HTTP by default.
     #[cfg(feature = "tls")]
-    pub ssl_context: Option<crate::SslContext>,
+    pub ssl_context: Option<SslContext>,
     /// Whether to serve in a worker process that is replaced, without losing a request, whenever a file of the project
     /// changes. If the program is in the target directory of a cargo project, it is built first. Unix only.
     #[cfg(all(unix, feature = "reload"))]

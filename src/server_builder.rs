@@ -10,10 +10,12 @@ use crate::banner::banner;
 use crate::error::RunError;
 #[cfg(all(unix, feature = "reload"))]
 use crate::error::RunErrorKind;
+#[cfg(all(unix, feature = "reload"))]
+use crate::launch_plan::LaunchPlan;
 use crate::live_reload::BuildId;
 use crate::options::RunOptions;
 #[cfg(all(unix, feature = "reload"))]
-use crate::supervise::{self, Forked, LaunchPlan, WorkerProcess};
+use crate::supervise::{self, Forked, WorkerProcess};
 use crate::worker::Worker;
 
 /// Serves an application until the server is told to stop.

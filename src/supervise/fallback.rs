@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use amboss_reload::{Program, SupervisorHandle};
 
-use super::options::OnLoadFailure;
 use super::variables;
+use crate::reload_options::OnLoadFailure;
 
 /// The record of which program serves, and the reaction to code that can't be loaded.
 pub(super) struct FallbackState {

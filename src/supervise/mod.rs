@@ -1,4 +1,4 @@
-//! Serving under a supervisor. This is the only module that depends on both this crate's options and `amboss-reload`.
+//! Serving under a supervisor: the only module that runs `amboss-reload` with this crate's options.
 //!
 //! [`ServerBuilder::run`](crate::ServerBuilder::run) is called in the supervisor and in each worker. In the supervisor
 //! it binds the sockets, starts the same command line again as a worker, and watches files ([`run`]). In a worker
@@ -18,15 +18,13 @@
 //! | `orders` | follows the supervisor's orders in a worker |
 //! | `shared_sockets` | accepts on sockets that are shared with another program |
 //! | `error_page` | is the application that shows why the newest code can't be loaded |
-//! | `plan`, `options`, `variables` | define how workers are started, what users choose, and the environment variables of workers |
+//! | `variables` | defines the environment variables of workers |
 
 mod cargo_program;
 mod error_page;
 mod events;
 mod fallback;
-mod options;
 mod orders;
-mod plan;
 mod program;
 mod rebuild;
 mod run;
@@ -37,8 +35,6 @@ mod worker_process;
 
 #[cfg(feature = "cli")]
 pub(crate) use error_page::ErrorPage;
-pub use options::{OnLoadFailure, ReloaderType};
-pub use plan::{ForkWith, LaunchPlan, SourceKnowledge};
 pub(crate) use run::supervise;
 pub use worker_process::report_files_before_exit;
 pub(crate) use worker_process::WorkerProcess;

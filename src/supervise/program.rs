@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use amboss_reload::Program;
 
-use super::options::OnLoadFailure;
-use super::plan::{ForkWith, LaunchPlan};
 use super::variables;
 use crate::error::{RunError, RunErrorKind};
+use crate::launch_plan::{ForkWith, LaunchPlan};
 use crate::live_reload::start_timestamp;
 use crate::options::RunOptions;
+use crate::reload_options::OnLoadFailure;
 
 /// The kind of program that the workers run.
 pub(super) enum ProgramKind {

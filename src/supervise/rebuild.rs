@@ -10,7 +10,7 @@ use amboss_reload::{Build, BuildOutcome, CargoError, Changes, Program, Superviso
 
 use super::cargo_program::CargoProgram;
 use super::fallback::FallbackState;
-use super::plan::SourceKnowledge;
+use crate::launch_plan::SourceKnowledge;
 
 /// The maximum number of consecutive builds that are cancelled by a further change. If there are more changes, they do
 /// not come from an editor, and a build has to finish at last.

@@ -12,11 +12,11 @@ use amboss_reload::{BuildOutcome, Program, Protocol, Supervisor, SupervisorHandl
 use super::cargo_program::CargoProgram;
 use super::events::{HandleSlot, SupervisorEvents};
 use super::fallback::FallbackState;
-use super::plan::LaunchPlan;
 use super::program::{check_runnable, error_page_program, worker_program, ProgramKind};
 use super::rebuild::Rebuilder;
 use super::watched_files::{start_watch, ReportedFiles};
 use crate::error::{RunError, RunErrorKind};
+use crate::launch_plan::LaunchPlan;
 use crate::options::RunOptions;
 use crate::sync::lock;
 

@@ -7,9 +7,9 @@ use std::time::SystemTime;
 use amboss_reload::{Program, Scope, ScopeOptions, Waker, Watch, WatchOptions};
 
 use super::cargo_program::CargoProgram;
-use super::plan::{LaunchPlan, SourceKnowledge};
 use super::program::ProgramKind;
 use crate::error::{RunError, RunErrorKind};
+use crate::launch_plan::{LaunchPlan, SourceKnowledge};
 use crate::options::RunOptions;
 
 /// Starts to watch the files of a program: those of its cargo project, those that its workers report later, or the

@@ -13,12 +13,12 @@ use amboss_reload::{ignore_interrupts, ControlMessage, Forked, Inherited, Superv
 
 use super::error_page::ErrorPage;
 use super::orders::Orders;
-use super::plan::LaunchPlan;
 use super::shared_sockets::accept_all;
 use super::variables;
 use crate::app_loader::AppLoader;
 use crate::assemble::assemble_server;
 use crate::error::RunError;
+use crate::launch_plan::LaunchPlan;
 use crate::live_reload::BuildId;
 use crate::options::RunOptions;
 use crate::worker::Worker;
