@@ -24,9 +24,9 @@ impl Connection {
             if plan.framing == ResponseFraming::Close {
                 // The end of this body is the end of the connection, so only a reset tells the client that the body is
                 // incomplete.
-                let _ = self.out.flush(&mut *self.transport);
+                let _ = self.write_buffer.flush(&mut *self.transport);
                 let _ = self.transport.abort();
-                self.out = WriteBuffer::default();
+                self.write_buffer = WriteBuffer::default();
             }
             self.begin_closing(CloseMode::Immediate);
         } else {
@@ -92,7 +92,7 @@ impl Connection {
     /// Removes a head that has been set but not sent from the write buffer.
     pub(super) fn discard_head(&mut self, exchange: &Exchange) {
         if let Some(head_start) = exchange.progress.head_start() {
-            self.out.bytes.truncate(head_start);
+            self.write_buffer.bytes.truncate(head_start);
         }
     }
 

@@ -18,7 +18,7 @@ impl Connection {
         if exchange.clock.completed_at.is_none() {
             return;
         }
-        if let Some(buffer) = &self.buffer {
+        if let Some(buffer) = &self.read_buffer {
             self.log_entry(service, buffer, exchange.head_length, status, bytes, exchange.clock);
         }
     }
@@ -30,13 +30,13 @@ impl Connection {
         if exchange.clock.completed_at.is_none() {
             return;
         }
-        if self.out.unsent() == 0 {
+        if self.write_buffer.unsent() == 0 {
             return self.log(service, exchange, status, bytes);
         }
         let head_length = exchange.head_length;
-        let Some(buffer) = self.buffer.as_mut() else { return };
+        let Some(buffer) = self.read_buffer.as_mut() else { return };
         let head = if buffer.len() == exchange.consumed {
-            self.buffer.take()
+            self.read_buffer.take()
         } else {
             exchange.consumed -= head_length;
             Some(Box::new(buffer.split_head(head_length)))
@@ -49,7 +49,7 @@ impl Connection {
     /// Logs the refusal of the read buffer's content when the response has been sent. The connection has no read buffer
     /// afterwards.
     pub(super) fn log_refusal(&mut self, service: &Service, status: u16, bytes: u64) {
-        let mut head = self.buffer.take().unwrap_or_else(|| ReadBuffer::with_settings(&service.settings));
+        let mut head = self.read_buffer.take().unwrap_or_else(|| ReadBuffer::with_settings(&service.settings));
         // A well-formed head gives the log more than the first line, whatever the reason for the refusal.
         let parsed = head.parser.parse(&head.bytes[head.start..head.end], head.end - head.start);
         let head_length = parsed.ok().flatten().unwrap_or(0);
@@ -65,10 +65,10 @@ impl Connection {
         let mut pending = std::mem::take(&mut self.pending_log);
         for PendingLog { mut head, head_length, status, bytes, clock } in pending.drain(..) {
             self.log_entry(service, &head, head_length, status, bytes, clock);
-            if self.buffer.is_none() {
+            if self.read_buffer.is_none() {
                 // `log_when_written` has taken the connection's own read buffer: put it back.
                 head.clear();
-                self.buffer = Some(head);
+                self.read_buffer = Some(head);
             }
         }
         // Keeps the allocation for the next requests of the connection, unless many requests came at once.
@@ -112,7 +112,7 @@ impl Connection {
     }
 
     pub(super) fn request_line(&self, head_length: usize) -> &[u8] {
-        match &self.buffer {
+        match &self.read_buffer {
             Some(buffer) => {
                 let bytes = &buffer.bytes[buffer.start..buffer.start + head_length];
                 buffer.parser.head(bytes).request_line()

@@ -20,7 +20,7 @@ const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(1), Duration::fro
 /// The part of a connection that is accessible while the application runs.
 pub(super) struct BlockingIo<'c> {
     pub(super) transport: &'c mut dyn Transport,
-    pub(super) out: &'c mut WriteBuffer,
+    pub(super) write_buffer: &'c mut WriteBuffer,
     pub(super) service: &'c Service,
     pub(super) scheduler: &'c mut dyn Scheduler,
     /// Whether this exchange has already waited for the client for longer than [`SHORT_WAIT`].
@@ -81,11 +81,11 @@ impl BlockingIo<'_> {
         let started = self.service.now();
         let (mut last_progress, mut transferred) = (started, 0);
         loop {
-            let unsent = self.out.unsent();
-            if self.out.flush_to(end, self.transport)? {
+            let unsent = self.write_buffer.unsent();
+            if self.write_buffer.flush_to(end, self.transport)? {
                 return Ok(());
             }
-            let written = unsent - self.out.unsent();
+            let written = unsent - self.write_buffer.unsent();
             if written > 0 {
                 last_progress = self.service.now();
                 transferred += written as u64;
@@ -101,8 +101,8 @@ impl BlockingIo<'_> {
 
     /// Sends an interim response: after earlier responses, and before a head that has been set but not sent.
     pub(super) fn send_interim(&mut self, response: &[u8]) -> io::Result<()> {
-        let end = self.progress.head_start().unwrap_or(self.out.bytes.len());
-        if self.out.sent < end {
+        let end = self.progress.head_start().unwrap_or(self.write_buffer.bytes.len());
+        if self.write_buffer.sent < end {
             self.flush_blocking(end)?;
         }
         let mut rest = response;

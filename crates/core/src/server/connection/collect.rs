@@ -30,21 +30,21 @@ impl Connection {
     /// Asks the request handler how to read the body of the request, whose head has `length` bytes.
     pub(super) fn body_mode(&self, service: &Service, length: usize) -> BodyMode {
         let default = service.settings.body_mode;
-        let Some(buffer) = &self.buffer else { return default };
+        let Some(buffer) = &self.read_buffer else { return default };
         let head = buffer.parser.head(&buffer.unread()[..length]);
         service.ask_handler(default, |handler| handler.body_mode(head, default))
     }
 
     /// Begins to collect the body behind a head of `length` bytes.
     pub(super) fn collect(&mut self, service: &Service, length: usize, framing: &Framing) {
-        let Some(buffer) = &mut self.buffer else { return };
+        let Some(buffer) = &mut self.read_buffer else { return };
         let head = buffer.split_head(length);
         let limits = &service.settings.limits;
         let limit = limits.body.map_or(limits.collected_body, |limit| limit.min(limits.collected_body));
         let body = RequestBody::new(framing, &service.settings, Some(limit));
         if framing.expects_continue && buffer.is_empty() {
             // Unnecessary if some of the body has arrived already (RFC 9110 §10.1.1).
-            self.out.bytes.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+            self.write_buffer.bytes.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
         let transfer = Transfer::begin(service.now());
         let declared = match framing.body {
@@ -68,7 +68,7 @@ impl Connection {
         loop {
             let queued_for = self.end_queueing();
             let State::Collect(request) = &mut self.state else { return None };
-            if self.buffer.is_none() {
+            if self.read_buffer.is_none() {
                 return Some(Step::Read);
             }
             request.transfer.exclude(queued_for);
@@ -99,7 +99,7 @@ impl Connection {
             }
             if !*readable && !self.transport.has_buffered() {
                 // The responses to earlier requests, and `100 Continue`, are sent first.
-                return Some(if self.out.unsent() > 0 { Step::Flush } else { Step::Read });
+                return Some(if self.write_buffer.unsent() > 0 { Step::Flush } else { Step::Read });
             }
             if read_in_a_row > BYTES_IN_A_ROW && scheduler.holds_loop() {
                 return Some(Step::Yield);
@@ -119,7 +119,7 @@ impl Connection {
     /// Moves bytes from the read buffer into the body's store, until the store has to be written to its file.
     fn store_buffered(&mut self, service: &Service) -> Result<(), InputError> {
         let limits = &service.settings.limits;
-        let (State::Collect(request), Some(buffer)) = (&mut self.state, &mut self.buffer) else { return Ok(()) };
+        let (State::Collect(request), Some(buffer)) = (&mut self.state, &mut self.read_buffer) else { return Ok(()) };
         let CollectedRequest { body, store, .. } = &mut **request;
         while !buffer.is_empty() && !body.is_done() && !store.needs_write(limits) {
             let (used, data) = body.take(buffer.unread())?;
@@ -132,7 +132,7 @@ impl Connection {
     /// Reads more of the body. A body of known length is read directly into its store; a chunked one goes through the
     /// read buffer, where it is decoded.
     fn receive_body(&mut self, service: &Service, readable: &mut bool, now: u64) -> Received {
-        let (State::Collect(request), Some(buffer)) = (&mut self.state, &mut self.buffer) else {
+        let (State::Collect(request), Some(buffer)) = (&mut self.state, &mut self.read_buffer) else {
             return Received::Nothing;
         };
         let CollectedRequest { body, store, transfer, .. } = &mut **request;

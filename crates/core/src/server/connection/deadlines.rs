@@ -22,7 +22,7 @@ impl Connection {
         match &self.state {
             State::Handshake { begun: true } => after(timeouts.handshake),
             _ if self.is_idle() => after(timeouts.idle),
-            State::Head if self.buffer.as_ref().is_none_or(|buffer| buffer.is_empty()) => after(timeouts.idle),
+            State::Head if self.read_buffer.as_ref().is_none_or(|buffer| buffer.is_empty()) => after(timeouts.idle),
             State::Head => after(timeouts.head),
             State::Drain(_) => transfer_deadline(timeouts, &self.draining),
             State::Collect(request) => transfer_deadline(timeouts, &request.transfer),

@@ -70,7 +70,7 @@ impl Connection {
         if self.clock.completed_at.is_none() {
             self.clock.completed_at = service.start_timer();
         }
-        let Some(buffer) = &self.buffer else { return None };
+        let Some(buffer) = &self.read_buffer else { return None };
         let head = buffer.parser.head(&buffer.bytes[buffer.start..buffer.end]);
         let framing = match self.check_head(service, &head, length) {
             Ok(framing) => framing,
@@ -137,7 +137,7 @@ impl Connection {
             return Ok(BodyDelivery::Streamed);
         }
         check_length(framing, Some(service.settings.limits.collected_body), length)?;
-        let arrived = self.buffer.as_ref().map_or(0, |buffer| buffer.len() - length) as u64;
+        let arrived = self.read_buffer.as_ref().map_or(0, |buffer| buffer.len() - length) as u64;
         match framing.body {
             BodyLength::Known(whole) if whole <= arrived => Ok(BodyDelivery::InBuffer),
             _ => Ok(BodyDelivery::Collected),
@@ -155,7 +155,7 @@ impl Connection {
         collected: bool,
     ) {
         let store = self.body.take();
-        let Some(buffer) = self.buffer.as_mut() else { return };
+        let Some(buffer) = self.read_buffer.as_mut() else { return };
         let streams = framing.body != BodyLength::Known(0) && !collected;
         let mut body = RequestBody::finished();
         if streams {
@@ -189,7 +189,7 @@ impl Connection {
         scheduler.enter_blocking();
         let io = RefCell::new(BlockingIo {
             transport: &mut *self.transport,
-            out: &mut self.out,
+            write_buffer: &mut self.write_buffer,
             service,
             scheduler: &mut *scheduler,
             is_slow: false,

@@ -14,8 +14,8 @@ impl Connection {
             self.draining = Transfer::begin(now);
         }
         let State::Drain(body) = &mut self.state else { return None };
-        let wait = if self.out.unsent() > 0 { Step::Flush } else { Step::Read };
-        let Some(buffer) = &mut self.buffer else { return Some(wait) };
+        let wait = if self.write_buffer.unsent() > 0 { Step::Flush } else { Step::Read };
+        let Some(buffer) = &mut self.read_buffer else { return Some(wait) };
         loop {
             while !buffer.is_empty() && !body.is_done() {
                 match body.take(buffer.unread()) {

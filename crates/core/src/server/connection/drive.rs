@@ -29,7 +29,7 @@ impl Connection {
             let step = match &mut self.state {
                 State::Handshake { .. } => self.shake_hands(service, now),
                 State::Head => {
-                    if self.out.unsent() > service.settings.limits.unsent {
+                    if self.write_buffer.unsent() > service.settings.limits.unsent {
                         return self.flush(service, now);
                     }
                     match self.parse_head(service) {
@@ -48,7 +48,7 @@ impl Connection {
                 State::Respond(_) => self.send_response(service, scheduler),
                 State::Drain(_) => self.drain_body(service, &mut readable, now),
                 State::Linger { .. } => self.linger(service, scheduler, now),
-                State::Upgrade(_) if self.out.unsent() == 0 => return Step::Upgrade,
+                State::Upgrade(_) if self.write_buffer.unsent() == 0 => return Step::Upgrade,
                 State::Closing(_) | State::Upgrade(_) => return Step::Flush,
                 State::Closed => return Step::Close,
             };
@@ -88,7 +88,9 @@ impl Connection {
     /// Looks for a complete head in the buffer.
     #[inline]
     fn parse_head(&mut self, service: &Service) -> Parsed {
-        let Some(buffer) = self.buffer.as_mut().filter(|buffer| !buffer.is_empty()) else { return Parsed::Incomplete };
+        let Some(buffer) = self.read_buffer.as_mut().filter(|buffer| !buffer.is_empty()) else {
+            return Parsed::Incomplete;
+        };
         match buffer.parser.parse(&buffer.bytes[buffer.start..], buffer.len()) {
             Ok(Some(length)) => Parsed::Head(length),
             Ok(None) => {
@@ -108,8 +110,8 @@ impl Connection {
     /// Reads more of a head. Returns `None` if the buffer is to be parsed again, or the read repeated.
     #[inline]
     fn read_head(&mut self, readable: &mut bool, now: u64) -> Option<Step> {
-        let Some(buffer) = self.buffer.as_mut().filter(|_| *readable || self.transport.has_buffered()) else {
-            return Some(if self.out.unsent() > 0 { Step::Flush } else { Step::Read });
+        let Some(buffer) = self.read_buffer.as_mut().filter(|_| *readable || self.transport.has_buffered()) else {
+            return Some(if self.write_buffer.unsent() > 0 { Step::Flush } else { Step::Read });
         };
         let was_empty = buffer.is_empty();
         let room = buffer.free(1);

@@ -14,10 +14,10 @@ impl Connection {
                 return Step::Yield;
             }
         }
-        let before = self.out.unsent();
+        let before = self.write_buffer.unsent();
         let written = match self.state {
-            State::Closing(CloseMode::Linger { .. }) => self.out.flush_last(&mut *self.transport),
-            _ => self.out.flush(&mut *self.transport),
+            State::Closing(CloseMode::Linger { .. }) => self.write_buffer.flush_last(&mut *self.transport),
+            _ => self.write_buffer.flush(&mut *self.transport),
         };
         match written {
             Ok(true) => {
@@ -26,7 +26,7 @@ impl Connection {
                 self.after_flush(now)
             }
             Ok(false) => {
-                self.note_written(service, before - self.out.unsent());
+                self.note_written(service, before - self.write_buffer.unsent());
                 Step::Write
             }
             Err(_) => self.peer_gone(),
@@ -39,7 +39,7 @@ impl Connection {
         match &self.state {
             State::Handshake { .. } => Step::Yield,
             State::Head => {
-                let has_more = self.buffer.as_ref().is_some_and(|buffer| !buffer.is_empty());
+                let has_more = self.read_buffer.as_ref().is_some_and(|buffer| !buffer.is_empty());
                 if has_more || self.transport.has_buffered() {
                     return Step::Yield;
                 }

@@ -19,14 +19,14 @@ impl Connection {
             let mut buffer = ReadBuffer::with_settings(&service.settings);
             buffer.free(bytes.len())[..bytes.len()].copy_from_slice(bytes);
             buffer.end += bytes.len();
-            self.buffer = Some(buffer);
+            self.read_buffer = Some(buffer);
         }
         self
     }
 
     /// Whether another process can continue the connection: it is plain HTTP, and no response is in progress.
     pub(crate) fn can_be_handed_over(&self) -> bool {
-        self.is_plain() && matches!(self.state, State::Head) && self.out.unsent() == 0
+        self.is_plain() && matches!(self.state, State::Head) && self.write_buffer.unsent() == 0
     }
 
     /// Prepares the transfer to another process. Returns false if the body of the request can't be transferred.
@@ -46,15 +46,15 @@ impl Connection {
     /// request, its body if that is stored separately, and the values to drop outside of the event loop.
     pub(crate) fn into_idle(mut self: Box<Connection>) -> (Vec<u8>, Option<StoredBody>, Option<Remains>) {
         let body = self.body.take().and_then(BodyStore::into_file);
-        let read_ahead = self.buffer.as_ref().map_or_else(Vec::new, |buffer| buffer.unread().to_vec());
+        let read_ahead = self.read_buffer.as_ref().map_or_else(Vec::new, |buffer| buffer.unread().to_vec());
         (read_ahead, body, self.take_remains())
     }
 
     /// Discards the request in the buffer: a forked process answers it.
     pub(crate) fn forget_request(&mut self) {
-        self.buffer = None;
+        self.read_buffer = None;
         self.body = None;
-        self.out = WriteBuffer::default();
+        self.write_buffer = WriteBuffer::default();
         self.clock = RequestClock::default();
     }
 

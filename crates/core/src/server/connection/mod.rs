@@ -99,8 +99,8 @@ pub(crate) struct Connection {
     /// What the transport reported after its handshake; `None` if there was no handshake.
     session: Option<Box<HandshakeInfo>>,
     /// Attached while the connection is advanced or has unread bytes; an idle connection has none.
-    buffer: Option<Box<ReadBuffer>>,
-    out: WriteBuffer,
+    read_buffer: Option<Box<ReadBuffer>>,
+    write_buffer: WriteBuffer,
     state: State,
     /// When the state's deadline began to run, in the service's milliseconds.
     state_entered_at: u64,
@@ -142,8 +142,8 @@ impl Connection {
             presence,
             extensions: AppOwned::new(Extensions::default()),
             session: None,
-            buffer: None,
-            out: WriteBuffer::default(),
+            read_buffer: None,
+            write_buffer: WriteBuffer::default(),
             state: State::Head,
             state_entered_at: now,
             head_timer_running: true,
@@ -191,7 +191,7 @@ impl Connection {
         let State::Collect(_) = &self.state else { return None };
         let State::Collect(request) = std::mem::replace(&mut self.state, State::Head) else { return None };
         let CollectedRequest { head, store, .. } = *request;
-        match &mut self.buffer {
+        match &mut self.read_buffer {
             Some(buffer) => buffer.restore_head(head),
             none => *none = Some(Box::new(head)),
         }
@@ -219,7 +219,7 @@ impl Connection {
     /// the rest of this request's body, or closes the connection.
     #[inline]
     fn end_exchange(&mut self, exchange: Exchange, keep_alive: bool) {
-        let has_more = self.buffer.as_ref().is_some_and(|buffer| buffer.len() > exchange.consumed);
+        let has_more = self.read_buffer.as_ref().is_some_and(|buffer| buffer.len() > exchange.consumed);
         let body = &exchange.body;
         // `body` can rule out a keep-alive that the response head has announced: the head was sent before it was known
         // that the application would not read the body.
@@ -232,7 +232,7 @@ impl Connection {
             let announced = exchange.client_closes && body.is_done() && !has_more;
             return self.begin_closing(CloseMode::Linger { announced });
         }
-        if let Some(buffer) = &mut self.buffer {
+        if let Some(buffer) = &mut self.read_buffer {
             buffer.next_request(exchange.consumed);
             // If the next head has begun to arrive, its deadline runs from the moment at which it turns out to be
             // incomplete.
@@ -248,7 +248,7 @@ impl Connection {
 
     /// Ends draining: the unread body has been discarded, and the next request follows.
     fn end_draining(&mut self, now: u64) {
-        if let Some(buffer) = &mut self.buffer {
+        if let Some(buffer) = &mut self.read_buffer {
             buffer.next_request(0);
         }
         self.state_entered_at = now;
@@ -274,7 +274,7 @@ impl Connection {
     /// transport, and the bytes that were read ahead.
     pub(crate) fn into_upgrade(mut self) -> Option<(OnUpgrade, Box<dyn Transport>, Vec<u8>)> {
         let State::Upgrade(on_upgrade) = std::mem::replace(&mut self.state, State::Closed) else { return None };
-        let read_ahead = self.buffer.take().map_or_else(Vec::new, |buffer| buffer.unread().to_vec());
+        let read_ahead = self.read_buffer.take().map_or_else(Vec::new, |buffer| buffer.unread().to_vec());
         Some((on_upgrade, self.transport, read_ahead))
     }
 
@@ -310,19 +310,19 @@ impl Connection {
     /// Attaches a read buffer if the connection has none.
     #[inline]
     pub(crate) fn attach_buffer(&mut self, buffer: impl FnOnce() -> Box<ReadBuffer>) {
-        if self.buffer.is_none() {
-            self.buffer = Some(buffer());
+        if self.read_buffer.is_none() {
+            self.read_buffer = Some(buffer());
         }
     }
 
     /// Releases the read buffer, if it is empty.
     #[inline]
     pub(crate) fn release_buffer(&mut self) -> Option<Box<ReadBuffer>> {
-        self.buffer.take_if(|buffer| buffer.is_empty())
+        self.read_buffer.take_if(|buffer| buffer.is_empty())
     }
 
     fn clear_buffer(&mut self) {
-        if let Some(buffer) = &mut self.buffer {
+        if let Some(buffer) = &mut self.read_buffer {
             buffer.clear();
         }
     }
@@ -355,7 +355,7 @@ impl Connection {
             service.settings.log.error(&format!("panic in the connection with {}: {}", self.peer, panic.report));
             self.set_close_reason(CloseReason::ResponseAborted);
             // The panic may have left the buffer inconsistent, so no other connection may get it.
-            self.buffer = None;
+            self.read_buffer = None;
             self.close()
         })
     }

@@ -65,7 +65,7 @@ impl Connection {
 
     /// Returns the URL of the request with the scheme `https`.
     fn https_location(&self, service: &Service, head_length: usize) -> Option<Vec<u8>> {
-        let buffer = self.buffer.as_ref()?;
+        let buffer = self.read_buffer.as_ref()?;
         let head = buffer.parser.head(&buffer.unread()[..head_length]);
         let target = Target::of(&head, service.settings.leniency).ok();
         let host = target.and_then(|target| target.authority).or(head.known(Known::Host))?;
@@ -91,7 +91,7 @@ impl Connection {
     /// Whether the request in the read buffer begins with the method HEAD, even if the rest of it is malformed: a
     /// response to HEAD has no content (RFC 9110 §9.3.2). Skips the empty lines that the parser skips.
     fn is_head_request(&self, service: &Service) -> bool {
-        let Some(buffer) = &self.buffer else { return false };
+        let Some(buffer) = &self.read_buffer else { return false };
         let mut rest = buffer.unread();
         loop {
             rest = match rest {
@@ -114,12 +114,12 @@ impl Connection {
         let text = format!("{status} {}: {message}\n", reason_phrase(status));
         let fields = [("Content-Type", &b"text/plain; charset=utf-8"[..])].into_iter().chain(field);
         let status = format!("{status} {}", reason_phrase(status));
-        let Ok(head) = ResponseHead::start(&mut self.out.bytes, &status, fields) else {
+        let Ok(head) = ResponseHead::start(&mut self.write_buffer.bytes, &status, fields) else {
             unreachable!("the status and the field are the server's own")
         };
-        let plan = service.finish_head(&head, &mut self.out.bytes, context, Some(text.len() as u64));
+        let plan = service.finish_head(&head, &mut self.write_buffer.bytes, context, Some(text.len() as u64));
         let mut writer = BodyWriter::new(plan.framing);
-        writer.append(text.as_bytes(), &mut self.out.bytes);
+        writer.append(text.as_bytes(), &mut self.write_buffer.bytes);
         (plan, writer.written())
     }
 }

@@ -57,13 +57,13 @@ impl Connection {
             (ResponseProgress::Streaming { head, plan, mut writer }, BodySource::Bytes { data, .. })
                 if data.len() <= COPIED || has_no_body || is_chunked =>
             {
-                writer.append(&data, &mut self.out.bytes);
+                writer.append(&data, &mut self.write_buffer.bytes);
                 self.end_buffered_response(service, exchange, &head, plan, writer);
             }
             (progress, source) => {
-                if let Some(head_start) = progress.head_start().filter(|&start| self.out.sent < start) {
+                if let Some(head_start) = progress.head_start().filter(|&start| self.write_buffer.sent < start) {
                     // Earlier responses do not have to wait for the first block of this one.
-                    let _ = self.out.flush_to(head_start, &mut *self.transport);
+                    let _ = self.write_buffer.flush_to(head_start, &mut *self.transport);
                 }
                 let source = if is_chunked { file_as_blocks(source) } else { source };
                 self.continue_response(Box::new(Response { exchange, source, streaming: false }));
@@ -75,7 +75,7 @@ impl Connection {
     #[inline]
     pub(super) fn finish_head(&mut self, service: &Service, exchange: &mut Exchange, length: Option<u64>) {
         if let ResponseProgress::HeadSet { head, .. } = exchange.progress {
-            let plan = service.finish_head(&head, &mut self.out.bytes, exchange.context, length);
+            let plan = service.finish_head(&head, &mut self.write_buffer.bytes, exchange.context, length);
             exchange.progress = ResponseProgress::Streaming { head, plan, writer: BodyWriter::new(plan.framing) };
         }
     }
@@ -103,7 +103,7 @@ impl Connection {
         debug_assert!(matches!(exchange.progress, ResponseProgress::Streaming { plan, .. } if !plan.keep_alive));
         self.log_when_written(service, &mut exchange, 101, 0);
         let consumed = exchange.consumed;
-        if let Some(buffer) = &mut self.buffer {
+        if let Some(buffer) = &mut self.read_buffer {
             buffer.next_request(consumed);
         }
         self.answered += 1;
@@ -121,14 +121,14 @@ impl Connection {
         self.finish_head(service, &mut exchange, Some(0));
         let ResponseProgress::Streaming { head, plan, writer } = exchange.progress else { return };
         self.writing = None;
-        let is_whole = writer.end(&mut self.out.bytes);
-        if is_whole && source.has_close() && self.out.unsent() > 0 {
+        let is_whole = writer.end(&mut self.write_buffer.bytes);
+        if is_whole && source.has_close() && self.write_buffer.unsent() > 0 {
             // The client does not have to wait for the application's `close()`. The next flush handles bytes that can't
             // be sent now, and errors.
-            let _ = self.out.flush(&mut *self.transport);
+            let _ = self.write_buffer.flush(&mut *self.transport);
         }
         let status = head.status();
-        let is_written = self.out.unsent() == 0;
+        let is_written = self.write_buffer.unsent() == 0;
         if is_written {
             self.log(service, &exchange, status, writer.written());
         }
@@ -149,7 +149,7 @@ impl Connection {
         plan: ResponsePlan,
         writer: BodyWriter,
     ) {
-        let is_whole = writer.end(&mut self.out.bytes);
+        let is_whole = writer.end(&mut self.write_buffer.bytes);
         self.log_when_written(service, &mut exchange, head.status(), writer.written());
         self.finish_response(service, exchange, plan, writer, is_whole);
     }

@@ -18,17 +18,17 @@ impl StartResponse for ResponseWriter<'_, '_> {
     fn begin(&mut self, status: &str, fields: &[(&str, &[u8])], error: Option<&AppError>) -> Result<(), StartError> {
         let io = &mut *self.io.borrow_mut();
         let head_start = match (&io.progress, error) {
-            (ResponseProgress::NotStarted, _) => io.out.bytes.len(),
+            (ResponseProgress::NotStarted, _) => io.write_buffer.bytes.len(),
             // PEP 3333: with `exc_info`, a head that has not been sent is replaced.
             (ResponseProgress::HeadSet { head_start, .. }, Some(_)) => {
                 let head_start = *head_start;
-                io.out.bytes.truncate(head_start);
+                io.write_buffer.bytes.truncate(head_start);
                 head_start
             }
             (_, None) => return Err(StartErrorKind::Twice.into()),
             (ResponseProgress::Streaming { .. }, Some(_)) => return Err(StartErrorKind::HeadSent.into()),
         };
-        match ResponseHead::start(&mut io.out.bytes, status, fields.iter().copied()) {
+        match ResponseHead::start(&mut io.write_buffer.bytes, status, fields.iter().copied()) {
             Ok(head) => {
                 io.progress = ResponseProgress::HeadSet { head, head_start };
                 Ok(())
@@ -63,14 +63,14 @@ impl StartResponse for ResponseWriter<'_, '_> {
             return Ok(());
         }
         if let ResponseProgress::HeadSet { head, .. } = io.progress {
-            let plan = io.service.finish_head(&head, &mut io.out.bytes, self.context, None);
+            let plan = io.service.finish_head(&head, &mut io.write_buffer.bytes, self.context, None);
             io.progress = ResponseProgress::Streaming { head, plan, writer: BodyWriter::new(plan.framing) };
         }
         let ResponseProgress::Streaming { writer, .. } = &mut io.progress else {
             return Err(StartErrorKind::NotStarted.into());
         };
-        writer.append(data, &mut io.out.bytes);
-        let end = io.out.bytes.len();
+        writer.append(data, &mut io.write_buffer.bytes);
+        let end = io.write_buffer.bytes.len();
         io.flush_blocking(end).map_err(|error| StartErrorKind::Io(error).into())
     }
 }

@@ -82,7 +82,7 @@ impl Connection {
         blocks: &mut usize,
     ) -> Sent {
         if let ResponseProgress::Streaming { .. } = response.exchange.progress {
-            if self.out.unsent() > 0 {
+            if self.write_buffer.unsent() > 0 {
                 match self.flush_response(service, scheduler, response) {
                     Sent::More => {}
                     other => return other,
@@ -118,15 +118,15 @@ impl Connection {
                 return Sent::PeerGone;
             }
         }
-        let before = self.out.unsent();
-        match self.out.flush(&mut *self.transport) {
+        let before = self.write_buffer.unsent();
+        match self.write_buffer.flush(&mut *self.transport) {
             Ok(true) => {
                 self.writing = None;
                 self.log_written(service);
                 Sent::More
             }
             Ok(false) => {
-                self.note_written(service, before - self.out.unsent());
+                self.note_written(service, before - self.write_buffer.unsent());
                 Sent::Wait(Step::Write)
             }
             Err(_) => Sent::PeerGone,
@@ -141,11 +141,11 @@ impl Connection {
             return Ok(());
         }
         let allowed = writer.allowed(data.len() as u64) as usize;
-        let pending = &self.out.bytes[self.out.sent..];
+        let pending = &self.write_buffer.bytes[self.write_buffer.sent..];
         let count = self.transport.write_vectored(&[IoSlice::new(pending), IoSlice::new(&data[..allowed])])?;
         let of_head = count.min(pending.len());
-        self.out.sent += of_head;
-        self.out.reset_if_drained();
+        self.write_buffer.sent += of_head;
+        self.write_buffer.reset_if_drained();
         *sent = count - of_head;
         writer.advance(*sent as u64);
         Ok(())
@@ -187,7 +187,7 @@ impl Connection {
             Ok(None) => {
                 let mut piece = vec![0; wanted.min(FILE_READ)];
                 let count = sys::read_at(file, &mut piece, *offset).unwrap_or(0);
-                writer.append(&piece[..count], &mut self.out.bytes);
+                writer.append(&piece[..count], &mut self.write_buffer.bytes);
                 count
             }
             Err(error) => return self.not_sent(service, &error),
@@ -228,7 +228,7 @@ impl Connection {
                 }
                 self.finish_head(service, &mut response.exchange, is_last.then_some(block.len() as u64));
                 if let ResponseProgress::Streaming { writer, .. } = &mut response.exchange.progress {
-                    writer.append(&block, &mut self.out.bytes);
+                    writer.append(&block, &mut self.write_buffer.bytes);
                 }
                 Sent::More
             }

@@ -12,8 +12,8 @@ impl Connection {
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.state, State::Head | State::Handshake { begun: false })
-            && self.out.unsent() == 0
-            && self.buffer.as_ref().is_none_or(|buffer| buffer.is_empty())
+            && self.write_buffer.unsent() == 0
+            && self.read_buffer.as_ref().is_none_or(|buffer| buffer.is_empty())
     }
 
     /// Whether the connection waits for a request or for the rest of a head.
@@ -26,7 +26,7 @@ impl Connection {
     pub(crate) fn has_partial_request(&self) -> bool {
         match self.state {
             State::Collect(_) => true,
-            State::Head => self.buffer.as_ref().is_some_and(|buffer| !buffer.is_empty()),
+            State::Head => self.read_buffer.as_ref().is_some_and(|buffer| !buffer.is_empty()),
             _ => false,
         }
     }
