@@ -16,7 +16,7 @@ pub struct HangUp {
     #[cfg(feature = "tls")]
     ssl_context: Option<crate::SslContext>,
     log: Arc<dyn Log>,
-    /// What to do so that HUP reloads the code, for the log.
+    /// The advice in the log: what to do so that HUP reloads the code.
     advice: &'static str,
     /// Whether stdin, stdout and stderr were terminals at the start.
     terminals: [bool; 3],

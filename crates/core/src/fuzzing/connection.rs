@@ -39,7 +39,7 @@ const STREAMS: u8 = 64;
 
 /// Runs a conversation.
 ///
-/// - The requests that are served are, in order, the first of those that the reference reads: same method, target,
+/// - The served requests are the first ones that the reference reads, in the same order, with the same method, target,
 ///   version and fields. No byte of a body is ever served as a request.
 /// - The application reads the beginning of the body, and all of it if no error is returned.
 /// - No request is served after a request or a response that closes the connection.

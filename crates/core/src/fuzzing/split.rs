@@ -14,9 +14,9 @@ type Outcome = Result<Option<(usize, Vec<Vec<u8>>)>, Error>;
 /// Parses a head in different pieces and compares the results. The first four bytes of the input place two cuts, the
 /// rest is the head.
 ///
-/// The length and the message, or the error and its position, are the same
-/// - whole, cut in two places, byte by byte (short inputs) and cut at every single position (very short ones);
-/// - at the end of a buffer and inside a larger buffer.
+/// The length and the message, or the error and its position, are the same whether the input is
+/// - whole, cut in two places, cut into bytes (short inputs), or cut at any single position (very short ones);
+/// - at the end of a buffer, or inside a larger one.
 ///
 /// Both hold with strict rules and with Werkzeug's, with default and with tiny limits.
 pub fn split(data: &[u8]) {

@@ -28,7 +28,7 @@ pub(crate) fn attach<R>(run: impl FnOnce(Python<'_>) -> R) -> R {
     thread_local! {
         static THREAD_STATE: OnceCell<ThreadState> = const { OnceCell::new() };
     }
-    // This fails in a thread that is ending; it attaches without a kept thread state.
+    // This fails in a thread that is ending; such a thread attaches without a kept thread state.
     let _ = THREAD_STATE.try_with(|state| {
         state.get_or_init(ThreadState::new);
     });

@@ -214,7 +214,7 @@ impl Watchdog {
         let seconds = timeout.as_secs_f64();
         log.error(&format!("a request has been running for {seconds} seconds (--timeout); this worker is replaced"));
         self.request_replacement();
-        // In a separate thread, because code that never releases the GIL blocks it forever.
+        // Log the stack in a separate thread, which blocks forever if the request's code never releases the GIL.
         let log = log.clone();
         let _ = thread::Builder::new().name("amboss-stack".into()).spawn(move || {
             attach(|py| {
@@ -239,7 +239,8 @@ impl Watchdog {
                     thread::sleep(due.saturating_duration_since(Instant::now()));
                     running = self.running();
                 }
-                // All of them wait for their clients, or have a socket on which they may.
+                // All running requests wait for their clients, or use their connection's socket and may wait for them
+                // there.
                 None if !running.requests.is_empty() => {
                     drop(running);
                     thread::sleep(timeout / 4);
@@ -280,7 +281,7 @@ impl Watchdog {
             let waiting_for_gil = in_flight::count() > overdue + others && now < gil_deadline;
             quiet_polls = if others == 0 && !waiting_for_gil { quiet_polls + 1 } else { 0 };
         }
-        // Refuse requests that could not move to another process (over TLS), and requests that got no thread.
+        // Refuse the requests that could not move to another process (those over TLS), and those that got no thread.
         if let Some(shutdown) = shutdown.get() {
             shutdown.refuse_waiting(REFUSE_TIMEOUT);
         }

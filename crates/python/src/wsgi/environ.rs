@@ -177,7 +177,8 @@ impl EnvironBuilder {
                 continue;
             }
             if field.name.eq_ignore_ascii_case(b"content-length") && environ.get("CONTENT_LENGTH").is_none() {
-                // If leniency allows it beside a Transfer-Encoding, it is not the length of the body.
+                // Leniency may allow Content-Length together with Transfer-Encoding. Then it is not the length of the
+                // body.
                 continue;
             }
             let key = match field_keys.get(field.name) {

@@ -68,8 +68,9 @@ impl Drop for HandledSignals {
     }
 }
 
-/// Waits until no handler runs in any thread; to be called before a fork. If a handler ran at the moment of the fork in
-/// a thread that the child does not have, a change of handlers in the child would wait for it forever.
+/// Waits until no handler runs in any thread; to be called before a fork. Otherwise a handler might be running in
+/// another thread at the moment of the fork. That thread does not exist in the child, so a change of handlers there
+/// would wait for it forever.
 pub(super) fn wait_for_running_handlers() {
     if lock_flags().is_none() {
         return;

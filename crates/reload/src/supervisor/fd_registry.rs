@@ -1,6 +1,6 @@
 //! The descriptors of connections that are passing through this process. A forked worker gets a copy of every
-//! descriptor, and has to close those of other workers' clients: otherwise their connections would stay open as long as
-//! it lives.
+//! descriptor, and has to close those of other workers' clients: otherwise the clients' connections would stay open
+//! until the forked worker ends.
 
 use std::collections::HashSet;
 use std::os::fd::{AsRawFd, RawFd};

@@ -66,7 +66,7 @@ impl ThreadRegistry {
 }
 
 impl RunningThreads {
-    /// Joins the threads that are about to end. They need no lock of ours any more.
+    /// Joins the threads that are about to end. They take no lock that the caller holds.
     fn join_ending(&mut self) {
         let ending = self.threads.iter().filter(|(_, thread)| thread.is_ending).map(|(id, _)| *id);
         for id in ending.collect::<Vec<_>>() {

@@ -1,5 +1,5 @@
 //! The changes since the last report. For each file the first and the last state are kept, so a temporary file that
-//! comes and goes is no change, and a file that is replaced is modified.
+//! comes and goes does not count as a change, and a file that is replaced counts as modified.
 
 use std::collections::HashMap;
 use std::fs::Metadata;

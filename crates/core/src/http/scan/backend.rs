@@ -10,7 +10,7 @@ use super::x86::{with_avx2, Avx2, Sse2};
 /// The kernel that a parser uses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Backend {
-    /// The table; runs on every processor.
+    /// One byte at a time, by a table look-up; runs on every processor.
     #[cfg_attr(any(target_arch = "x86_64", target_arch = "aarch64"), allow(dead_code))]
     Scalar(Scalar),
     /// 16 bytes at a time; every x86-64 processor has it.

@@ -147,8 +147,9 @@ impl Acceptor {
         self.saturated && available_slots > 0
     }
 
-    /// Resumes accepting after a pause. While the process is saturated, the pause continues instead; then returns the
-    /// listeners from which this process has to accept one connection, because no other process does.
+    /// Resumes accepting after a pause, unless the process is still saturated. In that case the pause continues, and
+    /// the function returns the listeners from which this process has to accept one connection because no other process
+    /// does.
     pub(super) fn end_pause(&mut self, poller: &mut Poller, available_slots: usize, now: u64) -> Vec<usize> {
         self.saturated &= available_slots == 0;
         if !self.saturated {

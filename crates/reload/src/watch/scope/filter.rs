@@ -22,7 +22,7 @@ pub(crate) struct FolderFilter {
 pub(crate) enum FileRole {
     /// Its changes are reported.
     Reported,
-    /// Its changes are not reported, but it decides which other files count.
+    /// The changes of the file are not reported, but its rules decide which other files count.
     RulesOnly,
 }
 

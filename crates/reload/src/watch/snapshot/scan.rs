@@ -56,7 +56,7 @@ impl Snapshot {
         snapshot
     }
 
-    /// Scans the whole scope again. Only real differences are pending afterwards.
+    /// Scans the whole scope again. Records only differences to the previous state as changes.
     pub(in crate::watch) fn rescan(&mut self) {
         self.root_paths.clear();
         for path in self.folders.keys().cloned().collect::<Vec<_>>() {
@@ -238,7 +238,7 @@ impl Snapshot {
             // The folder was moved here.
             self.remove(&known);
         }
-        // Another folder may have had this path.
+        // The snapshot may still contain another folder that had this path.
         self.remove(path);
         self.observer.watch(path, is_root, filter.is_recursive());
         let folder = Folder {
