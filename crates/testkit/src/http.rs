@@ -1,4 +1,4 @@
-//! An HTTP/1.1 client that sends what the test says, byte by byte if need be, and takes responses apart.
+//! An HTTP/1.1 client that sends exactly the bytes of the test, one by one if necessary, and parses responses.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};

@@ -63,12 +63,12 @@ impl Process {
         self.child.id()
     }
 
-    /// Returns what it has written to standard output.
+    /// Returns what the process has written to standard output.
     pub fn stdout(&self) -> String {
         self.stdout.text()
     }
 
-    /// Returns what it has written to standard error.
+    /// Returns what the process has written to standard error.
     pub fn stderr(&self) -> String {
         self.stderr.text()
     }

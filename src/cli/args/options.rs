@@ -66,7 +66,7 @@ impl ServeArgs {
     pub(in crate::cli) fn plan(&self) -> LaunchPlan {
         let mut plan = self.reload.plan();
         plan.program = (!self.program.is_empty()).then(|| self.program.clone());
-        // A Python application reports its modules, also those that it failed to find.
+        // A Python application reports its modules, including those that it failed to find.
         plan.watch_reported |= self.target.is_some() && self.reload.is_reloading();
         plan.supervised = self.app.needs_supervisor();
         plan

@@ -4,7 +4,7 @@ use super::input::{cut_position, escape, split_prefix};
 use super::reference::{self, BodyEnd};
 use crate::http::{BodyWriter, ChunkedDecoder, ChunkedLimits, Error, ResponseFraming};
 
-/// The maximum length for which the input is fed byte by byte; longer inputs take too long for what they find.
+/// The maximum length for which the input is fed byte by byte; longer inputs would take long and rarely find more.
 const BYTE_BY_BYTE: usize = 2000;
 
 /// The data of a body so far, and the length of its coding if the body is complete.

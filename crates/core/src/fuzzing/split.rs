@@ -3,7 +3,7 @@
 use super::input::{cut_position, escape, split_prefix};
 use crate::http::{Error, HeadLimits, HeadOptions, HeadParser, Leniency};
 
-/// The maximum length for which the input is fed byte by byte; longer inputs take too long for what they find.
+/// The maximum length for which the input is fed byte by byte; longer inputs would take long and rarely find more.
 const BYTE_BY_BYTE: usize = 600;
 /// The maximum length for which every single cut is tried.
 const EVERY_CUT: usize = 80;

@@ -85,7 +85,7 @@ impl ServerProcess {
         Some(ServerProcess::run(role, command))
     }
 
-    /// Allows or forbids the server to start threads and processes from now on. Only for one that is
+    /// Allows or forbids the server to start threads and processes from now on. The server has to be
     /// [`unprivileged`](ServerProcess::unprivileged).
     pub fn allow_new_tasks(&self, allowed: bool) {
         let pid = self.process.id();

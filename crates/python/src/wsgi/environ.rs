@@ -1,7 +1,7 @@
 //! Builds `environ` as a plain dict of native strings.
 //!
-//! The entries that all requests of a server share are put together once, those of a connection once per connection; a
-//! request copies that dict and adds its own entries.
+//! The entries that all requests of a server share are built once, and those that all requests of a connection share
+//! are built once per connection. A request copies that dict and adds its own entries.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};

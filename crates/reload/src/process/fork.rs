@@ -78,7 +78,7 @@ impl Forked {
     /// From then on SIGINT (CTRL+C) and SIGUSR1 have no effect, unless the application handles them.
     ///
     /// # Errors
-    /// The supervisor has ended meanwhile, or the system refuses.
+    /// The supervisor has ended in the meantime, or a system call fails.
     pub fn enter(self) -> io::Result<ForkedChild> {
         // The owners of these numbers belong to the supervisor, which does not run in this process.
         for number in self.close_in_child {

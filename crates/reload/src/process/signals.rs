@@ -30,7 +30,7 @@ fn set_default(flags: &DefaultFlags, value: bool) {
     flags.iter().flatten().for_each(|flag| flag.store(value, Ordering::SeqCst));
 }
 
-/// Keeps the supervisor's signals from having their default effect; they have it again when this is dropped.
+/// Suppresses the default effects of the supervisor's signals. Dropping the value restores these effects.
 #[derive(Debug)]
 pub(crate) struct HandledSignals(());
 

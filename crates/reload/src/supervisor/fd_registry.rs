@@ -40,8 +40,8 @@ impl TrackedMessage {
 
 impl Drop for TrackedMessage {
     fn drop(&mut self) {
-        // No fork comes between this and the closing of the descriptors: the supervisor's thread, which drops the
-        // messages, is also the one that forks.
+        // No fork happens between this and the closing of the descriptors: the supervisor's thread both drops the
+        // messages and forks.
         let mut registered = self.registry.lock();
         for descriptor in self.message.descriptors() {
             registered.remove(&descriptor.as_raw_fd());

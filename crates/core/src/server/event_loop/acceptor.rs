@@ -107,8 +107,8 @@ impl Acceptor {
     /// Returns how many connections to accept in a row when other processes accept from the same socket.
     ///
     /// If one process accepted all pending connections, it would keep them for their whole life while the others stay
-    /// idle. So each process accepts one connection, and the next one after it has answered a request. If no request
-    /// has arrived within [`YIELD_FOR`], it accepts a few more, but not more than it can run at once.
+    /// idle. So each process accepts one connection, and another one only after it has answered a request. If no
+    /// request has arrived within [`YIELD_FOR`], it accepts a few more, but not more than it can run at once.
     pub(super) fn share(&self, available_slots: usize) -> usize {
         if self.yielding {
             available_slots.clamp(1, ACCEPTS_IN_A_ROW / 8)

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::slab::Token;
 
-/// The number of unfinished responses in the batch at which their first blocks are written at once. While they are few,
+/// The number of unfinished responses in the batch at which their first blocks are written at once. With few of them,
 /// the application's data for each stays in the processor's caches: with 25, a Flask application took half as long
 /// again.
 const MAX_STREAMING: usize = 8;

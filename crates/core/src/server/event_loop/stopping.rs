@@ -47,7 +47,7 @@ impl Stopping {
         self.deadline.is_some_and(|deadline| now >= deadline)
     }
 
-    /// Returns until when an idle connection stays open for a last request. `None` if it is closed at once.
+    /// Returns the time until which an idle connection stays open for a last request. `None` if it is closed at once.
     ///
     /// The client may have sent a request that is still in transit, and it is answered as the connection's last one.
     /// This applies to a new connection and, while connections are handed over, to one that can't be.

@@ -1,4 +1,4 @@
-//! What the rules act on, and what they report.
+//! The interface of the rules: the processes that they control, and the events that they report.
 
 use std::io;
 use std::process::ExitStatus;
