@@ -35,7 +35,7 @@ impl HangUp {
         }
     }
 
-    /// Handles one HUP. Returns whether the server should go on, which is false when its terminal was closed.
+    /// Handles one HUP. Returns whether the server should continue; false if its terminal was closed.
     pub fn received(&self) -> bool {
         // isatty(3) is false for a terminal that was closed.
         if self.terminals.iter().zip(terminals()).any(|(&was, is)| was && !is) {

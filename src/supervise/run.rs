@@ -33,8 +33,8 @@ const DRAIN_TIMEOUTS: u32 = 3;
 
 /// Runs the supervisor: holds the sockets and runs workers on them. Returns the exit code after it was told to stop.
 ///
-/// `bind` is called after everything else has been checked. The banner that it may return is printed when signal
-/// handlers are installed, because its reader may send a signal at once.
+/// `bind` is called after everything else has been checked. If it returns a banner, the banner is printed after the
+/// signal handlers are installed, because the program that reads it may send a signal at once.
 pub(crate) fn supervise(
     options: &RunOptions,
     plan: &LaunchPlan,

@@ -124,7 +124,8 @@ impl SupervisorProcess {
         process_id(&poll_until(DEADLINE, poll, context)).expect("the response ends with a process id")
     }
 
-    /// Returns the ids of this number of processes that serve. Each that has responded is paused until all have.
+    /// Returns the ids of this number of processes that serve. A process that has responded is paused until all have
+    /// responded.
     #[track_caller]
     pub fn worker_pids(&self, count: usize) -> Vec<u32> {
         let mut paused: Vec<PausedProcess> = Vec::new();

@@ -231,7 +231,7 @@ def test_a_second_interrupt_ends_the_server_at_once(folder, arguments, what):
             return server.process.poll() is not None
 
         server.wait_until(over, "the end of the server")
-        # Before the time that running requests would get.
+        # The server ends earlier than the deadline of running requests.
         assert time.monotonic() - began < 8
         assert server.wait_for_exit() == 130
         assert "Traceback" not in server.log() and "Fatal" not in server.log(), server.log()

@@ -229,7 +229,7 @@ fn check_responses(
     client_reads_all: bool,
     text: &str,
 ) {
-    // One response more than requests is allowed: a refusal.
+    // One more response than requests is allowed: a refusal.
     assert!(responses.len() <= seen.len() + 1, "{} responses to {} requests: {text}", responses.len(), seen.len());
     for (index, response) in responses.iter().enumerate() {
         let last = index + 1 == responses.len();
@@ -248,7 +248,7 @@ fn check_responses(
             response.closes || !request.closes || !response.complete,
             "the connection persists although the client closes it: {text}"
         );
-        // A response may be sent before its request's body is known to be malformed, but no other response after it.
+        // A response may be sent before its request's body is known to be malformed. No other response may follow it.
         assert!(last || matches!(request.body_end, BodyEnd::At(_)), "a response follows a malformed body: {text}");
         match &seen.outcome {
             Outcome::Running => unreachable!("check_requests excludes it"),

@@ -194,7 +194,7 @@ impl Iterator for Followed {
     type Item = Result<Vec<u8>, AppError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // The block after the others was the last.
+        // Without `more`, the additional block has been returned, and it was the last.
         self.more.as_ref()?;
         match self.blocks.next() {
             Some(Ok(block)) => {

@@ -1,8 +1,9 @@
 //! `--timeout` and `--max-requests`: asks the supervisor to replace this worker when a request runs too long, or when
-//! the worker has served its share.
+//! the worker has served its maximum number of requests.
 //!
-//! For `--timeout`, a thread sleeps until the oldest request is due. When a request is overdue, the thread logs its
-//! stack, asks for a successor and, once that serves, waits for the other requests and ends the process.
+//! For `--timeout`, a thread sleeps until the oldest request is due. When a request is overdue, the thread logs the
+//! stack of the request and asks for a successor. Once the successor serves, the thread waits for the other requests
+//! and ends the process.
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -256,7 +257,7 @@ impl Watchdog {
 
     /// Ends the process once a successor serves and only overdue requests still run here.
     fn exit_when_replaced(&self, timeout: Duration, shutdown: &OnceLock<ShutdownHandle>) {
-        // This worker goes on serving until there is a successor.
+        // This worker continues to serve until there is a successor.
         while !shutdown.get().is_some_and(ShutdownHandle::is_requested) {
             thread::sleep(POLL_INTERVAL);
         }

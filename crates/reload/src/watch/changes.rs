@@ -180,7 +180,7 @@ impl PendingChanges {
         }
     }
 
-    /// When a report is due: `debounce` after the last change, or `debounce_closed` after it if all files are complete,
+    /// When a report is due. This is `debounce` after the last change (`debounce_closed` if all files are complete),
     /// but at most `max_debounce` after the first change.
     pub(super) fn due(&self, debounce: Duration, debounce_closed: Duration, max_debounce: Duration) -> Option<Instant> {
         let (first, last) = self.span?;

@@ -27,7 +27,7 @@ pub fn run(program: &str, arguments: &[&str], input: &[u8]) -> Option<Output> {
     run_with_timeout(DEADLINE * 2, program, arguments, input)
 }
 
-/// As [`run`], for a program that may take this long.
+/// As [`run`], with this timeout.
 #[track_caller]
 pub fn run_with_timeout(timeout: Duration, program: &str, arguments: &[&str], input: &[u8]) -> Option<Output> {
     let mut command = Command::new(program);

@@ -265,8 +265,8 @@ impl Snapshot {
         self.real_roots.iter().any(|root| root.starts_with(&real) && *root != real)
     }
 
-    /// Reads the names in a folder of the snapshot. `metadata` is the folder's, taken before. Returns the number of
-    /// names.
+    /// Reads the names in a folder of the snapshot. `metadata` is the metadata of the folder from before the call.
+    /// Returns the number of names.
     pub(super) fn read(&mut self, path: &Path, metadata: &Metadata, queue: &mut VisitQueue) -> usize {
         let Some(folder) = self.folders.get_mut(path) else { return 0 };
         let is_recent = metadata.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age < CLOCK_TICK));
