@@ -123,7 +123,8 @@ impl Process {
         crate::send_signal(self.id(), name);
     }
 
-    /// Sends a signal to its process group, as a terminal does. The command has to make it a group of its own.
+    /// Sends a signal to its process group, as a terminal does. The command has to start the process in a group of its
+    /// own.
     #[cfg(unix)]
     pub fn signal_group(&self, name: &str) {
         crate::send_signal_to_group(self.id(), name);

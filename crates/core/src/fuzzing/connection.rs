@@ -5,9 +5,9 @@
 //! 2 tiny limits, 4 short and blocked reads and writes, 8 the client resets the connection instead of closing it, 16 it
 //! sends nothing more instead, 32 it stops reading, 64 bodies are streamed instead of collected.
 //!
-//! The path of a request lists what the application does ([`app`]). The requests that were served are compared with an
-//! independent reading of the input ([`reference`](super::reference)), the responses with one of the output
-//! ([`reader`](super::reader)).
+//! The path of a request lists what the application does ([`app`]). The target compares the served requests with an
+//! independent reading of the input ([`reference`](super::reference)), and the responses with an independent reading of
+//! the output ([`reader`](super::reader)).
 
 mod app;
 mod scripted_stream;

@@ -1,8 +1,8 @@
 //! Children made by a fork: copies of this process, with everything that it has in memory.
 //!
-//! The embedder calls `fork` itself. A copy of a process with several threads has only one of them, and only the
-//! embedder knows whether that is safe. This module prepares the sockets that the child serves on, and closes in the
-//! child what belongs to the supervisor.
+//! The embedder calls `fork` itself. A forked copy of a process has only one of its threads, and only the embedder
+//! knows whether that is safe. This module prepares the sockets that the child serves on, and closes in the child what
+//! belongs to the supervisor.
 
 use std::any::Any;
 use std::fmt;

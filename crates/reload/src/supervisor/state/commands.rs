@@ -1,4 +1,4 @@
-//! What signals and handles tell the supervisor to do.
+//! The commands that the supervisor gets from signals and handles.
 
 use std::time::{Duration, Instant};
 
