@@ -226,7 +226,7 @@ def test_a_socket_is_closed_when_its_request_ends(serve, case):
 
     client = serve(app, validate=False).client()
     assert client.get("/keep").body == b"served"
-    # The kept ``start_response`` fails between two requests, and during the next one.
+    # A write to the kept socket fails between two requests, and during the next one.
     with pytest.raises(OSError):
         kept[0](b"HTTP/1.1 500 Not For You\r\n\r\n")
     for _ in range(2):

@@ -119,8 +119,8 @@ impl Supervisor {
         SupervisorHandle { sender: self.sender.clone() }
     }
 
-    /// Starts to record signals. Without this call, [`run`](Supervisor::run) starts it. Call this before another
-    /// program learns this process's id and may send it a signal.
+    /// Starts to record signals. Without this call, [`run`](Supervisor::run) starts the recording. Call this before
+    /// another program learns this process's id and may send it a signal.
     ///
     /// # Errors
     /// The system refuses a signal handler.

@@ -12,8 +12,8 @@ pub struct SupervisorOptions {
     /// How the supervisor knows that a worker is ready, and how it stops a worker.
     pub protocol: Protocol,
     /// Whether a program that cannot be started is retried when nothing serves (true). With true, retries follow with
-    /// growing delays; for causes that only time can fix. With false, the supervisor waits for the next
-    /// [`replace`](crate::SupervisorHandle::replace); for causes that a changed file can fix.
+    /// growing delays, which suits causes that only time can fix. With false, the supervisor waits for the next
+    /// [`replace`](crate::SupervisorHandle::replace), which suits causes that a changed file can fix.
     pub retry: bool,
     /// The exit code by which the first worker says that no other could start either (none). The supervisor then exits
     /// with this code. Once a worker was ready, the code has no special meaning.

@@ -5,7 +5,7 @@ use super::{Connection, Step};
 use crate::server::service::Service;
 
 impl Connection {
-    /// Sends the write buffer. When everything has been sent, makes the transition that waited for it.
+    /// Sends the write buffer. When everything has been sent, makes the transition that was waiting for the flush.
     #[inline]
     pub(crate) fn flush(&mut self, service: &Service, now: u64) -> Step {
         if let State::Respond(response) = &self.state {

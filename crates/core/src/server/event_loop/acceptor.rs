@@ -107,7 +107,7 @@ impl Acceptor {
     /// Returns how many connections to accept in a row when other processes accept from the same socket.
     ///
     /// If one process accepted all pending connections, it would keep them for their whole life while the others stay
-    /// idle. So each process accepts one connection, and another one only after it has answered a request. If no
+    /// idle. So each process accepts one connection, and accepts the next one after it has answered a request. If no
     /// request has arrived within [`YIELD_FOR`], it accepts a few more, but not more than it can run at once.
     pub(super) fn share(&self, available_slots: usize) -> usize {
         if self.yielding {

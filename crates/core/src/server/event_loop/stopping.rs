@@ -50,7 +50,7 @@ impl Stopping {
     /// Returns the time until which an idle connection stays open for a last request. `None` if it is closed at once.
     ///
     /// The client may have sent a request that is still in transit, and it is answered as the connection's last one.
-    /// This applies to a new connection and, while connections are handed over, to one that can't be.
+    /// This applies to a new connection, and to one that can't be handed over when others are handed over.
     pub(super) fn last_request_until(&self, connection: &Connection, now: u64) -> Option<u64> {
         self.deadline?;
         if self.hands_over() {
