@@ -37,7 +37,7 @@ pub fn banner(addresses: &[LocalAddr], scheme: &str, fingerprint: Option<&str>) 
     text
 }
 
-/// Returns the address of the interface that the system would use for a public address. To connect a UDP socket sends
+/// Returns the address of the interface that the system would use for a public address. Connecting a UDP socket sends
 /// nothing.
 fn interface(family: IpAddr) -> Option<IpAddr> {
     let outside = |here: SocketAddr, there: SocketAddr| {

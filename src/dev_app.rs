@@ -99,7 +99,7 @@ impl Application for DevApp {
         } else {
             ("text/html; charset=utf-8", self.page(&pairs, &body))
         };
-        // The page repeats what the client sent. No script in it may run but the one that reloads it.
+        // The page repeats what the client sent, so the only script that may run in it is the one that reloads it.
         let policy = if environ.get(crate::live_reload::ENVIRON_KEY).is_some() {
             "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'"
         } else {

@@ -38,7 +38,7 @@ impl RunError {
         &self.kind
     }
 
-    /// Takes the kind out, with what it holds.
+    /// Returns the kind with its values.
     pub fn into_kind(self) -> RunErrorKind {
         self.kind
     }

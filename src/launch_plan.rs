@@ -19,12 +19,12 @@ pub struct LaunchPlan {
     /// A program and its arguments to serve in place of this executable: any program that inherits its sockets from its
     /// parent (`AMBOSS_SERVER_FD`, `LISTEN_FDS`).
     pub program: Option<Vec<OsString>>,
-    /// The command line that starts this program again as a worker, program first. Needed where this executable with
-    /// its arguments does not, for example because an interpreter has removed its own arguments.
+    /// The command line that starts this program again as a worker, program first. Needed if this executable with its
+    /// arguments does not start the program again, for example because an interpreter has removed its own arguments.
     pub respawn_command: Option<Vec<OsString>>,
     /// The command line that serves the error page. It must call [`ServerBuilder::run`](crate::ServerBuilder::run),
-    /// which serves the page without loading the application, even if the application can't be loaded. By default, this
-    /// executable as it was when this process started, with its arguments.
+    /// which serves the page without loading the application, even if the application can't be loaded. The default is
+    /// this executable as it was when this process started, with its arguments.
     pub error_page_command: Option<Vec<OsString>>,
     /// A command line that calls [`exec_as_child`](crate::exec_as_child) with the arguments that follow it.
     pub exec_wrapper: Option<Vec<OsString>>,

@@ -51,7 +51,7 @@
 //!
 //! With `default-features = false`, `run_simple` and the rest of this crate depend on `amboss-core` alone.
 
-/// Writes a line to stderr. An error is ignored: a closed stderr must not keep a server from what it is about to do.
+/// Writes a line to stderr. An error is ignored: a closed stderr must not stop the server.
 macro_rules! say {
     ($($word:tt)*) => {{
         use std::io::Write as _;

@@ -69,7 +69,7 @@ pub struct RunOptions {
     /// Reopens the logs. Called in the process that serves when its supervisor receives USR1. Without a supervisor, the
     /// program has to handle the signal itself.
     pub reopen_logs: Option<Arc<dyn Fn() + Send + Sync>>,
-    /// The request handler; `None` for the one in `settings`.
+    /// The request handler; with `None`, the server uses the one in `settings`.
     pub request_handler: Option<Arc<dyn RequestHandler>>,
     /// Whether an error of the application ends the server.
     pub passthrough_errors: bool,

@@ -9,12 +9,12 @@ use amboss_reload::Backend;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReloaderType {
-    /// By file system events where they work, else by scans. The log says which of the two is used, and why.
+    /// File system events where they work, else scans. The log says which of the two is used, and why.
     #[default]
     Auto,
-    /// By scanning the files at a fixed interval.
+    /// Scans of the files at a fixed interval.
     Stat,
-    /// By file system events. Starting fails where they are not available.
+    /// File system events. Where they are not available, the supervisor does not start.
     Notify,
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::runner::{Runner, Signals};
 use crate::{AppLoader, Application, DevApp, RunError, RunOptions, ServeError, Server, Worker};
 
-/// The development application; the runner installs the signal handlers and waits.
+/// The loader of the development application. It leaves signal handlers and waiting to the runner.
 pub(super) struct DevAppLoader<'a> {
     app: Arc<DevApp>,
     signals: Signals,

@@ -8,7 +8,7 @@ use std::process::Command;
 use super::find_python::find_python;
 use crate::{RunError, RunErrorKind};
 
-/// The Python code that runs the package's command, or prints how to install the package. To ask first whether it is
+/// The Python code that runs the package's command, or prints how to install the package. Checking first whether it is
 /// installed would cost a second start of the interpreter.
 const BOOTSTRAP: &str = include_str!("bootstrap.py");
 

@@ -16,7 +16,7 @@ pub struct HangUp {
     #[cfg(feature = "tls")]
     ssl_context: Option<crate::SslContext>,
     log: Arc<dyn Log>,
-    /// What to do so that HUP reloads the code, for the log.
+    /// The advice in the log: what to do so that HUP reloads the code.
     advice: &'static str,
     /// Whether stdin, stdout and stderr were terminals at the start.
     terminals: [bool; 3],
@@ -35,7 +35,7 @@ impl HangUp {
         }
     }
 
-    /// Handles one HUP. Returns whether the server should go on, which is false when its terminal was closed.
+    /// Handles one HUP. Returns whether the server should continue; false if its terminal was closed.
     pub fn received(&self) -> bool {
         // isatty(3) is false for a terminal that was closed.
         if self.terminals.iter().zip(terminals()).any(|(&was, is)| was && !is) {

@@ -98,7 +98,7 @@ mod tests {
         let path = directory.path().join("log");
         let mut log = LogFile::open(&path).unwrap();
         let name = log.name();
-        // In a forked process nothing unlocks it.
+        // In a forked process, no thread would unlock it.
         let held = name.next.lock();
         log.write_all(b"one\n").unwrap();
         drop(held);

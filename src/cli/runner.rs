@@ -13,7 +13,7 @@ use crate::{LaunchPlan, SourceKnowledge};
 
 /// What a program that runs the command line must provide.
 pub trait Runner {
-    /// Serves a Python application. `target` is its name as it stands on the command line.
+    /// Serves a Python application. `target` is the name of the application, as on the command line.
     ///
     /// # Errors
     /// An error that [`run`](super::run) prints and turns into the exit code; [`RunErrorKind::Exit`](crate::RunErrorKind::Exit) if everything has been

@@ -10,8 +10,8 @@ use amboss_core::{Body, Concurrency, ShutdownHandle};
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// How often a stream sends a comment, by which the server notices a client that has gone.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// How long a page that got no stream waits before it asks again, in milliseconds: short enough that the reload is
-/// done by the time one looks at the browser.
+/// How long a page that got no stream waits before it asks again, in milliseconds: short enough that the page has
+/// reloaded before the user looks at the browser.
 const RETRY: u32 = 1000;
 /// A stream occupies a thread, so there is at most one for this many threads.
 const THREADS_PER_STREAM: usize = 4;

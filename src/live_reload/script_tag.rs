@@ -37,8 +37,8 @@ impl Encoding {
     }
 }
 
-/// The script element. It has the same length in each encoding, because the Content-Length of a page is sent before
-/// the start of the page, and with it a byte order mark, is known.
+/// The script element. It has the same length in each encoding, because the Content-Length is sent before the server
+/// knows the start of the page, which may be a byte order mark.
 pub(super) struct ScriptTag {
     url: String,
 }
@@ -57,7 +57,7 @@ impl ScriptTag {
         2 * self.text().len()
     }
 
-    /// Returns the element in an encoding. In ASCII an attribute fills it up to the length that UTF-16 has.
+    /// Returns the element in an encoding. In ASCII, an additional attribute makes the element as long as in UTF-16.
     pub(super) fn encoded(&self, encoding: Encoding) -> Vec<u8> {
         let text = self.text();
         match encoding {

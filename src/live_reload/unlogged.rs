@@ -7,7 +7,7 @@ use amboss_core::{AccessRecord, AppError, CloseReason, Environ, Log, Peer, Reque
 /// Paths that begin with this belong to amboss, not to the application.
 const PREFIX: &[u8] = b"/__amboss__/";
 
-/// The server's handler, but without access lines for requests that the reader of a page did not make.
+/// The server's handler, without access lines for the requests of the live-reload script.
 pub(super) struct Unlogged(pub(super) Arc<dyn RequestHandler>);
 
 impl RequestHandler for Unlogged {

@@ -12,8 +12,8 @@ use super::cargo_program::CargoProgram;
 use super::fallback::FallbackState;
 use crate::launch_plan::SourceKnowledge;
 
-/// The maximum number of consecutive builds that are cancelled by a further change. If there are more changes, they do
-/// not come from an editor, and a build has to finish at last.
+/// The maximum number of consecutive builds that are cancelled by a further change. More changes than that do not come
+/// from an editor, and at some point a build has to finish.
 const MAX_CANCELLED_BUILDS: u32 = 3;
 
 type BuildResult = std::io::Result<BuildOutcome>;

@@ -27,14 +27,14 @@ const EXIT_USAGE: i32 = 2;
 const IMPORT_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// How long a worker that has been told to drain may take before the supervisor ends it, as a multiple of
-/// [`Timeouts::shutdown`](crate::Timeouts::shutdown). A worker of ours stops after the timeout itself; the longer limit
-/// is for other programs.
+/// [`Timeouts::shutdown`](crate::Timeouts::shutdown). A worker that uses amboss ends its requests after that timeout;
+/// the longer limit is for other programs.
 const DRAIN_TIMEOUTS: u32 = 3;
 
 /// Runs the supervisor: holds the sockets and runs workers on them. Returns the exit code after it was told to stop.
 ///
-/// `bind` is called after everything else has been checked. The banner that it may return is printed when signal
-/// handlers are installed, because its reader may send a signal at once.
+/// `bind` is called after everything else has been checked. If it returns a banner, the banner is printed after the
+/// signal handlers are installed, because the program that reads it may send a signal at once.
 pub(crate) fn supervise(
     options: &RunOptions,
     plan: &LaunchPlan,

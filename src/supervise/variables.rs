@@ -1,7 +1,7 @@
 //! The environment variables through which a supervisor tells its workers how to serve. The variables for the sockets
 //! and the control protocol belong to `amboss-reload`.
 
-/// Set with live reload, to the supervisor's start timestamp.
+/// The supervisor's start timestamp; set with live reload.
 pub(super) const LIVE_RELOAD: &str = "AMBOSS_LIVE";
 /// Set if the supervisor watches files.
 pub(super) const RELOADING: &str = "AMBOSS_RELOADING";

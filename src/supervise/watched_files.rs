@@ -27,7 +27,7 @@ pub(super) fn start_watch(
             scope.roots.push(PathBuf::from("."));
         }
         if program.path.components().count() > 1 {
-            // A program that is built by other means changes as a file.
+            // A program that another tool builds changes when its file does.
             scope.optional_files.push(program.path.clone());
         }
     }

@@ -259,7 +259,7 @@ fn a_given_port_that_is_in_use_is_an_error_with_advice_and_code_1() {
 
 #[test]
 fn the_next_free_port_replaces_a_default_port_that_is_in_use() {
-    // Either this takes the port, or another program has it already.
+    // Either this call takes the port, or another program has it already.
     let _taken = TcpListener::bind("127.0.0.1:5000");
     let server = Amboss::start(&[]);
     assert!(server.banner.starts_with("Port 5000 is in use by another program; trying 5001.\n"), "{}", server.banner);

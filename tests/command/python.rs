@@ -14,8 +14,8 @@ fn interpreter(dir: &TestDir, name: &str) {
     program(dir, name, INTERPRETER);
 }
 
-/// Writes a program, in another process. If this process wrote it, a process that another test forks meanwhile would
-/// inherit the descriptor, and a file that is open for writing can't be executed (ETXTBSY).
+/// Writes a program by means of another process. If this process wrote it, a process that another test forks meanwhile
+/// would inherit the descriptor, and a file that is open for writing can't be executed (ETXTBSY).
 fn program(dir: &TestDir, name: &str, text: &str) {
     let path = dir.0.join(name);
     std::fs::create_dir_all(path.parent().expect("the path has a parent")).expect("the directory can be created");
@@ -33,7 +33,7 @@ fn amboss_in(dir: &TestDir, here: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// Asserts that this interpreter is started, and returns its arguments.
+/// Asserts that the command starts `interpreter`, and returns the interpreter's arguments.
 #[track_caller]
 fn starts(dir: &TestDir, command: &mut Command, interpreter: &str) -> Vec<String> {
     let output = command.output().expect("the command runs");

@@ -99,7 +99,7 @@ impl Running {
         signal(&format!("-{}", self.pid()), name);
     }
 
-    /// Whether any process of its group is left.
+    /// Whether any process of the command's group is left.
     pub fn has_processes(&self) -> bool {
         let group = self.pid().to_string();
         let Ok(processes) = std::fs::read_dir("/proc") else { return false };

@@ -30,7 +30,7 @@ fn a_socket_from_systemd_is_served() {
     assert_eq!(server.wait().0.code(), Some(0));
 }
 
-/// Of two owners of one descriptor, one would close it while the other uses it.
+/// If a descriptor had two owners, one could close it while the other uses it.
 #[test]
 fn a_descriptor_cannot_be_named_twice() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -29,7 +29,7 @@ impl Home {
     }
 }
 
-/// Runs curl. Returns `None`, and prints a note, if it is not installed.
+/// Runs curl. If curl is not installed, prints a note and returns `None`.
 fn curl(arguments: &[&str]) -> Option<Output> {
     match Command::new("curl").args(["-sS", "--max-time", "20"]).args(arguments).output() {
         Ok(output) => Some(output),

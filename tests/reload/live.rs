@@ -17,7 +17,7 @@ const SCRIPT: &str = "<script async src=\"/__amboss__/live.js?";
 /// forks while another one has threads.
 static IN_PROCESS: RwLock<()> = RwLock::new(());
 
-/// A server in this process. It is stopped when this is dropped.
+/// A server in this process. Dropping the value stops the server.
 struct TestServer {
     port: u16,
     handle: ShutdownHandle,
@@ -258,9 +258,9 @@ fn workers_with_the_same_code_send_the_same_id() {
     wait_until("a worker sends another id", || open_tab(program.port).1 != codes[0]);
 }
 
-/// Chromium with one open tab. It ends when this is dropped.
+/// Chromium with one open tab. Dropping the value ends Chromium.
 struct Chromium {
-    /// Dropped before the profile. SIGTERM, so that it ends its processes as well.
+    /// Dropped before the profile. Ended by SIGTERM, so that Chromium ends its own processes as well.
     _process: Process,
     _profile: TempDir,
 }

@@ -11,7 +11,7 @@ use amboss_testkit::{
 /// The test that a [`SupervisorProcess`] runs.
 pub const FIXTURE: &str = "fixtures::run";
 
-/// A supervisor with its children, in a folder of its own. It gets SIGTERM when this is dropped.
+/// A supervisor with its children, in a folder of its own. Dropping the value sends SIGTERM to the supervisor.
 pub struct SupervisorProcess {
     pub port: u16,
     process: Process,
@@ -25,10 +25,10 @@ pub struct TestOptions {
     pub workers: usize,
     pub stat: bool,
     pub live: bool,
-    /// Whether it makes the application only in the processes that serve.
+    /// Whether the application is made only in the processes that serve.
     pub loader: bool,
     pub supervised: bool,
-    /// Whether it makes the application once and forks its workers.
+    /// Whether the application is made once, and the workers are forked.
     pub forked: bool,
     /// The initial code, unless it is "good 0".
     pub code: Option<&'static str>,
@@ -69,7 +69,7 @@ impl SupervisorProcess {
         SupervisorProcess { port, process, folder }
     }
 
-    /// Returns what it and its children have printed to standard error.
+    /// Returns what the supervisor and its children have printed to standard error.
     pub fn stderr(&self) -> String {
         self.process.stderr()
     }
@@ -86,7 +86,7 @@ impl SupervisorProcess {
         self.write("code", code);
     }
 
-    /// Writes a file in its folder.
+    /// Writes a file in the supervisor's folder.
     pub fn write(&self, name: &str, text: &str) {
         self.folder.write(name, text);
     }
@@ -124,7 +124,8 @@ impl SupervisorProcess {
         process_id(&poll_until(DEADLINE, poll, context)).expect("the response ends with a process id")
     }
 
-    /// Returns the ids of this number of processes that serve. Each that has responded is paused until all have.
+    /// Returns the ids of this number of processes that serve. A process that has responded is paused until all have
+    /// responded.
     #[track_caller]
     pub fn worker_pids(&self, count: usize) -> Vec<u32> {
         let mut paused: Vec<PausedProcess> = Vec::new();

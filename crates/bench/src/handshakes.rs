@@ -39,7 +39,7 @@ impl Handshakes {
     #[allow(missing_docs)]
     pub const RESUMED_1_2: Self = Handshakes { version: &version::TLS12, kind: HandshakeKind::Resumed };
 
-    /// Creates a client for this kind. If it is to resume sessions, it has one already.
+    /// Creates a client for this kind. A client that resumes sessions has performed a full handshake already.
     ///
     /// # Errors
     ///

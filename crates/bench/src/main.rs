@@ -5,7 +5,8 @@
 //! several rounds. A ratio is computed for each round, and printed with its minimum and maximum.
 //!
 //! Each server is a child process of this program (`serve <peer> <port> <mode> <folder>`), so that its CPU time and
-//! memory can be read. `wrk` generates the load. For TLS handshakes, which it does not resume, there is a client here.
+//! memory can be read. `wrk` generates the load. It does not resume TLS sessions, so this program has its own client
+//! for handshakes.
 //!
 //! The parsers need no `CFLAGS` either: httparse detects AVX2 when it runs, and the build script compiles the C source
 //! of picohttpparser-sys with `-O3 -mavx2`.

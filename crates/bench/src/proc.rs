@@ -49,9 +49,10 @@ pub fn memory(pid: u32) -> Result<Memory> {
 /// Resident memory in KiB.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Resident {
-    /// All of it.
+    /// The resident memory, with each shared page counted in full.
     pub rss: f64,
-    /// The same with each shared page divided among the processes that map it, including processes of other programs.
+    /// The resident memory, with each shared page divided among the processes that map it, including processes of other
+    /// programs.
     pub pss: f64,
 }
 

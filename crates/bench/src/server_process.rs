@@ -73,7 +73,7 @@ pub fn serve(arguments: &[String]) -> Result<()> {
     proc::raise_open_file_limit();
     let config = PeerConfig {
         port: port.parse().map_err(|_| format!("{port:?} is not a port number"))?,
-        // Respects the cores that this process is pinned to.
+        // `available_parallelism` respects the cores that this process is pinned to.
         workers: std::thread::available_parallelism().map_or(1, usize::from),
         mode: Mode::from_name(mode).ok_or_else(|| format!("there is no mode {mode:?}"))?,
         certificate_folder: folder.into(),

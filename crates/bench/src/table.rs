@@ -6,7 +6,7 @@ use std::time::Duration;
 /// The cell for a missing value.
 pub const MISSING: &str = "–";
 
-/// The median. Of an even number of values, the mean of the two in the middle; of none, zero.
+/// The median. For an even number of values, this is the mean of the two in the middle; for no values, it is zero.
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut sorted: Vec<f64> = values.into_iter().collect();
     sorted.sort_by(f64::total_cmp);

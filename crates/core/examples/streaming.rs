@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use amboss_core::{AppError, Body, Environ, StartResponse, ThreadedWsgiServer};
 
-/// An iterator that counts down. It is dropped exactly once, also if the client closes the connection.
+/// An iterator that counts down. It is dropped exactly once, even if the client closes the connection.
 struct Countdown {
     left: u32,
     pause: Duration,

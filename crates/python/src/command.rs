@@ -35,8 +35,8 @@ const EXIT_INTERRUPTED: u8 = 130;
 pub(crate) fn main(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<u8> {
     let respawn_command = vec![sys_executable(py)?, "-m".into(), "amboss".into()];
     let words = std::iter::once(OsString::from("amboss")).chain(arguments);
-    // CTRL+C is ignored until it is known which process handles it. If there is a supervisor, it does, outside of
-    // Python.
+    // CTRL+C is ignored until it is known which process handles it. A supervisor, if there is one, handles CTRL+C
+    // without Python.
     signals::module(py)?.call_method0("discard_interrupts")?;
     // The application may start processes and wait for them.
     signals::module(py)?.call_method0("restore_sigchld")?;

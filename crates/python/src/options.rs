@@ -35,9 +35,9 @@ pub(crate) struct Options<'py> {
 /// threads would only wait for each other.
 const DEFAULT_THREADS: usize = 16;
 
-/// How long complete responses may wait to be written together. A call of a framework takes a tenth of a millisecond,
-/// and waking a client for each response a tenth of that: with the core's own bound, Flask answered a fifth fewer
-/// requests.
+/// How long complete responses may wait to be written together. A framework's call takes a tenth of a millisecond, and
+/// waking a client takes a tenth of that. With the core's own bound, clients are woken more often, and Flask answered a
+/// fifth fewer requests.
 const BATCH: Duration = Duration::from_millis(2);
 
 /// Converts options to settings.

@@ -42,7 +42,7 @@ def test_threads_limit_concurrent_requests(folder, arguments, bound):
 
         beside = [most() for _ in range(3)]
         assert max(beside) <= bound
-        # The limit is reached as well.
+        # The server also makes full use of the limit.
         server.wait_until(lambda: most() == bound, f"{bound} at once")
 
 
@@ -82,7 +82,7 @@ def test_a_request_that_exceeds_the_timeout_is_aborted_and_its_worker_replaced(f
             load.wait_for_more(50)
         # The connection is closed before or during the response, or the response is a 504.
         assert pending.error is not None or not pending.response.complete or pending.response.status == 504
-        # Long before the minute that the request would take.
+        # The worker is replaced long before the minute that the request would take.
         assert 1 <= took < TIMEOUT
         # Requests in the same process can't be saved if code never releases the GIL.
         assert what == "hold" or load.failures == [], server.log()
@@ -107,7 +107,7 @@ def test_waiting_for_a_slow_client_does_not_count_towards_the_timeout(folder, mo
         pid = server.json()["pid"]
         client = server.client()
         client.send(b"POST /read HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8\r\n\r\n")
-        # In total three times the timeout.
+        # The whole wait takes three times the timeout.
         for _ in range(8):
             client.send(b"x")
             time.sleep(0.4)

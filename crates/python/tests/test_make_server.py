@@ -123,7 +123,7 @@ def test_shutdown_closes_idle_connections_at_once(serve):
     begun = time.monotonic()
     served.server.shutdown()
     served.thread.join(TIMEOUT)
-    # Before the ten seconds that running requests would get.
+    # The server ends earlier than the ten seconds that running requests would get.
     assert time.monotonic() - begun < 8
     assert client.is_closed()
 

@@ -1,4 +1,4 @@
-"""Reloads under load, which no client notices."""
+"""Reloads under load: no client notices them."""
 
 import pytest
 

@@ -226,7 +226,7 @@ def test_a_socket_is_closed_when_its_request_ends(serve, case):
 
     client = serve(app, validate=False).client()
     assert client.get("/keep").body == b"served"
-    # Between two requests, and during the next one.
+    # A write to the kept socket fails between two requests, and during the next one.
     with pytest.raises(OSError):
         kept[0](b"HTTP/1.1 500 Not For You\r\n\r\n")
     for _ in range(2):
@@ -274,7 +274,7 @@ def test_the_socket_is_valid_until_the_body_ends(serve):
     wait_until(lambda: repr(kept[0]) == "<socket of a request that is over>")
     with pytest.raises(OSError):
         kept[0].getpeername()
-    # Like a socket that has been closed.
+    # The descriptor is that of a closed socket.
     assert kept[0].fileno() == -1
     kept[0].close()
 

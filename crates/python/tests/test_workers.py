@@ -64,7 +64,7 @@ def test_no_request_waits_while_another_process_has_idle_threads(folder):
             pids = [one.json()["pid"] for one in pending]
             return all(pids.count(pid) == 4 for pid in pids)
 
-        # By chance this happens in one round of four; here it must happen in nearly all of ten rounds.
+        # By chance, one round of four would be even; with fair sharing, nearly all of ten rounds must be.
         server.wait_until(lambda: sum(four_each() for _ in range(10)) >= 8, "four requests in each process")
 
 
@@ -231,7 +231,7 @@ def test_a_second_interrupt_ends_the_server_at_once(folder, arguments, what):
             return server.process.poll() is not None
 
         server.wait_until(over, "the end of the server")
-        # Before the time that running requests would get.
+        # The server ends earlier than the deadline of running requests.
         assert time.monotonic() - began < 8
         assert server.wait_for_exit() == 130
         assert "Traceback" not in server.log() and "Fatal" not in server.log(), server.log()

@@ -24,7 +24,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The crate is for Unix only: on other systems sockets cannot be passed on like this.
+//! The crate is for Unix only: on other systems, sockets cannot be passed to a child process in this way.
 #![cfg(unix)]
 
 mod build;

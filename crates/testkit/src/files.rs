@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A new folder below the system's temporary one. It is removed, with all that is in it, when this is dropped.
+/// A new folder below the system's temporary one. Dropping the value removes the folder with its contents.
 pub struct TempDir(PathBuf);
 
 impl TempDir {
@@ -20,22 +20,22 @@ impl TempDir {
         TempDir(path.canonicalize().unwrap())
     }
 
-    /// Returns its path.
+    /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Returns the path of `name` in it.
+    /// Returns the path of `name` in the folder.
     pub fn join(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
-    /// Returns the path of `name` in it as text, for command lines.
+    /// Returns the path of `name` in the folder as text, for command lines.
     pub fn join_str(&self, name: &str) -> String {
         self.join(name).to_str().unwrap().to_owned()
     }
 
-    /// Writes a file in it as [`write_atomically`] does.
+    /// Writes a file in the folder, as [`write_atomically`] does.
     pub fn write(&self, name: &str, text: &str) {
         write_atomically(&self.join(name), text);
     }

@@ -1,4 +1,4 @@
-//! An HTTP/1.1 client that sends what the test says, byte by byte if need be, and takes responses apart.
+//! An HTTP/1.1 client that sends exactly the bytes of the test, one by one if necessary, and parses responses.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
@@ -22,7 +22,7 @@ pub enum End {
 /// Reading and writing give up after [`DEADLINE`]. Apart from the `try_` functions, each function panics when the
 /// response cannot be read, and shows what has arrived by then.
 pub struct Client<S = TcpStream> {
-    /// The stream below. Bytes that the client has read ahead are not in it any more.
+    /// The underlying stream. The client may have read bytes from it that no function has returned yet.
     pub stream: S,
     buffer: Vec<u8>,
     end: Option<End>,
@@ -168,7 +168,7 @@ impl<S: Read + Write> Client<S> {
         std::mem::take(&mut self.buffer)
     }
 
-    /// Waits until the peer ends the connection. Whether nothing else has arrived before.
+    /// Waits until the peer ends the connection. Returns true if no other bytes arrived before that.
     #[track_caller]
     pub fn at_end(&mut self) -> bool {
         self.rest().is_empty()

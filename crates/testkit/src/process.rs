@@ -12,19 +12,19 @@ use crate::{poll_until, wait_for, wait_until, DEADLINE};
 /// [`DEADLINE`] after that is killed, and the test fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnDrop {
-    /// It is killed at once.
+    /// The process is killed at once.
     Kill,
-    /// Its standard input is closed, which it takes as a request to exit.
+    /// The standard input of the process is closed, which the process takes as a request to exit.
     CloseStdin,
-    /// It is sent this signal, for example "TERM".
+    /// The process gets this signal, for example "TERM".
     #[cfg(unix)]
     Signal(&'static str),
 }
 
-/// A running child process. It ends when this is dropped, in the way that [`OnDrop`] says.
+/// A running child process. Dropping the value ends the process in the way that [`OnDrop`] says.
 ///
-/// Threads collect its standard output and standard error line by line, so that it never blocks on a full pipe. A line
-/// is visible once its line end has arrived, and so is never seen in part.
+/// Threads collect the standard output and standard error of the process line by line, so that it never blocks on a
+/// full pipe. A line is visible only when its line end has arrived.
 pub struct Process {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -34,8 +34,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts the command with its output piped to this process; standard input is as the command says. The process is
-    /// killed when it is dropped.
+    /// Starts the command with its output piped to this process; standard input is unchanged. The process is killed
+    /// when it is dropped.
     #[track_caller]
     pub fn spawn(command: &mut Command) -> Process {
         Process::spawn_with(command, OnDrop::Kill)
@@ -63,17 +63,17 @@ impl Process {
         self.child.id()
     }
 
-    /// Returns what it has written to standard output.
+    /// Returns what the process has written to standard output.
     pub fn stdout(&self) -> String {
         self.stdout.text()
     }
 
-    /// Returns what it has written to standard error.
+    /// Returns what the process has written to standard error.
     pub fn stderr(&self) -> String {
         self.stderr.text()
     }
 
-    /// Returns what it has written to standard output, and behind it what it has written to standard error.
+    /// Returns what the process has written to standard output, followed by what it has written to standard error.
     pub fn output(&self) -> String {
         self.stdout() + &self.stderr()
     }
@@ -86,8 +86,8 @@ impl Process {
 
     /// Waits until `find` finds a value in its [`output`](Process::output), at most for [`DEADLINE`], and returns it.
     ///
-    /// Panics with the output at the deadline, and already when the process exits before. `what` completes the sentence
-    /// "the process …".
+    /// Panics with the output at the deadline, or as soon as the process exits. `what` completes the sentence "the
+    /// process …".
     #[track_caller]
     pub fn wait_for_output<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
         self.wait_for_output_within(DEADLINE, what, find)
@@ -117,31 +117,32 @@ impl Process {
         self.stdin = None;
     }
 
-    /// Sends it a signal by name, for example "TERM".
+    /// Sends the process a signal by name, for example "TERM".
     #[cfg(unix)]
     pub fn signal(&self, name: &str) {
         crate::send_signal(self.id(), name);
     }
 
-    /// Sends a signal to its process group, as a terminal does. The command has to make it a group of its own.
+    /// Sends a signal to its process group, as a terminal does. The command has to start the process in a group of its
+    /// own.
     #[cfg(unix)]
     pub fn signal_group(&self, name: &str) {
         crate::send_signal_to_group(self.id(), name);
     }
 
-    /// Returns its exit status if it has exited.
+    /// Returns the exit status if the process has exited.
     pub fn try_wait(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
     }
 
-    /// Waits until it has exited, and returns its exit status. Its output may still be on its way.
+    /// Waits until the process has exited, and returns its exit status. Some output may not have arrived yet.
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
         wait_for("the process has exited", || self.child.try_wait().unwrap())
     }
 
-    /// Waits until it has exited and all of its output has arrived, which includes that of processes that it has left
-    /// behind.
+    /// Waits until the process has exited and all of its output has arrived, including that of child processes that are
+    /// still running.
     #[track_caller]
     pub fn wait_with_output(&mut self) -> ExitStatus {
         let status = self.wait();

@@ -24,7 +24,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// Returns its standard output, and behind it its standard error.
+    /// Returns the program's standard output, followed by its standard error.
     pub fn text(&self) -> String {
         format!("{}{}", String::from_utf8_lossy(&self.stdout), self.stderr)
     }
@@ -84,13 +84,13 @@ pub fn is_installed(program: &str) -> bool {
     version.is_ok()
 }
 
-/// Runs curl without a proxy, which may fail.
+/// Runs curl without a proxy. The command may fail.
 #[track_caller]
 pub fn try_curl(arguments: &[&str], input: &[u8]) -> Option<Output> {
     run("curl", &[&["-sS", "-m", "30", "--noproxy", "*"], arguments].concat(), input)
 }
 
-/// Runs curl without a proxy, which has to succeed, and returns what it printed.
+/// Runs curl without a proxy, asserts that it succeeds, and returns what it printed.
 #[track_caller]
 pub fn curl(arguments: &[&str], input: &[u8]) -> Option<String> {
     let output = try_curl(arguments, input)?;
@@ -98,7 +98,7 @@ pub fn curl(arguments: &[&str], input: &[u8]) -> Option<String> {
     Some(output.text())
 }
 
-/// Runs a script with python3, which has to succeed, and returns what it printed.
+/// Runs a script with python3, asserts that it succeeds, and returns what it printed.
 #[track_caller]
 pub fn python(script: &str, arguments: &[&str]) -> Option<String> {
     let output = run("python3", &[&["-c", script], arguments].concat(), b"")?;

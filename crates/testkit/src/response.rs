@@ -14,12 +14,12 @@ pub struct Response {
 }
 
 impl Response {
-    /// Returns the value of the first field with this name, in any case.
+    /// Returns the value of the first field with this name, without regard to case.
     pub fn field(&self, name: &str) -> Option<&str> {
         self.fields(name).first().copied()
     }
 
-    /// Returns the values of all fields with this name, in any case.
+    /// Returns the values of all fields with this name, without regard to case.
     pub fn fields(&self, name: &str) -> Vec<&str> {
         let pairs = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
         pairs.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).collect()

@@ -1,11 +1,11 @@
-//! Other processes, by process id: signals, states, children. Reads `/proc` where that is the only way.
+//! Other processes, by process id: signals, states, children. Reads `/proc` for what no portable command reports.
 
 use std::fs;
 use std::process::{Command, Stdio};
 
 use crate::wait_until;
 
-/// Sends a signal by name, for example "TERM". A process that does not exist is no error.
+/// Sends a signal by name, for example "TERM". Has no effect if the process does not exist.
 pub fn send_signal(pid: u32, name: &str) {
     kill(&pid.to_string(), name);
 }
@@ -20,7 +20,7 @@ fn kill(target: &str, name: &str) -> bool {
     status.expect("the command `kill` can be run").success()
 }
 
-/// Whether a process exists and has not exited; a zombie has.
+/// Whether a process exists and has not exited. A zombie has exited.
 pub fn is_alive(pid: u32) -> bool {
     if !fs::exists("/proc/self/stat").unwrap_or(false) {
         return kill(&pid.to_string(), "0");

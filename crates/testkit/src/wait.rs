@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// default. A connection that only such a timeout has ended therefore fails its test.
 pub const DEADLINE: Duration = Duration::from_secs(25);
 
-/// How long to sleep between two looks at a condition.
+/// How long to sleep between two checks of a condition.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Waits until `condition` holds, at most for [`DEADLINE`].

@@ -3,8 +3,8 @@
 //! It is generated once, stored in the user's cache folder, and used again until it is about to expire or lacks a host,
 //! so that a browser that accepts it once does not ask again.
 //!
-//! The certificate and its key are in one file that is replaced atomically: of two servers that start at the same time,
-//! both read a pair that belongs together. A running server keeps the certificate it started with.
+//! The certificate and its key are in one file that is replaced atomically: if two servers start at the same time, both
+//! read a certificate and a key that belong together. A running server keeps the certificate it started with.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -24,8 +24,8 @@ pub enum ClientCertificates {
     /// Clients are not asked for a certificate.
     #[default]
     Off,
-    /// Clients are asked, and may have none. A certificate that is sent has to be issued by an authority in this PEM
-    /// file.
+    /// Clients are asked for a certificate, and may connect without one. A certificate that a client sends has to be
+    /// issued by an authority in this PEM file.
     Optional(PathBuf),
     /// Clients have to send a certificate that is issued by an authority in this PEM file.
     Required(PathBuf),
@@ -229,8 +229,8 @@ fn default_log() -> Arc<dyn Log> {
     Arc::new(TextLog::stderr())
 }
 
-/// Builds the rustls configuration. `authorities`: those that client certificates are verified against, and whether a
-/// client may have none.
+/// Builds the rustls configuration. `authorities`: the authorities that client certificates are verified against, and
+/// whether a client may connect without a certificate.
 fn server_config(
     resolver: Arc<ReloadingCertResolver>,
     authorities: Option<(RootCertStore, bool)>,

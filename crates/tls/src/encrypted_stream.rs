@@ -17,7 +17,7 @@ const MAX_EMPTY_READS: usize = 4;
 pub(crate) struct EncryptedStream {
     pub(crate) records: RecordLayer,
     /// The length of the plaintext whose ciphertext has not been sent completely, and how much of it was reported as
-    /// written. The caller passes the rest of it again, in front of what follows.
+    /// written. The caller passes the rest of the plaintext again, in front of further data.
     plaintext: usize,
     reported: usize,
     /// Whether close_notify was sent, or must not be sent because the response was cut short.

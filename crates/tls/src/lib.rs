@@ -20,7 +20,8 @@
 //!   rustls configuration ([`from_config`](SslContext::from_config)).
 //! - [`ClientCertificates`] says whether clients are asked for certificates, and [`PlainHttpPolicy`] what happens to
 //!   plain HTTP on the same port.
-//! - [`make_ssl_devcert`] writes a self-signed certificate and its key to two files, as the function of Werkzeug does.
+//! - [`make_ssl_devcert`] writes a self-signed certificate and its key to two files, as Werkzeug's function of the same
+//!   name does.
 //! - [`LocalCa`] is a certificate authority of the user's own, which issues certificates for development.
 //! - [`SslError`] says in one line why a certificate, a key or a setting cannot be used, and what to do.
 //!

@@ -84,7 +84,8 @@ fn check_key_belongs(
     Err(SslError::new(SslErrorKind::KeyMismatch, message))
 }
 
-/// Refuses an expired certificate. One that is not valid yet is accepted: the clock of this machine may be wrong.
+/// Refuses an expired certificate. A certificate that is not valid yet is accepted: the clock of this machine may be
+/// wrong.
 fn check_expiry(info: &CertInfo, path: &Path) -> Result<(), SslError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
     if info.not_after >= now {
@@ -181,7 +182,8 @@ fn parse_private_key(file: PemFile<'_>, beside_certificate: bool) -> Result<Priv
     }))
 }
 
-/// The error for a file in DER, with the command that converts what its first elements look like.
+/// The error for a file in DER, with the command that converts it. The first elements tell a certificate, a key and
+/// PKCS#12 apart.
 fn binary_file_error(file: PemFile<'_>) -> Option<SslError> {
     let sequence = match file.content {
         [SEQUENCE, 0x82, _, _, content @ ..] | [SEQUENCE, 0x81, _, content @ ..] => content,

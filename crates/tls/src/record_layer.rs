@@ -72,7 +72,7 @@ impl RecordLayer {
     }
 
     /// Processes ciphertext from the client, at least one byte. Writes plaintext to `buffer[filled..]`, and what does
-    /// not fit to `read_ahead`. Appends what is to be sent in response to `outgoing`.
+    /// not fit to `read_ahead`. Appends to `outgoing` what has to be sent in response.
     ///
     /// On failure, the alert is in `outgoing`, and the plaintext of earlier records has been delivered.
     pub(crate) fn decrypt(&mut self, bytes: &mut [u8], buffer: &mut [u8], filled: &mut usize) -> Progress {

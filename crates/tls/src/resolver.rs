@@ -18,8 +18,8 @@ use rustls::sign::CertifiedKey;
 use crate::error::SslError;
 use crate::load;
 
-/// How long a new certificate can go unnoticed while there are handshakes. A thousand handshakes a second do not check
-/// the files a thousand times.
+/// How long a new certificate can go unnoticed while there are handshakes. This bounds how often handshakes check the
+/// files, however many of them there are.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Resolves the server's certificate, and reloads it when its files change.

@@ -10,10 +10,10 @@
 //!
 //! RFC 8446 §6.1 requires each side to announce that it sends no more (close_notify), because an attacker who can cut a
 //! connection could otherwise pass off a part of the data as the whole. This server treats an end of the stream without
-//! that alert as an ordinary end, as RFC 9112 §9.8 asks of servers: it reads only requests, which say themselves where
-//! they end (Content-Length or chunks), so that it notices one that is cut short, and many clients never send the
-//! alert. It still responds to the requests before the end. Only protocols that follow an upgrade have to mark the ends
-//! of their messages themselves.
+//! that alert as an ordinary end, as RFC 9112 §9.8 asks of servers: it reads only requests, whose framing
+//! (Content-Length or chunks) shows when one is cut short, and many clients never send the alert. The server still
+//! responds to the requests before the end. Only protocols that follow an upgrade have to mark the ends of their
+//! messages themselves.
 //!
 //! The other direction is different, because a response can last until the connection ends: the server sends
 //! close_notify when it ends a connection on purpose, and never when it cuts a response short.

@@ -49,7 +49,7 @@ fn own_server_flag(args: &ServeArgs) -> Option<&'static str> {
     let tls = args.tls.given();
     #[cfg(not(feature = "tls"))]
     let tls: [(bool, &'static str); 0] = [];
-    // A program that reports its files knows amboss, and serves with these flags too, as does its error page.
+    // A program that reports its files uses amboss, so these flags apply to it and to its error page.
     let tls = tls.into_iter().filter(|_| !args.reload.is_watching_reported());
     let flags = [
         (args.processes.is_some(), "--processes"),

@@ -12,8 +12,8 @@ use crate::{Address, BodyMode, Log, LogFormat, NoLog, RunOptions, Settings, Text
 /// The default port. If it is taken, the next free one is used.
 const PORT: u16 = 5000;
 
-/// Threads for a Python application. Fewer than for others, because threads that wait for the interpreter lock count as
-/// well.
+/// The default number of threads for a Python application. It is lower than for other applications, because threads
+/// that wait for the interpreter lock count as well.
 const PYTHON_THREADS: usize = 16;
 
 impl ServeArgs {
@@ -66,13 +66,13 @@ impl ServeArgs {
     pub(in crate::cli) fn plan(&self) -> LaunchPlan {
         let mut plan = self.reload.plan();
         plan.program = (!self.program.is_empty()).then(|| self.program.clone());
-        // A Python application reports its modules, also those that it failed to find.
+        // A Python application reports its modules, including those that it failed to find.
         plan.watch_reported |= self.target.is_some() && self.reload.is_reloading();
         plan.supervised = self.app.needs_supervisor();
         plan
     }
 
-    /// Returns the settings but for the log.
+    /// Returns all settings except the log.
     fn settings(&self) -> Result<Settings, String> {
         let mut settings = Settings::default();
         settings.timeouts.shutdown = self.graceful_timeout;
@@ -112,7 +112,7 @@ impl ServeArgs {
                 #[cfg(all(unix, feature = "reload"))]
                 options.exclude_patterns.extend(name.pattern());
                 options.reopen_logs = Some(Arc::new(move || name.reopen()));
-                // `auto` means the terminal, and this is a file.
+                // `auto` means colours on a terminal only, and this log is a file.
                 TextLog::new(Box::new(file), format, self.color == Color::Always, false)
             }
             None => {

@@ -66,7 +66,7 @@ impl ReloadArgs {
         self.reload
     }
 
-    /// Whether PROGRAM reports its files. Then it knows amboss, and serves with amboss's certificate.
+    /// Whether PROGRAM reports its files. Such a program uses amboss, and serves with the certificate of these flags.
     pub(super) fn is_watching_reported(&self) -> bool {
         self.watch_reported
     }

@@ -1,5 +1,5 @@
 //! The lower bound: one epoll loop that writes the same bytes for every blank line that it reads. It parses nothing,
-//! checks nothing and has no clock. What another server costs on top of this is the price of being a server.
+//! checks nothing and has no clock. The difference to another server is what parsing, checks and the clock cost there.
 
 use super::config::{Mode, PeerConfig, BODY};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};

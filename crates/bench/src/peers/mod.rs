@@ -21,9 +21,9 @@ pub use config::{Mode, PeerConfig, BODY, LARGE};
 pub struct Peer {
     /// Its name on the command line and in the tables.
     pub name: &'static str,
-    /// Whether it runs application code, so that it can serve `/slow`.
+    /// Whether the peer runs application code, so that it can serve `/slow`.
     pub has_slow: bool,
-    /// Whether it supports [`Mode::Tls`].
+    /// Whether the peer supports [`Mode::Tls`].
     pub has_tls: bool,
     /// Serves until the process is killed.
     pub serve: fn(&PeerConfig) -> io::Result<()>,

@@ -1,5 +1,5 @@
-//! nginx, whose response is in its configuration, and that of `/large` in a file. Both are written to a temporary
-//! folder. nginx replaces this process, so that the process id is that of nginx.
+//! nginx. Its configuration contains the response, and a file contains the response to `/large`. Both are written to a
+//! temporary folder. nginx replaces this process, so that the process id is that of nginx.
 
 use super::config::{Mode, PeerConfig, BODY, LARGE};
 use crate::certificate;

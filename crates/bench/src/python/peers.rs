@@ -16,7 +16,7 @@ pub struct Peer {
     /// A program of the environment and its arguments. ENVIRONMENT, OBJECT, PORT and THREADS are replaced by their
     /// values, and BENCH by the path of this program.
     pub command: &'static str,
-    /// Whether it runs up to [`THREADS`] requests at the same time.
+    /// Whether the peer runs up to [`THREADS`] requests at the same time.
     pub has_threads: bool,
 }
 

@@ -60,7 +60,7 @@ const RELOADERS: &[Reloader] = &[
 struct Candidate {
     name: &'static str,
     kind: Kind,
-    /// The times of all rounds so far, or why it cannot be measured.
+    /// The times of all rounds so far, or why the candidate cannot be measured.
     times: Result<Vec<Duration>>,
 }
 

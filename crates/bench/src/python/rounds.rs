@@ -14,7 +14,7 @@ pub struct Entry<T> {
 }
 
 impl<T> Entry<T> {
-    /// The measurements. Without any, adds a row to the table that says why.
+    /// Returns the measurements. If there are none, adds a row to the table that says why.
     pub fn measured(&self, table: &mut Table) -> Option<&[T]> {
         match &self.outcome {
             Ok(measured) => Some(measured),

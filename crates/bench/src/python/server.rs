@@ -28,7 +28,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When it cannot be started, ends at once, or does not listen in time: a message with the last lines of its log.
+    /// When the server cannot be started, ends at once, or does not listen in time: a message with the last lines of
+    /// its log.
     pub fn start(bench: &Bench, name: &str, command: &str, object: &str, pinned: bool) -> Result<Server> {
         let port = free_port()?;
         let bench_program = std::env::current_exe().unwrap_or_default();

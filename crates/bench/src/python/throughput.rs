@@ -42,7 +42,7 @@ pub const HELLO: Workload = Workload {
     body: || "Hello, World!".into(),
 };
 
-/// The same with Flask, which takes most of the time.
+/// As [`HELLO`], with Flask, which takes most of the time.
 pub const FLASK: Workload = Workload { title: "Flask hello", object: "flasked:app", package: Some("flask"), ..HELLO };
 
 /// A response of 10 KiB in one block.

@@ -52,7 +52,7 @@ impl Venv {
         &self.folder
     }
 
-    /// The path of one of its programs.
+    /// The path of a program in the environment.
     pub fn program(&self, name: &str) -> PathBuf {
         self.folder.join("bin").join(name)
     }
@@ -125,7 +125,7 @@ pub fn target() -> Result<PathBuf> {
 ///
 /// # Errors
 ///
-/// When it fails: a message with its first error.
+/// When the command fails: a message with its first error.
 pub fn output(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| spawn_error(command, &error))?;
     if output.status.success() {

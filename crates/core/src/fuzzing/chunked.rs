@@ -4,7 +4,7 @@ use super::input::{cut_position, escape, split_prefix};
 use super::reference::{self, BodyEnd};
 use crate::http::{BodyWriter, ChunkedDecoder, ChunkedLimits, Error, ResponseFraming};
 
-/// The maximum length for which the input is fed byte by byte; longer inputs take too long for what they find.
+/// The maximum length for which the input is fed byte by byte; longer inputs would take long and rarely find more.
 const BYTE_BY_BYTE: usize = 2000;
 
 /// The data of a body so far, and the length of its coding if the body is complete.
@@ -12,7 +12,8 @@ type Outcome = Result<(Vec<u8>, Option<usize>), Error>;
 
 /// Decodes a body. The first five bytes of the input choose the limits and place two cuts, the rest is the body.
 ///
-/// - Whole, cut in two places and byte by byte, the data and the end, or the error and its position, are the same.
+/// - The data and the end, or the error and its position, are the same whether the input arrives whole, cut in two
+///   places or byte by byte.
 /// - There is never more data than input, and no byte after the input is read.
 /// - The body is complete exactly when the reference reads it too and the limits hold, with the same data and end.
 /// - Encoded data decodes to the same data.

@@ -5,9 +5,9 @@
 //! 2 tiny limits, 4 short and blocked reads and writes, 8 the client resets the connection instead of closing it, 16 it
 //! sends nothing more instead, 32 it stops reading, 64 bodies are streamed instead of collected.
 //!
-//! The path of a request lists what the application does ([`app`]). The requests that were served are compared with an
-//! independent reading of the input ([`reference`](super::reference)), the responses with one of the output
-//! ([`reader`](super::reader)).
+//! The path of a request lists what the application does ([`app`]). The target compares the served requests with an
+//! independent reading of the input ([`reference`](super::reference)), and the responses with an independent reading of
+//! the output ([`reader`](super::reader)).
 
 mod app;
 mod scripted_stream;
@@ -39,7 +39,7 @@ const STREAMS: u8 = 64;
 
 /// Runs a conversation.
 ///
-/// - The requests that are served are, in order, the first of those that the reference reads: same method, target,
+/// - The served requests are the first ones that the reference reads, in the same order, with the same method, target,
 ///   version and fields. No byte of a body is ever served as a request.
 /// - The application reads the beginning of the body, and all of it if no error is returned.
 /// - No request is served after a request or a response that closes the connection.
@@ -229,7 +229,7 @@ fn check_responses(
     client_reads_all: bool,
     text: &str,
 ) {
-    // One response more than requests is allowed: a refusal.
+    // One more response than requests is allowed: a refusal.
     assert!(responses.len() <= seen.len() + 1, "{} responses to {} requests: {text}", responses.len(), seen.len());
     for (index, response) in responses.iter().enumerate() {
         let last = index + 1 == responses.len();
@@ -248,7 +248,7 @@ fn check_responses(
             response.closes || !request.closes || !response.complete,
             "the connection persists although the client closes it: {text}"
         );
-        // A response may be sent before its request's body is known to be malformed, but no other response after it.
+        // A response may be sent before its request's body is known to be malformed. No other response may follow it.
         assert!(last || matches!(request.body_end, BodyEnd::At(_)), "a response follows a malformed body: {text}");
         match &seen.outcome {
             Outcome::Running => unreachable!("check_requests excludes it"),

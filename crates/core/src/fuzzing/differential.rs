@@ -23,7 +23,7 @@ pub struct Reference {
 
 /// The reason why a difference is allowed; `None` if it is not.
 fn allowed(ours: &Reference, theirs: Option<&Reference>) -> Option<&'static str> {
-    // No allowed difference is known. The table is kept, so that the next one gets a reason instead of a weaker check.
+    // No allowed difference is known. Add the next one to the table, with its reason, instead of weakening the check.
     let table: [(&'static str, bool); 0] = [];
     let _ = (ours, theirs);
     table.into_iter().find(|(_, holds)| *holds).map(|(reason, _)| reason)

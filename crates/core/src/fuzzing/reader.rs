@@ -1,4 +1,4 @@
-//! A strict reader of responses: it reads the bytes that a server wrote as a client would that tolerates no error.
+//! A strict reader of responses: it reads the bytes that a server wrote, like a client that tolerates no error.
 
 use super::reference::{self, is_token, BodyEnd};
 
@@ -108,7 +108,7 @@ pub(super) fn responses(
         bytes = body(&mut response, bytes, request)?;
         responses.push(response);
     }
-    // One may be the only response to a request, if the client left afterwards.
+    // One `100 Continue` may be the only response to a request, if the client left afterwards.
     if continues > 1 {
         return Err("one request received 100 Continue twice".into());
     }

@@ -1,10 +1,10 @@
-//! `simd`: every kernel gives the same results as the table.
+//! `simd`: every kernel gives the same results as the portable kernel, which looks up each byte in a table.
 
 use super::input::escape;
 use crate::http::scan::{Backend, Masks, Scalar, BLOCK};
 use crate::http::{Error, HeadOptions, HeadParser, Leniency};
 
-/// Compares every kernel that this processor can run with the table.
+/// Compares the portable kernel with every kernel that this processor can run.
 ///
 /// The masks of every 64-byte block at every possible alignment are equal, and so are whole parses.
 pub fn simd(data: &[u8]) {

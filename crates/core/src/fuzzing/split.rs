@@ -3,7 +3,7 @@
 use super::input::{cut_position, escape, split_prefix};
 use crate::http::{Error, HeadLimits, HeadOptions, HeadParser, Leniency};
 
-/// The maximum length for which the input is fed byte by byte; longer inputs take too long for what they find.
+/// The maximum length for which the input is fed byte by byte; longer inputs would take long and rarely find more.
 const BYTE_BY_BYTE: usize = 600;
 /// The maximum length for which every single cut is tried.
 const EVERY_CUT: usize = 80;
@@ -14,9 +14,9 @@ type Outcome = Result<Option<(usize, Vec<Vec<u8>>)>, Error>;
 /// Parses a head in different pieces and compares the results. The first four bytes of the input place two cuts, the
 /// rest is the head.
 ///
-/// The length and the message, or the error and its position, are the same
-/// - whole, cut in two places, byte by byte (short inputs) and cut at every single position (very short ones);
-/// - at the end of a buffer and inside a larger buffer.
+/// The length and the message, or the error and its position, are the same whether the input is
+/// - whole, cut in two places, cut into bytes (short inputs), or cut at any single position (very short ones);
+/// - at the end of a buffer, or inside a larger one.
 ///
 /// Both hold with strict rules and with Werkzeug's, with default and with tiny limits.
 pub fn split(data: &[u8]) {

@@ -38,7 +38,7 @@ impl ServeError {
         &self.kind
     }
 
-    /// Takes the kind out, with what it holds.
+    /// Returns the kind with its values.
     pub fn into_kind(self) -> ServeErrorKind {
         self.kind
     }

@@ -178,8 +178,9 @@ impl Server {
     /// Serves until the [`ShutdownHandle`] is used. Then the listening sockets are closed, and a second call returns at once.
     ///
     /// # Errors
-    /// When the system fails to wait for sockets, or when the process can't be forked safely, because threads of another
-    /// server are running. With [`Settings::passthrough_errors`], also with the application's error.
+    /// When the system fails to wait for sockets, or when the process can't be forked safely, because threads of
+    /// another server are running. With [`Settings::passthrough_errors`], an error of the application is returned as
+    /// well.
     ///
     /// # Panics
     /// With [`Settings::passthrough_errors`], when the application panics.

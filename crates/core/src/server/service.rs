@@ -131,7 +131,8 @@ impl Service {
         }
     }
 
-    /// Returns the request handler's answer to a question. If the handler panics, logs the panic and returns `default`.
+    /// Calls a hook of the request handler and returns its result. If the hook panics, logs the panic and returns
+    /// `default`.
     pub(super) fn ask_handler<R>(&self, default: R, question: impl FnOnce(&dyn RequestHandler) -> R) -> R {
         panics::catch(|| question(&*self.settings.handler)).unwrap_or_else(|panic| {
             self.settings.log.error(&format!("panic in the request handler: {}", panic.report));

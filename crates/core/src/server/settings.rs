@@ -73,9 +73,10 @@ pub struct Runtime {
     /// The maximum number of child processes that a [`ForkingWsgiServer`](super::ForkingWsgiServer) has at once; 40, as in
     /// Werkzeug.
     pub processes: usize,
-    /// Whether other processes serve the same application on the same sockets; off. `wsgi.multiprocess` is then true, as it
-    /// always is in a [`ForkingWsgiServer`](super::ForkingWsgiServer). So that the processes share the connections, the
-    /// server accepts one at a time, and the next one when it has answered a request of that connection or 1 ms has passed.
+    /// Whether other processes serve the same application on the same sockets; off. `wsgi.multiprocess` is then true,
+    /// as it always is in a [`ForkingWsgiServer`](super::ForkingWsgiServer). So that the processes share the
+    /// connections, the server accepts one at a time. It accepts the next one when it has answered a request of the
+    /// first, or when 1 ms has passed.
     pub multiprocess: bool,
     /// How long complete responses wait for the rest of their batch, to be written together; 200 µs. That is less than a
     /// client on the same machine notices, and more than a batch of fast responses takes.

@@ -92,8 +92,8 @@ impl ShutdownHandle {
         self.shutdown();
     }
 
-    /// Refuses requests that wait for a thread or have arrived in part, with 503 and `Connection: close`, both those that
-    /// wait now and later ones. For a process that is about to end although requests are still running. Returns when the
+    /// Refuses requests that wait for a thread or have arrived in part, now and from now on: the response is 503 with
+    /// `Connection: close`. For a process that is about to end although requests are still running. Returns when the
     /// responses have been written, or after `timeout`.
     pub fn refuse_waiting(&self, timeout: Duration) {
         /// How often to check. The process is about to end, so the cost does not matter.

@@ -60,8 +60,8 @@ pub trait Application: Send + Sync {
     /// Handles one request: calls `start_response` once and returns the body of the response.
     ///
     /// # Errors
-    /// As long as the head has not been sent, an error becomes a response with the status 500, and an
-    /// [`InputError`](crate::InputError) one with its own status. Afterwards an error aborts the connection, so that
+    /// As long as the head has not been sent, an error becomes a response: an [`InputError`](crate::InputError) with
+    /// its own status, any other error with 500. Once the head has been sent, an error aborts the connection, so that
     /// the client notices.
     fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError>;
 }

@@ -15,7 +15,7 @@ pub(crate) type Blocks = Box<dyn Iterator<Item = Result<Vec<u8>, AppError>> + Se
 /// (chunked for HTTP/1.1, until close for HTTP/1.0); the next block is requested only when the client can receive more.
 /// A file is sent from its current position.
 ///
-/// Dropping the body is PEP 3333's `close()`: it happens exactly once, also after an error and after the client has
+/// Dropping the body is PEP 3333's `close()`: it happens exactly once, even after an error and after the client has
 /// closed the connection.
 ///
 /// ```
@@ -194,7 +194,7 @@ impl Iterator for Followed {
     type Item = Result<Vec<u8>, AppError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // The block after the others was the last.
+        // Without `more`, the additional block has been returned, and it was the last.
         self.more.as_ref()?;
         match self.blocks.next() {
             Some(Ok(block)) => {

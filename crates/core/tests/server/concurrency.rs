@@ -62,7 +62,7 @@ fn threads_have_the_configured_stack_size() {
         Ok(Body::from("hello"))
     };
     let server = Setup::threaded().with(|settings| settings.runtime.thread_stack_size = Some(64 * MIB)).start(app);
-    // Both the thread that runs the event loop and those started beside it.
+    // The clients reach both the thread that runs the event loop and the threads that are started in addition.
     let mut clients: Vec<Client> = (0..4).map(|_| server.connect()).collect();
     for _ in 0..3 {
         for client in &mut clients {

@@ -167,8 +167,8 @@ fn a_connection_is_handed_over_while_the_application_checks_its_client() {
     for _ in 0..10 {
         let app = ClientKeeper::default();
         let next = serve(app.clone());
-        // All connections move to the new server. Threads of its application then check their clients without a pause,
-        // while the connections move on.
+        // All connections move to the new server. Then they move to the next one, while threads of the application
+        // check their clients without a pause.
         serving.hand_over_to(&next);
         std::mem::replace(&mut serving, next).join();
         clients.iter_mut().for_each(|client| assert_eq!(client.get("/").text(), "kept"));
@@ -261,7 +261,7 @@ fn queued_requests_move_to_the_successor_with_their_bodies() {
         } else {
             client.send(&body);
         }
-        // Another request right behind the body.
+        // Send another request right behind the body.
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         waiting.push((length, client));
     }

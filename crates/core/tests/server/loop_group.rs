@@ -121,7 +121,7 @@ fn stopping_under_load_loses_no_response() {
         let clients: Vec<_> = (0..16)
             .map(|index| {
                 let over = over.clone();
-                // Not in the thread, which may start after the server has stopped listening.
+                // Connect before the thread starts: it may start after the server has stopped listening.
                 let mut client = Client::connect(address);
                 thread::spawn(move || {
                     let path = if index % 4 == 0 { "/sleep" } else { "/" };

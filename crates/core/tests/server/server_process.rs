@@ -37,7 +37,7 @@ fn as_user_nobody(program: &str) -> Command {
     command
 }
 
-/// A server in a process of its own. It is stopped when this is dropped.
+/// A server in a process of its own. Dropping the value stops the server.
 pub struct ServerProcess {
     pub addr: SocketAddr,
     process: Process,
@@ -77,7 +77,7 @@ impl ServerProcess {
             skip("setpriv and prlimit, which limit the tasks of a process, cannot be used here");
             return None;
         }
-        // By descriptor: the path may lead through folders that only root may enter.
+        // Execute the file by its descriptor: its path may lead through folders that only root may enter.
         let mut command = Command::new("sh");
         command.arg("-c").arg("exec 3<\"$0\" \"$@\"").arg(test_binary().get_program());
         let exec = as_user_nobody("/proc/self/fd/3");
@@ -85,7 +85,7 @@ impl ServerProcess {
         Some(ServerProcess::run(role, command))
     }
 
-    /// Allows or forbids the server to start threads and processes from now on. Only for one that is
+    /// Allows or forbids the server to start threads and processes from now on. The server has to be
     /// [`unprivileged`](ServerProcess::unprivileged).
     pub fn allow_new_tasks(&self, allowed: bool) {
         let pid = self.process.id();
@@ -97,8 +97,8 @@ impl ServerProcess {
         assert!(command.status().unwrap().success());
     }
 
-    /// Starts a server by way of an interpreter and its script, which arranges an inherited descriptor and then
-    /// executes its arguments.
+    /// Starts a server through an interpreter, whose script arranges an inherited descriptor and then executes the
+    /// script's arguments.
     pub fn from_script(role: &str, interpreter: &[&str], address: &str) -> ServerProcess {
         let mut command = Command::new(interpreter[0]);
         command.args(&interpreter[1..]).arg(test_binary().get_program()).env(ADDRESS, address);
@@ -133,12 +133,12 @@ impl ServerProcess {
         proc_entries(self.process.id(), folder)
     }
 
-    /// Returns the processes that it has started and not yet reaped, with their states.
+    /// Returns the processes that the server has started and not yet reaped, with their states.
     pub fn children(&self) -> Vec<(u32, char)> {
         child_processes(self.process.id())
     }
 
-    /// Returns the processor time that it has used, to the tick of 10 ms.
+    /// Returns the processor time that the server has used, to the tick of 10 ms.
     pub fn cpu_time(&self) -> Duration {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
         let (_, rest) = stat.rsplit_once(") ").unwrap();
@@ -165,7 +165,7 @@ impl ServerProcess {
     }
 }
 
-/// [`test_app`], and paths that end the process or tell about it.
+/// [`test_app`], with additional paths that end the process or return information about it.
 fn process_app(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
     let path = environ.text("PATH_INFO").into_owned();
     match path.as_str() {
@@ -231,7 +231,7 @@ fn serve() {
     let LocalAddr::Tcp(address) = &server.local_addrs()[0] else { panic!("not a TCP address") };
     println!("\nlistening on {address}");
     if first {
-        // One request before the server starts threads, so that a test can arrange something in between.
+        // Serve one request before the server starts threads, so that a test can act in between.
         assert!(server.handle_request(DEADLINE).unwrap());
     }
     let served = catch_unwind(AssertUnwindSafe(|| server.serve_forever()));

@@ -94,7 +94,7 @@ fn stop_under_load(concurrency: Concurrency) {
     let clients: Vec<_> = (0..8)
         .map(|number| {
             let answered = answered.clone();
-            // Not in the thread, which may start after the server has stopped listening.
+            // Connect before the thread starts: it may start after the server has stopped listening.
             let mut client = Client::connect(addr);
             thread::spawn(move || {
                 let path = if number % 4 == 0 { "/sleep/3" } else { "/" };
@@ -182,7 +182,7 @@ fn a_partial_request_gets_503_at_the_shutdown_deadline() {
             .into_iter()
             .map(|part| {
                 let mut client = server.connect();
-                // So that the server has accepted the connection.
+                // The response shows that the server has accepted the connection.
                 client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
                 assert_eq!(client.response().status, 200);
                 client.send(part);
@@ -214,7 +214,8 @@ fn a_new_connection_gets_one_response_when_the_server_stops() {
     });
 }
 
-/// Even when the only thread notices the stop after the call that was running.
+/// The deadline counts from the call of `shutdown`, even if the only thread notices the stop after a long application
+/// call.
 #[test]
 fn the_shutdown_deadline_counts_from_the_call_of_shutdown() {
     let (gate, calls) = (Semaphore::default(), Arc::new(AtomicUsize::new(0)));
@@ -235,8 +236,8 @@ fn the_shutdown_deadline_counts_from_the_call_of_shutdown() {
     assert!(since.elapsed() < 900 * MS, "{:?}", since.elapsed());
 }
 
-/// A process whose only thread is busy leaves new connections to other processes. When it stops, it accepts those that
-/// wait.
+/// A process whose only thread is busy leaves new connections to other processes. When it stops, it accepts the
+/// connections that are still waiting.
 #[test]
 fn a_busy_process_accepts_and_answers_waiting_connections_when_it_stops() {
     for _ in 0..5 {

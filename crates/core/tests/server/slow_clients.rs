@@ -96,7 +96,8 @@ fn an_idle_connection_is_closed_without_a_response() {
 
 #[test]
 fn input_that_arrived_while_the_loop_was_busy_is_not_late() {
-    // One thread, or one that keeps the event loop: other connections are not read while the application runs.
+    // With a single thread, or one that never passes on the event loop, other connections are not read while the
+    // application runs.
     let keeps_the_loop = |settings: &mut Settings| {
         settings.runtime.loops = 1;
         settings.runtime.may_hand_over = Some(Arc::new(|_| false));

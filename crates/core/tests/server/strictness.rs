@@ -4,7 +4,7 @@ use crate::support::*;
 use amboss_core::http::Leniency;
 
 /// Requests to refuse, among them payloads of request smuggling: the name, the request, the expected status, and the
-/// one with `Leniency::werkzeug()`. 200 means that the request is accepted; with 0 it is not tried.
+/// expected status with `Leniency::werkzeug()`. 200 means that the request is accepted; with 0 it is not tried.
 fn refusals() -> Vec<(&'static str, String, u16, u16)> {
     let fields = |fields: &str| format!("POST /echo HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n");
     let chunks = |chunks: &str| format!("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}");

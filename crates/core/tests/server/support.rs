@@ -121,7 +121,7 @@ pub fn for_each_server_with<A: Application + 'static>(
     }
 }
 
-/// A server in a thread. It is stopped and joined when this is dropped.
+/// A server in a thread. Dropping the value stops the server and joins the thread.
 pub struct TestServer {
     pub local: Vec<LocalAddr>,
     pub handle: ShutdownHandle,
@@ -130,7 +130,7 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    /// Returns its first address, which has to be TCP.
+    /// Returns the server's first address, which has to be TCP.
     pub fn addr(&self) -> SocketAddr {
         match &self.local[0] {
             LocalAddr::Tcp(address) => *address,

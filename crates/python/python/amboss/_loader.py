@@ -36,7 +36,7 @@ def load_app(target: str) -> Callable[..., Any]:
     refusal = _monkey_patching.refusal()
     if refusal is not None:
         raise TargetError(refusal)
-    # ``_default`` returns only callables, so there is an expression here.
+    # ``_default`` returns only callables, so ``expression`` is not ``None`` here.
     if not callable(app):
         hint = ""
         if not expression.endswith(")"):
@@ -125,7 +125,7 @@ def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        # Only if this module itself is missing, not one that it imports.
+        # Report the module itself as missing, but not a module that it imports.
         if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
             raise TargetError(f"there is no module {error.name!r}; {_instead(name)}") from None
         raise

@@ -123,7 +123,7 @@ def _involved(error: BaseException) -> Iterator[str]:
 
 
 def _candidates(name: str) -> Iterator[str]:
-    """Yields where a module of this name would be in the program's own directories."""
+    """Yields the paths that a module of this name could have in the program's own directories."""
     return _in_folders(sys.path, os.path.join(*name.split(".")))
 
 

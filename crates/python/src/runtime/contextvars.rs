@@ -1,8 +1,8 @@
 //! Context variables (`contextvars`), in which frameworks keep the current request.
 //!
 //! Between two blocks of a response body, its thread serves other requests, and any thread may produce the next block.
-//! Therefore a body takes the context in which its call began with it, and every block is produced in that context; the
-//! thread continues with a new one. Requests without such a body share their thread's context, as in other servers.
+//! A body therefore takes over the context of its call, and every block is produced in that context. The thread
+//! continues with a new context. Requests without such a body share their thread's context, as in other servers.
 
 use std::cell::RefCell;
 

@@ -28,7 +28,7 @@ pub(crate) fn attach<R>(run: impl FnOnce(Python<'_>) -> R) -> R {
     thread_local! {
         static THREAD_STATE: OnceCell<ThreadState> = const { OnceCell::new() };
     }
-    // This fails in a thread that is ending; it attaches without a kept thread state.
+    // This fails in a thread that is ending; such a thread attaches without a kept thread state.
     let _ = THREAD_STATE.try_with(|state| {
         state.get_or_init(ThreadState::new);
     });
@@ -52,8 +52,8 @@ struct ThreadState {
 impl ThreadState {
     fn new() -> ThreadState {
         // SAFETY: `PyGILState_Check` and `PyGILState_Ensure` may be called by any thread, attached or not. A thread
-        // that is attached already has a thread state of its own, and nothing is kept for it. `PyEval_SaveThread` is
-        // called right after `PyGILState_Ensure`, so the thread is attached, as it requires.
+        // that is attached already has a thread state of its own, and nothing is kept for it. `PyEval_SaveThread`
+        // requires an attached thread; it is called right after `PyGILState_Ensure`, which attaches the thread.
         let kept = unsafe {
             if ffi::PyGILState_Check() == 1 {
                 None

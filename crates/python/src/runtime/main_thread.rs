@@ -91,7 +91,7 @@ pub(crate) fn run_in_thread<R: Default + Send + 'static>(
         .map_err(|_| PyRuntimeError::new_err("the server has panicked; its log contains the panic message"))
 }
 
-/// Signals the end of a thread, also of one that panicked, by writing a byte. Closing the pipe would not be enough: a
+/// Signals the end of a thread by writing a byte, even if the thread panicked. Closing the pipe would not be enough: a
 /// process that the application has forked may hold it open.
 struct DoneSignal(OwnedFd);
 
@@ -135,7 +135,7 @@ impl<'py> WakeupPipe<'py> {
 impl Drop for WakeupPipe<'_> {
     fn drop(&mut self) {
         if let Some(previous) = self.previous {
-            // The previous descriptor was accepted before.
+            // This can't fail: Python has accepted this descriptor before.
             let _ = set_wakeup_fd(self.py, previous);
         }
     }

@@ -1,8 +1,9 @@
 //! `--timeout` and `--max-requests`: asks the supervisor to replace this worker when a request runs too long, or when
-//! the worker has served its share.
+//! the worker has served its maximum number of requests.
 //!
-//! For `--timeout`, a thread sleeps until the oldest request is due. When a request is overdue, the thread logs its
-//! stack, asks for a successor and, once that serves, waits for the other requests and ends the process.
+//! For `--timeout`, a thread sleeps until the oldest request is due. When a request is overdue, the thread logs the
+//! stack of the request and asks for a successor. Once the successor serves, the thread waits for the other requests
+//! and ends the process.
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -214,7 +215,7 @@ impl Watchdog {
         let seconds = timeout.as_secs_f64();
         log.error(&format!("a request has been running for {seconds} seconds (--timeout); this worker is replaced"));
         self.request_replacement();
-        // In a separate thread, because code that never releases the GIL blocks it forever.
+        // Log the stack in a separate thread, which blocks forever if the request's code never releases the GIL.
         let log = log.clone();
         let _ = thread::Builder::new().name("amboss-stack".into()).spawn(move || {
             attach(|py| {
@@ -239,7 +240,8 @@ impl Watchdog {
                     thread::sleep(due.saturating_duration_since(Instant::now()));
                     running = self.running();
                 }
-                // All of them wait for their clients, or have a socket on which they may.
+                // All running requests wait for their clients, or use their connection's socket and may wait for them
+                // there.
                 None if !running.requests.is_empty() => {
                     drop(running);
                     thread::sleep(timeout / 4);
@@ -255,7 +257,7 @@ impl Watchdog {
 
     /// Ends the process once a successor serves and only overdue requests still run here.
     fn exit_when_replaced(&self, timeout: Duration, shutdown: &OnceLock<ShutdownHandle>) {
-        // This worker goes on serving until there is a successor.
+        // This worker continues to serve until there is a successor.
         while !shutdown.get().is_some_and(ShutdownHandle::is_requested) {
             thread::sleep(POLL_INTERVAL);
         }
@@ -280,7 +282,7 @@ impl Watchdog {
             let waiting_for_gil = in_flight::count() > overdue + others && now < gil_deadline;
             quiet_polls = if others == 0 && !waiting_for_gil { quiet_polls + 1 } else { 0 };
         }
-        // Refuse requests that could not move to another process (over TLS), and requests that got no thread.
+        // Refuse the requests that could not move to another process (those over TLS), and those that got no thread.
         if let Some(shutdown) = shutdown.get() {
             shutdown.refuse_waiting(REFUSE_TIMEOUT);
         }

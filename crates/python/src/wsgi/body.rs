@@ -85,8 +85,8 @@ pub(crate) fn make_body<'py>(
     }
 }
 
-/// Joins all blocks; `None` if there are none, or if they are too large or not all `bytes`, which is left to the
-/// caller.
+/// Joins all blocks. Returns `None` if there are no blocks, or if they are too large or not all `bytes`; the caller
+/// handles these cases.
 fn join(blocks: &[Bound<'_, PyAny>]) -> PyResult<Option<Vec<u8>>> {
     if let [single] = blocks {
         return Ok(Some(body_block(single)?.as_bytes().to_vec()));
@@ -103,8 +103,8 @@ fn join(blocks: &[Bound<'_, PyAny>]) -> PyResult<Option<Vec<u8>>> {
     Ok((!blocks.is_empty()).then_some(joined))
 }
 
-/// Makes the rest of the request body available after the application's call: returns whether there is none, or it is
-/// small and has been kept.
+/// Makes the rest of the request body available after the application's call. Returns true if nothing is left, or if
+/// the rest is small and has been kept.
 fn secure_input(py: Python<'_>, request: &Bound<'_, StartResponse>) -> bool {
     let request = request.get();
     match request.progress.left() {

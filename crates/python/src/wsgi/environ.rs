@@ -1,7 +1,7 @@
 //! Builds `environ` as a plain dict of native strings.
 //!
-//! The entries that all requests of a server share are put together once, those of a connection once per connection; a
-//! request copies that dict and adds its own entries.
+//! The entries that all requests of a server share are built once, and those that all requests of a connection share
+//! are built once per connection. A request copies that dict and adds its own entries.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -177,7 +177,8 @@ impl EnvironBuilder {
                 continue;
             }
             if field.name.eq_ignore_ascii_case(b"content-length") && environ.get("CONTENT_LENGTH").is_none() {
-                // If leniency allows it beside a Transfer-Encoding, it is not the length of the body.
+                // Leniency may allow Content-Length together with Transfer-Encoding. Then it is not the length of the
+                // body.
                 continue;
             }
             let key = match field_keys.get(field.name) {

@@ -90,7 +90,7 @@ impl Drop for Pending {
 /// Logs what this thread has written to `wsgi.errors` without a line feed. Called when the thread leaves a request, so
 /// that lines of two requests are not joined; the thread must not be attached to the interpreter.
 pub(crate) fn flush_errors() {
-    // A thread that is ending has logged it already.
+    // This fails in a thread that is ending, which has logged its text already.
     let pending = PENDING.try_with(|pending| pending.borrow_mut().take());
     if let Ok(Some((log, text))) = pending {
         log.error(&text);

@@ -29,11 +29,11 @@ pub(crate) struct ConnectionSocket {
 struct State {
     /// The current request; `None` when it is over.
     request: Option<Py<StartResponse>>,
-    /// The Python sockets that were created for it.
+    /// The Python sockets that were created for the current request.
     sockets: Vec<Py<PyAny>>,
-    /// The status that the application has sent, or 0, if it has taken over the connection.
+    /// The status that the application has sent (0 if unknown); `None` until the application takes over the connection.
     taken_over: Option<u16>,
-    /// Whether the response body is iterated after the application's call, so that the request goes on.
+    /// Whether the response body is iterated after the application's call, so that the request continues.
     has_body: bool,
 }
 
@@ -63,7 +63,8 @@ impl ConnectionSocket {
         self.state().has_body = true;
     }
 
-    /// Ends the application's call. Returns the status of its own response if it has taken over the connection.
+    /// Ends the application's call. If the application has taken over the connection, returns the status of its
+    /// response.
     pub(crate) fn end_call(&self, py: Python<'_>) -> Option<u16> {
         let (taken_over, has_body) = {
             let state = self.state();

@@ -15,8 +15,8 @@ use crate::worker::watchdog::ClientWaitTimer;
 use crate::wsgi::convert::{body_block, header_pairs, native_bytes, type_name, INLINE_FIELDS};
 use crate::wsgi::input_progress::InputProgress;
 
-/// The request as the application reaches it. Called with status and headers it is `start_response` and returns itself;
-/// called with bytes it is `write`. One object for both saves an allocation per request.
+/// The callable that an application gets for a request. Called with a status and headers, it is `start_response` and
+/// returns itself; called with bytes, it is `write`. One object for both saves an allocation per request.
 #[pyclass(frozen, module = "amboss._amboss", name = "StartResponse")]
 pub(crate) struct StartResponse {
     /// The server's own `start_response` and the request body, during the application's call.

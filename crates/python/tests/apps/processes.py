@@ -49,7 +49,7 @@ def application(environ, start_response):
         "main": os.environ.get("AMBOSS_RUN_MAIN"),
     }
     if path == "/beside":
-        # The maximum number of requests that run in this process while this one does.
+        # The maximum number of requests that run in this process while this request runs.
         most = 0
         with counting:
             running += 1

@@ -47,7 +47,8 @@ impl<'a> Iterator for Pieces<'a> {
 }
 
 impl Pieces<'_> {
-    /// Skips what belongs to an ESC. If the sequence is incomplete, only the ESC is dropped.
+    /// Skips the rest of an escape sequence, whose ESC has been consumed. Of an incomplete sequence, only the ESC is
+    /// dropped.
     fn escape(&mut self) {
         let Some(kind) = self.rest.bytes().next() else { return };
         match kind {

@@ -34,7 +34,7 @@ pub struct Build {
     running: Arc<Mutex<Running>>,
     pid: Pid,
     artifacts: Receiver<Vec<Executable>>,
-    /// Receives when all output was read.
+    /// Receives a message when all output has been read.
     output_end: Receiver<()>,
     output: Arc<Mutex<Vec<u8>>>,
 }
@@ -54,9 +54,9 @@ pub struct CancelBuild(Arc<Mutex<Running>>);
 /// How a build ended.
 #[derive(Clone, Debug)]
 pub enum BuildOutcome {
-    /// The build succeeded. These are all programs and examples, including those that were up to date.
+    /// The build succeeded. The list contains all programs and examples, including those that were up to date.
     Built(Vec<Executable>),
-    /// The build failed. This is cargo's output with colours, for the [error page](crate::error_page).
+    /// The build failed. The text is cargo's output with colours, for the [error page](crate::error_page).
     Failed(String),
     /// The build was stopped.
     Cancelled,
@@ -74,7 +74,7 @@ pub struct Executable {
 impl Build {
     pub(super) fn start(mut command: Command) -> io::Result<Build> {
         ensure_children_are_reapable()?;
-        // The error page needs colours. They are removed from what goes to stderr where they are not wanted.
+        // The error page needs colours. If stderr should have none, they are removed from the copy that goes there.
         command.env("CARGO_TERM_COLOR", "always").process_group(0);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;

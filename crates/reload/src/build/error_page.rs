@@ -10,8 +10,8 @@ use html_escape::encode_quoted_attribute;
 use super::ansi;
 
 /// The error page as HTML in UTF-8, to be sent with status 503 and `Cache-Control: no-store`. It loads no other
-/// resources, and is dark or light as the browser prefers. Of the terminal output's control sequences, the 16 colours
-/// and bold are kept and all others are dropped.
+/// resources, and is dark or light as the browser prefers. It keeps the 16 colours and bold of the terminal output, and
+/// drops all other control sequences.
 ///
 /// With `poll` the page requests itself at this interval, and reloads when the response has another status or another
 /// output. Without it the page contains no script.

@@ -1,8 +1,8 @@
 //! Children made by a fork: copies of this process, with everything that it has in memory.
 //!
-//! The embedder calls `fork` itself. A copy of a process with several threads has only one of them, and only the
-//! embedder knows whether that is safe. This module prepares the sockets that the child serves on, and closes in the
-//! child what belongs to the supervisor.
+//! The embedder calls `fork` itself. A forked copy of a process has only one of its threads, and only the embedder
+//! knows whether that is safe. This module prepares the sockets that the child serves on, and closes in the child what
+//! belongs to the supervisor.
 
 use std::any::Any;
 use std::fmt;
@@ -78,7 +78,7 @@ impl Forked {
     /// From then on SIGINT (CTRL+C) and SIGUSR1 have no effect, unless the application handles them.
     ///
     /// # Errors
-    /// The supervisor has ended meanwhile, or the system refuses.
+    /// The supervisor has ended in the meantime, or a system call fails.
     pub fn enter(self) -> io::Result<ForkedChild> {
         // The owners of these numbers belong to the supervisor, which does not run in this process.
         for number in self.close_in_child {

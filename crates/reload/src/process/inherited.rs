@@ -24,7 +24,7 @@ pub fn is_running_from_reloader() -> bool {
     IS_FORKED_CHILD.load(Ordering::SeqCst) || std::env::var_os(RUN_MAIN).is_some_and(|value| value == "true")
 }
 
-/// What the supervisor passed on to this process, in environment variables:
+/// The sockets that the supervisor passed to this process. Environment variables describe them:
 ///
 /// | variable | meaning |
 /// |---|---|

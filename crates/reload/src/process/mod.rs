@@ -1,8 +1,8 @@
 //! Child processes: starting a program with listening sockets and a control socket, and what the child makes of them.
 //!
 //! The parent's side: a [`Program`] is started by `spawn` or `fork` and becomes a [`ChildProcess`]. The child's side:
-//! [`Inherited`] takes over the sockets of a program that was spawned, [`Forked`] those of a copy of this process. The
-//! two sides talk over a [`ControlSocket`].
+//! [`Inherited`] takes over the sockets in a program that was spawned, and [`Forked`] takes them over in a copy of this
+//! process. The two sides talk over a [`ControlSocket`].
 
 mod child;
 mod control;

@@ -32,7 +32,7 @@ pub struct Program {
     /// Whether the program is killed when the supervisor dies, instead of being asked to end (Linux, with an
     /// [`exec_wrapper`](Program::exec_wrapper)). For programs that may ignore SIGTERM and would keep the port open.
     pub kill_with_parent: bool,
-    /// Whether stderr goes through the supervisor, which keeps its end for
+    /// Whether stderr goes through the supervisor, which keeps the last part of the output for
     /// [`WorkerFailure::output`](crate::WorkerFailure::output). The program then sees a pipe instead of a terminal.
     pub capture_stderr: bool,
     /// If set, this process is forked instead of executing a program; see [`Program::forked`].

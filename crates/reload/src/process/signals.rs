@@ -30,7 +30,7 @@ fn set_default(flags: &DefaultFlags, value: bool) {
     flags.iter().flatten().for_each(|flag| flag.store(value, Ordering::SeqCst));
 }
 
-/// Keeps the supervisor's signals from having their default effect; they have it again when this is dropped.
+/// Suppresses the default effects of the supervisor's signals. Dropping the value restores these effects.
 #[derive(Debug)]
 pub(crate) struct HandledSignals(());
 
@@ -68,8 +68,9 @@ impl Drop for HandledSignals {
     }
 }
 
-/// Waits until no handler runs in any thread; to be called before a fork. If a handler ran at the moment of the fork in
-/// a thread that the child does not have, a change of handlers in the child would wait for it forever.
+/// Waits until no handler runs in any thread; to be called before a fork. Otherwise a handler might be running in
+/// another thread at the moment of the fork. That thread does not exist in the child, so a change of handlers there
+/// would wait for it forever.
 pub(super) fn wait_for_running_handlers() {
     if lock_flags().is_none() {
         return;

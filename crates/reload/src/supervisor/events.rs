@@ -68,10 +68,10 @@ impl EventHandler for () {}
 pub struct WorkerFailure {
     /// The worker's generation.
     pub generation: u64,
-    /// The end of what the worker wrote to stderr, at most 64 KiB; empty unless
+    /// The last part of what the worker wrote to stderr, at most 64 KiB; empty unless
     /// [`Program::capture_stderr`](crate::Program::capture_stderr) is set.
     pub output: Vec<u8>,
-    /// How the worker ended; `None` if it was never started, or was too slow.
+    /// How the worker ended; `None` if the worker was never started, or was too slow.
     pub status: Option<ExitStatus>,
     /// Why the worker counts as failed, in a sentence.
     pub reason: String,
@@ -95,7 +95,7 @@ pub struct WorkerDeath {
     pub pid: u32,
     /// How the worker ended.
     pub status: ExitStatus,
-    /// The end of what the worker wrote to stderr, as in [`WorkerFailure::output`].
+    /// The last part of what the worker wrote to stderr, as in [`WorkerFailure::output`].
     pub output: Vec<u8>,
     /// How long the worker was ready.
     pub uptime: Duration,

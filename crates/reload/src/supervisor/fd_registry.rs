@@ -1,6 +1,6 @@
 //! The descriptors of connections that are passing through this process. A forked worker gets a copy of every
-//! descriptor, and has to close those of other workers' clients: otherwise their connections would stay open as long as
-//! it lives.
+//! descriptor, and has to close those of other workers' clients: otherwise the clients' connections would stay open
+//! until the forked worker ends.
 
 use std::collections::HashSet;
 use std::os::fd::{AsRawFd, RawFd};
@@ -40,8 +40,8 @@ impl TrackedMessage {
 
 impl Drop for TrackedMessage {
     fn drop(&mut self) {
-        // No fork comes between this and the closing of the descriptors: the supervisor's thread, which drops the
-        // messages, is also the one that forks.
+        // No fork happens between this and the closing of the descriptors: the supervisor's thread both drops the
+        // messages and forks.
         let mut registered = self.registry.lock();
         for descriptor in self.message.descriptors() {
             registered.remove(&descriptor.as_raw_fd());

@@ -17,7 +17,8 @@ pub(super) struct Handover {
 
 impl Handover {
     pub(super) fn new(max_held: usize) -> Handover {
-        // The other half of the descriptors is left for starting the workers that are to take the connections.
+        // Use at most half of the descriptors: the supervisor needs others to start the workers that take the
+        // connections.
         let descriptors = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());
         let max_held = descriptors.map_or(max_held, |limit| max_held.min(limit / 2));
         Handover { held: VecDeque::new(), max_held, next_worker: 0 }

@@ -1,4 +1,4 @@
-//! What the supervisor's thread waits for.
+//! The inputs that the supervisor's thread waits for.
 
 use super::fd_registry::TrackedMessage;
 use crate::process::{ControlMessage, Program};

@@ -1,9 +1,9 @@
 //! The supervisor: holds the listening sockets and runs a program on them, in one worker process or several.
 //!
-//! A replacement is started first. Once it reports that it is ready, the old worker is told to drain: it finishes its
-//! running requests and hands its idle connections back, and these are sent on to the new worker, so no client notices.
-//! If the replacement cannot start, the old worker keeps serving. A worker may also ask to be replaced; it
-//! serves until its successor is ready.
+//! The supervisor starts the replacement first. When the replacement reports that it is ready, the supervisor tells the
+//! old worker to drain: it finishes its running requests and hands its idle connections back, and these are sent on to
+//! the new worker, so no client notices. If the replacement cannot start, the old worker keeps serving. A worker may
+//! also ask to be replaced; it serves until its successor is ready.
 //!
 //! ```text
 //! signals, control sockets, exits, handles ──▶ Input ──▶ Supervisor::run
@@ -119,8 +119,8 @@ impl Supervisor {
         SupervisorHandle { sender: self.sender.clone() }
     }
 
-    /// Starts to record signals, which [`run`](Supervisor::run) does otherwise. To be called before anyone is told that
-    /// this process exists, and may send a signal.
+    /// Starts to record signals. Without this call, [`run`](Supervisor::run) starts the recording. Call this before
+    /// another program learns this process's id and may send it a signal.
     ///
     /// # Errors
     /// The system refuses a signal handler.
@@ -244,7 +244,8 @@ impl Supervisor {
 }
 
 impl SupervisorHandle {
-    /// Replaces the workers one by one, by another program, or without one by the newest version of the same.
+    /// Replaces the workers one by one: with workers of `program`, or, if it is `None`, with the newest version of the
+    /// current program.
     ///
     /// A replacement that is still starting is abandoned.
     pub fn replace(&self, program: Option<Program>) {
@@ -252,10 +253,10 @@ impl SupervisorHandle {
     }
 
     /// Replaces the workers by a fallback program, such as a page that shows why the real one cannot be built. The next
-    /// [`replace`](SupervisorHandle::replace) ends the fallback, also without a program; so does SIGHUP.
+    /// [`replace`](SupervisorHandle::replace), with or without a program, ends the fallback, and so does SIGHUP.
     ///
-    /// With `instead_of`, the fallback is for a generation that has [failed](EventHandler::failed). It is then not run
-    /// if the workers are being replaced by a newer generation.
+    /// `instead_of` names the generation that has [failed](EventHandler::failed). The fallback is then not run if a
+    /// newer generation is already replacing the workers.
     pub fn run_fallback(&self, program: Program, instead_of: Option<u64>) {
         self.send(Command::RunFallback { program, instead_of });
     }
@@ -266,7 +267,8 @@ impl SupervisorHandle {
     }
 
     fn send(&self, command: Command) {
-        // An error means that the supervisor has ended. That is what a stop wants, and too late for a replacement.
+        // An error means that the supervisor has ended: a stop has nothing left to do, and a replacement comes too
+        // late.
         let _ = self.sender.send(Input::Command(command));
     }
 }

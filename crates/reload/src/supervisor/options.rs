@@ -11,9 +11,9 @@ pub struct SupervisorOptions {
     pub workers: usize,
     /// How the supervisor knows that a worker is ready, and how it stops a worker.
     pub protocol: Protocol,
-    /// Whether a program that cannot be started is retried when nothing serves (true). True is right if only time can
-    /// fix the cause: retries follow with growing delays. False is right if a changed file can fix it: the supervisor
-    /// waits for the next [`replace`](crate::SupervisorHandle::replace).
+    /// Whether a program that cannot be started is retried when nothing serves (true). With true, retries follow with
+    /// growing delays, which suits causes that only time can fix. With false, the supervisor waits for the next
+    /// [`replace`](crate::SupervisorHandle::replace), which suits causes that a changed file can fix.
     pub retry: bool,
     /// The exit code by which the first worker says that no other could start either (none). The supervisor then exits
     /// with this code. Once a worker was ready, the code has no special meaning.
@@ -27,7 +27,7 @@ pub struct SupervisorOptions {
     /// How long the supervisor waits before it replaces a worker that died (100 ms): too short to notice once, long
     /// enough not to load the machine if it keeps happening.
     pub restart_delay: Duration,
-    /// The maximum to which the delay doubles (5 s): short enough after someone has fixed the cause.
+    /// The maximum to which the delay doubles (5 s): once the cause is fixed, the next retry follows soon.
     pub max_restart_delay: Duration,
     /// How long a worker must have been ready to count as healthy (10 s). Its death then does not count as a repetition
     /// of earlier ones.

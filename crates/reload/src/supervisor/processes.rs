@@ -171,7 +171,8 @@ impl Processes {
         if !program.is_forked() {
             return process::start(program, listeners, generation, with_control, Vec::new());
         }
-        // These keep the descriptors open, and the set of them complete, until the process is forked.
+        // The following values keep the descriptors open until the process is forked, and keep other threads from
+        // adding any.
         let controls: Vec<ControlSender> = self.control_sockets.iter().filter_map(WeakControlSender::upgrade).collect();
         let registered = self.fd_registry.lock();
         let _threads = self.threads.lock_for_fork();

@@ -48,7 +48,8 @@ impl Drop for SignalForwarder {
     }
 }
 
-/// Which of stdin, stdout and stderr are terminals, to tell a SIGHUP of a closed terminal from one that someone sends.
+/// Which of stdin, stdout and stderr are terminals. This tells a SIGHUP of a closed terminal from one that a user
+/// sends.
 pub(super) struct Terminals([bool; 3]);
 
 impl Terminals {

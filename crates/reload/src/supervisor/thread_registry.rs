@@ -1,9 +1,9 @@
 //! The supervisor's threads, and when the process may be forked.
 //!
 //! A thread that starts or ends briefly holds a lock of std, on the table of stacks by which std reports a stack
-//! overflow. A child that is forked at such a moment has the locked lock without the thread that would release it, so
-//! every thread that it starts waits forever: the child reports that it is ready and answers no request. No thread of
-//! the supervisor may therefore start or end during a fork.
+//! overflow. A child that is forked at such a moment gets the lock in its locked state, but not the thread that would
+//! release it. Every thread that the child starts therefore waits forever: the child reports that it is ready and
+//! answers no request. No thread of the supervisor may therefore start or end during a fork.
 
 use crate::sync::lock;
 use std::collections::HashMap;
@@ -66,7 +66,7 @@ impl ThreadRegistry {
 }
 
 impl RunningThreads {
-    /// Joins the threads that are about to end. They need no lock of ours any more.
+    /// Joins the threads that are about to end. They take no lock that the caller holds.
     fn join_ending(&mut self) {
         let ending = self.threads.iter().filter(|(_, thread)| thread.is_ending).map(|(id, _)| *id);
         for id in ending.collect::<Vec<_>>() {

@@ -76,7 +76,7 @@ pub(super) fn read_control(
     drop(control);
 }
 
-/// Copies a worker's stderr to the supervisor's, and keeps the end of it. `_open` is dropped at the end.
+/// Copies a worker's stderr to the supervisor's, and keeps the last part of it. `_open` is dropped at the end.
 pub(super) fn copy_stderr(mut stderr: ChildStderr, captured: &Mutex<Vec<u8>>, _open: Sender<()>) {
     let mut piece = [0; 8192];
     loop {

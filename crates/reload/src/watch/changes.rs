@@ -1,5 +1,5 @@
 //! The changes since the last report. For each file the first and the last state are kept, so a temporary file that
-//! comes and goes is no change, and a file that is replaced is modified.
+//! comes and goes does not count as a change, and a file that is replaced counts as modified.
 
 use std::collections::HashMap;
 use std::fs::Metadata;
@@ -180,7 +180,7 @@ impl PendingChanges {
         }
     }
 
-    /// When a report is due: `debounce` after the last change, or `debounce_closed` after it if all files are complete,
+    /// When a report is due. This is `debounce` after the last change (`debounce_closed` if all files are complete),
     /// but at most `max_debounce` after the first change.
     pub(super) fn due(&self, debounce: Duration, debounce_closed: Duration, max_debounce: Duration) -> Option<Instant> {
         let (first, last) = self.span?;

@@ -12,7 +12,7 @@
 //! moment. A burst of saves is therefore one report, both back-ends report the same changes, and lost events cause a
 //! scan of everything instead of a missed save.
 //!
-//! A watch never ends of its own accord. A deleted folder is watched again when it comes back, what cannot be read is
+//! A watch runs until it is dropped. A deleted folder is watched again when it comes back, what cannot be read is
 //! skipped, and when the system's events fail, the watch continues by polling.
 //!
 //! The engine is our own on top of `notify`, because the existing crates for debouncing (notify-debouncer-full,
@@ -232,7 +232,8 @@ impl Waker {
     /// may have read an older version. For the files of an application this is the time at which its process was
     /// started.
     ///
-    /// Returns false if there were more than [`WatchOptions::max_added_files`]; the excess files are not watched.
+    /// Returns false if the total of added files exceeds [`WatchOptions::max_added_files`]; the excess files are not
+    /// watched.
     pub fn add_files(&self, files: impl IntoIterator<Item = PathBuf>, since: SystemTime) -> bool {
         self.queue.add_files(files, since, self.max_added_files)
     }

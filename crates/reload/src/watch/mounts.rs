@@ -37,7 +37,7 @@ fn file_system_type(mounts: &[u8], path: &Path) -> Option<String> {
         // A hyphen ends the optional fields; the type follows.
         let Some(kind) = fields.skip_while(|field| *field != b"-").nth(1) else { continue };
         let length = point.as_os_str().as_bytes().len();
-        // Of two mounts on the same point the later one hides the other.
+        // If two mounts have the same mount point, the later one hides the earlier one.
         if path.starts_with(&point) && best.as_ref().is_none_or(|(longest, _)| length >= *longest) {
             best = Some((length, String::from_utf8_lossy(kind).into_owned()));
         }

@@ -52,11 +52,11 @@ impl Default for WatchOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Backend {
-    /// By the system's events where they work, otherwise by polling.
+    /// The system's file events where they work, otherwise polling.
     Auto,
-    /// By polling the modification time, size and inode of each file. Works everywhere.
+    /// Polling of each file's modification time, size and inode. Works everywhere.
     Stat,
-    /// By the system's events: immediately, and without any work while nothing changes.
+    /// The system's file events: they arrive at once and cost almost nothing while no file changes.
     Notify,
 }
 

@@ -1,8 +1,8 @@
 //! Polling: comparing the files with the snapshot again and again.
 //!
 //! Checking a file costs the kernel about a microsecond, so checking thousands of files each second would keep a laptop
-//! awake. Each pass therefore has a CPU budget, a share of one core. While someone is working (something has changed
-//! within the last minute) the budget covers all files, except in enormous projects. Otherwise each pass checks the
+//! awake. Each pass therefore has a CPU budget, a share of one core. While the user is active (a file has changed
+//! within the last minute), the budget covers all files, except in enormous projects. Otherwise each pass checks the
 //! most recently modified files, which are the most likely to change next, and then continues with the other files
 //! where the last pass stopped. However small the budget, everything is checked within [`FULL_SCAN_PASSES`] passes. If
 //! passes take long, for example on a network file system, the interval between them grows, so that polling takes at
@@ -17,13 +17,13 @@ use super::snapshot::Snapshot;
 
 /// The share of a core that polling may use while nothing changes.
 const IDLE_SHARE: f64 = 0.0014;
-/// The share of a core while someone is working: enough for some 20,000 files a second.
+/// The share of a core that polling may use while the user is active: enough for some 20,000 files a second.
 const ACTIVE_SHARE: f64 = 0.03;
-/// How long after a change someone is assumed to be working.
+/// How long after a change the user counts as active.
 const ACTIVE: Duration = Duration::from_secs(60);
 /// How many of the most recently modified files each pass checks. More than anyone edits at a time.
 const NEWEST: usize = 40;
-/// The maximum number of passes until everything was checked, whatever that costs.
+/// The maximum number of passes until everything was checked, even if that exceeds the CPU budget.
 const FULL_SCAN_PASSES: usize = 12;
 
 /// Schedules the passes and decides what each of them checks.
@@ -82,7 +82,7 @@ impl PollScanner {
         let affordable = (share * self.interval.as_secs_f64() / self.cost) as usize;
         let checks = self.check(snapshot, affordable);
         snapshot.complete_update();
-        // The cost of one check can't be measured by a few of them.
+        // Measure the cost of a check only over many checks.
         if checks > NEWEST / 2 {
             let cost = (cpu_seconds() - cpu) / checks as f64;
             self.cost = (0.8 * self.cost + 0.2 * cost).clamp(1e-7, 1e-3);

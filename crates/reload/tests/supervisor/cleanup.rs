@@ -70,7 +70,7 @@ fn an_idle_supervisor_uses_no_cpu_time() {
     let supervisor = SupervisorProcess::start(&code, 2);
     supervisor.log.expect(2, "ready 1");
     assert_eq!(supervisor.get("/"), "1");
-    // The number of context switches of its threads.
+    // The number of context switches of the supervisor's threads.
     let switches = || -> u64 {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", supervisor.pid())).unwrap().flatten();
         let statuses = tasks.map(|task| std::fs::read_to_string(task.path().join("status")).unwrap_or_default());

@@ -55,7 +55,7 @@ fn signals_have_their_default_effect_on_forked_workers() {
     let code = CodeFile::new("1 forked");
     let supervisor = start(&code, 1);
     for (number, signal) in [(1, Signal::TERM), (2, Signal::QUIT), (3, Signal::HUP)] {
-        // A worker that is not ready yet would fail instead of die.
+        // The end of a worker that is not ready yet would count as a failed start, not as a death.
         supervisor.log.expect(number, "ready 1");
         let pid: i32 = supervisor.get("/pid").parse().unwrap();
         kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();

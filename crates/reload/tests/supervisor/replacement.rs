@@ -99,7 +99,7 @@ fn twenty_replacements_under_load_lose_no_request() {
                 let mut requests = 0;
                 while !finished.load(Ordering::SeqCst) {
                     requests += 1;
-                    // Some requests are always running, some use new connections, most persistent ones.
+                    // Two clients send long requests. Some clients open new connections, most keep theirs.
                     let path = if number < 2 { "/sleep/200" } else { "/" };
                     client.get(path).unwrap_or_else(|error| panic!("request {requests} of {number}: {error}"));
                     served.fetch_add(1, Ordering::SeqCst);

@@ -226,7 +226,7 @@ impl SupervisorProcess {
         self.child.wait().unwrap().code()
     }
 
-    /// The number of its threads (`task`) or descriptors (`fd`).
+    /// The number of the supervisor's threads (`task`) or descriptors (`fd`).
     #[cfg(target_os = "linux")]
     pub fn entries(&self, what: &str) -> usize {
         std::fs::read_dir(format!("/proc/{}/{what}", self.pid())).unwrap().count()

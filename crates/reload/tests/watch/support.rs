@@ -63,7 +63,7 @@ impl TestFolder {
         reported
     }
 
-    /// Collects reports until they are enough.
+    /// Collects reports until `enough` holds.
     pub fn reported_until(&self, watch: &mut Watch, enough: impl Fn(&Reported) -> bool) -> Reported {
         let deadline = Instant::now() + TIMEOUT;
         let mut reported = Reported::new();
@@ -90,8 +90,8 @@ impl TestFolder {
     }
 }
 
-/// Waits until the clock of the file system has advanced. A folder that changes twice within one step of it looks
-/// unchanged until it is checked again later.
+/// Waits until the clock of the file system has advanced. A folder that changes twice within one tick of this clock
+/// looks unchanged until a later check.
 fn tick() {
     let probe = tempfile::NamedTempFile::new().expect("a file can be made");
     let modified = || {

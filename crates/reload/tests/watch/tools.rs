@@ -30,7 +30,7 @@ fn run(folder: &Path, program: &str, arguments: &[&str]) -> bool {
 
 #[test]
 fn a_save_by_vim_modifies_one_file() {
-    // Once in place, and once by renaming the old file to a backup.
+    // vim saves once in place, and once by renaming the old file to a backup.
     for copy in ["yes", "no"] {
         for backend in BACKENDS {
             let folder = TestFolder::new();

@@ -88,7 +88,7 @@ fn adhoc_certificates_work_concurrently_and_without_a_writable_folder() {
         std::fs::read_dir(folder.join("cache")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["adhoc.pem"]);
 
-    // A file is in the place of the folder.
+    // The parent of the cache folder is a file, so the folder cannot be created.
     std::fs::write(folder.join("file"), "").unwrap();
     let server = Setup::threaded().start(&SslContext::adhoc_in(folder.join("file/cache"), &[]).unwrap());
     assert_eq!(server.client().get("/").text(), "hello");

@@ -27,7 +27,7 @@ pub fn run(program: &str, arguments: &[&str], input: &[u8]) -> Option<Output> {
     run_with_timeout(DEADLINE * 2, program, arguments, input)
 }
 
-/// As [`run`], for a program that may take this long.
+/// As [`run`], with this timeout.
 #[track_caller]
 pub fn run_with_timeout(timeout: Duration, program: &str, arguments: &[&str], input: &[u8]) -> Option<Output> {
     let mut command = Command::new(program);
@@ -74,7 +74,7 @@ pub fn try_curl(arguments: &[&str], input: &[u8]) -> Option<Output> {
     run("curl", &[&["-sS", "-m", "30", "--noproxy", "*"], arguments].concat(), input)
 }
 
-/// Runs curl, which has to succeed.
+/// Runs curl, and asserts that it succeeds.
 #[track_caller]
 pub fn curl(arguments: &[&str], input: &[u8]) -> Option<String> {
     let output = try_curl(arguments, input)?;
@@ -82,7 +82,7 @@ pub fn curl(arguments: &[&str], input: &[u8]) -> Option<String> {
     Some(output.text())
 }
 
-/// Runs an openssl command, which has to succeed.
+/// Runs an openssl command, and asserts that it succeeds.
 #[track_caller]
 pub fn openssl(arguments: &[&str]) -> Option<String> {
     let output = run("openssl", arguments, b"")?;
@@ -98,7 +98,7 @@ pub fn s_client(server: &TestServer, arguments: &[&str]) -> Option<Output> {
     run("openssl", &arguments, b"GET /environ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 }
 
-/// Runs a Python program, which has to succeed. Returns what it printed.
+/// Runs a Python program, asserts that it succeeds, and returns what it printed.
 #[track_caller]
 pub fn python(program: &str, arguments: &[&str]) -> Option<String> {
     let output = run("python3", &[&["-c", program], arguments].concat(), b"")?;

@@ -88,7 +88,7 @@ impl Response {
 pub enum End {
     /// With close_notify.
     Clean,
-    /// Without close_notify, or by a reset.
+    /// Without close_notify, or with a reset.
     Cut,
 }
 

@@ -58,7 +58,7 @@ impl<'a, K: Kernel, C: Class> Bits<'a, K, C> {
     }
 }
 
-/// Copies the last bytes of a buffer, less than a block, into a block of zeros.
+/// Copies the end of a buffer, which is shorter than a block, into a block of zeros.
 #[cold]
 #[inline(never)]
 fn padded(rest: &[u8]) -> [u8; BLOCK] {

@@ -160,7 +160,7 @@ impl ParserState {
         }
     }
 
-    /// Records that more input is needed from `position` on; an error if the input is beyond a limit already.
+    /// Records that more input is needed from `position` on. Returns an error if the input is beyond a limit already.
     #[cold]
     pub(super) fn need_more(&mut self, position: usize) -> Result<bool, Error> {
         self.position = position;

@@ -10,16 +10,16 @@ use super::x86::{with_avx2, Avx2, Sse2};
 /// The kernel that a parser uses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Backend {
-    /// The table; runs on every processor.
+    /// One byte at a time, by a table look-up; runs on every processor.
     #[cfg_attr(any(target_arch = "x86_64", target_arch = "aarch64"), allow(dead_code))]
     Scalar(Scalar),
-    /// 16 bytes at a time; every x86-64 processor has it.
+    /// 16 bytes at a time; every x86-64 processor has SSE2.
     #[cfg(target_arch = "x86_64")]
     Sse2(Sse2),
     /// 32 bytes at a time.
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
-    /// 16 bytes at a time; every aarch64 processor has it.
+    /// 16 bytes at a time; every aarch64 processor has NEON.
     #[cfg(target_arch = "aarch64")]
     Neon(Neon),
 }

@@ -15,7 +15,8 @@ pub(crate) trait Kernel: Copy {
     fn not_visible(self, block: &[u8; BLOCK]) -> u64;
 }
 
-/// One of the three classes, as a type: a closure would not be compiled for the kernel's instruction set.
+/// One of the three byte classes of [`Kernel`]. It is a type and not a closure, because a closure would not be compiled
+/// for the kernel's instruction set.
 pub(crate) trait Class {
     /// The bytes of a block that are outside the class.
     fn outside<K: Kernel>(kernel: K, block: &[u8; BLOCK]) -> u64;

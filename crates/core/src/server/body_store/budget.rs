@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::memory::BodyMemory;
 use crate::server::settings::Limits;
 
-/// What the collected bodies of all connections of a server take, in bytes.
+/// The memory and the file space that the collected bodies of all connections take, in bytes.
 #[derive(Debug)]
 pub(in crate::server) struct BodyBudget {
     pub(in crate::server) memory: BodyMemory,

@@ -60,7 +60,7 @@ impl Source for CollectedBody<'_> {
 
     fn read_directly(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         if let Collected::File { file, range } = &self.whole {
-            // A buffer as large as the block need not be filled through the block.
+            // A buffer that is at least as large as the block is filled directly, not through the block.
             if self.is_block_consumed() && buffer.len() >= READ_BLOCK {
                 let count = self.at_hand().min(buffer.len() as u64) as usize;
                 read_exact_at(file, &mut buffer[..count], range.start + self.position)?;

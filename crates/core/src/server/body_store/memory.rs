@@ -115,7 +115,7 @@ mod tests {
         memory.release(first);
         assert_eq!((memory.in_use(), memory.has_spare()), (0, true));
 
-        // The spare block is too small for the one request and far too large for the other.
+        // The spare block is too small for the first request, and far too large for the second.
         assert_eq!((memory.acquire(100_001).len(), memory.acquire(20_000).len()), (100_001, 20_000));
         let reused = memory.acquire(50_000);
         assert_eq!((reused.as_ptr(), reused.len(), memory.has_spare()), (address, 100_000, false));

@@ -17,10 +17,10 @@ const INITIAL_SIZE: usize = 1024;
 const FASTER_FROM: usize = 16 * 1024;
 /// The size at which a body of known length gets memory for all of it, in bytes.
 const WHOLE_FROM: usize = 256 * 1024;
-/// How many bytes are written to a file at a time: enough that the system call costs nothing beside the copying, and few
-/// enough for a processor's cache.
+/// How many bytes are written to a file at a time: so many that the system call costs little compared with the copying,
+/// and few enough for a processor's cache.
 const WRITE_BLOCK: usize = 256 * 1024;
-/// The same while all bodies together take as much memory as they may.
+/// How many bytes are written at a time while all bodies together have reached their memory limit.
 const SMALL_BLOCK: usize = 16 * 1024;
 
 /// The bytes of one request body, complete or still arriving.
@@ -195,7 +195,8 @@ mod tests {
         (0..length).map(|index| (index % 251) as u8).collect()
     }
 
-    /// Stores bytes in one of a connection's two ways: reading into the store's space, or appending pieces.
+    /// Stores bytes in one of the two ways that a connection uses: it appends pieces, or it reads into the store's
+    /// space.
     fn store(budget: &Arc<BodyBudget>, body: &[u8], piece: usize, appended: bool) -> BodyStore {
         let mut store = BodyStore::new(budget.clone(), None);
         let mut rest = body;

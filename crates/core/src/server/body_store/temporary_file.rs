@@ -28,7 +28,7 @@ impl TemporaryFile {
     /// Creates an empty file in `directory`, or in the default directory.
     pub(super) fn create(directory: Option<&Path>) -> Result<TemporaryFile, StoreError> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        /// How many names are tried. Each is as unlikely to exist as the next one.
+        /// The maximum number of names that are tried. Names are random, so even the first one hardly ever exists.
         const MAX_TRIES: usize = 8;
         let directory = directory_or_default(directory);
         let mut tries = 0;
@@ -63,7 +63,7 @@ fn directory_or_default(directory: Option<&Path>) -> PathBuf {
     directory.map_or_else(default_directory, Path::to_owned)
 }
 
-/// Returns `TMPDIR` if it is set, else `/var/tmp`, which is on a disk where `/tmp` is memory, else the directory that
+/// Returns `TMPDIR` if it is set, else `/var/tmp` (on a disk, while `/tmp` is often in memory), else the directory that
 /// [`std::env::temp_dir`] returns.
 fn default_directory() -> PathBuf {
     let is_set = std::env::var_os("TMPDIR").is_some_and(|directory| !directory.is_empty());

@@ -89,7 +89,7 @@ impl Connection {
         self.peer_gone()
     }
 
-    /// Removes a head that has been set but not sent from the write buffer.
+    /// Removes from the write buffer a head that has been set but not sent.
     pub(super) fn discard_head(&mut self, exchange: &Exchange) {
         if let Some(head_start) = exchange.progress.head_start() {
             self.write_buffer.bytes.truncate(head_start);

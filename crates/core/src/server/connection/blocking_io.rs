@@ -13,8 +13,8 @@ use crate::server::sys::Interest;
 /// How long the first wait for a client may take before the scheduler is told about it.
 const SHORT_WAIT: Duration = Duration::from_millis(1);
 
-/// The interval at which a thread that waits for its client asks the scheduler again whether it may give up its slot:
-/// the first one and the longest one. The interval doubles each time.
+/// The first and the longest interval at which a thread that waits for its client asks the scheduler again whether it
+/// may give up its slot. The interval doubles each time.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(64));
 
 /// The part of a connection that is accessible while the application runs.

@@ -107,7 +107,7 @@ impl Connection {
         }
     }
 
-    /// Reads more of a head. Returns `None` if the buffer is to be parsed again, or the read repeated.
+    /// Reads more of a head. Returns `None` if the caller has to parse the buffer again or to repeat the read.
     #[inline]
     fn read_head(&mut self, readable: &mut bool, now: u64) -> Option<Step> {
         let Some(buffer) = self.read_buffer.as_mut().filter(|_| *readable || self.transport.has_buffered()) else {

@@ -5,7 +5,7 @@ use super::{Connection, Step};
 use crate::server::service::Service;
 
 impl Connection {
-    /// Sends the write buffer. When everything has been sent, makes the transition that waited for it.
+    /// Sends the write buffer. When everything has been sent, makes the transition that was waiting for the flush.
     #[inline]
     pub(crate) fn flush(&mut self, service: &Service, now: u64) -> Step {
         if let State::Respond(response) = &self.state {
@@ -64,8 +64,8 @@ impl Connection {
         if self.transport.shutdown_write().is_err() {
             return self.close();
         }
-        // No further input is expected that could reset the connection and lose the response. Lingering would take as
-        // much time as a tenth of a request.
+        // No further input is expected that could reset the connection and lose the response. Lingering would add a
+        // tenth to the time of a request.
         if announced && self.transport.is_done() {
             return self.close();
         }

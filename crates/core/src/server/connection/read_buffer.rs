@@ -96,7 +96,7 @@ impl ReadBuffer {
         ReadBuffer { bytes, start: 0, end: length, parser }
     }
 
-    /// Restores a head that was split off, in front of the unread bytes.
+    /// Puts a head that was split off back in front of the unread bytes.
     pub(in crate::server) fn restore_head(&mut self, head: ReadBuffer) {
         let length = head.len();
         if self.is_empty() {

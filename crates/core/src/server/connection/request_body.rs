@@ -72,7 +72,7 @@ impl RequestBody {
         }
     }
 
-    /// Counts bytes of a body of known length that were read past this decoder.
+    /// Counts bytes of a body of known length that were read without this decoder.
     pub(super) fn skip(&mut self, count: usize) {
         if let BodyFraming::Length(left) = &mut self.framing {
             *left = left.saturating_sub(count as u64);

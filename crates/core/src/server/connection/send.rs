@@ -110,7 +110,7 @@ impl Connection {
         let is_first = !std::mem::replace(&mut response.streaming, true);
         if is_first && scheduler.holds_loop() && matches!(response.source, BodySource::Blocks(_)) {
             // Most responses have a single block. It is sent with the responses of the batch, before the application is
-            // asked for the next one, so that what the application still does delays nothing.
+            // asked for the next one, so that the application's remaining work delays no response.
             return Sent::Wait(Step::Flush);
         }
         if let Err(error) = self.send_head_with_bytes(response) {

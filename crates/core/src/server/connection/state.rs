@@ -68,7 +68,7 @@ pub(super) enum State {
 pub(super) enum CloseMode {
     /// At once: nothing can be lost.
     Immediate,
-    /// After the client has closed. `announced`: whether the client has said that it will, and has sent its whole
+    /// After the client has closed. `announced`: whether the client has said that it will close, and has sent its whole
     /// request.
     Linger { announced: bool },
 }

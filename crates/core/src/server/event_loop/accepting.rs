@@ -118,7 +118,7 @@ impl EventLoop {
         self.group.note_open(self.index, self.slab.open());
     }
 
-    /// Sends an idle connection to a loop with fewer connections. Returns it if there is none.
+    /// Sends an idle connection to a loop with fewer connections. Returns the connection if there is no such loop.
     #[cold]
     pub(super) fn send_to_other_loop(
         &mut self,

@@ -107,8 +107,8 @@ impl Acceptor {
     /// Returns how many connections to accept in a row when other processes accept from the same socket.
     ///
     /// If one process accepted all pending connections, it would keep them for their whole life while the others stay
-    /// idle. So each process accepts one connection, and the next one after it has answered a request. If no request
-    /// has arrived within [`YIELD_FOR`], it accepts a few more, but not more than it can run at once.
+    /// idle. So each process accepts one connection, and accepts the next one after it has answered a request. If no
+    /// request has arrived within [`YIELD_FOR`], it accepts a few more, but not more than it can run at once.
     pub(super) fn share(&self, available_slots: usize) -> usize {
         if self.yielding {
             available_slots.clamp(1, ACCEPTS_IN_A_ROW / 8)
@@ -147,8 +147,9 @@ impl Acceptor {
         self.saturated && available_slots > 0
     }
 
-    /// Resumes accepting after a pause. While the process is saturated, the pause continues instead; then returns the
-    /// listeners from which this process has to accept one connection, because no other process does.
+    /// Resumes accepting after a pause, unless the process is still saturated. In that case the pause continues, and
+    /// the function returns the listeners from which this process has to accept one connection because no other process
+    /// does.
     pub(super) fn end_pause(&mut self, poller: &mut Poller, available_slots: usize, now: u64) -> Vec<usize> {
         self.saturated &= available_slots == 0;
         if !self.saturated {

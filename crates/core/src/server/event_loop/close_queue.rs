@@ -19,7 +19,7 @@ pub(super) struct CloseQueue {
 }
 
 impl CloseQueue {
-    /// Adds a connection. If the queue is full, returns another one that has to be checked now.
+    /// Adds a connection. If the queue is full, returns another connection, which has to be checked now.
     pub(super) fn push(&mut self, token: Token, now: u64) -> Option<Token> {
         self.queue.push_back((token, now + CLOSE_GRACE));
         if self.queue.len() > MAX_AWAITING_CLOSE {

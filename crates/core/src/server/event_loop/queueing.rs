@@ -6,7 +6,7 @@ use crate::server::connection::Connection;
 use crate::server::io::poller::PollInterest;
 
 impl EventLoop {
-    /// Queues a request. While it waits, its socket is watched only for a hang-up of the client.
+    /// Queues a request. While the request waits, its connection's socket is watched only for a hang-up of the client.
     pub(super) fn queue(&mut self, token: Token, mut connection: Box<Connection>) {
         if let Some(successor) = self.stopping.successor() {
             match self.hand_over(token, connection, &successor) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::slab::Token;
 
-/// The number of unfinished responses in the batch at which their first blocks are written at once. While they are few,
+/// The number of unfinished responses in the batch at which their first blocks are written at once. With few of them,
 /// the application's data for each stays in the processor's caches: with 25, a Flask application took half as long
 /// again.
 const MAX_STREAMING: usize = 8;
@@ -90,8 +90,8 @@ impl ReadyQueue {
         std::mem::take(&mut self.runnable)
     }
 
-    /// Adds a connection whose response is written with the batch. Returns true if so many of them have more to send
-    /// that all have to be written now.
+    /// Adds a connection whose response is written with the batch. Returns true if [`MAX_STREAMING`] of these responses
+    /// are unfinished, so that all have to be written now.
     pub(super) fn push_flush(&mut self, token: Token, streaming: bool) -> bool {
         self.pending_flush.push(token);
         self.streaming += usize::from(streaming);

@@ -10,7 +10,7 @@ use crate::server::io::socket::Socket;
 /// slot's generation, which changes with each connection.
 pub(crate) type Token = u64;
 
-/// The bits of the generation. The two bits above them mark the poller's keys that are not tokens.
+/// The bits of the generation. The two bits above these mark the poller's keys that are not tokens.
 const GENERATION: u32 = 0x3fff_ffff;
 
 pub(super) struct Slot {

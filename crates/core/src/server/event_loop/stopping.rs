@@ -47,10 +47,10 @@ impl Stopping {
         self.deadline.is_some_and(|deadline| now >= deadline)
     }
 
-    /// Returns until when an idle connection stays open for a last request. `None` if it is closed at once.
+    /// Returns the time until which an idle connection stays open for a last request. `None` if it is closed at once.
     ///
     /// The client may have sent a request that is still in transit, and it is answered as the connection's last one.
-    /// That applies to a connection that can't be handed over while others are, and to a new connection.
+    /// This applies to a new connection, and to one that can't be handed over when others are handed over.
     pub(super) fn last_request_until(&self, connection: &Connection, now: u64) -> Option<u64> {
         self.deadline?;
         if self.hands_over() {

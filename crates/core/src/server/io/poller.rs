@@ -114,7 +114,7 @@ const MAX_EVENTS: usize = 64;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) struct Epoll {
-    /// Declared before the descriptor, so that it is dropped before that closes.
+    /// Declared before the descriptor, so that it is dropped before the descriptor closes.
     _fork_guard: ForkGuard,
     fd: std::os::fd::OwnedFd,
     events: Box<[sys::EpollEvent; MAX_EVENTS]>,

@@ -94,7 +94,7 @@ pub trait Transport: Send {
     /// the socket does not take at once is not sent.
     fn close(&mut self) {}
 
-    /// Makes the close that follows a reset, which shows the peer that bytes are missing.
+    /// Turns the close that follows into a reset, which shows the peer that bytes are missing.
     ///
     /// # Errors
     /// The error of `setsockopt(2)`.

@@ -27,7 +27,7 @@ pub(crate) struct Listener {
 #[derive(Debug, Default)]
 struct ActiveLoops {
     count: usize,
-    /// Present while there is such a loop.
+    /// Present while at least one loop accepts.
     fork_guard: Option<ForkGuard>,
 }
 

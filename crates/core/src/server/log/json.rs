@@ -84,7 +84,7 @@ impl<'a> RequestLine<'a> {
         }
         let end = target.iter().position(|&byte| byte == b'?').unwrap_or(target.len());
         let (path, query) = (&target[..end], target.get(end + 1..).unwrap_or_default());
-        // Of a target in absolute form, keep only the path (RFC 9112 §3.2.2).
+        // If the target is in absolute form, keep only its path (RFC 9112 §3.2.2).
         let path = match path.windows(3).position(|three| three == b"://") {
             Some(scheme) if path[0] != b'/' => {
                 let authority = &path[scheme + 3..];

@@ -91,7 +91,7 @@ impl TextState {
     }
 }
 
-/// Returns how many bytes of some lines to write with one call: at most [`MAX_WRITE`], unless the first line alone is
+/// Returns how many bytes of `lines` to write with one call: at most [`MAX_WRITE`], unless the first line alone is
 /// longer.
 fn whole_lines(lines: &[u8]) -> usize {
     if lines.len() <= MAX_WRITE {

@@ -204,7 +204,8 @@ impl LoopGroup {
         self.members.iter().map(Member::connections).sum()
     }
 
-    /// Returns the other loop with the fewest connections, if it has clearly fewer than this one, which has `open`.
+    /// Returns the other loop with the fewest connections, if it has clearly fewer than the `open` connections of this
+    /// loop.
     pub(crate) fn less_loaded(&self, index: usize, open: usize) -> Option<usize> {
         if self.members.len() == 1 {
             return None;

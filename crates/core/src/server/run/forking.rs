@@ -39,8 +39,8 @@ struct Child {
     connection: Option<Box<Connection>>,
     /// Readable when the child has sent its report or has ended.
     exit_socket: UnixStream,
-    /// A duplicate of `exit_socket`, if the sockets came from the reserve. It keeps a second descriptor in use, so that
-    /// both descriptors are free for a new reserve when the child has ended.
+    /// A duplicate of `exit_socket`, if the sockets came from the reserve. It occupies a second descriptor, so that the
+    /// end of the child frees the two descriptors that a new reserve needs.
     _reserved: Option<UnixStream>,
 }
 

@@ -53,8 +53,8 @@ extern "C" fn record_open_descriptors() {
         for (offset, entry) in fds.iter_mut().enumerate() {
             entry.fd = (first + offset) as RawFd;
         }
-        // One call checks many numbers. It fails with EINVAL where the process may not open as many descriptors; then each
-        // number is checked alone.
+        // One call checks many numbers. If the process may not open that many descriptors, the call fails with EINVAL,
+        // and each number is checked alone.
         let failed = poll_many(&mut fds, Some(Duration::ZERO)).is_err();
         for entry in fds.iter().filter(|entry| failed || entry.revents & POLLNVAL == 0) {
             if survives_exec(entry.fd) {

@@ -279,7 +279,7 @@ fn work_after_the_only_block_delays_no_client() {
                 return Ok(Body::from("hello"));
             }
             let gate = gate.clone();
-            // As frameworks respond: one block, and work to do when it has been sent.
+            // Respond as frameworks do: with one block, and with work to do after it has been sent.
             let mut block = Some(b"hello".to_vec());
             Ok(Body::iter(std::iter::from_fn(move || block.take())).on_close(move || gate.acquire()))
         }

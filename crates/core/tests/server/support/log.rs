@@ -13,7 +13,7 @@ pub struct RecordingLog {
 }
 
 impl RecordingLog {
-    /// Returns all error entries, one behind the other.
+    /// Returns all error entries, joined by line feeds.
     pub fn errors(&self) -> String {
         self.errors.lock().unwrap().join("\n")
     }

@@ -1,7 +1,7 @@
 //! Deleting the bytecode of a source that has changed.
 //!
-//! Python compares the size of a source, and its time in seconds, with those of the source that it has compiled. Of two
-//! saves within a second, it would go on using the first one.
+//! Python compares the size of a source, and its time in seconds, with those of the source that it has compiled. If a
+//! source is saved twice within a second, Python could therefore keep using the bytecode of the first save.
 
 use std::fs;
 use std::path::Path;

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-/// Returns the files that a traceback names, and those that would repair what it says is missing. `here` is where the
-/// program ran.
+/// Returns the files that a traceback names, and the paths where the file or module that it reports missing could be
+/// created. `here` is where the program ran.
 pub(super) fn named_files(output: &[u8], here: &Path) -> Vec<PathBuf> {
     let output = String::from_utf8_lossy(output);
     let mut named: Vec<PathBuf> = Vec::new();
@@ -42,7 +42,7 @@ enum Missing {
     File(String),
 }
 
-/// What the last line of a traceback says is missing.
+/// Returns the file or module that the last line of a traceback reports missing.
 fn missing(line: &str) -> Option<Missing> {
     let quoted = |rest: &str| rest.split('\'').next().map(str::to_owned);
     if let Some(rest) = line.strip_prefix("ModuleNotFoundError: No module named '") {

@@ -63,7 +63,7 @@ pub enum ControlMessage {
     /// The child asks for a successor, and serves until it is told to [`Drain`](ControlMessage::Drain) because the
     /// successor is ready.
     ReplaceMe,
-    /// The child stops of its own accord, and another one is to take its place.
+    /// The child stops without an order, and the supervisor has to start another one in its place.
     Leaving,
     /// Finish the running requests, then exit.
     Stop,

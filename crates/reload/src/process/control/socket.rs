@@ -192,7 +192,8 @@ impl SharedStream {
                     descriptors = &[];
                 }
                 Err(Errno::INTR) => {}
-                // Too many descriptors are in flight, or the system has no buffers: the other side is reading.
+                // Too many descriptors are in flight, or the system has no buffers. Try again: the other side frees
+                // them by reading.
                 Err(Errno::TOOMANYREFS | Errno::NOBUFS) if Instant::now() < deadline => {
                     std::thread::sleep(RETRY_INTERVAL);
                 }

@@ -23,7 +23,7 @@ fn connection(read: &[u8]) -> (ControlMessage, UnixStream) {
     (ControlMessage::Connection { socket: server.into(), read: read.to_vec(), body: None }, client)
 }
 
-/// Asserts that the message is the other end of the client's connection.
+/// Asserts that the message contains the server's end of the client's connection.
 fn assert_connected(message: ControlMessage, client: &mut UnixStream, expected: &[u8]) {
     let ControlMessage::Connection { socket, read, .. } = message else { panic!("not a connection: {message:?}") };
     assert_eq!(read, expected);

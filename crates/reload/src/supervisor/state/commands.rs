@@ -1,4 +1,4 @@
-//! What signals and handles tell the supervisor to do.
+//! The commands that the supervisor gets from signals and handles.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ const SAME_INTERRUPT: Duration = Duration::from_millis(300);
 const EXIT_CODE_AFTER_INTERRUPT: i32 = 130;
 
 impl SupervisorState {
-    /// Replaces all workers, by another program or by the same.
+    /// Replaces all workers with workers of another program, or of the same one.
     pub(in crate::supervisor) fn replace(
         &mut self,
         program: Option<Program>,

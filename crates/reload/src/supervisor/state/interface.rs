@@ -1,4 +1,4 @@
-//! What the rules act on, and what they report.
+//! The interface of the rules: the processes that they control, and the events that they report.
 
 use std::io;
 use std::process::ExitStatus;
@@ -14,12 +14,12 @@ pub(in crate::supervisor) trait ProcessControl {
     fn report(&mut self, event: StateEvent);
 }
 
-/// What a worker is told.
+/// A command to a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::supervisor) enum WorkerCommand {
     /// Hand idle connections back, finish the running requests, and exit.
     Drain,
-    /// The same for a worker that has not reported yet that it is ready; it may be about to.
+    /// The same as `Drain`, for a worker that has not reported that it is ready. Its report may be on the way.
     Abandon,
     /// Finish the running requests, and exit.
     Stop,

@@ -31,7 +31,7 @@ pub(super) struct Stopping {
     pub(super) since: Instant,
 }
 
-/// Which workers there are, and which there should be.
+/// The current workers and the target that the rules work towards.
 pub(in crate::supervisor) struct SupervisorState {
     pub(super) options: SupervisorOptions,
     /// The number of workers that should serve.

@@ -1,5 +1,5 @@
-//! The rules: which workers there should be, and what each of them is told when. They use neither processes nor a
-//! clock, so tests can go through every order of events: the time is passed in, and commands go to a
+//! The rules that decide which workers run, and when each of them gets which command. The rules use neither processes
+//! nor a clock, so tests can go through every order of events: the time is passed in, and commands go to a
 //! [`ProcessControl`].
 //!
 //! ```text

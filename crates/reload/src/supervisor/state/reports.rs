@@ -1,4 +1,4 @@
-//! What the workers report, and their ends.
+//! The reactions to reports of workers and to their exits.
 
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ impl SupervisorState {
         }
     }
 
-    /// A worker stops of its own accord, and another has to take its place.
+    /// A worker stops without an order, and another one has to take its place.
     pub(in crate::supervisor) fn worker_leaving(&mut self, id: u64, now: Instant) {
         let deadline = Some(now + self.options.drain_timeout);
         if let Some(worker) = self.worker(id).filter(|worker| worker.is_ready()) {

@@ -80,7 +80,7 @@ impl Harness {
         harness
     }
 
-    /// A state in which all workers are ready, without the record of how they became so.
+    /// A state in which all workers are ready. The record of their start is cleared.
     fn serving(options: SupervisorOptions) -> Harness {
         let workers = options.workers as u64;
         let mut harness = Harness::new(options);

@@ -40,7 +40,7 @@ pub(super) enum WorkerState {
     },
 }
 
-/// How a worker was asked to stop, from the gentlest way to the hardest.
+/// How a worker was asked to stop, in the order of escalation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StopStage {
     Draining,

@@ -29,7 +29,7 @@ pub(in crate::watch) struct EventQueue {
 struct PendingEvents {
     /// The paths to check.
     paths: HashMap<PathBuf, EventHint>,
-    /// When the last of them was added.
+    /// When a path was last added.
     arrived_at: Option<Instant>,
     /// Whether events were lost, so that everything has to be scanned.
     must_rescan: bool,
@@ -42,7 +42,7 @@ struct PendingEvents {
     new_files: Vec<(PathBuf, SystemTime)>,
 }
 
-/// What the events of one path say.
+/// The information from the events of one path.
 #[derive(Clone, Copy)]
 struct EventHint {
     recheck: Recheck,
@@ -50,7 +50,7 @@ struct EventHint {
     complete: Option<bool>,
 }
 
-/// What has to be checked, in ascending order.
+/// What has to be checked, from the least to the most.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Recheck {
     Nothing,
@@ -61,7 +61,7 @@ enum Recheck {
 }
 
 impl EventHint {
-    /// The hint of one event; `None` for an event of a reader.
+    /// The hint of one event; `None` for an event that only reports a read access.
     fn of(kind: EventKind) -> Option<EventHint> {
         let (recheck, complete) = match kind {
             EventKind::Access(AccessKind::Close(AccessMode::Write)) => (Recheck::Nothing, Some(true)),

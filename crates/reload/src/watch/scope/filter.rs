@@ -9,7 +9,7 @@ use super::ignore_rules::IgnoreRules;
 /// Which entries of one folder count: the union of its three parts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FolderFilter {
-    /// If set, everything that these rules do not ignore counts, also in the folders below.
+    /// If set, everything that these rules do not ignore counts, in this folder and in those below it.
     pub(super) ignore_rules: Option<Arc<IgnoreRules>>,
     /// Files that count by their names.
     pub(super) names: BTreeSet<OsString>,
@@ -22,7 +22,7 @@ pub(crate) struct FolderFilter {
 pub(crate) enum FileRole {
     /// Its changes are reported.
     Reported,
-    /// Its changes are not reported, but it decides which other files count.
+    /// The changes of the file are not reported, but its rules decide which other files count.
     RulesOnly,
 }
 

@@ -136,7 +136,8 @@ impl Scope {
         self.is_ignore_file(path).then_some(FileRole::RulesOnly)
     }
 
-    /// The filter that a folder with this filter passes to one of its folders; `None` if nothing in that one counts.
+    /// The filter that a folder with the filter `filter` passes to its subfolder `path`; `None` if nothing in the
+    /// subfolder counts.
     pub(crate) fn subfolder_filter(&self, path: &Path, filter: &FolderFilter) -> Option<FolderFilter> {
         let name = path.file_name()?;
         if is_always_ignored(name) || self.is_never_entered(path) {

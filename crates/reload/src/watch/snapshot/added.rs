@@ -1,5 +1,5 @@
-//! Files that enter the scope while the watch runs. Their existence is no change; they count as changed only if they
-//! were modified after the reason to watch them arose.
+//! Files that enter the scope while the watch runs. Adding a file is not a change; the file counts as changed only if
+//! it was modified after the time that is given with it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};

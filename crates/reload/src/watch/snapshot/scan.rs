@@ -56,7 +56,7 @@ impl Snapshot {
         snapshot
     }
 
-    /// Scans the whole scope again. Only real differences are pending afterwards.
+    /// Scans the whole scope again. Records only differences to the previous state as changes.
     pub(in crate::watch) fn rescan(&mut self) {
         self.root_paths.clear();
         for path in self.folders.keys().cloned().collect::<Vec<_>>() {
@@ -238,7 +238,7 @@ impl Snapshot {
             // The folder was moved here.
             self.remove(&known);
         }
-        // Another folder may have had this path.
+        // The snapshot may still contain another folder that had this path.
         self.remove(path);
         self.observer.watch(path, is_root, filter.is_recursive());
         let folder = Folder {
@@ -265,8 +265,8 @@ impl Snapshot {
         self.real_roots.iter().any(|root| root.starts_with(&real) && *root != real)
     }
 
-    /// Reads the names in a folder of the snapshot. `metadata` is the folder's, taken before. Returns the number of
-    /// names.
+    /// Reads the names in a folder of the snapshot. `metadata` is the metadata of the folder from before the call.
+    /// Returns the number of names.
     pub(super) fn read(&mut self, path: &Path, metadata: &Metadata, queue: &mut VisitQueue) -> usize {
         let Some(folder) = self.folders.get_mut(path) else { return 0 };
         let is_recent = metadata.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age < CLOCK_TICK));

@@ -130,7 +130,7 @@ impl LeaderPool {
         reclaimed
     }
 
-    /// Returns a connection that was advanced without the loop to the leader, after its response has been written.
+    /// Passes a connection that was advanced without the loop back to the leader, after its response has been written.
     pub(super) fn complete_connection(
         &self,
         token: Token,

@@ -154,7 +154,8 @@ impl LeaderPool {
         }
     }
 
-    /// Passes a request that is expected to block to another thread. Returns its connection if there is none.
+    /// Passes a request to another thread, because it is expected to block. Returns the connection if there is no such
+    /// thread.
     pub(super) fn dispatch(
         self: &Arc<LeaderPool>,
         token: Token,

@@ -89,7 +89,7 @@ fn exit_code_3_restarts_at_once() {
     harness.expect(&["too many restarts retry=100ms"]);
     harness.advance(100);
     harness.expect(&["start 7 g1 app"]);
-    // Also before the worker is ready, and in a rolling restart.
+    // A restart is also immediate before the worker is ready, and in a rolling restart.
     harness.advance(1000);
     harness.exited(7, EXIT_3);
     harness.expect(&["start 8 g1 app"]);

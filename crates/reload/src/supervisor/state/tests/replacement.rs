@@ -82,7 +82,7 @@ fn a_newer_replacement_abandons_one_that_is_starting() {
     harness.replace(Some("new"));
     harness.replace(Some("newer"));
     harness.expect(&["start 2 g2 new", "Abandon 2", "start 3 g3 newer"]);
-    // The end of an abandoned worker is no failure, and its ready message is ignored.
+    // The exit of an abandoned worker does not count as a failure, and its ready message is ignored.
     harness.ready(2);
     harness.exited(2, EXIT_1);
     harness.expect(&[]);

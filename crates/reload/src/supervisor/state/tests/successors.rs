@@ -131,7 +131,7 @@ fn a_rolling_restart_fulfils_requests_for_a_successor() {
     harness.ready(4);
     harness.ready(5);
     harness.expect(&["Drain 1", "start 5 g2 new", "Drain 2", "replaced 1 2"]);
-    // But not if the new code does not start.
+    // If the new code does not start, the restart is over, and the worker gets a successor with its own code.
     harness.request_successor(4);
     harness.replace(Some("broken"));
     harness.exited(7, EXIT_1);
