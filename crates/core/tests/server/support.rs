@@ -17,7 +17,7 @@ use amboss_core::{
 };
 #[cfg(unix)]
 pub use amboss_testkit::skip;
-pub use amboss_testkit::{find, wait_until, Client, Response, TempDir, DEADLINE};
+pub use amboss_testkit::{find, poll_until, wait_until, Client, Response, TempDir, DEADLINE};
 
 pub use apps::{blocking_app, stress_app, test_app, Semaphore};
 pub use layers::{connect_masked, MaskingLayer, ProbeLayer, UnmaskingStream, CLOSING_MESSAGE, HANDSHAKE};

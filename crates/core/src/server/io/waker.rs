@@ -39,6 +39,12 @@ impl Waker {
         self.pending.store(false, Ordering::SeqCst);
     }
 
+    /// Whether the loop will be woken.
+    #[cfg(test)]
+    pub(crate) fn is_pending(&self) -> bool {
+        self.pending.load(Ordering::SeqCst)
+    }
+
     /// Returns the descriptor that becomes readable.
     pub(crate) fn raw(&self) -> sys::Raw {
         sys::raw(sys::handle(&self.receiver))

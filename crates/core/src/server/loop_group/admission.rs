@@ -90,7 +90,7 @@ impl LoopGroup {
         self.offer_slot();
     }
 
-    /// Acquires a slot for a request that the leader of this loop passes to another thread, and releases the leader's.
+    /// Transfers the slot of the leader of this loop to the thread to which it passes its request.
     pub(crate) fn note_detached(&self, index: usize) {
         self.expect_detached();
         self.end_leading(index);
@@ -101,9 +101,15 @@ impl LoopGroup {
         self.detached.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Releases the leader's slot, because its thread no longer leads.
+    /// Releases the leader's slot, because its thread no longer leads. Called after
+    /// [`expect_detached`](LoopGroup::expect_detached), so for a moment the request has counted twice, and another loop
+    /// may have queued a request for which there is a slot: it is woken.
     pub(crate) fn end_leading(&self, index: usize) {
         self.members[index].load.running.store(false, Ordering::SeqCst);
+        if self.members.len() > 1 {
+            self.wake_queues(Some(index));
+        }
+        self.offer_slot();
     }
 
     /// Releases the slot of a thread without the loop that has ended its request.

@@ -83,6 +83,21 @@ fn no_more_requests_run_than_there_are_slots() {
 }
 
 #[test]
+fn a_loop_that_queued_a_request_while_another_counted_twice_is_woken() {
+    let group = group(&[0, 0], 2);
+    assert!(group.begin_call(0));
+    // The first loop is about to lose its leader, whose request counts twice until `end_leading`.
+    group.expect_detached();
+    assert!(!group.begin_call(1));
+    group.note_queued(1, Some(Instant::now()));
+    assert_eq!(group.available_slots(1), 0);
+    group.end_leading(0);
+    assert_eq!(group.available_slots(1), 1);
+    let waker = super::lock(&group.members[1].mailbox).waker.clone().unwrap();
+    assert!(waker.is_pending(), "the queued request would wait until another one ends");
+}
+
+#[test]
 fn a_leader_and_a_detached_thread_share_a_group_of_one_loop() {
     let group = group(&[0], 2);
     assert!(group.begin_call(0));

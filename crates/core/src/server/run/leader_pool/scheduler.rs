@@ -77,11 +77,14 @@ impl Scheduler for PoolThread<'_> {
         let LeaderPool { group, index, .. } = &**self.pool;
         let may_run = if !self.holds_loop() {
             std::mem::take(&mut self.has_reserved_slot) || group.available_slots(*index) > 0
-        } else if self.dispatches && group.available_slots(*index) > 0 {
-            return Admission::Dispatch;
         } else {
-            self.admitted = group.begin_call(*index);
-            self.admitted
+            let has_slot = group.begin_call(*index);
+            if has_slot && self.dispatches {
+                // `LeaderPool::dispatch` transfers the slot to the other thread.
+                return Admission::Dispatch;
+            }
+            self.admitted = has_slot;
+            has_slot
         };
         if may_run {
             Admission::Run

@@ -13,6 +13,7 @@ use crate::server::fixtures::{self, wait_until, DEADLINE};
 use crate::server::io::waker::Waker;
 use crate::server::loop_group::LoopGroup;
 use crate::server::scheduler::{Admission, Scheduler};
+use crate::server::service::Service;
 use crate::server::settings::Settings;
 use crate::server::shutdown::ShutdownHandle;
 use crate::server::sync::lock;
@@ -24,11 +25,16 @@ fn pool(change: impl FnOnce(&mut Settings)) -> (Arc<LeaderPool>, Box<EventLoop>)
         settings.runtime.loops = 1;
         change(settings);
     });
+    let group = LoopGroup::new(&service.settings, Vec::new());
+    member(&service, &group, 0)
+}
+
+/// Returns the pool of one loop of a group, and that loop.
+fn member(service: &Arc<Service>, group: &Arc<LoopGroup>, index: usize) -> (Arc<LeaderPool>, Box<EventLoop>) {
     let (waker, shutdown) = (Arc::new(Waker::new().unwrap()), ShutdownHandle::new());
     shutdown.register(waker.clone());
-    let group = LoopGroup::new(&service.settings, Vec::new());
-    let event_loop = Box::new(EventLoop::new(service.clone(), group.clone(), 0, waker.clone(), true).unwrap());
-    (LeaderPool::new(service, shutdown, waker, group, 0), event_loop)
+    let event_loop = EventLoop::new(service.clone(), group.clone(), index, waker.clone(), true).unwrap();
+    (LeaderPool::new(service.clone(), shutdown, waker, group.clone(), index), Box::new(event_loop))
 }
 
 #[test]
@@ -89,6 +95,25 @@ fn requests_that_are_expected_to_block_go_to_other_threads_while_there_are_slots
     let mut detached = PoolThread::detached(&pool);
     assert_eq!(detached.admit(), Admission::Run, "its slot was acquired in advance");
     assert_eq!(detached.admit(), Admission::Queue, "a second request has none");
+}
+
+#[test]
+fn two_leaders_do_not_pass_requests_to_threads_with_the_same_slot() {
+    let service = fixtures::service(|settings| {
+        settings.runtime.threads = 2;
+        settings.runtime.loops = 2;
+    });
+    let group = LoopGroup::new(&service.settings, Vec::new());
+    let [(first, first_loop), (second, second_loop)] = [0, 1].map(|index| {
+        group.begin_loop(index);
+        member(&service, &group, index)
+    });
+    first.note_detached();
+    // Both decide before one of them has passed its request on.
+    assert_eq!(PoolThread::leading(&first, first_loop, true).admit(), Admission::Dispatch);
+    assert_eq!(PoolThread::leading(&second, second_loop, true).admit(), Admission::Queue);
+    first.note_detached();
+    assert_eq!(group.available_slots(1), 0);
 }
 
 #[test]
