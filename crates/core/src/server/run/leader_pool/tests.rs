@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::scheduler::PoolThread;
 use super::LeaderPool;
-use crate::server::event_loop::EventLoop;
+use crate::server::event_loop::{EventLoop, Next};
 use crate::server::fixtures::{self, wait_until, DEADLINE};
 use crate::server::io::waker::Waker;
 use crate::server::loop_group::LoopGroup;
@@ -154,6 +154,25 @@ fn the_threads_of_a_pool_answer_requests_and_end_with_the_pool() {
     wait_until("the loop has ended", || pool.is_stopped());
     pool.join(Instant::now() + DEADLINE).unwrap();
     assert_eq!(lock(&pool.threads).count, 0);
+}
+
+#[test]
+fn a_job_does_not_take_the_thread_that_is_to_be_the_monitor() {
+    let (pool, mut event_loop) = pool(|_| {});
+    let _client = connect(&mut event_loop);
+    let Ok(Next::Work { token, connection, .. }) = event_loop.next(None) else {
+        panic!("the client has sent a request")
+    };
+    // One thread is idle, and was notified to become the monitor.
+    lock(&pool.threads).idle = 1;
+    assert!(pool.group.begin_call(0));
+    assert!(pool.dispatch(token, connection).is_ok());
+    assert_eq!(lock(&pool.threads).count, 1, "another thread was started for the job");
+    pool.stopped.store(true, Ordering::SeqCst);
+    wait_until("the thread has ended", || {
+        pool.wake_monitor();
+        lock(&pool.threads).count == 0
+    });
 }
 
 #[test]

@@ -23,12 +23,21 @@ const SPAWN_AGAIN: u64 = 500;
 pub(super) struct Threads {
     /// Whether one of the threads is the monitor.
     pub(super) has_monitor: bool,
-    /// The number of idle threads.
-    idle: usize,
+    /// The number of idle threads, including those that have been notified and do not run yet.
+    pub(super) idle: usize,
     /// The number of threads in the pool.
     pub(super) count: usize,
     /// Requests that are expected to block, for idle threads.
     jobs: VecDeque<Job>,
+}
+
+impl Threads {
+    /// Whether the idle threads are too few for the jobs and for a monitor, if there is none. Each idle thread takes one
+    /// of these roles, and a job first: without this check, a loop could be left without a monitor, and a slow call of
+    /// its leader would delay all its other requests.
+    fn need_another(&self) -> bool {
+        self.jobs.len() + usize::from(!self.has_monitor) > self.idle
+    }
 }
 
 /// A connection whose request an idle thread is to answer.
@@ -136,17 +145,17 @@ impl LeaderPool {
             let claimed = self.monitor();
             let mut threads = lock(&self.threads);
             threads.has_monitor = false;
-            let has_idle = threads.idle > 0;
+            let needs_another = threads.need_another();
             drop(threads);
             let Some(claimed) = claimed else {
                 self.work.notify_all();
                 return;
             };
             // Another thread becomes the next monitor.
-            if has_idle {
-                self.work.notify_one();
-            } else {
+            if needs_another {
                 self.spawn_thread(None);
+            } else {
+                self.work.notify_one();
             }
             if let LeadEnd::Stopped = self.lead(claimed.event_loop, claimed.blocking) {
                 return;
@@ -164,7 +173,7 @@ impl LeaderPool {
         self.note_detached();
         let mut threads = lock(&self.threads);
         threads.jobs.push_back(Job { token, connection });
-        if threads.jobs.len() <= threads.idle {
+        if !threads.need_another() {
             drop(threads);
             self.work.notify_one();
             return Ok(());
@@ -173,7 +182,12 @@ impl LeaderPool {
         drop(threads);
         self.spawn_thread(None);
         let mut threads = lock(&self.threads);
-        if threads.count > before || threads.jobs.len() <= threads.idle {
+        if threads.count > before {
+            return Ok(());
+        }
+        if threads.jobs.len() <= threads.idle {
+            drop(threads);
+            self.work.notify_one();
             return Ok(());
         }
         // Only the leader adds jobs, at the back, and the threads take them from the front. So the last job is this one,
