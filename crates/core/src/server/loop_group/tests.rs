@@ -3,9 +3,10 @@
 use std::sync::atomic::Ordering;
 use std::sync::{mpsc, Arc};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::LoopGroup;
+use crate::server::fixtures::{wait_until, DEADLINE};
 use crate::server::io::waker::Waker;
 use crate::server::settings::Settings;
 
@@ -118,14 +119,6 @@ fn returning_thread(group: &Arc<LoopGroup>) -> mpsc::Receiver<()> {
     receiver
 }
 
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what}");
-        thread::yield_now();
-    }
-}
-
 #[test]
 fn a_thread_that_has_waited_for_its_client_gets_the_next_slot() {
     let settings = settings(1, 2);
@@ -133,7 +126,7 @@ fn a_thread_that_has_waited_for_its_client_gets_the_next_slot() {
     group.expect_detached();
     let returned = returning_thread(&group);
     // The thread has a slot again, so both slots are taken.
-    returned.recv_timeout(Duration::from_secs(20)).unwrap();
+    returned.recv_timeout(DEADLINE).unwrap();
     assert_eq!(group.available_slots(0), 0);
 
     let waits = {
@@ -146,11 +139,11 @@ fn a_thread_that_has_waited_for_its_client_gets_the_next_slot() {
         });
         receiver
     };
-    wait_until("it waits for a slot", || group.returning.load(Ordering::SeqCst) == 1);
+    wait_until("the thread waits for a slot", || group.returning.load(Ordering::SeqCst) == 1);
     assert!(waits.try_recv().is_err());
     assert!(!group.begin_call(0), "a later request does not take its slot");
     group.note_completed(0);
-    waits.recv_timeout(Duration::from_secs(20)).unwrap();
+    waits.recv_timeout(DEADLINE).unwrap();
 }
 
 #[test]
@@ -169,7 +162,7 @@ fn a_request_that_has_waited_longer_goes_before_a_thread_that_comes_back() {
             let _ = sender.send(());
         })
     };
-    wait_until("it waits for a slot", || group.returning.load(Ordering::SeqCst) == 1);
+    wait_until("the thread waits for a slot", || group.returning.load(Ordering::SeqCst) == 1);
     group.note_completed(0);
     assert_eq!(group.available_slots(0), 1, "the slot is the queued request's");
     assert!(receiver.try_recv().is_err());
@@ -178,7 +171,7 @@ fn a_request_that_has_waited_longer_goes_before_a_thread_that_comes_back() {
     assert!(group.begin_call(0));
     group.note_queued(0, None);
     group.end_call(0);
-    receiver.recv_timeout(Duration::from_secs(20)).unwrap();
+    receiver.recv_timeout(DEADLINE).unwrap();
     thread.join().unwrap();
 }
 

@@ -4,13 +4,13 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::scheduler::PoolThread;
 use super::LeaderPool;
 use crate::server::connection::Connection;
 use crate::server::event_loop::EventLoop;
-use crate::server::fixtures;
+use crate::server::fixtures::{self, wait_until, DEADLINE};
 use crate::server::io::socket::Socket;
 use crate::server::io::waker::Waker;
 use crate::server::listener::Endpoint;
@@ -20,8 +20,6 @@ use crate::server::settings::Settings;
 use crate::server::shutdown::ShutdownHandle;
 use crate::server::sync::lock;
 use crate::wsgi::Peer;
-
-const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Returns a pool without threads, and its loop.
 fn pool(change: impl FnOnce(&mut Settings)) -> (Arc<LeaderPool>, Box<EventLoop>) {
@@ -35,14 +33,6 @@ fn pool(change: impl FnOnce(&mut Settings)) -> (Arc<LeaderPool>, Box<EventLoop>)
     let group = LoopGroup::new(&service.settings, Vec::new());
     let event_loop = Box::new(EventLoop::new(service.clone(), group.clone(), 0, waker.clone(), true).unwrap());
     (LeaderPool::new(service, shutdown, waker, group, 0), event_loop)
-}
-
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 #[test]
@@ -166,7 +156,7 @@ fn a_hand_over_needs_two_permissions_in_a_row() {
         let pool = pool.clone();
         std::thread::spawn(move || pool.monitor().is_some())
     };
-    wait_until("the monitor has asked often", || ASKED.load(Ordering::SeqCst) > 20);
+    wait_until("the monitor has asked more than 20 times", || ASKED.load(Ordering::SeqCst) > 20);
     assert!(leader.holds_loop());
     assert!(leader.reclaim().is_some());
     pool.stopped.store(true, Ordering::SeqCst);
