@@ -25,33 +25,15 @@ mod systemd;
 #[cfg(feature = "tls")]
 mod tls;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::TcpListener;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// How long any step of a test may take. A build on a busy machine takes the longest.
-const DEADLINE: Duration = Duration::from_secs(60);
+use amboss_testkit::{find_chromium, wait_for, Client, TempDir};
 
-/// Waits until `condition` holds; returns whether it did before [`DEADLINE`] passed.
-fn holds_in_time(mut condition: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + DEADLINE;
-    while !condition() {
-        if Instant::now() > deadline {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    true
-}
-
-/// Waits until `condition` holds; panics when [`DEADLINE`] has passed.
-#[track_caller]
-fn wait_until(what: &str, condition: impl FnMut() -> bool) {
-    assert!(holds_in_time(condition), "timed out: {what}");
-}
-
-/// A running command; killed when dropped.
+/// A running command; killed when dropped. The tests read its log line by line, which `amboss_testkit::Process` cannot
+/// do: it collects all output.
 struct Amboss {
     child: Child,
     err: BufReader<ChildStderr>,
@@ -90,6 +72,7 @@ impl Amboss {
         port.lines().next().and_then(|port| port.parse().ok()).expect("a port")
     }
 
+    /// Sends a signal. `amboss_testkit::send_signal` exists only on Unix, but this file is compiled everywhere.
     fn signal(&self, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(status.expect("kill is there").success());
@@ -97,14 +80,10 @@ impl Amboss {
 
     /// Waits until the command ends; returns its status and the rest of its output.
     fn wait(mut self) -> (ExitStatus, String) {
-        let mut status = None;
-        wait_until("the command ends", || {
-            status = self.child.try_wait().expect("the child can be waited for");
-            status.is_some()
-        });
+        let status = wait_for("the command has exited", || self.child.try_wait().expect("the child can be waited for"));
         let mut rest = String::new();
         self.err.read_to_string(&mut rest).expect("the output is text");
-        (status.expect("the command has ended"), rest)
+        (status, rest)
     }
 }
 
@@ -115,15 +94,28 @@ impl Drop for Amboss {
     }
 }
 
-/// Sends a GET request and returns the whole response.
+/// Connects to a port of this machine.
+fn connect(port: u16) -> Client {
+    Client::connect(("127.0.0.1", port))
+}
+
+/// Sends a GET request and returns the whole response as text.
+#[track_caller]
 fn get(port: u16, fields: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
-    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout can be set");
-    write!(stream, "GET /a%20b?q=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{fields}\r\n")
-        .expect("the request can be sent");
-    let mut response = String::new();
-    stream.read_to_string(&mut response).expect("a response arrives");
-    response
+    match try_get(port, fields) {
+        Ok(response) => response,
+        Err(error) => panic!("no response: {error}"),
+    }
+}
+
+/// Sends a GET request as [`get`] does, and fails when no whole response arrives within ten seconds.
+fn try_get(port: u16, fields: &str) -> io::Result<String> {
+    let fields = format!("Connection: close\r\n{fields}");
+    let mut client = Client::try_connect(("127.0.0.1", port))?.with_fields(&fields);
+    client.stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let response = client.try_get("/a%20b?q=1")?;
+    assert!(client.at_end(), "the server closes the connection after the response");
+    Ok(format!("{}{}", response.head, response.text()))
 }
 
 /// Asserts that the command fails with this exit code and prints this message.
@@ -166,8 +158,8 @@ fn requests_are_logged_in_the_chosen_format_and_coloured_only_on_request() {
         assert!(!line.contains('\x1b'), "a 200 is not coloured: {line}");
     }
     let mut server = Amboss::start(&["--port", "0", "--color", "always"]);
-    let mut stream = TcpStream::connect(("127.0.0.1", server.port())).expect("the server listens");
-    stream.write_all(b"\x1b]nonsense\r\n\r\n").expect("the request can be sent");
+    let mut client = connect(server.port());
+    client.send("\x1b]nonsense\r\n\r\n");
     let mut line = String::new();
     server.err.read_line(&mut line).expect("a line");
     assert!(line.contains("\x1b[1m\x1b[31m\"\\x1b]nonsense\"\x1b[0m 400 "), "bold red, and escaped: {line:?}");
@@ -182,8 +174,8 @@ fn any_nonempty_value_of_no_color_switches_colours_off() {
         let mut command = amboss(&["--port", "0"]);
         command.env("CLICOLOR_FORCE", force).envs(no_color.map(|value| ("NO_COLOR", value)));
         let mut server = Amboss::spawn(&mut command);
-        let mut stream = TcpStream::connect(("127.0.0.1", server.port())).expect("the server listens");
-        stream.write_all(b"nonsense\r\n\r\n").expect("the request can be sent");
+        let mut client = connect(server.port());
+        client.send("nonsense\r\n\r\n");
         let mut line = String::new();
         server.err.read_line(&mut line).expect("a line");
         assert_eq!(line.contains("\x1b[1m"), colored, "NO_COLOR={no_color:?} CLICOLOR_FORCE={force}: {line:?}");
@@ -191,7 +183,7 @@ fn any_nonempty_value_of_no_color_switches_colours_off() {
 }
 
 #[test]
-fn help_is_wrapped_to_the_terminal() {
+fn help_is_wrapped_to_the_width_of_the_terminal() {
     for columns in [60, 80, 120] {
         for arguments in [&["--help"][..], &["-h"], &["devcert", "--help"]] {
             let output = amboss(arguments).env("COLUMNS", columns.to_string()).output().expect("the command runs");
@@ -219,21 +211,19 @@ fn int_and_term_stop_gracefully() {
 fn a_second_ctrl_c_stops_at_once() {
     let mut server = Amboss::start(&["--port", "0"]);
     // A request whose body is incomplete keeps the server from stopping.
-    let mut stream = TcpStream::connect(("127.0.0.1", server.port())).expect("the server listens");
-    stream.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n").expect("the request can be sent");
+    let mut client = connect(server.port());
+    client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n");
     std::thread::sleep(Duration::from_millis(50)); // until the request is running, which is not visible from outside
     server.signal("INT");
     let mut line = String::new();
     server.err.read_line(&mut line).expect("a line");
     assert!(line.contains("again to stop at once"), "{line}");
-    let mut status = None;
-    wait_until("the command ends", || {
+    let status = wait_for("the command has exited", || {
         // Signals within 300 ms count as one.
         server.signal("INT");
-        status = server.child.try_wait().expect("the child can be waited for");
-        status.is_some()
+        server.child.try_wait().expect("the child can be waited for")
     });
-    assert_eq!(status.and_then(|status| status.code()), Some(130));
+    assert_eq!(status.code(), Some(130));
 }
 
 #[test]
@@ -279,21 +269,9 @@ fn processes_serve_consecutive_connections() {
 
 #[test]
 fn chromium_shows_the_development_application() {
-    let names = ["chromium", "chromium-browser", "google-chrome"];
-    let found = names.iter().find(|name| {
-        Command::new(name)
-            .arg("--version")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
-    });
-    let Some(browser) = found else {
-        println!("skipped: Chromium is not installed");
-        return;
-    };
+    let Some(browser) = find_chromium() else { return };
     let server = Amboss::start(&["--port", "0"]);
-    let profile = tempfile::tempdir().expect("a directory can be created");
+    let profile = TempDir::new("chromium");
     let output = Command::new(browser)
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
         .args(["--disable-background-networking", "--disable-component-update", "--disable-sync", "--dump-dom"])

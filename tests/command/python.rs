@@ -3,21 +3,23 @@
 
 use std::process::Command;
 
+use amboss_testkit::{run, skip, TempDir};
+
 use crate::fails;
-use crate::running::{is_installed, TestDir};
+use crate::running::{amboss_in, test_dir};
 
 /// Prints its own path and then its arguments, one per line, without the code that follows `-c`.
 const INTERPRETER: &str = "#!/bin/sh\necho \"$0\"\n[ \"$1\" = -c ] || exit 9\nshift 2\nprintf '%s\\n' \"$@\"\nexit 7\n";
 
 /// Writes an interpreter.
-fn interpreter(dir: &TestDir, name: &str) {
+fn interpreter(dir: &TempDir, name: &str) {
     program(dir, name, INTERPRETER);
 }
 
-/// Writes a program by means of another process. If this process wrote it, a process that another test forks meanwhile
-/// would inherit the descriptor, and a file that is open for writing can't be executed (ETXTBSY).
-fn program(dir: &TestDir, name: &str, text: &str) {
-    let path = dir.0.join(name);
+/// Writes a program, in another process. If this process wrote it, a process that another test forks meanwhile would
+/// inherit the descriptor, and a file that is open for writing can't be executed (ETXTBSY).
+fn program(dir: &TempDir, name: &str, text: &str) {
+    let path = dir.join(name);
     std::fs::create_dir_all(path.parent().expect("the path has a parent")).expect("the directory can be created");
     let write = "printf %s \"$1\" >\"$0\" && chmod 755 \"$0\"";
     let status = Command::new("sh").args(["-c", write]).arg(path).arg(text).status();
@@ -25,28 +27,28 @@ fn program(dir: &TestDir, name: &str, text: &str) {
 }
 
 /// Returns the command, to be run in the subdirectory `here`. `home` is its home directory, and `path` its whole PATH.
-fn amboss_in(dir: &TestDir, here: &str, arguments: &[&str]) -> Command {
-    let mut command = dir.amboss(arguments);
-    std::fs::create_dir_all(dir.0.join(here)).expect("the directory can be created");
-    command.current_dir(dir.0.join(here)).env_remove("VIRTUAL_ENV");
-    command.env("HOME", dir.0.join("home")).env("PATH", dir.0.join("path"));
+fn amboss_in_subdirectory(dir: &TempDir, here: &str, arguments: &[&str]) -> Command {
+    let mut command = amboss_in(dir, arguments);
+    std::fs::create_dir_all(dir.join(here)).expect("the directory can be created");
+    command.current_dir(dir.join(here)).env_remove("VIRTUAL_ENV");
+    command.env("HOME", dir.join("home")).env("PATH", dir.join("path"));
     command
 }
 
 /// Asserts that the command starts `interpreter`, and returns the interpreter's arguments.
 #[track_caller]
-fn starts(dir: &TestDir, command: &mut Command, interpreter: &str) -> Vec<String> {
+fn starts(dir: &TempDir, command: &mut Command, interpreter: &str) -> Vec<String> {
     let output = command.output().expect("the command runs");
     let printed = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(7), "the interpreter's exit code is the command's: {printed}");
     let mut lines: Vec<String> = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
     let taken = std::path::absolute(lines.remove(0)).expect("the path is absolute");
-    assert_eq!(taken.canonicalize().expect("the file exists"), dir.0.join(interpreter));
+    assert_eq!(taken.canonicalize().expect("the file exists"), dir.join(interpreter));
     lines
 }
 
-#[track_caller]
 /// Asserts that the command fails with code 2 and prints these messages.
+#[track_caller]
 fn refuses(command: &mut Command, messages: &[&str]) {
     let output = command.output().expect("the command runs");
     let printed = String::from_utf8_lossy(&output.stderr);
@@ -58,9 +60,10 @@ fn refuses(command: &mut Command, messages: &[&str]) {
 
 #[test]
 fn the_most_specific_interpreter_is_used() {
-    let dir = TestDir::new();
-    dir.save("home/shop/pyproject.toml", "");
-    let amboss = |arguments: &[&str]| amboss_in(&dir, "home/shop/src", &[&["shop:app"], arguments].concat());
+    let dir = test_dir();
+    dir.write("home/shop/pyproject.toml", "");
+    let amboss =
+        |arguments: &[&str]| amboss_in_subdirectory(&dir, "home/shop/src", &[&["shop:app"], arguments].concat());
     // In ascending order of precedence: each is preferred to those that exist already.
     for name in [
         "path/python",
@@ -75,7 +78,7 @@ fn the_most_specific_interpreter_is_used() {
         starts(&dir, &mut amboss(&[]), name);
     }
     interpreter(&dir, "active/bin/python");
-    let active = dir.0.join("active");
+    let active = dir.join("active");
     starts(&dir, amboss(&[]).env("VIRTUAL_ENV", &active), "active/bin/python");
     starts(&dir, amboss(&[]).env("VIRTUAL_ENV", ""), "home/shop/src/.venv/bin/python");
     interpreter(&dir, "other/bin/python");
@@ -92,27 +95,27 @@ fn the_most_specific_interpreter_is_used() {
 
 #[test]
 fn the_search_ends_at_the_top_of_the_project_and_below_the_home_directory() {
-    let dir = TestDir::new();
+    let dir = test_dir();
     interpreter(&dir, "path/python3");
     interpreter(&dir, ".venv/bin/python");
     interpreter(&dir, "home/.venv/bin/python");
     for (project, top) in [("one", "pyproject.toml"), ("two", "setup.py"), ("three", ".git/HEAD")] {
-        dir.save(&format!("{project}/{top}"), "");
-        starts(&dir, &mut amboss_in(&dir, &format!("{project}/src"), &["app"]), "path/python3");
+        dir.write(&format!("{project}/{top}"), "");
+        starts(&dir, &mut amboss_in_subdirectory(&dir, &format!("{project}/src"), &["app"]), "path/python3");
     }
     // Without the top of a project, only the current directory is searched.
-    starts(&dir, &mut amboss_in(&dir, "some/where", &["app"]), "path/python3");
+    starts(&dir, &mut amboss_in_subdirectory(&dir, "some/where", &["app"]), "path/python3");
     interpreter(&dir, "some/where/venv/bin/python");
-    starts(&dir, &mut amboss_in(&dir, "some/where", &["app"]), "some/where/venv/bin/python");
+    starts(&dir, &mut amboss_in_subdirectory(&dir, "some/where", &["app"]), "some/where/venv/bin/python");
     // A home directory may be a git repository.
-    dir.save("home/.git/HEAD", "");
-    starts(&dir, &mut amboss_in(&dir, "home/notes", &["app"]), "path/python3");
-    starts(&dir, &mut amboss_in(&dir, "home", &["app"]), "home/.venv/bin/python");
+    dir.write("home/.git/HEAD", "");
+    starts(&dir, &mut amboss_in_subdirectory(&dir, "home/notes", &["app"]), "path/python3");
+    starts(&dir, &mut amboss_in_subdirectory(&dir, "home", &["app"]), "home/.venv/bin/python");
 }
 
 #[test]
 fn the_interpreter_gets_all_arguments_but_python() {
-    let dir = TestDir::new();
+    let dir = test_dir();
     interpreter(&dir, "python");
     for (given, expected) in [
         (&["shop:app", "--python", "./python"][..], &["shop:app"][..]),
@@ -135,21 +138,21 @@ fn the_interpreter_gets_all_arguments_but_python() {
         (&["-r", "--live", "--error-page", "a:b.c", "--python=python"], &["-r", "--live", "--error-page", "a:b.c"]),
         (&["--single", "--python", "python", "--log-file", "log", "a"], &["--single", "--log-file", "log", "a"]),
     ] {
-        assert_eq!(starts(&dir, &mut amboss_in(&dir, "", given), "python"), expected);
+        assert_eq!(starts(&dir, &mut amboss_in_subdirectory(&dir, "", given), "python"), expected);
     }
 }
 
 #[test]
 fn a_missing_interpreter_is_an_error_that_lists_the_places_searched() {
-    let dir = TestDir::new();
-    dir.save("shop/setup.py", "");
-    let (shop, src) = (dir.0.join("shop"), dir.0.join("shop/src"));
-    let amboss = |arguments: &[&str]| amboss_in(&dir, "shop/src", &[&["app"], arguments].concat());
+    let dir = test_dir();
+    dir.write("shop/setup.py", "");
+    let (shop, src) = (dir.join("shop"), dir.join("shop/src"));
+    let amboss = |arguments: &[&str]| amboss_in_subdirectory(&dir, "shop/src", &[&["app"], arguments].concat());
     let places = format!("no .venv or venv in '{}' or '{}'", src.display(), shop.display());
     refuses(&mut amboss(&[]), &["VIRTUAL_ENV is not set", &places, "name an interpreter with --python PATH"]);
     let gone = shop.join("gone");
     refuses(amboss(&[]).env("VIRTUAL_ENV", &gone), &[&format!("VIRTUAL_ENV is '{}'", gone.display())]);
-    dir.save("shop/.venv/pyvenv.cfg", "");
+    dir.write("shop/.venv/pyvenv.cfg", "");
     refuses(&mut amboss(&[]), &["no longer has an interpreter; recreate it, or use --python PATH"]);
     for (asked, message) in [
         ("..", "'..' is not a virtual environment"),
@@ -215,32 +218,30 @@ fn the_help_lists_the_flags_and_their_defaults() {
 
 /// Returns the path of a real interpreter.
 pub fn real() -> Option<String> {
-    let ask = "import sys; print(sys.executable)";
-    let output = is_installed("python3")
-        .then(|| Command::new("python3").args(["-c", ask]).output().expect("the command runs"))?;
+    let output = run("python3", &["-c", "import sys; print(sys.executable)"], b"")?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 #[test]
 fn a_real_interpreter_runs_the_package_or_prints_how_to_install_it() {
     let Some(python) = real() else { return };
-    let dir = TestDir::new();
-    let python_path = dir.0.join("packages");
+    let dir = test_dir();
+    let python_path = dir.join("packages");
     // Installed packages are hidden; only those in the directory are visible.
     let amboss = |arguments: &[&str]| {
-        let mut command = amboss_in(&dir, "here", &[&["--python", &python], arguments].concat());
+        let mut command = amboss_in_subdirectory(&dir, "here", &[&["--python", &python], arguments].concat());
         command.env("PYTHONPATH", &python_path).env("PYTHONNOUSERSITE", "1");
         command
     };
     let version = env!("CARGO_PKG_VERSION");
     let print = "import os, sys\nassert sys.path[0] == os.getcwd()\nprint(__name__, sys.argv[1:])\nsys.exit(5)\n";
-    dir.save("packages/amboss/__main__.py", print);
+    dir.write("packages/amboss/__main__.py", print);
     for (package, printed) in [
         (format!("__version__ = '{version}'"), String::new()),
         (String::new(), String::new()),
         ("__version__ = '99'".into(), format!("this command is {version}, the package of {python} is 99")),
     ] {
-        dir.save("packages/amboss/__init__.py", &package);
+        dir.write("packages/amboss/__init__.py", &package);
         let output = amboss(&["shop:app", "-q"]).output().expect("the command runs");
         let err = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(5), "{err}");
@@ -248,12 +249,12 @@ fn a_real_interpreter_runs_the_package_or_prints_how_to_install_it() {
         assert!(err.contains(&printed) && err.is_empty() == printed.is_empty(), "{err}");
     }
     // An import error inside the package is reported as it is.
-    dir.save("packages/amboss/__init__.py", "import not_there");
+    dir.write("packages/amboss/__init__.py", "import not_there");
     let output = amboss(&["shop:app"]).output().expect("the command runs");
     let err = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(1) && err.contains("No module named 'not_there'"), "{err}");
     if Command::new(&python).args(["-c", "import amboss"]).output().expect("the command runs").status.success() {
-        println!("skipped: {python} has the package");
+        skip(&format!("{python} has the package"));
         return;
     }
     // The package is not on an index yet, so the message names its sources, which exist.
@@ -261,7 +262,7 @@ fn a_real_interpreter_runs_the_package_or_prints_how_to_install_it() {
     assert!(std::path::Path::new(package).join("pyproject.toml").exists());
     let install = format!("amboss is not installed for {python}; run: {python} -m pip install {package}\n");
     // A directory that happens to have the name is not a package.
-    std::fs::remove_file(dir.0.join("packages/amboss/__init__.py")).expect("the file exists");
+    std::fs::remove_file(dir.join("packages/amboss/__init__.py")).expect("the file exists");
     refuses(&mut amboss(&["shop:app"]), &[&install]);
     std::fs::remove_dir_all(&python_path).expect("the file exists");
     refuses(&mut amboss(&["shop:app"]), &[&install]);

@@ -1,14 +1,15 @@
 //! `amboss --reload -- PROGRAM`: cargo projects are built and replaced, programs that do not know amboss are replaced,
 //! and the number of workers is kept.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::running::{is_installed, try_get, Running, TestDir};
-use crate::{fails, get, wait_until};
+use amboss_testkit::{child_processes, is_installed, send_signal, skip, wait_until, TempDir};
+
+use crate::running::{amboss_in, test_dir, Running};
+use crate::{connect, fails, get, try_get};
 
 /// Returns the source of a simple server that uses only std and blocks in `accept`.
 fn server(response: &str) -> String {
@@ -36,35 +37,35 @@ fn main() {
 }
 
 /// Creates a cargo project whose program is a server.
-fn project() -> TestDir {
-    let dir = TestDir::new();
-    dir.save("Cargo.toml", "[package]\nname = \"shop\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[workspace]\n");
-    dir.save("src/main.rs", &server("\"the first\""));
+fn project() -> TempDir {
+    let dir = test_dir();
+    dir.write("Cargo.toml", "[package]\nname = \"shop\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[workspace]\n");
+    dir.write("src/main.rs", &server("\"the first\""));
     dir
 }
 
 #[test]
 fn a_cargo_project_is_rebuilt_on_each_save_and_old_code_serves_while_the_new_is_broken() {
     let dir = project();
-    let running = Running::start(&mut dir.amboss(&["--reload", "-p", "0", "--", "target/debug/shop"]));
+    let running = Running::start(&mut amboss_in(&dir, &["--reload", "-p", "0", "--", "target/debug/shop"]));
     running.wait_for_response("the first");
-    dir.save("src/main.rs", &server("\"the second\""));
+    dir.write("src/main.rs", &server("\"the second\""));
     running.wait_for_response("the second");
-    dir.save("src/main.rs", &server("\"the third\".nonsense()"));
+    dir.write("src/main.rs", &server("\"the third\".nonsense()"));
     running.wait_for_output("the old code keeps serving");
     assert!(running.output().contains("no method named `nonsense`"), "{}", running.output());
     // Until the second counts as started, the first may respond as well.
     running.wait_for_response("the second");
-    dir.save("src/main.rs", &server("\"the fourth\""));
+    dir.write("src/main.rs", &server("\"the fourth\""));
     running.wait_for_response("the fourth");
 }
 
 #[test]
 fn a_compile_error_is_shown_in_the_browser_until_a_save_fixes_it() {
     let dir = project();
-    dir.save("src/main.rs", &server("\"<never>\".nonsense()"));
+    dir.write("src/main.rs", &server("\"<never>\".nonsense()"));
     let arguments = ["--reload", "--error-page", "-p", "0", "--", "target/debug/shop"];
-    let mut running = Running::start(&mut dir.amboss(&arguments));
+    let mut running = Running::start(&mut amboss_in(&dir, &arguments));
     let text = running.wait_for_response("no method named `nonsense`");
     assert!(text.starts_with("HTTP/1.1 503 ") && text.contains("Content-Type: text/plain"), "{text}");
     assert!(text.contains("\"<never>\"") && !text.contains('\x1b'), "{text}");
@@ -73,9 +74,9 @@ fn a_compile_error_is_shown_in_the_browser_until_a_save_fixes_it() {
     assert!(page.contains("&lt;never&gt;") && page.contains("<span class="), "{page}");
     // Programs that block in `accept` take over from the error page, and the other way round.
     for round in 1..=2 {
-        dir.save("src/main.rs", &server(&format!("\"fixed {round}\"")));
+        dir.write("src/main.rs", &server(&format!("\"fixed {round}\"")));
         running.wait_for_response(&format!("fixed {round}"));
-        dir.save("src/main.rs", &server(&format!("\"<never>\".nonsense_{round}()")));
+        dir.write("src/main.rs", &server(&format!("\"<never>\".nonsense_{round}()")));
         running.wait_for_response(&format!("no method named `nonsense_{round}`"));
     }
     running.signal("TERM");
@@ -105,23 +106,23 @@ while True:
 fn a_python_program_that_knows_only_listen_fds_is_replaced_on_save() {
     // The interpreter itself: with a wrapper before it, a broken program could run for more than half a second.
     let Some(python) = crate::python::real() else { return };
-    let dir = TestDir::new();
-    dir.save("app.py", &PYTHON.replace("ANSWER", "the first"));
-    dir.save("conf/a.txt", "1");
+    let dir = test_dir();
+    dir.write("app.py", &PYTHON.replace("ANSWER", "the first"));
+    dir.write("conf/a.txt", "1");
     let arguments = ["--reload", "--extra-files", "conf/*.txt", "-p", "0", "--", &python, "app.py"];
-    let mut running = Running::start(&mut dir.amboss(&arguments));
+    let mut running = Running::start(&mut amboss_in(&dir, &arguments));
     running.wait_for_response("the first");
     wait_until_settled();
-    dir.save("app.py", &PYTHON.replace("ANSWER", "the second"));
+    dir.write("app.py", &PYTHON.replace("ANSWER", "the second"));
     running.wait_for_response("the second");
     wait_until_settled();
-    dir.save("app.py", "this is not Python");
+    dir.write("app.py", "this is not Python");
     running.wait_for_output("the old one keeps serving");
-    assert!(try_get(running.port(), "").contains("the second"), "{}", running.output());
-    dir.save("app.py", &PYTHON.replace("ANSWER", "the third"));
+    assert!(try_get(running.port(), "").is_ok_and(|response| response.contains("the second")), "{}", running.output());
+    dir.write("app.py", &PYTHON.replace("ANSWER", "the third"));
     running.wait_for_response("the third");
-    dir.save("conf/b.txt", "2");
-    // A file that the glob matches.
+    dir.write("conf/b.txt", "2");
+    // The glob matches the new file.
     running.wait_for_output("conf/b.txt', reloading");
     running.signal("TERM");
     assert_eq!(running.exit_code(), Some(0));
@@ -134,12 +135,12 @@ fn a_program_that_ignores_signals_ends_with_its_killed_supervisor_and_frees_the_
     if !is_installed("python3") {
         return;
     }
-    let dir = TestDir::new();
+    let dir = test_dir();
     let ignore_signals =
         "import signal\nfor name in (signal.SIGTERM, signal.SIGINT): signal.signal(name, signal.SIG_IGN)\n";
-    dir.save("app.py", &(ignore_signals.to_owned() + &PYTHON.replace("ANSWER", "deaf")));
-    let mut running = Running::start(&mut dir.amboss(&["--reload", "-p", "0", "--", "python3", "app.py"]));
-    running.wait_for_response("deaf");
+    dir.write("app.py", &(ignore_signals.to_owned() + &PYTHON.replace("ANSWER", "ignores signals")));
+    let mut running = Running::start(&mut amboss_in(&dir, &["--reload", "-p", "0", "--", "python3", "app.py"]));
+    running.wait_for_response("ignores signals");
     running.signal("KILL");
     assert_eq!(running.exit_code(), None);
     let port = running.port();
@@ -148,33 +149,30 @@ fn a_program_that_ignores_signals_ends_with_its_killed_supervisor_and_frees_the_
 
 /// Whether the system lists the children of a process. Prints a note if it does not.
 pub fn can_list_children() -> bool {
-    let pid = std::process::id();
-    let exists = std::path::Path::new(&format!("/proc/{pid}/task/{pid}/children")).exists();
+    let exists = std::path::Path::new("/proc/self/stat").exists();
     if !exists {
-        println!("skipped: the system does not list the children of a process");
+        skip("the system does not list the children of a process");
     }
     exists
 }
 
 /// Returns the ids of the children of a process.
-pub fn children(pid: u32) -> Vec<String> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    text.split_whitespace().map(str::to_owned).collect()
+pub fn children(pid: u32) -> Vec<u32> {
+    child_processes(pid).into_iter().map(|(child, _)| child).collect()
 }
 
 #[test]
 fn a_killed_worker_is_replaced_and_term_stops_all() {
-    let dir = TestDir::new();
-    let mut running = Running::start(&mut dir.amboss(&["-w", "3", "-p", "0"]));
+    let dir = test_dir();
+    let mut running = Running::start(&mut amboss_in(&dir, &["-w", "3", "-p", "0"]));
     assert!(get(running.port(), "").starts_with("HTTP/1.1 200 "));
     if !can_list_children() {
         return;
     }
-    wait_until("three workers", || children(running.pid()).len() == 3);
+    wait_until("three workers run", || children(running.pid()).len() == 3);
     let before = children(running.pid());
-    let killed = std::process::Command::new("kill").args(["-KILL", &before[0]]).status();
-    assert!(killed.is_ok_and(|status| status.success()));
-    wait_until("three workers again", || {
+    send_signal(before[0], "KILL");
+    wait_until("three workers run again", || {
         let now = children(running.pid());
         now.len() == 3 && !now.contains(&before[0])
     });
@@ -189,9 +187,9 @@ fn a_killed_worker_is_replaced_and_term_stops_all() {
 
 #[test]
 fn workers_can_be_combined_with_processes_and_with_single() {
-    let dir = TestDir::new();
+    let dir = test_dir();
     for arguments in [&["-w", "2", "-p", "0", "--processes", "2"][..], &["-w", "2", "-p", "0", "--single"]] {
-        let mut running = Running::start(&mut dir.amboss(arguments));
+        let mut running = Running::start(&mut amboss_in(&dir, arguments));
         for _ in 0..10 {
             assert!(get(running.port(), "").starts_with("HTTP/1.1 200 "), "{arguments:?}");
         }
@@ -206,52 +204,36 @@ fn connections_continue_in_the_new_worker_however_it_runs_requests() {
     if !can_list_children() {
         return;
     }
-    let dir = TestDir::new();
+    let dir = test_dir();
     const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     for kind in [&["--processes", "2"][..], &["--single"], &["--threads", "2"]] {
-        let running = Running::start(&mut dir.amboss(&[&["-w", "2", "-p", "0"], kind].concat()));
-        wait_until("two workers", || children(running.pid()).len() == 2);
+        let running = Running::start(&mut amboss_in(&dir, &[&["-w", "2", "-p", "0"], kind].concat()));
+        wait_until("two workers run", || children(running.pid()).len() == 2);
         let before = children(running.pid());
         let mut clients: Vec<_> = [GET, "GET / HT"]
             .into_iter()
             .map(|begun| {
-                let mut stream = TcpStream::connect(("127.0.0.1", running.port())).unwrap();
-                stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-                stream.write_all(begun.as_bytes()).unwrap();
-                stream
+                let mut client = connect(running.port());
+                client.send(begun);
+                client
             })
             .collect();
-        assert!(gets_200(&mut clients[0]), "{kind:?}");
+        assert_eq!(clients[0].try_response().unwrap().status, 200, "{kind:?}");
         running.signal("HUP");
-        wait_until("two other workers", || {
+        wait_until("two other workers run", || {
             let now = children(running.pid());
             now.len() == 2 && now.iter().all(|worker| !before.contains(worker))
         });
         for (client, rest) in clients.iter_mut().zip([GET, "TP/1.1\r\nHost: a\r\n\r\n"]) {
-            client.write_all(rest.as_bytes()).unwrap();
-            assert!(gets_200(client), "{kind:?}, {rest:?}: {}", running.output());
-        }
-    }
-}
-
-/// Reads a whole response; returns whether it arrives in time with status 200.
-fn gets_200(stream: &mut TcpStream) -> bool {
-    let mut response = Vec::new();
-    let mut block = [0; 4096];
-    loop {
-        let Ok(count @ 1..) = stream.read(&mut block) else { return false };
-        response.extend_from_slice(&block[..count]);
-        let text = String::from_utf8_lossy(&response);
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
-        if length.is_some_and(|length| body.len() >= length.parse().unwrap()) {
-            return head.starts_with("HTTP/1.1 200 ");
+            client.send(rest);
+            let status = client.try_response().map(|response| response.status);
+            assert!(matches!(status, Ok(200)), "{kind:?}, {rest:?}: {status:?} {}", running.output());
         }
     }
 }
 
 #[test]
-fn what_can_t_be_watched_or_started_is_refused_with_a_message_and_code_2() {
+fn files_and_programs_that_can_t_be_used_are_refused_with_a_message_and_code_2() {
     fails(&["--reload", "--extra-files", "a["], 2, "can't be parsed");
     fails(&["--reload", "--extra-files", "not/there"], 2, "isn't there; create it, or correct the path");
     fails(&["--reload", "--reloader-type", "x"], 2, "choose auto, stat or notify");
@@ -275,10 +257,10 @@ fn what_can_t_be_watched_or_started_is_refused_with_a_message_and_code_2() {
 
 #[test]
 fn the_banner_shows_scheme_and_fingerprint_of_a_program_that_handles_tls() {
-    let dir = TestDir::new();
+    let dir = test_dir();
     let flags =
         ["--url-scheme", "https", "--fingerprint", "AB:CD", "-b", "127.0.0.1:0", "-w", "1", "--", "sleep", "60"];
-    let running = Running::start(&mut dir.amboss(&flags));
+    let running = Running::start(&mut amboss_in(&dir, &flags));
     let printed = running.output();
     assert!(printed.starts_with(" * Running on https://127.0.0.1:"), "{printed}");
     assert!(printed.contains("\n * Certificate fingerprint (SHA-256): AB:CD\nPress"), "{printed}");
@@ -286,16 +268,16 @@ fn the_banner_shows_scheme_and_fingerprint_of_a_program_that_handles_tls() {
 
 #[test]
 fn the_error_page_is_served_on_inherited_sockets_whatever_arguments_follow() {
-    let dir = TestDir::new();
-    dir.save("why", "a syntax error");
+    let dir = test_dir();
+    dir.write("why", "a syntax error");
     for arguments in [&["__page"][..], &["__page", "--threads", "2", "-b", "127.0.0.1:1", "not.there:app"]] {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let direct = dir.amboss(arguments);
+        let direct = amboss_in(&dir, arguments);
         // A supervisor passes the socket as descriptor 3.
         let mut command = Command::new("sh");
         command.arg("-c").arg("exec 3<&0 </dev/null; exec \"$0\" \"$@\"").arg(direct.get_program());
-        command.args(direct.get_args()).stdin(OwnedFd::from(listener)).stderr(Stdio::null()).current_dir(&dir.0);
+        command.args(direct.get_args()).stdin(OwnedFd::from(listener)).stderr(Stdio::null()).current_dir(dir.path());
         command.env("AMBOSS_RUN_MAIN", "true").env("AMBOSS_SERVER_FD", "3").env("AMBOSS_ERROR_PAGE", "why");
         let mut page = command.spawn().expect("the command starts");
         let response = get(port, "");
@@ -310,8 +292,8 @@ fn the_error_page_is_served_on_inherited_sockets_whatever_arguments_follow() {
 #[cfg(feature = "tls")]
 #[test]
 fn a_program_that_reports_its_files_can_be_combined_with_adhoc() {
-    let dir = TestDir::new();
+    let dir = test_dir();
     let flags = ["-r", "--watch-reported", "--adhoc", "-b", "127.0.0.1:0", "--", "sleep", "60"];
-    let running = Running::start(&mut dir.amboss(&flags));
+    let running = Running::start(&mut amboss_in(&dir, &flags));
     assert!(running.output().contains(" * Running on https://127.0.0.1:"), "{}", running.output());
 }

@@ -1,12 +1,13 @@
 //! Sockets that systemd passes to `amboss`.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::{amboss, get, wait_until, Amboss};
+use amboss_testkit::{skip, wait_until, Client};
+
+use crate::{amboss, connect, get, Amboss};
 
 /// A shell script that passes its standard input, a listening socket, as systemd does: as descriptor 3, with the
 /// environment of `sd_listen_fds(3)`. It replaces itself with the command, so that the process id stays the same.
@@ -55,32 +56,32 @@ fn a_socket_can_be_named_by_its_descriptor() {
 fn the_limit_of_processes_holds_on_a_socket_from_systemd() {
     const AT_ONCE: usize = 2;
     let server = activated(&["--processes", &AT_ONCE.to_string(), "--body-mode", "stream"]);
+    // `child_processes` searches all of /proc, which takes so long that it may count both a child and its successor.
     let children = format!("/proc/{0}/task/{0}/children", server.child.id());
-    let count = || std::fs::read_to_string(&children).ok().map(|pids| pids.split_whitespace().count());
-    if count().is_none() {
-        println!("skipped: the system does not list the children of a process");
-        return;
+    let count = || std::fs::read_to_string(&children).unwrap_or_default().split_whitespace().count();
+    if !std::path::Path::new(&children).exists() {
+        return skip("the system does not list the children of a process");
     }
     // A request with an incomplete body occupies its process.
-    let mut clients: Vec<TcpStream> = (0..5).map(|_| begin(server.port())).collect();
+    let mut clients: Vec<Client> = (0..5).map(|_| begin(server.port())).collect();
     let mut most = 0;
-    wait_until("all children", || {
-        most = most.max(count().unwrap_or(0));
+    wait_until("as many children run as are allowed", || {
+        most = most.max(count());
         most >= AT_ONCE
     });
     // Enough time for more children, if more were allowed.
     let until = Instant::now() + Duration::from_millis(100);
     while Instant::now() < until {
-        most = most.max(count().unwrap_or(0));
+        most = most.max(count());
     }
     for client in &mut clients {
-        client.write_all(b"0\r\n\r\n").expect("the request can be sent");
+        client.send("0\r\n\r\n");
     }
     for client in &mut clients {
-        let mut json = String::new();
-        client.read_to_string(&mut json).expect("a response arrives");
+        let json = client.try_response().expect("a whole response arrives").text();
+        assert!(client.at_end());
         assert!(json.contains("\"wsgi.multiprocess\": \"true\""), "{json}");
-        most = most.max(count().unwrap_or(0));
+        most = most.max(count());
     }
     assert_eq!(most, AT_ONCE, "children at once");
     server.signal("TERM");
@@ -88,10 +89,9 @@ fn the_limit_of_processes_holds_on_a_socket_from_systemd() {
 }
 
 /// Sends a request without the end of its body.
-fn begin(port: u16) -> TcpStream {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
-    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout can be set");
+fn begin(port: u16) -> Client {
+    let mut client = connect(port);
     let fields = "Host: x\r\nAccept: application/json\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n";
-    write!(stream, "POST / HTTP/1.1\r\n{fields}\r\n").expect("the request can be sent");
-    stream
+    client.send(format!("POST / HTTP/1.1\r\n{fields}\r\n"));
+    client
 }

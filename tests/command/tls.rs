@@ -1,47 +1,19 @@
 //! The flags of HTTPS, tested with curl.
 
-use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
-use tempfile::TempDir;
+use amboss_testkit::{try_curl, TempDir};
 
 use crate::{amboss, fails, Amboss};
 
-/// A directory for certificates, removed at the end of the test.
-struct Home(TempDir);
-
-impl Home {
-    fn new() -> Home {
-        Home(tempfile::tempdir().expect("a directory can be created"))
+/// Returns the command, to be run in a directory that is also its home directory.
+fn amboss_at_home(home: &TempDir, arguments: &[&str]) -> Command {
+    let mut command = amboss(arguments);
+    for name in ["XDG_CACHE_HOME", "XDG_DATA_HOME", "HOME"] {
+        command.env(name, home.path());
     }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn amboss(&self, arguments: &[&str]) -> Command {
-        let mut command = amboss(arguments);
-        for name in ["XDG_CACHE_HOME", "XDG_DATA_HOME", "HOME"] {
-            command.env(name, self.path());
-        }
-        command.current_dir(self.path());
-        command
-    }
-}
-
-/// Runs curl. If curl is not installed, prints a note and returns `None`.
-fn curl(arguments: &[&str]) -> Option<Output> {
-    match Command::new("curl").args(["-sS", "--max-time", "20"]).args(arguments).output() {
-        Ok(output) => Some(output),
-        Err(_) => {
-            eprintln!("skipped: curl is not installed");
-            None
-        }
-    }
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    command.current_dir(home.path());
+    command
 }
 
 fn fingerprint(banner: &str) -> &str {
@@ -50,17 +22,20 @@ fn fingerprint(banner: &str) -> &str {
 
 #[test]
 fn an_adhoc_certificate_is_reused_and_plain_http_is_redirected() {
-    let home = Home::new();
-    let server = Amboss::spawn(&mut home.amboss(&["--adhoc", "-p", "0"]));
+    let home = TempDir::new("certificates");
+    let server = Amboss::spawn(&mut amboss_at_home(&home, &["--adhoc", "-p", "0"]));
     let port = server.port();
-    let Some(response) = curl(&["-k", &format!("https://127.0.0.1:{port}/"), "-H", "Accept: application/json"]) else {
+    let Some(response) =
+        try_curl(&["-k", &format!("https://127.0.0.1:{port}/"), "-H", "Accept: application/json"], b"")
+    else {
         return;
     };
-    assert!(text(&response).contains("\"wsgi.url_scheme\": \"https\""), "{}", text(&response));
+    assert!(response.text().contains("\"wsgi.url_scheme\": \"https\""), "{}", response.text());
     let plain = format!("http://127.0.0.1:{port}/a?b");
-    let response = curl(&["-w", "%{http_code} %{redirect_url}", "-o", "/dev/null", &plain]).expect("curl is there");
-    assert_eq!(text(&response), format!("308 https://127.0.0.1:{port}/a?b"));
-    let again = Amboss::spawn(&mut home.amboss(&["--adhoc", "-p", "0"]));
+    let response =
+        try_curl(&["-w", "%{http_code} %{redirect_url}", "-o", "/dev/null", &plain], b"").expect("curl is there");
+    assert_eq!(response.text(), format!("308 https://127.0.0.1:{port}/a?b"));
+    let again = Amboss::spawn(&mut amboss_at_home(&home, &["--adhoc", "-p", "0"]));
     assert_eq!(fingerprint(&again.banner), fingerprint(&server.banner));
 }
 
@@ -100,7 +75,7 @@ print(counts, "running:", response.split(b"\r\n")[0], b"\r\nConnection: close\r\
 
 #[cfg(all(unix, feature = "reload"))]
 /// Returns the sockets that a process has open.
-fn sockets(pid: &str) -> std::collections::HashSet<std::path::PathBuf> {
+fn sockets(pid: u32) -> std::collections::HashSet<std::path::PathBuf> {
     let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     let links = entries.filter_map(|entry| std::fs::read_link(entry.path()).ok());
     links.filter(|link| link.to_string_lossy().starts_with("socket:")).collect()
@@ -110,40 +85,36 @@ fn sockets(pid: &str) -> std::collections::HashSet<std::path::PathBuf> {
 #[test]
 fn a_reload_under_https_fails_no_request_and_the_running_one_finishes() {
     use crate::reload::{can_list_children, children};
-    use crate::running::{is_installed, Running, TestDir};
-    use crate::wait_until;
+    use crate::running::{amboss_in, read, test_dir, Running};
+    use amboss_testkit::{is_installed, wait_until, Process};
     if !is_installed("python3") || !can_list_children() {
         return;
     }
-    let dir = TestDir::new();
-    dir.save("watched", "0");
+    let dir = test_dir();
+    dir.write("watched", "0");
     let arguments = ["--adhoc", "--reload", "--extra-files", "watched", "-p", "0", "--log-file", "log"];
-    let mut server = Running::start(&mut dir.amboss(&arguments));
-    let over = dir.0.join("over").to_string_lossy().into_owned();
-    let clients = Command::new("python3")
-        .args(["-c", CLIENTS, &server.port().to_string(), &over])
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .expect("python3 is there");
-    let responses = || dir.read("log").matches("\" 200 ").count();
+    let mut server = Running::start(&mut amboss_in(&dir, &arguments));
+    let arguments = ["-c", CLIENTS, &server.port().to_string(), &dir.join_str("over")];
+    let mut clients = Process::spawn(Command::new("python3").args(arguments));
+    let responses = || read(&dir, "log").matches("\" 200 ").count();
     for reload in 1..=3 {
         let before = responses();
         wait_until("the clients are served", || responses() > before + 30);
-        let supervisor = server.pid().to_string();
+        let supervisor = server.pid();
         // A process listens if it has a socket that the supervisor has too.
-        let listens = |pid: &String| !sockets(pid).is_disjoint(&sockets(&supervisor));
+        let listens = |pid: &u32| !sockets(*pid).is_disjoint(&sockets(supervisor));
         let old = children(server.pid());
         assert!(old.iter().any(listens));
-        dir.save("watched", &reload.to_string());
+        dir.write("watched", &reload.to_string());
         wait_until("another process listens instead", || {
             !old.iter().any(listens) && children(server.pid()).iter().any(listens)
         });
     }
     let before = responses();
     wait_until("the clients are still served", || responses() > before + 30);
-    dir.save("over", "");
-    let printed = text(&clients.wait_with_output().expect("the clients end"));
+    dir.write("over", "");
+    clients.wait_with_output();
+    let printed = clients.output();
     assert!(printed.contains("{'failed': 0} running: b'HTTP/1.1 200 OK' True"), "{printed}");
     server.signal("TERM");
     assert_eq!(server.exit_code(), Some(0), "{}", server.output());
@@ -151,46 +122,41 @@ fn a_reload_under_https_fails_no_request_and_the_running_one_finishes() {
 
 #[test]
 fn http_and_https_serves_both_on_one_port() {
-    let home = Home::new();
-    let server = Amboss::spawn(&mut home.amboss(&["--adhoc", "--http-and-https", "-p", "0"]));
+    let home = TempDir::new("certificates");
+    let server = Amboss::spawn(&mut amboss_at_home(&home, &["--adhoc", "--http-and-https", "-p", "0"]));
     for scheme in ["http", "https"] {
         let url = format!("{scheme}://127.0.0.1:{}/", server.port());
-        let Some(response) = curl(&["-k", &url, "-H", "Accept: application/json"]) else { return };
-        assert!(text(&response).contains(&format!("\"wsgi.url_scheme\": \"{scheme}\"")), "{}", text(&response));
+        let Some(response) = try_curl(&["-k", &url, "-H", "Accept: application/json"], b"") else { return };
+        assert!(response.text().contains(&format!("\"wsgi.url_scheme\": \"{scheme}\"")), "{}", response.text());
     }
 }
 
 #[test]
 fn a_client_that_trusts_the_local_authority_accepts_the_devcert() {
-    let home = Home::new();
-    let made = home.amboss(&["devcert"]).output().expect("the command runs");
+    let home = TempDir::new("certificates");
+    let made = amboss_at_home(&home, &["devcert"]).output().expect("the command runs");
     let printed = String::from_utf8_lossy(&made.stdout).into_owned();
     assert!(made.status.success() && printed.contains("amboss --cert devcert.crt --key devcert.key"), "{printed}");
     assert!(printed.contains("update-ca-certificates") && printed.contains("Firefox"), "{printed}");
-    let server =
-        Amboss::spawn(&mut home.amboss(&["--cert", "devcert.crt", "--key", "devcert.key", "-b", "localhost:0"]));
-    let authority = home.path().join("amboss/amboss-ca.crt");
+    let server = Amboss::spawn(&mut amboss_at_home(
+        &home,
+        &["--cert", "devcert.crt", "--key", "devcert.key", "-b", "localhost:0"],
+    ));
+    let authority = home.join_str("amboss/amboss-ca.crt");
     let url = format!("https://localhost:{}/", server.port());
-    let Some(response) =
-        curl(&["--cacert", &authority.to_string_lossy(), "-o", "/dev/null", "-w", "%{http_code}", &url])
-    else {
+    let Some(response) = try_curl(&["--cacert", &authority, "-o", "/dev/null", "-w", "%{http_code}", &url], b"") else {
         return;
     };
-    assert_eq!(text(&response), "200");
-    let response = curl(&[&url]).expect("curl is there");
-    assert!(!response.status.success(), "a client that does not trust the authority refuses the certificate");
+    assert_eq!(response.text(), "200");
+    let response = try_curl(&[&url], b"").expect("curl is there");
+    assert!(!response.success, "a client that does not trust the authority refuses the certificate");
 }
 
 /// Returns the certificate that the server sends now, as PEM.
 #[cfg(unix)]
 fn served_certificate(port: u16) -> Option<String> {
-    let mut command = Command::new("openssl");
-    command.args(["s_client", "-connect", &format!("127.0.0.1:{port}")]).stdin(std::process::Stdio::null());
-    let Ok(output) = command.output() else {
-        eprintln!("skipped: openssl is not installed");
-        return None;
-    };
-    let printed = text(&output);
+    let address = format!("127.0.0.1:{port}");
+    let printed = amboss_testkit::run("openssl", &["s_client", "-connect", &address], b"")?.text();
     let begin = printed.find("-----BEGIN CERTIFICATE-----").unwrap_or_else(|| panic!("no certificate in {printed}"));
     printed[begin..].split_inclusive("-----END CERTIFICATE-----").next().map(str::to_owned)
 }
@@ -199,22 +165,21 @@ fn served_certificate(port: u16) -> Option<String> {
 #[test]
 fn hup_reloads_the_certificate_and_keeps_the_old_one_if_that_fails() {
     use std::io::BufRead;
-    let home = Home::new();
+    let home = TempDir::new("certificates");
     for name in ["one", "two"] {
-        assert!(home.amboss(&["devcert", "-o", name]).output().expect("the command runs").status.success());
+        assert!(amboss_at_home(&home, &["devcert", "-o", name]).output().expect("the command runs").status.success());
     }
     let copy = |from: &str, to: &str| {
         for kind in ["crt", "key"] {
-            std::fs::copy(home.path().join(format!("{from}.{kind}")), home.path().join(format!("{to}.{kind}")))
-                .expect("a copy");
+            std::fs::copy(home.join(&format!("{from}.{kind}")), home.join(&format!("{to}.{kind}"))).expect("a copy");
         }
     };
     let leaf = |name: &str| {
-        let chain = std::fs::read_to_string(home.path().join(format!("{name}.crt"))).expect("the file exists");
+        let chain = std::fs::read_to_string(home.join(&format!("{name}.crt"))).expect("the file exists");
         chain.split_inclusive("-----END CERTIFICATE-----").next().expect("a certificate").to_owned()
     };
     copy("one", "used");
-    let mut server = Amboss::spawn(&mut home.amboss(&["--cert", "used.crt", "--key", "used.key", "-p", "0"]));
+    let mut server = Amboss::spawn(&mut amboss_at_home(&home, &["--cert", "used.crt", "--key", "used.key", "-p", "0"]));
     let port = server.port();
     let mut hang_up = |messages: &[&str]| {
         server.signal("HUP");
@@ -229,18 +194,18 @@ fn hup_reloads_the_certificate_and_keeps_the_old_one_if_that_fails() {
     copy("two", "used");
     hang_up(&["HUP: the certificate was reloaded; the code stays as it is"]);
     assert_eq!(served_certificate(port).expect("openssl is there"), leaf("two"));
-    std::fs::write(home.path().join("used.key"), "nonsense").expect("the file can be written");
+    std::fs::write(home.join("used.key"), "nonsense").expect("the file can be written");
     hang_up(&["(until then, the previous certificate stays in use)", "HUP: nothing was reloaded; the code"]);
     assert_eq!(served_certificate(port).expect("openssl is there"), leaf("two"));
 }
 
 #[test]
 fn a_certificate_that_can_t_be_used_is_refused_with_code_2() {
-    let home = Home::new();
-    let path = |name: &str| home.path().join(name).to_string_lossy().into_owned();
-    assert!(home.amboss(&["devcert", "-o", "one"]).output().expect("the command runs").status.success());
-    assert!(home.amboss(&["devcert", "-o", "two"]).output().expect("the command runs").status.success());
-    std::fs::write(Path::new(&path("empty")), "").expect("the file can be written");
+    let home = TempDir::new("certificates");
+    let path = |name: &str| home.join_str(name);
+    assert!(amboss_at_home(&home, &["devcert", "-o", "one"]).output().expect("the command runs").status.success());
+    assert!(amboss_at_home(&home, &["devcert", "-o", "two"]).output().expect("the command runs").status.success());
+    std::fs::write(path("empty"), "").expect("the file can be written");
     fails(&["--cert", &path("absent")], 2, "check the path");
     fails(&["--cert", &path("one.crt")], 2, "there is no private key");
     fails(&["--cert", &path("one.crt"), "--key", &path("two.key")], 2, "belong");

@@ -3,14 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use amboss_reload::{error_page, Backend, BuildOutcome, CargoErrorKind, CargoProject, Scope, Watch, WatchOptions};
-use tempfile::TempDir;
+use amboss_testkit::{is_alive, poll_until, wait_until, TempDir};
 
-/// How long a test waits for a condition: longer than a build takes on a busy machine.
-const TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a test waits for a build: longer than one takes on a busy machine.
+const BUILD_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Writes a file in place, and creates its folders. With `amboss_testkit::write_atomically`, a watch would see a rename
+/// as well.
 fn put(path: impl AsRef<Path>, text: &str) {
     let path = path.as_ref();
     fs::create_dir_all(path.parent().expect("the path has a parent")).expect("a folder can be made");
@@ -23,16 +25,16 @@ fn manifest(name: &str, more: &str) -> String {
 
 /// A package with one executable.
 fn package() -> TempDir {
-    let place = tempfile::tempdir().expect("a folder");
-    put(place.path().join("Cargo.toml"), &manifest("app", "[features]\nloud = []\n[workspace]"));
-    put(place.path().join("src/main.rs"), "fn main() { println!(\"{}\", cfg!(feature = \"loud\")); }\n");
+    let place = TempDir::new("build");
+    put(place.join("Cargo.toml"), &manifest("app", "[features]\nloud = []\n[workspace]"));
+    put(place.join("src/main.rs"), "fn main() { println!(\"{}\", cfg!(feature = \"loud\")); }\n");
     place
 }
 
 /// Builds into the package's own target folder, wherever the tests themselves are built.
 fn build(place: &TempDir, arguments: &[&str]) -> BuildOutcome {
-    let project = CargoProject::find(&place.path().join("src")).expect("the project is found");
-    let target = place.path().join("target").display().to_string();
+    let project = CargoProject::find(&place.join("src")).expect("the project is found");
+    let target = place.join("target").display().to_string();
     let arguments = ["--offline", "--target-dir", &target].into_iter().chain(arguments.iter().copied());
     project.build(arguments).expect("cargo can be run").wait().expect("the build ends")
 }
@@ -46,7 +48,7 @@ fn a_build_returns_the_path_of_the_executable() {
         let BuildOutcome::Built(executables) = build(&place, arguments) else { panic!("the build fails") };
         let [executable] = &executables[..] else { panic!("{executables:?}") };
         assert_eq!(executable.name, "app");
-        assert_eq!(executable.path, place.path().join("target").join(profile).join("app"));
+        assert_eq!(executable.path, place.join("target").join(profile).join("app"));
         let output = Command::new(&executable.path).output().expect("the program runs");
         assert_eq!(String::from_utf8_lossy(&output.stdout), says);
     }
@@ -57,7 +59,7 @@ fn a_build_returns_the_path_of_the_executable() {
 #[test]
 fn a_failed_build_returns_the_error_in_colour() {
     let place = package();
-    put(place.path().join("src/main.rs"), "fn main() { let x: Vec<i32> = \"no\"; }\n");
+    put(place.join("src/main.rs"), "fn main() { let x: Vec<i32> = \"no\"; }\n");
     let BuildOutcome::Failed(output) = build(&place, &[]) else { panic!("the build succeeds") };
     assert!(output.contains("mismatched types") && output.contains("\x1b["), "{output}");
     let page = error_page("It can't be built", &output, None);
@@ -68,27 +70,11 @@ fn a_failed_build_returns_the_error_in_colour() {
 fn endless() -> TempDir {
     let place = package();
     put(
-        place.path().join("build.rs"),
+        place.join("build.rs"),
         "fn main() {\n    let script = \"trap '' TERM; echo $$ > pid.new; mv pid.new pid; while :; do sleep 0.05; done\";\n    \
          std::process::Command::new(\"sh\").args([\"-c\", script]).status().unwrap();\n}\n",
     );
     place
-}
-
-fn wait_for<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + TIMEOUT;
-    loop {
-        if let Some(found) = poll() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn is_running(pid: &str) -> bool {
-    let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    !matches!(state.rsplit(") ").next().and_then(|rest| rest.chars().next()), None | Some('Z' | 'X'))
 }
 
 #[test]
@@ -96,11 +82,12 @@ fn stopping_a_build_stops_everything_that_it_started() {
     for drops in [false, true] {
         let place = endless();
         let project = CargoProject::find(place.path()).expect("the project is found");
-        let target = place.path().join("target").display().to_string();
+        let target = place.join("target").display().to_string();
         let build = project.build(["--offline", "--target-dir", &target]).expect("cargo can be run");
-        let pid = wait_for("the build script runs", || fs::read_to_string(place.path().join("pid")).ok());
-        let pid = pid.trim();
-        assert!(is_running(pid) || !Path::new("/proc/self/stat").exists());
+        let read_pid = || fs::read_to_string(place.join("pid")).ok();
+        let pid = poll_until(BUILD_TIMEOUT, read_pid, || "waiting until the build script runs".into());
+        let pid = pid.trim().parse().expect("a process id");
+        assert!(is_alive(pid));
         if drops {
             drop(build);
         } else {
@@ -111,14 +98,14 @@ fn stopping_a_build_stops_everything_that_it_started() {
             assert!(matches!(outcome, BuildOutcome::Cancelled), "{outcome:?}");
             canceller.cancel();
         }
-        wait_for("the build script ends", || (!is_running(pid)).then_some(()));
+        wait_until("the build script has ended", || !is_alive(pid));
     }
 }
 
 #[test]
 fn the_scope_contains_every_package_and_path_dependency() {
-    let place = tempfile::tempdir().expect("a folder");
-    let at = |path: &str| place.path().join(path);
+    let place = TempDir::new("build");
+    let at = |path: &str| place.join(path);
     put(at("ws/Cargo.toml"), "[workspace]\nmembers = [\"app\", \"lib\"]\nresolver = \"2\"\n");
     put(at("ws/.git/HEAD"), "");
     put(at("ws/.gitignore"), "Cargo.lock\n*.log\n");
@@ -146,10 +133,10 @@ fn the_scope_contains_every_package_and_path_dependency() {
         put(at(path), "// changed\n");
     }
     let mut reported: Vec<PathBuf> = Vec::new();
-    wait_for("all changes are reported", || {
+    wait_until("all changes are reported", || {
         let changes = watch.next(Some(Duration::from_millis(100)));
         reported.extend(changes.into_iter().flatten().map(|change| change.path));
-        (counts.iter().all(|path| reported.contains(&at(path)))).then_some(())
+        counts.iter().all(|path| reported.contains(&at(path)))
     });
     reported.sort();
     reported.dedup();
@@ -159,22 +146,22 @@ fn the_scope_contains_every_package_and_path_dependency() {
 #[test]
 fn a_target_folder_with_another_name_is_not_watched() {
     let place = package();
-    put(place.path().join(".cargo/config.toml"), "[build]\ntarget-dir = \"out\"\n");
-    put(place.path().join("out/debug/app"), "");
+    put(place.join(".cargo/config.toml"), "[build]\ntarget-dir = \"out\"\n");
+    put(place.join("out/debug/app"), "");
     let project = CargoProject::find(place.path()).expect("the project is found");
     let ignored = project.scope().ignored_folders;
     // The environment variable overrides the configuration.
-    let expected = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| place.path().join("out"), PathBuf::from);
+    let expected = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| place.join("out"), PathBuf::from);
     assert_eq!(ignored, [expected]);
 }
 
 #[test]
 fn the_errors_of_a_project_say_what_to_do() {
-    let place = tempfile::tempdir().expect("a folder");
+    let place = TempDir::new("build");
     let error = CargoProject::find(place.path()).expect_err("there is no manifest");
     assert_eq!(error.kind(), CargoErrorKind::NoManifest);
     assert!(error.to_string().starts_with("There is no Cargo.toml in '"), "{error}");
-    put(place.path().join("Cargo.toml"), "[package\n");
+    put(place.join("Cargo.toml"), "[package\n");
     let error = CargoProject::find(place.path()).expect_err("the manifest is invalid");
     assert_eq!(error.kind(), CargoErrorKind::InvalidManifest);
     assert!(error.to_string().contains("; fix it:\n"), "{error}");

@@ -6,7 +6,7 @@
 //! | `http`, `response` | [`Client`] and [`Response`]: an HTTP/1.1 client over any stream, down to single bytes |
 //! | `process` | [`Process`]: a child process that cannot outlive its test, and what it prints |
 //! | `system` | signals, children and states of other processes, by process id (Unix) |
-//! | `program` | [`run`], [`curl`], [`python`]: programs of the machine; a missing one is a [`skip`] |
+//! | `program` | [`run`], [`curl`], [`python`], [`find_chromium`]: programs of the machine; a missing one is a [`skip`] |
 //! | `files` | [`TempDir`] and [`write_atomically`] |
 //! | `test_binary` | [`rerun`]: starts the running test binary again as a fixture |
 //!
@@ -47,7 +47,7 @@ mod wait;
 pub use files::{write_atomically, TempDir};
 pub use http::{find, Client, End};
 pub use process::{OnDrop, Process};
-pub use program::{curl, is_installed, python, run, run_with_timeout, skip, try_curl, Output};
+pub use program::{curl, find_chromium, is_installed, python, run, run_with_timeout, skip, try_curl, Output};
 pub use response::Response;
 #[cfg(unix)]
 pub use system::{

@@ -84,7 +84,20 @@ pub fn is_installed(program: &str) -> bool {
     version.is_ok()
 }
 
-/// Runs curl without a proxy. The command may fail.
+/// Returns the name under which Chromium can be run; reports a [`skip`] when it is not installed.
+pub fn find_chromium() -> Option<&'static str> {
+    let runs = |name: &&str| {
+        let version = Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        version.is_ok_and(|status| status.success())
+    };
+    let found = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(runs);
+    if found.is_none() {
+        skip("Chromium is not installed");
+    }
+    found
+}
+
+/// Runs curl without a proxy, which may fail.
 #[track_caller]
 pub fn try_curl(arguments: &[&str], input: &[u8]) -> Option<Output> {
     run("curl", &[&["-sS", "-m", "30", "--noproxy", "*"], arguments].concat(), input)

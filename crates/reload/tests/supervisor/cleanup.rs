@@ -28,7 +28,7 @@ fn a_killed_supervisor_leaves_no_process_and_a_free_port() {
 #[test]
 #[cfg(target_os = "linux")]
 fn plain_programs_end_with_a_killed_supervisor() {
-    if !crate::python_server::has_python() {
+    if !is_installed("python3") {
         return;
     }
     let code = CodeFile::new("plain");
@@ -45,12 +45,12 @@ fn fifty_replacements_leave_no_process_descriptor_or_thread() {
     let supervisor = SupervisorProcess::start(&code, 1);
     supervisor.log.expect(1, "ready 1");
     let mut client = Client::connect(supervisor.addr);
-    assert_eq!(client.get("/").unwrap(), "1");
+    assert_eq!(client.get("/").text(), "1");
     let before = (supervisor.entries("fd"), supervisor.entries("task"));
     for generation in 1..=50 {
         supervisor.signal(Signal::HUP);
         supervisor.log.expect(1, &format!("replaced {generation} {}", generation + 1));
-        assert_eq!(client.get("/").unwrap(), "1");
+        assert_eq!(client.get("/").text(), "1");
     }
     let pids = supervisor.log.pids();
     assert_eq!(pids.len(), 51);

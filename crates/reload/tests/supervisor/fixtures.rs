@@ -13,14 +13,11 @@ use amboss_reload::{
     exec_as_child, is_running_from_reloader, ControlMessage, ControlSender, ControlSocket, EventHandler, Forked,
     Inherited, Program, Supervisor, SupervisorOptions, WorkerDeath, WorkerFailure,
 };
+use amboss_testkit::{rerun, rerun_arguments, DEADLINE};
 
 const ROLE: &str = "AMBOSS_TEST_ROLE";
 const CODE: &str = "AMBOSS_TEST_CODE";
 const WORKERS: &str = "AMBOSS_TEST_WORKERS";
-
-fn arguments(role: &str) -> Vec<String> {
-    ["--ignored", "--exact", "--nocapture", "--test-threads=1", role].map(str::to_owned).to_vec()
-}
 
 fn me() -> PathBuf {
     std::env::current_exe().unwrap()
@@ -30,9 +27,9 @@ fn me() -> PathBuf {
 pub fn worker(code: &std::path::Path) -> Program {
     let mut program = Program::new("sh");
     // The test harness writes to stdout. A signal that is ignored here stays ignored after exec.
-    let script = r#"grep -q stubborn "$AMBOSS_TEST_CODE" && trap "" TERM; exec "$@" >/dev/null"#;
+    let script = r#"grep -q ignore_sigterm "$AMBOSS_TEST_CODE" && trap "" TERM; exec "$@" >/dev/null"#;
     program.args = vec!["-c".into(), script.into(), "sh".into(), me().into()];
-    program.args.extend(arguments("fixtures::run_as_worker").into_iter().map(Into::into));
+    program.args.extend(rerun_arguments("fixtures::run_as_worker").into_iter().map(Into::into));
     program.env = vec![(ROLE.into(), "worker".into()), (CODE.into(), code.into())];
     program
 }
@@ -40,15 +37,14 @@ pub fn worker(code: &std::path::Path) -> Program {
 /// The value of [`Program::exec_wrapper`].
 pub fn exec_wrapper() -> Vec<std::ffi::OsString> {
     let mut wrapper = vec![me().into()];
-    wrapper.extend(arguments("fixtures::run_as_exec_wrapper").into_iter().map(Into::into));
+    wrapper.extend(rerun_arguments("fixtures::run_as_exec_wrapper").into_iter().map(Into::into));
     wrapper.push("--".into());
     wrapper
 }
 
 /// A supervisor of workers that run `code`, in a separate process.
 pub fn supervisor(code: &std::path::Path, workers: usize) -> std::process::Command {
-    let mut command = std::process::Command::new(me());
-    command.args(arguments("fixtures::run_as_supervisor"));
+    let mut command = rerun("fixtures::run_as_supervisor");
     command.env(ROLE, "supervisor").env(CODE, code).env(WORKERS, workers.to_string());
     command
 }
@@ -110,7 +106,7 @@ fn run_as_supervisor() {
     let exit_code = Supervisor::new(program, vec![listener.into()], options, Box::new(Printer)).run();
     println!("exit code {exit_code}");
     if std::fs::read_to_string(&code).unwrap().contains("linger") {
-        std::thread::sleep(crate::client::TIMEOUT);
+        std::thread::sleep(DEADLINE);
     }
     std::process::exit(exit_code);
 }
@@ -141,7 +137,7 @@ fn run_as_worker() {
 fn fork(forked: Forked) -> std::io::Result<u32> {
     match fork::fork()? {
         fork::Fork::Parent(pid) => Ok(pid.unsigned_abs()),
-        // The supervisor has to end this child, which would otherwise become a second supervisor.
+        // The supervisor's crate must end this child, which would otherwise become a second supervisor.
         fork::Fork::Child if code().contains("returns") => Ok(1),
         fork::Fork::Child => {
             let child = forked.enter().unwrap();
@@ -191,7 +187,7 @@ fn serve(mut control: ControlSocket, listeners: Vec<OwnedFd>) {
     std::thread::spawn(move || finishing.finish());
     loop {
         match control.receive().unwrap() {
-            _ if words.contains(&"deaf") => {}
+            _ if words.contains(&"ignore_messages") => {}
             Some(ControlMessage::Drain) => server.draining.store(true, Ordering::SeqCst),
             Some(ControlMessage::Connection { socket, read, .. }) => {
                 let serving = server.clone();

@@ -9,12 +9,9 @@
 //! - `forked`: workers that are copies of the supervisor's process.
 //! - `cleanup`: no orphan, no zombie, no leaked descriptor.
 //!
-//! `support` starts supervisors, and `client` talks HTTP to their workers. `python_server` is a program that does not
-//! use the control socket. `fixtures` is what this test binary does when it is started again: as a worker, as a
-//! supervisor, or as an exec wrapper.
+//! `support` starts supervisors. `python_server` is a program that does not use the control socket. `fixtures` is what
+//! this test binary does when it is started again: as a worker, as a supervisor, or as an exec wrapper.
 #![cfg(unix)]
-
-mod client;
 
 mod python_server;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use amboss_reload::{Program, Protocol, SupervisorOptions};
 
 use crate::fixtures::{exec_wrapper, worker};
-use crate::python_server::{has_python, python_server, READY_SOON};
+use crate::python_server::{python_server, READY_SOON};
 use crate::support::*;
 
 fn options() -> SupervisorOptions {
@@ -16,7 +16,7 @@ fn options() -> SupervisorOptions {
 
 #[test]
 fn a_plain_program_is_ready_after_a_time_and_sigterm_stops_it() {
-    if !has_python() {
+    if !is_installed("python3") {
         return;
     }
     let supervisor = TestSupervisor::ready(python_server("1"), options());
@@ -38,7 +38,7 @@ fn a_plain_program_is_ready_after_a_time_and_sigterm_stops_it() {
 
 #[test]
 fn systemds_variables_are_set_by_the_exec_wrapper() {
-    if !has_python() {
+    if !is_installed("python3") {
         return;
     }
     let mut program = python_server("1");
@@ -53,7 +53,7 @@ fn systemds_variables_are_set_by_the_exec_wrapper() {
     assert_eq!(supervisor.get("/AMBOSS_SUPERVISOR"), "-");
     assert_eq!(
         supervisor.log.pids(),
-        [pid.parse::<i32>().unwrap()],
+        [pid.parse::<u32>().unwrap()],
         "the wrapper executes the program in its own process"
     );
 }
@@ -64,29 +64,29 @@ fn a_program_that_the_exec_wrapper_cannot_run_is_reported() {
     program.exec_wrapper = Some(exec_wrapper());
     program.capture_stderr = true;
     let mut options = options();
-    options.protocol = Protocol::SignalsOnly { ready_after: TIMEOUT };
+    options.protocol = Protocol::SignalsOnly { ready_after: DEADLINE };
     let supervisor = TestSupervisor::start(program, options);
     let failure = supervisor.log.expect(1, "failed 1");
     assert!(failure.contains("can't run /nowhere/at/all"), "{failure}");
 }
 
 #[test]
-fn a_detected_program_that_uses_the_control_socket_gets_messages() {
+fn with_detection_a_program_that_uses_the_control_socket_gets_messages() {
     let code = CodeFile::new("1");
     let mut detect = SupervisorOptions::default();
     detect.protocol = Protocol::Detect { ready_after: Duration::from_secs(60) };
     let supervisor = TestSupervisor::ready(worker(code.path()), detect);
     let mut client = Client::connect(supervisor.addr);
-    assert_eq!(client.get("/").unwrap(), "1");
+    assert_eq!(client.get("/").text(), "1");
     code.save("2");
     supervisor.handle.replace(None);
     supervisor.log.expect(1, "replaced 1 2");
-    wait_until("the connection moves to the new worker", || client.get("/").unwrap() == "2");
+    wait_until("the connection moves to the new worker", || client.get("/").text() == "2");
 }
 
 #[test]
-fn a_detected_program_that_does_not_use_the_control_socket_is_plain() {
-    if !has_python() {
+fn with_detection_a_program_that_does_not_use_the_control_socket_is_treated_as_plain() {
+    if !is_installed("python3") {
         return;
     }
     let mut detect = SupervisorOptions::default();

@@ -39,11 +39,3 @@ server.serve_forever(poll_interval=0.02)
     program.args = vec!["-c".into(), script.into(), version.into()];
     program
 }
-
-pub fn has_python() -> bool {
-    let found = std::process::Command::new("python3").arg("--version").output().is_ok();
-    if !found {
-        eprintln!("skipped: python3 is not installed");
-    }
-    found
-}

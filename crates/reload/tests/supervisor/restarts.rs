@@ -12,7 +12,7 @@ fn a_worker_that_dies_is_replaced() {
     let code = CodeFile::new("1");
     let supervisor = TestSupervisor::ready(worker(code.path()), SupervisorOptions::default());
     let first = supervisor.get("/pid");
-    let _ = Client::connect(supervisor.addr).get("/exit/7");
+    let _ = Client::connect(supervisor.addr).try_get("/exit/7");
     let death = supervisor.log.expect(1, "failures=1");
     assert!(
         death.contains(&first) && death.contains("exit status: 7") && death.contains("restart_in=100ms"),
@@ -70,7 +70,7 @@ fn exit_code_3_restarts_at_once() {
     let supervisor = TestSupervisor::ready(worker(code.path()), SupervisorOptions::default());
     assert_eq!(supervisor.get("/"), "1");
     code.save("2");
-    let _ = Client::connect(supervisor.addr).get("/exit/3");
+    let _ = Client::connect(supervisor.addr).try_get("/exit/3");
     assert_eq!(supervisor.get("/"), "2");
     assert_eq!(supervisor.log.count("died"), 0);
 }
@@ -95,7 +95,7 @@ fn an_application_that_exits_with_0_ends_the_supervisor() {
     let mut options = SupervisorOptions::default();
     options.workers = 2;
     let supervisor = TestSupervisor::ready(worker(code.path()), options);
-    let _ = Client::connect(supervisor.addr).get("/exit/0");
+    let _ = Client::connect(supervisor.addr).try_get("/exit/0");
     let log = supervisor.log.clone();
     assert_eq!(supervisor.exit_code(), 0);
     assert!(log.pids().into_iter().all(|pid| !is_alive(pid)));
@@ -106,8 +106,8 @@ fn a_stop_lets_running_requests_finish() {
     let code = CodeFile::new("1");
     let supervisor = TestSupervisor::ready(worker(code.path()), SupervisorOptions::default());
     let mut client = Client::connect(supervisor.addr);
-    client.start_request("/sleep/300");
+    start_request(&mut client, "/sleep/300");
     supervisor.handle.stop();
-    assert_eq!(client.response().unwrap(), "1");
+    assert_eq!(client.response().text(), "1");
     assert_eq!(supervisor.exit_code(), 0);
 }

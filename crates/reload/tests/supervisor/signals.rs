@@ -8,17 +8,17 @@ use crate::support::*;
 
 /// Waits until there are `count` workers, and checks that each of them responds.
 #[track_caller]
-fn expect_workers(supervisor: &SupervisorProcess, count: usize) -> HashSet<i32> {
-    let alive = || -> HashSet<i32> { supervisor.log.pids().into_iter().filter(|&pid| is_alive(pid)).collect() };
+fn expect_workers(supervisor: &SupervisorProcess, count: usize) -> HashSet<u32> {
+    let alive = || -> HashSet<u32> { supervisor.log.pids().into_iter().filter(|&pid| is_alive(pid)).collect() };
     wait_until("the number of workers is right", || alive().len() == count);
     let pids = alive();
     let mut responded = HashSet::new();
     let mut stopped = Vec::new();
     while responded.len() < count {
         // Workers that have responded are stopped, so another one has to respond.
-        let pid: i32 = supervisor.get("/pid").parse().unwrap();
+        let pid: u32 = supervisor.get("/pid").parse().unwrap();
         assert!(pids.contains(&pid) && responded.insert(pid), "{pid} of {pids:?}");
-        stopped.push(Stopped::new(pid));
+        stopped.push(PausedProcess::new(pid));
     }
     pids
 }
@@ -46,11 +46,11 @@ fn hup_replaces_all_workers() {
     supervisor.log.expect(2, "ready 1");
     let old = expect_workers(&supervisor, 2);
     let mut client = Client::connect(supervisor.addr);
-    assert_eq!(client.get("/").unwrap(), "1");
+    assert_eq!(client.get("/").text(), "1");
     code.save("2");
     supervisor.signal(Signal::HUP);
     supervisor.log.expect(1, "replaced 1 2");
-    wait_until("the connection moves to the new worker", || client.get("/").unwrap() == "2");
+    wait_until("the connection moves to the new worker", || client.get("/").text() == "2");
     assert!(old.is_disjoint(&expect_workers(&supervisor, 2)));
 }
 
@@ -70,9 +70,9 @@ fn term_and_int_stop_gracefully() {
         let mut supervisor = SupervisorProcess::start(&code, 2);
         supervisor.log.expect(2, "ready 1");
         let mut client = Client::connect(supervisor.addr);
-        client.start_request("/sleep/300");
+        start_request(&mut client, "/sleep/300");
         supervisor.signal(signal);
-        assert_eq!(client.response().unwrap(), "1");
+        assert_eq!(client.response().text(), "1");
         assert_eq!(supervisor.exit_code(), Some(0));
         assert!(supervisor.log.pids().into_iter().all(|pid| !is_alive(pid)));
     }
@@ -83,16 +83,16 @@ fn a_second_int_stops_at_once() {
     let code = CodeFile::new("1");
     let mut supervisor = SupervisorProcess::start(&code, 1);
     supervisor.log.expect(1, "ready 1");
-    Client::connect(supervisor.addr).start_request("/sleep/60000");
+    start_request(&mut Client::connect(supervisor.addr), "/sleep/60000");
     let first = std::time::Instant::now();
     supervisor.signal(Signal::INT);
     supervisor.log.expect(1, "press CTRL+C again");
     // Two interrupts within 300 ms count as one.
     supervisor.signal(Signal::INT);
-    let is_same = first.elapsed() < std::time::Duration::from_millis(250);
+    let counts_as_one = first.elapsed() < std::time::Duration::from_millis(250);
     std::thread::sleep(std::time::Duration::from_millis(400));
-    // On a busy machine the second may have come too late to count as the same.
-    assert!(!is_same || !supervisor.has_ended());
+    // On a busy machine, the second interrupt may come more than 300 ms after the first, and then it ends the supervisor.
+    assert!(!counts_as_one || !supervisor.has_ended());
     if !supervisor.has_ended() {
         supervisor.signal(Signal::INT);
     }
@@ -101,7 +101,7 @@ fn a_second_int_stops_at_once() {
 }
 
 #[test]
-fn signals_have_their_default_effect_after_the_supervisor() {
+fn signals_have_their_default_effect_after_the_supervisor_has_ended() {
     let code = CodeFile::new("1 linger");
     let mut supervisor = SupervisorProcess::start(&code, 1);
     assert_eq!(supervisor.get("/"), "1");
@@ -117,7 +117,7 @@ fn quit_stops_at_once() {
     let code = CodeFile::new("1");
     let mut supervisor = SupervisorProcess::start(&code, 1);
     supervisor.log.expect(1, "ready 1");
-    Client::connect(supervisor.addr).start_request("/sleep/60000");
+    start_request(&mut Client::connect(supervisor.addr), "/sleep/60000");
     supervisor.signal(Signal::QUIT);
     assert_eq!(supervisor.exit_code(), Some(131));
     assert!(supervisor.log.pids().into_iter().all(|pid| !is_alive(pid)));

@@ -9,19 +9,19 @@ use crate::fixtures::worker;
 use crate::support::*;
 
 #[test]
-fn a_worker_that_asks_is_replaced_without_losing_requests_or_connections() {
+fn a_worker_that_asks_to_be_replaced_is_replaced_without_losing_requests_or_connections() {
     let code = CodeFile::new("1");
     let supervisor = TestSupervisor::ready(worker(code.path()), SupervisorOptions::default());
     let mut idle = Client::connect(supervisor.addr);
-    let first = idle.get("/pid").unwrap();
+    let first = idle.try_get("/pid").unwrap().text();
     let mut running = Client::connect(supervisor.addr);
-    running.start_request("/sleep/400");
+    start_request(&mut running, "/sleep/400");
     code.save("2");
     assert_eq!(supervisor.get("/replace-me"), "1");
-    wait_until("the connection moves to the successor", || idle.get("/").unwrap() == "2");
-    assert_ne!(idle.get("/pid").unwrap(), first);
-    assert_eq!(running.response().unwrap(), "1");
-    wait_until("its connection moves as well", || running.get("/").unwrap() == "2");
+    wait_until("the connection moves to the successor", || idle.get("/").text() == "2");
+    assert_ne!(idle.try_get("/pid").unwrap().text(), first);
+    assert_eq!(running.response().text(), "1");
+    wait_until("its connection moves as well", || running.get("/").text() == "2");
     wait_until("the first worker is gone", || !is_alive(first.parse().unwrap()));
     assert_eq!(supervisor.log.pids().len(), 2, "{:?}", supervisor.log.lines());
     assert_eq!(supervisor.log.count("died") + supervisor.log.count("failed"), 0, "{:?}", supervisor.log.lines());
@@ -44,7 +44,7 @@ fn a_hundred_successors_under_load_lose_no_request() {
                         return;
                     }
                     let path = if turn % 10 == number { "/replace-me" } else { "/" };
-                    client.get(path).unwrap_or_else(|error| panic!("request {turn} of {number}: {error}"));
+                    client.try_get(path).unwrap_or_else(|error| panic!("request {turn} of {number}: {error}"));
                     if number == 5 {
                         client = Client::connect(supervisor.addr);
                     }
@@ -77,8 +77,8 @@ fn the_old_worker_serves_while_its_successor_cannot_start() {
 }
 
 #[test]
-fn a_worker_that_asks_and_does_not_stop_is_killed() {
-    let code = CodeFile::new("1 deaf stubborn");
+fn a_worker_that_asks_to_be_replaced_and_does_not_stop_is_killed() {
+    let code = CodeFile::new("1 ignore_messages ignore_sigterm");
     let mut options = SupervisorOptions::default();
     options.drain_timeout = Duration::from_millis(200);
     options.kill_timeout = Duration::from_millis(200);
@@ -86,7 +86,7 @@ fn a_worker_that_asks_and_does_not_stop_is_killed() {
     code.save("2");
     assert_eq!(supervisor.get("/replace-me"), "1");
     supervisor.log.expect(1, "has not finished within 200 ms");
-    let deaf = supervisor.log.pids()[0];
-    wait_until("the worker is killed", || !is_alive(deaf));
+    let draining = supervisor.log.pids()[0];
+    wait_until("the worker is killed", || !is_alive(draining));
     assert_eq!(supervisor.get("/"), "2");
 }

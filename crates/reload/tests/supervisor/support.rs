@@ -3,7 +3,6 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Child;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -11,49 +10,40 @@ use std::time::{Duration, Instant};
 use amboss_reload::{
     EventHandler, Program, Supervisor, SupervisorHandle, SupervisorOptions, WorkerDeath, WorkerFailure,
 };
+pub use amboss_testkit::{is_alive, is_installed, send_signal, wait_until, Client, End, PausedProcess, DEADLINE};
+use amboss_testkit::{poll_until, write_atomically, TempDir};
 use rustix::process::{kill_process, Pid, Signal};
 
-pub use crate::client::{Client, TIMEOUT};
 use crate::fixtures;
 
+/// Sends a request, and returns when it is running: it is pipelined behind one whose response has arrived.
 #[track_caller]
-pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + TIMEOUT;
-    while !condition() {
-        assert!(Instant::now() < deadline, "not within {TIMEOUT:?}: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+pub fn start_request(client: &mut Client, path: &str) {
+    client.send(format!("GET / HTTP/1.1\r\n\r\nGET {path} HTTP/1.1\r\n\r\n"));
+    client.try_response().unwrap();
 }
 
 /// A file with the "code" of workers, see `fixtures`. Removed when it is dropped.
 pub struct CodeFile {
     path: PathBuf,
+    _folder: TempDir,
 }
 
 impl CodeFile {
     pub fn new(text: &str) -> CodeFile {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("amboss-code-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
-        let code = CodeFile { path: std::env::temp_dir().join(name) };
+        let folder = TempDir::new("code");
+        let code = CodeFile { path: folder.join("code"), _folder: folder };
         code.save(text);
         code
     }
 
     /// Replaces the code atomically, so that no worker reads half of it.
     pub fn save(&self, text: &str) {
-        let new = self.path.with_extension("new");
-        std::fs::write(&new, text).unwrap();
-        std::fs::rename(new, &self.path).unwrap();
+        write_atomically(&self.path, text);
     }
 
     pub fn path(&self) -> &Path {
         &self.path
-    }
-}
-
-impl Drop for CodeFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
     }
 }
 
@@ -79,19 +69,12 @@ impl Log {
     /// Waits for the `count`th line that contains `part`.
     #[track_caller]
     pub fn expect(&self, count: usize, part: &str) -> String {
-        let deadline = Instant::now() + TIMEOUT;
-        loop {
-            let lines = self.lines();
-            if let Some(line) = lines.iter().filter(|line| line.contains(part)).nth(count - 1) {
-                return line.clone();
-            }
-            assert!(Instant::now() < deadline, "no {count} times {part:?} in {lines:#?}");
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        let poll = || self.lines().into_iter().filter(|line| line.contains(part)).nth(count - 1);
+        poll_until(DEADLINE, poll, || format!("waiting for {count} lines with {part:?} in {:#?}", self.lines()))
     }
 
     /// The process ids of all workers so far.
-    pub fn pids(&self) -> Vec<i32> {
+    pub fn pids(&self) -> Vec<u32> {
         let pid = |line: &String| line.strip_prefix("started ")?.split(' ').nth(1)?.parse().ok();
         self.lines().iter().filter_map(pid).collect()
     }
@@ -157,7 +140,7 @@ impl TestSupervisor {
     }
 
     pub fn get(&self, path: &str) -> String {
-        Client::connect(self.addr).get(path).unwrap()
+        Client::connect(self.addr).try_get(path).unwrap().text()
     }
 
     /// Waits until the new version responds. An old worker may still accept a connection before it learns that it is
@@ -171,7 +154,7 @@ impl TestSupervisor {
     #[track_caller]
     pub fn exit_code(mut self) -> i32 {
         let thread = self.thread.take().unwrap();
-        wait_until("the supervisor ends", || thread.is_finished());
+        wait_until("the supervisor has ended", || thread.is_finished());
         thread.join().unwrap()
     }
 }
@@ -185,7 +168,8 @@ impl Drop for TestSupervisor {
     }
 }
 
-/// A supervisor in a separate process. Killed when it is dropped, together with workers that it has left.
+/// A supervisor in a separate process. Killed when it is dropped, together with workers that it has left. Its standard
+/// output becomes lines of a [`Log`], while `amboss_testkit::Process` would keep it as text.
 pub struct SupervisorProcess {
     pub addr: SocketAddr,
     pub log: Log,
@@ -213,7 +197,7 @@ impl SupervisorProcess {
     }
 
     pub fn get(&self, path: &str) -> String {
-        Client::connect(self.addr).get(path).unwrap()
+        Client::connect(self.addr).try_get(path).unwrap().text()
     }
 
     pub fn has_ended(&mut self) -> bool {
@@ -222,14 +206,14 @@ impl SupervisorProcess {
 
     #[track_caller]
     pub fn exit_code(&mut self) -> Option<i32> {
-        wait_until("the supervisor ends", || self.has_ended());
+        wait_until("the supervisor has ended", || self.has_ended());
         self.child.wait().unwrap().code()
     }
 
     /// The number of the supervisor's threads (`task`) or descriptors (`fd`).
     #[cfg(target_os = "linux")]
     pub fn entries(&self, what: &str) -> usize {
-        std::fs::read_dir(format!("/proc/{}/{what}", self.pid())).unwrap().count()
+        amboss_testkit::proc_entries(self.pid(), what).len()
     }
 }
 
@@ -237,47 +221,15 @@ impl Drop for SupervisorProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // Not `wait_until`: a panic while a failed test unwinds would abort the process.
         let deadline = Instant::now() + Duration::from_secs(5);
         for pid in self.log.pids() {
             while is_alive(pid) && Instant::now() < deadline {
                 std::thread::sleep(Duration::from_millis(2));
             }
             if is_alive(pid) {
-                let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
+                send_signal(pid, "KILL");
             }
         }
-    }
-}
-
-/// Whether a process is running. A zombie does not count.
-pub fn is_alive(pid: i32) -> bool {
-    if rustix::process::test_kill_process(Pid::from_raw(pid).unwrap()).is_err() {
-        return false;
-    }
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    !stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['Z', 'X']))
-}
-
-/// Keeps a process stopped until this is dropped.
-pub struct Stopped(Pid);
-
-impl Stopped {
-    #[track_caller]
-    pub fn new(pid: i32) -> Stopped {
-        let stopped = Stopped(Pid::from_raw(pid).unwrap());
-        kill_process(stopped.0, Signal::STOP).unwrap();
-        wait_until("all its threads are stopped", || {
-            let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return true };
-            let mut stats =
-                tasks.flatten().map(|task| std::fs::read_to_string(task.path().join("stat")).unwrap_or_default());
-            stats.all(|stat| stat.contains(") T "))
-        });
-        stopped
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        let _ = kill_process(self.0, Signal::CONT);
     }
 }

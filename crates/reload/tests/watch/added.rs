@@ -21,7 +21,7 @@ fn after_all_writes() -> SystemTime {
 }
 
 #[test]
-fn added_files_count_in_any_folder_and_their_neighbours_do_not() {
+fn added_files_are_watched_in_any_folder_but_their_neighbours_are_not() {
     for backend in BACKENDS {
         let folder = TestFolder::new();
         let at = |path: &str| folder.path().join(path);
@@ -33,7 +33,7 @@ fn added_files_count_in_any_folder_and_their_neighbours_do_not() {
         assert_eq!(
             folder.reported(&mut watch),
             Reported::new(),
-            "{backend}: the existence of added files is no change"
+            "{backend}: adding a file that exists is not a change"
         );
         put(at("root/.venv/lib/site-packages/flask/other.py"), "12");
         put(at("usr/lib/re.py"), "12");
@@ -132,7 +132,7 @@ fn a_file_that_is_added_during_a_wait_is_watched_without_ending_it() {
 }
 
 #[test]
-fn a_provisional_glob_counts_until_files_are_added() {
+fn a_provisional_glob_is_watched_until_files_are_added() {
     for backend in BACKENDS {
         let folder = TestFolder::new();
         let at = |path: &str| folder.path().join(path);
@@ -140,7 +140,7 @@ fn a_provisional_glob_counts_until_files_are_added() {
             put(at(path), "1");
         }
         let mut scope = ScopeOptions::default();
-        // The file that is written last in each step.
+        // `reported` writes this file last in each step.
         scope.optional_files.push(at("root/the-last-one"));
         let mut watch = folder.watch(backend, scope);
         watch.watch_until_files_are_added(&at("root/**/*.py")).unwrap();
@@ -190,7 +190,7 @@ fn a_save_while_the_first_files_are_added_is_not_lost() {
 }
 
 #[test]
-fn an_added_file_still_counts_when_its_folder_is_replaced_between_two_checks() {
+fn an_added_file_stays_watched_when_its_folder_is_replaced_between_two_checks() {
     for backend in BACKENDS {
         let folder = TestFolder::new();
         let file = Path::new("root/data/ignored");

@@ -1,4 +1,4 @@
-//! What happens over time: bursts, roots that disappear and come back, wake-ups, folders above that are renamed.
+//! What happens over time: bursts, roots that disappear and come back, wake-ups, parent folders that are renamed.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -169,7 +169,7 @@ fn the_waker_interrupts_the_wait_from_another_thread() {
         let mut watch = folder.watch(backend, folder.scope());
         let waker = watch.waker();
         waker.wake();
-        assert_eq!(watch.next(Some(TIMEOUT)), None, "a wake-up before the wait counts");
+        assert_eq!(watch.next(Some(TIMEOUT)), None, "a wake-up before the wait ends that wait");
         let started = Instant::now();
         // The watch may also move to another thread.
         let waiting = std::thread::spawn(move || {

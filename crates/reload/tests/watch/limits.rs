@@ -6,6 +6,7 @@ use std::fs;
 
 use amboss_reload::ChangeKind::Created;
 use amboss_reload::{Backend, Scope, ScopeErrorKind, ScopeOptions, Watch};
+use amboss_testkit::skip;
 
 use crate::support::{is_rerun, options, put, rerun, Reported, TestFolder};
 
@@ -15,7 +16,7 @@ const NAMESPACE: [&str; 3] = ["unshare", "--user", "--map-root-user"];
 fn lower_limit(name: &str, limit: &str) -> bool {
     let lowered = fs::write(format!("/proc/sys/user/{name}"), limit);
     if let Err(error) = &lowered {
-        eprintln!("skipped: root of a namespace can't lower its limits here: {error}");
+        skip(&format!("root of a namespace can't lower its limits here: {error}"));
     }
     lowered.is_ok()
 }
@@ -48,9 +49,9 @@ fn assert_fallback(name: &str, limit: Option<usize>) {
 }
 
 #[test]
-fn the_limit_of_watches_is_reached() {
+fn the_watch_falls_back_when_the_limit_of_watches_is_reached() {
     if !is_rerun() {
-        return rerun("limits::the_limit_of_watches_is_reached", &NAMESPACE, &[]);
+        return rerun("limits::the_watch_falls_back_when_the_limit_of_watches_is_reached", &NAMESPACE, &[]);
     }
     if lower_limit("max_inotify_watches", "3") {
         assert_fallback("max_user_watches", None);
@@ -58,9 +59,9 @@ fn the_limit_of_watches_is_reached() {
 }
 
 #[test]
-fn the_limit_of_instances_is_reached() {
+fn the_watch_falls_back_when_the_limit_of_instances_is_reached() {
     if !is_rerun() {
-        return rerun("limits::the_limit_of_instances_is_reached", &NAMESPACE, &[]);
+        return rerun("limits::the_watch_falls_back_when_the_limit_of_instances_is_reached", &NAMESPACE, &[]);
     }
     if lower_limit("max_inotify_instances", "0") {
         assert_fallback("max_user_instances", None);
@@ -68,7 +69,7 @@ fn the_limit_of_instances_is_reached() {
 }
 
 #[test]
-fn the_limit_of_watches_is_reached_without_a_namespace() {
+fn the_watch_falls_back_when_the_limit_in_its_options_is_reached() {
     assert_fallback("max_user_watches", Some(3));
 }
 

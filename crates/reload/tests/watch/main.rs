@@ -2,7 +2,7 @@
 //!
 //! - `added`: files that are added while the watch runs
 //! - `table`: which changes are reported, in one table for both back-ends
-//! - `lifecycle`: bursts, roots that disappear and come back, wake-ups, folders above that are renamed
+//! - `lifecycle`: bursts, roots that disappear and come back, wake-ups, parent folders that are renamed
 //! - `limits`: what happens when the system reports no events
 //! - `tools`: saves by real editors, a checkout by git
 //! - `support`: the watched folder

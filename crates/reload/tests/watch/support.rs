@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use amboss_reload::{Backend, ChangeKind, Scope, ScopeOptions, Watch, WatchOptions};
-use tempfile::TempDir;
+use amboss_testkit::{skip, TempDir};
 
 pub const BACKENDS: [Backend; 2] = [Backend::Stat, Backend::Notify];
 
@@ -27,7 +27,7 @@ pub struct TestFolder {
 
 impl TestFolder {
     pub fn new() -> TestFolder {
-        let folder = TestFolder { temp: tempfile::tempdir().expect("a folder can be made") };
+        let folder = TestFolder { temp: TempDir::new("watch") };
         fs::create_dir(folder.root()).expect("a folder can be made");
         folder
     }
@@ -37,7 +37,7 @@ impl TestFolder {
     }
 
     pub fn root(&self) -> PathBuf {
-        self.path().join("root")
+        self.temp.join("root")
     }
 
     pub fn scope(&self) -> ScopeOptions {
@@ -63,8 +63,9 @@ impl TestFolder {
         reported
     }
 
-    /// Collects reports until `enough` holds.
+    /// Collects reports until `enough` returns true for them.
     pub fn reported_until(&self, watch: &mut Watch, enough: impl Fn(&Reported) -> bool) -> Reported {
+        // `watch.next` waits, so this loop needs no `wait_until`, which would sleep between two looks.
         let deadline = Instant::now() + TIMEOUT;
         let mut reported = Reported::new();
         while !enough(&reported) {
@@ -126,8 +127,7 @@ pub fn rerun(test: &str, wrapper: &[&str], environment: &[(&str, &str)]) {
     let mut works = Command::new(wrapper[0]);
     works.args(&wrapper[1..]).arg(&this).arg("--list").stdout(Stdio::null()).stderr(Stdio::null());
     if !works.status().is_ok_and(|status| status.success()) {
-        eprintln!("skipped: {} is not possible here", wrapper.join(" "));
-        return;
+        return skip(&format!("{} is not possible here", wrapper.join(" ")));
     }
     let output = Command::new(wrapper[0])
         .args(&wrapper[1..])

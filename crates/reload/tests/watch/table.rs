@@ -243,7 +243,7 @@ const CASES: &[Case] = &[
         reported: &[(Created, "root/a.py"), (Modified, "root/named.txt")],
     },
     Case {
-        name: "an extra file outside the roots that is deleted and written rerun, and its neighbour",
+        name: "an extra file outside the roots that is deleted and written again, and its neighbour",
         before: |at| put(at.join("etc/app.ini"), "1"),
         scope: |at, scope| scope.extra_files.push(at.join("etc/app.ini")),
         act: |at| {

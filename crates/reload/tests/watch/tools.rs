@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use amboss_reload::ChangeKind::{Created, Modified, Removed};
+use amboss_testkit::skip;
 
 use crate::support::{put, Reported, TestFolder, BACKENDS};
 
@@ -22,7 +23,7 @@ fn run(folder: &Path, program: &str, arguments: &[&str]) -> bool {
             true
         }
         Err(error) => {
-            eprintln!("skipped: {program} can't be run ({error})");
+            skip(&format!("{program} can't be run ({error})"));
             false
         }
     }

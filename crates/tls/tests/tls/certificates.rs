@@ -14,8 +14,8 @@ fn certify(key: &str, certificate: &str) -> Option<String> {
 
 #[test]
 fn every_supported_key_type_works() {
-    let folder = temp_dir("keys");
-    let key = folder.path("ssl.key");
+    let folder = TempDir::new("keys");
+    let key = folder.join_str("ssl.key");
     for (what, arguments, begins) in [
         ("PKCS#1", &["genrsa", "-traditional", "-out", &key, "2048"][..], "-----BEGIN RSA PRIVATE KEY-----"),
         ("PKCS#8", &["genpkey", "-algorithm", "RSA", "-out", &key], "-----BEGIN PRIVATE KEY-----"),
@@ -30,12 +30,12 @@ fn every_supported_key_type_works() {
         if openssl(arguments).is_none() {
             return;
         }
-        let certificate = folder.path("ssl.cert");
+        let certificate = folder.join_str("ssl.cert");
         certify(&key, &certificate).unwrap();
         let text = std::fs::read_to_string(&key).unwrap();
         assert!(text.starts_with(begins), "{what}: {text}");
         let certificate_text = std::fs::read_to_string(&certificate).unwrap();
-        let (both, windows) = (folder.path("both.pem"), folder.path("windows.pem"));
+        let (both, windows) = (folder.join_str("both.pem"), folder.join_str("windows.pem"));
         std::fs::write(&both, [&text[..], &certificate_text].concat()).unwrap();
         std::fs::write(&windows, format!("\u{feff}{certificate_text}some words\n{text}").replace('\n', "\r\n"))
             .unwrap();
@@ -48,7 +48,7 @@ fn every_supported_key_type_works() {
             let context = context.unwrap_or_else(|error| panic!("{what}: {error}"));
             let server = Setup::threaded().start(&context);
             for version in BOTH {
-                let mut client = Client::new(server.connect(), config(&[version]));
+                let mut client = connect_tls(server.addr, config(&[version]));
                 assert_eq!(client.get("/").text(), "hello", "{what}");
             }
         }
@@ -66,11 +66,11 @@ fn every_supported_key_type_works() {
 
 #[test]
 fn every_problem_with_a_file_has_its_own_error_and_advice() {
-    let folder = temp_dir("wrong");
-    let path = |name: &str| folder.path(name);
+    let folder = TempDir::new("wrong");
+    let path = |name: &str| folder.join_str(name);
     let write = |name: &str, content: &[u8]| {
         std::fs::write(folder.join(name), content).unwrap();
-        folder.path(name)
+        folder.join_str(name)
     };
     let (key, certificate) = (path("good.key"), path("good.crt"));
     if openssl(&["genrsa", "-traditional", "-out", &key, "2048"]).is_none() {
@@ -104,7 +104,7 @@ fn every_problem_with_a_file_has_its_own_error_and_advice() {
     for (certificate, key, kind, words) in [
         (path("missing.crt"), Some(&key), Kind::Unreadable, "check the path"),
         (certificate.clone(), Some(&path("missing.key")), Kind::Unreadable, "missing.key"),
-        (folder.0.to_str().unwrap().to_owned(), Some(&key), Kind::Unreadable, "can't read"),
+        (folder.path().to_str().unwrap().to_owned(), Some(&key), Kind::Unreadable, "can't read"),
         (write("empty.crt", b" \n"), Some(&key), Kind::Empty, "is empty"),
         (certificate.clone(), Some(&write("empty.key", b"")), Kind::Empty, "is empty"),
         (write("words.crt", b"some words"), Some(&key), Kind::NoCertificate, "BEGIN CERTIFICATE"),
@@ -169,7 +169,7 @@ fn served_certificate(server: &TestServer) -> Vec<u8> {
 
 #[test]
 fn a_changed_certificate_is_used_without_a_restart() {
-    let folder = temp_dir("changed");
+    let folder = TempDir::new("changed");
     let (certificate, key) = make_ssl_devcert(folder.join("dev"), Some("one.test"), None).unwrap();
     let context = SslContext::from_files(&certificate, Some(&key)).unwrap();
     let server = Setup::threaded().start(&context);
@@ -205,7 +205,7 @@ fn a_changed_certificate_is_used_without_a_restart() {
 
 #[test]
 fn replaced_symbolic_links_are_noticed_and_the_whole_chain_is_sent() {
-    let folder = temp_dir("chains");
+    let folder = TempDir::new("chains");
     let ca = LocalCa::open_in(folder.join("ca")).unwrap();
     ca.issue(&["localhost"], folder.join("one")).unwrap();
     // Symbolic links that are replaced, as certbot does it.
@@ -231,7 +231,7 @@ fn replaced_symbolic_links_are_noticed_and_the_whole_chain_is_sent() {
 
 #[test]
 fn a_rustls_configuration_is_restricted_to_http() {
-    let folder = temp_dir("own");
+    let folder = TempDir::new("own");
     let (certificate, key) = make_ssl_devcert(folder.join("dev"), None, None).unwrap();
     use rustls::pki_types::pem::PemObject;
     let chain = vec![rustls::pki_types::CertificateDer::from_pem_file(certificate).unwrap()];
@@ -250,7 +250,7 @@ fn a_rustls_configuration_is_restricted_to_http() {
     let server = Setup::threaded().start(&context);
     let mut client_config = config(&BOTH);
     client_config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let mut client = Client::new(server.connect(), client_config);
+    let mut client = connect_tls(server.addr, client_config);
     assert_eq!(client.stream.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
     assert!(client.get("/environ").text().contains("SSL_PROTOCOL=TLSv1.3\n"));
 }

@@ -6,8 +6,8 @@ use amboss_tls::{ClientCertificates, SslContext, SslErrorKind};
 
 /// Creates an authority, a client certificate from it, and one from another authority. `None` without openssl.
 fn clients() -> Option<TempDir> {
-    let folder = temp_dir("client-certificates");
-    let path = |name: &str| folder.path(name);
+    let folder = TempDir::new("client-certificates");
+    let path = |name: &str| folder.join_str(name);
     for ca in ["ca", "other"] {
         let subject = format!("/CN={ca}");
         let (key, certificate) = (path(&format!("{ca}.key")), path(&format!("{ca}.crt")));
@@ -34,7 +34,7 @@ fn required_client_certificates_are_enforced() {
     let Some(folder) = clients() else { return };
     let wanted = ClientCertificates::Required(folder.join("ca.crt"));
     let server = Setup::threaded().start(&context().client_certificates(wanted).unwrap());
-    let (certificate, key) = (folder.path("client.crt"), folder.path("client.key"));
+    let (certificate, key) = (folder.join_str("client.crt"), folder.join_str("client.key"));
     for version in VERSIONS {
         let url = server.url("/environ");
         let arguments = [&version[..], &["-4", "-k", &url]].concat();
@@ -44,7 +44,7 @@ fn required_client_certificates_are_enforced() {
         assert!(text.contains(&format!("SSL_CLIENT_CERT={}\n", pem.escape_default())), "{text}");
 
         assert!(!try_curl(&arguments, b"").unwrap().success, "without a certificate");
-        let (certificate, key) = (folder.path("stranger.crt"), folder.path("stranger.key"));
+        let (certificate, key) = (folder.join_str("stranger.crt"), folder.join_str("stranger.key"));
         let shown = ["--cert", &certificate, "--key", &key];
         assert!(
             !try_curl(&[&arguments[..], &shown].concat(), b"").unwrap().success,
@@ -66,7 +66,7 @@ fn optional_client_certificates_may_be_absent_but_must_be_valid() {
         let Some(text) = curl(&arguments, b"") else { return };
         assert!(text.contains("SSL_PROTOCOL=") && !text.contains("SSL_CLIENT_CERT"), "{text}");
         for (name, accepted) in [("client", true), ("stranger", false)] {
-            let (certificate, key) = (folder.path(&format!("{name}.crt")), folder.path(&format!("{name}.key")));
+            let (certificate, key) = (folder.join_str(&format!("{name}.crt")), folder.join_str(&format!("{name}.key")));
             let shown = ["--cert", &certificate, "--key", &key];
             let output = try_curl(&[&arguments[..], &shown].concat(), b"").unwrap();
             assert_eq!(output.success, accepted, "{name}: {}", output.text());
@@ -102,13 +102,15 @@ fn resumed_sessions_keep_the_client_certificate() {
     let wanted = ClientCertificates::Required(folder.join("ca.crt"));
     let server = Setup::threaded().start(&context().client_certificates(wanted).unwrap());
     let port = server.addr.port().to_string();
-    let Some(text) = python(RESUMING, &[&port, &folder.path("client.crt"), &folder.path("client.key")]) else { return };
+    let Some(text) = python(RESUMING, &[&port, &folder.join_str("client.crt"), &folder.join_str("client.key")]) else {
+        return;
+    };
     assert_eq!(text, "TLSv1_2 False True\nTLSv1_2 True True\nTLSv1_3 False True\nTLSv1_3 True True\n");
 }
 
 #[test]
 fn unusable_authority_files_are_refused() {
-    let folder = temp_dir("authorities");
+    let folder = TempDir::new("authorities");
     let missing = ClientCertificates::Required(folder.join("missing.crt"));
     assert_eq!(context().client_certificates(missing).unwrap_err().kind(), SslErrorKind::Unreadable);
     std::fs::write(folder.join("empty.crt"), "\n").unwrap();

@@ -1,15 +1,12 @@
 //! Real clients: curl, openssl, Python and Chromium.
 
-use std::io::BufRead;
-use std::path::PathBuf;
-
 use crate::programs::*;
 use crate::support::*;
 use amboss_tls::{make_ssl_devcert, SslContext};
 
 /// Starts a server for localhost. Returns the certificate to trust, too.
 fn start_trusted(setup: Setup) -> (TestServer, String, TempDir) {
-    let folder = temp_dir("clients");
+    let folder = TempDir::new("clients");
     let (certificate, key) = make_ssl_devcert(folder.join("dev"), Some("localhost"), None).unwrap();
     let server = setup.start(&SslContext::from_files(&certificate, Some(&key)).unwrap());
     (server, certificate.to_str().unwrap().to_owned(), folder)
@@ -120,48 +117,33 @@ fn chromium_loads_a_page() {
         "--disable-dev-shm-usage",
         "--no-first-run",
         "--no-proxy-server",
-        &format!("--user-data-dir={}", folder.path("profile")),
+        &format!("--user-data-dir={}", folder.join_str("profile")),
         &format!("--ignore-certificate-errors-spki-list={}", pin.trim()),
         "--dump-dom",
         &server.url("/environ"),
     ];
-    let Some(program) = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| is_installed(name))
-    else {
-        eprintln!("skipped: Chromium is not installed");
-        return;
-    };
+    let Some(program) = find_chromium() else { return };
     // The first start of Chromium on a machine is slow.
     let Some(output) = run_with_timeout(DEADLINE * 10, program, &arguments, b"") else { return };
     let text = output.text();
     assert!(text.contains("SSL_PROTOCOL=TLSv1.3") && text.contains("HTTP_USER_AGENT=Mozilla/5.0"), "{text}");
 }
 
-fn is_installed(program: &str) -> bool {
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&paths).map(|folder: PathBuf| folder.join(program)).any(|path| path.exists())
-}
-
 #[test]
 fn the_example_serves_https() {
     // `cargo test` builds the examples into a folder next to that of the tests.
     let folder = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("examples");
-    let cache = temp_dir("example");
-    let mut example = std::process::Command::new(folder.join("https_hello"))
-        .arg("127.0.0.1:0")
-        .env("XDG_CACHE_HOME", &cache.0)
-        .env("HOME", &cache.0)
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = std::io::BufReader::new(example.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let url = lines.next().and_then(|line| Some(line.strip_prefix("listening on ")?.to_owned()));
-    let certificate = lines.next();
-    let output = try_curl(&["-k", url.as_deref().unwrap_or("")], b"");
-    let _ = example.kill();
-    let _ = example.wait();
-    if let Some(output) = output {
+    let cache = TempDir::new("example");
+    let mut command = std::process::Command::new(folder.join("https_hello"));
+    command.arg("127.0.0.1:0").env("XDG_CACHE_HOME", cache.path()).env("HOME", cache.path());
+    let mut example = Process::spawn(&mut command);
+    let url = example.wait_for_output("prints its URL", |output| {
+        output.lines().find_map(|line| Some(line.strip_prefix("listening on ")?.to_owned()))
+    });
+    let certificate =
+        wait_for("the example has printed its fingerprint", || example.stdout().lines().nth(1).map(str::to_owned));
+    if let Some(output) = try_curl(&["-k", &url], b"") {
         assert_eq!(output.text(), "Hello over TLSv1.3 with TLS_AES_256_GCM_SHA384!\n");
     }
-    assert_eq!(certificate.unwrap_or_default().matches(':').count(), 31);
+    assert_eq!(certificate.matches(':').count(), 31);
 }

@@ -1,8 +1,9 @@
-//! The application of the test servers, and temporary folders.
+//! The application of the test servers.
 
 use std::io::{Read, Write};
 
 use amboss_core::{on_upgrade, AppError, Body, Environ, StartResponse};
+use amboss_testkit::TempDir;
 
 /// Pseudorandom bytes, so that a missing or misplaced piece is noticed.
 pub fn pattern(length: usize) -> Vec<u8> {
@@ -51,7 +52,7 @@ pub fn fixture(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse
             })))
         }
         "file" => {
-            let folder = temp_dir("file");
+            let folder = TempDir::new("file");
             std::fs::write(folder.join("f"), pattern(length))?;
             ok(start_response)?;
             Ok(Body::file(std::fs::File::open(folder.join("f"))?))
@@ -76,34 +77,5 @@ pub fn fixture(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse
             ok(start_response)?;
             Ok(Body::from("hello"))
         }
-    }
-}
-
-pub fn temp_dir(name: &str) -> TempDir {
-    static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let path = std::env::temp_dir().join(format!("amboss-tls-{name}-{}-{number}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&path);
-    std::fs::create_dir_all(&path).unwrap();
-    TempDir(path)
-}
-
-/// A directory that is removed at the end of the test.
-pub struct TempDir(pub std::path::PathBuf);
-
-impl TempDir {
-    pub fn join(&self, name: &str) -> std::path::PathBuf {
-        self.0.join(name)
-    }
-
-    /// As [`join`](TempDir::join), as text for command lines.
-    pub fn path(&self, name: &str) -> String {
-        self.join(name).to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }

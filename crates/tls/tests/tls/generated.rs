@@ -19,8 +19,8 @@ fn openssl_text(path: &Path) -> Option<String> {
 const LOOPBACK: &str = "DNS:localhost, DNS:*.localhost, IP Address:127.0.0.1, IP Address:0:0:0:0:0:0:0:1";
 
 #[test]
-fn an_adhoc_certificate_is_reused_until_a_host_is_missing() {
-    let folder = temp_dir("adhoc");
+fn an_adhoc_certificate_is_reused_unless_it_lacks_a_host() {
+    let folder = TempDir::new("adhoc");
     let (cache, file) = (folder.join("cache/amboss"), folder.join("cache/amboss/adhoc.pem"));
     let first = SslContext::adhoc_in(&cache, &[]).unwrap().fingerprint();
     assert_eq!(SslContext::adhoc_in(&cache, &[]).unwrap().fingerprint(), first);
@@ -45,7 +45,7 @@ fn an_adhoc_certificate_is_reused_until_a_host_is_missing() {
 
 #[test]
 fn an_adhoc_certificate_that_is_unsafe_or_expires_soon_is_replaced() {
-    let folder = temp_dir("adhoc-bad");
+    let folder = TempDir::new("adhoc-bad");
     let file = folder.join("adhoc.pem");
     let day = std::time::Duration::from_secs(24 * 3600);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
@@ -65,7 +65,7 @@ fn an_adhoc_certificate_that_is_unsafe_or_expires_soon_is_replaced() {
     ] {
         std::fs::write(&file, &content).unwrap();
         std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
-        let context = SslContext::adhoc_in(&folder.0, &[]).unwrap();
+        let context = SslContext::adhoc_in(folder.path(), &[]).unwrap();
         assert_eq!(std::fs::read_to_string(&file).unwrap() == content, reused, "{content}");
         assert_eq!(Setup::threaded().start(&context).client().get("/").text(), "hello");
     }
@@ -73,7 +73,7 @@ fn an_adhoc_certificate_that_is_unsafe_or_expires_soon_is_replaced() {
 
 #[test]
 fn adhoc_certificates_work_concurrently_and_without_a_writable_folder() {
-    let folder = temp_dir("adhoc-many");
+    let folder = TempDir::new("adhoc-many");
     let threads: Vec<_> = (0..8)
         .map(|number| {
             let (cache, host) = (folder.join("cache"), format!("host{number}.test"));
@@ -96,8 +96,8 @@ fn adhoc_certificates_work_concurrently_and_without_a_writable_folder() {
 }
 
 #[test]
-fn devcerts_have_the_names_of_werkzeugs_and_are_accepted_by_curl() {
-    let folder = temp_dir("devcert");
+fn devcerts_have_the_same_names_as_those_of_werkzeug_and_are_accepted_by_curl() {
+    let folder = TempDir::new("devcert");
     for (host, cn, subject, names) in [
         (Some("my.test"), None, "CN=my.test", "DNS:my.test, DNS:*.my.test, DNS:localhost"),
         (None, None, "CN=*", LOOPBACK),
@@ -131,7 +131,7 @@ fn devcerts_have_the_names_of_werkzeugs_and_are_accepted_by_curl() {
 
 #[test]
 fn the_local_authority_is_created_once_and_its_certificates_are_trusted() {
-    let folder = temp_dir("ca");
+    let folder = TempDir::new("ca");
     let home = folder.join("data/amboss");
     // Of several concurrent calls, exactly one creates the authority.
     let threads: Vec<_> = (0..8)
@@ -191,8 +191,8 @@ print(request.build_opener(request.ProxyHandler({}), trusting).open(sys.argv[1])
 
 #[test]
 fn how_to_trust_mentions_the_file_and_every_system() {
-    let folder = temp_dir("trust");
-    let ca = LocalCa::open_in(&folder.0).unwrap();
+    let folder = TempDir::new("trust");
+    let ca = LocalCa::open_in(folder.path()).unwrap();
     let text = ca.how_to_trust();
     for word in
         ["Debian", "Fedora", "Arch", "macOS", "Windows", "Firefox", "Chrome", ca.certificate().to_str().unwrap()]

@@ -25,11 +25,11 @@ fn silent_and_slow_clients_do_not_delay_others_and_time_out() {
                 settings.timeouts.handshake = Duration::from_secs(1);
             })
             .start(&context());
-        let mut silent: Vec<TcpStream> = (0..50).map(|_| server.connect()).collect();
+        let mut silent: Vec<TcpStream> = (0..50).map(|_| server.connect().stream).collect();
         let hello = hello(&BOTH);
         let mut incomplete: Vec<TcpStream> = (1..20)
             .map(|part| {
-                let mut stream = server.connect();
+                let mut stream = server.connect().stream;
                 stream.write_all(&hello[..hello.len() * part / 20]).unwrap();
                 stream
             })
@@ -53,7 +53,7 @@ fn silent_and_slow_clients_do_not_delay_others_and_time_out() {
 fn handshakes_work_byte_by_byte() {
     for version in BOTH {
         let server = Setup::single_threaded().start(&context());
-        let mut client = Client::without_handshake(server.connect(), config(&[version]));
+        let mut client = without_handshake(server.addr, config(&[version]));
         let (connection, socket) = (&mut client.stream.conn, &mut client.stream.sock);
         connection.writer().write_all(b"GET /environ HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
         let mut other = server.client();
@@ -85,7 +85,7 @@ fn concurrent_handshakes_succeed() {
             let addr = server.addr;
             std::thread::spawn(move || {
                 for _ in 0..20 {
-                    let mut client = Client::new(connect(addr), config(&[BOTH[number % 2]]));
+                    let mut client = connect_tls(addr, config(&[BOTH[number % 2]]));
                     assert_eq!(client.get("/").text(), "hello");
                 }
             })
@@ -98,7 +98,7 @@ fn concurrent_handshakes_succeed() {
 /// Starts a handshake that has to fail. Returns the client's error.
 #[track_caller]
 fn failed_handshake(server: &TestServer, config: rustls::ClientConfig) -> String {
-    let mut client = Client::without_handshake(server.connect(), config);
+    let mut client = without_handshake(server.addr, config);
     let error = loop {
         if let Err(error) = client.stream.conn.complete_io(&mut client.stream.sock) {
             break error;
@@ -131,14 +131,14 @@ fn failed_handshakes_are_logged_once_with_a_reason() {
 
     for (rubbish, alerted) in [(&b"\x16\x03\x01\x00\x05hello"[..], false), (b"\x16\x03\x01\x00\x05\x01\0\0\x01x", true)]
     {
-        let mut stream = server.connect();
+        let mut stream = server.connect().stream;
         stream.write_all(rubbish).unwrap();
         let mut response = Vec::new();
         stream.read_to_end(&mut response).unwrap();
         // rustls sends no alert for input that is not a handshake message at all.
         assert_eq!(response.first() == Some(&0x15), alerted, "an alert: {}", response.escape_ascii());
     }
-    wait_until("two log messages", || {
+    wait_until("two messages are logged", || {
         server.log.errors().matches("the client sent an invalid TLS message").count() == 2
     });
 
@@ -152,7 +152,7 @@ fn a_client_that_disconnects_during_the_handshake_is_not_logged() {
     let server = Setup::threaded().start(&context());
     let hello = hello(&BOTH);
     for part in [1, 5, hello.len() - 1, hello.len()] {
-        let mut stream = server.connect();
+        let mut stream = server.connect().stream;
         stream.write_all(&hello[..part]).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         let mut response = Vec::new();
@@ -174,8 +174,8 @@ const STRONG: [&str; 6] = [
 
 #[test]
 fn a_scan_finds_no_weak_settings() {
-    let folder = temp_dir("scan");
-    let (key, certificate) = (folder.path("rsa.key"), folder.path("rsa.crt"));
+    let folder = TempDir::new("scan");
+    let (key, certificate) = (folder.join_str("rsa.key"), folder.join_str("rsa.crt"));
     let arguments = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-keyout", &key];
     if openssl(&[&arguments[..], &["-out", &certificate]].concat()).is_none() {
         return;
@@ -187,7 +187,7 @@ fn a_scan_finds_no_weak_settings() {
             let output = s_client(&server, arguments).unwrap();
             let text = output.text();
             if text.contains("Unknown option") || text.contains("unknown option") {
-                eprintln!("skipped: this openssl has no {arguments:?}");
+                skip(&format!("this openssl has no {arguments:?}"));
                 return;
             }
             assert!(!output.success && !text.contains("200 OK"), "{arguments:?}: {text}");

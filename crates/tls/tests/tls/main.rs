@@ -10,8 +10,8 @@
 //! - `client_certificates`: optional and required ones, and what applications see of them.
 //! - `plain_http`: plain HTTP on a port that speaks TLS.
 //!
-//! `support` starts servers with the application in `fixture`; `tls_client` is a client under the test's control;
-//! `programs` runs other programs.
+//! `support` starts servers with the application in `fixture`; `tls_client` adds TLS to the HTTP client of
+//! `amboss_testkit`; `programs` runs openssl.
 
 mod fixture;
 

@@ -1,6 +1,6 @@
-//! Test servers, and waiting for conditions.
+//! Test servers and their log. Waiting, temporary folders and the HTTP client come from `amboss_testkit`.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -8,25 +8,15 @@ use std::time::{Duration, Instant};
 use amboss_core::{
     make_server, AccessRecord, Address, Application, Concurrency, LocalAddr, Log, ServeError, Settings, ShutdownHandle,
 };
+use amboss_testkit::poll_until;
+pub use amboss_testkit::{wait_for, wait_until, Client, End, Process, TempDir, DEADLINE};
 use amboss_tls::SslContext;
 
 pub use crate::fixture::*;
 pub use crate::tls_client::*;
 
-/// How long a step of a test can take before it counts as hanging.
-pub const DEADLINE: Duration = Duration::from_secs(30);
-
-/// Waits until `condition` holds.
-#[track_caller]
-pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let until = Instant::now() + DEADLINE;
-    while !condition() {
-        assert!(Instant::now() < until, "timed out: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-/// A log that keeps its error messages.
+/// A log that keeps its error messages. It is not in `amboss_testkit`, which depends on no other crate and so cannot
+/// implement [`Log`].
 #[derive(Default)]
 pub struct CapturingLog(Mutex<Vec<String>>);
 
@@ -38,11 +28,8 @@ impl CapturingLog {
     /// Waits for a message that contains `text`.
     #[track_caller]
     pub fn wait_for(&self, text: &str) {
-        let until = Instant::now() + DEADLINE;
-        while !self.errors().contains(text) {
-            assert!(Instant::now() < until, "not in the log: {text}\n{}", self.errors());
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        let poll = || self.errors().contains(text).then_some(());
+        poll_until(DEADLINE, poll, || format!("waiting for {text:?} in the log:\n{}", self.errors()));
     }
 }
 
@@ -56,7 +43,7 @@ impl Log for CapturingLog {
 
 /// A context with a certificate that is generated for the test.
 pub fn context() -> SslContext {
-    SslContext::adhoc_in(&temp_dir("context").0, &[]).unwrap()
+    SslContext::adhoc_in(TempDir::new("context").path(), &[]).unwrap()
 }
 
 /// The settings of a test server.
@@ -105,13 +92,14 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    pub fn connect(&self) -> TcpStream {
-        connect(self.addr)
+    /// Returns a connection without TLS.
+    pub fn connect(&self) -> Client {
+        Client::connect(self.addr)
     }
 
     #[track_caller]
-    pub fn client(&self) -> Client {
-        Client::new(self.connect(), config(&BOTH))
+    pub fn client(&self) -> TlsClient {
+        connect_tls(self.addr, config(&BOTH))
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -123,7 +111,7 @@ impl TestServer {
     pub fn stop(mut self) -> Duration {
         let began = Instant::now();
         self.handle.shutdown();
-        wait_until("serve_forever returns", || self.thread.as_ref().is_none_or(JoinHandle::is_finished));
+        wait_until("serve_forever has returned", || self.thread.as_ref().is_none_or(JoinHandle::is_finished));
         self.thread.take().unwrap().join().unwrap().unwrap();
         began.elapsed()
     }
@@ -137,12 +125,4 @@ impl Drop for TestServer {
             thread.join().unwrap().unwrap();
         }
     }
-}
-
-pub fn connect(addr: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(addr).unwrap();
-    stream.set_nodelay(true).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream.set_write_timeout(Some(DEADLINE)).unwrap();
-    stream
 }

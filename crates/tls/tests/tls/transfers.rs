@@ -25,11 +25,11 @@ fn large_responses_reach_slow_readers_without_delaying_others() {
     let expected = pattern(LARGE);
     for_each_server_and_version(|server, config| {
         for path in ["large", "blocks", "file"] {
-            let mut slow = Client::new(server.connect(), config.clone());
+            let mut slow = connect_tls(server.addr, config.clone());
             slow.send(format!("GET /{path}/{LARGE} HTTP/1.1\r\nHost: a\r\n\r\n"));
-            slow.head();
-            // The rest of the response waits for the reader. Other clients are served in the meantime, even by the
-            // server with a single thread.
+            slow.until("\r\n\r\n");
+            // The rest of the response waits for the reader. Other clients are served meanwhile, also by the server
+            // with a single thread.
             assert_eq!(server.client().get("/").text(), "hello");
             // Reads in small pieces first, in large ones later.
             let mut body = Vec::new();
@@ -50,16 +50,16 @@ fn a_client_that_stops_reading_is_disconnected_without_close_notify() {
     let server = setup.start(&context());
     let mut client = server.client();
     client.send(format!("GET /large/{LARGE} HTTP/1.1\r\nHost: a\r\n\r\n"));
-    client.head();
+    client.until("\r\n\r\n");
     server.log.wait_for("the client reads the response too slowly");
-    let (rest, end) = client.rest();
-    assert!(rest.len() < LARGE && end == End::Cut, "{} bytes, {end:?}", rest.len());
+    let (rest, end) = rest_and_end(&mut client);
+    assert!(rest.len() < LARGE && end != End::Orderly, "{} bytes, {end:?}", rest.len());
 }
 
 #[test]
 fn bodies_of_all_sizes_are_echoed() {
     for_each_server_and_version(|server, config| {
-        let mut client = Client::new(server.connect(), config);
+        let mut client = connect_tls(server.addr, config);
         for size in [0, 1, 16_383, 16_384, 16_385, 65_535, 65_536, 65_537, 200_000, 5_000_000] {
             let body = pattern(size);
             client.send(format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n"));
@@ -72,7 +72,7 @@ fn bodies_of_all_sizes_are_echoed() {
 #[test]
 fn a_body_in_records_of_one_byte_is_read() {
     for_each_server_and_version(|server, config| {
-        let mut client = Client::new(server.connect(), config);
+        let mut client = connect_tls(server.addr, config);
         let body = pattern(3000);
         client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3000\r\n\r\n");
         for byte in &body {
@@ -85,7 +85,7 @@ fn a_body_in_records_of_one_byte_is_read() {
 #[test]
 fn pipelined_requests_are_served_in_order() {
     for_each_server_and_version(|server, config| {
-        let mut client = Client::new(server.connect(), config);
+        let mut client = connect_tls(server.addr, config);
         let mut requests = Vec::new();
         for number in 0..300 {
             let body = pattern(number * 13);
@@ -116,28 +116,32 @@ fn connections_close_cleanly_unless_a_response_is_cut_short() {
     for version in BOTH {
         let setup = Setup::threaded().with(|settings| settings.timeouts.idle = Duration::from_secs(1));
         let server = setup.start(&context());
-        let client = || Client::new(server.connect(), config(&[version]));
+        let client = || connect_tls(server.addr, config(&[version]));
 
         let mut closing = client();
         closing.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         assert_eq!(closing.response().text(), "hello");
-        assert_eq!(closing.rest(), (Vec::new(), End::Clean), "after the last response");
+        assert_eq!(rest_and_end(&mut closing), (Vec::new(), End::Orderly), "after the last response");
 
         let mut idle = client();
         assert_eq!(idle.get("/").text(), "hello");
-        assert_eq!(idle.rest(), (Vec::new(), End::Clean), "after the idle timeout");
+        assert_eq!(rest_and_end(&mut idle), (Vec::new(), End::Orderly), "after the idle timeout");
 
         // The body of a response to HTTP/1.0 ends with the connection: only close_notify says that it is complete.
         let mut old = client();
         old.send("GET /cut HTTP/1.0\r\n\r\n");
-        old.head();
-        assert_eq!(old.rest().1, End::Cut, "the application failed in the middle of its response");
+        old.until("\r\n\r\n");
+        assert_ne!(rest_and_end(&mut old).1, End::Orderly, "the application failed in the middle of its response");
 
         let mut half_closed = client();
         half_closed.send("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
-        half_closed.send_close_notify();
+        send_close_notify(&mut half_closed);
         assert_eq!((half_closed.response().text(), half_closed.response().text()), ("hello".into(), "hello".into()));
-        assert_eq!(half_closed.rest(), (Vec::new(), End::Clean), "requests before close_notify are served");
+        assert_eq!(
+            rest_and_end(&mut half_closed),
+            (Vec::new(), End::Orderly),
+            "requests before close_notify are served"
+        );
 
         let mut abrupt = client();
         abrupt.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -169,7 +173,7 @@ fn a_truncated_request_body_is_an_error() {
                 let mut client = server.client();
                 client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n{body}"));
                 if with_close_notify {
-                    client.send_close_notify();
+                    send_close_notify(&mut client);
                 } else {
                     client.stream.sock.shutdown(std::net::Shutdown::Write).unwrap();
                 }
@@ -179,7 +183,10 @@ fn a_truncated_request_body_is_an_error() {
             assert!(!results.recv_timeout(DEADLINE).unwrap(), "{head}, close_notify: {with_close_notify}");
             // In the collecting mode, a truncated body does not reach the application; the client gets a response.
             let mut collected = end(&collecting);
-            assert!(collected.head().starts_with("HTTP/1.1 400 "), "{head}, close_notify: {with_close_notify}");
+            assert!(
+                collected.until("\r\n\r\n").starts_with(b"HTTP/1.1 400 "),
+                "{head}, close_notify: {with_close_notify}"
+            );
             assert!(results.try_recv().is_err(), "{head}, close_notify: {with_close_notify}");
         }
     }
@@ -188,19 +195,19 @@ fn a_truncated_request_body_is_an_error() {
 #[test]
 fn upgraded_connections_stay_encrypted() {
     for_each_server_and_version(|server, config| {
-        let mut client = Client::new(server.connect(), config);
+        let mut client = connect_tls(server.addr, config);
         let ahead = pattern(5000);
         let head = b"GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
         client.send([&head[..], &ahead].concat());
-        assert!(client.head().starts_with("HTTP/1.1 101 "));
+        assert!(client.until("\r\n\r\n").starts_with(b"HTTP/1.1 101 "));
         assert!(client.exactly(ahead.len()) == ahead);
         for size in [1, 100, 20_000, 300_000] {
             let sent = pattern(size);
             client.send(&sent);
             assert!(client.exactly(size) == sent, "{size}");
         }
-        client.send_close_notify();
-        assert_eq!(client.rest(), (Vec::new(), End::Clean));
+        send_close_notify(&mut client);
+        assert_eq!(rest_and_end(&mut client), (Vec::new(), End::Orderly));
     });
 }
 
@@ -221,18 +228,18 @@ fn shutdown_waits_for_responses_but_not_for_other_connections() {
         let server = Setup::threaded().start_app(&context(), app);
         let _silent = server.connect();
         let mut half = server.connect();
-        half.write_all(b"\x16\x03").unwrap();
-        let mut idle = Client::new(server.connect(), config(&[version]));
+        half.send(b"\x16\x03");
+        let mut idle = connect_tls(server.addr, config(&[version]));
         assert_eq!(idle.get("/").body.len(), 1_000_000);
-        let mut busy = Client::new(server.connect(), config(&[version]));
+        let mut busy = connect_tls(server.addr, config(&[version]));
         busy.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
         request_started.recv_timeout(DEADLINE).unwrap();
         drop(half);
         server.handle.shutdown();
-        assert_eq!(idle.rest(), (Vec::new(), End::Clean));
+        assert_eq!(rest_and_end(&mut idle), (Vec::new(), End::Orderly));
         release.send(()).unwrap();
         assert!(busy.response().body == pattern(1_000_000));
-        assert_eq!(busy.rest(), (Vec::new(), End::Clean));
+        assert_eq!(rest_and_end(&mut busy), (Vec::new(), End::Orderly));
         server.stop();
     }
 }
