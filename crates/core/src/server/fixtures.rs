@@ -1,4 +1,4 @@
-//! Fixtures of the server's unit tests: a service, connections over an in-memory transport, and waiting for a condition.
+//! Fixtures of the server's unit tests: a service, connections over an in-memory transport or a socket pair, and waiting.
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,22 +21,6 @@ use super::settings::Settings;
 use super::sync::lock;
 use super::sys::Interest;
 use crate::wsgi::{AppError, Body, Environ, Peer, ServerInfo, StartResponse};
-
-/// How long a unit test waits for anything before it fails: longer than any step takes on a busy machine.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
-
-/// Waits until `condition` holds, at most for [`DEADLINE`].
-///
-/// `what` completes the sentence "timed out waiting until …". The unit tests do not use `amboss_testkit::wait_until`,
-/// because the published package contains them but not that crate.
-#[track_caller]
-pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "timed out waiting until {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
 
 /// An application that responds with the path of the request. `/panic` panics, `/fail` returns an error, `/large`
 /// responds with 1 MiB.

@@ -154,7 +154,7 @@ fn a_thread_that_returns_from_a_client_wait_gets_the_next_slot() {
         });
         receiver
     };
-    wait_until("the thread waits for a slot", || group.returning.load(Ordering::SeqCst) == 1);
+    wait_until("it waits for a slot", || group.returning.load(Ordering::SeqCst) == 1);
     assert!(waits.try_recv().is_err());
     assert!(!group.begin_call(0), "a later request does not take its slot");
     group.note_completed(0);
@@ -177,7 +177,7 @@ fn a_request_that_was_queued_earlier_goes_before_a_returning_thread() {
             let _ = sender.send(());
         })
     };
-    wait_until("the thread waits for a slot", || group.returning.load(Ordering::SeqCst) == 1);
+    wait_until("it waits for a slot", || group.returning.load(Ordering::SeqCst) == 1);
     group.note_completed(0);
     assert_eq!(group.available_slots(0), 1, "the slot is the queued request's");
     assert!(receiver.try_recv().is_err());

@@ -8,10 +8,8 @@ use std::time::Instant;
 
 use super::scheduler::PoolThread;
 use super::LeaderPool;
-use crate::server::connection::Connection;
-use crate::server::event_loop::EventLoop;
+use crate::server::event_loop::{EventLoop, Next};
 use crate::server::fixtures::{self, wait_until, DEADLINE};
-use crate::server::io::socket::Socket;
 use crate::server::io::waker::Waker;
 use crate::server::loop_group::LoopGroup;
 use crate::server::scheduler::{Admission, Scheduler};
@@ -19,7 +17,6 @@ use crate::server::service::Service;
 use crate::server::settings::Settings;
 use crate::server::shutdown::ShutdownHandle;
 use crate::server::sync::lock;
-use crate::wsgi::Peer;
 
 /// Returns a pool without threads, and its loop.
 fn pool(change: impl FnOnce(&mut Settings)) -> (Arc<LeaderPool>, Box<EventLoop>) {
@@ -30,6 +27,14 @@ fn pool(change: impl FnOnce(&mut Settings)) -> (Arc<LeaderPool>, Box<EventLoop>)
     });
     let group = LoopGroup::new(&service.settings, Vec::new());
     member(&service, &group, 0)
+}
+
+/// Returns the pool of one loop of a group, and that loop.
+fn member(service: &Arc<Service>, group: &Arc<LoopGroup>, index: usize) -> (Arc<LeaderPool>, Box<EventLoop>) {
+    let (waker, shutdown) = (Arc::new(Waker::new().unwrap()), ShutdownHandle::new());
+    shutdown.register(waker.clone());
+    let event_loop = EventLoop::new(service.clone(), group.clone(), index, waker.clone(), true).unwrap();
+    (LeaderPool::new(service.clone(), shutdown, waker, group.clone(), index), Box::new(event_loop))
 }
 
 #[test]
@@ -184,7 +189,7 @@ fn a_hand_over_needs_two_permissions_in_a_row() {
         let pool = pool.clone();
         std::thread::spawn(move || pool.monitor().is_some())
     };
-    wait_until("the monitor has asked more than 20 times", || ASKED.load(Ordering::SeqCst) > 20);
+    wait_until("the monitor has asked often", || ASKED.load(Ordering::SeqCst) > 20);
     assert!(leader.holds_loop());
     assert!(leader.reclaim().is_some());
     pool.stopped.store(true, Ordering::SeqCst);
