@@ -3,7 +3,12 @@
 //!
 //! Each file runs with the default `python3`; most run again with the oldest and the newest CPython that is found. The
 //! virtual environments with the requirements are created once and kept (`environment`). The package is built and
-//! installed as users get it (`wheel`). If something is missing on a machine, the output says "skipped: ...".
+//! installed as users get it (`wheel`, by pip and maturin). If something is missing on a machine, the output says
+//! "skipped: ...".
+//!
+//! The environments are created with Python's own `venv` and `pip` instead of uv or nox: `cargo test` has to pass on a
+//! machine that has only Rust and Python 3, so such a tool would need an environment of its own first, and what remains
+//! here (finding interpreters, a cache key, one build at a time) would stay.
 #![cfg(unix)]
 
 mod environment;
