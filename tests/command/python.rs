@@ -16,8 +16,8 @@ fn interpreter(dir: &TempDir, name: &str) {
     program(dir, name, INTERPRETER);
 }
 
-/// Writes a program, in another process. If this process wrote it, a process that another test forks meanwhile would
-/// inherit the descriptor, and a file that is open for writing can't be executed (ETXTBSY).
+/// Writes a program by means of another process. If this process wrote it, a process that another test forks meanwhile
+/// would inherit the descriptor, and a file that is open for writing can't be executed (ETXTBSY).
 fn program(dir: &TempDir, name: &str, text: &str) {
     let path = dir.join(name);
     std::fs::create_dir_all(path.parent().expect("the path has a parent")).expect("the directory can be created");

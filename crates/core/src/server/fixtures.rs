@@ -130,6 +130,8 @@ impl Scheduler for Busy {
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Waits until a condition holds. Fails with `what` after [`DEADLINE`].
+///
+/// The unit tests do not use `amboss_testkit`, because the published package contains them but not that crate.
 pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !condition() {

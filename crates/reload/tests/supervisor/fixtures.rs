@@ -137,7 +137,7 @@ fn run_as_worker() {
 fn fork(forked: Forked) -> std::io::Result<u32> {
     match fork::fork()? {
         fork::Fork::Parent(pid) => Ok(pid.unsigned_abs()),
-        // The supervisor's crate must end this child, which would otherwise become a second supervisor.
+        // The supervisor has to end this child, which would otherwise become a second supervisor.
         fork::Fork::Child if code().contains("returns") => Ok(1),
         fork::Fork::Child => {
             let child = forked.enter().unwrap();

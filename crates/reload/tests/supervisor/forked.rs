@@ -53,7 +53,7 @@ fn signals_have_their_default_effect_on_forked_workers() {
     let code = CodeFile::new("1 forked");
     let supervisor = start(&code, 1);
     for (ready, name, signal) in [(1, "TERM", Signal::TERM), (2, "QUIT", Signal::QUIT), (3, "HUP", Signal::HUP)] {
-        // A worker that is not ready yet would fail instead of die.
+        // The end of a worker that is not ready yet would count as a failed start, not as a death.
         supervisor.log.expect(ready, "ready 1");
         let pid: u32 = supervisor.get("/pid").parse().unwrap();
         send_signal(pid, name);

@@ -63,7 +63,7 @@ impl TestFolder {
         reported
     }
 
-    /// Collects reports until `enough` returns true for them.
+    /// Collects reports until `enough` holds.
     pub fn reported_until(&self, watch: &mut Watch, enough: impl Fn(&Reported) -> bool) -> Reported {
         // `watch.next` waits, so this loop needs no `wait_until`, which would sleep between two looks.
         let deadline = Instant::now() + TIMEOUT;

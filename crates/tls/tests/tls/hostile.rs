@@ -195,7 +195,7 @@ fn corrupted_client_hellos_do_not_affect_the_server() {
         let mut corrupted = hello.clone();
         corrupted[at] = [0, 0xff, corrupted[at] ^ 1, corrupted[at].wrapping_add(3)][at % 4];
         let mut socket = server.connect().stream;
-        // In two parts, followed by a second ClientHello, which is not expected there.
+        // Send the message in two parts, and then a second ClientHello, which the server does not expect.
         let part = at % hello.len();
         let _ = socket
             .write_all(&corrupted[..part])

@@ -4,7 +4,8 @@ pub use amboss_testkit::{curl, find_chromium, python, run, run_with_timeout, ski
 
 use crate::support::*;
 
-/// Runs an openssl command, which has to succeed. Returns `None`, after a [`skip`], when openssl is not installed.
+/// Runs an openssl command, and asserts that it succeeds. Returns `None`, after a [`skip`], when openssl is not
+/// installed.
 #[track_caller]
 pub fn openssl(arguments: &[&str]) -> Option<String> {
     let output = run("openssl", arguments, b"")?;

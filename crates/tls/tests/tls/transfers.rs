@@ -28,8 +28,8 @@ fn large_responses_reach_slow_readers_without_delaying_others() {
             let mut slow = connect_tls(server.addr, config.clone());
             slow.send(format!("GET /{path}/{LARGE} HTTP/1.1\r\nHost: a\r\n\r\n"));
             slow.until("\r\n\r\n");
-            // The rest of the response waits for the reader. Other clients are served meanwhile, also by the server
-            // with a single thread.
+            // The rest of the response waits for the reader. Other clients are served in the meantime, even by the
+            // server with a single thread.
             assert_eq!(server.client().get("/").text(), "hello");
             // Reads in small pieces first, in large ones later.
             let mut body = Vec::new();
