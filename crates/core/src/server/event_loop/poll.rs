@@ -115,7 +115,8 @@ impl EventLoop {
         let next = deadlines.into_iter().flatten().min().filter(|&at| at < u64::MAX / 4);
         let until_next = next.map(|at| Duration::from_millis(at.saturating_sub(self.now)));
         let at_once = self.ready.has_runnable().then_some(Duration::ZERO);
-        limits.into_iter().chain([until_next, at_once]).flatten().min()
+        let [first, second] = limits;
+        [first, second, until_next, at_once].into_iter().flatten().min()
     }
 
     fn handle_event(&mut self, event: u64) {

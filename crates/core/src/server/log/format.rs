@@ -51,15 +51,19 @@ pub(super) fn write_text(out: &mut Vec<u8>, text: &str) {
 /// Writes bytes between quotes: `"` and `\` get a backslash, and bytes that could move a terminal's cursor or end the
 /// line become `\xNN`.
 pub(super) fn write_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
-    for &byte in bytes {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            b' '..=b'~' | b'\t' => out.push(byte),
-            _ => {
-                let _ = write!(out, "\\x{byte:02x}");
-            }
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t') && !matches!(byte, b'"' | b'\\');
+    let mut rest = bytes;
+    while let Some(position) = rest.iter().position(|byte| !is_plain(byte)) {
+        let byte = rest[position];
+        out.extend_from_slice(&rest[..position]);
+        if matches!(byte, b'"' | b'\\') {
+            out.extend_from_slice(&[b'\\', byte]);
+        } else {
+            let _ = write!(out, "\\x{byte:02x}");
         }
+        rest = &rest[position + 1..];
     }
+    out.extend_from_slice(rest);
 }
 
 #[derive(Clone, Copy)]
@@ -76,8 +80,9 @@ pub(super) enum TimeFormat {
 pub(super) fn write_time(out: &mut Vec<u8>, time: SystemTime, format: TimeFormat) {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (seconds, milliseconds) = (since.as_secs(), since.subsec_millis());
-    let CivilTime { year, month, day, hour, minute, second, .. } = CivilTime::from_unix(seconds);
-    let name = CivilTime::from_unix(seconds).month_name();
+    let time = CivilTime::from_unix(seconds);
+    let name = time.month_name();
+    let CivilTime { year, month, day, hour, minute, second, .. } = time;
     let _ = match format {
         TimeFormat::Werkzeug => write!(out, "{day:02}/{name}/{year} {hour:02}:{minute:02}:{second:02}"),
         TimeFormat::Common => write!(out, "{day:02}/{name}/{year}:{hour:02}:{minute:02}:{second:02} +0000"),
