@@ -158,6 +158,21 @@ impl TestServer {
         }
     }
 
+    /// Asserts that a request on a connection of its own gets `status`, and that the server then closes the connection.
+    /// With `half_closes`, the client ends its side behind the request.
+    #[track_caller]
+    pub fn assert_refuses(&self, name: &str, request: &str, half_closes: bool, status: u16) {
+        let mut client = self.connect();
+        client.send(request);
+        if half_closes {
+            client.finish_sending();
+        }
+        let response = client.response();
+        assert_eq!((response.status, response.field("Connection")), (status, Some("close")), "{name}");
+        client.finish_sending();
+        assert!(client.at_end(), "{name}");
+    }
+
     /// Whether `serve_forever` has returned.
     pub fn is_finished(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)

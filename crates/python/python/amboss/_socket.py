@@ -54,7 +54,7 @@ class RequestSocket(socket.socket):
         copy.settimeout(self._seconds)
         return copy
 
-    # A blocking system socket writes all of the data before it returns, so many callers ignore the returned count. This
+    # A blocking system socket writes all of the data before it returns, and many callers ignore the returned count. This
     # descriptor is non-blocking and takes only what fits into its buffer; the methods below write the rest.
 
     def send(self, *args: Any) -> int:

@@ -91,8 +91,8 @@ impl BodyMemory {
         self.spare_bytes.fetch_sub(freed as u64, Ordering::Relaxed);
     }
 
-    /// Locks the spare blocks without waiting: in a process that the application has forked, a thread that does not exist
-    /// there may hold the lock for ever.
+    /// Locks the spare blocks without waiting: in a process that the application has forked, the lock may be held by a
+    /// thread that does not exist there and never releases it.
     fn try_lock_spare(&self) -> Option<MutexGuard<'_, Spare>> {
         match self.spare.try_lock() {
             Ok(spare) => Some(spare),

@@ -17,8 +17,8 @@ const INITIAL_SIZE: usize = 1024;
 const FASTER_FROM: usize = 16 * 1024;
 /// The size at which a body of known length gets memory for all of it, in bytes.
 const WHOLE_FROM: usize = 256 * 1024;
-/// How many bytes are written to a file at a time: so many that the system call costs little compared with the copying,
-/// and few enough for a processor's cache.
+/// How many bytes are written to a file at a time. The system call then costs little compared with the copying, and the
+/// block fits into a processor's cache.
 const WRITE_BLOCK: usize = 256 * 1024;
 /// How many bytes are written at a time while all bodies together have reached their memory limit.
 const SMALL_BLOCK: usize = 16 * 1024;

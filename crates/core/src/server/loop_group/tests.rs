@@ -126,6 +126,11 @@ fn returning_thread(group: &Arc<LoopGroup>) -> mpsc::Receiver<()> {
     group.expect_detached();
     assert!(group.reserve_client_wait());
     group.begin_client_wait();
+    request_slot(group)
+}
+
+/// Starts a thread whose client wait ends, so that it requests a slot. The channel receives a message when it has one.
+fn request_slot(group: &Arc<LoopGroup>) -> mpsc::Receiver<()> {
     let (sender, receiver) = mpsc::channel();
     let group = group.clone();
     thread::spawn(move || {
@@ -145,16 +150,8 @@ fn a_thread_that_returns_from_a_client_wait_gets_the_next_slot() {
     returned.recv_timeout(DEADLINE).unwrap();
     assert_eq!(group.available_slots(0), 0);
 
-    let waits = {
-        assert!(group.reserve_client_wait());
-        let (sender, receiver) = mpsc::channel();
-        let group = group.clone();
-        thread::spawn(move || {
-            group.end_client_wait();
-            let _ = sender.send(());
-        });
-        receiver
-    };
+    assert!(group.reserve_client_wait());
+    let waits = request_slot(&group);
     wait_until("it waits for a slot", || group.returning.load(Ordering::SeqCst) == 1);
     assert!(waits.try_recv().is_err());
     assert!(!group.begin_call(0), "a later request does not take its slot");
@@ -170,14 +167,7 @@ fn a_request_that_was_queued_earlier_goes_before_a_returning_thread() {
     group.expect_detached();
     group.note_queued(0, Some(Instant::now()));
     assert!(group.reserve_client_wait());
-    let (sender, receiver) = mpsc::channel();
-    let thread = {
-        let group = group.clone();
-        thread::spawn(move || {
-            group.end_client_wait();
-            let _ = sender.send(());
-        })
-    };
+    let receiver = request_slot(&group);
     wait_until("it waits for a slot", || group.returning.load(Ordering::SeqCst) == 1);
     group.note_completed(0);
     assert_eq!(group.available_slots(0), 1, "the slot is the queued request's");
@@ -188,7 +178,6 @@ fn a_request_that_was_queued_earlier_goes_before_a_returning_thread() {
     group.note_queued(0, None);
     group.end_call(0);
     receiver.recv_timeout(DEADLINE).unwrap();
-    thread.join().unwrap();
 }
 
 #[cfg(unix)]

@@ -197,15 +197,7 @@ fn a_broken_body_never_reaches_the_application() {
             ("too slow", "Transfer-Encoding: chunked\r\n\r\na\r\nabc", false, 408),
             ("stalled", "Content-Length: 10\r\n\r\nabc", false, 408),
         ] {
-            let mut client = server.connect();
-            client.send(format!("{head}{rest}"));
-            if half_closes {
-                client.finish_sending();
-            }
-            let response = client.response();
-            assert_eq!((response.status, response.field("Connection")), (status, Some("close")), "{name}");
-            client.finish_sending();
-            assert!(client.at_end(), "{name}");
+            server.assert_refuses(name, &format!("{head}{rest}"), half_closes, status);
         }
         assert_eq!(server.get("/").status, 200);
     });

@@ -159,15 +159,7 @@ fn a_broken_body_is_an_error_with_reason_and_status() {
             ("too large", &format!("Transfer-Encoding: chunked\r\n\r\n65\r\n{}\r\n", "x".repeat(101)), false, 413),
             ("too slow", "Transfer-Encoding: chunked\r\n\r\na\r\nabc", false, 408),
         ] {
-            let mut client = server.connect();
-            client.send(format!("{head}{rest}"));
-            if half_closes {
-                client.finish_sending();
-            }
-            let response = client.response();
-            assert_eq!((response.status, response.field("Connection")), (status, Some("close")), "{name}");
-            client.finish_sending();
-            assert!(client.at_end(), "{name}");
+            server.assert_refuses(name, &format!("{head}{rest}"), half_closes, status);
             let error = reports.recv_timeout(DEADLINE).unwrap();
             let expected = match name {
                 "malformed" => matches!(error, Some(InputErrorKind::Malformed(_))),
