@@ -8,11 +8,15 @@ pub mod files;
 pub mod form;
 mod headers;
 pub mod middleware;
+mod multi_dict;
 mod negotiation;
 mod request;
 mod response;
 pub mod routing;
 
-pub use error::HttpError;
+pub use cookie;
+pub use error::{abort, HttpError};
 pub use headers::Headers;
+pub use multi_dict::MultiDict;
+pub use request::{request_app, Accept, Request, RequestApp};
 pub use response::Response;
