@@ -2,6 +2,7 @@
 //!
 //! | type | what it does |
 //! |---|---|
+//! | [`AllowedHosts`] | answers only requests for known hosts |
 //! | [`Dispatcher`] | passes requests to applications by the prefix of their path |
 //! | [`ProxyFix`] | believes a number of proxies, as Werkzeug's middleware does |
 //! | [`HeaderFix`] | replaces a header field by another one |
@@ -25,6 +26,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod allowed_hosts;
 mod dispatcher;
 #[cfg(feature = "gzip")]
 mod gzip;
@@ -33,6 +35,7 @@ mod health;
 mod proxy_fix;
 mod timing;
 
+pub use allowed_hosts::AllowedHosts;
 pub use dispatcher::{Dispatcher, PrefixError};
 #[cfg(feature = "gzip")]
 pub use gzip::Gzip;
