@@ -15,4 +15,5 @@ pub mod routing;
 
 pub use error::HttpError;
 pub use headers::Headers;
+pub use negotiation::{ByteRange, ByteRanges, ETag, ETags, Resolved};
 pub use response::Response;
