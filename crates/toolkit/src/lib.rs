@@ -18,5 +18,6 @@ pub use cookie;
 pub use error::{abort, HttpError};
 pub use headers::Headers;
 pub use multi_dict::MultiDict;
+pub use negotiation::{ByteRange, ByteRanges, ETag, ETags, Resolved};
 pub use request::{request_app, Accept, Request, RequestApp};
 pub use response::Response;
