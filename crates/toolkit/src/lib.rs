@@ -6,8 +6,12 @@ pub mod client;
 mod error;
 pub mod files;
 pub mod form;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod headers;
 pub mod middleware;
+mod multi_dict;
 mod negotiation;
 mod request;
 mod response;
@@ -15,4 +19,5 @@ pub mod routing;
 
 pub use error::HttpError;
 pub use headers::Headers;
+pub use multi_dict::MultiDict;
 pub use response::Response;
