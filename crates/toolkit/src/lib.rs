@@ -6,6 +6,9 @@ pub mod client;
 mod error;
 pub mod files;
 pub mod form;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod headers;
 pub mod middleware;
 mod multi_dict;
