@@ -6,6 +6,7 @@ use std::io;
 use amboss_core::http::reason_phrase;
 use amboss_core::{AppError, Body, InputError, StartResponse};
 
+use crate::form::FormError;
 use crate::headers::Headers;
 use crate::response::Response;
 
@@ -13,7 +14,7 @@ use crate::response::Response;
 ///
 /// Handlers return it with `?`. Every `std::error::Error` converts into it and stands for status 500; the server then
 /// logs that error, and the client learns nothing about it. An error of the request body ([`InputError`], also inside an
-/// [`io::Error`]) keeps its own status. So that every error can convert, `HttpError` is no `std::error::Error` itself.
+/// [`io::Error`], and [`FormError`]) keeps its own status. So that every error can convert, `HttpError` is no `std::error::Error` itself.
 ///
 /// ```
 /// use amboss_toolkit::{request_app, HttpError, Request, Response};
@@ -184,8 +185,11 @@ impl fmt::Display for HttpError {
 }
 
 /// The status of an error that the client has caused: a request body that is incomplete, malformed, too large or too
-/// slow.
+/// slow, or a form that was refused.
 fn client_fault(error: &(dyn std::error::Error + 'static)) -> Option<u16> {
+    if let Some(error) = error.downcast_ref::<FormError>() {
+        return Some(error.status());
+    }
     let error = match error.downcast_ref::<io::Error>() {
         Some(error) => error.get_ref()? as &(dyn std::error::Error + 'static),
         None => error,

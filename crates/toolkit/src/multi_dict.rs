@@ -87,18 +87,12 @@ mod tests {
         assert_eq!(keys, ["b", "a", "b", "A"]);
     }
 
-<<<<<<< HEAD
-    #[test]
-    fn urlencoded_bytes_are_decoded() {
-        let cases: &[(&[u8], &[(&str, &str)])] = &[
-=======
     /// Encoded bytes, and the pairs that they mean.
     type Case<'a> = (&'a [u8], &'a [(&'a str, &'a str)]);
 
     #[test]
     fn urlencoded_bytes_are_decoded() {
         let cases: &[Case<'_>] = &[
->>>>>>> forms
             (b"", &[]),
             (b"&&", &[]),
             (b"a", &[("a", "")]),

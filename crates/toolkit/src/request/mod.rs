@@ -13,8 +13,10 @@ use amboss_core::{ByteStr, Collected, Environ};
 use cookie::Cookie;
 
 use crate::error::HttpError;
+use crate::form::{self, FormData, FormLimits};
 use crate::headers::Headers;
 use crate::multi_dict::MultiDict;
+use crate::negotiation::{ByteRanges, ETags};
 
 pub use accept::Accept;
 pub use app::{request_app, RequestApp};
@@ -40,12 +42,21 @@ pub struct Request<'e, 'a> {
     args: OnceCell<MultiDict>,
     cookies: OnceCell<MultiDict>,
     data: Option<Vec<u8>>,
+    form_limits: FormLimits,
+    form: Option<FormData>,
 }
 
 impl<'e, 'a> Request<'e, 'a> {
     /// Makes a request of an environ.
     pub fn new(environ: &'e mut Environ<'a>) -> Request<'e, 'a> {
-        Request { environ, args: OnceCell::new(), cookies: OnceCell::new(), data: None }
+        Request {
+            environ,
+            args: OnceCell::new(),
+            cookies: OnceCell::new(),
+            data: None,
+            form_limits: FormLimits::default(),
+            form: None,
+        }
     }
 
     /// The environ.
@@ -171,6 +182,60 @@ impl<'e, 'a> Request<'e, 'a> {
     /// The date of `If-Modified-Since`; `None` if it was not sent or is no HTTP date.
     pub fn if_modified_since(&self) -> Option<SystemTime> {
         httpdate::parse_http_date(self.header("If-Modified-Since")?.trim()).ok()
+    }
+
+    /// The entity tags of `If-Match`; `None` if it was not sent. [`Response::make_conditional`](crate::Response::make_conditional)
+    /// evaluates all conditions.
+    pub fn if_match(&self) -> Option<ETags> {
+        Some(ETags::parse(&self.header_bytes("If-Match")?))
+    }
+
+    /// The entity tags of `If-None-Match`; `None` if it was not sent.
+    pub fn if_none_match(&self) -> Option<ETags> {
+        Some(ETags::parse(&self.header_bytes("If-None-Match")?))
+    }
+
+    /// The ranges that the client asks for; `None` for the whole, or if the field is malformed, which means the same.
+    pub fn range(&self) -> Option<ByteRanges> {
+        ByteRanges::parse(&self.header_bytes("Range")?)
+    }
+
+    /// Sets the limits of forms, before the first call of [`form`](Request::form) or [`files`](Request::files).
+    pub fn set_form_limits(&mut self, limits: FormLimits) {
+        self.form_limits = limits;
+    }
+
+    /// The fields of a form in the body; empty if the body is none.
+    ///
+    /// # Errors
+    /// A form that is malformed, beyond a limit, or that can't be read: 400, 408, 413 or 415.
+    pub fn form(&mut self) -> Result<&MultiDict, HttpError> {
+        Ok(&self.form_data()?.fields)
+    }
+
+    /// The files of a form in the body, as [`form`](Request::form).
+    ///
+    /// # Errors
+    /// The same as `form`.
+    pub fn files(&mut self) -> Result<&form::Files, HttpError> {
+        Ok(&self.form_data()?.files)
+    }
+
+    /// The fields and files of a form in the body.
+    ///
+    /// # Errors
+    /// The same as [`form`](Request::form).
+    pub fn form_data(&mut self) -> Result<&FormData, HttpError> {
+        let form = match (self.form.take(), &self.data) {
+            (Some(form), _) => form,
+            // The body of a stream can be read only once, and `data` has done that.
+            (None, Some(data)) => {
+                let content_type = self.environ.get("CONTENT_TYPE").unwrap_or_default();
+                form::parse(&content_type, form::Source::Bytes(data), &self.form_limits)?
+            }
+            (None, None) => form::parse_form(self.environ, &self.form_limits)?,
+        };
+        Ok(self.form.insert(form))
     }
 
     /// The whole body. It is read once and remembered.

@@ -101,3 +101,39 @@ fn the_date_of_if_modified_since_is_a_time() {
         assert_eq!(found, is_date);
     }
 }
+
+#[test]
+fn a_form_is_read_once_also_after_the_data() {
+    let form = |builder: EnvironBuilder| {
+        builder.method("POST").field("Content-Type", "application/x-www-form-urlencoded; charset=UTF-8")
+    };
+    with(form(EnvironBuilder::new("/")).body("a=1+2&b=%C3%A4"), |request| {
+        assert_eq!(request.form().unwrap().get("a"), Some("1 2"));
+        assert_eq!(request.form().unwrap().get("b"), Some("ä"));
+        assert!(request.files().unwrap().is_empty());
+        assert_eq!(request.data().unwrap(), b"a=1+2&b=%C3%A4");
+    });
+    with(form(EnvironBuilder::new("/")).streamed_body(&b"a=1"[..], Some(3)), |request| {
+        assert_eq!(request.data().unwrap(), b"a=1");
+        assert_eq!(request.form().unwrap().get("a"), Some("1"));
+    });
+    with(EnvironBuilder::new("/").method("POST").body("a=1"), |request| {
+        assert!(request.form().unwrap().is_empty(), "a body without a type is no form");
+    });
+    with(form(EnvironBuilder::new("/")).body("a=1&b=2"), |request| {
+        let mut limits = FormLimits::default();
+        limits.parts = 1;
+        request.set_form_limits(limits);
+        let error = request.form().unwrap_err();
+        assert_eq!(error.status(), 413, "{error}");
+    });
+}
+
+#[test]
+fn conditions_and_ranges_are_read_from_their_fields() {
+    let builder = EnvironBuilder::new("/").field("If-None-Match", "\"a\", W/\"b\"").field("Range", "bytes=0-4,-1");
+    with(builder, |request| {
+        assert_eq!(request.if_none_match().unwrap().iter().count(), 2);
+        assert_eq!((request.if_match(), request.range().unwrap().iter().len()), (None, 2));
+    });
+}

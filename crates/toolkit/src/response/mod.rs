@@ -1,5 +1,6 @@
 //! [`Response`]: status, header fields and body.
 
+mod conditional;
 mod cookies;
 
 use std::borrow::Cow;
