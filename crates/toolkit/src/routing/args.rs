@@ -87,12 +87,14 @@ impl RouteArgs {
     /// percent-encoded, and with the values that the rule does not take as the query.
     ///
     /// The names are those of the router that called the application, as in [`Router::url_for`](super::Router::url_for),
-    /// then those of the routers around it.
+    /// then those of the routers around it, up to the one that chose by the host.
     ///
     /// # Errors
     /// The name is unknown, or a value is missing or not one that the rule matches.
     pub fn url_for(&self, name: &str, values: &[(&str, &str)]) -> Result<String, RouteError> {
-        for frame in self.frames.iter().rev() {
+        // The rules around a host do not answer requests for this host.
+        let frames = self.frames.iter().rev().take_while(|frame| matches!(frame.place, Place::Rule(_)));
+        for frame in frames {
             match frame.routes.url_for(&frame.script_name, name, values) {
                 Err(error) if error.kind() == RouteErrorKind::UnknownName => {}
                 result => return result,

@@ -18,7 +18,7 @@ use super::rule::Rule;
 pub struct RouterBuilder {
     rules: Vec<Route>,
     hosts: Vec<HostRoute>,
-    /// The rules with the same pattern, by their number.
+    /// The numbers of the rules with the same pattern.
     patterns: HashMap<String, Vec<usize>>,
     names: HashSet<String>,
     /// The rule that a name would belong to.
@@ -61,7 +61,7 @@ impl RouterBuilder {
 
     /// Adds a rule for every method.
     pub fn any(self, rule: &str, app: impl Application + 'static) -> RouterBuilder {
-        self.add(|_| Ok((Rule::parse(rule)?, Methods::Any)), None, app)
+        self.add(Rule::parse(rule).map(|rule| (rule, Methods::Any)), None, app)
     }
 
     /// Adds a rule for these methods. A rule for GET also takes HEAD, unless another rule with the same pattern does.
@@ -71,16 +71,17 @@ impl RouterBuilder {
         rule: &str,
         app: impl Application + 'static,
     ) -> RouterBuilder {
-        let read = |_: &RouterBuilder| Ok((Rule::parse(rule)?, read_methods(rule, methods)?));
-        self.add(read, None, app)
+        let rule = Rule::parse(rule).and_then(|parsed| Ok((parsed, read_methods(rule, methods)?)));
+        self.add(rule, None, app)
     }
 
     /// Mounts an application below a prefix: it answers the prefix alone and every path that continues with a slash. The
-    /// prefix moves from PATH_INFO to SCRIPT_NAME, and may have arguments. Rules are tried before prefixes, so an
-    /// application that is mounted at `/` answers what no rule matches.
+    /// prefix moves from PATH_INFO to SCRIPT_NAME, and may have arguments. A prefix is less specific than any rule that
+    /// begins with it, so an application that is mounted at `/` answers what no rule matches. The names of a [`Router`]
+    /// are known to this one if the prefix has a [`name`](RouterBuilder::name).
     pub fn mount<A: Application + 'static>(self, prefix: &str, app: A) -> RouterBuilder {
         let nested = (&app as &dyn Any).downcast_ref::<Router>().map(|router| Arc::clone(&router.routes));
-        self.add(|_| Ok((Rule::parse_prefix(prefix)?, Methods::Any)), nested, app)
+        self.add(Rule::parse_prefix(prefix).map(|rule| (rule, Methods::Any)), nested, app)
     }
 
     /// Gives the last rule or prefix a name for [`Router::url_for`].
@@ -121,7 +122,7 @@ impl RouterBuilder {
         }
         // A rule for HEAD takes precedence over the rules for GET with the same pattern.
         for numbers in self.patterns.values() {
-            let takes_head = |&number: &usize| matches!(&self.rules[number].methods, Methods::Listed { names, .. } if names.iter().any(|name| name == "HEAD"));
+            let takes_head = |&number: &usize| self.rules[number].methods.list("HEAD");
             if numbers.iter().any(takes_head) {
                 for &number in numbers {
                     if let Methods::Listed { head, .. } = &mut self.rules[number].methods {
@@ -136,12 +137,12 @@ impl RouterBuilder {
     /// Adds a rule, or notes why it can't be added.
     fn add(
         mut self,
-        read: impl FnOnce(&RouterBuilder) -> Result<(Rule, Methods), RouteError>,
+        rule: Result<(Rule, Methods), RouteError>,
         nested: Option<Arc<Routes>>,
         app: impl Application + 'static,
     ) -> RouterBuilder {
         self.last = None;
-        let result = read(&self).and_then(|(rule, methods)| {
+        let result = rule.and_then(|(rule, methods)| {
             let numbers = self.patterns.entry(rule.pattern()).or_default();
             for &number in numbers.iter() {
                 check_conflict(&self.rules[number], &rule, &methods)?;

@@ -11,13 +11,15 @@ use super::segment::{Segment, Spans};
 /// The pattern of a host: `api.localhost`, `<user>.localhost`, `*.localhost` or `[::1]`.
 #[derive(Debug)]
 pub(super) struct HostPattern {
-    /// The pattern, in lower case where it is static.
+    /// The pattern as it was written.
     pub(super) text: String,
+    /// The pattern without its wildcard, in lower case where it is static.
+    name: String,
     /// The names of the arguments, from left to right.
     pub(super) names: Vec<String>,
     /// Whether one or more labels may precede the others.
     wildcard: bool,
-    /// The labels of a pattern with arguments; otherwise `text` is compared.
+    /// The labels of a pattern with arguments; otherwise `name` is compared.
     labels: Vec<Segment>,
 }
 
@@ -28,12 +30,18 @@ impl HostPattern {
             RouteError::new(RouteErrorKind::MalformedHost, format!("the host {text:?} is malformed: {advice}"))
         };
         let is_ip = text.parse::<Ipv6Addr>().is_ok();
-        let name = if is_ip { normalize(&format!("[{text}]")).into_owned() } else { text.to_owned() };
-        let (rest, wildcard) = match name.strip_prefix("*.") {
+        let written = if is_ip { normalize(&format!("[{text}]")).into_owned() } else { text.to_owned() };
+        let (rest, wildcard) = match written.strip_prefix("*.") {
             Some(rest) => (rest, true),
-            None => (name.as_str(), false),
+            None => (written.as_str(), false),
         };
-        let mut pattern = HostPattern { text: String::new(), names: Vec::new(), wildcard, labels: Vec::new() };
+        let mut pattern = HostPattern {
+            text: text.to_owned(),
+            name: rest.to_owned(),
+            names: Vec::new(),
+            wildcard,
+            labels: Vec::new(),
+        };
         if !rest.contains(['<', '>']) {
             if rest.is_empty() || rest.contains(['*', '/']) || rest.split('.').any(str::is_empty) {
                 return Err(malformed("write a name such as api.localhost, *.localhost or <user>.localhost"));
@@ -42,10 +50,9 @@ impl HostPattern {
             if host.len() != rest.len() && !rest.starts_with('[') {
                 return Err(malformed("leave out the port; every port matches"));
             }
-            pattern.text = host.into_owned();
+            pattern.name = host.into_owned();
             return Ok(pattern);
         }
-        pattern.text = rest.to_owned();
         for label in rest.split('.') {
             let segment = Segment::parse(label, text, &mut pattern.names)?;
             pattern.labels.push(match segment {
@@ -65,7 +72,7 @@ impl HostPattern {
     /// Matches a host that is normalized, and notes the arguments in `spans`.
     pub(super) fn matches(&self, host: &str, spans: &mut Spans) -> bool {
         if self.labels.is_empty() {
-            let before = host.strip_suffix(self.text.as_str());
+            let before = host.strip_suffix(self.name.as_str());
             return if self.wildcard { before.is_some_and(is_subdomain) } else { before == Some("") };
         }
         let mut start = 0;
@@ -90,13 +97,13 @@ impl HostPattern {
 
     /// The place of the pattern among others: names, then arguments, then wildcards; each with the longest first.
     pub(super) fn weight(&self) -> (bool, usize, Reverse<usize>) {
-        (self.wildcard, self.names.len(), Reverse(self.text.len()))
+        (self.wildcard, self.names.len(), Reverse(self.name.len()))
     }
 
     /// The pattern without the names of its arguments: patterns with the same one match the same hosts.
     pub(super) fn pattern(&self) -> String {
         let labels: Vec<String> = self.labels.iter().map(Segment::pattern).collect();
-        let name = if labels.is_empty() { self.text.clone() } else { labels.join(".") };
+        let name = if labels.is_empty() { self.name.clone() } else { labels.join(".") };
         format!("{}{name}", if self.wildcard { "*." } else { "" })
     }
 }

@@ -8,22 +8,30 @@
 //! A shape with an open end (`/{a}/{*rest}`) and one with a wildcard at the same place (`/{a}/{b}`) are a conflict for
 //! `matchit`. Therefore shapes with an open end are in further trees: one for each number of segments before the end.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 
 use super::error::{RouteError, RouteErrorKind};
 use super::rule::{End, Rule};
 use super::segment::Segment;
 
-/// The numbers of rules, in ascending order.
-type Candidates = Box<[usize]>;
+/// Rules that can match a path, in ascending order.
+type Candidates = Box<[Candidate]>;
+
+/// A rule that can match a path.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate {
+    /// The number of the rule.
+    pub(super) rule: usize,
+    /// Whether `matchit` has compared the static text of the rule.
+    pub(super) is_text_known: bool,
+}
 
 /// The index over rules, which are known by their place in a list that begins with the most specific rule.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Index {
-    exact: matchit::Router<usize>,
+    exact: matchit::Router<Candidates>,
     /// The trees of shapes with an open end; those with the most segments first.
-    open: Vec<matchit::Router<usize>>,
-    lists: Vec<Candidates>,
+    open: Vec<matchit::Router<Candidates>>,
     /// The candidates for the empty path.
     empty: Candidates,
 }
@@ -34,63 +42,74 @@ type Shape<'r> = Vec<Option<&'r str>>;
 impl Index {
     /// Builds the index over rules in their order.
     pub(super) fn new(rules: &[&Rule]) -> Result<Index, RouteError> {
-        let mut index = Index::default();
         let shapes: Vec<Shape<'_>> = rules.iter().map(|rule| shape(rule)).collect();
-        let all = 0..rules.len();
-        index.empty = all.clone().filter(|&number| shapes[number].is_empty()).collect();
-
-        let mut known = HashMap::new();
-        let mut open: BTreeMap<usize, (matchit::Router<usize>, HashMap<String, usize>)> = BTreeMap::new();
+        let (mut exact, mut open) = (Tree::default(), BTreeMap::<usize, Tree>::new());
+        // `known` is the shape whose static text `matchit` compares.
+        let list = |known: Option<&Shape<'_>>, fits: &dyn Fn(&Rule, &Shape<'_>) -> bool| -> Candidates {
+            let all = rules.iter().zip(&shapes).enumerate().filter(|(_, (rule, its))| fits(rule, its));
+            let candidates = all.map(|(number, (rule, its))| {
+                let is_text_known = known == Some(its) && matches!(rule.end, End::Exact { .. });
+                Candidate { rule: number, is_text_known }
+            });
+            candidates.collect()
+        };
         for (rule, shape) in rules.iter().zip(&shapes) {
-            let path = shape_path(shape);
             if let End::Exact { slash } = rule.end {
                 for end in if slash { &["", "/"][..] } else { &[""] } {
-                    let list =
-                        || all.clone().filter(|&n| fits_exact(rules[n], &shapes[n], shape, *end == "/")).collect();
-                    insert(&mut index.exact, &mut index.lists, &mut known, format!("{path}{end}"), rule, list)?;
+                    let fits = |rule: &Rule, its: &Shape<'_>| fits_exact(rule, its, shape, *end == "/");
+                    exact.insert(rule, shape, end, || list(Some(shape), &fits))?;
                 }
             } else {
-                let (tree, known) = open.entry(shape.len()).or_default();
-                let ends = if rule.end == End::Below { &["", "/", "/{*rest}"][..] } else { &["/{*rest}"] };
-                for end in ends {
-                    let list = || all.clone().filter(|&n| fits_open(rules[n], &shapes[n], shape)).collect();
-                    insert(tree, &mut index.lists, known, format!("{path}{end}"), rule, list)?;
+                let tree = open.entry(shape.len()).or_default();
+                let fits = |rule: &Rule, its: &Shape<'_>| fits_open(rule, its, shape);
+                for end in if rule.end == End::Below { &["", "/", "/{*rest}"][..] } else { &["/{*rest}"] } {
+                    tree.insert(rule, shape, end, || list(None, &fits))?;
                 }
             }
         }
-        index.open = open.into_values().rev().map(|(tree, _)| tree).collect();
-        Ok(index)
+        Ok(Index {
+            exact: exact.router,
+            open: open.into_values().rev().map(|tree| tree.router).collect(),
+            empty: list(None, &|_, its| its.is_empty()),
+        })
     }
 
     /// The rules that the path can match, most specific first.
-    pub(super) fn candidates(&self, path: &str) -> &[usize] {
+    pub(super) fn candidates(&self, path: &str) -> &[Candidate] {
         if path.is_empty() {
             return &self.empty;
         }
         let mut trees = std::iter::once(&self.exact).chain(&self.open);
-        trees.find_map(|tree| tree.at(path).ok()).map_or(&[], |found| &self.lists[*found.value])
+        trees.find_map(|tree| tree.at(path).ok()).map_or(&[], |found| found.value)
     }
 }
 
-/// Inserts a shape with the list of its candidates, unless the tree has it.
-fn insert(
-    tree: &mut matchit::Router<usize>,
-    lists: &mut Vec<Candidates>,
-    known: &mut HashMap<String, usize>,
-    path: String,
-    rule: &Rule,
-    list: impl FnOnce() -> Candidates,
-) -> Result<(), RouteError> {
-    // The index has candidates for the empty path.
-    if path.is_empty() || known.contains_key(&path) {
-        return Ok(());
+/// A tree that is being built.
+#[derive(Default)]
+struct Tree {
+    router: matchit::Router<Candidates>,
+    known: HashSet<String>,
+}
+
+impl Tree {
+    /// Inserts a shape with its end and its candidates, unless the tree has it.
+    fn insert(
+        &mut self,
+        rule: &Rule,
+        shape: &Shape<'_>,
+        end: &str,
+        candidates: impl FnOnce() -> Candidates,
+    ) -> Result<(), RouteError> {
+        let path = shape_path(shape) + end;
+        // The candidates for the empty path are in no tree.
+        if path.is_empty() || !self.known.insert(path.clone()) {
+            return Ok(());
+        }
+        self.router.insert(path, candidates()).map_err(|error| {
+            let message = format!("the rule {:?} can't be indexed: {error}", rule.text);
+            RouteError::new(RouteErrorKind::MalformedRule, message)
+        })
     }
-    tree.insert(&path, lists.len()).map_err(|error| {
-        RouteError::new(RouteErrorKind::MalformedRule, format!("the rule {:?} can't be indexed: {error}", rule.text))
-    })?;
-    known.insert(path, lists.len());
-    lists.push(list());
-    Ok(())
 }
 
 /// The shape of the segments before an open end, or of all segments.

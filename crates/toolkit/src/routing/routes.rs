@@ -9,7 +9,7 @@ use amboss_core::Application;
 
 use super::error::{RouteError, RouteErrorKind};
 use super::host::{normalize, HostPattern};
-use super::index::Index;
+use super::index::{Candidate, Index};
 use super::rule::{End, Fit, Rule};
 use super::segment::{Span, Spans, MAX_ARGUMENTS};
 use super::url::{encode_path, Values};
@@ -57,6 +57,11 @@ impl Methods {
             Methods::Any => true,
             Methods::Listed { names, head } => names.iter().any(|name| name == method) || (*head && method == "HEAD"),
         }
+    }
+
+    /// Whether the method is one of those that the rule names.
+    pub(super) fn list(&self, method: &str) -> bool {
+        matches!(self, Methods::Listed { names, .. } if names.iter().any(|name| name == method))
     }
 
     fn append_to<'r>(&'r self, allowed: &mut Vec<&'r str>) {
@@ -174,25 +179,28 @@ impl Routes {
 
     /// Finds the application of a path, and merges slashes if there is none.
     pub(super) fn find<'p>(&self, method: &str, path: &'p str) -> Lookup<'_, 'p> {
-        match self.find_as_is(method, path) {
-            Lookup::NotFound if path.contains("//") => {
-                let merged = merge_slashes(path);
-                match self.find_as_is(method, &merged) {
-                    Lookup::Found(_) => Lookup::Redirect(merged),
-                    Lookup::Redirect(path) => Lookup::Redirect(path),
-                    _ => Lookup::NotFound,
-                }
+        let lookup = self.find_as_is(method, path);
+        let is_miss = matches!(lookup, Lookup::NotFound | Lookup::MethodNotAllowed(_));
+        if !is_miss || !path.contains("//") {
+            return lookup;
+        }
+        let merged = merge_slashes(path);
+        match self.find_as_is(method, &merged) {
+            Lookup::Found(_) => Lookup::Redirect(merged),
+            Lookup::Redirect(path) => Lookup::Redirect(path),
+            Lookup::MethodNotAllowed(allowed) if matches!(lookup, Lookup::NotFound) => {
+                Lookup::MethodNotAllowed(allowed)
             }
-            lookup => lookup,
+            _ => lookup,
         }
     }
 
     fn find_as_is<'p>(&self, method: &str, path: &'p str) -> Lookup<'_, 'p> {
         let mut spans = [(0, 0); MAX_ARGUMENTS];
         let mut allowed = Vec::new();
-        for &number in self.index.candidates(path) {
+        for &Candidate { rule: number, is_text_known } in self.index.candidates(path) {
             let route = &self.rules[number];
-            let Some(fit) = route.rule.matches(path, &mut spans) else { continue };
+            let Some(fit) = route.rule.matches(path, is_text_known, &mut spans) else { continue };
             let prefix = match fit {
                 Fit::Whole => None,
                 Fit::Prefix(at) => Some(at),
@@ -275,14 +283,10 @@ impl fmt::Debug for HostRoute {
 /// Replaces each run of slashes with one.
 fn merge_slashes(path: &str) -> String {
     let mut merged = String::with_capacity(path.len());
-    merged.extend(
-        path.chars()
-            .scan('\0', |last, letter| {
-                let repeated = *last == '/' && letter == '/';
-                *last = letter;
-                Some((!repeated).then_some(letter))
-            })
-            .flatten(),
-    );
+    for letter in path.chars() {
+        if letter != '/' || !merged.ends_with('/') {
+            merged.push(letter);
+        }
+    }
     merged
 }

@@ -93,9 +93,7 @@ impl Rule {
                 (Segment::Static(part), _) if is_dot_segment(part) => {
                     return Err(malformed(text, "no client sends the segments \".\" and \"..\"; leave them out"));
                 }
-                (Segment::Argument { prefix, suffix, .. }, _)
-                    if is_path && !(prefix.is_empty() && suffix.is_empty()) =>
-                {
+                (Segment::Argument { affixes: Some(_), .. }, _) if is_path => {
                     return Err(malformed(text, "a <path:…> argument takes whole segments; remove the text beside it"));
                 }
                 (_, End::Path { .. }) if is_path => {
@@ -109,18 +107,25 @@ impl Rule {
         Ok(rule)
     }
 
-    /// Matches a path, which is empty or begins with a slash, and notes the arguments in `spans`.
-    pub(super) fn matches(&self, path: &str, spans: &mut Spans) -> Option<Fit> {
+    /// Matches a path, which is empty or begins with a slash, and notes the arguments in `spans`. If the static text is
+    /// known to match, it is not compared.
+    pub(super) fn matches(&self, path: &str, is_text_known: bool, spans: &mut Spans) -> Option<Fit> {
         let (mut at, mut argument) = (0, 0);
         for segment in &self.head {
-            let rest = path[at..].strip_prefix('/')?;
-            let length = rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len());
-            if !segment.matches(&rest[..length], at + 1, spans, &mut argument) {
-                return None;
-            }
+            let rest = path.get(at..)?.strip_prefix('/')?;
+            let length = match segment {
+                Segment::Static(text) if is_text_known => text.len(),
+                segment => {
+                    let length = rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len());
+                    if !segment.matches(&rest[..length], at + 1, spans, &mut argument) {
+                        return None;
+                    }
+                    length
+                }
+            };
             at += 1 + length;
         }
-        let rest = &path[at..];
+        let rest = path.get(at..)?;
         match &self.end {
             End::Exact { slash } => match (rest, slash) {
                 ("", false) | ("/", true) => Some(Fit::Whole),
@@ -194,8 +199,9 @@ fn match_rest(
         value = before;
     }
     spans[argument] = (start as u32, (start + value.len()) as u32);
-    let ends_cleanly = !value.ends_with('/') || (tail.is_empty() && !slash);
-    (Converter::Path.accepts(value) && ends_cleanly).then_some(fit)
+    // Otherwise `/a//` would be `/a/` with the value `a`, and a redirect to it would add a third slash.
+    let is_cut_cleanly = !(slash && tail.is_empty() && value.ends_with('/'));
+    (Converter::Path.accepts(value) && is_cut_cleanly).then_some(fit)
 }
 
 /// Whether clients resolve the segment before they send a path (RFC 3986 §5.2.4).
@@ -214,7 +220,7 @@ mod tests {
 
     fn arguments(rule: &Rule, path: &str) -> Option<(Fit, Vec<String>)> {
         let mut spans = [(0, 0); MAX_ARGUMENTS];
-        let fit = rule.matches(path, &mut spans)?;
+        let fit = rule.matches(path, false, &mut spans)?;
         let values = spans[..rule.names.len()].iter();
         Some((fit, values.map(|&(first, end)| path[first as usize..end as usize].to_owned()).collect()))
     }
@@ -222,7 +228,8 @@ mod tests {
     #[test]
     fn a_rule_matches_its_paths_only() {
         use Fit::{SlashMissing, Whole};
-        let table: &[(&str, &str, Option<(Fit, &[&str])>)] = &[
+        type Expected<'a> = Option<(Fit, &'a [&'a str])>;
+        let table: &[(&str, &str, Expected<'_>)] = &[
             ("/", "/", Some((Whole, &[]))),
             ("/", "", Some((SlashMissing, &[]))),
             ("/", "//", None),
@@ -252,7 +259,7 @@ mod tests {
             ("/<a>/<path:p>/<b>/x<int:c>", "/1/2/3/4/x5", Some((Whole, &["1", "2/3", "4", "5"]))),
             ("/<path:p>/edit", "/edit", None),
             ("/<path:p>/edit", "//edit", None),
-            ("/<path:p>/edit", "/a//edit", None),
+            ("/<path:p>/edit", "/a//edit", Some((Whole, &["a/"]))),
             ("/<path:p>/edit", "/a/edit/edit", Some((Whole, &["a/edit"]))),
         ];
         for (rule, path, expected) in table {

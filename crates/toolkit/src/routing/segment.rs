@@ -18,8 +18,15 @@ pub(super) type Spans = [Span; MAX_ARGUMENTS];
 pub(super) enum Segment {
     /// This text.
     Static(String),
-    /// An argument between two texts, which may be empty.
-    Argument { prefix: String, converter: Converter, suffix: String },
+    /// An argument, which may have text around it.
+    Argument { converter: Converter, affixes: Option<Box<Affixes>> },
+}
+
+/// The text before and after an argument in its segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Affixes {
+    pub(super) prefix: String,
+    pub(super) suffix: String,
 }
 
 impl Segment {
@@ -55,25 +62,27 @@ impl Segment {
             return Err(malformed(&format!("a rule has at most {MAX_ARGUMENTS} arguments")));
         }
         names.push(name.to_owned());
-        Ok(Segment::Argument { prefix: prefix.to_owned(), converter, suffix: suffix.to_owned() })
+        let affixes = (!prefix.is_empty() || !suffix.is_empty())
+            .then(|| Box::new(Affixes { prefix: prefix.to_owned(), suffix: suffix.to_owned() }));
+        Ok(Segment::Argument { converter, affixes })
     }
 
     /// Matches a whole segment that begins at `start`, and notes the argument in `spans`.
+    #[inline]
     pub(super) fn matches(&self, text: &str, start: usize, spans: &mut Spans, argument: &mut usize) -> bool {
-        match self {
-            Segment::Static(known) => text == known,
-            Segment::Argument { prefix, converter, suffix } => {
-                let Some(value) =
-                    text.strip_prefix(prefix.as_str()).and_then(|rest| rest.strip_suffix(suffix.as_str()))
-                else {
-                    return false;
-                };
-                let first = start + prefix.len();
-                spans[*argument] = (first as u32, (first + value.len()) as u32);
-                *argument += 1;
-                converter.accepts(value)
-            }
+        let (converter, affixes) = match self {
+            Segment::Static(known) => return text == known,
+            Segment::Argument { converter, affixes } => (converter, affixes),
+        };
+        let (mut first, mut value) = (start, text);
+        if let Some(Affixes { prefix, suffix }) = affixes.as_deref() {
+            let inner = text.strip_prefix(prefix.as_str()).and_then(|rest| rest.strip_suffix(suffix.as_str()));
+            let Some(inner) = inner else { return false };
+            (first, value) = (start + prefix.len(), inner);
         }
+        spans[*argument] = (first as u32, (first + value.len()) as u32);
+        *argument += 1;
+        converter.accepts(value)
     }
 
     /// The place of the segment among others at the same position: static text, then arguments with the longest text
@@ -81,17 +90,21 @@ impl Segment {
     pub(super) fn weight(&self) -> Weight {
         match self {
             Segment::Static(_) => Weight::STATIC,
-            Segment::Argument { prefix, converter, suffix } => {
-                Weight(1, usize::MAX - prefix.len() - suffix.len(), converter.weight())
+            Segment::Argument { converter, affixes } => {
+                let text = affixes.as_ref().map_or(0, |affixes| affixes.prefix.len() + affixes.suffix.len());
+                Weight(1, usize::MAX - text, converter.weight())
             }
         }
     }
 
-    /// The segment without the name of its argument, for comparing rules and for messages.
+    /// The segment without the name of its argument: segments with the same pattern match the same text.
     pub(super) fn pattern(&self) -> String {
         match self {
             Segment::Static(text) => text.clone(),
-            Segment::Argument { prefix, converter, suffix } => format!("{prefix}<{converter:?}>{suffix}"),
+            Segment::Argument { converter, affixes: None } => format!("<{converter:?}>"),
+            Segment::Argument { converter, affixes: Some(affixes) } => {
+                format!("{}<{converter:?}>{}", affixes.prefix, affixes.suffix)
+            }
         }
     }
 }

@@ -84,8 +84,9 @@ impl Rule {
             let start = path.len() + 1;
             match segment {
                 Segment::Static(text) => path.extend(["/", text]),
-                Segment::Argument { prefix, converter, suffix } => {
+                Segment::Argument { converter, affixes } => {
                     let value = self.value(names.next().map_or("", String::as_str), converter, values)?;
+                    let (prefix, suffix) = affixes.as_ref().map_or(("", ""), |text| (&text.prefix, &text.suffix));
                     path.extend(["/", prefix, value, suffix]);
                     if is_dot_segment(&path[start..]) {
                         return Err(self.dot_segment(value));
@@ -101,15 +102,14 @@ impl Rule {
             End::Below => return Ok(()),
             End::Exact { slash } => path.push_str(if *slash { "/" } else { "" }),
             End::Path { tail, slash } => {
-                let whole =
-                    Segment::Argument { prefix: String::new(), converter: Converter::Path, suffix: String::new() };
+                let whole = Segment::Argument { converter: Converter::Path, affixes: None };
                 let start = path.len() + 1;
                 append(&whole, path)?;
                 let value = &path[start..];
                 if value.split('/').any(is_dot_segment) {
                     return Err(self.dot_segment(value));
                 }
-                if value.ends_with('/') && (*slash || !tail.is_empty()) {
+                if value.ends_with('/') && *slash && tail.is_empty() {
                     let message = format!("{value:?} in {:?} ends with \"/\": remove it", self.text);
                     return Err(RouteError::new(RouteErrorKind::InvalidValue, message));
                 }
