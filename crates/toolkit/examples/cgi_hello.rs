@@ -10,7 +10,8 @@ use amboss_toolkit::cgi::{run_with_cgi, CgiError};
 fn hello(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
     let mut body = Vec::new();
     environ.input().read_to_end(&mut body)?;
-    start_response.start("200 OK", &[("Content-Type", "text/plain"), ("X-Scheme", &environ.text("wsgi.url_scheme"))])?;
+    start_response
+        .start("200 OK", &[("Content-Type", "text/plain"), ("X-Scheme", &environ.text("wsgi.url_scheme"))])?;
     let path = environ.path().to_string_lossy().into_owned();
     Ok(match path.as_str() {
         "/stream" => Body::iter((0..3).map(|n| format!("line {n}\n").into_bytes())),

@@ -161,8 +161,7 @@ mod tests {
     #[test]
     fn a_request_without_a_body_has_no_content_variables_and_always_a_query() {
         let builder = EnvironBuilder::new("/").field("Content-Type", "a/b").field("Authorization", "Basic x");
-        let mut options = CgiOptions::default();
-        options.pass_authorization = true;
+        let options = CgiOptions { pass_authorization: true, ..CgiOptions::default() };
         let found = variables(builder, None, &options);
         let value = |name: &str| found.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
         assert_eq!((value("CONTENT_TYPE"), value("CONTENT_LENGTH"), value("HTTPS")), (None, None, None));

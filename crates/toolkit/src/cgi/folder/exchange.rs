@@ -9,7 +9,7 @@ use amboss_core::{AppError, Body, Environ, StartResponse};
 use super::fault::Fault;
 use super::head::{HeadParser, ScriptHead};
 use super::options::CgiOptions;
-use super::process::{Script, Step};
+use super::process::{deadline_after, Script, Step};
 
 /// The response so far.
 pub(super) struct Exchange<'o> {
@@ -40,7 +40,7 @@ impl<E: Into<AppError>> From<E> for Failure {
 impl<'o> Exchange<'o> {
     pub(super) fn new(script: Script, options: &'o CgiOptions) -> Exchange<'o> {
         let parser = HeadParser::new(options.max_head, options.max_fields);
-        let run_deadline = Instant::now() + options.run_timeout;
+        let run_deadline = deadline_after(options.run_timeout);
         Exchange { script, options, parser, head: None, begun: false, sent: 0, run_deadline }
     }
 
@@ -78,7 +78,7 @@ impl<'o> Exchange<'o> {
 
     /// Reads the head, begins the response, and returns the body, which reads on.
     pub(super) fn respond(mut self, is_head: bool, start_response: &mut dyn StartResponse) -> Result<Body, Failure> {
-        let head_deadline = self.run_deadline.min(Instant::now() + self.options.head_timeout);
+        let head_deadline = self.run_deadline.min(deadline_after(self.options.head_timeout));
         let mut first = Vec::new();
         while !self.begun {
             match self.script.read(head_deadline).map_err(Failure::Early)? {
@@ -91,7 +91,8 @@ impl<'o> Exchange<'o> {
         }
         let Some(head) = &self.head else { return Ok(Body::empty()) };
         let has_body = !is_head && allows_body(status_code(&head.status));
-        let left = head.content_length.map(|length| length.saturating_sub(self.sent));
+        let written = self.sent - first.len() as u64;
+        let left = head.content_length.map(|length| length.saturating_sub(written));
         let options = self.options;
         let mut body = ScriptBody {
             script: self.script,
@@ -108,8 +109,10 @@ impl<'o> Exchange<'o> {
             return Ok(Body::try_iter(body));
         }
         // The server would drop the body at once, which kills a script that is still working.
-        body.discard()?;
-        Ok(Body::empty())
+        match body.discard() {
+            Ok(()) => Ok(Body::empty()),
+            Err(fault) => Err(Failure::Late(body.script.errors.describe(&fault).into())),
+        }
     }
 
     fn step(&mut self) -> Result<Step, Failure> {
@@ -118,7 +121,7 @@ impl<'o> Exchange<'o> {
 
     fn fail(&self, fault: Fault) -> Failure {
         if self.begun {
-            Failure::Late(fault.into())
+            Failure::Late(self.script.errors.describe(&fault).into())
         } else {
             Failure::Early(fault)
         }

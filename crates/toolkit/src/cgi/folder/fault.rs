@@ -59,8 +59,6 @@ impl fmt::Display for Fault {
     }
 }
 
-impl std::error::Error for Fault {}
-
 impl From<HeadError> for Fault {
     fn from(error: HeadError) -> Fault {
         Fault::Head(error)

@@ -146,7 +146,9 @@ mod tests {
 
     #[test]
     fn a_head_is_the_same_wherever_it_is_cut() {
-        let cases: [(&str, &str, &[(&str, &str)], Option<u64>, &str); 9] = [
+        // Output; status, fields, length and body.
+        type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], Option<u64>, &'a str);
+        let cases: [Case<'_>; 9] = [
             ("Content-Type: text/plain\n\nbody\n\n", "200 OK", &[("Content-Type", "text/plain")], None, "body\n\n"),
             ("content-type:a/b\r\n\r\n", "200 OK", &[("content-type", "a/b")], None, ""),
             ("Content-Type: a/b\r\n\nx", "200 OK", &[("Content-Type", "a/b")], None, "x"),

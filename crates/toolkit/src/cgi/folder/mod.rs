@@ -90,7 +90,7 @@ impl CgiFolder {
     /// Sets the settings.
     #[must_use]
     pub fn with_options(mut self, options: CgiOptions) -> CgiFolder {
-        self.slots = Slots::new(options.max_running);
+        self.slots = Slots::new(options.max_running.max(1));
         self.options = options;
         self
     }

@@ -17,7 +17,8 @@ use amboss_core::{Log, TextLog};
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct CgiOptions {
-    /// The maximum number of scripts that run at once; 32. Each is a process, and an interpreter takes tens of MiB.
+    /// The maximum number of scripts that run at once; 32. Each is a process, and an interpreter takes tens of MiB. 0
+    /// counts as 1.
     pub max_running: usize,
     /// How long a request waits while [`max_running`](CgiOptions::max_running) scripts run, before it gets 503; 5 s.
     /// A waiting request takes a thread of the server.
@@ -26,7 +27,8 @@ pub struct CgiOptions {
     /// time begins when the script starts; while a request body is streamed, it begins at the end of the body.
     pub head_timeout: Duration,
     /// How long a script may run in total, before it is killed and its response is cut; 5 minutes, so that a script
-    /// that hangs does not take a slot until the server restarts. Raise it for downloads and event streams.
+    /// that hangs does not take a slot until the server restarts. Raise it for downloads and event streams;
+    /// [`Duration::MAX`] means no limit.
     pub run_timeout: Duration,
     /// How long a script may run on after it has closed its standard output, before it is killed; 3 s, as in Apache. The
     /// response ends when the script has exited.

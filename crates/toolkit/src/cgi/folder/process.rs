@@ -24,6 +24,10 @@ const BLOCK: usize = 64 * 1024;
 /// How many bytes of standard error to read at once.
 const ERROR_BLOCK: usize = 4096;
 
+/// How often, and at which interval, to start a script again whose file is open for writing.
+const BUSY_ATTEMPTS: usize = 20;
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
+
 /// A running script. One thread at a time moves the bytes of all three pipes, so a script can't block on one that is
 /// not served. Dropping the value kills the process group and reaps the script.
 ///
@@ -74,7 +78,8 @@ impl Script {
             command.current_dir(folder);
         }
         command.stdin(if has_body { Stdio::piped() } else { Stdio::null() });
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = spawn(&mut command)?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let group = Pid::from_child(&child);
         let Some(stdout) = stdout else { unreachable!("standard output is piped") };
@@ -238,7 +243,7 @@ impl Script {
     /// Waits for the script's exit after it has closed its output, at most this long; then kills it. Returns the exit
     /// status, if it is known and was not caused by this.
     pub(super) fn finish(&mut self, timeout: Duration) -> Option<ExitStatus> {
-        let deadline = Instant::now() + timeout;
+        let deadline = deadline_after(timeout);
         let mut pause = Duration::from_micros(100);
         self.stdin = None;
         while !self.has_exited() {
@@ -293,6 +298,24 @@ impl Drop for Script {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// The end of a period that begins now. A duration such as [`Duration::MAX`], which stands for no limit, ends in a century.
+pub(super) fn deadline_after(duration: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(duration).unwrap_or_else(|| now + Duration::from_secs(100 * 365 * 24 * 60 * 60))
+}
+
+/// Starts a process. A script that was just saved may still be open for writing in a process that is between `fork` and
+/// `exec`, which the system reports as ETXTBSY; that lasts for milliseconds.
+fn spawn(command: &mut Command) -> io::Result<Child> {
+    for _ in 0..BUSY_ATTEMPTS {
+        match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => std::thread::sleep(BUSY_PAUSE),
+            result => return result,
+        }
+    }
+    command.spawn()
 }
 
 /// The pipes that are ready.

@@ -98,7 +98,8 @@ fn variables_that_are_missing_are_empty() {
 #[test]
 fn responses_have_status_fields_and_body() {
     let plain = "Status: 200 OK\r\nContent-Type: text/plain\r\n";
-    let cases: [(Respond, &[(&str, &str)], String); 10] = [
+    type Case<'a> = (Respond, &'a [(&'a str, &'a str)], String);
+    let cases: [Case<'_>; 10] = [
         (
             |_, s| s.start("200 OK", &[("Content-Type", "text/plain")]).map(|()| "hi".into()).map_err(Into::into),
             GET,
