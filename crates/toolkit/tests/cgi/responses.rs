@@ -1,6 +1,7 @@
 //! What a script writes becomes a response, or an error that says why.
 
-use amboss_core::{create_environ, run_wsgi_app, AppError, Body, Environ, StartResponse};
+use amboss_core::http::Head;
+use amboss_core::{create_environ, run_wsgi_app, AppError, Application, Body, Environ, StartResponse};
 use amboss_testkit::{wait_until, TempDir};
 use amboss_toolkit::cgi::{CgiErrorKind, CgiFolder};
 
@@ -93,6 +94,7 @@ fn what_cannot_be_run_is_refused_with_a_sentence() {
         ("run", "#!/bin/sh\nprintf 'Status: 204\\n\\n'\n"),
         ("nph-run", "#!/bin/sh\n"),
         ("bad", "#!/no/such/interpreter\n"),
+        ("text", "This is not a program.\n"),
         ("fails", "#!/bin/sh\necho oh no >&2\nexit 3\n"),
     ]);
     server.dir.write("secret.py", "password = 'x'");
@@ -106,6 +108,7 @@ fn what_cannot_be_run_is_refused_with_a_sentence() {
         ("/cgi/secret.py", 403, "chmod +x", "chmod +x"),
         ("/cgi/nph-run", 501, "nph-", "nph-"),
         ("/cgi/bad", 502, "log", "interpreter in its first line"),
+        ("/cgi/text", 502, "log", "CGI script /cgi/text: it "),
         ("/cgi/fails", 502, "log", "oh no\nCGI script /cgi/fails: it has ended (exit status: 3)"),
     ] {
         let response = server.get(path);
@@ -176,5 +179,31 @@ fn a_folder_works_as_middleware_and_behind_middleware() {
     let root = CgiFolder::new("/", dir.path()).unwrap();
     let response = run_wsgi_app(&root, &mut create_environ("/run", "http://localhost").unwrap().environ()).unwrap();
     assert_eq!(response.body, b"/run ");
+    struct Immediate;
+    impl Application for Immediate {
+        fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+            other(environ, start_response)
+        }
+        fn is_immediate(&self, _: Head<'_>) -> bool {
+            true
+        }
+    }
+    let cgi = cgi.with_fallback(Immediate);
+    for (path, is_immediate) in [("/other", true), ("/cgix", true), ("/cgi/run", false), ("/%63gi/run", false)] {
+        let mut owned = create_environ(path, "http://localhost").unwrap();
+        assert_eq!(cgi.is_immediate(owned.environ().head()), is_immediate, "{path}");
+    }
     assert!(root.matches("/run") && cgi.matches("/cgi/x") && !cgi.matches("/cgix"));
+}
+
+#[test]
+fn a_script_that_is_being_saved_is_started_a_moment_later() {
+    let server = ScriptServer::start(&[("run", "#!/bin/sh\nprintf 'Status: 204\\n\\n'\n")]);
+    let open = std::fs::File::options().append(true).open(server.dir.join("run")).unwrap();
+    let saving = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        drop(open);
+    });
+    assert_eq!(server.get("/cgi/run").status, 204, "{}", server.log.text());
+    saving.join().unwrap();
 }

@@ -5,8 +5,10 @@ mod error_lines;
 mod exchange;
 mod fault;
 mod head;
+mod launch;
 mod lookup;
 mod options;
+mod pipes;
 mod process;
 mod request_body;
 mod slots;
@@ -47,8 +49,8 @@ pub use self::options::CgiOptions;
 /// leave the folder, are never run, and the content of a file is never sent. A file that is not executable is 403.
 ///
 /// - **Environment:** built from nothing, see [`CgiOptions::inherit`]. No `HTTP_PROXY` (CVE-2016-5385), no
-///   `PATH_TRANSLATED`, and no command-line arguments from the query (CVE-2012-1823). No shell is involved. The working
-///   folder is that of the script.
+///   `PATH_TRANSLATED`, and no command-line arguments from the query (CVE-2012-1823). No command line is built for a
+///   shell. The working folder is that of the script.
 /// - **Request body:** passed to standard input as the script reads it. A body that is streamed without a length
 ///   ([`BodyMode::Stream`](amboss_core::BodyMode::Stream) and chunked) is 411, since CGI needs `CONTENT_LENGTH`.
 /// - **Response:** each block is sent as soon as the script has written it. `Status` sets the status, and `Location`

@@ -2,18 +2,17 @@
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, ExitStatus};
 use std::time::{Duration, Instant};
 
 use amboss_core::Client;
-use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::process::{kill_process_group, waitid, Pid, Signal, WaitId, WaitIdOptions};
 
 use super::error_lines::ErrorLines;
 use super::fault::Fault;
+use super::launch::launch;
 use super::lookup::FoundScript;
+use super::pipes;
 use super::request_body::RequestBody;
 use super::slots::Permit;
 
@@ -23,10 +22,6 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 const BLOCK: usize = 64 * 1024;
 /// How many bytes of standard error to read at once.
 const ERROR_BLOCK: usize = 4096;
-
-/// How often, and at which interval, to start a script again whose file is open for writing.
-const BUSY_ATTEMPTS: usize = 20;
-const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// A running script. One thread at a time moves the bytes of all three pipes, so a script can't block on one that is
 /// not served. Dropping the value kills the process group and reaps the script.
@@ -71,15 +66,7 @@ impl Script {
         permit: Permit,
     ) -> io::Result<Script> {
         let has_body = !matches!(source, RequestBody::None);
-        let mut command = Command::new(&found.file);
-        command.env_clear().envs(variables).process_group(0);
-        // RFC 3875 §7.2: the working folder is that of the script.
-        if let Some(folder) = found.file.parent() {
-            command.current_dir(folder);
-        }
-        command.stdin(if has_body { Stdio::piped() } else { Stdio::null() });
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = spawn(&mut command)?;
+        let mut child = launch(found, variables, has_body)?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let group = Pid::from_child(&child);
         let Some(stdout) = stdout else { unreachable!("standard output is piped") };
@@ -147,7 +134,9 @@ impl Script {
             // The script was in time, and its client was slow to read. Other processes may still write.
             self.kill();
         }
-        let ready = self.poll(left.min(CHECK_INTERVAL))?;
+        let stdin = self.stdin.as_ref().filter(|_| !self.pending.is_empty());
+        let ready =
+            pipes::wait(&self.stdout, self.stderr.as_ref(), stdin, left.min(CHECK_INTERVAL)).map_err(Fault::Io)?;
         if self.checked.elapsed() >= CHECK_INTERVAL {
             self.checked = Instant::now();
             if self.client.has_left() {
@@ -188,26 +177,6 @@ impl Script {
             }
         }
         Ok(())
-    }
-
-    fn poll(&self, timeout: Duration) -> Result<Ready, Fault> {
-        let mut polled = vec![PollFd::new(&self.stdout, PollFlags::IN)];
-        let stderr = self.stderr.as_ref().map(|stderr| PollFd::new(stderr, PollFlags::IN));
-        let stdin = self.stdin.as_ref().filter(|_| !self.pending.is_empty());
-        let stdin = stdin.map(|stdin| PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::OUT));
-        let (has_stderr, has_stdin) = (stderr.is_some(), stdin.is_some());
-        polled.extend(stderr.into_iter().chain(stdin));
-        let timeout = Timespec { tv_sec: timeout.as_secs() as _, tv_nsec: timeout.subsec_nanos() as _ };
-        match poll(&mut polled, Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(Fault::Io(error.into())),
-        }
-        let is_ready = |index: usize| !polled[index].revents().is_empty();
-        Ok(Ready {
-            stdout: is_ready(0),
-            stderr: has_stderr && is_ready(1),
-            stdin: has_stdin && is_ready(1 + usize::from(has_stderr)),
-        })
     }
 
     fn write_stdin(&mut self) {
@@ -255,8 +224,7 @@ impl Script {
             // The output is at its end and always ready, so only standard error can be waited for.
             match &self.stderr {
                 Some(stderr) => {
-                    let timeout = Timespec { tv_sec: 0, tv_nsec: pause.subsec_nanos() as _ };
-                    if poll(&mut [PollFd::new(stderr, PollFlags::IN)], Some(&timeout)).is_ok_and(|ready| ready > 0) {
+                    if pipes::is_readable(stderr, pause) {
                         self.read_stderr();
                     }
                 }
@@ -284,8 +252,7 @@ impl Script {
     fn log_remaining_errors(&mut self) {
         for _ in 0..BLOCK / ERROR_BLOCK {
             let Some(stderr) = &self.stderr else { break };
-            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-            if !poll(&mut [PollFd::new(stderr, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0) {
+            if !pipes::is_readable(stderr, Duration::ZERO) {
                 break;
             }
             self.read_stderr();
@@ -304,23 +271,4 @@ impl Drop for Script {
 pub(super) fn deadline_after(duration: Duration) -> Instant {
     let now = Instant::now();
     now.checked_add(duration).unwrap_or_else(|| now + Duration::from_secs(100 * 365 * 24 * 60 * 60))
-}
-
-/// Starts a process. A script that was just saved may still be open for writing in a process that is between `fork` and
-/// `exec`, which the system reports as ETXTBSY; that lasts for milliseconds.
-fn spawn(command: &mut Command) -> io::Result<Child> {
-    for _ in 0..BUSY_ATTEMPTS {
-        match command.spawn() {
-            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => std::thread::sleep(BUSY_PAUSE),
-            result => return result,
-        }
-    }
-    command.spawn()
-}
-
-/// The pipes that are ready.
-struct Ready {
-    stdin: bool,
-    stdout: bool,
-    stderr: bool,
 }
