@@ -15,6 +15,8 @@ pub(crate) fn assemble_server(
     options: RunOptions,
     build_id: BuildId,
 ) -> Result<Server, RunError> {
+    #[cfg(feature = "toolkit")]
+    let app = crate::surroundings::wrap(app, &options)?;
     let live_reload = options.live_reload;
     let (concurrency, mut settings) = options.resolve()?;
     if !live_reload {

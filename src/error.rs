@@ -1,5 +1,6 @@
 //! Why a server can't run, or has ended.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
@@ -16,7 +17,7 @@ pub struct RunError {
 #[non_exhaustive]
 pub enum RunErrorKind {
     /// Options that contradict each other. The text says what to change.
-    Options(&'static str),
+    Options(Cow<'static, str>),
     /// An address is in use.
     AddressInUse {
         /// The address.

@@ -31,6 +31,7 @@
 //!          ├── supervise (feature `reload`) ──► amboss-reload: watch, build, processes, supervisor
 //!          ├── live_reload                        a script in HTML responses
 //!          ├── SslContext (feature `tls`) ────► amboss-tls: rustls below HTTP, certificates
+//!          ├── toolkit (feature `toolkit`) ───► amboss-toolkit: requests, routing, files, middleware, CGI, test client
 //!          ▼
 //!   amboss-core (std only)
 //!          ├── server   event loops, drivers, connections; sockets, deadlines, logs
@@ -47,6 +48,7 @@
 //! |---|---|---|
 //! | `cli` | yes | the binary `amboss`; clap, ctrlc, signal-hook |
 //! | `tls` | yes | HTTPS; rustls, rcgen |
+//! | `toolkit` | with `cli` | [`toolkit`]: requests and responses, routing, forms, middleware, files, CGI, a test client |
 //! | `reload` | yes | reloading and worker processes, on Unix; notify |
 //!
 //! With `default-features = false`, `run_simple` and the rest of this crate depend on `amboss-core` alone.
@@ -68,6 +70,7 @@ pub mod cli;
 #[cfg(feature = "cli")]
 mod dev_app;
 mod error;
+
 #[cfg(all(unix, feature = "reload"))]
 mod launch_plan;
 mod live_reload;
@@ -77,6 +80,8 @@ mod reload_options;
 mod server_builder;
 #[cfg(all(unix, feature = "reload"))]
 mod supervise;
+#[cfg(feature = "toolkit")]
+mod surroundings;
 #[cfg(any(feature = "cli", all(unix, feature = "reload")))]
 mod sync;
 mod worker;
@@ -108,3 +113,7 @@ pub use server_builder::{run_simple, ServerBuilder};
 #[cfg(all(unix, feature = "reload"))]
 pub use supervise::{exec_as_child, is_running_from_reloader, report_files_before_exit, Forked};
 pub use worker::Worker;
+
+/// Requests and responses, forms, routing, middleware, static files, CGI and a test client: the crate `amboss-toolkit`.
+#[cfg(feature = "toolkit")]
+pub use amboss_toolkit as toolkit;

@@ -1,15 +1,19 @@
 //! The options of a server, as users set them.
 
 use std::fmt;
-#[cfg(all(unix, feature = "reload"))]
+#[cfg(any(feature = "toolkit", all(unix, feature = "reload")))]
 use std::path::PathBuf;
 use std::sync::Arc;
 #[cfg(all(unix, feature = "reload"))]
 use std::time::Duration;
 
+#[cfg(feature = "toolkit")]
+use amboss_core::Application;
 use amboss_core::{Concurrency, RequestHandler, Settings};
 #[cfg(feature = "tls")]
 use amboss_tls::SslContext;
+#[cfg(feature = "toolkit")]
+use amboss_toolkit::files::FolderOptions;
 
 use crate::error::{RunError, RunErrorKind};
 #[cfg(all(unix, feature = "reload"))]
@@ -66,6 +70,26 @@ pub struct RunOptions {
     pub workers: usize,
     /// Whether to listen on the sockets passed by systemd, if there are any.
     pub from_systemd: bool,
+    /// Folders and files that are served without the application, each below a prefix of the path: Werkzeug's
+    /// `static_files`. A file that does not exist is left to the application. See [`toolkit::files`](crate::toolkit::files).
+    #[cfg(feature = "toolkit")]
+    pub static_files: Vec<(String, PathBuf)>,
+    /// How the folders of `static_files` are served.
+    #[cfg(feature = "toolkit")]
+    pub folder_options: FolderOptions,
+    /// Folders of CGI scripts, each below a prefix of the path. See
+    /// [`toolkit::cgi::CgiFolder`](crate::toolkit::cgi::CgiFolder). Unix only.
+    #[cfg(all(unix, feature = "toolkit"))]
+    pub cgi: Vec<(String, PathBuf)>,
+    /// Other applications on the same port, each for a host: a name such as `api.localhost`, or `*.example.org` for all
+    /// names below. Requests for other hosts go to the main application.
+    #[cfg(feature = "toolkit")]
+    pub hosts: Vec<(String, Arc<dyn Application>)>,
+    /// The hosts that requests are answered for, besides `localhost`, the names below it, the names that the server is
+    /// bound to, and IP addresses; others get 421. `None` answers requests for every host. See
+    /// [`toolkit::middleware::AllowedHosts`](crate::toolkit::middleware::AllowedHosts).
+    #[cfg(feature = "toolkit")]
+    pub allowed_hosts: Option<Vec<String>>,
     /// Reopens the logs. Called in the process that serves when its supervisor receives USR1. Without a supervisor, the
     /// program has to handle the signal itself.
     pub reopen_logs: Option<Arc<dyn Fn() + Send + Sync>>,
@@ -133,7 +157,7 @@ impl RunOptions {
         }
         let concurrency = match (threaded, processes) {
             (Some(true), 2..) => {
-                return Err(RunErrorKind::Options("Cannot have a multi-thread and multi-process server.").into());
+                return Err(RunErrorKind::Options("Cannot have a multi-thread and multi-process server.".into()).into());
             }
             (_, 2..) => Concurrency::Processes,
             (Some(false), _) => Concurrency::Single,

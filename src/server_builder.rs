@@ -139,6 +139,7 @@ impl<L: AppLoader> ServerBuilder<L> {
     /// # Errors
     /// The errors of [`run`](ServerBuilder::run) that occur before the server starts.
     pub fn build(mut self) -> Result<Server, RunError> {
+        self.complete_options();
         let listeners = self.take_listeners()?;
         load_server(&mut self.loader, &Worker::default(), listeners, self.options)
     }
@@ -152,6 +153,7 @@ impl<L: AppLoader> ServerBuilder<L> {
     /// # Panics
     /// With a panic of the application, with [`RunOptions::passthrough_errors`].
     pub fn run(mut self) -> Result<(), RunError> {
+        self.complete_options();
         #[cfg(all(unix, feature = "reload"))]
         {
             if let Some(process) = WorkerProcess::inherited(&self.options, &self.plan)? {
@@ -191,12 +193,12 @@ impl<L: AppLoader> ServerBuilder<L> {
     fn supervise(mut self) -> Result<(), RunError> {
         // Reports contradicting options before any process is started.
         self.options.clone().resolve()?;
+        #[cfg(feature = "toolkit")]
+        crate::surroundings::check(&self.options)?;
         if self.plan.fork.is_some() && self.options.use_reloader {
-            return Err(RunErrorKind::Options(
-                "An application that is loaded before its workers are forked can't be reloaded when a file changes; \
-                 use either preloading or the reloader.",
-            )
-            .into());
+            let message = "An application that is loaded before its workers are forked can't be reloaded when a file \
+                           changes; use either preloading or the reloader.";
+            return Err(RunErrorKind::Options(message.into()).into());
         }
         let (fingerprint, scheme) = (self.fingerprint(), self.scheme());
         let listeners = self.listeners.take();
@@ -211,6 +213,12 @@ impl<L: AppLoader> ServerBuilder<L> {
         } else {
             Err(RunErrorKind::Exit(code).into())
         }
+    }
+
+    /// Adds to the options what follows from the addresses.
+    fn complete_options(&mut self) {
+        #[cfg(feature = "toolkit")]
+        crate::surroundings::allow_bound_names(&mut self.options, &self.addresses);
     }
 
     fn take_listeners(&mut self) -> Result<Listeners, RunError> {

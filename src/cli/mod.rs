@@ -6,18 +6,18 @@
 //!
 //! - serves a Python application: through [`Runner::serve`], or by replacing this process with a Python interpreter
 //!   (`exec_python`, which asks `find_python` for one);
-//! - serves the built-in development application or another program (`dev_app_loader`);
+//! - serves a folder, the built-in development application or another program (`own_app_loader`);
 //! - creates a certificate (`devcert`);
 //! - runs as a child of a supervisor under one of two hidden subcommands (`respawn`).
 
 mod args;
-mod dev_app_loader;
 #[cfg(feature = "tls")]
 mod devcert;
 mod exec_python;
 mod find_python;
 mod hang_up;
 mod log_file;
+mod own_app_loader;
 mod respawn;
 mod runner;
 
@@ -26,9 +26,10 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::CommandFactory;
 
-use crate::{RunError, RunErrorKind, ServerBuilder};
+use crate::toolkit::files::Folder;
+use crate::{DevApp, RunError, RunErrorKind, ServerBuilder};
 use args::{app, Cli, ServeArgs, Subcommand};
-use dev_app_loader::DevAppLoader;
+use own_app_loader::OwnAppLoader;
 
 pub use exec_python::exec_python;
 pub use hang_up::HangUp;
@@ -57,17 +58,17 @@ pub fn run(argv: impl IntoIterator<Item = OsString>, runner: &mut dyn Runner) ->
             FAILED
         }
         Some(Subcommand::ErrorPage(serve)) => match respawn::check_error_page_wanted() {
-            Ok(()) => serve_dev_app(&serve, None, runner),
+            Ok(()) => serve_own_app(&serve, None, runner),
             Err(error) => exit_code(Err(error)),
         },
-        None if serve.target.is_some() => serve_python_app(&serve, &argv[1..], runner),
-        None => serve_dev_app(&serve, Some(&argv[1..]), runner),
+        None if serve.python_target().is_some() => serve_python_app(&serve, &argv[1..], runner),
+        None => serve_own_app(&serve, Some(&argv[1..]), runner),
     }
 }
 
-/// Serves the development application, another program, or the error page. `respawn_args` are the arguments with which
-/// a supervisor starts its children; the error page has none, because it is itself a child.
-fn serve_dev_app(serve: &ServeArgs, respawn_args: Option<&[OsString]>, runner: &mut dyn Runner) -> u8 {
+/// Serves a folder, the development application, another program, or the error page. `respawn_args` are the arguments
+/// with which a supervisor starts its children; the error page has none, because it is itself a child.
+fn serve_own_app(serve: &ServeArgs, respawn_args: Option<&[OsString]>, runner: &mut dyn Runner) -> u8 {
     let options = match serve.options() {
         Ok(options) => options,
         Err(message) => return usage_error(&message),
@@ -82,7 +83,13 @@ fn serve_dev_app(serve: &ServeArgs, respawn_args: Option<&[OsString]>, runner: &
     };
     #[cfg(not(all(unix, feature = "reload")))]
     let _ = respawn_args;
-    let loader = DevAppLoader::new(&options, &serve.concurrency(), runner);
+    let loader = match serve.folder() {
+        Some(folder) => match Folder::with_options(folder, serve.site.folder_options(true)) {
+            Ok(folder) => OwnAppLoader::new(folder, &options, runner),
+            Err(error) => return usage_error(&error.to_string()),
+        },
+        None => OwnAppLoader::new(DevApp::new(&options.settings, &serve.concurrency()), &options, runner),
+    };
     let builder = ServerBuilder::with_loader(loader).bind_all(serve.addresses()).options(options);
     #[cfg(all(unix, feature = "reload"))]
     let builder = builder.launch(plan);
@@ -117,7 +124,7 @@ fn serve_python_app(serve: &ServeArgs, args: &[OsString], runner: &mut dyn Runne
         arguments,
     };
     serve.app.apply(&mut config);
-    exit_code(runner.serve(serve.target.as_deref().unwrap_or_default(), config))
+    exit_code(runner.serve(serve.python_target().unwrap_or_default(), config))
 }
 
 /// Prints the error of a run, if there is one, and returns the exit code.

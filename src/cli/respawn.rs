@@ -42,5 +42,5 @@ pub(super) fn check_error_page_wanted() -> Result<(), RunError> {
     if crate::is_running_from_reloader() && crate::supervise::ErrorPage::is_wanted() {
         return Ok(());
     }
-    Err(RunErrorKind::Options("__page can be started only by a supervisor; use --error-page instead").into())
+    Err(RunErrorKind::Options("__page can be started only by a supervisor; use --error-page instead".into()).into())
 }

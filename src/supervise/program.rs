@@ -130,7 +130,10 @@ fn this_executable() -> Option<PathBuf> {
 fn split_argv(argv: &[OsString]) -> Result<(PathBuf, Vec<OsString>), RunError> {
     match argv {
         [program, arguments @ ..] => Ok((program.into(), arguments.to_vec())),
-        [] => Err(RunErrorKind::Options("A command line in the launch plan is empty; begin it with a program.").into()),
+        [] => {
+            Err(RunErrorKind::Options("A command line in the launch plan is empty; begin it with a program.".into())
+                .into())
+        }
     }
 }
 

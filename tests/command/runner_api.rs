@@ -103,7 +103,7 @@ fn exit_codes_are_returned() {
         (RunError::from(RunErrorKind::Exit(130)), 130),
         (RunErrorKind::Exit(0).into(), 0),
         (RunErrorKind::Exit(1000).into(), 1),
-        (RunErrorKind::Options("the options contradict each other").into(), 2),
+        (RunErrorKind::Options("the options contradict each other".into()).into(), 2),
         (RunErrorKind::Reload("the files can't be watched".into()).into(), 2),
         (std::io::Error::other("another error").into(), 1),
     ] {

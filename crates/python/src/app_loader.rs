@@ -42,7 +42,7 @@ where
 {
     fn load_app(&mut self, worker: &Worker) -> Result<Arc<dyn Application>, RunError> {
         let Some(make) = self.make.take() else {
-            return Err(RunErrorKind::Options("the application was loaded already").into());
+            return Err(RunErrorKind::Options("the application was loaded already".into()).into());
         };
         let application = attach(|py| {
             py.import("amboss._child_environment")?.call_method1("sockets_adopted", (worker.server_fd(),))?;

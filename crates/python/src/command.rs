@@ -186,7 +186,7 @@ struct SupervisorOnly;
 
 impl AppLoader for SupervisorOnly {
     fn load_app(&mut self, _: &Worker) -> Result<Arc<dyn Application>, RunError> {
-        Err(RunErrorKind::Options("with --preload, only forked workers serve").into())
+        Err(RunErrorKind::Options("with --preload, only forked workers serve".into()).into())
     }
 }
 

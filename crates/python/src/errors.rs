@@ -123,7 +123,7 @@ pub(crate) fn from_serve_error(py: Python<'_>, error: ServeError) -> PyErr {
 pub(crate) fn from_run_error(py: Python<'_>, error: RunError) -> PyErr {
     let text = error.to_string();
     match error.into_kind() {
-        RunErrorKind::Options(message) => PyValueError::new_err(message),
+        RunErrorKind::Options(message) => PyValueError::new_err(message.into_owned()),
         RunErrorKind::Serve(error) => from_serve_error(py, error),
         RunErrorKind::Exit(code) => PySystemExit::new_err(code),
         RunErrorKind::AddressInUse { .. } => PyOSError::new_err(text),

@@ -13,7 +13,10 @@ pub(super) fn find(args: &ServeArgs) -> Option<String> {
     if let Some(message) = with_program(args) {
         return Some(message);
     }
-    if args.target.is_none() {
+    if let Some(flag) = args.site.without_folder(args.folder().is_some()) {
+        return Some(format!("{flag} is for a folder of files; name one, as in amboss ./site"));
+    }
+    if args.python_target().is_none() {
         let flag = args.app.given()?;
         return Some(format!("{flag} is for a Python application; name one, as in amboss shop:app"));
     }
@@ -60,5 +63,5 @@ fn own_server_flag(args: &ServeArgs) -> Option<&'static str> {
         (args.log_format.is_some(), "--log-format"),
         (args.log_file.is_some(), "--log-file"),
     ];
-    flags.into_iter().chain(tls).find(|(given, _)| *given).map(|(_, flag)| flag)
+    flags.into_iter().chain(tls).chain(args.site.given()).find(|(given, _)| *given).map(|(_, flag)| flag)
 }

@@ -1,4 +1,4 @@
-//! The command line: flags and subcommands (this file and `serve`, with the groups `app`, `tls` and `reload`), which of
+//! The command line: flags and subcommands (this file and `serve`, with the groups `app`, `site`, `tls` and `reload`), which of
 //! them exclude each other (`conflicts`), and the server options that follow from them (`options`).
 
 pub(super) mod app;
@@ -8,6 +8,7 @@ mod options;
 mod reload;
 mod seconds;
 mod serve;
+pub(super) mod site;
 #[cfg(feature = "tls")]
 mod tls;
 
@@ -28,8 +29,8 @@ pub(super) const ERROR_PAGE: &str = "__page";
 #[cfg(all(unix, feature = "reload"))]
 pub(super) const EXEC_AS_CHILD: &str = "__child";
 
-/// Serves a Python WSGI application, another program, or the built-in development application, which shows what the
-/// server passes to an application
+/// Serves a Python WSGI application, a folder of files, another program, or the built-in development application, which
+/// shows what the server passes to an application
 #[derive(Debug, Parser)]
 #[command(
     name = "amboss",

@@ -1,9 +1,11 @@
 //! The server options that follow from the command line.
 
 use std::io::{self, IsTerminal};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::serve::{Bodies, Color, Format, ServeArgs};
+use super::site;
 use crate::cli::log_file::LogFile;
 #[cfg(all(unix, feature = "reload"))]
 use crate::LaunchPlan;
@@ -20,6 +22,16 @@ impl ServeArgs {
     /// Whether neither an address nor a port was given.
     fn is_default_address(&self) -> bool {
         self.bind.is_empty() && self.port.is_none()
+    }
+
+    /// Returns the name of the Python application.
+    pub(in crate::cli) fn python_target(&self) -> Option<&str> {
+        self.target.as_deref().filter(|target| site::folder(target).is_none())
+    }
+
+    /// Returns the folder to serve.
+    pub(in crate::cli) fn folder(&self) -> Option<&Path> {
+        site::folder(self.target.as_deref()?)
     }
 
     /// Returns the addresses to listen on.
@@ -52,6 +64,7 @@ impl ServeArgs {
         options.quiet = self.quiet > 0;
         options.from_systemd = self.is_default_address();
         options.live_reload = self.live;
+        self.site.apply(&mut options, &self.addresses());
         #[cfg(all(unix, feature = "reload"))]
         self.reload.apply(&mut options);
         #[cfg(feature = "tls")]
@@ -67,7 +80,7 @@ impl ServeArgs {
         let mut plan = self.reload.plan();
         plan.program = (!self.program.is_empty()).then(|| self.program.clone());
         // A Python application reports its modules, including those that it failed to find.
-        plan.watch_reported |= self.target.is_some() && self.reload.is_reloading();
+        plan.watch_reported |= self.python_target().is_some() && self.reload.is_reloading();
         plan.supervised = self.app.needs_supervisor();
         plan
     }
@@ -79,7 +92,7 @@ impl ServeArgs {
         settings.timeouts.queued = self.queue_timeout;
         match self.threads {
             Some(threads) => settings.runtime.threads = threads.into(),
-            None if self.target.is_some() => settings.runtime.threads = PYTHON_THREADS,
+            None if self.python_target().is_some() => settings.runtime.threads = PYTHON_THREADS,
             None => {}
         }
         match self.body_mode {

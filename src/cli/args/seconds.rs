@@ -18,6 +18,15 @@ pub(super) fn timeout_or_zero(text: &str) -> Result<Duration, String> {
     timeout(text).map_err(|error| format!("{error}, or 0"))
 }
 
+/// Parses how long a response may be kept: whole seconds, from 0 to a year, the maximum that caches were asked to
+/// expect (RFC 2616 §14.21).
+pub(super) fn cache(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) if seconds <= 31_536_000 => Ok(Duration::from_secs(seconds)),
+        _ => Err("give whole seconds, from 0 to 31536000 (a year)".into()),
+    }
+}
+
 /// Parses the interval between two scans.
 #[cfg(all(unix, feature = "reload"))]
 pub(super) fn interval(text: &str) -> Result<Duration, String> {

@@ -1,4 +1,5 @@
-//! The flags of a server. Three groups have files of their own: `app`, `tls` and `reload`.
+//! The flags of a server. Four groups have files of their own: `app`, `site`,
+//! `tls` and `reload`.
 
 #[cfg(all(unix, feature = "reload"))]
 use std::ffi::OsString;
@@ -11,6 +12,7 @@ use super::app::AppArgs;
 #[cfg(all(unix, feature = "reload"))]
 use super::reload::ReloadArgs;
 use super::seconds;
+use super::site::SiteArgs;
 #[cfg(feature = "tls")]
 use super::tls::TlsArgs;
 use crate::Address;
@@ -19,8 +21,8 @@ use crate::Address;
 #[derive(Args, Debug)]
 pub(in crate::cli) struct ServeArgs {
     /// Python application to serve: module:object, module:factory(), module:factory("text", n=1), or a module alone that
-    /// defines `app` or `application`; the path of a .py file can stand for the module [default: the built-in
-    /// development application]
+    /// defines `app` or `application`; the path of a .py file can stand for the module. Or a folder of files to serve,
+    /// as a path with a slash, such as ./site [default: the built-in development application]
     #[arg(value_name = "APP")]
     pub(in crate::cli) target: Option<String>,
 
@@ -90,6 +92,9 @@ pub(in crate::cli) struct ServeArgs {
 
     #[command(flatten)]
     pub(in crate::cli) app: AppArgs,
+
+    #[command(flatten)]
+    pub(in crate::cli) site: SiteArgs,
 
     #[cfg(feature = "tls")]
     #[command(flatten)]

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use amboss_core::http::Head;
 use amboss_core::{AppError, Application, Body, Environ, StartResponse};
 
+use super::host_name::host_name;
 use crate::error::HttpError;
 
 /// Middleware that answers only requests for known hosts, and others with 421 (RFC 9110 §15.5.20).
@@ -51,14 +52,6 @@ impl<A> AllowedHosts<A> {
                 Some(_) => name.ends_with(allowed.as_str()),
                 None => name == allowed,
             })
-    }
-}
-
-/// Removes the port from a host.
-fn host_name(host: &[u8]) -> &[u8] {
-    match host.iter().rposition(|&byte| byte == b':') {
-        Some(colon) if !host[colon..].contains(&b']') => &host[..colon],
-        _ => host,
     }
 }
 

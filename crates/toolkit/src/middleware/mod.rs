@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`AllowedHosts`] | answers only requests for known hosts |
 //! | [`Dispatcher`] | passes requests to applications by the prefix of their path |
+//! | [`VirtualHosts`] | passes requests to applications by their host |
 //! | [`ProxyFix`] | believes a number of proxies, as Werkzeug's middleware does |
 //! | [`HeaderFix`] | replaces a header field by another one |
 //! | [`Health`] | answers health checks |
@@ -32,8 +33,10 @@ mod dispatcher;
 mod gzip;
 mod header_fix;
 mod health;
+mod host_name;
 mod proxy_fix;
 mod timing;
+mod virtual_hosts;
 
 pub use allowed_hosts::AllowedHosts;
 pub use dispatcher::{Dispatcher, PrefixError};
@@ -43,3 +46,4 @@ pub use header_fix::HeaderFix;
 pub use health::Health;
 pub use proxy_fix::{Hops, OriginalRequest, ProxyFix};
 pub use timing::{RequestTime, Timing};
+pub use virtual_hosts::{HostError, VirtualHosts};

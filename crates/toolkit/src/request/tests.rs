@@ -121,9 +121,7 @@ fn a_form_is_read_once_also_after_the_data() {
         assert!(request.form().unwrap().is_empty(), "a body without a type is no form");
     });
     with(form(EnvironBuilder::new("/")).body("a=1&b=2"), |request| {
-        let mut limits = FormLimits::default();
-        limits.parts = 1;
-        request.set_form_limits(limits);
+        request.set_form_limits(FormLimits { parts: 1, ..FormLimits::default() });
         let error = request.form().unwrap_err();
         assert_eq!(error.status(), 413, "{error}");
     });

@@ -1,0 +1,140 @@
+//! The flags of what stands around the application: files, CGI scripts and hosts.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+
+use super::seconds;
+use crate::toolkit::files::FolderOptions;
+use crate::{Address, RunOptions};
+
+/// The flags of files, CGI scripts and hosts.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Files, CGI scripts and hosts")]
+pub(in crate::cli) struct SiteArgs {
+    /// Serve a folder below a prefix of the path, or a file at a path, without the application; may be repeated
+    #[arg(long = "static", value_name = "/PREFIX=PATH", value_parser = mount)]
+    static_files: Vec<(String, PathBuf)>,
+
+    /// Run the CGI scripts of a folder below a prefix of the path; may be repeated
+    #[cfg(unix)]
+    #[arg(long, value_name = "/PREFIX=FOLDER", value_parser = mount)]
+    cgi: Vec<(String, PathBuf)>,
+
+    /// Answer unknown paths in a folder with its index.html, for applications that route in the browser
+    #[arg(long)]
+    spa: bool,
+
+    /// List no files when a folder without an index.html is requested
+    #[arg(long)]
+    no_listing: bool,
+
+    /// How long browsers may use a file without asking again [default: they always ask]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds::cache)]
+    cache: Option<Duration>,
+
+    /// Answer only requests for this host, for localhost and the names below it, for the hosts of --bind, and for IP
+    /// addresses; others get 421. *.NAME stands for all names below; may be repeated
+    #[arg(long, value_name = "NAME")]
+    allowed_host: Vec<String>,
+}
+
+impl SiteArgs {
+    /// Returns the flags of `amboss`'s own server that were given.
+    pub(super) fn given(&self) -> [(bool, &'static str); 6] {
+        #[cfg(unix)]
+        let cgi = !self.cgi.is_empty();
+        #[cfg(not(unix))]
+        let cgi = false;
+        [
+            (!self.static_files.is_empty(), "--static"),
+            (cgi, "--cgi"),
+            (self.spa, "--spa"),
+            (self.no_listing, "--no-listing"),
+            (self.cache.is_some(), "--cache"),
+            (!self.allowed_host.is_empty(), "--allowed-host"),
+        ]
+    }
+
+    /// Returns a flag that has no effect without a folder; `serves_folder`: whether the application is one.
+    pub(super) fn without_folder(&self, serves_folder: bool) -> Option<&'static str> {
+        let has_folder = serves_folder || !self.static_files.is_empty();
+        let flags = [
+            (self.spa && !has_folder, "--spa"),
+            (self.cache.is_some() && !has_folder, "--cache"),
+            (self.no_listing && !serves_folder, "--no-listing"),
+        ];
+        flags.into_iter().find(|(given, _)| *given).map(|(_, flag)| flag)
+    }
+
+    /// Returns how folders are served. `listing`: whether they are listed unless the flags say otherwise.
+    pub(in crate::cli) fn folder_options(&self, listing: bool) -> FolderOptions {
+        let mut options = FolderOptions::default();
+        options.spa = self.spa;
+        options.listing = listing && !self.no_listing;
+        options.cache = self.cache;
+        options.precompressed = true;
+        options
+    }
+
+    /// Copies the flags into the options of a server with these addresses.
+    pub(super) fn apply(&self, options: &mut RunOptions, addresses: &[Address]) {
+        options.static_files.clone_from(&self.static_files);
+        options.folder_options = self.folder_options(false);
+        #[cfg(unix)]
+        options.cgi.clone_from(&self.cgi);
+        if !self.allowed_host.is_empty() {
+            options.allowed_hosts = Some(self.allowed_host.clone());
+            crate::surroundings::allow_bound_names(options, addresses);
+        }
+    }
+}
+
+/// Parses `/prefix=path`.
+fn mount(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((prefix, path)) if prefix.starts_with('/') && !path.is_empty() => Ok((prefix.to_owned(), path.into())),
+        _ => Err("write it as /prefix=path, as in /static=./assets".into()),
+    }
+}
+
+/// Returns the folder that an APP names. Only a path with a slash, or a dot alone, names a folder: a name without one may
+/// be a Python package.
+pub(in crate::cli) fn folder(target: &str) -> Option<&Path> {
+    let path = Path::new(target);
+    let is_path = target.contains('/') || target.contains(std::path::MAIN_SEPARATOR) || matches!(target, "." | "..");
+    let names_python = target.contains(':') || target.ends_with(".py");
+    (is_path && (path.is_dir() || !names_python)).then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_path_names_a_folder() {
+        for (target, is_folder) in [
+            (".", true),
+            ("..", true),
+            ("./site", true),
+            ("/srv/www", true),
+            ("site/", true),
+            ("site", false),
+            ("module:app", false),
+            ("pkg/app.py", false),
+            ("pkg/app.py:app", false),
+            ("./app.py", false),
+        ] {
+            assert_eq!(folder(target).is_some(), is_folder, "{target}");
+        }
+    }
+
+    #[test]
+    fn a_mount_is_a_prefix_and_a_path() {
+        assert_eq!(mount("/a=b=c"), Ok(("/a".into(), "b=c".into())));
+        for text in ["a=b", "/a", "/a=", "=b", ""] {
+            assert!(mount(text).unwrap_err().contains("/static=./assets"), "{text}");
+        }
+    }
+}

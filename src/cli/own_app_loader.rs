@@ -1,0 +1,38 @@
+//! Loads an application that the command has itself: the built-in development application, or a folder of files. Under
+//! a supervisor, the error page may be served in its place.
+
+use std::sync::Arc;
+
+use super::runner::{Runner, Signals};
+use crate::{AppLoader, Application, RunError, RunOptions, ServeError, Server, Worker};
+
+/// The loader of an application of the command. It leaves signal handlers and waiting to the runner.
+pub(super) struct OwnAppLoader<'a> {
+    app: Arc<dyn Application>,
+    signals: Signals,
+    runner: &'a mut dyn Runner,
+}
+
+impl<'a> OwnAppLoader<'a> {
+    pub(super) fn new(
+        app: impl Application + 'static,
+        options: &RunOptions,
+        runner: &'a mut dyn Runner,
+    ) -> OwnAppLoader<'a> {
+        OwnAppLoader { app: Arc::new(app), signals: Signals::new(options), runner }
+    }
+}
+
+impl AppLoader for OwnAppLoader<'_> {
+    fn load_app(&mut self, _: &Worker) -> Result<Arc<dyn Application>, RunError> {
+        Ok(self.app.clone())
+    }
+
+    fn started(&mut self, server: &Server, worker: &Worker) -> Result<(), RunError> {
+        self.runner.started(server, worker, self.signals.clone())
+    }
+
+    fn serve(&mut self, server: Server) -> Result<(), ServeError> {
+        self.runner.wait(server)
+    }
+}
