@@ -111,3 +111,45 @@ pub(crate) fn catch<R>(run: impl FnOnce() -> R) -> Result<R, Panic> {
         Panic { report, payload: AppOwned::new(payload) }
     })
 }
+
+/// A panic that [`catch_panic`] has caught. `Display` writes the message and the backtrace.
+pub struct CaughtPanic(Panic);
+
+impl CaughtPanic {
+    /// The location and the message, such as `panicked at src/main.rs:3:5:` and a second line.
+    pub fn message(&self) -> &str {
+        &self.0.report.headline
+    }
+
+    /// The backtrace, as [`Backtrace`] prints it; empty if another panic hook has replaced the server's.
+    pub fn backtrace(&self) -> &str {
+        &self.0.report.backtrace
+    }
+}
+
+impl fmt::Display for CaughtPanic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.report.fmt(f)
+    }
+}
+
+impl fmt::Debug for CaughtPanic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CaughtPanic").field(&self.message()).finish()
+    }
+}
+
+/// Runs code of the application and catches its panic with the backtrace, as the server does: for middleware that
+/// responds to a panic. Calls can be nested. Nothing is printed.
+///
+/// # Errors
+/// The panic.
+///
+/// ```
+/// let panic = amboss_core::catch_panic(|| panic!("no such anvil")).unwrap_err();
+/// assert!(panic.message().ends_with("no such anvil"));
+/// ```
+pub fn catch_panic<R>(run: impl FnOnce() -> R) -> Result<R, CaughtPanic> {
+    install_hook();
+    catch(run).map_err(CaughtPanic)
+}
