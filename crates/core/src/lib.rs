@@ -70,6 +70,7 @@ pub use server::{
     Upgraded,
 };
 pub use wsgi::{
-    AppError, Application, Body, ByteStr, Client, Collected, Environ, Extensions, Input, InputError, InputErrorKind,
-    Peer, StartError, StartErrorKind, StartResponse,
+    create_environ, run_wsgi_app, AppError, AppResponse, Application, Body, ByteStr, Client, Collected, Environ,
+    EnvironBuilder, EnvironError, EnvironErrorKind, Extensions, Input, InputError, InputErrorKind, OwnedEnviron, Peer,
+    RunAppError, RunAppErrorKind, StartError, StartErrorKind, StartResponse,
 };

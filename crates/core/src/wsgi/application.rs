@@ -6,6 +6,7 @@ use super::body::Body;
 use super::environ::Environ;
 use super::error::AppError;
 use super::start_response::StartResponse;
+use crate::http::Head;
 
 /// The application side of PEP 3333. A server calls it once for each request, from any thread.
 ///
@@ -64,6 +65,17 @@ pub trait Application: Send + Sync {
     /// its own status, any other error with 500. Once the head has been sent, an error aborts the connection, so that
     /// the client notices.
     fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError>;
+
+    /// Whether the application responds to this request without waiting for anything but a local disk, as middleware
+    /// does that serves files, redirects or health checks. Such a request is called at once, even if all
+    /// [`Runtime::threads`](crate::Runtime::threads) run requests. The default is false.
+    ///
+    /// Called for each request, with the head as the client has sent it; the answer may be true only for requests that
+    /// `call` does not pass on to slower code. Middleware forwards the question for the requests that it passes on.
+    fn is_immediate(&self, head: Head<'_>) -> bool {
+        let _ = head;
+        false
+    }
 }
 
 impl<F> Application for F
@@ -78,5 +90,9 @@ where
 impl<A: Application + ?Sized> Application for Arc<A> {
     fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
         (**self).call(environ, start_response)
+    }
+
+    fn is_immediate(&self, head: Head<'_>) -> bool {
+        (**self).is_immediate(head)
     }
 }

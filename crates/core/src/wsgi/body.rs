@@ -76,10 +76,7 @@ impl Body {
         match self.0 {
             Kind::Bytes(bytes) => Body::from([&bytes[..], &more].concat()),
             Kind::Blocks(blocks) => Body(Kind::Blocks(Box::new(blocks.chain(std::iter::once(Ok(more)))))),
-            Kind::File { file, length, close } => {
-                let blocks = FileBlocks { file, left: length, _close: close };
-                Body(Kind::Blocks(Box::new(blocks.chain(std::iter::once(Ok(more))))))
-            }
+            file => Body(Kind::Blocks(Box::new(Body(file).into_iter().chain(std::iter::once(Ok(more)))))),
         }
     }
 
@@ -95,10 +92,7 @@ impl Body {
             Kind::Blocks(blocks) => {
                 Body(Kind::Blocks(Box::new(Followed { blocks, first: Vec::new(), more: Some(Box::new(more)) })))
             }
-            Kind::File { file, length, close } => {
-                let blocks = Box::new(FileBlocks { file, left: length, _close: close });
-                Body(Kind::Blocks(blocks)).followed_by_with(more)
-            }
+            file => Body(Kind::Blocks(Body(file).into_iter())).followed_by_with(more),
         }
     }
 
@@ -111,6 +105,14 @@ impl Body {
     /// Creates a body from `length` bytes of a file, from its current position.
     pub fn file_range(file: File, length: u64) -> Body {
         Body(Kind::File { file, length: Some(length), close: None })
+    }
+
+    /// The length in bytes of a body of bytes; `None` for blocks and files.
+    pub fn byte_length(&self) -> Option<usize> {
+        match &self.0 {
+            Kind::Bytes(bytes) => Some(bytes.len()),
+            _ => None,
+        }
     }
 
     /// Calls `close` when the body is dropped (PEP 3333's `close()`), for cleanup that dropping does not do.
@@ -165,6 +167,21 @@ impl From<Vec<u8>> for Body {
 impl From<String> for Body {
     fn from(text: String) -> Body {
         Body::from(text.into_bytes())
+    }
+}
+
+/// The blocks of a body, as middleware reads them: one block of bytes, the blocks of the application, or those of a file
+/// of 64 KiB each. A block may be empty. Dropping the iterator closes the body.
+impl IntoIterator for Body {
+    type Item = Result<Vec<u8>, AppError>;
+    type IntoIter = Box<dyn Iterator<Item = Result<Vec<u8>, AppError>> + Send>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        match self.0 {
+            Kind::Bytes(bytes) => Box::new(std::iter::once(Ok(bytes.into_owned()))),
+            Kind::Blocks(blocks) => blocks,
+            Kind::File { file, length, close } => Box::new(FileBlocks { file, left: length, _close: close }),
+        }
     }
 }
 

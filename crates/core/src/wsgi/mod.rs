@@ -12,8 +12,10 @@ mod error;
 mod extensions;
 mod input;
 mod peer;
+mod run_wsgi_app;
 mod server_info;
 mod start_response;
+mod unconnected;
 
 pub use application::Application;
 pub use body::Body;
@@ -27,5 +29,7 @@ pub use extensions::Extensions;
 pub(crate) use input::Source;
 pub use input::{Collected, Input};
 pub use peer::Peer;
+pub use run_wsgi_app::{run_wsgi_app, AppResponse, RunAppError, RunAppErrorKind};
 pub(crate) use server_info::{ConnectionInfo, ServerInfo};
 pub use start_response::StartResponse;
+pub use unconnected::{create_environ, EnvironBuilder, EnvironError, EnvironErrorKind, OwnedEnviron};

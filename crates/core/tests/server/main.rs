@@ -9,6 +9,7 @@
 //! | `concurrency` | how the three servers differ: one request at a time, threads, processes |
 //! | `forking` | a process for each request |
 //! | `queueing` | requests that wait for a thread |
+//! | `immediate` | requests that take no slot, because the application answers them without waiting |
 //! | `loop_group` | several event loops in one server |
 //! | `handle_request` | one request at a time, on demand |
 //! | `addresses` | what a server can listen on |
@@ -46,6 +47,8 @@ mod concurrency;
 mod forking;
 
 mod queueing;
+
+mod immediate;
 
 mod loop_group;
 

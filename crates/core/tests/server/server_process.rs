@@ -14,9 +14,10 @@ use std::time::Duration;
 use crate::contract::panicking_log::PanickingLog;
 use crate::contract::panics::panicky;
 use crate::support::*;
+use amboss_core::http::Head;
 use amboss_core::{
-    make_server, make_server_from_systemd, Address, AppError, Body, Concurrency, Environ, LocalAddr, PollerKind,
-    Settings, StartResponse,
+    make_server, make_server_from_systemd, Address, AppError, Application, Body, Concurrency, Environ, LocalAddr,
+    PollerKind, Settings, StartResponse,
 };
 use amboss_testkit::{child_processes, proc_entries, rerun_arguments, OnDrop, Process};
 
@@ -114,6 +115,11 @@ impl ServerProcess {
         ServerProcess { addr, process }
     }
 
+    /// The process ID.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub fn connect(&self) -> Client {
         Client::connect(self.addr)
     }
@@ -165,11 +171,27 @@ impl ServerProcess {
     }
 }
 
+/// The path of a request that needs no process: the response is the id of the process that answers it.
+pub const IMMEDIATE: &str = "/pid/immediate";
+
+/// An application that answers [`IMMEDIATE`] without waiting.
+struct ProcessApp(fn(&mut Environ<'_>, &mut dyn StartResponse) -> Result<Body, AppError>);
+
+impl Application for ProcessApp {
+    fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+        self.0(environ, start_response)
+    }
+
+    fn is_immediate(&self, head: Head<'_>) -> bool {
+        head.target() == IMMEDIATE.as_bytes()
+    }
+}
+
 /// [`test_app`], with additional paths that end the process or return information about it.
 fn process_app(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
     let path = environ.text("PATH_INFO").into_owned();
     match path.as_str() {
-        "/pid" => {
+        "/pid" | IMMEDIATE => {
             start_response.start("200 OK", &[])?;
             return Ok(Body::from(std::process::id().to_string()));
         }
@@ -219,6 +241,7 @@ fn serve() {
         "forking" | "masked" => Concurrency::Processes,
         other => panic!("there is no role {other}"),
     };
+    let app = ProcessApp(app);
     let mut server = match kind {
         "systemd" => make_server_from_systemd(app, concurrency, settings).unwrap().unwrap(),
         _ => make_server(&[address], app, concurrency, settings).unwrap(),

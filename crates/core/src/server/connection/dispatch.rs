@@ -98,10 +98,11 @@ impl Connection {
                 }
             }
         }
-        match scheduler.admit() {
+        let is_immediate = service.app.is_immediate(head);
+        match if is_immediate { Admission::Run } else { scheduler.admit() } {
             Admission::Run => {
                 self.end_queueing();
-                self.run_application(service, scheduler, length, &framing, collected);
+                self.run_application(service, scheduler, length, &framing, collected, is_immediate);
                 None
             }
             Admission::Queue => {
@@ -145,7 +146,8 @@ impl Connection {
     }
 
     /// Runs the application for a request that has been admitted, and begins its response. `collected`: whether the
-    /// body is complete, in the body store or in the read buffer.
+    /// body is complete, in the body store or in the read buffer. `is_immediate`: whether the application does not need
+    /// a slot for this request.
     fn run_application(
         &mut self,
         service: &Service,
@@ -153,6 +155,7 @@ impl Connection {
         length: usize,
         framing: &Framing,
         collected: bool,
+        is_immediate: bool,
     ) {
         let store = self.body.take();
         let Some(buffer) = self.read_buffer.as_mut() else { return };
@@ -220,6 +223,7 @@ impl Connection {
             context,
             client_closes: !framing.keep_alive && framing.body == BodyLength::Known(0),
             upgrade_offered: framing.upgrade,
+            is_immediate,
             body,
             clock: std::mem::take(&mut self.clock),
             progress,

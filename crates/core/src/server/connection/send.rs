@@ -100,7 +100,7 @@ impl Connection {
         }
         match &response.source {
             BodySource::Bytes { .. } => self.send_bytes(service, response),
-            BodySource::File { .. } => self.send_file(service, response),
+            BodySource::File { .. } => self.send_file(service, scheduler, response),
             BodySource::Blocks(_) => self.send_block(service, scheduler, response),
         }
     }
@@ -169,8 +169,9 @@ impl Connection {
         }
     }
 
-    /// Sends the next part of a file, with `sendfile` if the transport supports it, else by reading the file.
-    fn send_file(&mut self, service: &Service, response: &mut Response) -> Sent {
+    /// Sends the next part of a file, with `sendfile` if the transport supports it, else by reading the file. Either
+    /// may wait for the disk, so it is a blocking call.
+    fn send_file(&mut self, service: &Service, scheduler: &mut dyn Scheduler, response: &mut Response) -> Sent {
         let ResponseProgress::Streaming { writer, .. } = &mut response.exchange.progress else { return Sent::End };
         let BodySource::File { file, offset, left, .. } = &mut response.source else { return Sent::End };
         let allowed = writer.allowed(*left);
@@ -178,17 +179,27 @@ impl Connection {
             return Sent::End;
         }
         let wanted = usize::try_from(allowed).unwrap_or(usize::MAX).min(FILE_SEND);
-        let count = match self.transport.send_file(file, *offset, wanted) {
+        scheduler.enter_blocking();
+        let sent = self.transport.send_file(file, *offset, wanted);
+        let piece = match &sent {
+            Ok(None) => {
+                let mut piece = vec![0; wanted.min(FILE_READ)];
+                let count = sys::read_at(file, &mut piece, *offset).unwrap_or(0);
+                piece.truncate(count);
+                piece
+            }
+            _ => Vec::new(),
+        };
+        service.exit_blocking(scheduler);
+        let count = match sent {
             Ok(Some(count)) => {
                 writer.advance(count as u64);
                 self.continue_writing(service, count);
                 count
             }
             Ok(None) => {
-                let mut piece = vec![0; wanted.min(FILE_READ)];
-                let count = sys::read_at(file, &mut piece, *offset).unwrap_or(0);
-                writer.append(&piece[..count], &mut self.write_buffer.bytes);
-                count
+                writer.append(&piece, &mut self.write_buffer.bytes);
+                piece.len()
             }
             Err(error) => return self.not_sent(service, &error),
         };
@@ -206,7 +217,7 @@ impl Connection {
     fn send_block(&mut self, service: &Service, scheduler: &mut dyn Scheduler, response: &mut Response) -> Sent {
         let BodySource::Blocks(blocks) = &mut response.source else { return Sent::End };
         let Some(blocks) = blocks.get_mut() else { return Sent::End };
-        if scheduler.holds_loop() {
+        if scheduler.holds_loop() && !response.exchange.is_immediate {
             match scheduler.admit() {
                 Admission::Queue => return Sent::Wait(Step::Queued),
                 Admission::Dispatch => return Sent::Wait(Step::Dispatch),

@@ -129,6 +129,8 @@ pub(super) struct Exchange {
     /// server had closed, it would cause a reset, and the response could be lost.
     pub(super) client_closes: bool,
     pub(super) upgrade_offered: bool,
+    /// Whether the application responds without a slot ([`Application::is_immediate`](crate::Application::is_immediate)).
+    pub(super) is_immediate: bool,
     pub(super) body: RequestBody,
     pub(super) clock: RequestClock,
     pub(super) progress: ResponseProgress,
