@@ -45,6 +45,9 @@ pub(crate) fn parse(text: &str, project: &Project) -> Vec<Frame> {
     let entries = entries(text);
     let relevant = &entries[first_relevant(&entries)..];
     let end = relevant.iter().position(|entry| is_caller(entry.function)).unwrap_or(relevant.len());
+    // The shim through which the caller has called the application.
+    let shims = relevant[..end].iter().rev().take_while(|entry| entry.function.starts_with("core::ops::function::"));
+    let end = end - shims.count();
     let frame = |entry: &Entry<'_>| {
         let (file, line, column) = entry.location.unwrap_or(("", 0, None));
         Frame::new(project, file, line, column, entry.function)
@@ -146,6 +149,8 @@ mod tests {
    9: <alloc::vec::Vec<T> as core::iter::Iterator>::for_each
   10: app::handler
              at ./src/main.rs:12
+      core::ops::function::Fn::call
+             at /rustc/59807616e1fa2540724bfbac14d7976d7e4a3860/library/core/src/ops/function.rs:79:5
   11: <F as amboss_core::wsgi::application::Application>::call
              at /home/me/amboss/crates/core/src/wsgi/application.rs:72:9
   12: amboss_core::server::connection::dispatch::call_application::{{closure}}

@@ -41,6 +41,8 @@ pub struct Frame {
     pub(crate) function: String,
     pub(crate) source: Vec<SourceLine>,
     pub(crate) is_project: bool,
+    /// Whether the file exists here: those of std, for example, were compiled on another machine.
+    pub(crate) is_present: bool,
     pub(crate) locals: Vec<(String, String)>,
 }
 
@@ -54,6 +56,7 @@ impl Frame {
         Frame {
             label: if is_path { project.label(&path) } else { file.to_owned() },
             is_project: is_path && project.contains(&path),
+            is_present: is_path && path.is_file(),
             source: if is_path { excerpt(&path, line) } else { Vec::new() },
             file: path.to_string_lossy().into_owned(),
             line,

@@ -56,7 +56,7 @@ impl FailureReport {
             "message": self.message(),
             "causes": self.causes.iter().map(cause_to_json).collect::<Vec<_>>(),
             "request": request,
-            "output": self.output.as_deref().map(ansi::strip),
+            "output": self.output.as_ref().map(|(output, _)| ansi::strip(output)),
             "time": self.seconds(),
             "versions": self.versions.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
         })
@@ -92,7 +92,7 @@ impl FailureReport {
             return Err(JsonError(()));
         }
         let mut report = FailureReport::with_causes(causes);
-        report.output = document["output"].as_str().map(str::to_owned);
+        report.output = document["output"].as_str().map(|output| (output.to_owned(), project.clone()));
         if let Some(seconds) = document["time"].as_u64() {
             report.time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(report.time);
         }

@@ -6,6 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use amboss_core::http::Head;
 use amboss_core::{
     catch_panic, AppError, Application, Body, Environ, InputError, Log, RequestHandler, StartError, StartErrorKind,
     StartResponse, TextLog,
@@ -180,6 +181,10 @@ impl<A: Application> Application for DebugPages<A> {
                 self.respond(environ, start_response, report, error)
             }
         }
+    }
+
+    fn is_immediate(&self, head: Head<'_>) -> bool {
+        self.app.is_immediate(head)
     }
 }
 

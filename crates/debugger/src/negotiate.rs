@@ -22,13 +22,10 @@ impl Format {
     }
 }
 
-/// The formats in order of preference among those that a client accepts equally, each with the media types that name it.
-/// Text is first: a client that accepts everything is `curl` or a script, and browsers ask for HTML by name.
-const OFFERS: [(Format, &[(&str, &str)]); 3] = [
-    (Format::Text, &[("text", "plain")]),
-    (Format::Html, &[("text", "html"), ("application", "xhtml+xml")]),
-    (Format::Json, &[("application", "json"), ("application", "problem+json")]),
-];
+/// The formats with their media types, in order of preference among those that a client accepts equally. Text is first: a
+/// client that accepts everything is `curl` or a script, and browsers ask for HTML by name.
+const OFFERS: [(Format, (&str, &str)); 3] =
+    [(Format::Text, ("text", "plain")), (Format::Html, ("text", "html")), (Format::Json, ("application", "json"))];
 
 /// Chooses the format that the value of an `Accept` field prefers. Text is the answer to an empty value, to `*/*` and to
 /// a client that accepts none of the formats.
@@ -43,8 +40,8 @@ pub fn negotiate(accept: &[u8]) -> Format {
     let accept = String::from_utf8_lossy(accept);
     let ranges: Vec<Range<'_>> = accept.split(',').filter_map(Range::parse).collect();
     let mut best = (Format::Text, 0);
-    for (format, types) in OFFERS {
-        let quality = types.iter().map(|&media_type| quality(&ranges, media_type)).max().unwrap_or(0);
+    for (format, media_type) in OFFERS {
+        let quality = quality(&ranges, media_type);
         if quality > best.1 {
             best = (format, quality);
         }
@@ -106,11 +103,11 @@ mod tests {
             ("text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8", Format::Html),
             ("text/html", Format::Html),
             ("TEXT/HTML", Format::Html),
-            ("application/xhtml+xml", Format::Html),
+            ("application/xhtml+xml", Format::Text),
             ("text/plain", Format::Text),
             ("text/*", Format::Text),
             ("application/json", Format::Json),
-            ("application/*", Format::Html),
+            ("application/*", Format::Json),
             ("application/json, text/plain, */*", Format::Text),
             ("application/json, */*;q=0.5", Format::Json),
             ("text/html;q=0.5, application/json;q=0.9", Format::Json),

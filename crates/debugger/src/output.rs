@@ -13,6 +13,10 @@ const MARKS: [&str; 4] = ["--> ", "::: ", "panicked at ", " at "];
 /// The line with which Python begins a traceback.
 const TRACEBACK: &str = "Traceback (most recent call last):";
 
+/// How lines begin that follow the message of a failure and do not say what failed.
+const AFTERWORDS: [&str; 5] =
+    ["error: aborting due to", "error: could not compile", "error: process didn't exit", "note: ", "stack backtrace:"];
+
 /// A place that a line of output names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place<'a> {
@@ -56,14 +60,14 @@ pub(crate) fn examine(output: &str, project: &Project) -> Findings {
     if output.lines().any(|line| is_rustc_error(line)) {
         examine_rustc(output, project)
     } else {
-        examine_python(output, project)
+        examine_program(output, project)
     }
 }
 
 /// Whether a line is the headline of an error of rustc, and not cargo's summary of them.
 fn is_rustc_error(line: &str) -> bool {
     let is_error = line.starts_with("error:") || line.starts_with("error[");
-    is_error && !line.starts_with("error: could not compile") && !line.starts_with("error: aborting due to")
+    is_error && !AFTERWORDS.iter().any(|word| line.starts_with(word))
 }
 
 /// Makes a frame of each error with a place. Warnings do not stop a build, so their places are left out.
@@ -87,20 +91,25 @@ fn examine_rustc(output: &str, project: &Project) -> Findings {
     findings
 }
 
-fn examine_python(output: &str, project: &Project) -> Findings {
-    let mut findings = Findings::default();
+/// Examines the output of a program that failed, in Python or in Rust.
+fn examine_program(output: &str, project: &Project) -> Findings {
+    let (mut message, mut of_python, mut of_rust) = (String::new(), Vec::new(), Vec::new());
     for line in output.lines() {
         if line.trim() == TRACEBACK {
-            findings.frames.clear();
-        }
-        let function = line.rsplit_once(", in ").map_or("", |(_, name)| name);
-        push_frame(&mut findings.frames, project, find_place(line), function);
-        if line.starts_with(|c: char| !c.is_whitespace()) && line.trim() != TRACEBACK {
-            line.clone_into(&mut findings.message);
+            of_python.clear();
+        } else if let Some(place) = find_python_place(line) {
+            let function = line.rsplit_once(", in ").map_or("", |(_, name)| name);
+            push_frame(&mut of_python, project, Some(place), function);
+        } else if !line.contains("--> ") && !line.contains("::: ") {
+            push_frame(&mut of_rust, project, find_place(line), "");
+            if line.starts_with(|c: char| !c.is_whitespace()) && !AFTERWORDS.iter().any(|word| line.starts_with(word)) {
+                line.clone_into(&mut message);
+            }
         }
     }
-    findings.frames.reverse();
-    findings
+    // Python prints the most recent call last.
+    of_python.reverse();
+    Findings { message, frames: if of_python.is_empty() { of_rust } else { of_python } }
 }
 
 fn push_frame(frames: &mut Vec<Frame>, project: &Project, place: Option<Place<'_>>, function: &str) {
@@ -166,6 +175,15 @@ mod tests {
         let found: Vec<_> = findings.frames.iter().map(|frame| (frame.place(), frame.is_project)).collect();
         assert_eq!(findings.message, "ValueError: no anvil");
         assert_eq!(found, [("/lib/b.py:7".to_owned(), false), ("app.py:3".to_owned(), true)]);
+    }
+
+    #[test]
+    fn a_panic_at_the_start_is_found_among_warnings() {
+        let output = "warning: unused\n --> src/a.rs:1:1\n\nthread 'main' panicked at src/main.rs:3:5:\nno anvil\n\
+                      note: run with `RUST_BACKTRACE=1`\nerror: process didn't exit successfully: `app`\n";
+        let findings = examine(output, &Project::new("/p"));
+        assert_eq!((findings.message.as_str(), findings.frames.len()), ("no anvil", 1));
+        assert_eq!(findings.frames[0].place(), "src/main.rs:3:5");
     }
 
     #[test]

@@ -9,7 +9,7 @@ const FOREIGN_FOLDERS: [&str; 9] =
 const ENVIRONMENT_MARKER: &str = "pyvenv.cfg";
 
 /// The folder of the project: its files are what the reader of a report can fix, so their frames are open.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Project {
     root: PathBuf,
 }

@@ -50,8 +50,8 @@ pub struct FailureReport {
     /// The failure and its causes; there is at least one.
     pub(crate) causes: Vec<Cause>,
     pub(crate) request: Option<RequestInfo>,
-    /// The output of a compiler or a program, with its control sequences.
-    pub(crate) output: Option<String>,
+    /// The output of a compiler or a program, with its control sequences, and the project to which its places belong.
+    pub(crate) output: Option<(String, Project)>,
     pub(crate) time: SystemTime,
     pub(crate) versions: Vec<(String, String)>,
 }
@@ -136,7 +136,7 @@ impl FailureReport {
         let output = cut_middle(&String::from_utf8_lossy(output));
         let found = output::examine(&ansi::strip(&output), project);
         let mut report = FailureReport::new(title, &found.message, found.frames);
-        report.output = Some(output);
+        report.output = Some((output, project.clone()));
         report
     }
 
@@ -167,6 +167,11 @@ impl FailureReport {
     /// The place that the reader most likely has to change: the first frame in the project.
     pub(crate) fn place(&self) -> Option<&Frame> {
         self.causes.iter().flat_map(|cause| &cause.frames).find(|frame| frame.is_project)
+    }
+
+    /// Whether nothing says where the failure happened, as for most errors of Rust.
+    pub(crate) fn has_no_place(&self) -> bool {
+        self.output.is_none() && self.causes.iter().all(|cause| cause.frames.is_empty())
     }
 }
 
@@ -297,9 +302,9 @@ mod tests {
         let report = FailureReport::from_output("It can't be built", colored, &project());
         assert_eq!((report.kind(), report.message()), ("It can't be built", "error[E1]: no anvil"));
         assert_eq!(report.place().unwrap().place(), "src/a.rs:3:5");
-        assert!(report.output.unwrap().contains("\x1b[94m"));
+        assert!(report.output.unwrap().0.contains("\x1b[94m"));
         let long = format!("first\n{}\nlast\n", "ä".repeat(MAX_OUTPUT));
-        let output = FailureReport::from_output("", long.as_bytes(), &project()).output.unwrap();
+        let output = FailureReport::from_output("", long.as_bytes(), &project()).output.unwrap().0;
         assert!(output.starts_with("first\n") && output.ends_with("\nlast\n") && output.len() < MAX_OUTPUT + 100);
     }
 }

@@ -9,6 +9,10 @@ use crate::frame::Frame;
 use crate::report::{Cause, FailureReport};
 use crate::visible::visible;
 
+/// What a report says that has no place.
+pub(crate) const NO_PLACE: &str =
+    "This error does not record where it happened. An error of anyhow does, if RUST_BACKTRACE=1 is set.";
+
 impl FailureReport {
     /// The report as plain text. It contains no control characters besides line feeds and tabs, so that a terminal shows
     /// it as it is.
@@ -17,7 +21,10 @@ impl FailureReport {
         for (index, cause) in self.causes.iter().enumerate() {
             write_cause(&mut text, self, index, cause);
         }
-        if let Some(output) = &self.output {
+        if self.has_no_place() {
+            let _ = write!(text, "\n{NO_PLACE}\n");
+        }
+        if let Some((output, _)) = &self.output {
             let _ = write!(text, "\n{}\n", ansi::strip(output).trim_end());
         }
         if let Some(request) = &self.request {

@@ -66,7 +66,7 @@ pub(super) fn write_place(html: &mut String, frame: &Frame, page: &Page) {
     }
     // Between the parts of a path, and nowhere else, a line may be broken.
     let shown = escape(&place).replace('/', "/<wbr>");
-    let link = if frame.line > 0 { page.editor.link(&frame.file, frame.line, frame.column) } else { None };
+    let link = page.editor.link(&frame.file, frame.line, frame.column).filter(|_| frame.is_present && frame.line > 0);
     let _ = match link {
         Some(link) => {
             write!(html, "<a class=\"place\" href=\"{}\" title=\"Open in the editor\">{shown}</a>", attribute(&link))

@@ -11,7 +11,7 @@ use html_escape::{encode_double_quoted_attribute, encode_text};
 
 use crate::page::Page;
 use crate::report::{Cause, FailureReport};
-use crate::text::relation;
+use crate::text::{relation, NO_PLACE};
 use crate::visible::visible;
 
 const STYLE: &str = include_str!("../page/page.css");
@@ -46,11 +46,11 @@ pub(crate) fn page(report: &FailureReport, page: &Page, nonce: &str) -> String {
     );
     write_header(&mut html, report, page);
     html.push_str("<main>\n");
+    if let Some((text, project)) = &report.output {
+        output::write(&mut html, text, project, page);
+    }
     for (index, cause) in report.causes.iter().enumerate() {
         write_cause(&mut html, report, page, index, cause);
-    }
-    if let Some(text) = &report.output {
-        output::write(&mut html, text, report, page);
     }
     if let Some(info) = &report.request {
         request::write(&mut html, info);
@@ -71,7 +71,7 @@ pub(crate) fn page(report: &FailureReport, page: &Page, nonce: &str) -> String {
 /// A number that differs between reports of different failures, for a page that polls.
 fn id(report: &FailureReport) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (report.kind(), report.message(), &report.output).hash(&mut hasher);
+    (report.kind(), report.message(), report.output.as_ref().map(|(output, _)| output)).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -102,6 +102,9 @@ fn write_header(html: &mut String, report: &FailureReport, page: &Page) {
             let _ = write!(html, " in <code>{}</code>", escape(&frame.function));
         }
         html.push_str("</p>\n");
+    }
+    if report.has_no_place() {
+        let _ = writeln!(html, "<p class=\"where\">{NO_PLACE}</p>");
     }
     html.push_str(
         "<p class=\"actions\">\n<button type=\"button\" data-copy=\"as-text\" hidden>Copy as text</button>\n",
@@ -136,7 +139,7 @@ fn write_cause(html: &mut String, report: &FailureReport, page: &Page, index: us
 
 /// Writes what the buttons copy. Without a script, it can be opened and selected.
 fn write_copies(html: &mut String, report: &FailureReport) {
-    html.push_str("<section class=\"copies\">\n<h2>To pass on</h2>\n");
+    html.push_str("<section class=\"copies\">\n<h2>Export</h2>\n");
     let mut write_copy = |id: &str, name: &str, text: &str| {
         let _ = writeln!(
             html,
