@@ -52,7 +52,9 @@ pub(crate) fn parse(text: &str, project: &Project) -> Vec<Frame> {
         let (file, line, column) = entry.location.unwrap_or(("", 0, None));
         Frame::new(project, file, line, column, entry.function)
     };
-    relevant[..end].iter().take(MAX_FRAMES).map(frame).collect()
+    let mut frames: Vec<Frame> = relevant[..end].iter().take(MAX_FRAMES).map(frame).collect();
+    mark_own_crates(&mut frames);
+    frames
 }
 
 /// Whether a function calls the application. `<F as amboss_core::wsgi::application::Application>::call` is a method of
@@ -70,12 +72,25 @@ fn first_relevant(entries: &[Entry<'_>]) -> usize {
     begin + machinery
 }
 
-/// Whether the frame is a shim of a generic function of std: `core::ops::function::FnOnce::call_once`, or the message of
-/// `Option::expect` in a build without inlining.
+/// Whether the frame is a method of `Option` or `Result` that panics, in a build without inlining.
 fn is_std_panic(entry: &Entry<'_>) -> bool {
-    let wrappers = ["core::option::Option<T>::", "core::result::Result<T,E>::"];
-    let methods = ["unwrap", "expect", "unwrap_err", "expect_err"];
-    wrappers.iter().any(|wrapper| entry.function.strip_prefix(wrapper).is_some_and(|name| methods.contains(&name)))
+    let function = entry.function.trim_start_matches('<');
+    let is_wrapper = ["core::option::Option<", "core::result::Result<"].iter().any(|name| function.starts_with(name));
+    let method = function.rsplit("::").next().unwrap_or_default();
+    is_wrapper && ["unwrap", "expect", "unwrap_err", "expect_err"].contains(&method)
+}
+
+/// Marks the frames without a place that belong to the same crate as a frame of the project. An optimized build loses
+/// the places of some calls.
+fn mark_own_crates(frames: &mut [Frame]) {
+    let crate_of = |frame: &Frame| {
+        let path = frame.function.trim_start_matches(['<', '&']);
+        path.split_once("::").map(|(name, _)| name.to_owned())
+    };
+    let own: Vec<String> = frames.iter().filter(|frame| frame.is_project).filter_map(crate_of).collect();
+    for frame in frames.iter_mut().filter(|frame| frame.file.is_empty()) {
+        frame.is_project = crate_of(frame).is_some_and(|name| own.contains(&name));
+    }
 }
 
 fn entries(text: &str) -> Vec<Entry<'_>> {
@@ -147,15 +162,16 @@ mod tests {
       app::outer::hfedcba9876543210
              at ./src/main.rs:9:5
    9: <alloc::vec::Vec<T> as core::iter::Iterator>::for_each
-  10: app::handler
+  10: <app::Handler as app::Handle>::handle
+  11: app::handler
              at ./src/main.rs:12
       core::ops::function::Fn::call
              at /rustc/59807616e1fa2540724bfbac14d7976d7e4a3860/library/core/src/ops/function.rs:79:5
-  11: <F as amboss_core::wsgi::application::Application>::call
+  12: <F as amboss_core::wsgi::application::Application>::call
              at /home/me/amboss/crates/core/src/wsgi/application.rs:72:9
-  12: amboss_core::server::connection::dispatch::call_application::{{closure}}
-  13: std::panicking::catch_unwind
-  14: main
+  13: amboss_core::server::connection::dispatch::call_application::{{closure}}
+  14: std::panicking::catch_unwind
+  15: main
 ";
 
     #[test]
@@ -167,6 +183,7 @@ mod tests {
             ("app::inner", "src/main.rs:4:5".to_owned(), true),
             ("app::outer", "src/main.rs:9:5".to_owned(), true),
             ("<alloc::vec::Vec<T> as core::iter::Iterator>::for_each", String::new(), false),
+            ("<app::Handler as app::Handle>::handle", String::new(), true),
             ("app::handler", "src/main.rs:12".to_owned(), true),
         ];
         assert_eq!(found, expected);

@@ -72,9 +72,11 @@ fn write_cause(text: &mut String, report: &FailureReport, index: usize, cause: &
         }
     }
     text.push('\n');
-    if !cause.frames.is_empty() && report.output.is_none() {
-        text.push_str("\nThe most recent call comes first:\n");
+    // An output shows its places itself.
+    if cause.frames.is_empty() || report.output.is_some() {
+        return;
     }
+    text.push_str("\nThe most recent call comes first:\n");
     for frame in &cause.frames {
         write_frame(text, frame);
     }

@@ -3,6 +3,8 @@
 
 mod chromium;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -34,8 +36,12 @@ fn app(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Res
     Ok(Body::from(text.to_string()))
 }
 
-/// Responds with the page of a failed build.
-fn broken(_: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+/// Responds with the page of a failed build, until it is fixed.
+fn broken(is_fixed: &AtomicBool, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+    if is_fixed.load(Ordering::SeqCst) {
+        start_response.start("200 OK", &[("Content-Type", "text/html")])?;
+        return Ok(Body::from("<title>fixed</title>"));
+    }
     let output =
         "   Compiling app\n\x1b[1m\x1b[91merror[E0425]\x1b[0m: no `anvil` in this scope\n  \x1b[94m--> \x1b[0m\
                   src/lib.rs:3:5\n   |\n";
@@ -55,7 +61,10 @@ struct TestServer {
 }
 
 impl TestServer {
-    fn start(app: impl Application + 'static) -> TestServer {
+    fn start<A>(app: A) -> TestServer
+    where
+        A: Application + 'static,
+    {
         let mut server = ThreadedWsgiServer::bind("127.0.0.1:0", app).unwrap();
         let url = format!("http://{}", server.local_addrs()[0]);
         let handle = server.shutdown_handle();
@@ -65,7 +74,7 @@ impl TestServer {
 
     fn with_pages() -> TestServer {
         let project = Project::new(env!("CARGO_MANIFEST_DIR"));
-        let log = std::sync::Arc::new(amboss_core::NoLog);
+        let log = Arc::new(amboss_core::NoLog);
         TestServer::start(DebugPages::new(app).project(project).page(Page::default()).log(log))
     }
 }
@@ -186,9 +195,13 @@ fn the_page_is_readable_without_a_script() {
 }
 
 #[test]
-fn a_page_of_a_failed_build_polls_within_its_policy() {
+fn a_page_of_a_failed_build_reloads_when_it_is_fixed() {
     let Some(mut browser) = Chromium::start() else { return };
-    let server = TestServer::start(broken);
+    let is_fixed = Arc::new(AtomicBool::new(false));
+    let fixed = is_fixed.clone();
+    let server = TestServer::start(move |_: &mut Environ<'_>, start_response: &mut dyn StartResponse| {
+        broken(&fixed, start_response)
+    });
     browser.look(1280, "dark");
     browser.open(&server.url);
     browser.eval("window.mark = 1");
@@ -197,4 +210,6 @@ fn a_page_of_a_failed_build_polls_within_its_policy() {
     assert_eq!(browser.eval("document.querySelector('.output a').textContent"), "src/lib.rs:3:5");
     assert_eq!(browser.eval("document.querySelector('h1').textContent"), "error[E0425]: no `anvil` in this scope");
     assert_eq!(browser.console_errors(), [""; 0]);
+    is_fixed.store(true, Ordering::SeqCst);
+    browser.wait_for_title("fixed");
 }

@@ -153,3 +153,19 @@ pub fn catch_panic<R>(run: impl FnOnce() -> R) -> Result<R, CaughtPanic> {
     install_hook();
     catch(run).map_err(CaughtPanic)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_inside_another_call_is_reported_to_that_call_alone() {
+        let outer = catch_panic(|| {
+            let inner = catch_panic(|| panic!("inner")).unwrap_err();
+            assert!(inner.message().ends_with("inner") && !inner.backtrace().is_empty());
+            panic!("outer")
+        });
+        assert!(outer.unwrap_err().message().ends_with("outer"));
+        assert_eq!(catch_panic(|| catch_panic(|| 7).unwrap()).unwrap(), 7);
+    }
+}

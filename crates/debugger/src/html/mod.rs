@@ -16,6 +16,8 @@ use crate::visible::visible;
 
 const STYLE: &str = include_str!("../page/page.css");
 const SCRIPT: &str = include_str!("../page/page.js");
+/// The maximum length of a message in large letters, in bytes: about two lines on a desktop, five on a phone.
+const MAX_HEADING: usize = 120;
 /// A small anvil, so that the tab is found and the browser does not ask the application for an icon.
 const ICON: &str =
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cpath fill='%23d9480f' \
@@ -94,7 +96,9 @@ fn write_header(html: &mut String, report: &FailureReport, page: &Page) {
         let _ = write!(html, "<span class=\"target\">{} {}</span>", escape(&request.method), escape(&request.path));
     }
     let heading = if message.is_empty() { kind } else { message };
-    let _ = writeln!(html, "</p>\n<h1>{}</h1>", escape(heading));
+    let is_long = heading.len() > MAX_HEADING || heading.contains('\n');
+    let class = if is_long { " class=\"long\"" } else { "" };
+    let _ = writeln!(html, "</p>\n<h1{class}>{}</h1>", escape(heading));
     if let Some(frame) = report.place() {
         html.push_str("<p class=\"where\">");
         frames::write_place(html, frame, page);

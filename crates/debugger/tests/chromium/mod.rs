@@ -97,6 +97,20 @@ impl Chromium {
         }
     }
 
+    /// Waits until the page, which may be replaced meanwhile, has this title.
+    #[track_caller]
+    pub fn wait_for_title(&mut self, title: &str) {
+        let deadline = Instant::now() + DEADLINE;
+        // The page that is replaced can't be asked, so the list of the browser's tabs is.
+        let is_there = |targets: &Value| {
+            targets["targetInfos"].as_array().is_some_and(|list| list.iter().any(|target| target["title"] == title))
+        };
+        while !is_there(&self.call("Target.getTargets", json!({}))) {
+            assert!(Instant::now() < deadline, "the title never was {title:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Presses and releases a key.
     pub fn press(&mut self, key: &str, text: &str) {
         let code = if key == "Enter" { 13 } else { u32::from(key.as_bytes()[0].to_ascii_uppercase()) };
