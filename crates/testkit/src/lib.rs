@@ -8,6 +8,7 @@
 //! | `system` | signals, children and states of other processes, by process id (Unix) |
 //! | `program` | [`run`], [`curl`], [`python`], [`find_chromium`]: programs of the machine; a missing one is a [`skip`] |
 //! | `files` | [`TempDir`] and [`write_atomically`] |
+//! | `fuzz` | [`replay_seeds`], [`replay_mutated_seeds`]: fuzz targets without a fuzzer |
 //! | `test_binary` | [`rerun`]: starts the running test binary again as a fixture |
 //!
 //! All functions are meant for tests: they panic when something goes wrong, with a message that says what was awaited
@@ -35,6 +36,7 @@
 #![allow(clippy::missing_panics_doc)]
 
 mod files;
+mod fuzz;
 mod http;
 mod process;
 mod program;
@@ -45,6 +47,7 @@ mod test_binary;
 mod wait;
 
 pub use files::{write_atomically, TempDir};
+pub use fuzz::{check_target_files, replay_mutated_seeds, replay_seeds, FuzzTarget};
 pub use http::{find, Client, End};
 pub use process::{OnDrop, Process};
 pub use program::{curl, find_chromium, is_installed, python, run, run_with_timeout, skip, try_curl, Output};

@@ -6,13 +6,21 @@ pub mod client;
 mod error;
 pub mod files;
 pub mod form;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod headers;
 pub mod middleware;
+mod multi_dict;
 mod negotiation;
 mod request;
 mod response;
 pub mod routing;
 
-pub use error::HttpError;
+pub use cookie;
+pub use error::{abort, HttpError};
 pub use headers::Headers;
+pub use multi_dict::MultiDict;
+pub use negotiation::{ByteRange, ByteRanges, ETag, ETags, Resolved};
+pub use request::{request_app, Accept, Request, RequestApp};
 pub use response::Response;

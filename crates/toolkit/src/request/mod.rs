@@ -1,1 +1,241 @@
-//! [`Request`].
+//! [`Request`]: the environ as a handler reads it.
+
+mod accept;
+mod app;
+mod url;
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::io::Read;
+use std::time::SystemTime;
+
+use amboss_core::{ByteStr, Collected, Environ};
+use cookie::Cookie;
+
+use crate::error::HttpError;
+use crate::headers::Headers;
+use crate::multi_dict::MultiDict;
+
+pub use accept::Accept;
+pub use app::{request_app, RequestApp};
+
+/// A request, after Werkzeug's: a view of an [`Environ`] that decodes on demand and remembers what it has decoded.
+///
+/// ```
+/// use amboss_core::create_environ;
+/// use amboss_toolkit::Request;
+///
+/// let mut owned = create_environ("/search?q=a%20b&page=2", "http://localhost:8080")?;
+/// let mut environ = owned.environ();
+/// let request = Request::new(&mut environ);
+/// assert_eq!(request.path(), "/search");
+/// assert_eq!(request.args().get("q"), Some("a b"));
+/// assert_eq!(request.url(), "http://localhost:8080/search?q=a%20b&page=2");
+/// # Ok::<(), amboss_core::EnvironError>(())
+/// ```
+///
+/// Text that is not UTF-8 is replaced with U+FFFD; [`environ`](Request::environ) has the bytes.
+pub struct Request<'e, 'a> {
+    environ: &'e mut Environ<'a>,
+    args: OnceCell<MultiDict>,
+    cookies: OnceCell<MultiDict>,
+    data: Option<Vec<u8>>,
+}
+
+impl<'e, 'a> Request<'e, 'a> {
+    /// Makes a request of an environ.
+    pub fn new(environ: &'e mut Environ<'a>) -> Request<'e, 'a> {
+        Request { environ, args: OnceCell::new(), cookies: OnceCell::new(), data: None }
+    }
+
+    /// The environ.
+    pub fn environ(&self) -> &Environ<'a> {
+        self.environ
+    }
+
+    /// The environ, for changing it, for its extensions and for its input.
+    pub fn environ_mut(&mut self) -> &mut Environ<'a> {
+        self.environ
+    }
+
+    /// The method, which is case-sensitive.
+    pub fn method(&self) -> Cow<'_, str> {
+        self.environ.text("REQUEST_METHOD")
+    }
+
+    /// The percent-decoded path below [`root_path`](Request::root_path).
+    pub fn path(&self) -> Cow<'_, str> {
+        self.environ.text("PATH_INFO")
+    }
+
+    /// The percent-decoded path of the application itself (`SCRIPT_NAME`); empty at the root of the host.
+    pub fn root_path(&self) -> Cow<'_, str> {
+        self.environ.text("SCRIPT_NAME")
+    }
+
+    /// The query as it was sent.
+    pub fn query_string(&self) -> Cow<'_, str> {
+        self.environ.text("QUERY_STRING")
+    }
+
+    /// The decoded arguments of the query.
+    pub fn args(&self) -> &MultiDict {
+        self.args.get_or_init(|| MultiDict::from_urlencoded(&self.environ.query()))
+    }
+
+    /// A header field by its name; repeated fields are joined.
+    pub fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.header_bytes(name).map(|value| match value.into() {
+            Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
+            Cow::Owned(bytes) => String::from_utf8_lossy(&bytes).into_owned().into(),
+        })
+    }
+
+    fn header_bytes(&self, name: &str) -> Option<ByteStr<'_>> {
+        self.environ.header(name)
+    }
+
+    /// All header fields, with the changes of middleware; repeated fields are joined. The names are spelled as
+    /// `Content-Type`.
+    pub fn headers(&self) -> Headers {
+        let fields = self.environ.iter().filter_map(|(key, value)| {
+            let name = match &*key {
+                "CONTENT_TYPE" | "CONTENT_LENGTH" => &key,
+                key => key.strip_prefix("HTTP_")?,
+            };
+            Some((title_case(name), value.into_bytes()))
+        });
+        fields.collect()
+    }
+
+    /// The cookies, in the order in which they were sent, with percent-encoding decoded.
+    pub fn cookies(&self) -> &MultiDict {
+        self.cookies.get_or_init(|| {
+            let field = self.header("Cookie").unwrap_or_default();
+            let pairs = Cookie::split_parse_encoded(&*field).flatten();
+            pairs.map(|cookie| (cookie.name().to_owned(), cookie.value_trimmed().to_owned())).collect()
+        })
+    }
+
+    /// The address of the client, after trusted proxies (`REMOTE_ADDR`).
+    pub fn remote_addr(&self) -> Cow<'_, str> {
+        self.environ.text("REMOTE_ADDR")
+    }
+
+    /// The addresses of `X-Forwarded-For`, the client's first; without that field only
+    /// [`remote_addr`](Request::remote_addr). The field can be forged by the client, so it is for logs, not for trust.
+    pub fn access_route(&self) -> Vec<String> {
+        match self.header("X-Forwarded-For") {
+            Some(field) => {
+                field.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
+            }
+            None => vec![self.remote_addr().into_owned()],
+        }
+    }
+
+    /// Whether the request came over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.scheme() == "https"
+    }
+
+    /// The Content-Type with its parameters; empty if it was not sent.
+    pub fn content_type(&self) -> Cow<'_, str> {
+        self.environ.text("CONTENT_TYPE")
+    }
+
+    /// The media type of the body in lower case and without parameters, such as `text/html`; empty if it was not sent.
+    pub fn media_type(&self) -> String {
+        self.content_type().split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    }
+
+    /// The length of the body in bytes; `None` if it is not known before its end.
+    pub fn content_length(&mut self) -> Option<u64> {
+        self.environ.input().length()
+    }
+
+    /// The media types that the client accepts.
+    pub fn accept_media_types(&self) -> Accept {
+        Accept::parse(self.header("Accept").as_deref())
+    }
+
+    /// The languages that the client accepts.
+    pub fn accept_languages(&self) -> Accept {
+        Accept::parse(self.header("Accept-Language").as_deref())
+    }
+
+    /// The content codings that the client accepts.
+    pub fn accept_encodings(&self) -> Accept {
+        Accept::parse(self.header("Accept-Encoding").as_deref())
+    }
+
+    /// The date of `If-Modified-Since`; `None` if it was not sent or is no HTTP date.
+    pub fn if_modified_since(&self) -> Option<SystemTime> {
+        httpdate::parse_http_date(self.header("If-Modified-Since")?.trim()).ok()
+    }
+
+    /// The whole body. It is read once and remembered.
+    ///
+    /// # Errors
+    /// A body that can't be read to its end: 400, 408 or 413.
+    pub fn data(&mut self) -> Result<&[u8], HttpError> {
+        if self.data.is_none() {
+            let collected = match self.environ.input().collected() {
+                // Complete, also if something has read a part of it.
+                Some(Collected::Bytes(bytes)) => Some(bytes.to_vec()),
+                _ => None,
+            };
+            let data = match collected {
+                Some(data) => data,
+                None => {
+                    let mut data = Vec::new();
+                    self.environ.input().read_to_end(&mut data)?;
+                    data
+                }
+            };
+            self.data = Some(data);
+        }
+        Ok(self.data.as_deref().unwrap_or_default())
+    }
+
+    /// The whole body as text.
+    ///
+    /// # Errors
+    /// As [`data`](Request::data), and 400 for text that is not UTF-8.
+    pub fn text(&mut self) -> Result<&str, HttpError> {
+        std::str::from_utf8(self.data()?)
+            .map_err(|_| HttpError::bad_request("The body of the request is not text in UTF-8."))
+    }
+
+    /// The body, decoded from JSON.
+    ///
+    /// # Errors
+    /// As [`data`](Request::data); 415 if the Content-Type is not a JSON type (RFC 6839 §3.1); 400 if the body is not
+    /// JSON, or not of the type `T`.
+    #[cfg(feature = "json")]
+    pub fn json<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, HttpError> {
+        let media_type = self.media_type();
+        if media_type != "application/json" && !media_type.ends_with("+json") {
+            let description = "The request has to have the Content-Type application/json.";
+            return Err(HttpError::new(415).with_description(description));
+        }
+        serde_json::from_slice(self.data()?)
+            .map_err(|error| HttpError::bad_request(format!("The body of the request can't be used: {error}.")))
+    }
+}
+
+/// The usual spelling of a field name, from a key such as `USER_AGENT`.
+fn title_case(key: &str) -> String {
+    let mut starts_word = true;
+    let letters = key.chars().map(|letter| {
+        let starts = std::mem::replace(&mut starts_word, letter == '_');
+        match letter {
+            '_' => '-',
+            letter if starts => letter,
+            letter => letter.to_ascii_lowercase(),
+        }
+    });
+    letters.collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,253 @@
+//! [`Folder`].
+
+use std::borrow::Cow;
+use std::fs::{File, Metadata};
+use std::io;
+use std::path::Path;
+
+use amboss_core::http::Head;
+use amboss_core::{AppError, Application, Body, Environ, StartResponse};
+
+use crate::error::HttpError;
+
+use super::error::FilesError;
+use super::options::FolderOptions;
+use super::path::{encode, has_encoded_slash, RelativePath};
+use super::root::{Lookup, Opened, Root};
+use super::send::Source;
+use super::{listing, precompressed};
+
+/// An application that serves the files of a folder; see the [module](super) for what is served and how.
+///
+/// ```no_run
+/// use amboss_core::ThreadedWsgiServer;
+/// use amboss_toolkit::files::Folder;
+///
+/// ThreadedWsgiServer::bind("localhost:5000", Folder::new("site")?)?.serve_forever()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Folder {
+    root: Root,
+    options: FolderOptions,
+    cache_control: String,
+}
+
+/// What answers a request.
+// Nearly all values are files, so a box would save nothing.
+#[allow(clippy::large_enum_variant)]
+enum Found<'p> {
+    File {
+        file: File,
+        metadata: Metadata,
+        path: Cow<'p, [u8]>,
+        is_fallback: bool,
+    },
+    /// The folder has a page, at its address with a slash.
+    Redirect,
+    Listing,
+    Denied,
+}
+
+/// Whether a path has an answer, and for which GET requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    None,
+    ForThisRequest,
+    ForAll,
+}
+
+impl Folder {
+    /// Opens a folder.
+    ///
+    /// # Errors
+    /// A path at which there is no folder, or one that the server's user may not open.
+    pub fn new(path: impl AsRef<Path>) -> Result<Folder, FilesError> {
+        Folder::with_options(path, FolderOptions::default())
+    }
+
+    /// Opens a folder that is served with these options.
+    ///
+    /// # Errors
+    /// A path at which there is no folder, or one that the server's user may not open; with
+    /// [`listing`](FolderOptions::listing), one that it may not read.
+    pub fn with_options(path: impl AsRef<Path>, options: FolderOptions) -> Result<Folder, FilesError> {
+        let path = path.as_ref();
+        let root = Root::open(path)?;
+        if let Some(opened) = root.current().filter(|_| options.listing) {
+            opened.dir.entries().map_err(|error| FilesError::from_io(path, error))?;
+        }
+        let cache_control = options.cache_control();
+        Ok(Folder { root, options, cache_control })
+    }
+
+    /// Answers a request whose path begins with `prefix`. `None` if there is nothing to answer it with.
+    pub(super) fn respond(
+        &self,
+        environ: &Environ<'_>,
+        prefix: &str,
+        start_response: &mut dyn StartResponse,
+    ) -> Result<Option<Body>, AppError> {
+        let full_path = environ.path();
+        let Some(path) = RelativePath::parse(&full_path[prefix.len()..], self.options.hidden) else { return Ok(None) };
+        if environ.get("RAW_URI").is_some_and(|target| has_encoded_slash(&target)) {
+            return Ok(None);
+        }
+        let Some(root) = self.root.current() else { return Ok(None) };
+        let wants_html = || is_read(environ) && accepts(environ, b"text/html");
+        let Some(found) = self.find(&root, &path, &wants_html)? else { return Ok(None) };
+        if !is_read(environ) {
+            return method_not_allowed(start_response).map(Some);
+        }
+        let body = match found {
+            Found::File { file, metadata, path, is_fallback } => {
+                let source = self.choose(&root, file, metadata, &path, is_fallback, environ)?;
+                source.respond(environ, start_response)
+            }
+            Found::Redirect => self.redirect(environ, prefix, &path, start_response),
+            Found::Listing => listing::respond(&root, &path, prefix, &self.options, environ, start_response),
+            Found::Denied => denied(start_response),
+        };
+        body.map(Some)
+    }
+
+    /// Whether there is something to answer a GET request with, whose path begins with `prefix`.
+    pub(super) fn presence(&self, path: &[u8], prefix: &str, wants_html: &dyn Fn() -> bool) -> Presence {
+        let Some(path) = RelativePath::parse(&path[prefix.len()..], self.options.hidden) else { return Presence::None };
+        let Some(root) = self.root.current() else { return Presence::None };
+        match self.find(&root, &path, wants_html) {
+            Ok(Some(Found::File { is_fallback: true, .. })) => Presence::ForThisRequest,
+            Ok(Some(_)) => Presence::ForAll,
+            Ok(None) | Err(_) => Presence::None,
+        }
+    }
+
+    fn find<'p>(
+        &self,
+        root: &Opened,
+        path: &'p RelativePath<'_>,
+        wants_html: &dyn Fn() -> bool,
+    ) -> io::Result<Option<Found<'p>>> {
+        let found = if path.is_folder { self.page_of(root, path)? } else { self.file_or_folder(root, path)? };
+        if found.is_none() && self.options.spa && !path.name().contains(&b'.') && wants_html() {
+            if let Lookup::File(file, metadata) = root.look_up(self.options.index.as_bytes())? {
+                let path = Cow::Owned(self.options.index.clone().into_bytes());
+                return Ok(Some(Found::File { file, metadata, path, is_fallback: true }));
+            }
+        }
+        Ok(found)
+    }
+
+    fn file_or_folder<'p>(&self, root: &Opened, path: &'p RelativePath<'_>) -> io::Result<Option<Found<'p>>> {
+        Ok(match root.look_up(&path.bytes)? {
+            Lookup::File(file, metadata) => {
+                Some(Found::File { file, metadata, path: Cow::Borrowed(&path.bytes), is_fallback: false })
+            }
+            Lookup::Folder => self.page_of(root, path)?.map(|_| Found::Redirect),
+            Lookup::Denied => Some(Found::Denied),
+            Lookup::Missing => None,
+        })
+    }
+
+    /// The index of a folder, or its listing.
+    fn page_of<'p>(&self, root: &Opened, path: &RelativePath<'_>) -> io::Result<Option<Found<'p>>> {
+        if !self.options.index.is_empty() {
+            let index = path.join(&self.options.index);
+            match root.look_up(&index)? {
+                Lookup::File(file, metadata) => {
+                    return Ok(Some(Found::File { file, metadata, path: Cow::Owned(index), is_fallback: false }))
+                }
+                Lookup::Denied => return Ok(Some(Found::Denied)),
+                Lookup::Folder | Lookup::Missing => {}
+            }
+        }
+        let is_listed = self.options.listing && matches!(root.look_up(&path.bytes)?, Lookup::Folder);
+        Ok(is_listed.then_some(Found::Listing))
+    }
+
+    /// Chooses between a file and its compressed forms.
+    fn choose<'s>(
+        &'s self,
+        root: &Opened,
+        file: File,
+        metadata: Metadata,
+        path: &'s [u8],
+        is_fallback: bool,
+        environ: &Environ<'_>,
+    ) -> io::Result<Source<'s>> {
+        // RFC 9110 §12.5.5: what the choice depends on, for caches.
+        let vary = match (is_fallback, self.options.precompressed) {
+            (false, false) => None,
+            (true, false) => Some("Accept"),
+            (false, true) => Some("Accept-Encoding"),
+            (true, true) => Some("Accept, Accept-Encoding"),
+        };
+        let mut source = Source { file, metadata, name: path, coding: None, cache_control: &self.cache_control, vary };
+        if let Some(accepted) = environ.get("HTTP_ACCEPT_ENCODING").filter(|_| self.options.precompressed) {
+            if let Some((coding, file, metadata)) = precompressed::open(root, path, &source.metadata, &accepted)? {
+                source = Source { file, metadata, coding: Some(coding), ..source };
+            }
+        }
+        Ok(source)
+    }
+
+    /// Redirects to the address with a slash: an absolute path, and never `//`, which would name another host.
+    fn redirect(
+        &self,
+        environ: &Environ<'_>,
+        prefix: &str,
+        path: &RelativePath<'_>,
+        start_response: &mut dyn StartResponse,
+    ) -> Result<Body, AppError> {
+        let script_name = environ.get("SCRIPT_NAME").unwrap_or_default();
+        let full = [&script_name[..], prefix.as_bytes(), b"/", &path.bytes].concat();
+        let mut location = format!("/{}/", encode(&full).trim_start_matches('/')).into_bytes();
+        let query = environ.query();
+        if !query.is_empty() {
+            location.push(b'?');
+            location.extend_from_slice(&query);
+        }
+        HttpError::new(308)
+            .with_header("Location", location)
+            // A permanent redirect is kept by browsers, and the folder may become a file.
+            .with_header("Cache-Control", self.cache_control.as_str())
+            .respond(start_response)
+    }
+}
+
+impl Application for Folder {
+    fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+        match self.respond(environ, "", start_response)? {
+            Some(body) => Ok(body),
+            None if is_read(environ) => HttpError::new(404).respond(start_response),
+            None => method_not_allowed(start_response),
+        }
+    }
+
+    fn is_immediate(&self, _: Head<'_>) -> bool {
+        true
+    }
+}
+
+pub(super) fn is_read(environ: &Environ<'_>) -> bool {
+    let method = environ.method();
+    method == "GET" || method == "HEAD"
+}
+
+/// Whether the Accept field names this media type.
+pub(super) fn accepts(environ: &Environ<'_>, media_type: &[u8]) -> bool {
+    names(&environ.get("HTTP_ACCEPT").unwrap_or_default(), media_type)
+}
+
+/// Whether the value of an Accept field names this media type.
+pub(super) fn names(accept: &[u8], media_type: &[u8]) -> bool {
+    accept.windows(media_type.len()).any(|part| part.eq_ignore_ascii_case(media_type))
+}
+
+pub(super) fn method_not_allowed(start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+    HttpError::new(405).with_header("Allow", "GET, HEAD").respond(start_response)
+}
+
+pub(super) fn denied(start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+    HttpError::new(403).with_description("The server may not read this file.").respond(start_response)
+}
