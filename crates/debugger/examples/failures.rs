@@ -29,20 +29,23 @@ fn price(order: u32) -> Result<u32, OrderError> {
 }
 
 fn total(prices: &[u32], count: usize) -> u32 {
-    let mut total = 0;
-    for index in 0..count {
-        total += prices[index];
-    }
-    total
+    let first = &prices[..count];
+    first.iter().sum()
+}
+
+fn check(prices: &[u32]) -> String {
+    assert_eq!(prices, [10, 25], "the prices of order 17 differ");
+    String::new()
 }
 
 fn app(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
     let text = match environ.path().as_bytes() {
         b"/error" => price(17)?.to_string(),
         b"/panic" => [3, 4].iter().map(|&count| total(&[10, 20, 30], count)).sum::<u32>().to_string(),
+        b"/assert" => check(&[10, 20]),
         b"/broken" => return broken_build(start_response),
         b"/exception" => return exception(start_response),
-        _ => "Try /error, /panic, /broken and /exception.\n".to_owned(),
+        _ => "Try /error, /panic, /assert, /broken and /exception.\n".to_owned(),
     };
     start_response.start("200 OK", &[("Content-Type", "text/plain")])?;
     Ok(Body::from(text))

@@ -1,4 +1,4 @@
-//! Parses what `std::backtrace::Backtrace` prints.
+//! Parses the printed form of a `std::backtrace::Backtrace`.
 //!
 //! ```text
 //!    3: app::handler

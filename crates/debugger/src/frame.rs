@@ -8,7 +8,7 @@ use crate::project::Project;
 use crate::secrets::mask_repr;
 use crate::visible::shorten;
 
-/// How many lines an excerpt shows before and after the line of the frame: five lines in all.
+/// The number of lines that an excerpt shows before and after the line of the frame: five lines in all.
 const LINES_AROUND: u32 = 2;
 /// The maximum size of a source file, in bytes. A larger file is generated, and reading it delays the report.
 const MAX_FILE: u64 = 4 * 1024 * 1024;

@@ -1,4 +1,4 @@
-//! [`DebugPages`]: middleware that responds to the failures of an application with a page.
+//! [`DebugPages`]: middleware that responds to failures of an application with a page.
 
 use std::error::Error;
 use std::fmt;
@@ -26,7 +26,7 @@ const FORWARDING_FIELDS: [&str; 2] = ["X-Forwarded-For", "X-Real-IP"];
 /// Middleware that responds to an error or a panic of an application with a page that explains it, and logs it.
 ///
 /// The page shows source code and the environ, so clients on other machines do not get it unless
-/// [`allow_remote`](DebugPages::allow_remote) says so; a request that a proxy forwards for such a client counts as its.
+/// [`allow_remote`](DebugPages::allow_remote) says so; a request that a proxy forwards for such a client is treated in the same way.
 /// For them the failure is passed on, and the server responds as it does without this middleware. It is meant for
 /// development, as the outermost middleware.
 ///

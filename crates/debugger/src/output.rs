@@ -8,19 +8,19 @@ use crate::project::Project;
 
 /// The maximum number of frames that are made from an output.
 const MAX_FRAMES: usize = 50;
-/// What stands before `file:line:column` in a line of rustc's output, of a panic message and of a backtrace.
+/// The text before `file:line:column` in a line of rustc's output, of a panic message and of a backtrace.
 const MARKS: [&str; 4] = ["--> ", "::: ", "panicked at ", " at "];
 /// The line with which Python begins a traceback.
 const TRACEBACK: &str = "Traceback (most recent call last):";
 
-/// How lines begin that follow the message of a failure and do not say what failed.
+/// The beginnings of lines that follow the message of a failure and do not say what failed.
 const AFTERWORDS: [&str; 5] =
     ["error: aborting due to", "error: could not compile", "error: process didn't exit", "note: ", "stack backtrace:"];
 
 /// A place that a line of output names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place<'a> {
-    /// Which bytes of the line name it.
+    /// The bytes of the line that name it.
     pub(crate) range: Range<usize>,
     pub(crate) file: &'a str,
     pub(crate) line: u32,
@@ -46,7 +46,7 @@ fn find_python_place(line: &str) -> Option<Place<'_>> {
     Some(Place { range: start..end, file, line: number, column: None })
 }
 
-/// What the output of a failed build or start says.
+/// The error and its places in the output of a failed build or start.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     /// The error in one line; empty if none was found.
@@ -57,7 +57,7 @@ pub(crate) struct Findings {
 
 /// Finds the error and its places in an output without control sequences.
 pub(crate) fn examine(output: &str, project: &Project) -> Findings {
-    if output.lines().any(|line| is_rustc_error(line)) {
+    if output.lines().any(is_rustc_error) {
         examine_rustc(output, project)
     } else {
         examine_program(output, project)

@@ -68,7 +68,7 @@ impl Page {
     pub fn render(&self, report: &FailureReport, format: Format) -> Rendered {
         let mut fields = vec![
             ("Content-Type", format.content_type().to_owned()),
-            // The page shows the state of one moment, and what it shows is nobody else's.
+            // The page shows one moment, and may contain private data.
             ("Cache-Control", "no-store".to_owned()),
             ("Vary", "Accept".to_owned()),
             ("X-Content-Type-Options", "nosniff".to_owned()),

@@ -1,8 +1,8 @@
-//! Which files belong to the project, and how paths are shown.
+//! [`Project`]: decides which files belong to the project, and how paths are shown.
 
 use std::path::{Component, Path, PathBuf};
 
-/// Folders inside a project that hold other people's code, or what a build has made.
+/// Folders inside a project that hold other people's code or the products of a build.
 const FOREIGN_FOLDERS: [&str; 9] =
     [".cargo", ".git", ".rustup", ".tox", ".venv", "dist-packages", "node_modules", "site-packages", "target"];
 /// Files that mark a folder as a Python environment, whatever its name is.
@@ -66,11 +66,12 @@ impl Project {
     }
 }
 
-/// How many folders above the project a relative path is looked for in: enough for `workspace/crates/name`.
+/// The maximum number of folders in which a relative path is looked for, from the project upwards: enough for
+/// `workspace/crates/name`.
 const MAX_LEVELS: usize = 4;
 
-/// What stands in a path before a library, and how many folders follow that say nothing to a reader: the registry's
-/// index in Cargo's, and a hash in rustc's.
+/// The part of a path before a library, and the number of folders after it that say nothing to a reader: the registry's
+/// index in Cargo's paths, a hash in rustc's.
 const LIBRARY_FOLDERS: [(&str, usize); 5] =
     [("/registry/src/", 1), ("/git/checkouts/", 0), ("/site-packages/", 0), ("/dist-packages/", 0), ("/rustc/", 2)];
 

@@ -1,4 +1,4 @@
-//! [`FailureReport`]: what failed, why, where, and during which request.
+//! [`FailureReport`]: describes what failed, why, where, and during which request.
 
 use std::error::Error;
 use std::io;
@@ -18,7 +18,7 @@ const MAX_MESSAGE: usize = 8 * 1024;
 /// first, and Python prints the exception last.
 const MAX_OUTPUT: usize = 256 * 1024;
 
-/// A failure, or what caused it.
+/// A failure, or one of its causes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cause {
     pub(crate) kind: String,
@@ -75,7 +75,7 @@ impl FailureReport {
         FailureReport::with_causes(vec![Cause::new(kind, message, frames)])
     }
 
-    /// Adds what caused the failure, or the cause that was added last.
+    /// Adds the cause of the failure, or of the cause that was added last.
     #[must_use]
     pub fn with_cause(mut self, kind: &str, message: &str, frames: Vec<Frame>) -> FailureReport {
         self.causes.push(Cause::new(kind, message, frames));

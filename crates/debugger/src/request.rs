@@ -9,7 +9,7 @@ use crate::visible::shorten;
 /// The maximum length of a value, in bytes.
 const MAX_VALUE: usize = 4 * 1024;
 
-/// Fields that curl sends by itself, or that belong to the connection or to the body, which is not part of a report.
+/// Fields that curl adds without being told, or that belong to the connection or to the body, which is not part of a report.
 const CURL_OMITS: [&str; 9] = [
     "accept-encoding",
     "connection",

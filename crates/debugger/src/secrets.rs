@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-/// What a report shows in place of a secret.
+/// The text that a report shows in place of a secret.
 pub(crate) const MASK: &str = "••••";
 
 /// Parts of names that mark a secret. Names are compared in lowercase and without `-`, `_`, `.` and spaces, so that
@@ -108,7 +108,7 @@ pub(crate) fn mask_repr(name: &str, repr: &str) -> String {
     masked
 }
 
-/// The length of what stands between a name and its value: a closing quote, `:`, `=` or `=>`, and spaces. 0 if no value
+/// The length of the separator between a name and its value: a closing quote, `:`, `=` or `=>`, and spaces. 0 if no value
 /// follows.
 fn separator_length(text: &str) -> usize {
     let unquoted = text.trim_start_matches(['"', '\'']).trim_start();

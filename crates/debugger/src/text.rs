@@ -9,7 +9,7 @@ use crate::frame::Frame;
 use crate::report::{Cause, FailureReport};
 use crate::visible::visible;
 
-/// What a report says that has no place.
+/// The note in a report that has no place.
 pub(crate) const NO_PLACE: &str =
     "This error does not record where it happened. An error of anyhow does, if RUST_BACKTRACE=1 is set.";
 

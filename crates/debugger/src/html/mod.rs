@@ -141,7 +141,7 @@ fn write_cause(html: &mut String, report: &FailureReport, page: &Page, index: us
     html.push_str("</section>\n");
 }
 
-/// Writes what the buttons copy. Without a script, it can be opened and selected.
+/// Writes the texts that the buttons copy. Without a script, they can be opened and selected.
 fn write_copies(html: &mut String, report: &FailureReport) {
     html.push_str("<section class=\"copies\">\n<h2>Export</h2>\n");
     let mut write_copy = |id: &str, name: &str, text: &str| {
