@@ -62,11 +62,12 @@ mod server;
 mod wsgi;
 
 pub use server::{
-    hijack, make_server, make_server_from_systemd, make_server_on, on_upgrade, wants_color, AccessRecord, Address,
-    AddressError, BaseWsgiServer, BodyMode, CloseReason, Concurrency, Fork, ForkingWsgiServer, Handshake,
-    HandshakeInfo, IdleConnection, Interest, Limits, Listeners, LocalAddr, Log, LogFormat, MayHandOver, NoLog,
-    PlainHttpPolicy, PollerKind, Receiver, RequestHandler, Runtime, ServeError, ServeErrorKind, Server, Settings,
-    ShutdownHandle, Socket, StoredBody, TextLog, ThreadedWsgiServer, Timeouts, Transport, TransportLayer, Upgraded,
+    catch_panic, hijack, make_server, make_server_from_systemd, make_server_on, on_upgrade, wants_color, AccessRecord,
+    Address, AddressError, BaseWsgiServer, BodyMode, CaughtPanic, CloseReason, Concurrency, Fork, ForkingWsgiServer,
+    Handshake, HandshakeInfo, IdleConnection, Interest, Limits, Listeners, LocalAddr, Log, LogFormat, MayHandOver,
+    NoLog, PlainHttpPolicy, PollerKind, Receiver, RequestHandler, Runtime, ServeError, ServeErrorKind, Server,
+    Settings, ShutdownHandle, Socket, StoredBody, TextLog, ThreadedWsgiServer, Timeouts, Transport, TransportLayer,
+    Upgraded,
 };
 pub use wsgi::{
     create_environ, run_wsgi_app, AppError, AppResponse, Application, Body, ByteStr, Client, Collected, Environ,

@@ -139,6 +139,7 @@ pub use io::socket::Socket;
 pub use io::transport::{Handshake, HandshakeInfo, PlainHttpPolicy, Transport, TransportLayer};
 pub use listener::Listeners;
 pub use log::{wants_color, AccessRecord, CloseReason, Log, LogFormat, NoLog, TextLog};
+pub use panics::{catch_panic, CaughtPanic};
 pub use receiver::Receiver;
 pub use server::{
     make_server, make_server_from_systemd, make_server_on, BaseWsgiServer, Concurrency, ForkingWsgiServer, Server,

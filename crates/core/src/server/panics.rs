@@ -111,3 +111,61 @@ pub(crate) fn catch<R>(run: impl FnOnce() -> R) -> Result<R, Panic> {
         Panic { report, payload: AppOwned::new(payload) }
     })
 }
+
+/// A panic that [`catch_panic`] has caught. `Display` writes the message and the backtrace.
+pub struct CaughtPanic(Panic);
+
+impl CaughtPanic {
+    /// The location and the message, such as `panicked at src/main.rs:3:5:` and a second line.
+    pub fn message(&self) -> &str {
+        &self.0.report.headline
+    }
+
+    /// The backtrace, as [`Backtrace`] prints it; empty if another panic hook has replaced the server's.
+    pub fn backtrace(&self) -> &str {
+        &self.0.report.backtrace
+    }
+}
+
+impl fmt::Display for CaughtPanic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.report.fmt(f)
+    }
+}
+
+impl fmt::Debug for CaughtPanic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CaughtPanic").field(&self.message()).finish()
+    }
+}
+
+/// Runs code of the application and catches its panic with the backtrace, as the server does: for middleware that
+/// responds to a panic. Calls can be nested. Nothing is printed.
+///
+/// # Errors
+/// The panic.
+///
+/// ```
+/// let panic = amboss_core::catch_panic(|| panic!("no such anvil")).unwrap_err();
+/// assert!(panic.message().ends_with("no such anvil"));
+/// ```
+pub fn catch_panic<R>(run: impl FnOnce() -> R) -> Result<R, CaughtPanic> {
+    install_hook();
+    catch(run).map_err(CaughtPanic)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_inside_another_call_is_reported_to_that_call_alone() {
+        let outer = catch_panic(|| {
+            let inner = catch_panic(|| panic!("inner")).unwrap_err();
+            assert!(inner.message().ends_with("inner") && !inner.backtrace().is_empty());
+            panic!("outer")
+        });
+        assert!(outer.unwrap_err().message().ends_with("outer"));
+        assert_eq!(catch_panic(|| catch_panic(|| 7).unwrap()).unwrap(), 7);
+    }
+}

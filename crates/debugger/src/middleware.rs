@@ -1,0 +1,211 @@
+//! [`DebugPages`]: middleware that responds to failures of an application with a page.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use amboss_core::http::Head;
+use amboss_core::{
+    catch_panic, AppError, Application, Body, Environ, InputError, Log, RequestHandler, StartError, StartErrorKind,
+    StartResponse, TextLog,
+};
+
+use crate::negotiate::negotiate;
+use crate::page::Page;
+use crate::project::Project;
+use crate::report::FailureReport;
+use crate::request::RequestInfo;
+
+/// The environ's key that says that pages load the script of the live reload.
+const LIVE_RELOAD: &str = "amboss.live";
+/// The fields in which a proxy passes on the address of its client.
+const FORWARDING_FIELDS: [&str; 2] = ["X-Forwarded-For", "X-Real-IP"];
+
+/// Middleware that responds to an error or a panic of an application with a page that explains it, and logs it.
+///
+/// The page shows source code and the environ, so clients on other machines do not get it unless
+/// [`allow_remote`](DebugPages::allow_remote) says so; a request that a proxy forwards for such a client is treated in the same way.
+/// For them the failure is passed on, and the server responds as it does without this middleware. It is meant for
+/// development, as the outermost middleware.
+///
+/// Failures that are not the application's are passed on as well: an [`InputError`], whose status is the server's to send,
+/// and the loss of the connection. So is every failure after the head has been sent: the server cuts the connection. A
+/// failure of the blocks of a [`Body`] happens after the call, and is the server's.
+///
+/// ```
+/// use amboss_core::{AppError, Body, Environ, StartResponse};
+/// use amboss_debugger::DebugPages;
+///
+/// fn app(_: &mut Environ<'_>, _: &mut dyn StartResponse) -> Result<Body, AppError> {
+///     let port: u16 = "a lot".parse()?;
+///     unreachable!("{port}")
+/// }
+///
+/// let app = DebugPages::new(app);
+/// # fn is_application(_: impl amboss_core::Application) {}
+/// # is_application(app);
+/// ```
+pub struct DebugPages<A> {
+    app: A,
+    project: Project,
+    page: Page,
+    versions: Vec<(String, String)>,
+    allow_remote: bool,
+    handler: Arc<dyn RequestHandler>,
+    log: Arc<dyn Log>,
+}
+
+/// The request handler that behaves as the server does.
+struct DefaultHandler;
+
+impl RequestHandler for DefaultHandler {}
+
+impl<A: Application> DebugPages<A> {
+    /// Wraps an application. The project is the current folder, the editor that of `AMBOSS_EDITOR`, and failures are
+    /// logged to standard error.
+    pub fn new(app: A) -> DebugPages<A> {
+        DebugPages {
+            app,
+            project: Project::current(),
+            page: Page::from_env(),
+            versions: Vec::new(),
+            allow_remote: false,
+            handler: Arc::new(DefaultHandler),
+            log: Arc::new(TextLog::stderr()),
+        }
+    }
+
+    /// Sets the project, whose frames are open.
+    #[must_use]
+    pub fn project(mut self, project: Project) -> DebugPages<A> {
+        self.project = project;
+        self
+    }
+
+    /// Sets the settings of the pages.
+    #[must_use]
+    pub fn page(mut self, page: Page) -> DebugPages<A> {
+        self.page = page;
+        self
+    }
+
+    /// Adds the version of a program or library to the pages.
+    #[must_use]
+    pub fn version(mut self, name: &str, version: &str) -> DebugPages<A> {
+        self.versions.push((name.to_owned(), version.to_owned()));
+        self
+    }
+
+    /// Whether clients on other machines get the pages as well. They show source code and the environ.
+    #[must_use]
+    pub fn allow_remote(mut self, allow: bool) -> DebugPages<A> {
+        self.allow_remote = allow;
+        self
+    }
+
+    /// Sets the log, usually that of the server. The server does not see a failure that this middleware has responded to,
+    /// so the middleware logs it.
+    #[must_use]
+    pub fn log(mut self, log: Arc<dyn Log>) -> DebugPages<A> {
+        self.log = log;
+        self
+    }
+
+    /// Sets the request handler, usually that of the server: its
+    /// [`handle_error`](RequestHandler::handle_error) logs the failures.
+    #[must_use]
+    pub fn request_handler(mut self, handler: Arc<dyn RequestHandler>) -> DebugPages<A> {
+        self.handler = handler;
+        self
+    }
+
+    /// Whether the client of this request may get a page.
+    fn may_respond(&self, environ: &Environ<'_>) -> bool {
+        if self.allow_remote {
+            return true;
+        }
+        let is_local = |address: &str| {
+            let address = address.trim().trim_matches(['[', ']']);
+            address == "<local>" || address.parse().is_ok_and(|ip: IpAddr| ip.to_canonical().is_loopback())
+        };
+        let is_forwarded_locally =
+            |name: &&str| environ.header(name).is_none_or(|value| value.to_string_lossy().split(',').all(is_local));
+        is_local(&environ.text("REMOTE_ADDR"))
+            && FORWARDING_FIELDS.iter().all(is_forwarded_locally)
+            // RFC 7239 allows names in place of addresses.
+            && environ.header("Forwarded").is_none()
+    }
+
+    fn respond(
+        &self,
+        environ: &Environ<'_>,
+        start_response: &mut dyn StartResponse,
+        report: FailureReport,
+        error: AppError,
+    ) -> Result<Body, AppError> {
+        let add_version =
+            |report: FailureReport, (name, version): &(String, String)| report.with_version(name, version);
+        let report = self.versions.iter().fold(report, add_version).with_request(RequestInfo::from_environ(environ));
+        let format = negotiate(&environ.header("Accept").unwrap_or_default());
+        let page = self.page.clone().live_reload(self.page.live_reload || environ.get(LIVE_RELOAD).is_some());
+        let rendered = page.render(&report, format);
+        let fields: Vec<(&str, &[u8])> =
+            rendered.fields.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+        // This replaces a head that has been set. It fails if the head has been sent.
+        if start_response.begin("500 Internal Server Error", &fields, Some(&error)).is_err() {
+            return Err(error);
+        }
+        self.handler.handle_error(&error, environ.head().request_line(), &*self.log);
+        Ok(Body::from(rendered.body))
+    }
+}
+
+impl<A: Application> Application for DebugPages<A> {
+    fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+        if !self.may_respond(environ) {
+            return self.app.call(environ, start_response);
+        }
+        match catch_panic(|| self.app.call(environ, start_response)) {
+            Ok(Ok(body)) => Ok(body),
+            Ok(Err(error)) if is_of_the_client(&*error) => Err(error),
+            Ok(Err(error)) => {
+                let report = FailureReport::from_error(&*error, &self.project);
+                self.respond(environ, start_response, report, error)
+            }
+            Err(panic) => {
+                let report = FailureReport::from_panic(&panic.to_string(), &self.project);
+                // The server's words for a panic.
+                let error = format!("panic in the application: {panic}").into();
+                self.respond(environ, start_response, report, error)
+            }
+        }
+    }
+
+    fn is_immediate(&self, head: Head<'_>) -> bool {
+        self.app.is_immediate(head)
+    }
+}
+
+/// Whether the request body or the connection failed, and not the application.
+fn is_of_the_client(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let is_input = error.is::<InputError>() || inner.is_some_and(|inner| inner.is::<InputError>());
+        let start = error.downcast_ref::<StartError>().map(StartError::kind);
+        if is_input || matches!(start, Some(StartErrorKind::Io(_))) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+impl<A> fmt::Debug for DebugPages<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("DebugPages");
+        fields.field("project", &self.project).field("allow_remote", &self.allow_remote).finish_non_exhaustive()
+    }
+}
