@@ -11,12 +11,12 @@ const MS: Duration = Duration::from_millis(1);
 
 /// Writes the process ids of the script and of a child, and then something.
 fn with_pids(rest: &str) -> String {
-    format!("#!/bin/sh\nsleep 1000 &\necho $! > child\necho $$ > script\n{rest}\n")
+    format!("#!/bin/sh\nsleep 100 &\necho $! > child\necho $$ > script\n{rest}\n")
 }
 
 #[test]
 fn a_script_that_never_answers_is_killed_with_its_child() {
-    let server = ScriptServer::start_with(&[("run", &with_pids("sleep 1000"))], |options, _| {
+    let server = ScriptServer::start_with(&[("run", &with_pids("sleep 100"))], |options, _| {
         options.head_timeout = 300 * MS;
     });
     let response = server.get("/cgi/run");
@@ -28,7 +28,7 @@ fn a_script_that_never_answers_is_killed_with_its_child() {
 
 #[test]
 fn a_script_that_runs_too_long_or_writes_too_much_is_cut_and_killed() {
-    for (rest, body) in [("sleep 1000", Some("x")), ("exec cat /dev/zero", None)] {
+    for (rest, body) in [("sleep 100", Some("x")), ("exec cat /dev/zero", None)] {
         let script = with_pids(&format!("printf 'Content-Type: text/plain\\n\\nx'; {rest}"));
         let server = ScriptServer::start_with(&[("run", &script)], |options, _| {
             (options.run_timeout, options.max_output) = (Duration::from_secs(2), 1_000_000);
@@ -57,7 +57,7 @@ fn a_client_that_leaves_takes_the_script_and_its_child_along() {
     // Before the head, after the first block, and in the middle of a streamed body.
     let start = "printf 'Content-Type: text/plain\\n\\nx'";
     for (rest, mode) in [("", BodyMode::Collect), (start, BodyMode::Collect), (start, BodyMode::Stream)] {
-        let script = with_pids(&format!("{rest}\nsleep 1000"));
+        let script = with_pids(&format!("{rest}\nsleep 100"));
         let server = ScriptServer::start_with(&[("run", &script)], |_, settings| settings.body_mode = mode);
         let mut client = server.connect();
         match mode {
@@ -98,10 +98,10 @@ fn the_response_ends_with_the_script_though_a_child_keeps_its_output_open() {
 #[test]
 fn a_script_that_closes_its_output_has_some_time_to_end() {
     // The child does not keep the output open, so only the end of the script tells.
-    let with_quiet_child = |rest: &str| with_pids(rest).replace("1000 &", "1000 >/dev/null &");
+    let with_quiet_child = |rest: &str| with_pids(rest).replace("100 &", "100 >/dev/null &");
     let finishing =
         with_quiet_child("printf 'Content-Type: text/plain\\n\\nx'; exec >&-; sleep 0.2; echo yes > finished");
-    let staying = with_quiet_child("printf 'Content-Type: text/plain\\n\\nx'; exec >&- 2>&-; sleep 1000");
+    let staying = with_quiet_child("printf 'Content-Type: text/plain\\n\\nx'; exec >&- 2>&-; sleep 100");
     let server = ScriptServer::start_with(&[("finishing", &finishing), ("staying", &staying)], |options, _| {
         options.exit_timeout = 1000 * MS;
     });
@@ -117,7 +117,7 @@ fn a_script_that_closes_its_output_has_some_time_to_end() {
 
 #[test]
 fn a_server_that_ends_takes_its_scripts_along() {
-    let script = with_pids("printf 'Content-Type: text/plain\\n\\nx'; sleep 1000");
+    let script = with_pids("printf 'Content-Type: text/plain\\n\\nx'; sleep 100");
     let mut server = ScriptServer::start_with(&[("run", &script)], |_, settings| {
         settings.timeouts.shutdown = 200 * MS;
     });
@@ -173,7 +173,7 @@ fn a_script_inherits_no_descriptors() {
     let _others: Vec<_> = (0..3).map(|_| server.connect()).collect();
     let text = server.get("/cgi/run").text();
     let fds = text.lines().filter_map(|line| Some(line.split_once(" -> ")?.0.rsplit_once(' ')?.1));
-    // Cargo leaves some descriptors of its own to this process, and those go further.
+    // Cargo leaves some descriptors open in this process, and a script inherits those.
     let mut others: Vec<_> = fds.filter(|fd| fd.parse().is_ok_and(|fd: u32| fd > 2) && !is_inheritable(fd)).collect();
     // The folder that `ls` reads.
     others.pop();

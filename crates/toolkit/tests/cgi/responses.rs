@@ -9,7 +9,7 @@ use crate::support::{write_script, ScriptServer};
 
 #[test]
 fn the_head_of_a_script_sets_status_and_fields() {
-    // What the script prints, and status, field and body of the response. `None` is an error page.
+    // The output of the script; status, field and body of the response. `None` stands for an error page.
     type Expected<'a> = Option<(&'a str, &'a str, &'a str)>;
     let cases: [(&str, u16, Expected<'_>); 17] = [
         (r"Content-Type: text/plain\n\nhello", 200, Some(("Content-Type", "text/plain", "hello"))),

@@ -77,7 +77,7 @@ impl HeadParser {
 
 /// Parses `name: value`.
 fn parse_line(line: &[u8]) -> Result<(String, Vec<u8>), HeadError> {
-    // What NPH scripts write (RFC 3875 §5), and what scripts for other interfaces write.
+    // NPH scripts begin in this way (RFC 3875 §5).
     if line.starts_with(b"HTTP/") {
         return error("it writes a status line, as NPH scripts do; a CGI script writes \"Status: 200 OK\"");
     }

@@ -11,8 +11,8 @@ use cap_std::fs::{Dir, MetadataExt};
 /// A folder of scripts, which the lookup does not leave.
 ///
 /// Between the check and the start of a script, another process can replace the file or a folder above it with a
-/// symbolic link that leads out of the folder. Whoever can write there can also put a script there, so the race gives
-/// nothing away.
+/// symbolic link that leads out of the folder. A process that can write there can also put a script there, so the race
+/// gives nothing away.
 pub(super) struct ScriptFolder {
     dir: Dir,
     path: PathBuf,

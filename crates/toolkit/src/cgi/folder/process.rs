@@ -46,7 +46,7 @@ pub(super) struct Script {
     _permit: Permit,
 }
 
-/// What [`Script::step`] has done.
+/// The outcome of [`Script::step`].
 pub(super) enum Step {
     /// The script has written these bytes.
     Output(Vec<u8>),

@@ -144,7 +144,7 @@ fn responses_have_status_fields_and_body() {
             GET,
             format!("{plain}Content-Length: 3\r\n\r\nabc"),
         ),
-        // What the contract does not allow is 500.
+        // A response that breaks the contract is 500.
         (|_, _| Ok("no head".into()), GET, String::new()),
         (
             |_, s| s.start("200 OK", &[("X", "a\r\nY: b")]).map(|()| Body::empty()).map_err(Into::into),
