@@ -144,6 +144,17 @@ impl<L: AppLoader> ServerBuilder<L> {
         load_server(&mut self.loader, &Worker::default(), listeners, self.options)
     }
 
+    /// Checks the options without listening and without loading the application.
+    ///
+    /// # Errors
+    /// Options that contradict each other, and folders that can't be served.
+    pub fn check(&self) -> Result<(), RunError> {
+        self.options.clone().resolve()?;
+        #[cfg(feature = "toolkit")]
+        crate::surroundings::check(&self.options)?;
+        Ok(())
+    }
+
     /// Serves until the server is told to stop.
     ///
     /// # Errors
@@ -192,9 +203,7 @@ impl<L: AppLoader> ServerBuilder<L> {
     #[cfg(all(unix, feature = "reload"))]
     fn supervise(mut self) -> Result<(), RunError> {
         // Reports contradicting options before any process is started.
-        self.options.clone().resolve()?;
-        #[cfg(feature = "toolkit")]
-        crate::surroundings::check(&self.options)?;
+        self.check()?;
         if self.plan.fork.is_some() && self.options.use_reloader {
             let message = "An application that is loaded before its workers are forked can't be reloaded when a file \
                            changes; use either preloading or the reloader.";

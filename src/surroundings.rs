@@ -63,7 +63,6 @@ pub(crate) fn allow_bound_names(options: &mut RunOptions, addresses: &[Address])
 ///
 /// # Errors
 /// Those of `wrap`.
-#[cfg(all(unix, feature = "reload"))]
 pub(crate) fn check(options: &RunOptions) -> Result<(), RunError> {
     let none =
         |_: &mut amboss_core::Environ<'_>, _: &mut dyn amboss_core::StartResponse| Ok(amboss_core::Body::empty());

@@ -56,6 +56,7 @@ const FAST: &[&str] = &[
     "test_run_simple",
     "test_socket",
     "test_start_response",
+    "test_static_files",
     "test_threads",
 ];
 

@@ -29,6 +29,7 @@ pub(crate) struct Options<'py> {
     quiet: bool,
     body_mode: String,
     body_directory: Option<PathBuf>,
+    static_files: Vec<(String, PathBuf)>,
 }
 
 /// The default maximum number of requests that run at once in a process. Waiting for the GIL counts as running; more
@@ -52,6 +53,7 @@ pub(crate) fn to_run_options(py: Python<'_>, options: &Options<'_>) -> PyResult<
     }
     run.settings.body_mode = if options.body_mode == "stream" { BodyMode::Stream } else { BodyMode::Collect };
     run.settings.body_directory.clone_from(&options.body_directory);
+    run.static_files.clone_from(&options.static_files);
     if let Some(context) = &options.ssl_context {
         run.ssl_context = Some(to_ssl_context(context)?);
     }

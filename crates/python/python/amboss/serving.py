@@ -1,8 +1,9 @@
 """``run_simple``, ``make_server`` and the rest of the API of ``werkzeug.serving``, under the same names."""
 
+import importlib.util
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Callable, NoReturn, Optional, Union
 
 from . import _amboss, _monkey_patching, _respawn, _signals, _startup_report
@@ -20,6 +21,8 @@ __all__ = [
 ]
 
 WSGIApplication = Callable[..., Iterable[bytes]]
+StaticFile = Union[str, "os.PathLike[str]", tuple[str, str]]
+StaticFiles = Union[Mapping[str, StaticFile], Iterable[tuple[str, StaticFile]]]
 SSLContext = Union[str, tuple[str], tuple[str, Optional[str]]]
 
 
@@ -183,6 +186,7 @@ def make_server(
             "quiet": quiet,
             "body_mode": body_mode,
             "body_directory": body_directory,
+            "static_files": [],
         }
     )
     addresses = [_address(host, port)] if fd is None else []
@@ -208,7 +212,7 @@ def run_simple(
     threaded: Optional[bool] = None,
     processes: int = 1,
     request_handler: Optional[type[WSGIRequestHandler]] = None,
-    static_files: Optional[Any] = None,
+    static_files: Optional[StaticFiles] = None,
     passthrough_errors: bool = False,
     ssl_context: Optional[SSLContext] = None,
     *,
@@ -234,7 +238,8 @@ def run_simple(
     :param threaded: whether each request runs in a thread; True by default, unless ``processes`` is more than 1
     :param processes: if more than 1, each request runs in a process; the maximum number of these processes
     :param request_handler: a subclass of :class:`WSGIRequestHandler`
-    :param static_files: files to serve by URL path, with Werkzeug's ``SharedDataMiddleware``, which must be installed
+    :param static_files: folders and files to serve without the application: a dict, or pairs, from a prefix of the path
+        such as ``"/static"`` to a folder, to a file, or to ``(package, folder)``
     :param passthrough_errors: whether an exception of the application stops the server and is raised here
     :param ssl_context: ``"adhoc"`` or ``(certfile, keyfile)``
     :param threads: the maximum number of requests that run at once; 16 by default
@@ -260,6 +265,7 @@ def run_simple(
             "quiet": quiet,
             "body_mode": body_mode,
             "body_directory": body_directory,
+            "static_files": _static_files(static_files),
         }
     )
     refusal = _monkey_patching.refusal()
@@ -268,8 +274,6 @@ def run_simple(
         raise SystemExit(2)
     if use_reloader and not is_running_from_reloader():
         _supervise(address, options, extra_files, exclude_patterns, reloader_interval, reloader_type, error_page)
-    if static_files:
-        application = _with_static_files(application, static_files)
     if use_debugger:
         application = _with_debugger(application, use_evalex, hostname)
     _startup_report.disable()
@@ -285,10 +289,22 @@ def run_simple(
         _signals.uninstall_in_script()
 
 
-def _with_static_files(application: WSGIApplication, static_files: Any) -> WSGIApplication:
-    middleware = _import_werkzeug("static_files", "werkzeug.middleware.shared_data", "SharedDataMiddleware")
-    wrapped: WSGIApplication = middleware(application, static_files)
-    return wrapped
+def _static_files(static_files: Optional[StaticFiles]) -> list[tuple[str, str]]:
+    """Returns prefixes with paths, from the forms that Werkzeug's ``SharedDataMiddleware`` accepts."""
+    if static_files is None:
+        return []
+    pairs = static_files.items() if isinstance(static_files, Mapping) else static_files
+    return [(prefix, _static_path(path)) for prefix, path in pairs]
+
+
+def _static_path(path: StaticFile) -> str:
+    if not isinstance(path, tuple):
+        return os.fspath(path)
+    package, folder = path
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ValueError(f"static_files names the package {package!r}, which can't be found; check the name")
+    return os.path.join(os.path.dirname(spec.origin), folder)
 
 
 def _with_debugger(application: WSGIApplication, use_evalex: bool, hostname: str) -> WSGIApplication:
