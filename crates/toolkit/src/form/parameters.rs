@@ -9,7 +9,7 @@ pub(super) fn split_parameters(value: &[u8]) -> (&[u8], Parameters<'_>) {
 }
 
 /// An iterator over parameters. A malformed one is the last item. Each byte is examined a bounded number of times
-/// (CVE-2024-24762: a regular expression for this took exponential time).
+/// (CVE-2024-24762 is a regular expression for this that backtracks).
 pub(super) struct Parameters<'a> {
     /// Empty, or begins with `;`.
     rest: &'a [u8],

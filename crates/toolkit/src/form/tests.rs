@@ -46,7 +46,7 @@ fn a_body_of_another_type_is_not_read() {
     assert!(form.fields.is_empty() && form.files.is_empty());
 }
 
-/// The expression of python-multipart took exponential time for such a value.
+/// The regular expression of python-multipart backtracks on such a value.
 #[test]
 fn cve_2024_24762_a_content_type_of_backslashes_takes_linear_time() {
     for end in ["", "\"", "\"; boundary=b"] {

@@ -91,6 +91,10 @@ impl Search {
 fn find_cr(bytes: &[u8]) -> Option<usize> {
     /// `contains` compares several bytes at once, and `position` one; so blocks without CR are skipped by the former.
     const BLOCK: usize = 128;
+    // Data of nothing but CR would otherwise begin a block for each byte.
+    if bytes.first() == Some(&b'\r') {
+        return Some(0);
+    }
     let mut skipped = 0;
     for block in bytes.chunks(BLOCK) {
         if block.contains(&b'\r') {

@@ -129,14 +129,15 @@ impl<'l> FormReader<'l> {
     }
 
     fn data(&mut self, bytes: &[u8], offset: u64) -> Result<(), FormError> {
-        match &mut self.part {
-            Part::None => Ok(()),
-            Part::Field { value, .. } => {
-                value.extend_from_slice(bytes);
-                self.count_memory(bytes.len())
-            }
-            Part::File(_) => Ok(self.store.write(bytes, offset).map_err(FormErrorKind::Storage)?),
+        if let Part::Field { .. } = self.part {
+            self.count_memory(bytes.len())?;
         }
+        match &mut self.part {
+            Part::None => {}
+            Part::Field { value, .. } => value.extend_from_slice(bytes),
+            Part::File(_) => self.store.write(bytes, offset).map_err(FormErrorKind::Storage)?,
+        }
+        Ok(())
     }
 
     fn end_part(&mut self) {
@@ -162,8 +163,8 @@ impl<'l> FormReader<'l> {
     }
 }
 
-/// Text in UTF-8; other bytes are replaced with U+FFFD. A field `_charset_` and the charset of a part change nothing: RFC
-/// 7578 §5.1.2 and the HTML Standard have every form in UTF-8.
+/// Text in UTF-8; other bytes are replaced with U+FFFD. The charset of a part (RFC 7578 §4.5) and a field `_charset_`
+/// (§4.6) are not used: browsers send forms in UTF-8, and a client must not choose how a filter reads its text.
 fn into_text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }

@@ -20,7 +20,7 @@ use crate::form::limits::FormLimits;
 /// A parser of one body.
 ///
 /// The caller keeps the bytes: each input of [`step`](Parser::step) begins with the first byte that was not consumed.
-/// Not more than a header section or a part of a delimiter ever remains.
+/// At most a header section or a part of a delimiter remains.
 #[derive(Debug)]
 pub(crate) struct Parser {
     delimiter: Delimiter,
@@ -37,7 +37,7 @@ pub(crate) struct Parser {
 enum State {
     /// At the start of the body, or after the empty line of a header section: a delimiter needs no CR LF here.
     LineStart,
-    /// In data that ends with a delimiter.
+    /// In data, which ends with a delimiter.
     Search,
     /// After a delimiter: `--` ends the body.
     AfterDelimiter,
