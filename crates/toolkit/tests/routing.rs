@@ -192,3 +192,31 @@ fn without_a_router_there_are_no_arguments() {
     assert_eq!((args.get("id"), args.str("id"), args.int("id"), args.iter().count()), (None, "", None, 0));
     assert!(args.url_for("id", &[]).is_err());
 }
+
+#[test]
+fn what_the_router_answers_itself_is_immediate() {
+    let health = || Health::new(Response::text("app"), "/healthz");
+    let inner = Router::builder().get("/x", Response::text("x")).build().unwrap();
+    let router = Router::builder()
+        .get("/healthz", health())
+        .get("/slow", Response::text("slow"))
+        .get("/folder/", Response::text("folder"))
+        .mount("/api", inner)
+        .host("health.localhost", health())
+        .build()
+        .unwrap();
+    for (host, method, path, is_immediate) in [
+        ("localhost", "GET", "/healthz", true),
+        ("localhost", "GET", "/slow", false),
+        ("localhost", "GET", "/folder", true),
+        ("localhost", "POST", "/slow", true),
+        ("localhost", "GET", "/none", true),
+        ("localhost", "GET", "/%ff", true),
+        ("localhost", "GET", "/api/none", false),
+        ("health.localhost", "GET", "/healthz", true),
+        ("health.localhost", "GET", "/none", false),
+    ] {
+        let mut owned = EnvironBuilder::new(path).method(method).field("Host", host).build().unwrap();
+        assert_eq!(router.is_immediate(owned.environ().head()), is_immediate, "{host} {method} {path}");
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use amboss_core::http::{percent_decode, Head, Leniency, Target};
 use amboss_core::{AppError, Application, Body, Environ, StartResponse};
 
 use super::args::RouteArgs;
@@ -134,6 +135,20 @@ impl Application for Router {
             Step::NotFound => HttpError::new(404)
                 .with_description("There is nothing at this address. Check its spelling.")
                 .respond(start_response),
+        }
+    }
+    /// Redirects and refusals are immediate. Of a rule, its application decides; that of a mount is not asked, since the
+    /// head still has the prefix.
+    fn is_immediate(&self, head: Head<'_>) -> bool {
+        let host = head.get("Host").and_then(|host| std::str::from_utf8(host).ok());
+        let (Ok(target), Ok(method)) = (Target::of(&head, Leniency::default()), std::str::from_utf8(head.method())) else {
+            return false;
+        };
+        let path = percent_decode(target.path);
+        let Ok(path) = std::str::from_utf8(&path) else { return true };
+        match self.find(host, method, path) {
+            Lookup::Found(found) => found.prefix.is_none_or(|at| at == 0) && found.app().is_immediate(head),
+            Lookup::Redirect(_) | Lookup::MethodNotAllowed(_) | Lookup::NotFound => true,
         }
     }
 }
