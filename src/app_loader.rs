@@ -40,6 +40,13 @@ pub trait AppLoader {
     /// The reason why the application can't be loaded; [`ServerBuilder::run`](crate::ServerBuilder::run) returns it.
     fn load_app(&mut self, worker: &Worker) -> Result<Arc<dyn Application>, RunError>;
 
+    /// Returns further applications, each for a host. An application replaces the one of
+    /// [`RunOptions::hosts`](crate::RunOptions::hosts) with the same host. Called after the application has been loaded.
+    #[cfg(feature = "toolkit")]
+    fn hosts(&mut self) -> Vec<(String, Arc<dyn Application>)> {
+        Vec::new()
+    }
+
     /// Changes settings that depend on the application. Called after the application has been loaded and before the
     /// server is made.
     ///
@@ -72,6 +79,11 @@ pub trait AppLoader {
 impl<L: AppLoader + ?Sized> AppLoader for &mut L {
     fn load_app(&mut self, worker: &Worker) -> Result<Arc<dyn Application>, RunError> {
         (**self).load_app(worker)
+    }
+
+    #[cfg(feature = "toolkit")]
+    fn hosts(&mut self) -> Vec<(String, Arc<dyn Application>)> {
+        (**self).hosts()
     }
 
     fn configure(&mut self, settings: &mut Settings) -> Result<(), RunError> {

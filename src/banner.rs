@@ -7,8 +7,9 @@ use amboss_core::LocalAddr;
 /// Returns the lines that say where a server can be reached, as Werkzeug prints them, but without its warning.
 ///
 /// A wildcard address is shown with a loopback URL and with the URL of the interface that has the default route. The
-/// certificate's fingerprint can be compared with the one that a browser shows.
-pub fn banner(addresses: &[LocalAddr], scheme: &str, fingerprint: Option<&str>) -> String {
+/// certificate's fingerprint can be compared with the one that a browser shows. `hosts` are names that the server answers
+/// with applications of their own; those below `localhost` need no entry in a DNS (RFC 6761 §6.3).
+pub fn banner(addresses: &[LocalAddr], scheme: &str, fingerprint: Option<&str>, hosts: &[String]) -> String {
     let mut text = String::new();
     let mut line = |address: &str| {
         text.push_str(" * Running on ");
@@ -29,6 +30,10 @@ pub fn banner(addresses: &[LocalAddr], scheme: &str, fingerprint: Option<&str>) 
             LocalAddr::Tcp(address) => line(&format!("{scheme}://{address}")),
             other => line(&other.to_string()),
         }
+    }
+    let port = addresses.iter().find_map(LocalAddr::port);
+    for (host, port) in hosts.iter().zip(port.into_iter().cycle()) {
+        line(&format!("{scheme}://{host}:{port}"));
     }
     if let Some(fingerprint) = fingerprint {
         text.push_str(&format!(" * Certificate fingerprint (SHA-256): {fingerprint}\n"));
@@ -68,16 +73,17 @@ mod tests {
             LocalAddr::Tcp("[::1]:5000".parse().unwrap()),
             LocalAddr::Unix(Some("/tmp/a.sock".into())),
         ];
-        let text = banner(&addresses, "http", None);
+        let text = banner(&addresses, "http", None, &[]);
         assert_eq!(
             text,
             " * Running on http://127.0.0.1:5000\n * Running on http://[::1]:5000\n * Running on unix:///tmp/a.sock\n\
              Press CTRL+C to quit\n"
         );
-        let text = banner(&addresses[..1], "https", Some("AB:CD"));
+        let text = banner(&addresses[..1], "https", Some("AB:CD"), &["api.localhost".to_owned()]);
         let fingerprint = " * Certificate fingerprint (SHA-256): AB:CD\n";
-        assert_eq!(text, format!(" * Running on https://127.0.0.1:5000\n{fingerprint}Press CTRL+C to quit\n"));
-        let text = banner(&[LocalAddr::Tcp("0.0.0.0:80".parse().unwrap())], "http", None);
+        let running = " * Running on https://127.0.0.1:5000\n * Running on https://api.localhost:5000\n";
+        assert_eq!(text, format!("{running}{fingerprint}Press CTRL+C to quit\n"));
+        let text = banner(&[LocalAddr::Tcp("0.0.0.0:80".parse().unwrap())], "http", None, &[]);
         assert!(
             text.starts_with(" * Running on all addresses (0.0.0.0)\n * Running on http://127.0.0.1:80\n"),
             "{text}"

@@ -16,7 +16,7 @@ fn main() -> ExitCode {
 struct Binary;
 
 impl Runner for Binary {
-    fn serve(&mut self, _: &str, config: AppConfig) -> Result<(), RunError> {
+    fn serve(&mut self, _: Option<&str>, config: AppConfig) -> Result<(), RunError> {
         cli::exec_python(None, &config.arguments)
     }
 

@@ -175,6 +175,7 @@ impl<L: AppLoader> ServerBuilder<L> {
             }
         }
         let (quiet, fingerprint, scheme) = (self.options.quiet, self.fingerprint(), self.scheme());
+        let hosts = self.shown_hosts();
         // Bind first: an error is reported at once, and clients that connect early wait until the application is
         // loaded.
         let listeners = self.take_listeners()?;
@@ -183,7 +184,7 @@ impl<L: AppLoader> ServerBuilder<L> {
         // Before the banner, so that CTRL+C already works as the banner says.
         self.loader.started(&server, &worker)?;
         if !quiet {
-            say!("{}", banner(server.local_addrs(), scheme, fingerprint.as_deref()).trim_end());
+            say!("{}", banner(server.local_addrs(), scheme, fingerprint.as_deref(), &hosts).trim_end());
         }
         Ok(self.loader.serve(server)?)
     }
@@ -209,12 +210,13 @@ impl<L: AppLoader> ServerBuilder<L> {
                            changes; use either preloading or the reloader.";
             return Err(RunErrorKind::Options(message.into()).into());
         }
-        let (fingerprint, scheme) = (self.fingerprint(), self.scheme());
+        let (fingerprint, scheme, hosts) = (self.fingerprint(), self.scheme(), self.shown_hosts());
         let listeners = self.listeners.take();
         let (options, addresses) = (&self.options, &self.addresses);
         let code = supervise::supervise(options, &self.plan, || {
             let listeners = listeners.map_or_else(|| bind(addresses, options), Ok)?;
-            let banner = (!options.quiet).then(|| banner(&listeners.local_addrs(), scheme, fingerprint.as_deref()));
+            let banner =
+                (!options.quiet).then(|| banner(&listeners.local_addrs(), scheme, fingerprint.as_deref(), &hosts));
             Ok((listeners, banner))
         })?;
         if code == 0 {
@@ -227,7 +229,15 @@ impl<L: AppLoader> ServerBuilder<L> {
     /// Adds to the options what follows from the addresses.
     fn complete_options(&mut self) {
         #[cfg(feature = "toolkit")]
-        crate::surroundings::allow_bound_names(&mut self.options, &self.addresses);
+        crate::surroundings::allow_own_names(&mut self.options, &self.addresses);
+    }
+
+    /// Returns the hosts for the banner: those with an application of their own, but no patterns.
+    fn shown_hosts(&self) -> Vec<String> {
+        #[cfg(feature = "toolkit")]
+        return self.options.hosts.iter().map(|(host, _)| host.clone()).filter(|host| !host.starts_with('*')).collect();
+        #[cfg(not(feature = "toolkit"))]
+        Vec::new()
     }
 
     fn take_listeners(&mut self) -> Result<Listeners, RunError> {
@@ -263,6 +273,8 @@ fn load_server(
     mut options: RunOptions,
 ) -> Result<Server, RunError> {
     let app = loader.load_app(worker)?;
+    #[cfg(feature = "toolkit")]
+    crate::surroundings::set_hosts(&mut options, loader.hosts());
     loader.configure(&mut options.settings)?;
     assemble_server(listeners, app, options, BuildId::of_this_process())
 }

@@ -49,13 +49,24 @@ pub(crate) fn wrap(app: Arc<dyn Application>, options: &RunOptions) -> Result<Ar
     Ok(app)
 }
 
-/// Adds the names of the addresses to the hosts that are allowed.
-pub(crate) fn allow_bound_names(options: &mut RunOptions, addresses: &[Address]) {
+/// Adds the names of the addresses, and the hosts that have an application, to the hosts that are allowed.
+pub(crate) fn allow_own_names(options: &mut RunOptions, addresses: &[Address]) {
     if let Some(allowed) = &mut options.allowed_hosts {
         allowed.extend(addresses.iter().filter_map(|address| match address {
             Address::Tcp { host, .. } => Some(host.clone()),
             _ => None,
         }));
+        allowed.extend(options.hosts.iter().map(|(host, _)| host.clone()));
+    }
+}
+
+/// Sets the applications of hosts; a host that is in the options already gets the new application.
+pub(crate) fn set_hosts(options: &mut RunOptions, hosts: Vec<(String, Arc<dyn Application>)>) {
+    for (host, app) in hosts {
+        match options.hosts.iter_mut().find(|(known, _)| *known == host) {
+            Some((_, known)) => *known = app,
+            None => options.hosts.push((host, app)),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! [`run`] parses the arguments (`args`), turns them into [`RunOptions`](crate::RunOptions), and then does one of the
 //! following:
 //!
-//! - serves a Python application: through [`Runner::serve`], or by replacing this process with a Python interpreter
+//! - serves Python applications: through [`Runner::serve`], or by replacing this process with a Python interpreter
 //!   (`exec_python`, which asks `find_python` for one);
 //! - serves a folder, the built-in development application or another program (`own_app_loader`);
 //! - creates a certificate (`devcert`);
@@ -22,12 +22,13 @@ mod respawn;
 mod runner;
 
 use std::ffi::OsString;
+use std::sync::Arc;
 
 use clap::error::ErrorKind;
 use clap::CommandFactory;
 
 use crate::toolkit::files::Folder;
-use crate::{DevApp, RunError, RunErrorKind, ServerBuilder};
+use crate::{Application, DevApp, RunError, RunErrorKind, RunOptions, ServerBuilder};
 use args::{app, Cli, ServeArgs, Subcommand};
 use own_app_loader::OwnAppLoader;
 
@@ -61,7 +62,7 @@ pub fn run(argv: impl IntoIterator<Item = OsString>, runner: &mut dyn Runner) ->
             Ok(()) => serve_own_app(&serve, None, runner),
             Err(error) => exit_code(Err(error)),
         },
-        None if serve.python_target().is_some() => serve_python_app(&serve, &argv[1..], runner),
+        None if serve.needs_python() => serve_python_apps(&serve, &argv[1..], runner),
         None => serve_own_app(&serve, Some(&argv[1..]), runner),
     }
 }
@@ -83,12 +84,9 @@ fn serve_own_app(serve: &ServeArgs, respawn_args: Option<&[OsString]>, runner: &
     };
     #[cfg(not(all(unix, feature = "reload")))]
     let _ = respawn_args;
-    let loader = match serve.folder() {
-        Some(folder) => match Folder::with_options(folder, serve.site.folder_options(true)) {
-            Ok(folder) => OwnAppLoader::new(folder, &options, runner),
-            Err(error) => return usage_error(&error.to_string()),
-        },
-        None => OwnAppLoader::new(DevApp::new(&options.settings, &serve.concurrency()), &options, runner),
+    let loader = match own_app(serve, &options) {
+        Ok(app) => OwnAppLoader::new(app, &options, runner),
+        Err(message) => return usage_error(&message),
     };
     let builder = ServerBuilder::with_loader(loader).bind_all(serve.addresses()).options(options);
     #[cfg(all(unix, feature = "reload"))]
@@ -96,11 +94,32 @@ fn serve_own_app(serve: &ServeArgs, respawn_args: Option<&[OsString]>, runner: &
     exit_code(builder.run())
 }
 
-/// Serves the Python application that the command line names.
-fn serve_python_app(serve: &ServeArgs, args: &[OsString], runner: &mut dyn Runner) -> u8 {
+/// Returns the command's own application: a folder, or the development application.
+///
+/// # Errors
+/// A message: the folder can't be served.
+fn own_app(serve: &ServeArgs, options: &RunOptions) -> Result<Arc<dyn Application>, String> {
+    Ok(match serve.folder() {
+        Some(folder) => {
+            let folder = Folder::with_options(folder, serve.site.folder_options(true));
+            Arc::new(folder.map_err(|error| error.to_string())?)
+        }
+        None => Arc::new(DevApp::new(&options.settings, &serve.concurrency())),
+    })
+}
+
+/// Serves the Python applications that the command line names, beside the command's own one if APP is none of them.
+fn serve_python_apps(serve: &ServeArgs, args: &[OsString], runner: &mut dyn Runner) -> u8 {
     let options = match serve.options() {
         Ok(options) => options,
         Err(message) => return usage_error(&message),
+    };
+    let own_app = match serve.python_target() {
+        Some(_) => None,
+        None => match own_app(serve, &options) {
+            Ok(app) => Some(app),
+            Err(message) => return usage_error(&message),
+        },
     };
     let arguments = app::without_python(args);
     if let Some(python) = serve.app.python() {
@@ -115,6 +134,8 @@ fn serve_python_app(serve: &ServeArgs, args: &[OsString], runner: &mut dyn Runne
     let mut config = AppConfig {
         addresses: serve.addresses(),
         options,
+        own_app,
+        hosts: serve.site.python_hosts(),
         #[cfg(all(unix, feature = "reload"))]
         plan,
         timeout: None,
@@ -124,7 +145,7 @@ fn serve_python_app(serve: &ServeArgs, args: &[OsString], runner: &mut dyn Runne
         arguments,
     };
     serve.app.apply(&mut config);
-    exit_code(runner.serve(serve.python_target().unwrap_or_default(), config))
+    exit_code(runner.serve(serve.python_target(), config))
 }
 
 /// Prints the error of a run, if there is one, and returns the exit code.

@@ -14,12 +14,8 @@ pub(super) struct OwnAppLoader<'a> {
 }
 
 impl<'a> OwnAppLoader<'a> {
-    pub(super) fn new(
-        app: impl Application + 'static,
-        options: &RunOptions,
-        runner: &'a mut dyn Runner,
-    ) -> OwnAppLoader<'a> {
-        OwnAppLoader { app: Arc::new(app), signals: Signals::new(options), runner }
+    pub(super) fn new(app: Arc<dyn Application>, options: &RunOptions, runner: &'a mut dyn Runner) -> OwnAppLoader<'a> {
+        OwnAppLoader { app, signals: Signals::new(options), runner }
     }
 }
 

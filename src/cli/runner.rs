@@ -1,24 +1,24 @@
 //! The interface between the command line and the program that runs it.
 
 use std::ffi::OsString;
-#[cfg(all(unix, feature = "reload"))]
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::hang_up::HangUp;
 use super::log_file::ReopenLogs;
-use crate::{Address, RunError, RunOptions, ServeError, Server, Worker};
+use crate::{Address, Application, RunError, RunOptions, ServeError, Server, Worker};
 #[cfg(all(unix, feature = "reload"))]
 use crate::{LaunchPlan, SourceKnowledge};
 
 /// What a program that runs the command line must provide.
 pub trait Runner {
-    /// Serves a Python application. `target` is the name of the application, as on the command line.
+    /// Serves Python applications: `target`, and those of [`AppConfig::hosts`], by their names as on the command line.
+    /// Without `target`, [`AppConfig::own_app`] serves all other hosts.
     ///
     /// # Errors
     /// An error that [`run`](super::run) prints and turns into the exit code; [`RunErrorKind::Exit`](crate::RunErrorKind::Exit) if everything has been
     /// printed already.
-    fn serve(&mut self, target: &str, config: AppConfig) -> Result<(), RunError>;
+    fn serve(&mut self, target: Option<&str>, config: AppConfig) -> Result<(), RunError>;
 
     /// Installs signal handlers. Called in the process that serves (`worker`) right before it serves something other
     /// than a Python application.
@@ -72,12 +72,16 @@ impl Signals {
 }
 
 /// The settings for serving a Python application.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct AppConfig {
     /// The addresses to listen on.
     pub addresses: Vec<Address>,
     /// The server's options. `options.settings.runtime.threads` holds the number of threads.
     pub options: RunOptions,
+    /// The application for all hosts without a Python application, if no target is given.
+    pub own_app: Option<Arc<dyn Application>>,
+    /// The hosts that have Python applications of their own, and the names of these applications.
+    pub hosts: Vec<(String, String)>,
     /// How a supervisor starts its workers.
     #[cfg(all(unix, feature = "reload"))]
     pub plan: LaunchPlan,

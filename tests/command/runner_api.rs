@@ -18,8 +18,8 @@ struct Fake {
 }
 
 impl Runner for Fake {
-    fn serve(&mut self, target: &str, config: AppConfig) -> Result<(), RunError> {
-        self.target = Some(target.to_owned());
+    fn serve(&mut self, target: Option<&str>, config: AppConfig) -> Result<(), RunError> {
+        self.target = target.map(str::to_owned);
         self.config = Some(config);
         self.fails.take().map_or(Ok(()), Err)
     }

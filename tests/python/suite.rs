@@ -55,6 +55,7 @@ const FAST: &[&str] = &[
     "test_recursion",
     "test_run_simple",
     "test_socket",
+    "test_hosts",
     "test_start_response",
     "test_static_files",
     "test_threads",

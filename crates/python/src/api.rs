@@ -10,7 +10,7 @@ use amboss::{
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
-use crate::app_loader::PyAppLoader;
+use crate::app_loader::{LoadedApps, PyAppLoader};
 use crate::errors::{from_run_error, from_serve_error};
 use crate::options::{make_application, parse_addresses, to_run_options, Options};
 use crate::runtime::ffi::with_borrowed_fd;
@@ -58,8 +58,8 @@ impl Server {
         let run = to_run_options(py, &options)?;
         let addresses = parse_addresses(&addresses)?;
         let listeners = fd.map(duplicate_listener).transpose()?;
-        let app = Arc::new(make_application(py, app, &run, options.request_handler)?);
-        let shutdown = app.shutdown.clone();
+        let shutdown = Arc::default();
+        let app = Arc::new(make_application(py, app, &run, options.request_handler, &shutdown)?);
         let builder = ServerBuilder::new(app).bind_all(addresses).options(run);
         let server = detach(py, || match listeners {
             Some(listeners) => builder.listeners(listeners).build(),
@@ -143,13 +143,23 @@ pub(crate) fn make_ssl_devcert(
 pub(crate) fn run(py: Python<'_>, addresses: Vec<String>, app: Py<PyAny>, options: Options<'_>) -> PyResult<()> {
     let run = to_run_options(py, &options)?;
     let addresses = parse_addresses(&addresses)?;
-    let application = make_application(py, app, &run, options.request_handler)?;
+    let shutdown = Arc::default();
+    let make_app = |app: Py<PyAny>| make_application(py, app, &run, options.request_handler.clone(), &shutdown);
+    let mut main = make_app(app)?;
+    let mut hosts = Vec::new();
+    for (host, app) in options.hosts.iter().filter(|(_, app)| app.is_callable()) {
+        hosts.push((host.clone(), make_app(app.clone().unbind())?));
+    }
     let make = move |py: Python<'_>, worker: &Worker| {
-        let mut application = application;
         if let Some(reporter) = ModuleReporter::start(py, worker, None)? {
-            application.set_after_call(move |py| reporter.report_new(py));
+            let reporter = Arc::new(reporter);
+            for application in hosts.iter_mut().map(|(_, app)| app).chain([&mut main]) {
+                let reporter = reporter.clone();
+                application.set_after_call(move |py| reporter.report_new(py));
+            }
         }
-        Ok(application)
+        let hosts = hosts.into_iter().map(|(host, app)| (host, Arc::new(app) as Arc<dyn Application>)).collect();
+        Ok(LoadedApps { main: Arc::new(main), hosts, shutdown })
     };
     let loader = PyAppLoader::new(make, signals::script_installer(&run));
     let builder = ServerBuilder::with_loader(loader).bind_all(addresses).options(run);

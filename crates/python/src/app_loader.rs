@@ -1,4 +1,4 @@
-//! Creates a Python application in the process that serves it, as the library asks for it.
+//! Creates Python applications in the process that serves them, when the library asks for them.
 
 use std::sync::{Arc, OnceLock};
 
@@ -11,46 +11,61 @@ use pyo3::prelude::*;
 use crate::errors::{to_app_error, to_run_error};
 use crate::runtime::ffi::attach;
 use crate::runtime::{main_thread, thread_stack};
-use crate::wsgi::application::PyApplication;
 
 /// A function that installs signal handlers for a server.
 type InstallSignals = Box<dyn FnOnce(ShutdownHandle, &Worker) -> PyResult<()> + Send>;
+
+/// The applications of a process.
+pub(crate) struct LoadedApps {
+    /// The application for all hosts without one of their own.
+    pub(crate) main: Arc<dyn Application>,
+    pub(crate) hosts: Vec<(String, Arc<dyn Application>)>,
+    /// Receives the handle of the server.
+    pub(crate) shutdown: Arc<OnceLock<ShutdownHandle>>,
+}
 
 /// Creates the application when the library asks for it, and serves while Python's main thread waits for signals.
 pub(crate) struct PyAppLoader<F> {
     make: Option<F>,
     install_signals: Option<InstallSignals>,
     shutdown: Option<Arc<OnceLock<ShutdownHandle>>>,
+    hosts: Vec<(String, Arc<dyn Application>)>,
 }
 
 impl<F> PyAppLoader<F>
 where
-    F: FnOnce(Python<'_>, &Worker) -> PyResult<PyApplication>,
+    F: FnOnce(Python<'_>, &Worker) -> PyResult<LoadedApps>,
 {
-    /// `make` creates the application; `install_signals` runs before the server serves.
+    /// `make` creates the applications; `install_signals` runs before the server serves.
     pub(crate) fn new(
         make: F,
         install_signals: impl FnOnce(ShutdownHandle, &Worker) -> PyResult<()> + Send + 'static,
     ) -> PyAppLoader<F> {
-        PyAppLoader { make: Some(make), install_signals: Some(Box::new(install_signals)), shutdown: None }
+        let install_signals: InstallSignals = Box::new(install_signals);
+        PyAppLoader { make: Some(make), install_signals: Some(install_signals), shutdown: None, hosts: Vec::new() }
     }
 }
 
 impl<F> AppLoader for PyAppLoader<F>
 where
-    F: FnOnce(Python<'_>, &Worker) -> PyResult<PyApplication>,
+    F: FnOnce(Python<'_>, &Worker) -> PyResult<LoadedApps>,
 {
     fn load_app(&mut self, worker: &Worker) -> Result<Arc<dyn Application>, RunError> {
         let Some(make) = self.make.take() else {
             return Err(RunErrorKind::Options("the application was loaded already".into()).into());
         };
-        let application = attach(|py| {
+        let apps = attach(|py| {
             py.import("amboss._child_environment")?.call_method1("sockets_adopted", (worker.server_fd(),))?;
             make(py, worker)
         });
-        let application = application.map_err(to_run_error)?;
-        self.shutdown = Some(application.shutdown.clone());
-        Ok(Arc::new(application))
+        let LoadedApps { main, hosts, shutdown } = apps.map_err(to_run_error)?;
+        self.shutdown = Some(shutdown);
+        self.hosts = hosts;
+        Ok(main)
+    }
+
+    fn hosts(&mut self) -> Vec<(String, Arc<dyn Application>)> {
+        std::mem::take(&mut self.hosts)
     }
 
     fn configure(&mut self, settings: &mut Settings) -> Result<(), RunError> {

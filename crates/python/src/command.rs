@@ -10,10 +10,10 @@ use amboss::{
     AppLoader, Application, RunError, RunErrorKind, ServeError, ServeErrorKind, Server, ServerBuilder, SourceKnowledge,
     Worker,
 };
-use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
+use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
 use pyo3::prelude::*;
 
-use crate::app_loader::{flatten, PyAppLoader};
+use crate::app_loader::{flatten, LoadedApps, PyAppLoader};
 use crate::errors::{to_run_error, AppException};
 use crate::options::{apply_python_settings, make_application};
 use crate::runtime::ffi::attach;
@@ -23,7 +23,6 @@ use crate::worker::in_flight;
 use crate::worker::module_reporter::ModuleReporter;
 use crate::worker::python_sources::PythonSources;
 use crate::worker::watchdog::Watchdog;
-use crate::wsgi::application::PyApplication;
 
 /// The exit code if the application can't be loaded.
 const EXIT_NO_APPLICATION: i32 = 2;
@@ -64,7 +63,7 @@ struct PyRunner {
 }
 
 impl Runner for PyRunner {
-    fn serve(&mut self, target: &str, mut config: AppConfig) -> Result<(), RunError> {
+    fn serve(&mut self, target: Option<&str>, mut config: AppConfig) -> Result<(), RunError> {
         let threads = config.options.settings.runtime.threads;
         attach(|py| {
             apply_python_settings(py, &mut config.options, false, Some(threads));
@@ -75,16 +74,17 @@ impl Runner for PyRunner {
             PyResult::Ok(())
         })
         .map_err(to_run_error)?;
+        let targets = Targets::new(target, &config);
         if config.preload {
-            return serve_preloaded(target, config);
+            return serve_preloaded(targets, config);
         }
         let watchdog = Watchdog::new(&config).map(Arc::new);
-        let (target, options) = (target.to_owned(), config.options.clone());
+        let options = config.options.clone();
         let make = move |py: Python<'_>, worker: &Worker| {
-            let loaded = load(py, &target);
-            let reporter = ModuleReporter::start(py, worker, loaded.as_ref().err())?;
-            let app = explain_failure(py, &target, loaded)?;
-            prepare(py, app, &options, worker, reporter, watchdog.as_ref())
+            let loaded = targets.load(py);
+            let reporter = ModuleReporter::start(py, worker, loaded.as_ref().err().map(|(_, error)| error))?;
+            let apps = explain_failure(py, loaded)?;
+            targets.prepare(py, apps, &options, worker, reporter, watchdog.as_ref())
         };
         let loader = PyAppLoader::new(make, signals::installer(&config.options));
         let served = ServerBuilder::with_loader(loader)
@@ -131,22 +131,22 @@ fn is_interrupt(error: &RunError) -> bool {
     error.downcast_ref::<AppException>().is_some_and(AppException::is_interrupt)
 }
 
-/// Serves with `--preload`: imports the application once, and forks the workers from this process.
-fn serve_preloaded(target: &str, mut config: AppConfig) -> Result<(), RunError> {
-    let app = attach(|py| {
-        let app = explain_failure(py, target, load(py, target))?;
+/// Serves with `--preload`: imports the applications once, and forks the workers from this process.
+fn serve_preloaded(targets: Targets, mut config: AppConfig) -> Result<(), RunError> {
+    let apps = attach(|py| {
+        let apps = explain_failure(py, targets.load(py))?;
         // From now on the supervisor handles CTRL+C.
         signals::module(py)?.call_method0("discard_interrupts")?;
-        PyResult::Ok(app.unbind())
+        PyResult::Ok(apps.into_iter().map(Bound::unbind).collect::<Vec<_>>())
     });
-    let app = app.map_err(to_run_error)?;
+    let apps = apps.map_err(to_run_error)?;
     let worker_config = config.clone();
     config.plan.fork = Some(Arc::new(move |forked| {
         let child = fork_worker()?;
         if child != 0 {
             return Ok(child.unsigned_abs());
         }
-        let code = serve_in_fork(forked, &app, &worker_config);
+        let code = serve_in_fork(forked, &targets, &apps, &worker_config);
         // The callers of this function belong to the supervisor, so the worker must not return to them.
         attach(|py| signals::module(py)?.call_method1("exit_worker", (code,)).map(drop)).ok();
         std::process::exit(code)
@@ -159,14 +159,16 @@ fn serve_preloaded(target: &str, mut config: AppConfig) -> Result<(), RunError> 
 }
 
 /// Serves in a forked worker until it is told to stop. Returns the exit code.
-fn serve_in_fork(forked: amboss::Forked, app: &Py<PyAny>, config: &AppConfig) -> i32 {
-    let (app, options) = (attach(|py| app.clone_ref(py)), config.options.clone());
+fn serve_in_fork(forked: amboss::Forked, targets: &Targets, apps: &[Py<PyAny>], config: &AppConfig) -> i32 {
+    let apps: Vec<_> = attach(|py| apps.iter().map(|app| app.clone_ref(py)).collect());
+    let options = config.options.clone();
     // Made here, because each worker has its own jitter.
     let watchdog = Watchdog::new(config).map(Arc::new);
     let make = move |py: Python<'_>, worker: &Worker| {
         // Discards the signals that the parent process received during the import.
         signals::module(py)?.call_method0("defer_until_installed")?;
-        prepare(py, app.into_bound(py), &options, worker, None, watchdog.as_ref())
+        let apps = apps.into_iter().map(|app| app.into_bound(py)).collect();
+        targets.prepare(py, apps, &options, worker, None, watchdog.as_ref())
     };
     let loader = PyAppLoader::new(make, signals::installer(&config.options));
     match ServerBuilder::with_loader(loader).options(config.options.clone()).run_forked(forked) {
@@ -190,18 +192,12 @@ impl AppLoader for SupervisorOnly {
     }
 }
 
-/// Imports the application.
-fn load<'py>(py: Python<'py>, target: &str) -> PyResult<Bound<'py, PyAny>> {
-    py.import("amboss._loader")?.call_method1("load_app", (target,))
-}
+/// Imported applications, or the name of the first one that can't be imported, with the reason.
+type Imported<'py> = Result<Vec<Bound<'py, PyAny>>, (String, PyErr)>;
 
-/// If the application could not be imported, prints why and converts the error to an exit.
-fn explain_failure<'py>(
-    py: Python<'py>,
-    target: &str,
-    loaded: PyResult<Bound<'py, PyAny>>,
-) -> PyResult<Bound<'py, PyAny>> {
-    loaded.or_else(|error| {
+/// If an application could not be imported, prints why and converts the error to an exit.
+fn explain_failure<'py>(py: Python<'py>, loaded: Imported<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    loaded.or_else(|(target, error)| {
         if error.is_instance_of::<PyKeyboardInterrupt>(py) {
             return Err(PySystemExit::new_err(EXIT_INTERRUPTED));
         }
@@ -211,22 +207,60 @@ fn explain_failure<'py>(
     })
 }
 
-/// Makes the server's application, with module reports and the watchdog.
-fn prepare(
-    py: Python<'_>,
-    app: Bound<'_, PyAny>,
-    options: &amboss::RunOptions,
-    worker: &Worker,
-    reporter: Option<ModuleReporter>,
-    watchdog: Option<&Arc<Watchdog>>,
-) -> PyResult<PyApplication> {
-    let mut application = make_application(py, app.unbind(), options, None)?;
-    if let Some(reporter) = reporter {
-        application.set_after_call(move |py| reporter.report_new(py));
+/// What the command line names: Python applications by their names, and the command's own application.
+struct Targets {
+    /// The application for all hosts without one of their own.
+    main: Option<String>,
+    /// The application in place of `main`.
+    own_app: Option<Arc<dyn Application>>,
+    hosts: Vec<(String, String)>,
+}
+
+impl Targets {
+    fn new(main: Option<&str>, config: &AppConfig) -> Targets {
+        Targets { main: main.map(str::to_owned), own_app: config.own_app.clone(), hosts: config.hosts.clone() }
     }
-    if let Some(watchdog) = watchdog {
-        watchdog.start(worker.clone(), options.settings.log.clone(), application.shutdown.clone());
-        application.set_watchdog(watchdog.clone());
+
+    /// Imports the applications: `main` first, and then those of the hosts.
+    fn load<'py>(&self, py: Python<'py>) -> Imported<'py> {
+        let names = self.main.iter().chain(self.hosts.iter().map(|(_, name)| name));
+        let load = |name: &str| py.import("amboss._loader")?.call_method1("load_app", (name,));
+        names.map(|name| load(name).map_err(|error| (name.clone(), error))).collect()
     }
-    Ok(application)
+
+    /// Makes the server's applications from those that [`load`](Targets::load) has imported, with module reports and the
+    /// watchdog.
+    fn prepare(
+        &self,
+        py: Python<'_>,
+        apps: Vec<Bound<'_, PyAny>>,
+        options: &amboss::RunOptions,
+        worker: &Worker,
+        reporter: Option<ModuleReporter>,
+        watchdog: Option<&Arc<Watchdog>>,
+    ) -> PyResult<LoadedApps> {
+        let shutdown = Arc::default();
+        if let Some(watchdog) = watchdog {
+            watchdog.start(worker.clone(), options.settings.log.clone(), Arc::clone(&shutdown));
+        }
+        let reporter = reporter.map(Arc::new);
+        let mut made = apps.into_iter().map(|app| -> PyResult<Arc<dyn Application>> {
+            let mut application = make_application(py, app.unbind(), options, None, &shutdown)?;
+            if let Some(reporter) = reporter.clone() {
+                application.set_after_call(move |py| reporter.report_new(py));
+            }
+            if let Some(watchdog) = watchdog {
+                application.set_watchdog(watchdog.clone());
+            }
+            Ok(Arc::new(application))
+        });
+        let main = match &self.own_app {
+            Some(app) => Some(app.clone()),
+            None => made.next().transpose()?,
+        };
+        let main = main.ok_or_else(|| PyRuntimeError::new_err("there is no application to serve"))?;
+        let names = self.hosts.iter().map(|(host, _)| host.clone());
+        let hosts = names.zip(made).map(|(host, app)| Ok((host, app?))).collect::<PyResult<_>>()?;
+        Ok(LoadedApps { main, hosts, shutdown })
+    }
 }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use amboss::{Address, BodyMode, RunOptions, SslContext, TextLog};
+use amboss::toolkit::files::Folder;
+use amboss::toolkit::Response;
+use amboss::{Address, Application, BodyMode, RunOptions, ShutdownHandle, SslContext, TextLog};
 use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
@@ -30,6 +32,7 @@ pub(crate) struct Options<'py> {
     body_mode: String,
     body_directory: Option<PathBuf>,
     static_files: Vec<(String, PathBuf)>,
+    pub(crate) hosts: Vec<(String, Bound<'py, PyAny>)>,
 }
 
 /// The default maximum number of requests that run at once in a process. Waiting for the GIL counts as running; more
@@ -54,11 +57,29 @@ pub(crate) fn to_run_options(py: Python<'_>, options: &Options<'_>) -> PyResult<
     run.settings.body_mode = if options.body_mode == "stream" { BodyMode::Stream } else { BodyMode::Collect };
     run.settings.body_directory.clone_from(&options.body_directory);
     run.static_files.clone_from(&options.static_files);
+    for (host, app) in &options.hosts {
+        run.hosts.push((host.clone(), to_host_app(app)?));
+    }
     if let Some(context) = &options.ssl_context {
         run.ssl_context = Some(to_ssl_context(context)?);
     }
     apply_python_settings(py, &mut run, options.request_handler.is_some(), options.threads);
     Ok(run)
+}
+
+/// Converts the application of a host: a folder, or a placeholder for a WSGI application, which replaces it when it is
+/// made.
+fn to_host_app(app: &Bound<'_, PyAny>) -> PyResult<Arc<dyn Application>> {
+    if app.is_callable() {
+        return Ok(Arc::new(Response::empty(503)));
+    }
+    let folder: PathBuf = app.extract().map_err(|_| {
+        PyTypeError::new_err(format!(
+            "hosts maps names to WSGI applications and to paths of folders; {} is neither",
+            type_name(app)
+        ))
+    })?;
+    Ok(Arc::new(Folder::new(folder).map_err(|error| PyValueError::new_err(error.to_string()))?))
 }
 
 /// Applies the settings that every Python application needs.
@@ -90,12 +111,13 @@ fn is_gil_enabled(py: Python<'_>) -> bool {
     ask().unwrap_or(true)
 }
 
-/// Makes the server's application from a WSGI application.
+/// Makes the server's application from a WSGI application. `shutdown` receives the handle of the server later.
 pub(crate) fn make_application(
     py: Python<'_>,
     app: Py<PyAny>,
     run: &RunOptions,
     handler_class: Option<Bound<'_, PyAny>>,
+    shutdown: &Arc<OnceLock<ShutdownHandle>>,
 ) -> PyResult<PyApplication> {
     if !app.bind(py).is_callable() {
         return Err(PyTypeError::new_err(format!(
@@ -103,7 +125,7 @@ pub(crate) fn make_application(
             type_name(app.bind(py))
         )));
     }
-    let server = ServerInfo { log: run.settings.log.clone(), shutdown: Arc::new(OnceLock::new()) };
+    let server = ServerInfo { log: run.settings.log.clone(), shutdown: shutdown.clone() };
     let mut application = PyApplication::new(py, app, handler_class.map(Bound::unbind), &server)?;
     if run.processes > 1 {
         // A process that answers one request exits without finalizing the interpreter, which would lose its output.

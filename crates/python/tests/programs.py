@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -124,30 +124,32 @@ def serving(
     host: str = "127.0.0.1",
     path: Path = APPS,
     env: Optional[dict[str, str]] = None,
+    arguments: Sequence[str] = (),
     **options: Any,
 ) -> Iterator[Program]:
     """Serves ``module:name``, a module of ``tests/apps`` or of another ``path``; the log is written to ``folder``.
 
     :param way: ``script`` or ``command``
     :param host: an address, or ``unix://path``
+    :param arguments: more arguments of the command
     :param options: options of ``run_simple``
     """
-    module, name = target.split(":")
-    arguments = [sys.executable]
+    command = [sys.executable]
     if way == "script":
+        module, name = target.split(":")
         script = folder / "serve.py"
         given = "".join(f", {key}={value!r}" for key, value in options.items())
         script.write_text(SCRIPT.format(module=module, name=name, host=host, options=given), encoding="utf-8")
-        arguments += [str(script)]
+        command += [str(script)]
     else:
         bind = host if "://" in host else f"{host}:0"
-        arguments += ["-m", "amboss", "--bind", bind, *_flags(options), target]
+        command += ["-m", "amboss", "--bind", bind, *_flags(options), *arguments, target]
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log"
     environment = {**os.environ, "PYTHONPATH": str(path), "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}
     with open(log, "wb") as out:
         process = subprocess.Popen(
-            arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=path, env=environment
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=path, env=environment
         )
     program = Program(process, log)
     try:

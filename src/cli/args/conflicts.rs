@@ -16,7 +16,7 @@ pub(super) fn find(args: &ServeArgs) -> Option<String> {
     if let Some(flag) = args.site.without_folder(args.folder().is_some()) {
         return Some(format!("{flag} is for a folder of files; name one, as in amboss ./site"));
     }
-    if args.python_target().is_none() {
+    if !args.needs_python() {
         let flag = args.app.given()?;
         return Some(format!("{flag} is for a Python application; name one, as in amboss shop:app"));
     }

@@ -29,6 +29,11 @@ impl ServeArgs {
         self.target.as_deref().filter(|target| site::folder(target).is_none())
     }
 
+    /// Whether a Python application is served, as APP or for a host.
+    pub(in crate::cli) fn needs_python(&self) -> bool {
+        self.python_target().is_some() || !self.site.python_hosts().is_empty()
+    }
+
     /// Returns the folder to serve.
     pub(in crate::cli) fn folder(&self) -> Option<&Path> {
         site::folder(self.target.as_deref()?)
@@ -64,7 +69,7 @@ impl ServeArgs {
         options.quiet = self.quiet > 0;
         options.from_systemd = self.is_default_address();
         options.live_reload = self.live;
-        self.site.apply(&mut options, &self.addresses());
+        self.site.apply(&mut options, &self.addresses())?;
         #[cfg(all(unix, feature = "reload"))]
         self.reload.apply(&mut options);
         #[cfg(feature = "tls")]
@@ -80,7 +85,7 @@ impl ServeArgs {
         let mut plan = self.reload.plan();
         plan.program = (!self.program.is_empty()).then(|| self.program.clone());
         // A Python application reports its modules, including those that it failed to find.
-        plan.watch_reported |= self.python_target().is_some() && self.reload.is_reloading();
+        plan.watch_reported |= self.needs_python() && self.reload.is_reloading();
         plan.supervised = self.app.needs_supervisor();
         plan
     }
@@ -92,7 +97,7 @@ impl ServeArgs {
         settings.timeouts.queued = self.queue_timeout;
         match self.threads {
             Some(threads) => settings.runtime.threads = threads.into(),
-            None if self.python_target().is_some() => settings.runtime.threads = PYTHON_THREADS,
+            None if self.needs_python() => settings.runtime.threads = PYTHON_THREADS,
             None => {}
         }
         match self.body_mode {

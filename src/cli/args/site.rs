@@ -1,13 +1,15 @@
 //! The flags of what stands around the application: files, CGI scripts and hosts.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 
 use super::seconds;
-use crate::toolkit::files::FolderOptions;
-use crate::{Address, RunOptions};
+use crate::toolkit::files::{Folder, FolderOptions};
+use crate::toolkit::Response;
+use crate::{Address, Application, RunOptions};
 
 /// The flags of files, CGI scripts and hosts.
 #[derive(Args, Debug)]
@@ -34,6 +36,11 @@ pub(in crate::cli) struct SiteArgs {
     #[arg(long, value_name = "SECONDS", value_parser = seconds::cache)]
     cache: Option<Duration>,
 
+    /// Answer requests for a host, or for all names below (*.NAME), with another application: a folder, as a path with a
+    /// slash, or a Python application; may be repeated
+    #[arg(long, value_name = "HOST=APP", value_parser = vhost)]
+    vhost: Vec<(String, String)>,
+
     /// Answer only requests for this host, for localhost and the names below it, for the hosts of --bind, and for IP
     /// addresses; others get 421. *.NAME stands for all names below; may be repeated
     #[arg(long, value_name = "NAME")]
@@ -42,7 +49,7 @@ pub(in crate::cli) struct SiteArgs {
 
 impl SiteArgs {
     /// Returns the flags of `amboss`'s own server that were given.
-    pub(super) fn given(&self) -> [(bool, &'static str); 6] {
+    pub(super) fn given(&self) -> [(bool, &'static str); 7] {
         #[cfg(unix)]
         let cgi = !self.cgi.is_empty();
         #[cfg(not(unix))]
@@ -50,6 +57,7 @@ impl SiteArgs {
         [
             (!self.static_files.is_empty(), "--static"),
             (cgi, "--cgi"),
+            (!self.vhost.is_empty(), "--vhost"),
             (self.spa, "--spa"),
             (self.no_listing, "--no-listing"),
             (self.cache.is_some(), "--cache"),
@@ -59,6 +67,7 @@ impl SiteArgs {
 
     /// Returns a flag that has no effect without a folder; `serves_folder`: whether the application is one.
     pub(super) fn without_folder(&self, serves_folder: bool) -> Option<&'static str> {
+        let serves_folder = serves_folder || self.vhost.iter().any(|(_, target)| folder(target).is_some());
         let has_folder = serves_folder || !self.static_files.is_empty();
         let flags = [
             (self.spa && !has_folder, "--spa"),
@@ -78,16 +87,36 @@ impl SiteArgs {
         options
     }
 
-    /// Copies the flags into the options of a server with these addresses.
-    pub(super) fn apply(&self, options: &mut RunOptions, addresses: &[Address]) {
+    /// Returns the hosts with Python applications, and the names of these applications.
+    pub(in crate::cli) fn python_hosts(&self) -> Vec<(String, String)> {
+        self.vhost.iter().filter(|(_, target)| folder(target).is_none()).cloned().collect()
+    }
+
+    /// Copies the flags into the options of a server with these addresses. The loader of a Python application replaces
+    /// the applications of [`python_hosts`](SiteArgs::python_hosts).
+    ///
+    /// # Errors
+    /// A message: a folder or a host can't be used.
+    pub(super) fn apply(&self, options: &mut RunOptions, addresses: &[Address]) -> Result<(), String> {
+        for (host, target) in &self.vhost {
+            let app: Arc<dyn Application> = match folder(target) {
+                Some(folder) => {
+                    let folder = Folder::with_options(folder, self.folder_options(true));
+                    Arc::new(folder.map_err(|error| error.to_string())?)
+                }
+                None => Arc::new(Response::empty(503)),
+            };
+            options.hosts.push((host.clone(), app));
+        }
         options.static_files.clone_from(&self.static_files);
         options.folder_options = self.folder_options(false);
         #[cfg(unix)]
         options.cgi.clone_from(&self.cgi);
         if !self.allowed_host.is_empty() {
             options.allowed_hosts = Some(self.allowed_host.clone());
-            crate::surroundings::allow_bound_names(options, addresses);
+            crate::surroundings::allow_own_names(options, addresses);
         }
+        crate::surroundings::check(options).map_err(|error| error.to_string())
     }
 }
 
@@ -96,6 +125,14 @@ fn mount(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
         Some((prefix, path)) if prefix.starts_with('/') && !path.is_empty() => Ok((prefix.to_owned(), path.into())),
         _ => Err("write it as /prefix=path, as in /static=./assets".into()),
+    }
+}
+
+/// Parses `host=app`.
+fn vhost(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((host, target)) if !host.is_empty() && !target.is_empty() => Ok((host.to_owned(), target.to_owned())),
+        _ => Err("write it as host=app, as in api.localhost=api:app or docs.localhost=./docs".into()),
     }
 }
 

@@ -187,6 +187,7 @@ def make_server(
             "body_mode": body_mode,
             "body_directory": body_directory,
             "static_files": [],
+            "hosts": [],
         }
     )
     addresses = [_address(host, port)] if fd is None else []
@@ -216,6 +217,7 @@ def run_simple(
     passthrough_errors: bool = False,
     ssl_context: Optional[SSLContext] = None,
     *,
+    hosts: Optional[Mapping[str, Union[WSGIApplication, str]]] = None,
     threads: Optional[int] = None,
     error_page: bool = False,
     quiet: bool = False,
@@ -242,6 +244,8 @@ def run_simple(
         such as ``"/static"`` to a folder, to a file, or to ``(package, folder)``
     :param passthrough_errors: whether an exception of the application stops the server and is raised here
     :param ssl_context: ``"adhoc"`` or ``(certfile, keyfile)``
+    :param hosts: further WSGI applications, or folders, by the host for which they answer: a name such as
+        ``"api.localhost"``, or ``"*.localhost"`` for all names below
     :param threads: the maximum number of requests that run at once; 16 by default
     :param error_page: whether to answer every request with an error page while the code can't be loaded, instead of
         serving the previous code
@@ -266,6 +270,7 @@ def run_simple(
             "body_mode": body_mode,
             "body_directory": body_directory,
             "static_files": _static_files(static_files),
+            "hosts": list(hosts.items()) if hosts else [],
         }
     )
     refusal = _monkey_patching.refusal()

@@ -141,7 +141,8 @@ impl Application for Router {
     /// head still has the prefix.
     fn is_immediate(&self, head: Head<'_>) -> bool {
         let host = head.get("Host").and_then(|host| std::str::from_utf8(host).ok());
-        let (Ok(target), Ok(method)) = (Target::of(&head, Leniency::default()), std::str::from_utf8(head.method())) else {
+        let (Ok(target), Ok(method)) = (Target::of(&head, Leniency::default()), std::str::from_utf8(head.method()))
+        else {
             return false;
         };
         let path = percent_decode(target.path);
