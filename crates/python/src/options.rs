@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use amboss::{Address, BodyMode, RunOptions, SslContext, TextLog};
+use amboss::{Address, BodyMode, ProxyProtocol, ProxySettings, RunOptions, SslContext, TextLog};
 use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
@@ -29,6 +29,10 @@ pub(crate) struct Options<'py> {
     quiet: bool,
     body_mode: String,
     body_directory: Option<PathBuf>,
+    trusted_proxies: Option<String>,
+    forwarded_hops: Option<String>,
+    forwarded_rfc7239: bool,
+    proxy_protocol: Option<String>,
 }
 
 /// The default maximum number of requests that run at once in a process. Waiting for the GIL counts as running; more
@@ -52,11 +56,33 @@ pub(crate) fn to_run_options(py: Python<'_>, options: &Options<'_>) -> PyResult<
     }
     run.settings.body_mode = if options.body_mode == "stream" { BodyMode::Stream } else { BodyMode::Collect };
     run.settings.body_directory.clone_from(&options.body_directory);
+    run.settings.proxies = to_proxy_settings(options)?;
     if let Some(context) = &options.ssl_context {
         run.ssl_context = Some(to_ssl_context(context)?);
     }
     apply_python_settings(py, &mut run, options.request_handler.is_some(), options.threads);
     Ok(run)
+}
+
+/// Converts the options that concern proxies.
+fn to_proxy_settings(options: &Options<'_>) -> PyResult<ProxySettings> {
+    fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> PyResult<T> {
+        text.parse().map_err(|error: T::Err| PyValueError::new_err(error.to_string()))
+    }
+    let mut settings = ProxySettings::default();
+    if let Some(text) = &options.trusted_proxies {
+        settings.trusted = parse(text)?;
+    }
+    if let Some(text) = &options.forwarded_hops {
+        settings.hops = parse(text)?;
+    }
+    settings.forwarded = options.forwarded_rfc7239;
+    settings.protocol = match options.proxy_protocol.as_deref() {
+        None => ProxyProtocol::Off,
+        Some("optional") => ProxyProtocol::Optional,
+        Some(_) => ProxyProtocol::Required,
+    };
+    Ok(settings)
 }
 
 /// Applies the settings that every Python application needs.

@@ -1,4 +1,4 @@
-//! The flags of a server. Three groups have files of their own: `app`, `tls` and `reload`.
+//! The flags of a server. Four groups have files of their own: `app`, `proxies`, `tls` and `reload`.
 
 #[cfg(all(unix, feature = "reload"))]
 use std::ffi::OsString;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::app::AppArgs;
+use super::proxies::ProxyArgs;
 #[cfg(all(unix, feature = "reload"))]
 use super::reload::ReloadArgs;
 use super::seconds;
@@ -90,6 +91,9 @@ pub(in crate::cli) struct ServeArgs {
 
     #[command(flatten)]
     pub(in crate::cli) app: AppArgs,
+
+    #[command(flatten)]
+    pub(super) proxies: ProxyArgs,
 
     #[cfg(feature = "tls")]
     #[command(flatten)]
