@@ -90,10 +90,11 @@ pub use amboss_core::http::{HeadLimits, Leniency};
 pub use amboss_core::{
     hijack, make_server, make_server_from_systemd, make_server_on, on_upgrade, wants_color, AccessRecord, Address,
     AddressError, AppError, Application, BaseWsgiServer, Body, BodyMode, Client, CloseReason, Collected, Concurrency,
-    Environ, Extensions, ForkingWsgiServer, IdleConnection, Input, InputError, InputErrorKind, Limits, Listeners,
-    LocalAddr, Log, LogFormat, NoLog, Peer, Receiver, RequestHandler, Runtime, ServeError, ServeErrorKind, Server,
-    Settings, ShutdownHandle, Socket, StartError, StartErrorKind, StartResponse, StoredBody, TextLog,
-    ThreadedWsgiServer, Timeouts, Transport, TransportLayer, Upgraded,
+    Environ, Extensions, ForkingWsgiServer, ForwardedHops, ForwardedHopsError, IdleConnection, Input, InputError,
+    InputErrorKind, Limits, Listeners, LocalAddr, Log, LogFormat, NoLog, Peer, ProxyOrigin, ProxyProtocol,
+    ProxySettings, Receiver, RequestHandler, Runtime, ServeError, ServeErrorKind, Server, Settings, ShutdownHandle,
+    Socket, StartError, StartErrorKind, StartResponse, StoredBody, TextLog, ThreadedWsgiServer, Timeouts, Transport,
+    TransportLayer, TrustedPeers, TrustedPeersError, Upgraded,
 };
 #[cfg(feature = "tls")]
 pub use amboss_tls::{

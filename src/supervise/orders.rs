@@ -6,16 +6,38 @@ use std::thread;
 use std::time::Duration;
 
 use crate::sync::lock;
-use amboss_core::{IdleConnection, Receiver, Server, ShutdownHandle, StoredBody};
+use amboss_core::{IdleConnection, ProxyOrigin, Receiver, Server, ShutdownHandle, StoredBody};
 use amboss_reload::{ControlMessage, ControlSender, ControlSocket, RequestBody};
 
 /// A function that reopens the logs.
 pub(super) type ReopenLogs = Arc<dyn Fn() + Send + Sync>;
 
 /// Returns the message that transfers a connection to another process.
-pub(super) fn message_of(IdleConnection { socket, read_ahead, body }: IdleConnection) -> ControlMessage {
+pub(super) fn message_of(IdleConnection { socket, origin, read_ahead, body }: IdleConnection) -> ControlMessage {
     let body = body.map(|body| RequestBody { file: body.file.into(), length: body.length });
-    ControlMessage::Connection { socket: socket.into(), read: read_ahead, body }
+    ControlMessage::Connection { socket: socket.into(), client: origin_to_text(origin), read: read_ahead, body }
+}
+
+/// The words of the control protocol for what a PROXY header says.
+const DIRECT: &str = "direct";
+const UNKNOWN: &str = "unknown";
+
+fn origin_to_text(origin: ProxyOrigin) -> String {
+    match origin {
+        ProxyOrigin::Unread => String::new(),
+        ProxyOrigin::Direct => DIRECT.into(),
+        ProxyOrigin::Client(address) => address.to_string(),
+        _ => UNKNOWN.into(),
+    }
+}
+
+fn origin_from_text(text: &str) -> ProxyOrigin {
+    match text {
+        "" => ProxyOrigin::Unread,
+        DIRECT => ProxyOrigin::Direct,
+        // An unknown client is never trusted.
+        _ => text.parse().map_or(ProxyOrigin::Unknown, ProxyOrigin::Client),
+    }
 }
 
 /// The connection to the supervisor, whose orders a thread of this process follows.
@@ -91,9 +113,10 @@ impl Orders {
 
     /// Adds a connection that another worker has handed over to the server.
     fn adopt(&self, connection: ControlMessage) {
-        let ControlMessage::Connection { socket, read, body } = connection else { return };
+        let ControlMessage::Connection { socket, client, read, body } = connection else { return };
         let body = body.map(|body| StoredBody { file: body.file.into(), length: body.length });
-        let connection = IdleConnection { socket: socket.into(), read_ahead: read, body };
+        let origin = origin_from_text(&client);
+        let connection = IdleConnection { socket: socket.into(), origin, read_ahead: read, body };
         let refused = match &*self.server() {
             Some(server) => server.receiver.adopt(connection).err(),
             None => Some(connection),
@@ -103,5 +126,25 @@ impl Orders {
             // worker.
             let _ = self.sender.send(&message_of(connection));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_proxy_header_says_survives_the_transfer() {
+        let client = |address: &str| ProxyOrigin::Client(address.parse().unwrap());
+        for origin in [
+            ProxyOrigin::Unread,
+            ProxyOrigin::Direct,
+            ProxyOrigin::Unknown,
+            client("192.0.2.7:1"),
+            client("[2001:db8::1]:65535"),
+        ] {
+            assert_eq!(origin_from_text(&origin_to_text(origin)), origin);
+        }
+        assert_eq!(origin_from_text("from the future"), ProxyOrigin::Unknown);
     }
 }

@@ -1,6 +1,7 @@
 //! Tests that run the built `amboss` command. This file tests the banner, ports, exit codes, signals, and the
 //! development application. The other files test:
 //!
+//! - `proxies`: nginx and haproxy in front
 //! - `python`: the search for an interpreter
 //! - `reload`: reloading, workers and other programs
 //! - `runner_api`: the command as a library
@@ -10,6 +11,8 @@
 //!
 //! `running` contains what the tests with a supervisor share.
 
+#[cfg(unix)]
+mod proxies;
 #[cfg(all(unix, feature = "reload"))]
 mod python;
 #[cfg(all(unix, feature = "reload"))]
@@ -44,7 +47,7 @@ struct Amboss {
 fn amboss(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_amboss"));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    for name in ["NO_COLOR", "CLICOLOR_FORCE", "LISTEN_FDS", "LISTEN_PID"] {
+    for name in ["NO_COLOR", "CLICOLOR_FORCE", "LISTEN_FDS", "LISTEN_PID", "FORWARDED_ALLOW_IPS"] {
         command.env_remove(name);
     }
     command

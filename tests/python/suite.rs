@@ -52,6 +52,7 @@ const FAST: &[&str] = &[
     "test_input",
     "test_make_server",
     "test_programs",
+    "test_proxies",
     "test_recursion",
     "test_run_simple",
     "test_socket",

@@ -44,6 +44,7 @@
 //!   `sendfile(2)`. A body is dropped exactly once, as PEP 3333's `close()`.
 //! - **Addresses:** `host:port`, `localhost` on IPv4 and IPv6, Unix sockets, `fd://N`, and systemd's `LISTEN_FDS`
 //!   ([`make_server_from_systemd`]); several at once.
+//! - **Proxies:** `X-Forwarded-*` or `Forwarded`, and the PROXY protocol, from [trusted peers](ProxySettings) only.
 //! - **Faults:** a panic becomes a 500 response, with a backtrace in the log. When the file table is full, the server
 //!   closes idle connections. Every wait for a client has a deadline ([`Timeouts`]), and every refusal says why.
 //!
@@ -65,12 +66,12 @@ pub use server::{
     catch_panic, hijack, make_server, make_server_from_systemd, make_server_on, on_upgrade, wants_color, AccessRecord,
     Address, AddressError, BaseWsgiServer, BodyMode, CaughtPanic, CloseReason, Concurrency, Fork, ForkingWsgiServer,
     Handshake, HandshakeInfo, IdleConnection, Interest, Limits, Listeners, LocalAddr, Log, LogFormat, MayHandOver,
-    NoLog, PlainHttpPolicy, PollerKind, Receiver, RequestHandler, Runtime, ServeError, ServeErrorKind, Server,
-    Settings, ShutdownHandle, Socket, StoredBody, TextLog, ThreadedWsgiServer, Timeouts, Transport, TransportLayer,
-    Upgraded,
+    NoLog, PlainHttpPolicy, PollerKind, ProxyOrigin, ProxyProtocol, ProxySettings, Receiver, RequestHandler, Runtime,
+    ServeError, ServeErrorKind, Server, Settings, ShutdownHandle, Socket, StoredBody, TextLog, ThreadedWsgiServer,
+    Timeouts, Transport, TransportLayer, TrustedPeers, TrustedPeersError, Upgraded,
 };
 pub use wsgi::{
     create_environ, run_wsgi_app, AppError, AppResponse, Application, Body, ByteStr, Client, Collected, Environ,
-    EnvironBuilder, EnvironError, EnvironErrorKind, Extensions, Input, InputError, InputErrorKind, OwnedEnviron, Peer,
-    RunAppError, RunAppErrorKind, StartError, StartErrorKind, StartResponse,
+    EnvironBuilder, EnvironError, EnvironErrorKind, Extensions, ForwardedHops, ForwardedHopsError, Input, InputError,
+    InputErrorKind, OwnedEnviron, Peer, RunAppError, RunAppErrorKind, StartError, StartErrorKind, StartResponse,
 };

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use amboss::toolkit::files::Folder;
 use amboss::toolkit::Response;
-use amboss::{Address, Application, BodyMode, RunOptions, ShutdownHandle, SslContext, TextLog};
+use amboss::{
+    Address, Application, BodyMode, ProxyProtocol, ProxySettings, RunOptions, ShutdownHandle, SslContext, TextLog,
+};
 use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
@@ -33,6 +35,10 @@ pub(crate) struct Options<'py> {
     body_directory: Option<PathBuf>,
     static_files: Vec<(String, PathBuf)>,
     pub(crate) hosts: Vec<(String, Bound<'py, PyAny>)>,
+    trusted_proxies: Option<String>,
+    forwarded_hops: Option<String>,
+    forwarded_rfc7239: bool,
+    proxy_protocol: Option<String>,
 }
 
 /// The default maximum number of requests that run at once in a process. Waiting for the GIL counts as running; more
@@ -60,6 +66,7 @@ pub(crate) fn to_run_options(py: Python<'_>, options: &Options<'_>) -> PyResult<
     for (host, app) in &options.hosts {
         run.hosts.push((host.clone(), to_host_app(app)?));
     }
+    run.settings.proxies = to_proxy_settings(options)?;
     if let Some(context) = &options.ssl_context {
         run.ssl_context = Some(to_ssl_context(context)?);
     }
@@ -80,6 +87,27 @@ fn to_host_app(app: &Bound<'_, PyAny>) -> PyResult<Arc<dyn Application>> {
         ))
     })?;
     Ok(Arc::new(Folder::new(folder).map_err(|error| PyValueError::new_err(error.to_string()))?))
+}
+
+/// Converts the options that concern proxies.
+fn to_proxy_settings(options: &Options<'_>) -> PyResult<ProxySettings> {
+    fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> PyResult<T> {
+        text.parse().map_err(|error: T::Err| PyValueError::new_err(error.to_string()))
+    }
+    let mut settings = ProxySettings::default();
+    if let Some(text) = &options.trusted_proxies {
+        settings.trusted = parse(text)?;
+    }
+    if let Some(text) = &options.forwarded_hops {
+        settings.hops = parse(text)?;
+    }
+    settings.forwarded = options.forwarded_rfc7239;
+    settings.protocol = match options.proxy_protocol.as_deref() {
+        None => ProxyProtocol::Off,
+        Some("optional") => ProxyProtocol::Optional,
+        Some(_) => ProxyProtocol::Required,
+    };
+    Ok(settings)
 }
 
 /// Applies the settings that every Python application needs.

@@ -1,6 +1,7 @@
 //! The router as an application: what it sends, and what the applications behind it see.
 
-use amboss_core::{run_wsgi_app, AppError, AppResponse, Body, Environ, EnvironBuilder, StartResponse};
+use amboss_core::{run_wsgi_app, AppError, AppResponse, Application, Body, Environ, EnvironBuilder, StartResponse};
+use amboss_toolkit::middleware::Health;
 use amboss_toolkit::routing::{RouteArgs, Router};
 use amboss_toolkit::Response;
 

@@ -53,7 +53,7 @@ fn own_server_flag(args: &ServeArgs) -> Option<&'static str> {
     #[cfg(not(feature = "tls"))]
     let tls: [(bool, &'static str); 0] = [];
     // A program that reports its files uses amboss, so these flags apply to it and to its error page.
-    let tls = tls.into_iter().filter(|_| !args.reload.is_watching_reported());
+    let listening = tls.into_iter().chain(args.proxies.given()).filter(|_| !args.reload.is_watching_reported());
     let flags = [
         (args.processes.is_some(), "--processes"),
         (args.threads.is_some(), "--threads"),
@@ -63,5 +63,5 @@ fn own_server_flag(args: &ServeArgs) -> Option<&'static str> {
         (args.log_format.is_some(), "--log-format"),
         (args.log_file.is_some(), "--log-file"),
     ];
-    flags.into_iter().chain(tls).chain(args.site.given()).find(|(given, _)| *given).map(|(_, flag)| flag)
+    flags.into_iter().chain(listening).chain(args.site.given()).find(|(given, _)| *given).map(|(_, flag)| flag)
 }

@@ -1,9 +1,10 @@
-//! The command line: flags and subcommands (this file and `serve`, with the groups `app`, `site`, `tls` and `reload`), which of
-//! them exclude each other (`conflicts`), and the server options that follow from them (`options`).
+//! The command line: flags and subcommands (this file and `serve`, with the groups `app`, `proxies`, `site`, `tls` and
+//! `reload`), which of them exclude each other (`conflicts`), and the server options that follow from them (`options`).
 
 pub(super) mod app;
 mod conflicts;
 mod options;
+mod proxies;
 #[cfg(all(unix, feature = "reload"))]
 mod reload;
 mod seconds;
@@ -46,7 +47,8 @@ pub(super) const EXEC_AS_CHILD: &str = "__child";
                   Exit codes: 0 stopped as requested, 1 could not serve, 2 invalid command line,\n\
                   130 stopped at once by a second CTRL+C.\n\
                   Environment: NO_COLOR and CLICOLOR_FORCE switch colours off and on; LISTEN_FDS\n\
-                  (systemd) passes sockets if neither --bind nor --port is given."
+                  (systemd) passes sockets if neither --bind nor --port is given;\n\
+                  FORWARDED_ALLOW_IPS is the default of --forwarded-allow-ips."
 )]
 // Without `devcert` all subcommands are hidden, and `help` would list none.
 #[cfg_attr(not(feature = "tls"), command(disable_help_subcommand = true))]

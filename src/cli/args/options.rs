@@ -93,6 +93,7 @@ impl ServeArgs {
     /// Returns all settings except the log.
     fn settings(&self) -> Result<Settings, String> {
         let mut settings = Settings::default();
+        self.proxies.apply(&mut settings.proxies);
         settings.timeouts.shutdown = self.graceful_timeout;
         settings.timeouts.queued = self.queue_timeout;
         match self.threads {

@@ -15,6 +15,7 @@ mod differential;
 mod head;
 mod input;
 mod prng;
+mod proxy_header;
 mod reader;
 mod reference;
 mod response;
@@ -26,6 +27,7 @@ pub use chunked::chunked;
 pub use connection::connection;
 pub use differential::{differential, Reference};
 pub use head::head;
+pub use proxy_header::proxy_header;
 pub use response::response;
 pub use simd::simd;
 pub use split::split;
@@ -43,4 +45,5 @@ pub const TARGETS: &[Target] = &[
     ("connection", connection),
     ("response", response),
     ("target_path", target_path),
+    ("proxy_header", proxy_header),
 ];

@@ -42,20 +42,24 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! [`ProxyHeader`] reads what a proxy may send in front of all that (the PROXY protocol).
+//!
 //! In scope: RFC 9112 for a server, read as strictly as is needed so that the server and a proxy in front of it agree
 //! on every message. Out of scope: clients, HTTP/2 and HTTP/3, content codings, caching.
 //!
-//! The two error types have the same structure: a kind, a message for people (`Display`), and the position or the text
-//! that it concerns. [`Error`] is a request that was refused, and carries the status for the client; [`ResponseError`]
-//! is a response head that can't be sent.
+//! The error types have the same structure: a kind, and a message for people (`Display`). [`Error`] is a request that was
+//! refused, with the status for the client and a position; [`ResponseError`] is a response head that can't be sent;
+//! [`ProxyHeaderError`] says why bytes are not a PROXY header.
 
 mod body_writer;
 mod chunked;
 mod date;
 mod error;
+pub(crate) mod forwarded;
 mod framing;
 pub(crate) mod head;
 mod leniency;
+mod proxy_header;
 mod response;
 pub(crate) mod scan;
 mod status;
@@ -70,6 +74,7 @@ pub use error::{Error, ErrorKind, ResponseError, ResponseErrorKind};
 pub use framing::{BodyLength, Framing};
 pub use head::{Field, Head, HeadLimits, HeadOptions, HeadParser};
 pub use leniency::Leniency;
+pub use proxy_header::{ProxyHeader, ProxyHeaderError, ProxyHeaderErrorKind};
 pub use response::{is_hop_by_hop, ResponseContext, ResponseHead, ResponsePlan};
 pub use status::{allows_body, reason_phrase};
 pub use target::{host_is_valid, percent_decode, Target, TargetForm};

@@ -4,13 +4,17 @@ use std::fs::File;
 use std::sync::Arc;
 
 use super::io::socket::Socket;
+use super::proxies::ProxyOrigin;
 
 /// A connection that no thread is serving: it is between two requests, or its complete request waits for a thread.
 #[derive(Debug)]
 pub struct IdleConnection {
     /// The socket.
     pub socket: Socket,
-    /// Bytes that were read from the socket but not processed: the beginning of a request, or whole requests. If `body`
+    /// What its PROXY header says.
+    pub origin: ProxyOrigin,
+    /// Bytes that were read from the socket but not processed: the beginning of a request or of a PROXY header, or
+    /// whole requests. If `body`
     /// is set, it is the body of the first request: its head is here, and the bytes after that head are those after the
     /// body.
     pub read_ahead: Vec<u8>,
@@ -30,7 +34,7 @@ pub struct StoredBody {
 impl IdleConnection {
     /// Makes a connection from which nothing has been read.
     pub fn new(socket: Socket) -> IdleConnection {
-        IdleConnection { socket, read_ahead: Vec::new(), body: None }
+        IdleConnection { socket, origin: ProxyOrigin::Unread, read_ahead: Vec::new(), body: None }
     }
 }
 

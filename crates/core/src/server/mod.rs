@@ -86,6 +86,7 @@
 //! | loop group | all event loops of a server, and the state that they share |
 //! | monitor | the thread that claims the loop when an application call is slow |
 //! | park | to put a connection back into the slab until its socket is ready or its deadline has passed |
+//! | origin | what the PROXY header of a connection says about its client |
 //! | queue | to hold a complete request until the application may run for it |
 //! | scheduler | the interface between a connection and its driver: admission, and announcing calls that block |
 //! | slab, token | the table of a loop's connections; the key of one connection in it |
@@ -117,6 +118,7 @@ pub(crate) mod listener;
 mod log;
 mod loop_group;
 mod panics;
+mod proxies;
 mod receiver;
 mod run;
 pub(crate) mod scheduler;
@@ -140,6 +142,7 @@ pub use io::transport::{Handshake, HandshakeInfo, PlainHttpPolicy, Transport, Tr
 pub use listener::Listeners;
 pub use log::{wants_color, AccessRecord, CloseReason, Log, LogFormat, NoLog, TextLog};
 pub use panics::{catch_panic, CaughtPanic};
+pub use proxies::{ProxyOrigin, ProxyProtocol, ProxySettings, TrustedPeers, TrustedPeersError};
 pub use receiver::Receiver;
 pub use server::{
     make_server, make_server_from_systemd, make_server_on, BaseWsgiServer, Concurrency, ForkingWsgiServer, Server,

@@ -31,17 +31,18 @@ impl Receiver {
         if idle.socket.set_nonblocking(true).is_err() {
             return Err(idle);
         }
-        let IdleConnection { socket, read_ahead, body } = idle;
+        let IdleConnection { socket, origin, read_ahead, body } = idle;
         let socket = Arc::new(socket);
         let connection =
             Connection::new(Box::new(socket.clone()), socket.presence(), Arc::new(endpoint), peer, self.service.now());
+        let connection = connection.with_proxies(&self.service, &socket, origin);
         let connection = Box::new(connection.with_request(&self.service, &read_ahead, body));
         self.group.send(self.group.least_loaded(), socket, connection).map_err(|(socket, connection)| {
             let (_, body, _) = connection.into_idle();
             let Some(socket) = Arc::into_inner(socket) else {
                 unreachable!("the connection held the only other handle")
             };
-            IdleConnection { socket, read_ahead, body }
+            IdleConnection { socket, origin, read_ahead, body }
         })
     }
 }

@@ -9,6 +9,7 @@ use super::handler::{BodyMode, DefaultHandler, RequestHandler};
 use super::io::poller::PollerKind;
 use super::io::transport::TransportLayer;
 use super::log::{Log, TextLog};
+use super::proxies::ProxySettings;
 use crate::http::{ChunkedLimits, HeadLimits, Leniency};
 
 /// The settings of a server. Start from [`Settings::default`] and change what you need:
@@ -45,6 +46,9 @@ pub struct Settings {
     /// Whether an error or panic of the application ends the server and is passed on by `serve_forever`, instead of
     /// causing a 500 response; off. For tests and debuggers.
     pub passthrough_errors: bool,
+    /// Which proxies the server trusts, and how they tell the server about their clients. By default, a proxy on this
+    /// machine may set `X-Forwarded-For` and `X-Forwarded-Proto`.
+    pub proxies: ProxySettings,
     /// The layer between the sockets and HTTP, such as TLS; none by default.
     pub transport: Option<Arc<dyn TransportLayer>>,
     /// The hooks that the server calls for each request.
@@ -146,6 +150,7 @@ impl Default for Settings {
             backlog: 1024,
             unix_mode: None,
             passthrough_errors: false,
+            proxies: ProxySettings::default(),
             transport: None,
             handler: Arc::new(DefaultHandler),
             log: Arc::new(TextLog::stderr()),
@@ -165,6 +170,7 @@ impl fmt::Debug for Settings {
             .field("backlog", &self.backlog)
             .field("unix_mode", &self.unix_mode)
             .field("passthrough_errors", &self.passthrough_errors)
+            .field("proxies", &self.proxies)
             .finish_non_exhaustive()
     }
 }
@@ -205,6 +211,9 @@ pub struct Limits {
     /// The maximum number of open connections; 10,000. Further ones wait in the system's queue. The file table of a process
     /// is often smaller (`ulimit -n`). Then that is the limit, and the server closes idle connections to accept new ones.
     pub connections: usize,
+    /// The maximum length of a PROXY header of version 2 in bytes; 2 KiB. Addresses take 232 at most, the rest is extensions
+    /// (TLVs) such as the name in a TLS certificate, which are skipped. Version 1 has at most 107.
+    pub proxy_header: usize,
     /// How many bytes of complete responses may wait for a slow client of one connection before the server stops reading
     /// further pipelined requests; 64 KiB.
     pub unsent: usize,
@@ -223,6 +232,7 @@ impl Default for Limits {
             client_waits: 1_000,
             drain: 256 * 1024,
             connections: 10_000,
+            proxy_header: 2048,
             unsent: 64 * 1024,
         }
     }
@@ -232,7 +242,7 @@ impl Default for Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// How long a TLS handshake may take from its first byte; 10 s, as long as the head that follows.
+    /// How long a TLS handshake or a PROXY header may take from its first byte; 10 s, as long as the head that follows.
     pub handshake: Duration,
     /// How long a whole request head may take from its first byte; 10 s, then 408. A client that sends its head byte by byte
     /// occupies only a buffer, and only for this time.

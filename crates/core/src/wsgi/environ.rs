@@ -6,7 +6,9 @@ use std::fmt;
 use super::byte_str::ByteStr;
 use super::client::Client;
 use super::extensions::Extensions;
+use super::forwarded::Forwarded;
 use super::input::{Input, Source};
+use super::peer::Peer;
 use super::server_info::{ConnectionInfo, ServerInfo};
 use crate::http::head::Known;
 use crate::http::{percent_decode, Head, Target, TargetForm};
@@ -38,20 +40,20 @@ use crate::http::{percent_decode, Head, Target, TargetForm};
 /// | key | value |
 /// |---|---|
 /// | `REQUEST_METHOD` | the method |
-/// | `SCRIPT_NAME` | empty |
+/// | `SCRIPT_NAME` | empty, or what a trusted proxy says |
 /// | `PATH_INFO` | the path, percent-decoded; empty for `OPTIONS *` |
 /// | `QUERY_STRING` | the text after `?`, as sent |
 /// | `REQUEST_URI`, `RAW_URI` | the request-target as sent |
 /// | `SERVER_PROTOCOL` | `HTTP/1.0` or `HTTP/1.1` |
-/// | `SERVER_NAME`, `SERVER_PORT` | the bound address |
-/// | `REMOTE_ADDR`, `REMOTE_PORT` | the client's address; `<local>` and `0` on a Unix socket |
+/// | `SERVER_NAME`, `SERVER_PORT` | the bound address, or what a trusted proxy says |
+/// | `REMOTE_ADDR`, `REMOTE_PORT` | the client's address; `<local>` and `0` on a Unix socket; behind a trusted proxy the address that it names, and port `0` if it names none |
 /// | `SERVER_SOFTWARE` | name and version of the server |
 /// | `CONTENT_TYPE` | the field, if it was sent |
 /// | `CONTENT_LENGTH` | the field, if it was sent without a Transfer-Encoding, which overrides it; the length of a collected body that was chunked, and then there is no `HTTP_TRANSFER_ENCODING` |
 /// | `HTTP_*` | the other fields; repeated ones are joined with `,`, cookies with `; `; names with `_` are dropped, since they have the same key as names with `-` |
 /// | `SSL_PROTOCOL`, `SSL_CIPHER`, `SSL_CLIENT_CERT` | over TLS: the variables of the transport ([`HandshakeInfo`](crate::HandshakeInfo)) |
 /// | `wsgi.version` | `1.0` |
-/// | `wsgi.url_scheme` | `http` or `https` |
+/// | `wsgi.url_scheme` | `http` or `https`, of the connection or as a trusted proxy says |
 /// | `wsgi.input_terminated` | `true`, always |
 /// | `wsgi.multithread`, `wsgi.multiprocess`, `wsgi.run_once` | `true` or `false` |
 ///
@@ -62,6 +64,8 @@ pub struct Environ<'a> {
     target: Target<'a>,
     server: &'a ServerInfo,
     connection: ConnectionInfo<'a>,
+    /// What a trusted proxy says about the request.
+    forwarded: Option<Box<Forwarded<'a>>>,
     input: Input<'a>,
     /// Keys that were set or removed.
     overrides: Vec<(String, Option<Vec<u8>>)>,
@@ -101,12 +105,13 @@ impl<'a> Environ<'a> {
         target: Target<'a>,
         server: &'a ServerInfo,
         connection: ConnectionInfo<'a>,
+        forwarded: Option<Box<Forwarded<'a>>>,
         input: &'a mut dyn Source,
         connection_extensions: &'a mut Extensions,
     ) -> Environ<'a> {
         let (overrides, extensions) = (Vec::new(), Extensions::default());
         let input = Input::new(input);
-        Environ { head, target, server, connection, input, overrides, extensions, connection_extensions }
+        Environ { head, target, server, connection, forwarded, input, overrides, extensions, connection_extensions }
     }
 
     /// The value of a key, or `None` if there is no such key.
@@ -118,6 +123,14 @@ impl<'a> Environ<'a> {
         if let Some((_, value)) = self.overrides.iter().rev().find(|(changed, _)| changed == key) {
             return value.as_deref().map(Cow::Borrowed);
         }
+        if let Some(value) = self.forwarded.as_deref().and_then(|forwarded| forwarded.get(key)) {
+            return Some(value);
+        }
+        self.own_value(key)
+    }
+
+    /// The value of a key without the changes of middleware and of proxies.
+    fn own_value(&self, key: &str) -> Option<Cow<'_, [u8]>> {
         let truth = |value: bool| if value { &b"true"[..] } else { b"false" };
         let value: &[u8] = match key {
             "REQUEST_METHOD" => self.head.method(),
@@ -130,8 +143,8 @@ impl<'a> Environ<'a> {
             "SERVER_PROTOCOL" => self.head.version().as_str().as_bytes(),
             "SERVER_NAME" => self.connection.server_name.as_bytes(),
             "SERVER_PORT" => self.connection.server_port.as_bytes(),
-            "REMOTE_ADDR" => return Some(Cow::Owned(self.connection.peer.to_string().into_bytes())),
-            "REMOTE_PORT" => return Some(Cow::Owned(self.connection.peer.port().to_string().into_bytes())),
+            "REMOTE_ADDR" => return Some(Cow::Owned(self.connection.peers.client.to_string().into_bytes())),
+            "REMOTE_PORT" => return Some(Cow::Owned(self.connection.peers.client.port().to_string().into_bytes())),
             "SERVER_SOFTWARE" => self.server.software.as_bytes(),
             "CONTENT_TYPE" => return self.field("content-type"),
             // RFC 9112 §6.3: if leniency allows both fields, the length that was sent is not the length of the body.
@@ -166,6 +179,44 @@ impl<'a> Environ<'a> {
     /// The value of a key as text; empty if there is no such key. Bytes that are not UTF-8 are replaced with U+FFFD.
     pub fn text(&self, key: &str) -> Cow<'_, str> {
         self.get(key).unwrap_or_default().into_string_lossy()
+    }
+
+    /// The client, without regard to the changes of middleware: the one that a trusted proxy names, else the other end of
+    /// the connection. `REMOTE_ADDR` and `REMOTE_PORT` are its text.
+    pub fn peer(&self) -> Peer {
+        self.forwarded.as_ref().and_then(|forwarded| forwarded.client).unwrap_or(self.connection.peers.client)
+    }
+
+    /// The other end of the connection, which may be a proxy.
+    pub fn connection_peer(&self) -> Peer {
+        self.connection.peers.socket
+    }
+
+    /// Whether a trusted proxy has changed keys, through fields or the PROXY protocol.
+    pub fn is_forwarded(&self) -> bool {
+        self.forwarded.is_some() || self.connection.peers.client != self.connection.peers.socket
+    }
+
+    /// The value that a key has on the connection itself, without what trusted proxies say and without the changes of
+    /// middleware. For `REMOTE_ADDR`, `REMOTE_PORT`, `wsgi.url_scheme`, `HTTP_HOST`, `SERVER_NAME`, `SERVER_PORT` and
+    /// `SCRIPT_NAME`, this is what Werkzeug keeps as `werkzeug.proxy_fix.orig`.
+    ///
+    /// ```
+    /// # fn example(environ: &mut amboss_core::Environ<'_>) {
+    /// if environ.is_forwarded() {
+    ///     let proxy = environ.original("REMOTE_ADDR").unwrap_or_default();
+    ///     println!("{} through {proxy}", environ.text("REMOTE_ADDR"));
+    /// }
+    /// # }
+    /// ```
+    pub fn original(&self, key: &str) -> Option<ByteStr<'_>> {
+        let peer = self.connection.peers.socket;
+        let value = match key {
+            "REMOTE_ADDR" => Some(Cow::Owned(peer.to_string().into_bytes())),
+            "REMOTE_PORT" => Some(Cow::Owned(peer.port().to_string().into_bytes())),
+            key => self.own_value(key),
+        };
+        value.map(ByteStr::new)
     }
 
     /// Sets a key, as middleware does.

@@ -12,6 +12,15 @@ pub enum Peer {
     Local,
 }
 
+/// The peers of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peers {
+    /// The other end of the socket.
+    pub(crate) socket: Peer,
+    /// The client: the address in the PROXY header if there is one, else `socket`.
+    pub(crate) client: Peer,
+}
+
 impl Peer {
     /// `REMOTE_PORT`: the port; 0 for a Unix domain socket.
     pub fn port(&self) -> u16 {

@@ -3,7 +3,7 @@
 use std::sync::Weak;
 
 use super::client::Presence;
-use super::peer::Peer;
+use super::peer::Peers;
 
 /// The properties of the server; the same for every request.
 pub(crate) struct ServerInfo {
@@ -20,7 +20,7 @@ pub(crate) struct ServerInfo {
 pub(crate) struct ConnectionInfo<'a> {
     pub server_name: &'a str,
     pub server_port: &'a str,
-    pub peer: Peer,
+    pub peers: &'a Peers,
     pub scheme: &'static str,
     pub presence: &'a Weak<dyn Presence>,
     /// Whether no transport layer is between HTTP and the socket.

@@ -16,6 +16,7 @@
 //! | `handover` | connections that move to another server |
 //! | `upgrade` | connections that leave HTTP |
 //! | `transport` | layers between sockets and HTTP |
+//! | `proxies` | forwarded fields and the PROXY protocol |
 //! | `slow_clients` | clients that send or read slowly, or not at all |
 //! | `broken_clients` | clients that flood, reset, or send too much |
 //! | `resources` | exhausted descriptors, threads and processes |
@@ -62,6 +63,8 @@ mod handover;
 mod upgrade;
 
 mod transport;
+
+mod proxies;
 
 mod slow_clients;
 

@@ -68,9 +68,14 @@ def _check_options(options: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"body_mode must be 'collect' or 'stream', not {body_mode!r}")
     if body_directory is not None and not os.path.isdir(body_directory):
         raise ValueError(f"body_directory {body_directory!r} is not a directory; create it first")
+    if options["proxy_protocol"] not in (None, "optional", "required"):
+        raise ValueError(f"proxy_protocol must be 'required', 'optional' or None, not {options['proxy_protocol']!r}")
+    if options["forwarded_hops"] is not None:
+        hops = ",".join(f"{name}={number}" for name, number in options["forwarded_hops"].items())
+        options = {**options, "forwarded_hops": hops}
     if options["request_handler"] is WSGIRequestHandler:
         # The server does the same itself, and faster.
-        return {**options, "request_handler": None}
+        options = {**options, "request_handler": None}
     return options
 
 
@@ -157,6 +162,10 @@ def make_server(
     quiet: bool = False,
     body_mode: str = "collect",
     body_directory: Optional[str] = None,
+    trusted_proxies: Optional[str] = None,
+    forwarded_hops: Optional[Mapping[str, int]] = None,
+    forwarded_rfc7239: bool = False,
+    proxy_protocol: Optional[str] = None,
 ) -> BaseWSGIServer:
     """Makes a server that listens; call its ``serve_forever`` to serve.
 
@@ -170,6 +179,13 @@ def make_server(
         not occupy a thread; ``"stream"`` lets the application read the body as it arrives
     :param body_directory: the directory for collected bodies of more than 16 MiB, which are stored in unnamed files;
         ``TMPDIR`` by default, or ``/var/tmp`` if that is not set
+    :param trusted_proxies: the proxies to trust, separated by commas: addresses, networks such as ``10.0.0.0/8``,
+        ``unix:`` for Unix sockets, ``*`` for everyone; ``127.0.0.0/8,::1,unix:`` by default
+    :param forwarded_hops: the number of trusted proxies that set each ``X-Forwarded`` field; by default
+        ``{"for": 1, "proto": 1, "host": 0, "port": 0, "prefix": 0}``
+    :param forwarded_rfc7239: whether to read the ``Forwarded`` field instead of ``X-Forwarded`` fields
+    :param proxy_protocol: ``"required"`` or ``"optional"`` if trusted proxies begin connections with a header of the PROXY
+        protocol
     :param fd: a listening socket to use instead of ``host`` and ``port``; it stays open when the server is closed
     :raises OSError: if the server can't listen on the address
     :raises ValueError: if arguments contradict each other
@@ -188,6 +204,10 @@ def make_server(
             "body_directory": body_directory,
             "static_files": [],
             "hosts": [],
+            "trusted_proxies": trusted_proxies,
+            "forwarded_hops": forwarded_hops,
+            "forwarded_rfc7239": forwarded_rfc7239,
+            "proxy_protocol": proxy_protocol,
         }
     )
     addresses = [_address(host, port)] if fd is None else []
@@ -223,6 +243,10 @@ def run_simple(
     quiet: bool = False,
     body_mode: str = "collect",
     body_directory: Optional[str] = None,
+    trusted_proxies: Optional[str] = None,
+    forwarded_hops: Optional[Mapping[str, int]] = None,
+    forwarded_rfc7239: bool = False,
+    proxy_protocol: Optional[str] = None,
 ) -> None:
     """Serves an application until CTRL+C is pressed.
 
@@ -254,6 +278,13 @@ def run_simple(
         not occupy a thread; ``"stream"`` lets the application read the body as it arrives
     :param body_directory: the directory for collected bodies of more than 16 MiB, which are stored in unnamed files;
         ``TMPDIR`` by default, or ``/var/tmp`` if that is not set
+    :param trusted_proxies: the proxies to trust, separated by commas: addresses, networks such as ``10.0.0.0/8``,
+        ``unix:`` for Unix sockets, ``*`` for everyone; ``127.0.0.0/8,::1,unix:`` by default
+    :param forwarded_hops: the number of trusted proxies that set each ``X-Forwarded`` field; by default
+        ``{"for": 1, "proto": 1, "host": 0, "port": 0, "prefix": 0}``
+    :param forwarded_rfc7239: whether to read the ``Forwarded`` field instead of ``X-Forwarded`` fields
+    :param proxy_protocol: ``"required"`` or ``"optional"`` if trusted proxies begin connections with a header of the PROXY
+        protocol
     :raises ValueError: if arguments contradict each other
     :raises SystemExit: if the server can't listen on the address, or gevent or eventlet has replaced Python's threads
     """
@@ -271,6 +302,10 @@ def run_simple(
             "body_directory": body_directory,
             "static_files": _static_files(static_files),
             "hosts": list(hosts.items()) if hosts else [],
+            "trusted_proxies": trusted_proxies,
+            "forwarded_hops": forwarded_hops,
+            "forwarded_rfc7239": forwarded_rfc7239,
+            "proxy_protocol": proxy_protocol,
         }
     )
     refusal = _monkey_patching.refusal()
@@ -361,6 +396,11 @@ def _supervise(
         words.append("--error-page")
     if options["quiet"]:
         words.append("--quiet")
+    # The supervisor itself serves the error page.
+    if options["trusted_proxies"] is not None:
+        words.append(f"--forwarded-allow-ips={options['trusted_proxies']}")
+    if options["proxy_protocol"] is not None:
+        words.append(f"--proxy-protocol={options['proxy_protocol']}")
     if options["ssl_context"] is not None:
         words.append("--url-scheme=https")
         if fingerprint is not None:

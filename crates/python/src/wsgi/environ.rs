@@ -126,6 +126,9 @@ impl EnvironBuilder {
         } else {
             dict.set_item(keys.input.bind(py), Py::new(py, Input::new(request.clone().unbind()))?)?;
         }
+        if environ.is_forwarded() {
+            set_forwarded(py, environ, &dict)?;
+        }
         // The host may come from a target in absolute form; an HTTP/1.0 request may have none.
         match environ.get("HTTP_HOST") {
             Some(host) => dict.set_item(keys.host.bind(py), latin1(py, &host)?)?,
@@ -224,7 +227,8 @@ impl EnvironBuilder {
         }
         let texts = ["SERVER_NAME", "SERVER_PORT", "SERVER_SOFTWARE", "REMOTE_ADDR", "REMOTE_PORT", "wsgi.url_scheme"];
         for name in texts {
-            template.set_item(PyString::intern(py, name), latin1(py, &environ.get(name).unwrap_or_default())?)?;
+            // What proxies say may differ from request to request.
+            template.set_item(PyString::intern(py, name), latin1(py, &environ.original(name).unwrap_or_default())?)?;
         }
         for (name, value) in environ.connection_variables() {
             template.set_item(name, latin1(py, value)?)?;
@@ -233,7 +237,7 @@ impl EnvironBuilder {
         template.set_item("wsgi.early_hints", &early_hints)?;
         let client = Bound::new(py, ClientStatus::new(environ.client()))?;
         template.set_item("amboss.client_disconnected", client.getattr("is_disconnected")?)?;
-        let is_plain = environ.get("wsgi.url_scheme").is_some_and(|scheme| *scheme == b"http"[..]);
+        let is_plain = environ.original("wsgi.url_scheme").is_some_and(|scheme| *scheme == b"http"[..]);
         let socket = if is_plain {
             let socket = Py::new(py, ConnectionSocket::new(environ.client()))?;
             template.set_item(SOCKET, &socket)?;
@@ -244,6 +248,20 @@ impl EnvironBuilder {
         self.keys.reserve(&template)?;
         Ok(ConnectionState::new(template.unbind(), early_hints, socket))
     }
+}
+
+/// Sets the entries that a trusted proxy has changed, and keeps their original values as Werkzeug's `ProxyFix` does.
+/// `HTTP_HOST` follows with the fields.
+fn set_forwarded(py: Python<'_>, environ: &Environ<'_>, dict: &Bound<'_, PyDict>) -> PyResult<()> {
+    for name in ["REMOTE_ADDR", "REMOTE_PORT", "wsgi.url_scheme", "SERVER_NAME", "SERVER_PORT", "SCRIPT_NAME"] {
+        dict.set_item(PyString::intern(py, name), latin1(py, &environ.get(name).unwrap_or_default())?)?;
+    }
+    let originals = PyDict::new(py);
+    for name in ["REMOTE_ADDR", "wsgi.url_scheme", "HTTP_HOST", "SERVER_NAME", "SERVER_PORT", "SCRIPT_NAME"] {
+        let value = environ.original(name).map(|value| latin1(py, &value)).transpose()?;
+        originals.set_item(PyString::intern(py, name), value)?;
+    }
+    dict.set_item(PyString::intern(py, "werkzeug.proxy_fix.orig"), originals)
 }
 
 /// Returns the key for a field name; `None` if the name contains `_`, because it would get the same key as a name with

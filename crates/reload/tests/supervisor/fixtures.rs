@@ -251,7 +251,12 @@ impl Server {
             }
             if self.is_draining() {
                 if !self.stopping.load(Ordering::SeqCst) {
-                    let message = ControlMessage::Connection { socket: OwnedFd::from(stream), read, body: None };
+                    let message = ControlMessage::Connection {
+                        socket: OwnedFd::from(stream),
+                        client: String::new(),
+                        read,
+                        body: None,
+                    };
                     let _ = self.sender.send(&message);
                 }
                 return;

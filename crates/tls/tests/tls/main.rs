@@ -9,6 +9,7 @@
 //! - `generated`: ad-hoc certificates, `make_ssl_devcert` and the local authority.
 //! - `client_certificates`: optional and required ones, and what applications see of them.
 //! - `plain_http`: plain HTTP on a port that speaks TLS.
+//! - `proxies`: the PROXY protocol in front of the handshake.
 //!
 //! `support` starts servers with the application in `fixture`; `tls_client` adds TLS to the HTTP client of
 //! `amboss_testkit`; `programs` runs openssl.
@@ -38,3 +39,5 @@ mod generated;
 mod client_certificates;
 
 mod plain_http;
+
+mod proxies;

@@ -39,9 +39,11 @@ pub(crate) enum Known {
     Expect,
     Upgrade,
     ContentType,
+    /// Any field in which proxies describe the request: `Forwarded`, or one that begins with `X-Forwarded-`.
+    Forwarding,
 }
 
-const KNOWN: usize = 7;
+const KNOWN: usize = 8;
 /// Stands in `ParserState::known` for a field that was not sent.
 pub(super) const ABSENT: u16 = u16::MAX;
 
@@ -207,6 +209,9 @@ pub(super) fn record_known(known: &mut [u16; KNOWN], repeated: &mut u8, name: &[
         17 if is(name, b"transfer-encoding") => Known::TransferEncoding,
         6 if is(name, b"expect") => Known::Expect,
         7 if is(name, b"upgrade") => Known::Upgrade,
+        9 if is(name, b"forwarded") => Known::Forwarding,
+        // -For; -Host and -Port; -Proto; -Prefix.
+        15..=18 if name[0] | 0x20 == b'x' && is(name, b"x-forwarded-") => Known::Forwarding,
         _ => return,
     };
     let slot = &mut known[which as usize];

@@ -76,6 +76,12 @@ impl<'a> Head<'a> {
         }
     }
 
+    /// Whether there is a field of a known kind.
+    #[inline]
+    pub(crate) fn has(&self, known: Known) -> bool {
+        self.parser.known[known as usize] != ABSENT
+    }
+
     /// Whether there is more than one field of a known kind.
     #[inline]
     pub(crate) fn repeated(&self, known: Known) -> bool {

@@ -5,8 +5,10 @@ use std::time::{Duration, SystemTime};
 use super::read_buffer::ReadBuffer;
 use super::state::{Exchange, PendingLog, RequestClock};
 use super::Connection;
+use crate::http::Head;
 use crate::server::log::AccessRecord;
 use crate::server::service::Service;
+use crate::wsgi::{Forwarded, Peer};
 
 /// The maximum number of bytes that are logged of input that is not an HTTP request.
 const MAX_LOGGED_LINE: usize = 100;
@@ -97,7 +99,8 @@ impl Connection {
             }
         };
         let record = AccessRecord {
-            peer: self.peer,
+            peer: self.client_of(service, head.as_ref()),
+            connection_peer: self.provenance.peers.socket,
             request_line,
             target,
             connection: self.extensions.get(),
@@ -109,6 +112,17 @@ impl Connection {
             time: SystemTime::now(),
         };
         service.with_handler(|handler, log| handler.log_request(&record, log));
+    }
+
+    /// Returns the client of a request: the one that a trusted proxy names, else that of the connection.
+    #[inline]
+    fn client_of(&self, service: &Service, head: Option<&Head<'_>>) -> Peer {
+        match head {
+            Some(head) if self.provenance.is_trusted && Forwarded::is_in(head) => {
+                Forwarded::client(head, service.settings.proxies.rules()).unwrap_or(self.provenance.peers.client)
+            }
+            _ => self.provenance.peers.client,
+        }
     }
 
     pub(super) fn request_line(&self, head_length: usize) -> &[u8] {

@@ -22,6 +22,7 @@ impl Connection {
         match &self.state {
             State::Handshake { begun: true } => after(timeouts.handshake),
             _ if self.is_idle() => after(timeouts.idle),
+            State::ProxyHeader(_) => after(timeouts.handshake),
             State::Head if self.read_buffer.as_ref().is_none_or(|buffer| buffer.is_empty()) => after(timeouts.idle),
             State::Head => after(timeouts.head),
             State::Drain(_) => transfer_deadline(timeouts, &self.draining),
@@ -47,6 +48,7 @@ impl Connection {
         match &self.state {
             State::Handshake { begun: true } => self.set_close_reason(CloseReason::HandshakeTimeout),
             _ if self.is_idle() => self.close_idle(CloseReason::Idle),
+            State::ProxyHeader(_) => self.set_close_reason(CloseReason::ProxyHeaderTimeout),
             State::Head => {
                 self.set_close_reason(CloseReason::HeadTimeout);
                 self.refuse_with_status(service, 408, "the head of the request did not arrive in time");

@@ -19,7 +19,7 @@ use crate::server::panics::{self, Panic};
 use crate::server::scheduler::{Admission, Scheduler};
 use crate::server::service::{Failure, Service};
 use crate::server::upgrade::OnUpgrade;
-use crate::wsgi::{AppError, Body, ConnectionInfo, Environ, Extensions, Peer, Source};
+use crate::wsgi::{AppError, Body, ConnectionInfo, Environ, Extensions, Forwarded, Peer, Source};
 
 /// The minimum free space in bytes of the read buffer when a streamed body is read into it.
 const STREAMED_READ: usize = 8 * 1024;
@@ -124,7 +124,7 @@ impl Connection {
         check_length(&framing, service.settings.limits.body, length)?;
         let target = Target::of(head, leniency)?;
         // The client of a Unix socket is a proxy on this machine, whose own clients may use TLS.
-        let is_plain = self.session.is_none() && !matches!(self.peer, Peer::Local);
+        let is_plain = self.session.is_none() && !matches!(self.provenance.peers.socket, Peer::Local);
         match target.form {
             TargetForm::Authority => Err(Error::new(ErrorKind::Connect, 0)),
             TargetForm::Absolute if is_plain && is_https(head.target()) => Err(Error::new(ErrorKind::Misdirected, 0)),
@@ -182,11 +182,15 @@ impl Connection {
         let connection = ConnectionInfo {
             server_name: &self.endpoint.name,
             server_port: &self.endpoint.port,
-            peer: self.peer,
+            peers: &self.provenance.peers,
             scheme: session.map_or("http", |session| session.scheme),
             variables: session.map_or(&[], |session| &session.variables),
             presence: &self.presence,
             plain: session.is_none(),
+        };
+        let forwarded = match self.provenance.is_trusted && Forwarded::is_in(&head) {
+            true => Forwarded::of(&head, &target, service.settings.proxies.rules()),
+            false => None,
         };
 
         scheduler.enter_blocking();
@@ -202,7 +206,7 @@ impl Connection {
         // The connection's extensions are always there: they are taken out only when the connection ends.
         let mut no_extensions = Extensions::default();
         let kept = self.extensions.get_mut().unwrap_or(&mut no_extensions);
-        let mut environ = Environ::new(head, target, &service.info, connection, source.as_source(), kept);
+        let mut environ = Environ::new(head, target, &service.info, connection, forwarded, source.as_source(), kept);
         let mut writer = ResponseWriter { io: &io, context };
         let call = call_application(service, &mut environ, &mut writer);
         // Bytes that were decoded but not consumed by the application count as read.

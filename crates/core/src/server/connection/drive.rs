@@ -27,6 +27,7 @@ impl Connection {
         let mut requests = 0;
         loop {
             let step = match &mut self.state {
+                State::ProxyHeader(_) => self.read_proxy_header(service, now),
                 State::Handshake { .. } => self.shake_hands(service, now),
                 State::Head => {
                     if self.write_buffer.unsent() > service.settings.limits.unsent {
@@ -77,7 +78,10 @@ impl Connection {
             Err(error) => {
                 self.set_close_reason(CloseReason::HandshakeFailed);
                 if !is_disconnect(&error) {
-                    service.settings.log.error(&format!("TLS handshake with {}: {error}", self.peer));
+                    service
+                        .settings
+                        .log
+                        .error(&format!("TLS handshake with {}: {error}", self.provenance.peers.client));
                 }
                 self.begin_closing(CloseMode::LINGER);
                 None

@@ -37,7 +37,7 @@ impl Connection {
     #[inline]
     fn after_flush(&mut self, now: u64) -> Step {
         match &self.state {
-            State::Handshake { .. } => Step::Yield,
+            State::ProxyHeader(_) | State::Handshake { .. } => Step::Yield,
             State::Head => {
                 let has_more = self.read_buffer.as_ref().is_some_and(|buffer| !buffer.is_empty());
                 if has_more || self.transport.has_buffered() {

@@ -9,16 +9,19 @@ use super::Connection;
 use crate::server::body_store::BodyStore;
 use crate::server::handover::StoredBody;
 use crate::server::io::socket::Socket;
+use crate::server::proxies::ProxyOrigin;
 use crate::server::service::Service;
 
 impl Connection {
-    /// Adds the bytes and the body that another process has read: a request, or the beginning of one.
+    /// Adds the bytes and the body that another process has read: a request, or the beginning of one or of a PROXY
+    /// header.
     pub(crate) fn with_request(mut self, service: &Service, bytes: &[u8], body: Option<StoredBody>) -> Connection {
         self.body = body.map(|body| BodyStore::adopt(service.body_budget.clone(), body));
-        if !bytes.is_empty() {
+        if let State::ProxyHeader(pending) = &mut self.state {
+            pending.bytes = bytes.to_vec();
+        } else if !bytes.is_empty() {
             let mut buffer = ReadBuffer::with_settings(&service.settings);
-            buffer.free(bytes.len())[..bytes.len()].copy_from_slice(bytes);
-            buffer.end += bytes.len();
+            buffer.append(bytes);
             self.read_buffer = Some(buffer);
         }
         self
@@ -26,7 +29,7 @@ impl Connection {
 
     /// Whether another process can continue the connection: it is plain HTTP, and no response is in progress.
     pub(crate) fn can_be_handed_over(&self) -> bool {
-        self.is_plain() && matches!(self.state, State::Head) && self.write_buffer.unsent() == 0
+        self.is_plain() && self.is_reading_head() && self.write_buffer.unsent() == 0
     }
 
     /// Prepares the transfer to another process. Returns false if the body of the request can't be transferred.
@@ -42,11 +45,19 @@ impl Connection {
         }
     }
 
+    /// What another process has to know about the connection's PROXY header.
+    pub(crate) fn origin(&self) -> ProxyOrigin {
+        self.provenance.origin
+    }
+
     /// Takes apart a connection that is transferred to another process: returns the bytes that were read of the next
     /// request, its body if that is stored separately, and the values to drop outside of the event loop.
     pub(crate) fn into_idle(mut self: Box<Connection>) -> (Vec<u8>, Option<StoredBody>, Option<Remains>) {
         let body = self.body.take().and_then(BodyStore::into_file);
-        let read_ahead = self.read_buffer.as_ref().map_or_else(Vec::new, |buffer| buffer.unread().to_vec());
+        let read_ahead = match &mut self.state {
+            State::ProxyHeader(pending) => std::mem::take(&mut pending.bytes),
+            _ => self.read_buffer.as_ref().map_or_else(Vec::new, |buffer| buffer.unread().to_vec()),
+        };
         (read_ahead, body, self.take_remains())
     }
 

@@ -1,6 +1,8 @@
 //! One connection, from its first byte to its last: a state machine that blocks only while the application runs.
 //!
 //! ```text
+//!       ProxyHeader (PROXY protocol)
+//!            │
 //!        Handshake (TLS)
 //!            │
 //!            ┌─────────────────────────────────────────────────────────┐
@@ -23,6 +25,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `drive` | advances a connection: handshake, head, lingering, and the choice of the file that handles the current state |
+//! | `proxy_header` | reads the PROXY header, and decides whether the peer is trusted |
 //! | `dispatch` | checks a complete head, asks the scheduler, and calls the application |
 //! | `response`, `send` | begin and end a response; send one that does not fit into the write buffer |
 //! | `body_source` | opens what the application returned: bytes, blocks, a file |
@@ -53,6 +56,7 @@ mod drive;
 mod flush;
 mod handover;
 mod hijack;
+mod proxy_header;
 pub(crate) mod read_buffer;
 mod refusal;
 mod request_body;
@@ -76,13 +80,16 @@ use super::io::transport::{HandshakeInfo, Transport};
 use super::listener::Endpoint;
 use super::log::CloseReason;
 use super::panics::{self, AppOwned};
+use super::proxies::{Provenance, ProxyOrigin};
 use super::service::Service;
 use super::sys;
 use super::upgrade::OnUpgrade;
 use crate::wsgi::{Extensions, Peer, Presence};
 use body_source::BodySource;
 use read_buffer::ReadBuffer;
-use state::{CloseMode, CollectedRequest, Exchange, PendingLog, RequestClock, Response, State, Transfer};
+use state::{
+    CloseMode, CollectedRequest, Exchange, PendingLog, PendingProxyHeader, RequestClock, Response, State, Transfer,
+};
 use write_buffer::WriteBuffer;
 
 pub(crate) use state::{Remains, Step};
@@ -92,7 +99,7 @@ pub(crate) struct Connection {
     fork_guard: Option<ForkGuard>,
     transport: Box<dyn Transport>,
     endpoint: Arc<Endpoint>,
-    peer: Peer,
+    provenance: Provenance,
     presence: Weak<dyn Presence>,
     /// Values that the application keeps from one request of this connection to the next.
     extensions: AppOwned<Extensions>,
@@ -138,7 +145,7 @@ impl Connection {
             fork_guard: None,
             transport,
             endpoint,
-            peer,
+            provenance: Provenance::new(peer),
             presence,
             extensions: AppOwned::new(Extensions::default()),
             session: None,
@@ -165,6 +172,26 @@ impl Connection {
     pub(crate) fn with_handshake(mut self) -> Connection {
         self.state = State::Handshake { begun: false };
         self
+    }
+
+    /// Makes the connection begin with a PROXY header, before the handshake if there is one.
+    fn await_proxy_header(&mut self, socket: Arc<Socket>) {
+        let handshake = matches!(self.state, State::Handshake { .. });
+        self.state = State::ProxyHeader(Box::new(PendingProxyHeader::new(socket, handshake)));
+    }
+
+    /// Ends the wait for the PROXY header: the handshake follows, or the first request.
+    fn end_proxy_header(&mut self, service: &Service, origin: ProxyOrigin, now: u64) {
+        let handshake = self.expects_handshake();
+        self.provenance.set_origin(origin, &service.settings.proxies.trusted);
+        self.state_entered_at = now;
+        self.state = if handshake { State::Handshake { begun: false } } else { State::Head };
+    }
+
+    /// Closes a connection at once, because its peer is not one of the proxies that may connect.
+    fn refuse_untrusted(&mut self) {
+        self.set_close_reason(CloseReason::UntrustedProxy);
+        self.state = State::Closed;
     }
 
     /// Notes that the client has begun the handshake. Its deadline runs from the first such call.
@@ -352,7 +379,8 @@ impl Connection {
     #[inline]
     pub(crate) fn catch_panic(&mut self, service: &Service, run: impl FnOnce(&mut Connection) -> Step) -> Step {
         panics::catch(|| run(self)).unwrap_or_else(|panic| {
-            service.settings.log.error(&format!("panic in the connection with {}: {}", self.peer, panic.report));
+            let client = self.provenance.peers.client;
+            service.settings.log.error(&format!("panic in the connection with {client}: {}", panic.report));
             self.set_close_reason(CloseReason::ResponseAborted);
             // The panic may have left the buffer inconsistent, so no other connection may get it.
             self.read_buffer = None;

@@ -57,6 +57,12 @@ impl ReadBuffer {
         &mut self.bytes[self.end..limit]
     }
 
+    /// Appends bytes to the data.
+    pub(in crate::server) fn append(&mut self, bytes: &[u8]) {
+        self.free(bytes.len())[..bytes.len()].copy_from_slice(bytes);
+        self.end += bytes.len();
+    }
+
     #[cold]
     fn make_room(&mut self, room: usize) {
         self.bytes.copy_within(self.start..self.end, 0);

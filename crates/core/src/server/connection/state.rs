@@ -1,5 +1,6 @@
 //! The states of a connection and the data of each. The transitions are methods of [`Connection`](super::Connection).
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::body_source::BodySource;
@@ -7,6 +8,7 @@ use super::read_buffer::ReadBuffer;
 use super::request_body::RequestBody;
 use crate::http::{BodyWriter, ResponseContext, ResponseHead, ResponsePlan};
 use crate::server::body_store::BodyStore;
+use crate::server::io::socket::Socket;
 use crate::server::panics::AppOwned;
 use crate::server::settings::millis;
 use crate::server::upgrade::OnUpgrade;
@@ -41,6 +43,8 @@ pub(crate) enum Step {
 
 /// The state of a connection; see the diagram in [`connection`](super).
 pub(super) enum State {
+    /// The PROXY header in front of everything else is read.
+    ProxyHeader(Box<PendingProxyHeader>),
     /// The transport's handshake. `begun`: whether the client has sent a part of it.
     Handshake { begun: bool },
     /// The connection reads a head, or is idle.
@@ -106,6 +110,16 @@ impl Transfer {
         self.started += millis(time);
         self.last_progress += millis(time);
     }
+}
+
+/// A PROXY header of which more is to come.
+pub(super) struct PendingProxyHeader {
+    /// The socket below the transport.
+    pub(super) socket: Arc<Socket>,
+    /// The part of the header that has arrived.
+    pub(super) bytes: Vec<u8>,
+    /// Whether the transport's handshake follows.
+    pub(super) handshake: bool,
 }
 
 /// A request whose body is being collected.

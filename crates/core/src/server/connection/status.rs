@@ -11,14 +11,19 @@ impl Connection {
     /// Whether the connection waits for a request of which nothing has arrived.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
-        matches!(self.state, State::Head | State::Handshake { begun: false })
+        let has_not_begun = match &self.state {
+            State::Head | State::Handshake { begun: false } => true,
+            State::ProxyHeader(pending) => pending.bytes.is_empty(),
+            _ => false,
+        };
+        has_not_begun
             && self.write_buffer.unsent() == 0
             && self.read_buffer.as_ref().is_none_or(|buffer| buffer.is_empty())
     }
 
-    /// Whether the connection waits for a request or for the rest of a head.
+    /// Whether the connection waits for a request, or for the rest of a head or PROXY header.
     pub(crate) fn is_reading_head(&self) -> bool {
-        matches!(self.state, State::Head)
+        matches!(self.state, State::Head | State::ProxyHeader(_))
     }
 
     /// Whether a request has arrived in part: bytes of its head, or of the body that is collected before the
@@ -51,10 +56,18 @@ impl Connection {
     }
 
     /// Whether HTTP runs directly on the socket, so that another process can continue the connection between two
-    /// requests. False with a transport layer, whether its handshake is running (`State::Handshake`) or done
-    /// (`session`).
+    /// requests. False with a transport layer, whether its handshake is to come or done (`session`).
     pub(crate) fn is_plain(&self) -> bool {
-        self.session.is_none() && !matches!(self.state, State::Handshake { .. })
+        self.session.is_none() && !self.expects_handshake()
+    }
+
+    /// Whether the transport's handshake is not complete.
+    pub(super) fn expects_handshake(&self) -> bool {
+        match &self.state {
+            State::Handshake { .. } => true,
+            State::ProxyHeader(pending) => pending.handshake,
+            _ => false,
+        }
     }
 
     /// When the state's deadline began to run, in the service's milliseconds.
@@ -67,8 +80,9 @@ impl Connection {
         self.answered
     }
 
-    pub(crate) fn peer(&self) -> Peer {
-        self.peer
+    /// The client: the other end of the socket, or the address in the PROXY header.
+    pub(crate) fn client(&self) -> Peer {
+        self.provenance.peers.client
     }
 
     pub(crate) fn close_reason(&self) -> Option<CloseReason> {

@@ -9,6 +9,7 @@ use crate::server::io::poller::{PollInterest, Poller};
 use crate::server::io::socket::Socket;
 use crate::server::listener::ActiveListener;
 use crate::server::panics;
+use crate::server::proxies::ProxyOrigin;
 use crate::server::service::Service;
 use crate::server::sys;
 
@@ -205,6 +206,7 @@ impl Acceptor {
                 }
             },
         };
+        let connection = connection.with_proxies(service, &socket, ProxyOrigin::Unread);
         Accepted::Connection(socket, Box::new(connection))
     }
 

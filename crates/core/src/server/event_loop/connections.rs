@@ -243,7 +243,7 @@ impl EventLoop {
     pub(super) fn log_end(&self, connection: &mut Connection) {
         connection.log_written(&self.service);
         if let Some(reason) = connection.close_reason() {
-            self.service.with_handler(|handler, log| handler.connection_dropped(reason, connection.peer(), log));
+            self.service.with_handler(|handler, log| handler.connection_dropped(reason, connection.client(), log));
         }
     }
 

@@ -86,13 +86,14 @@ impl EventLoop {
         if !connection.can_be_handed_over() || !connection.prepare_handover(&self.service) {
             return Err(connection);
         }
+        let origin = connection.origin();
         let (read_ahead, body, remains) = connection.into_idle();
         self.remains.extend(remains);
         self.remove(token);
         // Another thread may still hold the socket for a moment: the loop that has sent the connection here, or an
         // application that checks whether its client has left. In that case the successor gets a duplicate descriptor.
         match Arc::try_unwrap(socket).or_else(|shared| shared.try_clone()) {
-            Ok(socket) => successor(IdleConnection { socket, read_ahead, body }),
+            Ok(socket) => successor(IdleConnection { socket, origin, read_ahead, body }),
             Err(error) => {
                 self.service.settings.log.error(&format!("a connection can't be handed over and is closed: {error}"));
             }

@@ -63,6 +63,15 @@ impl Socket {
         socket
     }
 
+    /// Returns the first bytes that have arrived, without taking them out of the socket.
+    pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => stream.peek(buffer),
+            #[cfg(unix)]
+            Socket::Unix(_) => sys::peek(self.handle(), buffer),
+        }
+    }
+
     /// Returns how long ago the last bytes arrived; `None` if the system does not tell.
     pub(crate) fn time_since_data(&self) -> Option<Duration> {
         match self {

@@ -11,12 +11,15 @@ macro_rules! reasons {
             $($(#[$doc])* $name,)*
             /// The server refused a request with this error.
             Refused(crate::http::Error),
+            /// The connection did not begin with a valid PROXY header
+            /// ([`ProxyProtocol::Required`](crate::ProxyProtocol::Required)).
+            ProxyHeader(crate::http::ProxyHeaderError),
         }
 
         impl CloseReason {
             /// Whether this is unusual enough to log.
             pub fn should_log(self) -> bool {
-                match self { $(CloseReason::$name => $unusual,)* CloseReason::Refused(_) => true }
+                match self { $(CloseReason::$name => $unusual,)* CloseReason::Refused(_) | CloseReason::ProxyHeader(_) => true }
             }
         }
 
@@ -25,6 +28,7 @@ macro_rules! reasons {
                 match self {
                     $(CloseReason::$name => f.write_str($message),)*
                     CloseReason::Refused(error) => write!(f, "refused: {error}"),
+                    CloseReason::ProxyHeader(error) => write!(f, "closed: {error}"),
                 }
             }
         }
@@ -38,6 +42,11 @@ reasons! {
     HandshakeTimeout = true, "closed because the TLS handshake was not completed in time";
     /// A handshake failed; a separate log entry has the error.
     HandshakeFailed = false, "closed because the TLS handshake failed";
+    /// A PROXY header was not complete in time ([`Timeouts::handshake`](crate::Timeouts::handshake)).
+    ProxyHeaderTimeout = true, "closed because the PROXY header was not complete in time";
+    /// The PROXY protocol is required, and the peer is not in
+    /// [`ProxySettings::trusted`](crate::ProxySettings::trusted).
+    UntrustedProxy = true, "closed because only trusted proxies may connect with the PROXY protocol, and this address is not one of them";
     /// A head was not complete in time ([`Timeouts::head`](crate::Timeouts::head)).
     HeadTimeout = true, "closed because the head of a request did not arrive in time";
     /// A request body came too slowly ([`Timeouts::minimum_rate`](crate::Timeouts::minimum_rate)).

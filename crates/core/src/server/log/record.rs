@@ -9,8 +9,10 @@ use crate::wsgi::{Extensions, Peer};
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct AccessRecord<'a> {
-    /// The client.
+    /// The client: the one that a trusted proxy names, else the other end of the connection.
     pub peer: Peer,
+    /// The other end of the connection, which may be a proxy.
+    pub connection_peer: Peer,
     /// The request line as sent, such as `GET /path HTTP/1.1`; empty if none could be read.
     pub request_line: &'a [u8],
     /// The request-target as sent (RFC 9112 §3.2); empty if none could be read.
@@ -75,6 +77,7 @@ impl<'a> AccessRecord<'a> {
     pub(super) fn example(request_line: &'a [u8], target: &'a [u8], status: u16) -> AccessRecord<'a> {
         AccessRecord {
             peer: Peer::Local,
+            connection_peer: Peer::Local,
             request_line,
             target,
             connection: None,

@@ -67,6 +67,7 @@ extern "C" {
     fn dup2(from: c_int, to: c_int) -> c_int;
     pub(super) fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
     fn setsockopt(socket: c_int, level: c_int, name: c_int, value: *const c_void, length: u32) -> c_int;
+    fn recv(socket: c_int, buffer: *mut c_void, length: usize, flags: c_int) -> isize;
     fn getsockopt(socket: c_int, level: c_int, name: c_int, value: *mut c_void, length: *mut u32) -> c_int;
 }
 
@@ -75,6 +76,15 @@ pub(in crate::server) fn poll_many(fds: &mut [PollFd], timeout: Option<Duration>
     // SAFETY: pointer and count describe one mutable slice, in which the system writes only the `revents` fields.
     let ready = check(unsafe { poll(fds.as_mut_ptr(), fds.len() as NumberOfFds, milliseconds(timeout)) })?;
     Ok(ready as usize)
+}
+
+/// Returns the first bytes that have arrived, without taking them out of the socket (`recv(2)`). std can do this only for
+/// TCP.
+pub(in crate::server) fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    const MSG_PEEK: c_int = 2;
+    // SAFETY: the pointer and the length describe a mutable slice.
+    let count = unsafe { recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), MSG_PEEK) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
 /// Sets the length of the queue of connections that wait to be accepted (`listen(2)`); std has no setting for it.

@@ -4,8 +4,9 @@ use std::io;
 use std::sync::Weak;
 
 use super::super::client::Presence;
+use super::super::forwarded::ForwardingRules;
 use super::super::input::Collected;
-use super::super::peer::Peer;
+use super::super::peer::{Peer, Peers};
 use super::*;
 use crate::http::{HeadOptions, HeadParser, Leniency};
 
@@ -42,7 +43,7 @@ impl Source for EmptyBody {
     }
 }
 
-/// Calls `check` with the environ of a request.
+/// Calls `check` with the environ of a request from a trusted proxy.
 fn with_environ(head: &str, check: impl FnOnce(&mut Environ<'_>)) {
     let mut parser = HeadParser::new(HeadOptions::default());
     parser.parse(head.as_bytes(), head.len()).unwrap().unwrap();
@@ -56,17 +57,20 @@ fn with_environ(head: &str, check: impl FnOnce(&mut Environ<'_>)) {
         run_once: false,
     };
     let presence: Weak<dyn Presence> = Weak::<NoClient>::new();
+    let peers = Peers { socket: Peer::Local, client: Peer::Local };
     let connection = ConnectionInfo {
         server_name: "localhost",
         server_port: "80",
-        peer: Peer::Local,
+        peers: &peers,
         scheme: "http",
         presence: &presence,
         plain: true,
         variables: &[],
     };
     let (mut body, mut extensions) = (EmptyBody, Extensions::default());
-    check(&mut Environ::new(head, target, &server, connection, &mut body, &mut extensions));
+    let rules = ForwardingRules { hops: "host=1,prefix=1".parse().unwrap(), rfc7239: false };
+    let forwarded = Forwarded::of(&head, &target, rules);
+    check(&mut Environ::new(head, target, &server, connection, forwarded, &mut body, &mut extensions));
 }
 
 #[test]
@@ -119,5 +123,38 @@ fn middleware_changes_are_seen_by_every_accessor() {
         assert_eq!(environ.header("Host"), None);
         let agents = environ.iter().filter(|(key, _)| key == "HTTP_USER_AGENT").map(|(_, value)| value);
         assert_eq!(agents.collect::<Vec<_>>(), ["b"]);
+    });
+}
+
+#[test]
+fn what_a_proxy_says_replaces_values_whose_originals_are_kept() {
+    let head = "GET / HTTP/1.1\r\nHost: app\r\nX-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: https\r\n\
+                X-Forwarded-Host: public.example\r\nX-Forwarded-Prefix: /shop\r\n\r\n";
+    with_environ(head, |environ| {
+        assert!(environ.is_forwarded());
+        assert_eq!((environ.peer().to_string().as_str(), environ.connection_peer()), ("192.0.2.7", Peer::Local));
+        for (key, value, original) in [
+            ("REMOTE_ADDR", "192.0.2.7", "<local>"),
+            ("REMOTE_PORT", "0", "0"),
+            ("wsgi.url_scheme", "https", "http"),
+            ("HTTP_HOST", "public.example", "app"),
+            ("SERVER_NAME", "public.example", "localhost"),
+            ("SERVER_PORT", "80", "80"),
+            ("SCRIPT_NAME", "/shop", ""),
+            ("HTTP_X_FORWARDED_FOR", "192.0.2.7", "192.0.2.7"),
+        ] {
+            assert_eq!(environ.text(key), value, "{key}");
+            assert_eq!(environ.original(key).unwrap(), original, "{key}");
+            assert_eq!(environ.iter().filter(|(name, _)| name == key).count(), 1, "{key}");
+        }
+        assert_eq!(environ.header("Host").unwrap(), "public.example");
+        environ.set("SCRIPT_NAME", "/changed");
+        assert_eq!(
+            (environ.text("SCRIPT_NAME").as_ref(), environ.original("SCRIPT_NAME").unwrap().len()),
+            ("/changed", 0)
+        );
+    });
+    with_environ("GET / HTTP/1.1\r\nHost: app\r\nX-Forwarded-For: unknown\r\n\r\n", |environ| {
+        assert!(!environ.is_forwarded() && environ.peer() == Peer::Local);
     });
 }

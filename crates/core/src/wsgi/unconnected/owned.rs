@@ -10,7 +10,7 @@ use crate::http::{HeadParser, Leniency, Target};
 use crate::wsgi::client::Presence;
 use crate::wsgi::environ::Environ;
 use crate::wsgi::extensions::Extensions;
-use crate::wsgi::peer::Peer;
+use crate::wsgi::peer::{Peer, Peers};
 use crate::wsgi::server_info::{ConnectionInfo, ServerInfo};
 
 /// A request without a connection, made by an [`EnvironBuilder`](crate::EnvironBuilder). It owns what the [`Environ`] borrows.
@@ -21,7 +21,7 @@ pub struct OwnedEnviron {
     server_name: String,
     server_port: String,
     scheme: &'static str,
-    peer: Peer,
+    peers: Peers,
     /// Keeps `weak_presence` alive.
     _presence: Arc<dyn Presence>,
     weak_presence: Weak<dyn Presence>,
@@ -59,7 +59,7 @@ impl OwnedEnviron {
             server_name: base.host.to_owned(),
             server_port: base.port.to_owned(),
             scheme: base.scheme,
-            peer,
+            peers: Peers { socket: peer, client: peer },
             weak_presence: Arc::downgrade(&presence),
             _presence: presence,
             body,
@@ -79,14 +79,14 @@ impl OwnedEnviron {
         let connection = ConnectionInfo {
             server_name: &self.server_name,
             server_port: &self.server_port,
-            peer: self.peer,
+            peers: &self.peers,
             scheme: self.scheme,
             presence: &self.weak_presence,
             plain: true,
             variables: &[],
         };
         let mut environ =
-            Environ::new(head, target, &self.server, connection, &mut self.body, &mut self.connection_extensions);
+            Environ::new(head, target, &self.server, connection, None, &mut self.body, &mut self.connection_extensions);
         *environ.extensions_mut() = std::mem::take(&mut self.extensions);
         for (key, value) in &self.variables {
             match value {

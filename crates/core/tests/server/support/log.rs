@@ -5,10 +5,12 @@ use std::sync::Mutex;
 use amboss_core::{AccessRecord, Log};
 use amboss_testkit::{poll_until, DEADLINE};
 
-/// A log that keeps its entries: request line, status and bytes of each request, and the text of each error.
+/// A log that keeps its entries: request line, status and bytes of each request, its client and the other end of its
+/// connection, and the text of each error.
 #[derive(Default)]
 pub struct RecordingLog {
     pub access: Mutex<Vec<(String, u16, u64)>>,
+    pub peers: Mutex<Vec<(String, String)>>,
     pub errors: Mutex<Vec<String>>,
 }
 
@@ -29,6 +31,8 @@ impl RecordingLog {
 impl Log for RecordingLog {
     fn access(&self, record: &AccessRecord<'_>) {
         let line = record.request_line.escape_ascii().to_string();
+        let peers = (record.peer.to_string(), record.connection_peer.to_string());
+        self.peers.lock().unwrap().push(peers);
         self.access.lock().unwrap().push((line, record.status, record.bytes));
     }
 

@@ -34,6 +34,7 @@ pub struct RequestBody {
 /// | `R` | child → supervisor | ready: the child serves |
 /// | `C` | both | a connection; the payload is what was read from it and not answered |
 /// | `B` | both | the same, with the request body in a file; the payload begins with its length (eight bytes) |
+/// | `P`, `Q` | both | `C` and `B`, with what is known about the client and a NUL in front of the payload |
 /// | `D` | child → supervisor | drained: the child is about to exit |
 /// | `F` | child → supervisor | files that the program consists of, as absolute paths separated by NUL |
 /// | `X` | child → supervisor | replace this child: start another one, and when that is ready, send `H` |
@@ -50,7 +51,10 @@ pub enum ControlMessage {
     Connection {
         /// The connection.
         socket: OwnedFd,
-        /// What was read from it and not answered: at most 128 KiB, less eight bytes if there is a body.
+        /// What is known about its client, in the words of the server: without NUL, and empty if nothing is known.
+        client: String,
+        /// What was read from it and not answered: at most 128 KiB, less eight bytes if there is a body, and
+        /// less the length of `client` and one.
         read: Vec<u8>,
         /// The complete body of the request whose head is at the start of `read`, unless the body is in `read` as well.
         body: Option<RequestBody>,
@@ -99,8 +103,12 @@ impl ControlMessage {
     fn tag(&self) -> u8 {
         match self {
             ControlMessage::Ready => b'R',
-            ControlMessage::Connection { body: None, .. } => b'C',
-            ControlMessage::Connection { body: Some(_), .. } => b'B',
+            ControlMessage::Connection { body, client, .. } => match (body.is_some(), client.is_empty()) {
+                (false, true) => b'C',
+                (true, true) => b'B',
+                (false, false) => b'P',
+                (true, false) => b'Q',
+            },
             ControlMessage::Drained => b'D',
             ControlMessage::Files(_) => b'F',
             ControlMessage::ReplaceMe => b'X',
@@ -113,9 +121,15 @@ impl ControlMessage {
 
     fn payload(&self) -> Cow<'_, [u8]> {
         match self {
-            ControlMessage::Connection { read, body: None, .. } => Cow::Borrowed(read),
-            ControlMessage::Connection { read, body: Some(body), .. } => {
-                Cow::Owned([&body.length.to_be_bytes()[..], read].concat())
+            ControlMessage::Connection { read, body: None, client, .. } if client.is_empty() => Cow::Borrowed(read),
+            ControlMessage::Connection { read, body, client, .. } => {
+                let mut payload = Vec::with_capacity(client.len() + 1 + 8 + read.len());
+                if !client.is_empty() {
+                    payload.extend(client.bytes().chain([0]));
+                }
+                payload.extend(body.iter().flat_map(|body| body.length.to_be_bytes()));
+                payload.extend(read);
+                Cow::Owned(payload)
             }
             ControlMessage::Files(files) => {
                 let files: Vec<&[u8]> = files.iter().map(|file| file.as_os_str().as_bytes()).collect();
@@ -158,12 +172,22 @@ impl ControlMessage {
         let mut descriptors = descriptors.into_iter();
         Some(match tag {
             b'R' => ControlMessage::Ready,
-            b'C' => ControlMessage::Connection { socket: descriptors.next()?, read: payload.to_vec(), body: None },
-            b'B' => {
-                let (length, read) = payload.split_first_chunk()?;
-                let (socket, file) = (descriptors.next()?, descriptors.next()?);
-                let body = Some(RequestBody { file, length: u64::from_be_bytes(*length) });
-                ControlMessage::Connection { socket, read: read.to_vec(), body }
+            b'C' | b'B' | b'P' | b'Q' => {
+                let (client, mut read) = match tag {
+                    b'P' | b'Q' => {
+                        let end = payload.iter().position(|byte| *byte == 0)?;
+                        (&payload[..end], &payload[end + 1..])
+                    }
+                    _ => (&b""[..], payload),
+                };
+                let client = String::from_utf8(client.to_vec()).ok()?;
+                let (socket, mut body) = (descriptors.next()?, None);
+                if matches!(tag, b'B' | b'Q') {
+                    let (length, rest) = read.split_first_chunk()?;
+                    body = Some(RequestBody { file: descriptors.next()?, length: u64::from_be_bytes(*length) });
+                    read = rest;
+                }
+                ControlMessage::Connection { socket, client, read: read.to_vec(), body }
             }
             b'D' => ControlMessage::Drained,
             b'F' => {

@@ -20,7 +20,10 @@ fn pair() -> (ControlSocket, ControlSocket) {
 /// A connection to hand over, and the client's end of it.
 fn connection(read: &[u8]) -> (ControlMessage, UnixStream) {
     let (client, server) = UnixStream::pair().unwrap();
-    (ControlMessage::Connection { socket: server.into(), read: read.to_vec(), body: None }, client)
+    (
+        ControlMessage::Connection { socket: server.into(), client: String::new(), read: read.to_vec(), body: None },
+        client,
+    )
 }
 
 /// Asserts that the message contains the server's end of the client's connection.
@@ -289,21 +292,30 @@ fn frames_of_several_threads_do_not_mix() {
 }
 
 #[test]
-fn a_request_body_arrives_with_its_connection() {
-    let (one, mut other) = pair();
-    let (message, mut client) = connection(b"POST / HTTP/1.1\r\n\r\n");
-    let ControlMessage::Connection { socket, read, .. } = message else { unreachable!() };
-    let file = tempfile().unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&file, b"body", 0).unwrap();
-    let body = Some(RequestBody { file: file.into(), length: 4 });
-    one.send(&ControlMessage::Connection { socket, read, body }).unwrap();
-    let received = other.receive().unwrap().unwrap();
-    let ControlMessage::Connection { socket, read, body: Some(body) } = received else { panic!("{received:?}") };
-    let mut bytes = [0; 4];
-    std::os::unix::fs::FileExt::read_exact_at(&std::fs::File::from(body.file), &mut bytes, 0).unwrap();
-    assert_eq!((body.length, &bytes), (4, b"body"));
-    let message = ControlMessage::Connection { socket, read, body: None };
-    assert_connected(message, &mut client, b"POST / HTTP/1.1\r\n\r\n");
+fn what_is_known_about_the_client_and_a_request_body_arrive_with_their_connection() {
+    for (known, has_body) in [("", true), ("192.0.2.7:1", true), ("192.0.2.7:1", false)] {
+        let (one, mut other) = pair();
+        let (message, mut client) = connection(b"POST / HTTP/1.1\r\n\r\n");
+        let ControlMessage::Connection { socket, read, .. } = message else { unreachable!() };
+        let body = has_body.then(|| {
+            let file = tempfile().unwrap();
+            std::os::unix::fs::FileExt::write_all_at(&file, b"body", 0).unwrap();
+            RequestBody { file: file.into(), length: 4 }
+        });
+        one.send(&ControlMessage::Connection { socket, client: known.into(), read, body }).unwrap();
+        let received = other.receive().unwrap().unwrap();
+        let ControlMessage::Connection { socket, client: arrived, read, body } = received else {
+            panic!("{received:?}")
+        };
+        assert_eq!((arrived.as_str(), body.is_some()), (known, has_body));
+        if let Some(body) = body {
+            let mut bytes = [0; 4];
+            std::os::unix::fs::FileExt::read_exact_at(&std::fs::File::from(body.file), &mut bytes, 0).unwrap();
+            assert_eq!((body.length, &bytes), (4, b"body"));
+        }
+        let message = ControlMessage::Connection { socket, client: arrived, read, body: None };
+        assert_connected(message, &mut client, b"POST / HTTP/1.1\r\n\r\n");
+    }
 }
 
 /// A file without a name.
