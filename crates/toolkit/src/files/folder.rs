@@ -13,6 +13,7 @@ use crate::error::HttpError;
 use super::error::FilesError;
 use super::options::FolderOptions;
 use super::path::{encode, has_encoded_slash, RelativePath};
+use super::request::{accepts, denied, is_read, method_not_allowed};
 use super::root::{Lookup, Opened, Root};
 use super::send::Source;
 use super::{listing, precompressed};
@@ -209,7 +210,7 @@ impl Folder {
         }
         HttpError::new(308)
             .with_header("Location", location)
-            // A permanent redirect is kept by browsers, and the folder may become a file.
+            // Browsers keep a permanent redirect, and the folder may become a file: it is kept as long as a file is.
             .with_header("Cache-Control", self.cache_control.as_str())
             .respond(start_response)
     }
@@ -227,27 +228,4 @@ impl Application for Folder {
     fn is_immediate(&self, _: Head<'_>) -> bool {
         true
     }
-}
-
-pub(super) fn is_read(environ: &Environ<'_>) -> bool {
-    let method = environ.method();
-    method == "GET" || method == "HEAD"
-}
-
-/// Whether the Accept field names this media type.
-pub(super) fn accepts(environ: &Environ<'_>, media_type: &[u8]) -> bool {
-    names(&environ.get("HTTP_ACCEPT").unwrap_or_default(), media_type)
-}
-
-/// Whether the value of an Accept field names this media type.
-pub(super) fn names(accept: &[u8], media_type: &[u8]) -> bool {
-    accept.windows(media_type.len()).any(|part| part.eq_ignore_ascii_case(media_type))
-}
-
-pub(super) fn method_not_allowed(start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
-    HttpError::new(405).with_header("Allow", "GET, HEAD").respond(start_response)
-}
-
-pub(super) fn denied(start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
-    HttpError::new(403).with_description("The server may not read this file.").respond(start_response)
 }

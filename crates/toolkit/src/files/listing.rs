@@ -1,53 +1,17 @@
 //! The list of a folder's files: as a page for people, or as JSON for programs.
 
-use std::cmp::Reverse;
-use std::io;
-use std::time::SystemTime;
-
 use amboss_core::{AppError, Body, Environ, StartResponse};
-use cap_std::fs::{DirEntry, ReadDir};
 
 use crate::response::Response;
 
-use super::folder::accepts;
+use super::entries::{Listing, Order};
 use super::options::FolderOptions;
 use super::page::{self, Page};
-use super::path::{encode, is_served, system_path, RelativePath};
+use super::path::RelativePath;
+use super::request::accepts;
 use super::root::Opened;
 use super::time::iso_8601;
 use super::token::random_token;
-
-/// An entry of a folder that would be served.
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub name: Vec<u8>,
-    pub is_folder: bool,
-    pub size: u64,
-    pub modified: Option<SystemTime>,
-}
-
-/// The entries of a folder.
-#[derive(Debug)]
-pub(super) struct Listing {
-    pub entries: Vec<Entry>,
-    /// Whether there are more than were read.
-    pub is_cut: bool,
-}
-
-/// What entries are sorted by; folders come first in any case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SortKey {
-    Name,
-    Size,
-    Modified,
-}
-
-/// The order of a listing, from the query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Order {
-    pub key: SortKey,
-    pub descending: bool,
-}
 
 /// Answers a GET or HEAD request for a folder.
 pub(super) fn respond(
@@ -62,7 +26,7 @@ pub(super) fn respond(
     let order = Order::parse(&environ.query());
     listing.sort(order);
     let response = if accepts(environ, b"application/json") && !accepts(environ, b"text/html") {
-        Response::bytes(listing.to_json().into_bytes()).with_header("Content-Type", "application/json")
+        Response::bytes(to_json(&listing).into_bytes()).with_header("Content-Type", "application/json")
     } else {
         let nonce = random_token();
         let policy = format!(
@@ -79,97 +43,20 @@ pub(super) fn respond(
         .respond(start_response)
 }
 
-impl Listing {
-    fn read(root: &Opened, path: &[u8], options: &FolderOptions) -> io::Result<Listing> {
-        let folder: ReadDir = match system_path(path) {
-            Some(path) if !path.as_os_str().is_empty() => root.dir.read_dir(path)?,
-            _ => root.dir.entries()?,
-        };
-        let mut listing = Listing { entries: Vec::new(), is_cut: false };
-        for entry in folder {
-            let entry = entry?;
-            let name = entry.file_name().as_encoded_bytes().to_vec();
-            if !is_served(&name, options.hidden) {
-                continue;
-            }
-            if listing.entries.len() == options.listing_limit {
-                listing.is_cut = true;
-                break;
-            }
-            listing.entries.extend(describe(root, path, &entry, name));
+fn to_json(listing: &Listing) -> String {
+    let mut json = String::from("{\"entries\":[");
+    for (index, entry) in listing.entries.iter().enumerate() {
+        let kind = if entry.is_folder { "folder" } else { "file" };
+        json.push_str(if index == 0 { "\n{\"name\":" } else { ",\n{\"name\":" });
+        push_json_string(&mut json, &String::from_utf8_lossy(&entry.name));
+        json.push_str(&format!(",\"type\":\"{kind}\",\"url\":\"{}\",\"size\":{}", entry.href(), entry.size));
+        if let Some(modified) = entry.modified {
+            json.push_str(&format!(",\"modified\":\"{}\"", iso_8601(modified)));
         }
-        Ok(listing)
+        json.push('}');
     }
-
-    fn sort(&mut self, order: Order) {
-        let name = |entry: &Entry| String::from_utf8_lossy(&entry.name).to_lowercase();
-        self.entries.sort_by_cached_key(|entry| (name(entry), entry.name.clone()));
-        match order.key {
-            SortKey::Name => {}
-            SortKey::Size => self.entries.sort_by_key(|entry| entry.size),
-            SortKey::Modified => self.entries.sort_by_key(|entry| entry.modified),
-        }
-        if order.descending {
-            self.entries.reverse();
-        }
-        self.entries.sort_by_key(|entry| Reverse(entry.is_folder));
-    }
-
-    fn to_json(&self) -> String {
-        let mut json = String::from("{\"entries\":[");
-        for (index, entry) in self.entries.iter().enumerate() {
-            let kind = if entry.is_folder { "folder" } else { "file" };
-            json.push_str(if index == 0 { "\n{\"name\":" } else { ",\n{\"name\":" });
-            push_json_string(&mut json, &String::from_utf8_lossy(&entry.name));
-            json.push_str(&format!(",\"type\":\"{kind}\",\"url\":\"{}\",\"size\":{}", entry.href(), entry.size));
-            if let Some(modified) = entry.modified {
-                json.push_str(&format!(",\"modified\":\"{}\"", iso_8601(modified)));
-            }
-            json.push('}');
-        }
-        json.push_str(&format!("\n],\"complete\":{}}}\n", !self.is_cut));
-        json
-    }
-}
-
-impl Entry {
-    /// The address of the entry, relative to that of its folder.
-    pub fn href(&self) -> String {
-        encode(&self.name) + if self.is_folder { "/" } else { "" }
-    }
-}
-
-/// Describes an entry as it would be served: `None` for pipes, devices, and links that lead to nothing or outside.
-fn describe(root: &Opened, folder: &[u8], entry: &DirEntry, name: Vec<u8>) -> Option<Entry> {
-    let is_link = entry.file_type().ok()?.is_symlink();
-    let metadata = if is_link {
-        let path = if folder.is_empty() { name.clone() } else { [folder, b"/", &name].concat() };
-        root.dir.metadata(system_path(&path)?).ok()?
-    } else {
-        entry.metadata().ok()?
-    };
-    let is_folder = metadata.is_dir();
-    if !is_folder && !metadata.is_file() {
-        return None;
-    }
-    let size = if is_folder { 0 } else { metadata.len() };
-    Some(Entry { name, is_folder, size, modified: metadata.modified().ok().map(cap_std::time::SystemTime::into_std) })
-}
-
-impl Order {
-    /// Reads `sort=name|size|date` and `order=asc|desc`; anything else is the order by name.
-    fn parse(query: &[u8]) -> Order {
-        let mut order = Order { key: SortKey::Name, descending: false };
-        for (name, value) in form_urlencoded::parse(query) {
-            match (&*name, &*value) {
-                ("sort", "size") => order.key = SortKey::Size,
-                ("sort", "date") => order.key = SortKey::Modified,
-                ("order", "desc") => order.descending = true,
-                _ => {}
-            }
-        }
-        order
-    }
+    json.push_str(&format!("\n],\"complete\":{}}}\n", !listing.is_cut));
+    json
 }
 
 /// RFC 8259 §7.

@@ -41,6 +41,7 @@
 //! - With [`FolderOptions::precompressed`], `app.js.br`, `app.js.zst` or `app.js.gz` beside `app.js`, by Accept-Encoding.
 //!   Each is a representation with an `ETag`, to which ranges apply.
 
+mod entries;
 mod error;
 mod folder;
 mod listing;
@@ -50,7 +51,9 @@ mod options;
 mod page;
 mod path;
 mod precompressed;
+mod read_at;
 mod recent;
+mod request;
 mod root;
 mod send;
 mod static_files;

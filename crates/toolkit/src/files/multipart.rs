@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use amboss_core::{AppError, Body};
 
-use super::send::read_exact_at;
+use super::read_at::read_exact_at;
 
 /// How many bytes of the file are in memory at once.
 const BLOCK: u64 = 64 * 1024;

@@ -2,7 +2,7 @@
 
 use html_escape::{encode_double_quoted_attribute as escape, encode_text};
 
-use super::listing::{Entry, Listing, Order, SortKey};
+use super::entries::{Entry, Listing, Order, SortKey};
 use super::time::iso_8601;
 
 /// The style of the page.
@@ -35,7 +35,7 @@ pub(super) fn render(page: &Page<'_>) -> String {
     let title = String::from_utf8_lossy(&[page.root, page.path].concat()).into_owned();
     html.push_str(&format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
-         content=\"width=device-width, initial-scale=1\">\n<title>{}</title>\n<style nonce=\"{}\">{STYLE}</style>\n\
+         content=\"width=device-width, initial-scale=1\">\n<title>Index of {}</title>\n<style nonce=\"{}\">{STYLE}</style>\n\
          {ICONS}\n<main>\n{}<table>\n<thead><tr>{}</tr></thead>\n<tbody>\n",
         encode_text(&title),
         page.nonce,
@@ -56,7 +56,7 @@ pub(super) fn render(page: &Page<'_>) -> String {
 fn breadcrumbs(page: &Page<'_>) -> String {
     let names: Vec<_> = page.path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).collect();
     let root = String::from_utf8_lossy(page.root);
-    let mut html = String::from("<nav aria-label=\"Path\"><h1>");
+    let mut html = String::from("<nav aria-label=\"Path\"><h1><small>Index of</small> ");
     html.push_str(&crumb(&root, names.len()));
     for (index, name) in names.iter().enumerate() {
         html.push_str(&crumb(&format!("{}/", String::from_utf8_lossy(name)), names.len() - 1 - index));
@@ -65,7 +65,7 @@ fn breadcrumbs(page: &Page<'_>) -> String {
     html
 }
 
-/// A link to the folder so many levels up; the folder of the page is no link.
+/// A link to the folder that is this number of levels up. The folder of the page is not a link.
 fn crumb(label: &str, levels_up: usize) -> String {
     let label = encode_text(label);
     match levels_up {

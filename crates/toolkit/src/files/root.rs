@@ -140,8 +140,8 @@ pub(super) fn open_named_file(path: &Path) -> io::Result<Lookup> {
     }
 }
 
-/// Opening waits for nothing: a pipe without a writer would block a thread for ever (fifo(7)), and a terminal would
-/// become the server's.
+/// Opening does not wait: a pipe without a writer would block the thread until there is one (fifo(7)). A terminal does not
+/// become the controlling terminal of the server.
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true);

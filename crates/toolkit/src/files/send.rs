@@ -1,7 +1,7 @@
 //! The response for an open file.
 
 use std::fs::{File, Metadata};
-use std::io::{self, Seek, SeekFrom};
+use std::io::{Seek, SeekFrom};
 use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,6 +12,7 @@ use crate::negotiation::coding::Coding;
 use crate::negotiation::{ByteRanges, Conditions, Outcome, Resolved, Validators};
 
 use super::multipart::Multipart;
+use super::read_at::read_exact_at;
 use super::token::random_token;
 use super::{media_type, validators};
 
@@ -143,20 +144,4 @@ fn read_or_send(mut file: File, range: Range<u64>) -> Result<Body, AppError> {
         file.seek(SeekFrom::Start(range.start))?;
     }
     Ok(Body::file_range(file, length))
-}
-
-/// Reads bytes of a file.
-///
-/// # Errors
-/// Fewer bytes, since the file has been truncated: another length has been announced already.
-pub(super) fn read_exact_at(file: &mut File, offset: u64, length: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-    #[cfg(unix)]
-    std::os::unix::fs::FileExt::read_exact_at(file, &mut bytes, offset)?;
-    #[cfg(not(unix))]
-    {
-        file.seek(SeekFrom::Start(offset))?;
-        io::Read::read_exact(file, &mut bytes)?;
-    }
-    Ok(bytes)
 }

@@ -6,10 +6,11 @@ use amboss_core::http::{percent_decode, Head};
 use amboss_core::{AppError, Application, Body, Environ, StartResponse};
 
 use super::error::{FilesError, FilesErrorKind};
-use super::folder::{denied, is_read, method_not_allowed, names, Folder, Presence};
+use super::folder::{Folder, Presence};
 use super::options::FolderOptions;
 use super::path::has_encoded_slash;
 use super::recent::Recent;
+use super::request::{denied, is_read, method_not_allowed, names};
 use super::root::{open_named_file, Lookup};
 use super::send::Source;
 

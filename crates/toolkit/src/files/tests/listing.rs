@@ -68,7 +68,7 @@ fn names_are_escaped_in_text_and_in_addresses() {
     let page = text(&get(&app, "/dir%3C%2ftitle%3E/"));
     assert!(!page.contains("</title>/"), "an encoded slash is refused: {page}");
     let page = text(&get(&app, "/dir%3C/title%3E/a&b/"));
-    assert!(page.contains("<title>/dir&lt;/title&gt;/a&amp;b</title>"), "{page}");
+    assert!(page.contains("<title>Index of /dir&lt;/title&gt;/a&amp;b</title>"), "{page}");
 }
 
 #[test]
