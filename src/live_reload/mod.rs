@@ -12,6 +12,7 @@ mod unlogged;
 
 use std::sync::Arc;
 
+use amboss_core::http::Head;
 use amboss_core::{AppError, Application, Body, Concurrency, Environ, Settings, StartResponse};
 
 #[cfg(all(unix, feature = "reload"))]
@@ -86,5 +87,10 @@ impl Application for LiveReload {
             prefix.extend_from_slice(first);
             script.encoded(encoding.or_from_bom(&prefix))
         }))
+    }
+    /// The script is immediate. The events are not: their stream waits for the next change.
+    fn is_immediate(&self, head: Head<'_>) -> bool {
+        let path = head.target().split(|&byte| byte == b'?').next().unwrap_or_default();
+        path == SCRIPT_PATH || path != EVENTS_PATH && self.app.is_immediate(head)
     }
 }
