@@ -47,6 +47,11 @@ pub(in crate::server) fn time_since_data(_: &TcpStream) -> Option<std::time::Dur
     None
 }
 
+/// Returns false: these systems do not tell whether a part of a file is in memory.
+pub(in crate::server) fn is_in_memory(_: &File, _: u64) -> bool {
+    false
+}
+
 /// Returns `None`: a file has to be read to be sent.
 pub(in crate::server) fn send_file(_: Handle<'_>, _: &File, _: u64, _: usize) -> io::Result<Option<usize>> {
     Ok(None)

@@ -1,5 +1,7 @@
 //! System calls of Linux and Android alone: epoll, sendfile, accept4, TCP_INFO.
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use std::ffi::c_long;
 use std::ffi::{c_int, c_ulong, c_void};
 use std::fs::File;
 use std::io;
@@ -37,6 +39,8 @@ extern "C" {
     fn ioctl(fd: c_int, request: c_ulong, ...) -> c_int;
     fn send(socket: c_int, bytes: *const c_void, count: usize, flags: c_int) -> isize;
     fn sendfile(out: c_int, file: c_int, offset: *mut i64, count: usize) -> isize;
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    fn syscall(number: c_long, ...) -> c_long;
 }
 
 /// Opens an epoll instance (`epoll_create1(2)`), close-on-exec.
@@ -127,6 +131,36 @@ pub(in crate::server) fn send_file(
     match io::Error::last_os_error() {
         error if error.kind() == io::ErrorKind::InvalidInput => Ok(None),
         error => Err(error),
+    }
+}
+
+/// Whether the byte of a file at `offset` is in memory, so that reading it and what is around it does not wait for a disk
+/// (`preadv2(2)` with RWF_NOWAIT). False where the system or the file system can't tell.
+pub(in crate::server) fn is_in_memory(file: &File, offset: u64) -> bool {
+    // `syscall(2)`, because musl has had `preadv2` only since 1.2.5.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    {
+        const SYS_PREADV2: c_long = if cfg!(target_arch = "x86_64") { 327 } else { 286 };
+        const RWF_NOWAIT: c_long = 8;
+        /// `struct iovec`.
+        #[repr(C)]
+        struct IoVec {
+            base: *mut c_void,
+            length: usize,
+        }
+        let Ok(offset) = c_long::try_from(offset) else { return false };
+        let mut byte = 0_u8;
+        let buffer = IoVec { base: (&raw mut byte).cast(), length: 1 };
+        let (descriptor, count, high) = (c_long::from(file.as_raw_fd()), 1 as c_long, 0 as c_long);
+        // SAFETY: the system writes at most one byte to `byte` and reads `buffer`; both outlive the call. All arguments
+        // are as wide as registers, and on 64-bit systems the high half of the offset is not used.
+        let read = unsafe { syscall(SYS_PREADV2, descriptor, &raw const buffer, count, offset, high, RWF_NOWAIT) };
+        read == 1
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    {
+        let _ = (file, offset);
+        false
     }
 }
 
