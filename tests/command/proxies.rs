@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
-use amboss_testkit::{is_installed, skip, wait_until, Client, Process, TempDir};
+use amboss_testkit::{is_installed, skip, wait_until, Client, OnDrop, Process, TempDir};
 
 use crate::{amboss, fails, get, Amboss};
 
@@ -240,11 +240,12 @@ fn nginx_passes_the_client_on_in_the_proxy_protocol() {
     let mut server = Amboss::start(&["--port", "0", "--proxy-protocol"]);
     let dir = TempDir::new("nginx-stream");
     // With a Unix socket as listener, nginx would write its path into the header. The listening socket is passed on as
-    // in an upgrade of nginx, so no other program can take its port first.
+    // in an upgrade of nginx, so no other program can take its port first. nginx accepts from such a socket only in
+    // worker processes.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let config = format!(
-        "{load} daemon off; master_process off; worker_processes 1; pid nginx.pid; error_log stderr warn;
+        "{load} daemon off; worker_processes 1; pid nginx.pid; error_log stderr warn;
          events {{ worker_connections 64; }}
          stream {{
              server {{ listen {address} proxy_protocol; set_real_ip_from 127.0.0.1;
@@ -256,7 +257,7 @@ fn nginx_passes_the_client_on_in_the_proxy_protocol() {
     let mut command = Command::new("sh");
     command.args(["-c", "NGINX='3;' exec \"$0\" -e stderr -c nginx.conf -p \"$1\" 3<&0 0</dev/null", program]);
     command.arg(dir.path()).stdin(std::os::fd::OwnedFd::from(listener));
-    let _nginx = Process::spawn(&mut command);
+    let _nginx = Process::spawn_with(&mut command, OnDrop::Signal("TERM"));
     let mut client = Client::connect(address);
     assert_environ(&get_behind_header(&mut client, FORGED), &[("REMOTE_ADDR", "192.0.2.7"), ("REMOTE_PORT", "4711")]);
     assert_logged(&mut server, "192.0.2.7");

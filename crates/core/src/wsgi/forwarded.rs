@@ -146,7 +146,11 @@ impl<'a> Forwarded<'a> {
     /// Reads only the client's address, for the access log.
     #[cold]
     pub(crate) fn client(head: &Head<'a>, rules: ForwardingRules) -> Option<Peer> {
-        Values::of(head, rules).client.as_deref().and_then(client_address).map(Peer::Tcp)
+        let client = match rules.rfc7239 {
+            true => Values::of(head, rules).client,
+            false => member_from_right(head, "x-forwarded-for", rules.hops.x_for).map(Cow::Borrowed),
+        };
+        client.as_deref().and_then(client_address).map(Peer::Tcp)
     }
 
     /// The value that proxies have set for a key of the environ.
