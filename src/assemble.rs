@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use amboss_core::{make_server_on, Address, Application, Listeners, Server};
 
+use crate::app_loader::AppLoader;
 use crate::error::{RunError, RunErrorKind};
 use crate::live_reload::{BuildId, LiveReload};
 use crate::options::RunOptions;
+use crate::worker::Worker;
 
 /// Makes the server of this process.
 pub(crate) fn assemble_server(
@@ -27,6 +29,19 @@ pub(crate) fn assemble_server(
     let server = make_server_on(listeners, app, concurrency, settings)?;
     shutdown.set(server.shutdown_handle());
     Ok(server)
+}
+
+/// Loads the application, and sets the options that depend on it: the applications of hosts, and the settings.
+pub(crate) fn load_app(
+    loader: &mut impl AppLoader,
+    worker: &Worker,
+    options: &mut RunOptions,
+) -> Result<Arc<dyn Application>, RunError> {
+    let app = loader.load_app(worker)?;
+    #[cfg(feature = "toolkit")]
+    crate::surroundings::set_hosts(options, loader.hosts());
+    loader.configure(&mut options.settings)?;
+    Ok(app)
 }
 
 /// Listens on the addresses, or on the sockets passed by systemd.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use amboss_core::{Address, Application, Listeners, Server};
 
 use crate::app_loader::{AppLoader, StaticApp};
-use crate::assemble::{assemble_server, bind};
+use crate::assemble::{assemble_server, bind, load_app};
 use crate::banner::banner;
 use crate::error::RunError;
 #[cfg(all(unix, feature = "reload"))]
@@ -272,9 +272,6 @@ fn load_server(
     listeners: Listeners,
     mut options: RunOptions,
 ) -> Result<Server, RunError> {
-    let app = loader.load_app(worker)?;
-    #[cfg(feature = "toolkit")]
-    crate::surroundings::set_hosts(&mut options, loader.hosts());
-    loader.configure(&mut options.settings)?;
+    let app = load_app(loader, worker, &mut options)?;
     assemble_server(listeners, app, options, BuildId::of_this_process())
 }

@@ -16,7 +16,7 @@ use super::orders::Orders;
 use super::shared_sockets::accept_all;
 use super::variables;
 use crate::app_loader::AppLoader;
-use crate::assemble::assemble_server;
+use crate::assemble::{assemble_server, load_app};
 use crate::error::RunError;
 use crate::launch_plan::LaunchPlan;
 use crate::live_reload::BuildId;
@@ -85,11 +85,7 @@ impl WorkerProcess {
         options.settings.runtime.multiprocess |= options.workers > 1 || variables::is_set(variables::MULTIPROCESS);
         let app = match ErrorPage::from_env() {
             Some(page) => Arc::new(page),
-            None => {
-                let app = loader.load_app(&worker)?;
-                loader.configure(&mut options.settings)?;
-                app
-            }
+            None => load_app(loader, &worker, &mut options)?,
         };
         let build_id = self.build_id();
         // Only the server holds the listeners, so this process stops listening when the server does.
