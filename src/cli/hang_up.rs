@@ -51,6 +51,8 @@ impl HangUp {
             Some(Ok(_)) => done.push("the certificate was reloaded"),
             Some(Err(error)) => {
                 self.log.error(&format!("{error} (until then, the previous certificate stays in use)"));
+                // If there are several certificates, the others were reloaded.
+                done.push("a certificate was not reloaded");
             }
             None => {}
         }

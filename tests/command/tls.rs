@@ -155,10 +155,46 @@ fn a_client_that_trusts_the_local_authority_accepts_the_devcert() {
 /// Returns the certificate that the server sends now, as PEM.
 #[cfg(unix)]
 fn served_certificate(port: u16) -> Option<String> {
+    served_certificate_for(port, "localhost")
+}
+
+/// Returns the certificate that the server sends to a client that asks for this name, as PEM.
+fn served_certificate_for(port: u16, name: &str) -> Option<String> {
     let address = format!("127.0.0.1:{port}");
-    let printed = amboss_testkit::run("openssl", &["s_client", "-connect", &address], b"")?.text();
+    let arguments = ["s_client", "-connect", &address, "-servername", name];
+    let printed = amboss_testkit::run("openssl", &arguments, b"")?.text();
     let begin = printed.find("-----BEGIN CERTIFICATE-----").unwrap_or_else(|| panic!("no certificate in {printed}"));
     printed[begin..].split_inclusive("-----END CERTIFICATE-----").next().map(str::to_owned)
+}
+
+#[test]
+fn with_several_certificates_a_client_gets_the_one_with_the_name_that_it_asks_for() {
+    let home = TempDir::new("certificates");
+    for (file, host) in [("a", "a.test"), ("b", "*.b.test")] {
+        let made = amboss_at_home(&home, &["devcert", "-o", file, host]).output().expect("the command runs");
+        assert!(made.status.success());
+    }
+    let read = |name: &str| std::fs::read_to_string(home.join(name)).expect("the file exists");
+    let leaf = |name: &str| read(name).split_inclusive("-----END CERTIFICATE-----").next().map(str::to_owned);
+    std::fs::write(home.join("a.pem"), read("a.crt") + &read("a.key")).expect("the file can be written");
+    std::fs::write(home.join("b.pem"), read("b.crt") + &read("b.key")).expect("the file can be written");
+    for arguments in [
+        &["--cert", "a.crt", "--key", "a.key", "--cert", "b.crt", "--key", "b.key"][..],
+        &["--cert", "a.pem", "--cert", "b.crt", "--key", "a.pem", "--key", "b.key"],
+        &["--cert", "a.pem", "--cert", "b.pem"],
+    ] {
+        let server = Amboss::spawn(&mut amboss_at_home(&home, &[arguments, &["-p", "0"]].concat()));
+        let port = server.port();
+        for (name, file) in [("a.test", "a.crt"), ("WWW.b.test", "b.crt"), ("c.test", "a.crt")] {
+            let Some(served) = served_certificate_for(port, name) else { return };
+            assert_eq!(Some(served), leaf(file), "{arguments:?}: {name}");
+        }
+        let (resolve, url) = (format!("www.b.test:{port}:127.0.0.1"), format!("https://www.b.test:{port}/"));
+        let authority = home.join_str("amboss/amboss-ca.crt");
+        let arguments = ["--cacert", &authority, "--resolve", &resolve, "-o", "/dev/null", "-w", "%{http_code}", &url];
+        let Some(response) = try_curl(&arguments, b"") else { return };
+        assert_eq!(response.text(), "200");
+    }
 }
 
 #[cfg(unix)]
@@ -195,7 +231,7 @@ fn hup_reloads_the_certificate_and_keeps_the_old_one_if_that_fails() {
     hang_up(&["HUP: the certificate was reloaded; the code stays as it is"]);
     assert_eq!(served_certificate(port).expect("openssl is there"), leaf("two"));
     std::fs::write(home.join("used.key"), "nonsense").expect("the file can be written");
-    hang_up(&["(until then, the previous certificate stays in use)", "HUP: nothing was reloaded; the code"]);
+    hang_up(&["(until then, the previous certificate stays in use)", "HUP: a certificate was not reloaded; the code"]);
     assert_eq!(served_certificate(port).expect("openssl is there"), leaf("two"));
 }
 
@@ -212,4 +248,16 @@ fn a_certificate_that_can_t_be_used_is_refused_with_code_2() {
     fails(&["--cert", &path("empty")], 2, &path("empty"));
     fails(&["--http-and-https"], 2, "--adhoc");
     fails(&["--key", "a.key"], 2, "--cert");
+    let (one, two) = (path("one.crt"), path("two.crt"));
+    fails(&["--cert", &one, "--cert", &two], 2, "there is no private key in ");
+    let both = ["--cert", &one, "--key", &path("one.key"), "--cert", &two];
+    fails(&both, 2, "the number of --cert is 2, and the number of --key is 1");
+    fails(&[&both[..], &["--key", &one]].concat(), 2, "there is no private key in ");
+    fails(&[&both[..2], &["--key", "a", "--key", "b"]].concat(), 2, "--key once for each --cert, in the same order");
+    fails(&[&both[..], &["--key", &path("two.key"), "--adhoc"]].concat(), 2, "cannot be used with");
+    let nameless =
+        amboss_at_home(&home, &["devcert", "-o", "address", "127.0.0.1"]).output().expect("the command runs");
+    assert!(nameless.status.success());
+    let address = ["--cert", &path("address.crt"), "--key", &path("address.key")];
+    fails(&[&both[..4], &address].concat(), 2, "address.crt has no DNS name");
 }

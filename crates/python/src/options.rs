@@ -162,7 +162,7 @@ pub(crate) fn make_application(
     Ok(application)
 }
 
-/// Converts an `ssl_context` argument: `'adhoc'`, or the files of a certificate and its key.
+/// Converts an `ssl_context` argument: `'adhoc'`, the files of a certificate and its key, or a list of such pairs.
 fn to_ssl_context(context: &Bound<'_, PyAny>) -> PyResult<SslContext> {
     let result = if let Ok(name) = context.cast::<PyString>() {
         if name != "adhoc" {
@@ -172,16 +172,18 @@ fn to_ssl_context(context: &Bound<'_, PyAny>) -> PyResult<SslContext> {
         }
         SslContext::adhoc()
     } else if let Ok(files) = context.cast::<PyTuple>() {
-        let (certificate, key): (PathBuf, Option<PathBuf>) = match files.len() {
-            1 => (files.get_item(0)?.extract()?, None),
-            2 => (files.get_item(0)?.extract()?, files.get_item(1)?.extract()?),
-            other => {
-                return Err(PyTypeError::new_err(format!(
-                    "ssl_context must be a tuple (certfile, keyfile), not a tuple of {other}"
-                )))
-            }
-        };
+        let (certificate, key) = to_certificate_files(files)?;
         SslContext::from_files(certificate, key.as_deref())
+    } else if let Ok(pairs) = context.extract::<Vec<Bound<'_, PyTuple>>>() {
+        let pairs = pairs.iter().map(to_certificate_files).collect::<PyResult<Vec<_>>>()?;
+        let Some(((certificate, key), others)) = pairs.split_first() else {
+            return Err(PyValueError::new_err("ssl_context must contain at least one (certfile, keyfile)"));
+        };
+        let first = SslContext::from_files(certificate, key.as_deref());
+        let add = |all: SslContext, (certificate, key): &(PathBuf, Option<PathBuf>)| {
+            all.with_certificate(certificate, key.as_deref())
+        };
+        first.and_then(|first| others.iter().try_fold(first, add))
     } else {
         return Err(PyTypeError::new_err(format!(
             "ssl_context must be 'adhoc' or (certfile, keyfile), not {}: TLS is implemented outside of Python, which \
@@ -190,6 +192,17 @@ fn to_ssl_context(context: &Bound<'_, PyAny>) -> PyResult<SslContext> {
         )));
     };
     result.map_err(|error| PyOSError::new_err(error.to_string()))
+}
+
+/// Converts a tuple `(certfile, keyfile)` or `(certfile,)`.
+fn to_certificate_files(files: &Bound<'_, PyTuple>) -> PyResult<(PathBuf, Option<PathBuf>)> {
+    match files.len() {
+        1 => Ok((files.get_item(0)?.extract()?, None)),
+        2 => Ok((files.get_item(0)?.extract()?, files.get_item(1)?.extract()?)),
+        other => Err(PyTypeError::new_err(format!(
+            "ssl_context must be a tuple (certfile, keyfile), not a tuple of {other}"
+        ))),
+    }
 }
 
 /// Parses addresses.

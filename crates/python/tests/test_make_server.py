@@ -246,6 +246,9 @@ WRONG = {
         "can't use a context of the ssl module",
     ),
     "a tuple of three": ({"ssl_context": ("a", "b", "c")}, TypeError, "not a tuple of 3"),
+    "a tuple of three in a list": ({"ssl_context": [("a", "b", "c")]}, TypeError, "not a tuple of 3"),
+    "no certificates": ({"ssl_context": []}, ValueError, "at least one (certfile, keyfile)"),
+    "a list of names": ({"ssl_context": ["a.crt", "a.key"]}, TypeError, "'adhoc' or (certfile, keyfile)"),
 }
 
 
@@ -289,6 +292,19 @@ def test_certificates_of_make_ssl_devcert_can_be_served(tmp_path, log):
         tls = ssl.create_default_context(cafile=paths[0])
         with served.client(tls=tls) as client:
             assert client.get().body == b"Hello"
+    finally:
+        served.stop()
+
+
+def test_a_client_gets_the_certificate_with_the_name_that_it_asks_for(tmp_path, log):
+    pairs = [amboss.make_ssl_devcert(str(tmp_path / name), host=name) for name in ("a.test", "b.test")]
+    served = RunningServer(amboss.make_server("127.0.0.1", 0, app, ssl_context=pairs))
+    try:
+        for name, (certificate, _) in [("a.test", pairs[0]), ("b.test", pairs[1]), ("localhost", pairs[0])]:
+            tls = ssl.create_default_context(cafile=certificate)
+            with socket.create_connection(("127.0.0.1", served.port), TIMEOUT) as raw:
+                with tls.wrap_socket(raw, server_hostname=name) as client:
+                    assert ("DNS", name) in client.getpeercert()["subjectAltName"]
     finally:
         served.stop()
 

@@ -36,6 +36,8 @@ wrapper = amboss.FileWrapper(open(__file__, "rb"), 100)
 blocks: List[bytes] = list(wrapper)
 version: str = amboss.__version__
 pair: Tuple[str, str] = amboss.make_ssl_devcert("base", host="localhost")
+pairs: List[Tuple[str, str]] = [pair]
+make_server("localhost", 0, app, ssl_context=pairs)
 try:
     pass
 except (amboss.InputError, amboss.ClientDisconnected) as error:

@@ -1,4 +1,4 @@
-//! The TLS settings of a server: its certificate, and what clients may and must do.
+//! The TLS settings of a server: its certificates, and what clients may and must do.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,8 @@ use crate::error::{SslError, SslErrorKind};
 use crate::files;
 use crate::load;
 use crate::plain_http::PlainHttpPolicy;
-use crate::resolver::ReloadingCertResolver;
+use crate::reloading_cert::ReloadingCert;
+use crate::resolver::CertResolver;
 use crate::transport::TlsTransport;
 
 /// Whether clients are asked for certificates. See [`SslContext::client_certificates`].
@@ -57,11 +58,11 @@ pub enum ClientCertificates {
 pub struct SslContext {
     config: Arc<ServerConfig>,
     /// `None` for a context made from a rustls configuration.
-    certificate: Option<Arc<ReloadingCertResolver>>,
+    resolver: Option<Arc<CertResolver>>,
     plain_http: PlainHttpPolicy,
     log: Arc<dyn Log>,
-    /// A warning to log when serving begins.
-    warning: Option<String>,
+    /// The warnings to log when serving begins.
+    warnings: Vec<String>,
 }
 
 /// The maximum number of sessions in the cache for clients that resume without tickets. A session takes a few hundred
@@ -99,8 +100,8 @@ impl SslContext {
     fn adhoc_stored(folder: Option<PathBuf>, hosts: &[&str]) -> Result<SslContext, SslError> {
         let log = default_log();
         let (certified_key, warning) = adhoc::certified_key(folder, hosts)?;
-        let context = SslContext::with_resolver(ReloadingCertResolver::fixed(certified_key, log.clone()), log)?;
-        Ok(SslContext { warning, ..context })
+        let context = SslContext::with_default(ReloadingCert::fixed(certified_key), log)?;
+        Ok(SslContext { warnings: warning.into_iter().collect(), ..context })
     }
 
     /// Uses the certificate in a PEM file, followed by its chain, and its private key (PKCS#8, PKCS#1 or SEC1), which
@@ -113,9 +114,56 @@ impl SslContext {
     /// When a file cannot be read or is not in PEM; when there is no key, or the key is encrypted, of an unsupported
     /// type or of another certificate; and when the certificate has expired. The error's message says what to do.
     pub fn from_files(certificate: impl AsRef<Path>, key: Option<&Path>) -> Result<SslContext, SslError> {
-        let log = default_log();
-        let resolver = ReloadingCertResolver::from_files(certificate.as_ref(), key, log.clone())?;
-        SslContext::with_resolver(resolver, log)
+        let default = ReloadingCert::from_files(certificate.as_ref(), key, false)?;
+        SslContext::with_default(default, default_log())
+    }
+
+    /// Adds a certificate from PEM files, as [`from_files`](SslContext::from_files) loads them, for clients that ask for
+    /// one of its names (SNI, RFC 6066 §3). Can be called several times.
+    ///
+    /// The names are the DNS names among the certificate's subject alternative names; case does not matter. A client gets
+    /// the certificate with exactly the name that it asks for, or else one with a wildcard (`*.a.example`) for the name's
+    /// first label. The certificate that the context was made with has names, too, and it is the default for clients
+    /// that send no name or an unknown one. If several certificates have the same name, the first one is used, as in
+    /// nginx; an added certificate that is never used for this reason is logged when serving begins.
+    ///
+    /// ```
+    /// use amboss_tls::SslContext;
+    ///
+    /// # let folder = std::env::temp_dir().join(format!("amboss-names-doc-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&folder)?;
+    /// # let (certificate, key) = amboss_tls::make_ssl_devcert(folder.join("a"), Some("a.test"), None)?;
+    /// # let (other_certificate, other_key) = amboss_tls::make_ssl_devcert(folder.join("b"), Some("b.test"), None)?;
+    /// let context =
+    ///     SslContext::from_files(certificate, Some(&key))?.with_certificate(other_certificate, Some(&other_key))?;
+    /// # std::fs::remove_dir_all(&folder)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`from_files`](SslContext::from_files); when the certificate has no DNS name; and on a context made with
+    /// [`from_config`](SslContext::from_config), whose configuration has its certificates already.
+    pub fn with_certificate(
+        mut self,
+        certificate: impl AsRef<Path>,
+        key: Option<&Path>,
+    ) -> Result<SslContext, SslError> {
+        let Some(resolver) = &self.resolver else {
+            let message = "certificates are part of a rustls configuration; set up its cert_resolver there";
+            return Err(SslError::new(SslErrorKind::Configuration, message));
+        };
+        let path = certificate.as_ref();
+        let (resolver, is_used) = resolver.with_certificate(ReloadingCert::from_files(path, key, true)?);
+        if !is_used {
+            self.warnings.push(format!(
+                "the certificate in {} is not used, because the certificates before it have all of its names",
+                path.display()
+            ));
+        }
+        let resolver = Arc::new(resolver);
+        Arc::make_mut(&mut self.config).cert_resolver = resolver.clone();
+        self.resolver = Some(resolver);
+        Ok(self)
     }
 
     /// Uses a rustls configuration. The server uses a copy of it with two changes: ALPN offers only HTTP/1.1, and early
@@ -125,18 +173,18 @@ impl SslContext {
         restrict_to_http(&mut config);
         SslContext {
             config: Arc::new(config),
-            certificate: None,
+            resolver: None,
             plain_http: PlainHttpPolicy::default(),
             log: default_log(),
-            warning: None,
+            warnings: Vec::new(),
         }
     }
 
-    fn with_resolver(resolver: ReloadingCertResolver, log: Arc<dyn Log>) -> Result<SslContext, SslError> {
-        let resolver = Arc::new(resolver);
+    fn with_default(default: ReloadingCert, log: Arc<dyn Log>) -> Result<SslContext, SslError> {
+        let resolver = Arc::new(CertResolver::new(default, log.clone()));
         let config = Arc::new(server_config(resolver.clone(), None)?);
         let plain_http = PlainHttpPolicy::default();
-        Ok(SslContext { config, certificate: Some(resolver), plain_http, log, warning: None })
+        Ok(SslContext { config, resolver: Some(resolver), plain_http, log, warnings: Vec::new() })
     }
 
     /// Asks clients for certificates. The file with the authorities is loaded once, by this call.
@@ -145,7 +193,7 @@ impl SslContext {
     /// When the file cannot be read or contains no certificate; and on a context made with
     /// [`from_config`](SslContext::from_config), whose configuration has this setting already.
     pub fn client_certificates(mut self, wanted: ClientCertificates) -> Result<SslContext, SslError> {
-        let Some(resolver) = &self.certificate else {
+        let Some(resolver) = &self.resolver else {
             let message = "client certificates are part of a rustls configuration; set them up there";
             return Err(SslError::new(SslErrorKind::Configuration, message));
         };
@@ -165,36 +213,37 @@ impl SslContext {
         self
     }
 
-    /// Sets the log for changed certificate files that cannot be used, and for an ad-hoc certificate that could not be
-    /// stored. The default is standard error.
+    /// Sets the log for changed certificate files that cannot be used, for an ad-hoc certificate that could not be
+    /// stored, and for an added certificate that is never used. The default is standard error.
     #[must_use]
     pub fn log(mut self, log: Arc<dyn Log>) -> SslContext {
-        if let Some(resolver) = &self.certificate {
+        if let Some(resolver) = &self.resolver {
             resolver.set_log(log.clone());
         }
         self.log = log;
         self
     }
 
-    /// Loads the certificate's files again, whether or not they have changed. Does nothing on a context that was not
-    /// made with [`from_files`](SslContext::from_files).
+    /// Loads the files of all certificates again, whether or not they have changed. Does nothing about certificates that
+    /// do not come from files.
     ///
     /// # Errors
-    /// As for [`from_files`](SslContext::from_files). The previous certificate then stays in use.
+    /// As for [`from_files`](SslContext::from_files), for the first certificate that cannot be used. Its previous version
+    /// then stays in use; the other certificates are loaded nevertheless.
     pub fn reload(&self) -> Result<(), SslError> {
-        self.certificate.as_ref().map_or(Ok(()), |resolver| resolver.reload())
+        self.resolver.as_ref().map_or(Ok(()), |resolver| resolver.reload())
     }
 
-    /// Returns the SHA-256 fingerprint of the server's certificate, as browsers and `openssl x509 -fingerprint -sha256`
+    /// Returns the SHA-256 fingerprint of the server's default certificate, as browsers and `openssl x509 -fingerprint -sha256`
     /// show it. `None` for a context made with [`from_config`](SslContext::from_config).
     pub fn fingerprint(&self) -> Option<String> {
-        let certified_key = self.certificate.as_ref()?.current();
+        let certified_key = self.resolver.as_ref()?.default_certificate();
         Some(sha256_fingerprint(certified_key.cert.first()?))
     }
 
     /// Returns the value for [`Settings::transport`](amboss_core::Settings::transport).
     pub fn layer(&self) -> Arc<dyn TransportLayer> {
-        if let Some(warning) = &self.warning {
+        for warning in &self.warnings {
             self.log.error(warning);
         }
         Arc::new(TlsLayer { config: self.config.clone(), plain_http: self.plain_http })
@@ -204,7 +253,7 @@ impl SslContext {
 impl fmt::Debug for SslContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SslContext")
-            .field("certificate", &self.certificate)
+            .field("certificates", &self.resolver)
             .field("plain_http", &self.plain_http)
             .finish_non_exhaustive()
     }
@@ -232,7 +281,7 @@ fn default_log() -> Arc<dyn Log> {
 /// Builds the rustls configuration. `authorities`: the authorities that client certificates are verified against, and
 /// whether a client may connect without a certificate.
 fn server_config(
-    resolver: Arc<ReloadingCertResolver>,
+    resolver: Arc<CertResolver>,
     authorities: Option<(RootCertStore, bool)>,
 ) -> Result<ServerConfig, SslError> {
     let rejected = |error: &dyn fmt::Display| {

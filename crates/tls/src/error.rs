@@ -37,6 +37,8 @@ pub enum SslErrorKind {
     KeyMismatch,
     /// The certificate has expired.
     Expired,
+    /// A certificate for clients that ask for its names has no DNS name.
+    NoName,
     /// A host name or address that a certificate cannot contain.
     InvalidHost,
     /// A combination of settings that is not supported, or that rustls rejects.

@@ -18,6 +18,7 @@
 //! - [`SslContext`] holds the TLS settings of a server. Its certificate is generated ([`adhoc`](SslContext::adhoc)), or
 //!   comes from PEM files that are loaded again when they change ([`from_files`](SslContext::from_files)), or from a
 //!   rustls configuration ([`from_config`](SslContext::from_config)).
+//!   [`with_certificate`](SslContext::with_certificate) adds certificates for clients that ask for their names.
 //! - [`ClientCertificates`] says whether clients are asked for certificates, and [`PlainHttpPolicy`] what happens to
 //!   plain HTTP on the same port.
 //! - [`make_ssl_devcert`] writes a self-signed certificate and its key to two files, as Werkzeug's function of the same
@@ -40,7 +41,8 @@
 //! | module | purpose |
 //! |---|---|
 //! | `context` | the settings of a server |
-//! | `resolver`, `adhoc`, `local_ca` | where certificates come from: reloaded files, the cache folder, the local authority |
+//! | `resolver`, `cert_names` | which certificate a handshake uses |
+//! | `reloading_cert`, `adhoc`, `local_ca` | where certificates come from: reloaded files, the cache folder, the local authority |
 //! | `transport`, `encrypted_stream` | a connection: protocol detection and handshake, then reading and writing |
 //! | `record_layer` | TLS records in memory, by rustls |
 //! | `session`, `tls_error` | the variables after a handshake, and the log message when it fails |
@@ -50,6 +52,7 @@
 
 mod adhoc;
 mod cert_info;
+mod cert_names;
 mod context;
 mod encrypted_stream;
 mod error;
@@ -60,6 +63,7 @@ mod load;
 mod local_ca;
 mod plain_http;
 mod record_layer;
+mod reloading_cert;
 mod resolver;
 mod session;
 mod tls_error;

@@ -1,113 +1,85 @@
-//! The certificate that handshakes use, loaded again when its files change.
+//! The certificates of a server: which one a handshake uses, and when their files are checked for changes.
 //!
-//! There is no timer: a handshake checks the files when it needs the certificate, at most once a second. Files that
-//! cannot be loaded leave the previous certificate in use. They are logged once, and only when a second check finds
-//! them unchanged: a certificate and its key are two files, and a check between the two writes of a renewal sees a pair
-//! that does not match.
+//! There is no timer: a handshake checks the files of all certificates when it needs one of them, at most once a second.
+//! A check of the requested certificate alone is not enough, because a changed one may have other names.
 
 use std::fmt;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use amboss_core::Log;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use crate::cert_names::CertNames;
 use crate::error::SslError;
-use crate::load;
+use crate::reloading_cert::ReloadingCert;
 
 /// How long a new certificate can go unnoticed while there are handshakes. This bounds how often handshakes check the
 /// files, however many of them there are.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Resolves the server's certificate, and reloads it when its files change.
-pub(crate) struct ReloadingCertResolver {
-    /// `None` for a certificate that never changes.
-    files: Option<CertFiles>,
+/// Resolves the server's certificate for the name that a client asks for, and reloads certificates when their files
+/// change.
+pub(crate) struct CertResolver {
     state: Mutex<State>,
 }
 
-struct CertFiles {
-    certificate: PathBuf,
-    key: Option<PathBuf>,
-}
-
 struct State {
-    current: Arc<CertifiedKey>,
+    /// The first one is the default. There is at least one.
+    certificates: Vec<ReloadingCert>,
+    names: CertNames,
     last_check: Instant,
-    /// The stamps of the files when they were last loaded, successfully or not.
-    stamps: [Option<FileStamp>; 2],
-    load_state: LoadState,
     log: Arc<dyn Log>,
 }
 
-/// Whether the files could be loaded when they were last tried.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum LoadState {
-    Loaded,
-    Failed,
-    /// They could not be loaded, and this was logged or returned by `reload`.
-    Reported,
-}
+impl State {
+    fn new(certificates: Vec<ReloadingCert>, log: Arc<dyn Log>) -> State {
+        State { names: names_of(&certificates), certificates, last_check: Instant::now(), log }
+    }
 
-/// The metadata that tells a changed file from an unchanged one.
-#[derive(PartialEq, Eq)]
-struct FileStamp {
-    modified: Option<SystemTime>,
-    length: u64,
-    inode: u64,
-}
-
-impl FileStamp {
-    /// The stamp of a file. `None` when there is no such file.
-    fn of(path: &Path) -> Option<FileStamp> {
-        let metadata = fs::metadata(path).ok()?;
-        #[cfg(unix)]
-        let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
-        #[cfg(not(unix))]
-        let inode = 0;
-        Some(FileStamp { modified: metadata.modified().ok(), length: metadata.len(), inode })
+    /// Checks the files unless they were checked within the last [`CHECK_INTERVAL`].
+    fn check(&mut self) {
+        if self.last_check.elapsed() < CHECK_INTERVAL {
+            return;
+        }
+        self.last_check = Instant::now();
+        let mut changed = false;
+        for certificate in &mut self.certificates {
+            changed |= certificate.check(&*self.log);
+        }
+        if changed {
+            self.names = names_of(&self.certificates);
+        }
     }
 }
 
-impl CertFiles {
-    fn stamps(&self) -> [Option<FileStamp>; 2] {
-        [Some(&self.certificate), self.key.as_ref()].map(|path| FileStamp::of(path?))
+fn names_of(certificates: &[ReloadingCert]) -> CertNames {
+    let mut names = CertNames::default();
+    for (position, certificate) in certificates.iter().enumerate() {
+        names.add(&certificate.dns_names(), position);
     }
-
-    fn load(&self) -> Result<Arc<CertifiedKey>, SslError> {
-        load::load_certified_key(&self.certificate, self.key.as_deref())
-    }
+    names
 }
 
-impl ReloadingCertResolver {
-    /// A certificate that never changes.
-    pub(crate) fn fixed(current: Arc<CertifiedKey>, log: Arc<dyn Log>) -> ReloadingCertResolver {
-        ReloadingCertResolver::new(None, current, [None, None], log)
+impl CertResolver {
+    /// A resolver with the default certificate alone.
+    pub(crate) fn new(default: ReloadingCert, log: Arc<dyn Log>) -> CertResolver {
+        CertResolver { state: Mutex::new(State::new(vec![default], log)) }
     }
 
-    pub(crate) fn from_files(
-        certificate: &Path,
-        key: Option<&Path>,
-        log: Arc<dyn Log>,
-    ) -> Result<ReloadingCertResolver, SslError> {
-        let files = CertFiles { certificate: certificate.to_owned(), key: key.map(Path::to_owned) };
-        // Taken before the files are loaded: the next check notices a change in between.
-        let stamps = files.stamps();
-        let current = files.load()?;
-        Ok(ReloadingCertResolver::new(Some(files), current, stamps, log))
-    }
-
-    fn new(
-        files: Option<CertFiles>,
-        current: Arc<CertifiedKey>,
-        stamps: [Option<FileStamp>; 2],
-        log: Arc<dyn Log>,
-    ) -> ReloadingCertResolver {
-        let state = State { current, last_check: Instant::now(), stamps, load_state: LoadState::Loaded, log };
-        ReloadingCertResolver { files, state: Mutex::new(state) }
+    /// Returns a resolver with a further certificate, and whether the certificate is used: false when earlier
+    /// certificates have all of its names.
+    pub(crate) fn with_certificate(&self, added: ReloadingCert) -> (CertResolver, bool) {
+        let (mut certificates, log) = {
+            let state = self.state();
+            (state.certificates.clone(), state.log.clone())
+        };
+        let names = added.dns_names();
+        let is_used = names_of(&certificates).add(&names, certificates.len());
+        certificates.push(added);
+        (CertResolver { state: Mutex::new(State::new(certificates, log)) }, is_used)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -119,59 +91,42 @@ impl ReloadingCertResolver {
         self.state().log = log;
     }
 
-    /// The certificate in use. Does not check the files.
-    pub(crate) fn current(&self) -> Arc<CertifiedKey> {
-        self.state().current.clone()
+    /// The default certificate in use. Does not check the files.
+    pub(crate) fn default_certificate(&self) -> Arc<CertifiedKey> {
+        self.state().certificates[0].current().clone()
     }
 
-    /// Loads the files again now. A failure is returned and not logged.
+    /// Loads all files again now. Returns the first failure; the next check logs the others.
     pub(crate) fn reload(&self) -> Result<(), SslError> {
-        let Some(files) = &self.files else { return Ok(()) };
         let mut state = self.state();
         state.last_check = Instant::now();
-        state.stamps = files.stamps();
-        state.load_state = LoadState::Reported;
-        state.current = files.load()?;
-        state.load_state = LoadState::Loaded;
-        Ok(())
-    }
-
-    /// The certificate to use now. Checks the files unless they were checked within the last [`CHECK_INTERVAL`].
-    fn check(&self, files: &CertFiles) -> Arc<CertifiedKey> {
-        let mut state = self.state();
-        if state.last_check.elapsed() < CHECK_INTERVAL {
-            return state.current.clone();
-        }
-        state.last_check = Instant::now();
-        let stamps = files.stamps();
-        let changed = stamps != state.stamps;
-        if changed || state.load_state == LoadState::Failed {
-            match files.load() {
-                Ok(loaded) => (state.current, state.load_state) = (loaded, LoadState::Loaded),
-                Err(_) if changed => state.load_state = LoadState::Failed,
-                Err(error) => {
-                    state.load_state = LoadState::Reported;
-                    state.log.error(&format!("{error} (the previous certificate stays in use until then)"));
-                }
+        let mut result = Ok(());
+        for certificate in &mut state.certificates {
+            let reloaded = certificate.reload();
+            if result.is_ok() && reloaded.is_err() {
+                certificate.set_reported();
+                result = reloaded;
             }
-            state.stamps = stamps;
         }
-        state.current.clone()
+        state.names = names_of(&state.certificates);
+        result
     }
 }
 
-impl ResolvesServerCert for ReloadingCertResolver {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(match &self.files {
-            Some(files) => self.check(files),
-            None => self.current(),
-        })
+impl ResolvesServerCert for CertResolver {
+    fn resolve(&self, client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let mut state = self.state();
+        state.check();
+        // rustls returns the name in lowercase.
+        let position = client_hello.server_name().and_then(|name| state.names.position(name));
+        state.certificates.get(position.unwrap_or(0)).map(|certificate| certificate.current().clone())
     }
 }
 
-impl fmt::Debug for ReloadingCertResolver {
+impl fmt::Debug for CertResolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.files.as_ref().map(|files| &files.certificate);
-        f.debug_struct("ReloadingCertResolver").field("certificate", &path).finish_non_exhaustive()
+        let state = self.state();
+        let paths: Vec<Option<&Path>> = state.certificates.iter().map(ReloadingCert::path).collect();
+        f.debug_struct("CertResolver").field("certificates", &paths).finish_non_exhaustive()
     }
 }

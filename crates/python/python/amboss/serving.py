@@ -3,7 +3,7 @@
 import importlib.util
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable, NoReturn, Optional, Union
 
 from . import _amboss, _monkey_patching, _respawn, _signals, _startup_report
@@ -23,7 +23,8 @@ __all__ = [
 WSGIApplication = Callable[..., Iterable[bytes]]
 StaticFile = Union[str, "os.PathLike[str]", tuple[str, str]]
 StaticFiles = Union[Mapping[str, StaticFile], Iterable[tuple[str, StaticFile]]]
-SSLContext = Union[str, tuple[str], tuple[str, Optional[str]]]
+CertificateFiles = Union[tuple[str], tuple[str, Optional[str]]]
+SSLContext = Union[str, CertificateFiles, Sequence[CertificateFiles]]
 
 
 def is_running_from_reloader() -> bool:
@@ -267,7 +268,8 @@ def run_simple(
     :param static_files: folders and files to serve without the application: a dict, or pairs, from a prefix of the path
         such as ``"/static"`` to a folder, to a file, or to ``(package, folder)``
     :param passthrough_errors: whether an exception of the application stops the server and is raised here
-    :param ssl_context: ``"adhoc"`` or ``(certfile, keyfile)``
+    :param ssl_context: ``"adhoc"``, ``(certfile, keyfile)``, or a list of such pairs: a client gets the certificate with
+        the name that it asks for (SNI), or else the first one
     :param hosts: further WSGI applications, or folders, by the host for which they answer: a name such as
         ``"api.localhost"``, or ``"*.localhost"`` for all names below
     :param threads: the maximum number of requests that run at once; 16 by default

@@ -6,6 +6,7 @@
 //! - `forking`: a process per request.
 //! - `hostile`: records that no honest client sends.
 //! - `certificates`: files created by openssl, everything that can be wrong with them, and files that change.
+//! - `server_names`: several certificates, picked by the name that a client asks for.
 //! - `generated`: ad-hoc certificates, `make_ssl_devcert` and the local authority.
 //! - `client_certificates`: optional and required ones, and what applications see of them.
 //! - `plain_http`: plain HTTP on a port that speaks TLS.
@@ -33,6 +34,8 @@ mod forking;
 mod hostile;
 
 mod certificates;
+
+mod server_names;
 
 mod generated;
 

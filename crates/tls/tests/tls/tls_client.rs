@@ -71,7 +71,13 @@ pub type TlsClient = Client<StreamOwned<ClientConnection, TcpStream>>;
 /// Connects and performs the handshake.
 #[track_caller]
 pub fn connect_tls(addr: SocketAddr, config: ClientConfig) -> TlsClient {
-    let mut client = without_handshake(addr, config);
+    connect_tls_to("localhost", addr, config)
+}
+
+/// As [`connect_tls`], and asks for this name.
+#[track_caller]
+pub fn connect_tls_to(name: &'static str, addr: SocketAddr, config: ClientConfig) -> TlsClient {
+    let mut client = without_handshake_to(name, addr, config);
     let StreamOwned { conn, sock } = &mut client.stream;
     while conn.is_handshaking() {
         conn.complete_io(sock).unwrap();
@@ -82,7 +88,12 @@ pub fn connect_tls(addr: SocketAddr, config: ClientConfig) -> TlsClient {
 /// Connects and leaves the handshake to the test.
 #[track_caller]
 pub fn without_handshake(addr: SocketAddr, config: ClientConfig) -> TlsClient {
-    let connection = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
+    without_handshake_to("localhost", addr, config)
+}
+
+#[track_caller]
+fn without_handshake_to(name: &'static str, addr: SocketAddr, config: ClientConfig) -> TlsClient {
+    let connection = ClientConnection::new(Arc::new(config), name.try_into().unwrap()).unwrap();
     Client::on(StreamOwned::new(connection, Client::connect(addr).stream))
 }
 
