@@ -1,5 +1,6 @@
 //! What the options put around the application: hosts, CGI scripts and static files.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use amboss_core::{Address, Application};
@@ -15,6 +16,9 @@ const ADVICE: &str = "If the server is yours, start it with --allowed-host NAME,
 /// Puts the middleware that the options ask for around an application. From the outside: the check of the host, then
 /// static files and CGI scripts, which are the same for all hosts, then the applications of the hosts.
 ///
+/// Of static files and scripts, those with the longest prefix come first. A script below a folder that is served, as in
+/// `--static /=site --cgi /cgi-bin=site/cgi-bin`, is thus run, and its source is not sent.
+///
 /// # Errors
 /// A folder or a file that can't be served, a prefix or a host that can't be used.
 pub(crate) fn wrap(app: Arc<dyn Application>, options: &RunOptions) -> Result<Arc<dyn Application>, RunError> {
@@ -26,26 +30,71 @@ pub(crate) fn wrap(app: Arc<dyn Application>, options: &RunOptions) -> Result<Ar
         }
         app = Arc::new(hosts);
     }
-    #[cfg(unix)]
-    for (prefix, folder) in &options.cgi {
-        let scripts = amboss_toolkit::cgi::CgiFolder::new(prefix, folder).map_err(unusable)?;
-        app = Arc::new(scripts.with_fallback(app));
-    }
-    if !options.static_files.is_empty() {
-        let mut files = StaticFiles::new(app);
-        for (prefix, path) in &options.static_files {
-            files = if path.is_file() {
-                files.file(prefix, path)
-            } else {
-                files.folder_with_options(prefix, path, options.folder_options.clone())
-            }
-            .map_err(unusable)?;
-        }
-        app = Arc::new(files);
+    let mounts = sorted_mounts(options)?;
+    for mounts in mounts.chunk_by(|one, other| one.is_cgi == other.is_cgi) {
+        app = if mounts[0].is_cgi { with_scripts(app, mounts)? } else { with_files(app, mounts, options)? };
     }
     if let Some(allowed) = &options.allowed_hosts {
         app = Arc::new(AllowedHosts::new(app, allowed.iter().map(String::as_str)).advice(ADVICE));
     }
+    Ok(app)
+}
+
+/// A folder or a file below a prefix.
+struct Mount<'o> {
+    prefix: &'o str,
+    path: &'o Path,
+    is_cgi: bool,
+}
+
+/// The static files and the scripts, those with the shortest prefix first.
+fn sorted_mounts(options: &RunOptions) -> Result<Vec<Mount<'_>>, RunError> {
+    let files = options.static_files.iter().map(|(prefix, path)| Mount { prefix, path, is_cgi: false });
+    let mut mounts: Vec<_> = files.collect();
+    #[cfg(unix)]
+    mounts.extend(options.cgi.iter().map(|(prefix, path)| Mount { prefix, path, is_cgi: true }));
+    let key = |mount: &Mount<'_>| {
+        let prefix = mount.prefix.trim_end_matches('/');
+        (prefix.len(), prefix.to_owned())
+    };
+    mounts.sort_by_cached_key(key);
+    match mounts.windows(2).find(|pair| key(&pair[0]) == key(&pair[1])) {
+        Some(pair) => {
+            let prefix = pair[1].prefix;
+            Err(unusable(format!("the prefix {prefix:?} is given twice for files and scripts; leave one of them out")))
+        }
+        None => Ok(mounts),
+    }
+}
+
+fn with_files(
+    app: Arc<dyn Application>,
+    mounts: &[Mount<'_>],
+    options: &RunOptions,
+) -> Result<Arc<dyn Application>, RunError> {
+    let mut files = StaticFiles::new(app);
+    for Mount { prefix, path, .. } in mounts {
+        files = if path.is_file() {
+            files.file(prefix, path)
+        } else {
+            files.folder_with_options(prefix, path, options.folder_options.clone())
+        }
+        .map_err(unusable)?;
+    }
+    Ok(Arc::new(files))
+}
+
+#[cfg(unix)]
+fn with_scripts(mut app: Arc<dyn Application>, mounts: &[Mount<'_>]) -> Result<Arc<dyn Application>, RunError> {
+    for Mount { prefix, path, .. } in mounts {
+        let scripts = amboss_toolkit::cgi::CgiFolder::new(prefix, path).map_err(unusable)?;
+        app = Arc::new(scripts.with_fallback(app));
+    }
+    Ok(app)
+}
+
+#[cfg(not(unix))]
+fn with_scripts(app: Arc<dyn Application>, _: &[Mount<'_>]) -> Result<Arc<dyn Application>, RunError> {
     Ok(app)
 }
 
@@ -82,4 +131,63 @@ pub(crate) fn check(options: &RunOptions) -> Result<(), RunError> {
 
 fn unusable(error: impl std::fmt::Display) -> RunError {
     RunErrorKind::Options(error.to_string().into()).into()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use amboss_core::{create_environ, run_wsgi_app};
+    use amboss_testkit::TempDir;
+    use amboss_toolkit::Response;
+
+    use super::*;
+
+    fn script(dir: &TempDir, name: &str) {
+        dir.write(name, "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\nran'\n");
+        std::fs::set_permissions(dir.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    #[test]
+    fn a_script_below_a_folder_of_files_is_run_and_its_source_is_not_sent() {
+        let dir = TempDir::new("surroundings");
+        script(&dir, "site/a/cgi/run");
+        dir.write("site/a.txt", "a");
+        dir.write("logo", "logo");
+        let options = RunOptions {
+            static_files: vec![("/".into(), dir.join("site")), ("/a/cgi/logo".into(), dir.join("logo"))],
+            cgi: vec![("/a/cgi".into(), dir.join("site/a/cgi"))],
+            ..RunOptions::default()
+        };
+        let app = wrap(Arc::new(Response::text("app")), &options).unwrap();
+        for (path, body) in [
+            ("/a/cgi/run", "ran"),
+            ("/a/cgi/run/x", "ran"),
+            ("/a%2fcgi/run", "ran"),
+            ("//a/cgi/run", "ran"),
+            ("/a//cgi/run", ""),
+            ("/a/./cgi/run", "app"),
+            ("/a/cgi/logo", "logo"),
+            ("/a.txt", "a"),
+            ("/none", "app"),
+        ] {
+            let response =
+                run_wsgi_app(&app, &mut create_environ(path, "http://localhost").unwrap().environ()).unwrap();
+            let (text, is_redirect) = (String::from_utf8(response.body).unwrap(), response.status == 308);
+            assert!(if body.is_empty() { is_redirect } else { text == body }, "{path}: {} {text}", response.status);
+        }
+    }
+
+    #[test]
+    fn a_prefix_of_files_and_of_scripts_is_refused() {
+        let dir = TempDir::new("surroundings");
+        script(&dir, "cgi/run");
+        for (files, cgi) in [(&["/a"][..], &["/a/"][..]), (&["/a", "/a/"], &[]), (&[], &["/a", "/a"])] {
+            let mounts =
+                |prefixes: &[&str]| prefixes.iter().map(|prefix| ((*prefix).to_owned(), dir.join("cgi"))).collect();
+            let options = RunOptions { static_files: mounts(files), cgi: mounts(cgi), ..RunOptions::default() };
+            let error = check(&options).unwrap_err().to_string();
+            assert!(error.contains("\"/a") && error.contains("twice"), "{error}");
+        }
+    }
 }

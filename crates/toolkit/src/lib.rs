@@ -3,16 +3,21 @@
 
 pub mod cgi;
 pub mod client;
+mod cookies;
 mod error;
 pub mod files;
 pub mod form;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod head_path;
 mod headers;
+mod media_type;
 pub mod middleware;
 mod multi_dict;
 mod negotiation;
+mod percent;
+mod prefix;
 mod request;
 mod response;
 pub mod routing;

@@ -15,7 +15,7 @@ pub struct CgiError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CgiErrorKind {
-    /// The prefix of a folder does not begin with a slash.
+    /// The prefix of a folder does not begin with a slash, or has a part that no path has.
     Prefix(String),
     /// The folder with the scripts can't be opened.
     Folder(PathBuf, io::Error),
@@ -49,7 +49,10 @@ impl fmt::Display for CgiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             CgiErrorKind::Prefix(prefix) => {
-                write!(f, "the prefix {prefix:?} does not begin with a slash: write it as \"/{prefix}\"")
+                write!(
+                    f,
+                    "the prefix {prefix:?} is not a path that begins with a slash: write one such as \"/cgi-bin\""
+                )
             }
             CgiErrorKind::Folder(path, error) => {
                 write!(f, "the folder of CGI scripts {} can't be opened: {error}; check the path", path.display())

@@ -7,10 +7,11 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use amboss_core::http::is_hop_by_hop;
 use amboss_core::{AppError, Application, EnvironBuilder, EnvironErrorKind, InputError, OwnedEnviron, Peer};
-use percent_encoding::{percent_encode, AsciiSet, NON_ALPHANUMERIC};
+use percent_encoding::percent_encode;
 
 use super::error::{CgiError, CgiErrorKind};
 use super::output::Output;
+use crate::percent::NOT_IN_PATHS;
 
 /// Runs an application as a CGI script (RFC 3875), for one request: PEP 3333's `run_with_cgi`.
 ///
@@ -114,27 +115,6 @@ fn respond(app: &(impl Application + ?Sized), owned: &mut OwnedEnviron, output: 
     }
 }
 
-/// The bytes of a path that are percent-encoded (RFC 3986 §3.3).
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'/')
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'!')
-    .remove(b'$')
-    .remove(b'&')
-    .remove(b'\'')
-    .remove(b'(')
-    .remove(b')')
-    .remove(b'*')
-    .remove(b'+')
-    .remove(b',')
-    .remove(b';')
-    .remove(b'=')
-    .remove(b':')
-    .remove(b'@');
-
 /// The environment of the process.
 struct Variables(Vec<(String, Vec<u8>)>);
 
@@ -160,7 +140,7 @@ impl Variables {
     fn request(&self, method: &[u8], input: impl Read + Send + 'static) -> Result<OwnedEnviron, Failed> {
         let method = std::str::from_utf8(method).map_err(|_| Failed::request("REQUEST_METHOD is not ASCII"))?;
         let path = [self.get("SCRIPT_NAME").unwrap_or_default(), self.get("PATH_INFO").unwrap_or_default()].concat();
-        let path = percent_encode(&path, ENCODED).to_string();
+        let path = percent_encode(&path, NOT_IN_PATHS).to_string();
         let is_secure = matches!(self.text("HTTPS"), "on" | "1");
         let mut builder = EnvironBuilder::new(if path.starts_with('/') { path } else { format!("/{path}") })
             .method(method)

@@ -45,12 +45,9 @@ impl CookieJar {
         cookies
     }
 
-    /// The decoded names and values of the cookies for a request.
+    /// The names and decoded values of the cookies for a request.
     pub(super) fn matching(&self, path: &str, is_secure: bool) -> Vec<(String, String)> {
-        let cookies = self.for_request(path, is_secure).into_iter();
-        let decoded =
-            cookies.filter_map(|cookie| Cookie::parse_encoded(format!("{}={}", cookie.name, cookie.value)).ok());
-        decoded.map(|cookie| (cookie.name().to_owned(), cookie.value_trimmed().to_owned())).collect()
+        self.field(path, is_secure).map_or_else(Vec::new, |field| crate::cookies::parse(&field).collect())
     }
 
     /// The `Cookie` field of a request; `None` if there is no cookie for it.

@@ -44,8 +44,10 @@ enum Found<'p> {
         path: Cow<'p, [u8]>,
         is_fallback: bool,
     },
-    /// The folder has a page, at its address with a slash.
-    Redirect,
+    /// There is something at another spelling of the path: with a slash at its end, or with single slashes.
+    Redirect {
+        slash: bool,
+    },
     Listing,
     Denied,
 }
@@ -100,12 +102,20 @@ impl Folder {
         if !is_read(environ) {
             return method_not_allowed(start_response).map(Some);
         }
+        let found = match found {
+            // Middleware around the folder, such as scripts or a check of the user below `/a/b`, has compared its prefix
+            // with the path as it was sent, and has passed on `/a//b`. So the client asks again.
+            found if path.is_merged => {
+                Found::Redirect { slash: path.is_folder || matches!(found, Found::Redirect { .. }) }
+            }
+            found => found,
+        };
         let body = match found {
             Found::File { file, metadata, path, is_fallback } => {
                 let source = self.choose(&root, file, metadata, &path, is_fallback, environ)?;
                 source.respond(environ, start_response)
             }
-            Found::Redirect => self.redirect(environ, prefix, &path, start_response),
+            Found::Redirect { slash } => self.redirect(environ, prefix, &path, slash, start_response),
             Found::Listing => listing::respond(&root, &path, prefix, &self.options, environ, start_response),
             Found::Denied => denied(start_response),
         };
@@ -144,7 +154,7 @@ impl Folder {
             Lookup::File(file, metadata) => {
                 Some(Found::File { file, metadata, path: Cow::Borrowed(&path.bytes), is_fallback: false })
             }
-            Lookup::Folder => self.page_of(root, path)?.map(|_| Found::Redirect),
+            Lookup::Folder => self.page_of(root, path)?.map(|_| Found::Redirect { slash: true }),
             Lookup::Denied => Some(Found::Denied),
             Lookup::Missing => None,
         })
@@ -192,17 +202,22 @@ impl Folder {
         Ok(source)
     }
 
-    /// Redirects to the address with a slash: an absolute path, and never `//`, which would name another host.
+    /// Redirects to the address with single slashes, and with one at its end if `slash` is true: an absolute path, and
+    /// never `//`, which would name another host.
     fn redirect(
         &self,
         environ: &Environ<'_>,
         prefix: &str,
         path: &RelativePath<'_>,
+        slash: bool,
         start_response: &mut dyn StartResponse,
     ) -> Result<Body, AppError> {
         let script_name = environ.get("SCRIPT_NAME").unwrap_or_default();
-        let full = [&script_name[..], prefix.as_bytes(), b"/", &path.bytes].concat();
-        let mut location = format!("/{}/", encode(&full).trim_start_matches('/')).into_bytes();
+        let mut full = [&script_name[..], prefix.as_bytes(), b"/", &path.bytes].concat();
+        if slash && !full.ends_with(b"/") {
+            full.push(b'/');
+        }
+        let mut location = format!("/{}", encode(&full).trim_start_matches('/')).into_bytes();
         let query = environ.query();
         if !query.is_empty() {
             location.push(b'?');

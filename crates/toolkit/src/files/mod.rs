@@ -31,7 +31,8 @@
 //! # How it is served
 //!
 //! - GET and HEAD; other methods get 405 with `Allow`.
-//! - A folder's address without a trailing slash is redirected (308) to the one with it.
+//! - A folder's address without a trailing slash is redirected (308) to the one with it, and one with several slashes
+//!   in a row to the one with single slashes.
 //! - `ETag` is made from size, times and inode; it is strong, except within the granularity of the file's time stamps
 //!   after a change. Copies of a file on several machines have different tags.
 //! - `Last-Modified`, and all preconditions in the order of RFC 9110 §13.2.2.
@@ -45,7 +46,6 @@ mod entries;
 mod error;
 mod folder;
 mod listing;
-mod media_type;
 mod multipart;
 mod options;
 mod page;

@@ -113,7 +113,8 @@ fn row(entry: &Entry) -> String {
 fn summary(listing: &Listing) -> String {
     let folders = listing.entries.iter().filter(|entry| entry.is_folder).count();
     let files = listing.entries.len() - folders;
-    let total: u64 = listing.entries.iter().map(|entry| entry.size).sum();
+    // Sparse files can have any size.
+    let total = listing.entries.iter().fold(0_u64, |total, entry| total.saturating_add(entry.size));
     let count =
         |number: usize, one: &str| format!("{} {one}{}", grouped(number as u64), if number == 1 { "" } else { "s" });
     let mut text = match (folders, files) {
@@ -159,6 +160,13 @@ fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_total_of_sparse_files_does_not_overflow() {
+        let entry = |_| Entry { name: b"a".to_vec(), is_folder: false, size: i64::MAX as u64, modified: None };
+        let listing = Listing { entries: (0..3).map(entry).collect(), is_cut: false };
+        assert_eq!(summary(&listing), "3 files, 16.0 EiB");
+    }
 
     #[test]
     fn sizes_are_short_for_people_and_exact_beside() {

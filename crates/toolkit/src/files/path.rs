@@ -15,11 +15,13 @@ pub(super) struct RelativePath<'a> {
     pub bytes: Cow<'a, [u8]>,
     /// Whether the path names a folder: it is empty, or ends with a slash.
     pub is_folder: bool,
+    /// Whether slashes that followed each other were merged, so that this is not the path that the client has sent.
+    pub is_merged: bool,
 }
 
 impl<'a> RelativePath<'a> {
-    /// Reads the decoded path of a request, after the prefix. Several slashes count as one, as nginx merges them. `None`
-    /// if a segment is not a name that is served.
+    /// Reads the decoded path of a request, after the prefix. Several slashes count as one. `None` if a segment is not
+    /// a name that is served.
     pub fn parse(path: &'a [u8], hidden: bool) -> Option<RelativePath<'a>> {
         let trimmed = path.strip_prefix(b"/").unwrap_or(path);
         let (mut has_empty, mut first) = (false, true);
@@ -39,7 +41,7 @@ impl<'a> RelativePath<'a> {
         } else {
             Cow::Borrowed(trimmed)
         };
-        Some(RelativePath { bytes, is_folder })
+        Some(RelativePath { bytes, is_folder, is_merged: path.windows(2).any(|pair| pair == b"//") })
     }
 
     /// The last segment.

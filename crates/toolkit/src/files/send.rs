@@ -8,13 +8,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use amboss_core::{AppError, Body, Environ, StartResponse};
 
 use crate::error::HttpError;
+use crate::media_type;
 use crate::negotiation::coding::Coding;
 use crate::negotiation::{ByteRanges, Conditions, Outcome, Resolved, Validators};
 
 use super::multipart::Multipart;
 use super::read_at::read_exact_at;
 use super::token::random_token;
-use super::{media_type, validators};
+use super::validators;
 
 /// Files and ranges up to this many bytes are read into memory, so that they are sent with the head in one system call.
 /// A file that is sent by `sendfile` needs three calls more; above this size, copying its bytes costs more than those.
@@ -44,9 +45,10 @@ impl Source<'_> {
     pub fn respond(self, environ: &Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
         let (method, length) = (environ.method(), self.metadata.len());
         let conditions = Conditions::of(environ);
-        let current = validators::of(&self.metadata, self.coding.map_or("", Coding::extension), SystemTime::now());
+        let now = SystemTime::now();
+        let current = validators::of(&self.metadata, self.coding.map_or("", Coding::extension), now);
         let range = match conditions.evaluate(&method, &current) {
-            Outcome::Proceed => conditions.applicable_range(&method, &current),
+            Outcome::Proceed => conditions.applicable_range(&method, &current, now),
             Outcome::NotModified => {
                 self.start("304 Not Modified", &current, None, start_response)?;
                 return Ok(Body::empty());

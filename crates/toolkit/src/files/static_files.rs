@@ -2,8 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use amboss_core::http::{percent_decode, Head};
+use amboss_core::http::Head;
 use amboss_core::{AppError, Application, Body, Environ, StartResponse};
+
+use crate::head_path::decoded_path;
+use crate::prefix::can_match;
 
 use super::error::{FilesError, FilesErrorKind};
 use super::folder::{Folder, Presence};
@@ -141,13 +144,10 @@ impl<A> StaticFiles<A> {
     }
 
     fn check_prefix(&self, prefix: &str) -> Result<String, FilesError> {
-        let trimmed = prefix.trim_end_matches('/');
-        let is_name = |segment: &str| !matches!(segment, "" | "." | "..") && !segment.contains(['?', '#', '\\', '\0']);
-        let segments = trimmed.strip_prefix('/');
-        let is_valid = prefix.starts_with('/') && segments.is_none_or(|segments| segments.split('/').all(is_name));
-        if !is_valid {
+        if !can_match(prefix) {
             return Err(FilesErrorKind::InvalidPrefix(prefix.to_owned()).into());
         }
+        let trimmed = prefix.trim_end_matches('/');
         if self.mounts.iter().any(|mount| mount.prefix == trimmed) {
             return Err(FilesErrorKind::DuplicatePrefix(prefix.to_owned()).into());
         }
@@ -176,11 +176,10 @@ impl<A: Application> Application for StaticFiles<A> {
     /// Whether a file answers the request, or the application says so. A prefix is not enough: a path without a file goes
     /// to the application, which may be slow.
     fn is_immediate(&self, head: Head<'_>) -> bool {
-        let target = head.target().split(|&byte| byte == b'?').next().unwrap_or_default();
-        let path = percent_decode(target);
         let is_read = matches!(head.method(), b"GET" | b"HEAD");
-        let is_ours = is_read && self.matches(&path) && !has_encoded_slash(target) && self.has_file(&path, head);
-        is_ours || self.app.is_immediate(head)
+        let is_ours =
+            |path: &[u8]| self.matches(path) && !has_encoded_slash(head.target()) && self.has_file(path, head);
+        is_read && decoded_path(&head).is_some_and(|path| is_ours(&path)) || self.app.is_immediate(head)
     }
 }
 

@@ -22,10 +22,12 @@ pub struct AllowedHosts<A> {
 }
 
 impl<A: Application> AllowedHosts<A> {
-    /// Makes middleware that allows these hosts as well: names without a port, or `*.example.org` for all names below.
+    /// Makes middleware that allows these hosts as well: names, or `*.example.org` for all names below. A port has no
+    /// meaning.
     pub fn new(app: A, allowed: impl IntoIterator<Item = impl Into<String>>) -> AllowedHosts<A> {
         let allowed = allowed.into_iter().map(|host| {
             let host = host.into().to_ascii_lowercase();
+            let host = String::from_utf8_lossy(host_name(host.as_bytes()));
             host.strip_prefix('*').unwrap_or(&host).trim_end_matches('.').to_owned()
         });
         AllowedHosts { app, allowed: allowed.collect(), advice: "Allow the host NAME in the server's settings.".into() }
@@ -83,7 +85,7 @@ mod tests {
 
     #[test]
     fn names_that_could_be_rebound_are_refused() {
-        let app = AllowedHosts::new(Response::text("app"), ["Dev.Example.org", "*.test.example"])
+        let app = AllowedHosts::new(Response::text("app"), ["Dev.Example.org:8000", "*.test.example"])
             .advice("Allow it with --allowed-host NAME.");
         for (host, is_allowed) in [
             ("localhost", true),

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use amboss_core::http::Head;
 use amboss_core::{AppError, Application, Body, Environ, StartResponse};
 
+use crate::head_path::decoded_path;
+use crate::prefix::can_match;
+
 /// Middleware that passes requests to applications by the prefix of their path, as Werkzeug's `DispatcherMiddleware`.
 ///
 /// The longest prefix decides, in whole segments: `/apis` is not below `/api`. The prefix moves from `PATH_INFO` to the
@@ -25,10 +28,10 @@ impl<A: Application> Dispatcher<A> {
     /// Passes requests below a prefix, which is compared with the percent-decoded path, to another application.
     ///
     /// # Errors
-    /// A prefix that does not begin with a slash or ends with one, or that is taken.
+    /// A prefix that does not begin with a slash, that ends with one or has a part that no path has, or that is taken.
     pub fn mount(mut self, prefix: &str, app: impl Application + 'static) -> Result<Dispatcher<A>, PrefixError> {
         let is_taken = self.mounts.iter().any(|(taken, _)| taken == prefix);
-        if !prefix.starts_with('/') || prefix.ends_with('/') || is_taken {
+        if !can_match(prefix) || prefix.ends_with('/') || is_taken {
             return Err(PrefixError { prefix: prefix.to_owned(), is_taken });
         }
         let position = self.mounts.partition_point(|(other, _)| other.len() >= prefix.len());
@@ -57,9 +60,7 @@ impl<A: Application> Application for Dispatcher<A> {
 
     /// Only the default application is asked: a mounted one knows paths without the prefix, which the head still has.
     fn is_immediate(&self, head: Head<'_>) -> bool {
-        self.mounts.iter().all(|(prefix, _)| !head.target().starts_with(prefix.as_bytes()))
-            && !head.target().contains(&b'%')
-            && self.app.is_immediate(head)
+        decoded_path(&head).is_some_and(|path| self.find(&path).is_none()) && self.app.is_immediate(head)
     }
 }
 
@@ -82,7 +83,10 @@ impl fmt::Display for PrefixError {
         if self.is_taken {
             return write!(f, "there is an application at the prefix {prefix:?} already");
         }
-        write!(f, "the prefix {prefix:?} has to begin with a slash and not to end with one: write it as \"/api\"")
+        write!(
+            f,
+            "the prefix {prefix:?} is not a path that begins with a slash and does not end with one: write \"/api\""
+        )
     }
 }
 
@@ -92,6 +96,7 @@ impl std::error::Error for PrefixError {}
 mod tests {
     use super::*;
     use crate::{request_app, Response};
+    use amboss_core::http::{HeadOptions, HeadParser};
     use amboss_core::{create_environ, run_wsgi_app};
 
     fn says(name: &'static str) -> impl Application {
@@ -118,13 +123,45 @@ mod tests {
         }
     }
 
+    /// Otherwise a client could have more of these requests run at once than there are threads for them.
+    #[test]
+    fn a_request_for_a_mounted_application_is_never_immediate() {
+        let app = Dispatcher::new(Immediate(says("site"))).mount("/slow", says("slow")).unwrap();
+        for (target, expected) in [
+            ("/other", true),
+            ("/slower", true),
+            ("/slow", false),
+            ("/slow/x", false),
+            ("//slow/x", false),
+            ("/sl%6fw/x", false),
+            ("http://localhost/slow/x", false),
+            ("http://localhost/other", true),
+        ] {
+            let head = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes();
+            let mut parser = HeadParser::new(HeadOptions::default());
+            parser.parse(&head, head.len()).unwrap();
+            assert_eq!(app.is_immediate(parser.head(&head)), expected, "{target}");
+        }
+    }
+
+    /// An application such as a folder, which says of all requests that they are immediate.
+    struct Immediate<A>(A);
+
+    impl<A: Application> Application for Immediate<A> {
+        fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+            self.0.call(environ, start_response)
+        }
+
+        fn is_immediate(&self, _: Head<'_>) -> bool {
+            true
+        }
+    }
+
     #[test]
     fn a_prefix_that_cannot_match_is_refused() {
-        for (prefix, part) in
-            [("api", "begin with a slash"), ("/api/", "not to end"), ("/", "not to end"), ("", "begin")]
-        {
+        for prefix in ["api", "/api/", "/", "", "/a//b", "/a/../b", "/a?b"] {
             let error = Dispatcher::new(says("a")).mount(prefix, says("b")).unwrap_err();
-            assert!(error.to_string().contains(part), "{error}");
+            assert!(error.to_string().contains("begins with a slash"), "{error}");
         }
         let error = Dispatcher::new(says("a")).mount("/b", says("b")).unwrap().mount("/b", says("c")).unwrap_err();
         assert!(error.to_string().contains("already"), "{error}");

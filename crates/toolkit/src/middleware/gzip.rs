@@ -7,7 +7,7 @@ use amboss_core::{AppError, Application, Body, Environ, StartError, StartErrorKi
 use flate2::write::GzEncoder;
 use flate2::Compression;
 
-use crate::request::Accept;
+use crate::negotiation::coding::{accepted_codings, Coding};
 
 /// Middleware that compresses responses with gzip for clients that accept it (RFC 9110 §8.4.1.3).
 ///
@@ -51,7 +51,7 @@ impl<A: Application> Application for Gzip<A> {
     fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
         let accepts = environ
             .header("Accept-Encoding")
-            .is_some_and(|field| Accept::parse(Some(&field.to_string_lossy())).quality("gzip") > 0.0);
+            .is_some_and(|field| accepted_codings(&field).any(|coding| coding == Coding::Gzip));
         let wanted = accepts && environ.header("Range").is_none() && environ.method() != "HEAD";
         let mut deferred = Deferred { inner: start_response, head: None, is_sent: false };
         let body = self.app.call(environ, &mut deferred)?;
@@ -240,7 +240,8 @@ mod tests {
         assert_eq!(response.header("ETag"), Some(&b"W/\"a\""[..]), "the tag of other bytes is weak");
         assert!(response.fields.contains(&("Vary".into(), b"Accept-Encoding".to_vec())));
         assert!(response.body.len() < 200 && unzip(&response.body) == "hello ".repeat(1000));
-        for accept in ["br", "gzip;q=0", "identity", ""] {
+        assert!(get(page, "x-gzip", |builder| builder).header("Content-Encoding").is_some());
+        for accept in ["br", "gzip;q=0", "identity", "", "identity, gzip;q=0.5"] {
             let response = get(page, accept, |builder| builder);
             assert_eq!((response.body.len(), response.header("Content-Encoding")), (6000, None), "{accept}");
             assert!(response.fields.contains(&("Vary".into(), b"Accept-Encoding".to_vec())), "caches have to know");

@@ -3,6 +3,8 @@
 use amboss_core::http::Head;
 use amboss_core::{AppError, Application, Body, Environ, StartResponse};
 
+use crate::head_path::decoded_path;
+
 /// Middleware that answers health checks at one path with 200 and `ok`. A check takes no place among the running
 /// requests, so it succeeds as long as the server can answer at all.
 #[derive(Clone, Debug)]
@@ -30,7 +32,8 @@ impl<A: Application> Application for Health<A> {
 
     fn is_immediate(&self, head: Head<'_>) -> bool {
         let is_read = matches!(head.method(), b"GET" | b"HEAD");
-        is_read && head.target() == self.path.as_bytes() || self.app.is_immediate(head)
+        let is_check = || decoded_path(&head).is_some_and(|path| *path == *self.path.as_bytes());
+        is_read && is_check() || self.app.is_immediate(head)
     }
 }
 
@@ -54,7 +57,7 @@ mod tests {
             let mut owned = EnvironBuilder::new(path).method(method).build().unwrap();
             let environ = &mut owned.environ();
             let is_immediate = app.is_immediate(environ.head());
-            assert_eq!(is_immediate, body != "app" && !path.contains('?'), "{method} {path}");
+            assert_eq!(is_immediate, body != "app", "{method} {path}");
             assert_eq!(run_wsgi_app(&app, environ).unwrap().body, body.as_bytes(), "{method} {path}");
         }
     }

@@ -44,6 +44,10 @@ pub enum Outcome {
     PreconditionFailed,
 }
 
+/// For how many seconds after a change its date does not distinguish it from another one (RFC 9110 §8.8.2.2): an
+/// HTTP-date counts whole seconds, and some file systems count two of them (FAT).
+const DATE_GRANULARITY: u64 = 2;
+
 impl<'a> Conditions<'a> {
     /// Reads the fields of a request.
     pub fn of(environ: &'a Environ<'_>) -> Conditions<'a> {
@@ -90,15 +94,17 @@ impl<'a> Conditions<'a> {
     }
 
     /// The Range field, if it applies: only for GET (RFC 9110 §14.2), and only if If-Range names the current version by
-    /// a strong tag or its exact date (RFC 9110 §13.1.5).
-    pub fn applicable_range(&self, method: &[u8], current: &Validators) -> Option<&[u8]> {
+    /// a strong tag or its exact date (RFC 9110 §13.1.5). The date of a change that was made a moment ago counts as none:
+    /// another change in the same second would have the same date, and the client would join parts of two versions.
+    pub fn applicable_range(&self, method: &[u8], current: &Validators, now: SystemTime) -> Option<&[u8]> {
         let range = self.range.as_deref().filter(|_| method == b"GET")?;
         let Some(condition) = self.if_range.as_deref() else { return Some(range) };
         let is_current = if condition.contains(&b'"') {
             let tag = ETag::parse(condition.trim_ascii());
             tag.zip(current.etag.as_ref()).is_some_and(|(asked, current)| asked.strong_eq(current))
         } else {
-            seconds(condition).is_some_and(|asked| Some(asked) == current.last_modified)
+            let is_strong = |date: u64| seconds_since_1970(now).is_some_and(|now| date + DATE_GRANULARITY <= now);
+            seconds(condition).is_some_and(|asked| Some(asked) == current.last_modified && is_strong(asked))
         };
         is_current.then_some(range)
     }
@@ -123,6 +129,8 @@ pub fn seconds_since_1970(time: SystemTime) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::Outcome::{NotModified, PreconditionFailed, Proceed};
     use super::*;
 
@@ -212,6 +220,8 @@ mod tests {
 
     #[test]
     fn a_range_applies_only_to_the_version_that_the_client_has() {
+        let changed = UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let now = changed + Duration::from_secs(2);
         let weak = Validators { etag: Some(ETag::weak("a")), ..current() };
         for (value, applies) in [
             ("\"a\"", true),
@@ -225,12 +235,21 @@ mod tests {
             ("", false),
         ] {
             let conditions = conditions(&[("Range", "bytes=0-1"), ("If-Range", value)]);
-            assert_eq!(conditions.applicable_range(b"GET", &current()).is_some(), applies, "{value}");
-            assert_eq!(conditions.applicable_range(b"HEAD", &current()), None);
+            assert_eq!(conditions.applicable_range(b"GET", &current(), now).is_some(), applies, "{value}");
+            assert_eq!(conditions.applicable_range(b"HEAD", &current(), now), None);
             if value.contains('"') {
-                assert_eq!(conditions.applicable_range(b"GET", &weak), None, "a weak tag can't combine parts: {value}");
+                assert_eq!(
+                    conditions.applicable_range(b"GET", &weak, now),
+                    None,
+                    "a weak tag can't combine parts: {value}"
+                );
             }
         }
-        assert!(conditions(&[("Range", "bytes=0-1")]).applicable_range(b"GET", &weak).is_some());
+        for (age, applies) in [(0, false), (1999, false), (2000, true)] {
+            let conditions = conditions(&[("Range", "bytes=0-1"), ("If-Range", EXACT)]);
+            let range = conditions.applicable_range(b"GET", &current(), changed + Duration::from_millis(age));
+            assert_eq!(range.is_some(), applies, "the date of a change {age} ms ago");
+        }
+        assert!(conditions(&[("Range", "bytes=0-1")]).applicable_range(b"GET", &weak, now).is_some());
     }
 }

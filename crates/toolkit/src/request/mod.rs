@@ -10,8 +10,8 @@ use std::io::Read;
 use std::time::SystemTime;
 
 use amboss_core::{ByteStr, Collected, Environ};
-use cookie::Cookie;
 
+use crate::cookies;
 use crate::error::HttpError;
 use crate::form::{self, FormData, FormLimits};
 use crate::headers::Headers;
@@ -119,12 +119,11 @@ impl<'e, 'a> Request<'e, 'a> {
         fields.collect()
     }
 
-    /// The cookies, in the order in which they were sent, with percent-encoding decoded.
+    /// The cookies, in the order in which they were sent. Values are percent-decoded; names are as they were sent.
     pub fn cookies(&self) -> &MultiDict {
         self.cookies.get_or_init(|| {
             let field = self.header("Cookie").unwrap_or_default();
-            let pairs = Cookie::split_parse_encoded(&*field).flatten();
-            pairs.map(|cookie| (cookie.name().to_owned(), cookie.value_trimmed().to_owned())).collect()
+            cookies::parse(&field).collect()
         })
     }
 

@@ -2,30 +2,10 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::{percent_encode, AsciiSet, NON_ALPHANUMERIC};
+use percent_encoding::percent_encode;
 
 use super::Request;
-
-/// The bytes of a path that are percent-encoded: all but those that RFC 3986 §3.3 allows.
-const NOT_IN_PATHS: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'!')
-    .remove(b'$')
-    .remove(b'&')
-    .remove(b'\'')
-    .remove(b'(')
-    .remove(b')')
-    .remove(b'*')
-    .remove(b'+')
-    .remove(b',')
-    .remove(b';')
-    .remove(b'=')
-    .remove(b':')
-    .remove(b'@')
-    .remove(b'/');
+use crate::percent::NOT_IN_PATHS;
 
 impl Request<'_, '_> {
     /// The scheme: `http` or `https`.

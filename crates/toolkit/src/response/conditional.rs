@@ -44,7 +44,9 @@ impl Response {
 
     /// Makes the response of a request conditional, by the response's `ETag` and `Last-Modified`: 304 if the client has
     /// the current version, 412 if it expected another one, and 206 or 416 for a range of a response of bytes. Responses
-    /// with other statuses than 200 stay as they are.
+    /// with other statuses than 200 stay as they are, and so do responses to other methods than GET and HEAD: the
+    /// handler has already done what the client asked for. A handler that must refuse it first compares
+    /// [`Request::if_match`](crate::Request::if_match) itself.
     ///
     /// ```
     /// use amboss_core::{run_wsgi_app, EnvironBuilder};
@@ -62,11 +64,11 @@ impl Response {
     /// ```
     #[must_use]
     pub fn make_conditional(mut self, request: &Request<'_, '_>) -> Response {
-        if self.status != 200 {
+        let method = request.environ().method();
+        if self.status != 200 || !(method == "GET" || method == "HEAD") {
             return self;
         }
         let conditions = Conditions::of(request.environ());
-        let method = request.environ().method();
         let last_modified = self.headers.get_str("Last-Modified").and_then(|date| httpdate::parse_http_date(date).ok());
         let current = Validators {
             etag: self.headers.get("ETag").and_then(ETag::parse),
@@ -81,7 +83,8 @@ impl Response {
             }
             Outcome::PreconditionFailed => HttpError::new(412).into_response(),
             Outcome::Proceed => {
-                let range = conditions.applicable_range(&method, &current).and_then(ByteRanges::parse);
+                let range =
+                    conditions.applicable_range(&method, &current, SystemTime::now()).and_then(ByteRanges::parse);
                 self.take_range(range)
             }
         }
@@ -156,6 +159,20 @@ mod tests {
         assert_eq!(get(&[("Range", "bytes=2-4")]).header("Content-Range"), Some(&b"bytes 2-4/10"[..]));
         let not_modified = get(&[("If-None-Match", "*")]);
         assert_eq!((not_modified.header("Content-Type"), not_modified.header("Cache-Control").is_some()), (None, true));
+    }
+
+    #[test]
+    fn a_response_to_a_change_that_was_made_is_not_replaced() {
+        // The client has replaced version "1", and the tag of the response is that of the new version.
+        let app =
+            request_app(|request| Ok(Response::text("saved").with_etag(&ETag::strong("2")).make_conditional(request)));
+        for (method, name, value) in
+            [("PUT", "If-Match", "\"1\""), ("POST", "If-None-Match", "*"), ("PUT", "Range", "bytes=0-1")]
+        {
+            let mut owned = EnvironBuilder::new("/").method(method).field(name, value).build().unwrap();
+            let response = run_wsgi_app(&app, &mut owned.environ()).unwrap();
+            assert_eq!((response.status, response.body.as_slice()), (200, &b"saved"[..]), "{method} {name}");
+        }
     }
 
     #[test]

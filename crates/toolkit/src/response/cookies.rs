@@ -1,8 +1,16 @@
 //! `Set-Cookie` (RFC 6265 §4.1).
 
 use cookie::{Cookie, Expiration, SameSite};
+use percent_encoding::{utf8_percent_encode, AsciiSet, CONTROLS};
 
 use super::Response;
+
+/// The bytes that can't be in an attribute (`av-octet` of RFC 6265 §4.1.1): a semicolon would begin another one.
+const NOT_IN_ATTRIBUTES: &AsciiSet = &CONTROLS.add(b';');
+
+fn encode_attribute(value: &str) -> String {
+    utf8_percent_encode(value, NOT_IN_ATTRIBUTES).to_string()
+}
 
 impl Response {
     /// Sets a cookie, with every attribute that the [`cookie`] crate knows. Bytes that a cookie can't contain are
@@ -24,7 +32,14 @@ impl Response {
     /// );
     /// ```
     pub fn set_cookie<'c>(&mut self, cookie: impl Into<Cookie<'c>>) {
-        let cookie = cookie.into();
+        let mut cookie = cookie.into();
+        // `encoded` encodes the name and the value alone.
+        if let Some(path) = cookie.path().map(encode_attribute) {
+            cookie.set_path(path);
+        }
+        if let Some(domain) = cookie.domain().map(encode_attribute) {
+            cookie.set_domain(domain);
+        }
         self.headers.add("Set-Cookie", cookie.encoded().to_string());
     }
 
@@ -77,6 +92,14 @@ mod tests {
             assert_eq!(response.headers().get_str("Set-Cookie"), Some(field));
             assert_eq!(Cookie::parse_encoded(field).unwrap().value(), value);
         }
+    }
+
+    #[test]
+    fn a_path_and_a_domain_smuggle_no_attribute() {
+        let cookie = Cookie::build(("k", "v")).path("/a; Domain=evil.example\r\nX: y").domain("a.example; Path=/");
+        let response = Response::empty(200).with_cookie(cookie);
+        let expected = "k=v; Path=/a%3B Domain=evil.example%0D%0AX: y; Domain=a.example%3B Path=/";
+        assert_eq!(response.headers().get_str("Set-Cookie"), Some(expected));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use amboss_core::{AppError, Application, Body, Environ, StartResponse};
 use percent_encoding::{utf8_percent_encode, AsciiSet, CONTROLS};
 
 use crate::headers::Headers;
+use crate::media_type;
 
 /// A response: status, header fields and body.
 ///
@@ -112,11 +113,15 @@ impl Response {
     /// The path must not come from the client.
     ///
     /// # Errors
-    /// If the file can't be opened.
+    /// If the file can't be opened, or is a folder, a pipe or a device.
     pub fn file(path: impl AsRef<Path>) -> std::io::Result<Response> {
-        let media_type = mime_guess::from_path(path.as_ref()).first_raw().unwrap_or("application/octet-stream");
-        let file = File::open(path)?;
-        Ok(Response::new(Body::file(file)).with_header("Content-Type", media_type))
+        let path = path.as_ref();
+        // Opening a pipe would wait for its writer, and a folder can be opened, but not read.
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(std::io::Error::other(format!("{} is not a regular file", path.display())));
+        }
+        let media_type = media_type::of(path.file_name().unwrap_or_default().as_encoded_bytes());
+        Ok(Response::new(Body::file(File::open(path)?)).with_header("Content-Type", &*media_type))
     }
 
     /// The status code.
@@ -226,7 +231,7 @@ mod tests {
             (Response::text("a"), 200, "text/plain; charset=utf-8", "a"),
             (Response::html("<p>"), 200, "text/html; charset=utf-8", "<p>"),
             (Response::stream(blocks, "text/csv"), 200, "text/csv", "ab"),
-            (Response::file(file.path()).unwrap(), 200, "application/json", "{}"),
+            (Response::file(file.path()).unwrap(), 200, "application/json; charset=utf-8", "{}"),
             (Response::text("a").with_status(201).with_header("content-type", "x/y"), 201, "x/y", "a"),
         ] {
             let sent = send(&response);
@@ -234,6 +239,8 @@ mod tests {
             assert_eq!(sent.header("Content-Type"), Some(media_type.as_bytes()));
         }
         assert!(Response::file("/nowhere").is_err());
+        let error = Response::file(std::env::temp_dir()).unwrap_err();
+        assert!(error.to_string().ends_with("is not a regular file"), "{error}");
         assert!(send(&Response::empty(204)).fields.is_empty());
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use amboss_core::http::{percent_decode, Head, Leniency, Target};
+use amboss_core::http::Head;
 use amboss_core::{AppError, Application, Body, Environ, StartResponse};
 
 use super::args::RouteArgs;
@@ -10,6 +10,7 @@ use super::error::RouteError;
 use super::routes::{Lookup, Routes};
 use super::url::location;
 use crate::error::HttpError;
+use crate::head_path::decoded_path;
 use crate::response::Response;
 
 /// An application that passes each request to the application of the rule that matches; see the
@@ -141,11 +142,7 @@ impl Application for Router {
     /// head still has the prefix.
     fn is_immediate(&self, head: Head<'_>) -> bool {
         let host = head.get("Host").and_then(|host| std::str::from_utf8(host).ok());
-        let (Ok(target), Ok(method)) = (Target::of(&head, Leniency::default()), std::str::from_utf8(head.method()))
-        else {
-            return false;
-        };
-        let path = percent_decode(target.path);
+        let (Some(path), Ok(method)) = (decoded_path(&head), std::str::from_utf8(head.method())) else { return false };
         let Ok(path) = std::str::from_utf8(&path) else { return true };
         match self.find(host, method, path) {
             Lookup::Found(found) => found.prefix.is_none_or(|at| at == 0) && found.app().is_immediate(head),

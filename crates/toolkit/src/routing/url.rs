@@ -1,40 +1,19 @@
 //! URLs: a path from a rule and values, and the Location of a redirect.
 
-use percent_encoding::{percent_encode, AsciiSet, NON_ALPHANUMERIC};
+use percent_encoding::percent_encode;
 
 use super::converter::Converter;
 use super::error::{RouteError, RouteErrorKind};
 use super::rule::{is_dot_segment, End, Rule};
 use super::segment::Segment;
-
-/// The bytes that are encoded in a path: all but `pchar` (RFC 3986 §3.3) and the slash. A backslash is encoded, since
-/// browsers treat it as a slash.
-const PATH: AsciiSet = NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'!')
-    .remove(b'$')
-    .remove(b'&')
-    .remove(b'\'')
-    .remove(b'(')
-    .remove(b')')
-    .remove(b'*')
-    .remove(b'+')
-    .remove(b',')
-    .remove(b';')
-    .remove(b'=')
-    .remove(b':')
-    .remove(b'@')
-    .remove(b'/');
+use crate::percent::NOT_IN_PATHS;
 
 /// Encodes a path that begins with exactly one slash, whatever its parts begin with. Two slashes would begin an
 /// authority (RFC 3986 §4.2), and the URL would lead to another host.
 pub(super) fn encode_path(script_name: &[u8], path: &[u8]) -> String {
     let joined = [script_name, path].concat();
     let first = joined.iter().position(|&byte| byte != b'/').unwrap_or(joined.len());
-    format!("/{}", percent_encode(&joined[first..], &PATH))
+    format!("/{}", percent_encode(&joined[first..], NOT_IN_PATHS))
 }
 
 /// The Location of a redirect to another path of the same application, with the query as it was sent.

@@ -154,8 +154,9 @@ fn a_folder_that_is_not_there_and_a_prefix_without_a_slash_are_errors() {
     let error = CgiFolder::new("/cgi", dir.join("missing")).unwrap_err();
     assert!(matches!(error.kind(), CgiErrorKind::Folder(..)) && error.to_string().contains("missing"), "{error}");
     assert!(CgiFolder::new("/cgi", dir.join("file")).is_err());
+    assert!(CgiFolder::new("/cgi//x", dir.path()).is_err() && CgiFolder::new("/cgi/../x", dir.path()).is_err());
     let error = CgiFolder::new("cgi", dir.path()).unwrap_err();
-    assert!(error.to_string().contains("\"/cgi\""), "{error}");
+    assert!(error.to_string().contains("\"/cgi-bin\""), "{error}");
 }
 
 #[test]

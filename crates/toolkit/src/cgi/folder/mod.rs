@@ -18,7 +18,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use amboss_core::http::{percent_decode, Head, Leniency, Target};
+use amboss_core::http::Head;
 use amboss_core::{AppError, Application, Body, Environ, StartResponse};
 
 use self::error_lines::{printable, ErrorLines};
@@ -30,6 +30,8 @@ use self::request_body::RequestBody;
 use self::slots::Slots;
 use super::error::{CgiError, CgiErrorKind};
 use crate::error::HttpError;
+use crate::head_path::decoded_path;
+use crate::prefix::can_match;
 
 pub use self::options::CgiOptions;
 
@@ -78,7 +80,7 @@ impl CgiFolder {
     /// # Errors
     /// A prefix without a slash, or a folder that can't be opened.
     pub fn new(prefix: &str, folder: impl AsRef<Path>) -> Result<CgiFolder, CgiError> {
-        if !prefix.starts_with('/') {
+        if !can_match(prefix) {
             return Err(CgiErrorKind::Prefix(prefix.to_owned()).into());
         }
         let path = folder.as_ref();
@@ -200,8 +202,7 @@ impl Application for CgiFolder {
     }
 
     fn is_immediate(&self, head: Head<'_>) -> bool {
-        let Ok(target) = Target::of(&head, Leniency::default()) else { return false };
-        let is_passed_on = !self.matches(percent_decode(target.path));
+        let is_passed_on = decoded_path(&head).is_some_and(|path| !self.matches(path));
         is_passed_on && self.fallback.as_ref().is_some_and(|application| application.is_immediate(head))
     }
 }

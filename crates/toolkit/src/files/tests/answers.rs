@@ -64,6 +64,27 @@ fn a_folder_is_answered_with_its_index_at_the_address_with_a_slash() {
     }
 }
 
+/// Middleware in front that protects `/a/b`, or runs its scripts, compares its prefix with the path as it was sent.
+#[test]
+fn a_path_with_several_slashes_in_a_row_is_redirected_and_not_answered() {
+    let (_folder, app) = site(&[("a/b.txt", "b"), ("a/c/index.html", "c"), ("index.html", "root")], |_| {});
+    for (path, location) in [
+        ("/a//b.txt", "/a/b.txt"),
+        ("/a///b.txt?x=//", "/a/b.txt?x=//"),
+        ("/a//c", "/a/c/"),
+        ("/a//c/", "/a/c/"),
+        ("/a/c//", "/a/c/"),
+    ] {
+        let response = get(&app, path);
+        assert_eq!((response.status, field(&response, "Location").as_str()), (308, location), "{path}");
+    }
+    assert_eq!(get(&app, "/a//none.txt").status, 404);
+    let request = EnvironBuilder::new("/").set("SCRIPT_NAME", "/app").set("PATH_INFO", "//");
+    assert_eq!(field(&send(&app, request), "Location"), "/app/");
+    let request = EnvironBuilder::new("/").set("SCRIPT_NAME", "").set("PATH_INFO", "//");
+    assert_eq!(field(&send(&app, request), "Location"), "/");
+}
+
 #[test]
 fn a_redirect_stays_on_its_host() {
     let (folder, app) = site(&[("evil.example/index.html", "")], |_| {});

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// The media type of a file with this name. Text, and what is always UTF-8 or nearly so, has a charset: without it,
 /// browsers guess one from the user's language. XML names its encoding in its first line.
-pub(super) fn of(name: &[u8]) -> Cow<'static, str> {
+pub(crate) fn of(name: &[u8]) -> Cow<'static, str> {
     const UNKNOWN: &str = "application/octet-stream";
     let extension = name.rsplit(|&byte| byte == b'.').next().filter(|extension| extension.len() < name.len());
     let guess = extension.and_then(|extension| mime_guess::from_ext(std::str::from_utf8(extension).ok()?).first_raw());
