@@ -36,7 +36,7 @@ pub(in crate::cli) struct SiteArgs {
 
     /// Answer only requests for this host, for localhost and the names below it, for the hosts of --bind, and for IP
     /// addresses; others get 421. *.NAME stands for all names below; may be repeated
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = host)]
     allowed_host: Vec<String>,
 }
 
@@ -97,6 +97,14 @@ fn mount(text: &str) -> Result<(String, PathBuf), String> {
         Some((prefix, path)) if prefix.starts_with('/') && !path.is_empty() => Ok((prefix.to_owned(), path.into())),
         _ => Err("write it as /prefix=path, as in /static=./assets".into()),
     }
+}
+
+/// Checks that a text can be the name of a host. With a port, it would match no request.
+fn host(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains(['/', ':', ' ']) {
+        return Err("give a name without a scheme and a port, as in dev.example.org or *.example.org".into());
+    }
+    Ok(text.to_owned())
 }
 
 /// Returns the folder that an APP names. Only a path with a slash, or a dot alone, names a folder: a name without one may
