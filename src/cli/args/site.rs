@@ -43,7 +43,7 @@ pub(in crate::cli) struct SiteArgs {
 
     /// Answer only requests for this host, for localhost and the names below it, for the hosts of --bind, and for IP
     /// addresses; others get 421. *.NAME stands for all names below; may be repeated
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = host)]
     allowed_host: Vec<String>,
 }
 
@@ -134,6 +134,14 @@ fn vhost(text: &str) -> Result<(String, String), String> {
         Some((host, target)) if !host.is_empty() && !target.is_empty() => Ok((host.to_owned(), target.to_owned())),
         _ => Err("write it as host=app, as in api.localhost=api:app or docs.localhost=./docs".into()),
     }
+}
+
+/// Checks that a text can be the name of a host. With a port, it would match no request.
+fn host(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains(['/', ':', ' ']) {
+        return Err("give a name without a scheme and a port, as in dev.example.org or *.example.org".into());
+    }
+    Ok(text.to_owned())
 }
 
 /// Returns the folder that an APP names. Only a path with a slash, or a dot alone, names a folder: a name without one may
