@@ -1,6 +1,7 @@
 //! Tests that run the built `amboss` command. This file tests the banner, ports, exit codes, signals, and the
 //! development application. The other files test:
 //!
+//! - `debugger`: `--debug`
 //! - `python`: the search for an interpreter
 //! - `reload`: reloading, workers and other programs
 //! - `runner_api`: the command as a library
@@ -10,6 +11,7 @@
 //!
 //! `running` contains what the tests with a supervisor share.
 
+mod debugger;
 #[cfg(all(unix, feature = "reload"))]
 mod python;
 #[cfg(all(unix, feature = "reload"))]

@@ -154,12 +154,12 @@ pub(crate) fn run(py: Python<'_>, addresses: Vec<String>, app: Py<PyAny>, option
     detach(py, || builder.run()).map_err(|error| from_run_error(py, error))
 }
 
-/// Raises the errors that the options would cause in a process started later. Returns the fingerprint of the
-/// certificate, if there is one.
+/// Raises the errors that the options would cause in a process started later, and prints a line about options that put
+/// the user at risk. Returns the fingerprint of the certificate, if there is one.
 #[pyfunction]
-pub(crate) fn check(py: Python<'_>, options: Options<'_>) -> PyResult<Option<String>> {
+pub(crate) fn check(py: Python<'_>, addresses: Vec<String>, options: Options<'_>) -> PyResult<Option<String>> {
     let run = to_run_options(py, &options)?;
-    let fingerprint = run.fingerprint();
-    run.resolve().map_err(|error| from_run_error(py, error))?;
-    Ok(fingerprint)
+    run.check(&parse_addresses(&addresses)?).map_err(|error| from_run_error(py, error))?;
+    run.warn();
+    Ok(run.fingerprint())
 }

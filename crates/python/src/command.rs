@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use amboss::cli::{self, AppConfig, Runner, Signals};
 use amboss::{
-    AppLoader, Application, RunError, RunErrorKind, ServeError, ServeErrorKind, Server, ServerBuilder, SourceKnowledge,
-    Worker,
+    Address, AppLoader, Application, RunError, RunErrorKind, ServeError, ServeErrorKind, Server, ServerBuilder,
+    SourceKnowledge, Worker,
 };
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
@@ -80,10 +80,14 @@ impl Runner for PyRunner {
         }
         let watchdog = Watchdog::new(&config).map(Arc::new);
         let (target, options) = (target.to_owned(), config.options.clone());
+        let console_hosts = console_hosts(&config);
         let make = move |py: Python<'_>, worker: &Worker| {
             let loaded = load(py, &target);
             let reporter = ModuleReporter::start(py, worker, loaded.as_ref().err())?;
-            let app = explain_failure(py, &target, loaded)?;
+            let mut app = explain_failure(py, &target, loaded)?;
+            if let Some(hosts) = console_hosts {
+                app = py.import("amboss._console")?.call_method1("with_console", (app, hosts))?;
+            }
             prepare(py, app, &options, worker, reporter, watchdog.as_ref())
         };
         let loader = PyAppLoader::new(make, signals::installer(&config.options));
@@ -188,6 +192,19 @@ impl AppLoader for SupervisorOnly {
     fn load_app(&mut self, _: &Worker) -> Result<Arc<dyn Application>, RunError> {
         Err(RunErrorKind::Options("with --preload, only forked workers serve".into()).into())
     }
+}
+
+/// Returns the hosts for Werkzeug's console in the debugger; `None` without the console. It works in a single process
+/// only, because it keeps the frames of earlier requests.
+fn console_hosts(config: &AppConfig) -> Option<Vec<String>> {
+    let options = &config.options;
+    (options.use_debugger && options.workers <= 1).then(|| {
+        let bound = config.addresses.iter().filter_map(|address| match address {
+            Address::Tcp { host, .. } => Some(host.clone()),
+            _ => None,
+        });
+        options.allowed_hosts.iter().flatten().cloned().chain(bound).collect()
+    })
 }
 
 /// Imports the application.

@@ -9,6 +9,7 @@ use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
+use crate::failure;
 use crate::runtime::process::{flush_streams, fork_for_request};
 use crate::runtime::{gil, thread_stack};
 use crate::wsgi::application::PyApplication;
@@ -29,6 +30,9 @@ pub(crate) struct Options<'py> {
     quiet: bool,
     body_mode: String,
     body_directory: Option<PathBuf>,
+    use_debugger: bool,
+    debug_anywhere: bool,
+    allowed_hosts: Option<Vec<String>>,
 }
 
 /// The default maximum number of requests that run at once in a process. Waiting for the GIL counts as running; more
@@ -52,6 +56,9 @@ pub(crate) fn to_run_options(py: Python<'_>, options: &Options<'_>) -> PyResult<
     }
     run.settings.body_mode = if options.body_mode == "stream" { BodyMode::Stream } else { BodyMode::Collect };
     run.settings.body_directory.clone_from(&options.body_directory);
+    run.use_debugger = options.use_debugger;
+    run.debug_anywhere = options.debug_anywhere;
+    run.allowed_hosts.clone_from(&options.allowed_hosts);
     if let Some(context) = &options.ssl_context {
         run.ssl_context = Some(to_ssl_context(context)?);
     }
@@ -73,6 +80,7 @@ pub(crate) fn apply_python_settings(
     run.settings.runtime.thread_stack_size = Some(thread_stack::size(py));
     run.settings.runtime.batch_delay = BATCH;
     run.settings.runtime.may_hand_over = Some(Arc::new(gil::is_released));
+    run.explain_error = Some(Arc::new(failure::explain));
     run.request_handler = Some(Arc::new(PyRequestHandler { is_custom: custom_handler }));
     if custom_handler {
         run.settings.log = Arc::new(HandlerLog(run.settings.log.clone()));

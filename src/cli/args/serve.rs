@@ -1,5 +1,5 @@
-//! The flags of a server. Four groups have files of their own: `app`, `site`,
-//! `tls` and `reload`.
+//! The flags of a server. Five groups have files of their own: `app`, `site`,
+//! `debug`, `tls` and `reload`.
 
 #[cfg(all(unix, feature = "reload"))]
 use std::ffi::OsString;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::app::AppArgs;
+use super::debug::DebugArgs;
 #[cfg(all(unix, feature = "reload"))]
 use super::reload::ReloadArgs;
 use super::seconds;
@@ -95,6 +96,9 @@ pub(in crate::cli) struct ServeArgs {
 
     #[command(flatten)]
     pub(in crate::cli) site: SiteArgs,
+
+    #[command(flatten)]
+    pub(super) debug: DebugArgs,
 
     #[cfg(feature = "tls")]
     #[command(flatten)]

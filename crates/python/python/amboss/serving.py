@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any, Callable, NoReturn, Optional, Union
 
-from . import _amboss, _monkey_patching, _respawn, _signals, _startup_report
+from . import _amboss, _console, _monkey_patching, _respawn, _signals, _startup_report
 from ._handler import WSGIRequestHandler
 
 __all__ = [
@@ -154,6 +154,9 @@ def make_server(
     quiet: bool = False,
     body_mode: str = "collect",
     body_directory: Optional[str] = None,
+    use_debugger: bool = False,
+    debug_anywhere: bool = False,
+    allowed_hosts: Optional[Iterable[str]] = None,
 ) -> BaseWSGIServer:
     """Makes a server that listens; call its ``serve_forever`` to serve.
 
@@ -167,6 +170,11 @@ def make_server(
         not occupy a thread; ``"stream"`` lets the application read the body as it arrives
     :param body_directory: the directory for collected bodies of more than 16 MiB, which are stored in unnamed files;
         ``TMPDIR`` by default, or ``/var/tmp`` if that is not set
+    :param use_debugger: whether to answer an exception with a page that explains it, as HTML, text or JSON
+    :param debug_anywhere: whether the debugger may be used on addresses that other machines can reach, which can read
+        the source code then
+    :param allowed_hosts: the hosts that requests are answered for, besides ``localhost`` and the names below it,
+        ``host``, and IP addresses; others get 421. All hosts by default; with the debugger, none of the others
     :param fd: a listening socket to use instead of ``host`` and ``port``; it stays open when the server is closed
     :raises OSError: if the server can't listen on the address
     :raises ValueError: if arguments contradict each other
@@ -183,6 +191,9 @@ def make_server(
             "quiet": quiet,
             "body_mode": body_mode,
             "body_directory": body_directory,
+            "use_debugger": use_debugger,
+            "debug_anywhere": debug_anywhere,
+            "allowed_hosts": None if allowed_hosts is None else list(allowed_hosts),
         }
     )
     addresses = [_address(host, port)] if fd is None else []
@@ -217,6 +228,8 @@ def run_simple(
     quiet: bool = False,
     body_mode: str = "collect",
     body_directory: Optional[str] = None,
+    debug_anywhere: bool = False,
+    allowed_hosts: Optional[Iterable[str]] = None,
 ) -> None:
     """Serves an application until CTRL+C is pressed.
 
@@ -225,8 +238,9 @@ def run_simple(
     :param hostname: a host name, ``localhost`` for IPv4 and IPv6, an address, or ``unix://path``
     :param port: the port; 0 lets the system choose one, which the banner shows
     :param use_reloader: whether to restart this program in a child process when one of its modules changes
-    :param use_debugger: whether to show errors in the browser with Werkzeug's debugger, which must be installed
-    :param use_evalex: whether the debugger may run code in the frames of the traceback
+    :param use_debugger: whether to answer an exception with a page that explains it, as HTML, text or JSON
+    :param use_evalex: whether to use the page of Werkzeug's debugger instead, if Werkzeug is installed and there is one
+        process: its console runs code in the frames of the traceback
     :param extra_files: more files to watch: files, directories and glob patterns
     :param exclude_patterns: patterns of files to ignore, as in :mod:`fnmatch`
     :param reloader_interval: the interval between two scans of the ``stat`` reloader, in seconds
@@ -245,6 +259,10 @@ def run_simple(
         not occupy a thread; ``"stream"`` lets the application read the body as it arrives
     :param body_directory: the directory for collected bodies of more than 16 MiB, which are stored in unnamed files;
         ``TMPDIR`` by default, or ``/var/tmp`` if that is not set
+    :param debug_anywhere: whether the debugger may be used on addresses that other machines can reach, which can read
+        the source code then
+    :param allowed_hosts: the hosts that requests are answered for, besides ``localhost`` and the names below it,
+        ``hostname``, and IP addresses; others get 421. All hosts by default; with the debugger, none of the others
     :raises ValueError: if arguments contradict each other
     :raises SystemExit: if the server can't listen on the address, or gevent or eventlet has replaced Python's threads
     """
@@ -260,6 +278,9 @@ def run_simple(
             "quiet": quiet,
             "body_mode": body_mode,
             "body_directory": body_directory,
+            "use_debugger": use_debugger,
+            "debug_anywhere": debug_anywhere,
+            "allowed_hosts": None if allowed_hosts is None else list(allowed_hosts),
         }
     )
     refusal = _monkey_patching.refusal()
@@ -270,8 +291,8 @@ def run_simple(
         _supervise(address, options, extra_files, exclude_patterns, reloader_interval, reloader_type, error_page)
     if static_files:
         application = _with_static_files(application, static_files)
-    if use_debugger:
-        application = _with_debugger(application, use_evalex, hostname)
+    if use_debugger and use_evalex and processes <= 1:
+        application = _console.with_console(application, [hostname, *(options["allowed_hosts"] or ())])
     _startup_report.disable()
     try:
         _amboss.run([address], application, options)
@@ -289,16 +310,6 @@ def _with_static_files(application: WSGIApplication, static_files: Any) -> WSGIA
     middleware = _import_werkzeug("static_files", "werkzeug.middleware.shared_data", "SharedDataMiddleware")
     wrapped: WSGIApplication = middleware(application, static_files)
     return wrapped
-
-
-def _with_debugger(application: WSGIApplication, use_evalex: bool, hostname: str) -> WSGIApplication:
-    middleware = _import_werkzeug("use_debugger", "werkzeug.debug", "DebuggedApplication")
-    wrapped: Any = middleware(application, evalex=use_evalex)
-    # Since Werkzeug 3.0.3, the debugger works only under trusted host names; localhost is one by default.
-    if hasattr(wrapped, "trusted_hosts"):
-        wrapped.trusted_hosts.append(hostname)
-    debugged: WSGIApplication = wrapped
-    return debugged
 
 
 def _import_werkzeug(argument: str, module: str, name: str) -> Any:
@@ -328,7 +339,7 @@ def _supervise(
     if reloader_type not in ("auto", "stat", "notify", "watchdog"):
         raise ValueError(f"reloader_type must be 'auto', 'stat' or 'notify', not {reloader_type!r}")
     # Errors in the options are raised here, instead of in every child.
-    fingerprint = _amboss.check(options)
+    fingerprint = _amboss.check([address], options)
     program = _respawn.respawn_command()
     # Each option and its value are one word, because a path or a pattern may begin with a dash.
     words: list[str] = [f"--bind={address}", "--reload", "--watch-reported", f"--reloader-type={reloader_type}"]
@@ -336,6 +347,7 @@ def _supervise(
     # Relative paths are relative to the current directory, which ``shut_down_before_exec`` changes.
     words += [f"--extra-files={os.path.abspath(path)}" for path in extra_files or ()]
     words += [f"--exclude-patterns={pattern}" for pattern in exclude_patterns or ()]
+    words += [f"--allowed-host={host}" for host in options["allowed_hosts"] or ()]
     if error_page:
         words.append("--error-page")
     if options["quiet"]:
