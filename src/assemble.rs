@@ -1,4 +1,4 @@
-//! Turning options into a server: binds the sockets, resolves the settings, and wraps the application for live reload.
+//! Turning options into a server: binds the sockets, resolves the settings, and wraps the application.
 
 use std::sync::Arc;
 
@@ -10,7 +10,12 @@ use crate::live_reload::{BuildId, LiveReload};
 use crate::options::RunOptions;
 use crate::worker::Worker;
 
-/// Makes the server of this process.
+/// Makes the server of this process. Around the application are, from the outside:
+///
+/// 1. the check of the host, so that nothing inside says a word to another site;
+/// 2. live reload, which adds its script to the pages of all that follow;
+/// 3. the debugger, which explains the failures of all that follow;
+/// 4. static files, CGI scripts, and the applications of hosts (`surroundings`).
 pub(crate) fn assemble_server(
     listeners: Listeners,
     app: Arc<dyn Application>,
@@ -18,16 +23,26 @@ pub(crate) fn assemble_server(
     build_id: BuildId,
 ) -> Result<Server, RunError> {
     #[cfg(feature = "toolkit")]
+    let allowed_hosts = crate::surroundings::allowed_hosts(&options, build_id.is_error_page);
+    #[cfg(feature = "toolkit")]
     let app = crate::surroundings::wrap(app, &options)?;
+    #[cfg(feature = "debugger")]
+    let app = crate::debug_pages::wrap(app, &options);
     let live_reload = options.live_reload;
     let (concurrency, mut settings) = options.resolve()?;
-    if !live_reload {
-        return Ok(make_server_on(listeners, app, concurrency, settings)?);
+    let mut app = app;
+    let mut shutdown = None;
+    if live_reload {
+        let live = LiveReload::new(app, build_id, concurrency, &mut settings);
+        shutdown = Some(live.shutdown_slot());
+        app = Arc::new(live);
     }
-    let app = LiveReload::new(app, build_id, concurrency, &mut settings);
-    let shutdown = app.shutdown_slot();
+    #[cfg(feature = "toolkit")]
+    let app = crate::surroundings::restrict_hosts(app, allowed_hosts);
     let server = make_server_on(listeners, app, concurrency, settings)?;
-    shutdown.set(server.shutdown_handle());
+    if let Some(shutdown) = shutdown {
+        shutdown.set(server.shutdown_handle());
+    }
     Ok(server)
 }
 

@@ -31,6 +31,7 @@
 //!          ├── supervise (feature `reload`) ──► amboss-reload: watch, build, processes, supervisor
 //!          ├── live_reload                        a script in HTML responses
 //!          ├── SslContext (feature `tls`) ────► amboss-tls: rustls below HTTP, certificates
+//!          ├── debugger (feature `debugger`) ─► amboss-debugger: pages that explain failures
 //!          ├── toolkit (feature `toolkit`) ───► amboss-toolkit: requests, routing, files, middleware, CGI, test client
 //!          ▼
 //!   amboss-core (std only)
@@ -49,6 +50,7 @@
 //! | `cli` | yes | the binary `amboss`; clap, ctrlc, signal-hook |
 //! | `tls` | yes | HTTPS; rustls, rcgen |
 //! | `toolkit` | with `cli` | [`toolkit`]: requests and responses, routing, forms, middleware, files, CGI, a test client |
+//! | `debugger` | with `cli` | [`debugger`]: pages that explain failures; with `toolkit` |
 //! | `reload` | yes | reloading and worker processes, on Unix; notify |
 //!
 //! With `default-features = false`, `run_simple` and the rest of this crate depend on `amboss-core` alone.
@@ -67,6 +69,8 @@ mod banner;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+#[cfg(feature = "debugger")]
+mod debug_pages;
 #[cfg(feature = "cli")]
 mod dev_app;
 mod error;
@@ -118,3 +122,7 @@ pub use worker::Worker;
 /// Requests and responses, forms, routing, middleware, static files, CGI and a test client: the crate `amboss-toolkit`.
 #[cfg(feature = "toolkit")]
 pub use amboss_toolkit as toolkit;
+
+/// Pages that explain failures, and the middleware that responds with them: the crate `amboss-debugger`.
+#[cfg(feature = "debugger")]
+pub use amboss_debugger as debugger;

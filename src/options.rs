@@ -9,7 +9,7 @@ use std::time::Duration;
 
 #[cfg(feature = "toolkit")]
 use amboss_core::Application;
-use amboss_core::{Concurrency, RequestHandler, Settings};
+use amboss_core::{Address, Concurrency, RequestHandler, Settings};
 #[cfg(feature = "tls")]
 use amboss_tls::SslContext;
 #[cfg(feature = "toolkit")]
@@ -63,7 +63,7 @@ pub struct RunOptions {
     pub on_load_failure: OnLoadFailure,
     /// Whether open pages reload in the browser when the code has been replaced. For this, a script is inserted into
     /// HTML responses, and they are marked as not cacheable. A page with a Content-Security-Policy has to allow scripts
-    /// and connections to `'self'`.
+    /// and connections to `'self'`. With the feature `toolkit`, only known hosts are answered: see `allowed_hosts`.
     pub live_reload: bool,
     /// The number of worker processes. With more than 1, a supervisor replaces workers that die. Unix only.
     #[cfg(all(unix, feature = "reload"))]
@@ -86,10 +86,25 @@ pub struct RunOptions {
     #[cfg(feature = "toolkit")]
     pub hosts: Vec<(String, Arc<dyn Application>)>,
     /// The hosts that requests are answered for, besides `localhost`, the names below it, the names that the server is
-    /// bound to, and IP addresses; others get 421. `None` answers requests for every host. See
+    /// bound to, and IP addresses; others get 421. `None` answers requests for every host, unless live reload, the
+    /// debugger or the page for code that can't be loaded is served: then it stands for an empty list. See
     /// [`toolkit::middleware::AllowedHosts`](crate::toolkit::middleware::AllowedHosts).
     #[cfg(feature = "toolkit")]
     pub allowed_hosts: Option<Vec<String>>,
+    /// The names that the server is bound to, which are allowed hosts.
+    #[cfg(feature = "toolkit")]
+    pub(crate) bound_names: Vec<String>,
+    /// Whether a failure of the application is answered with a page that explains it, as HTML, text or JSON. The pages
+    /// show source code, so the server has to listen on addresses of this machine. Not with `passthrough_errors`. See
+    /// [`DebugPages`](crate::debugger::DebugPages).
+    #[cfg(feature = "debugger")]
+    pub use_debugger: bool,
+    /// Whether the debugger may be used on addresses that other machines can reach, and shows its pages to them.
+    #[cfg(feature = "debugger")]
+    pub debug_anywhere: bool,
+    /// How the debugger's reports of errors are made; [`explain_error`](crate::debugger::explain_error) by default.
+    #[cfg(feature = "debugger")]
+    pub explain_error: Option<Arc<crate::debugger::Explain>>,
     /// Reopens the logs. Called in the process that serves when its supervisor receives USR1. Without a supervisor, the
     /// program has to handle the signal itself.
     pub reopen_logs: Option<Arc<dyn Fn() + Send + Sync>>,
@@ -133,6 +148,30 @@ impl RunOptions {
     #[cfg(all(unix, feature = "reload"))]
     pub fn wants_supervisor(&self, plan: &LaunchPlan) -> bool {
         self.use_reloader || self.workers > 1 || plan.needs_supervisor()
+    }
+
+    /// Checks the options of a server with these addresses, without starting it.
+    ///
+    /// # Errors
+    /// Returns an error if options contradict each other, or name a file or a folder that can't be served.
+    pub fn check(&self, addresses: &[Address]) -> Result<(), RunError> {
+        self.clone().resolve()?;
+        #[cfg(feature = "debugger")]
+        crate::debug_pages::check_addresses(self, addresses)?;
+        #[cfg(not(feature = "debugger"))]
+        let _ = addresses;
+        #[cfg(feature = "toolkit")]
+        crate::surroundings::check(self)?;
+        Ok(())
+    }
+
+    /// Prints a line about options that put the user at risk. A server does so when it starts, and a supervisor in place
+    /// of its workers.
+    pub fn warn(&self) {
+        #[cfg(feature = "debugger")]
+        if self.use_debugger && self.debug_anywhere {
+            say!("{}", crate::debug_pages::WARNING);
+        }
     }
 
     /// Returns the scheme of the server's URLs.

@@ -139,8 +139,9 @@ impl<L: AppLoader> ServerBuilder<L> {
     /// # Errors
     /// The errors of [`run`](ServerBuilder::run) that occur before the server starts.
     pub fn build(mut self) -> Result<Server, RunError> {
-        self.complete_options();
+        self.complete_options()?;
         let listeners = self.take_listeners()?;
+        self.options.warn();
         load_server(&mut self.loader, &Worker::default(), listeners, self.options)
     }
 
@@ -164,7 +165,7 @@ impl<L: AppLoader> ServerBuilder<L> {
     /// # Panics
     /// With a panic of the application, with [`RunOptions::passthrough_errors`].
     pub fn run(mut self) -> Result<(), RunError> {
-        self.complete_options();
+        self.complete_options()?;
         #[cfg(all(unix, feature = "reload"))]
         {
             if let Some(process) = WorkerProcess::inherited(&self.options, &self.plan)? {
@@ -179,6 +180,7 @@ impl<L: AppLoader> ServerBuilder<L> {
         // Bind first: an error is reported at once, and clients that connect early wait until the application is
         // loaded.
         let listeners = self.take_listeners()?;
+        self.options.warn();
         let worker = Worker::default();
         let server = load_server(&mut self.loader, &worker, listeners, self.options)?;
         // Before the banner, so that CTRL+C already works as the banner says.
@@ -204,7 +206,8 @@ impl<L: AppLoader> ServerBuilder<L> {
     #[cfg(all(unix, feature = "reload"))]
     fn supervise(mut self) -> Result<(), RunError> {
         // Reports contradicting options before any process is started.
-        self.check()?;
+        self.options.check(&self.addresses)?;
+        self.options.warn();
         if self.plan.fork.is_some() && self.options.use_reloader {
             let message = "An application that is loaded before its workers are forked can't be reloaded when a file \
                            changes; use either preloading or the reloader.";
@@ -214,7 +217,7 @@ impl<L: AppLoader> ServerBuilder<L> {
         let listeners = self.listeners.take();
         let (options, addresses) = (&self.options, &self.addresses);
         let code = supervise::supervise(options, &self.plan, || {
-            let listeners = listeners.map_or_else(|| bind(addresses, options), Ok)?;
+            let listeners = listen(listeners, addresses, options)?;
             let banner =
                 (!options.quiet).then(|| banner(&listeners.local_addrs(), scheme, fingerprint.as_deref(), &hosts));
             Ok((listeners, banner))
@@ -226,10 +229,13 @@ impl<L: AppLoader> ServerBuilder<L> {
         }
     }
 
-    /// Adds to the options what follows from the addresses.
-    fn complete_options(&mut self) {
+    /// Adds to the options what follows from the addresses, and checks that they go together.
+    fn complete_options(&mut self) -> Result<(), RunError> {
         #[cfg(feature = "toolkit")]
-        crate::surroundings::allow_own_names(&mut self.options, &self.addresses);
+        self.options.bound_names.extend(crate::surroundings::names_of(&self.addresses));
+        #[cfg(feature = "debugger")]
+        crate::debug_pages::check_addresses(&self.options, &self.addresses)?;
+        Ok(())
     }
 
     /// Returns the hosts for the banner: those with an application of their own, but no patterns.
@@ -241,10 +247,7 @@ impl<L: AppLoader> ServerBuilder<L> {
     }
 
     fn take_listeners(&mut self) -> Result<Listeners, RunError> {
-        match self.listeners.take() {
-            Some(listeners) => Ok(listeners),
-            None => bind(&self.addresses, &self.options),
-        }
+        listen(self.listeners.take(), &self.addresses, &self.options)
     }
 
     /// Returns the scheme of the server's URLs; the plan may set it for another program.
@@ -263,6 +266,14 @@ impl<L: AppLoader> ServerBuilder<L> {
         }
         self.options.fingerprint()
     }
+}
+
+/// Returns the given sockets, or binds the addresses.
+fn listen(listeners: Option<Listeners>, addresses: &[Address], options: &RunOptions) -> Result<Listeners, RunError> {
+    let listeners = listeners.map_or_else(|| bind(addresses, options), Ok)?;
+    #[cfg(feature = "debugger")]
+    crate::debug_pages::check_listeners(options, &listeners)?;
+    Ok(listeners)
 }
 
 /// Loads the application in this process, and makes its server.

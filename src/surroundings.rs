@@ -1,4 +1,4 @@
-//! What the options put around the application: hosts, CGI scripts and static files.
+//! What the options put around the application: hosts, CGI scripts, static files, and the check of the host.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,8 +13,9 @@ use crate::options::RunOptions;
 /// The advice on the page for a host that is not allowed.
 const ADVICE: &str = "If the server is yours, start it with --allowed-host NAME, or add the name to allowed_hosts.";
 
-/// Puts the middleware that the options ask for around an application. From the outside: the check of the host, then
-/// static files and CGI scripts, which are the same for all hosts, then the applications of the hosts.
+/// Puts the middleware that the options ask for around an application. From the outside: static files and CGI scripts,
+/// which are the same for all hosts, then the applications of the hosts. `assemble` puts the debugger, live reload and
+/// the check of the host around all of them.
 ///
 /// Of static files and scripts, those with the longest prefix come first. A script below a folder that is served, as in
 /// `--static /=site --cgi /cgi-bin=site/cgi-bin`, is thus run, and its source is not sent.
@@ -33,9 +34,6 @@ pub(crate) fn wrap(app: Arc<dyn Application>, options: &RunOptions) -> Result<Ar
     let mounts = sorted_mounts(options)?;
     for mounts in mounts.chunk_by(|one, other| one.is_cgi == other.is_cgi) {
         app = if mounts[0].is_cgi { with_scripts(app, mounts)? } else { with_files(app, mounts, options)? };
-    }
-    if let Some(allowed) = &options.allowed_hosts {
-        app = Arc::new(AllowedHosts::new(app, allowed.iter().map(String::as_str)).advice(ADVICE));
     }
     Ok(app)
 }
@@ -98,17 +96,6 @@ fn with_scripts(app: Arc<dyn Application>, _: &[Mount<'_>]) -> Result<Arc<dyn Ap
     Ok(app)
 }
 
-/// Adds the names of the addresses, and the hosts that have an application, to the hosts that are allowed.
-pub(crate) fn allow_own_names(options: &mut RunOptions, addresses: &[Address]) {
-    if let Some(allowed) = &mut options.allowed_hosts {
-        allowed.extend(addresses.iter().filter_map(|address| match address {
-            Address::Tcp { host, .. } => Some(host.clone()),
-            _ => None,
-        }));
-        allowed.extend(options.hosts.iter().map(|(host, _)| host.clone()));
-    }
-}
-
 /// Sets the applications of hosts; a host that is in the options already gets the new application.
 pub(crate) fn set_hosts(options: &mut RunOptions, hosts: Vec<(String, Arc<dyn Application>)>) {
     for (host, app) in hosts {
@@ -117,6 +104,38 @@ pub(crate) fn set_hosts(options: &mut RunOptions, hosts: Vec<(String, Arc<dyn Ap
             None => options.hosts.push((host, app)),
         }
     }
+}
+
+/// Returns the hosts whose requests are answered; `None` if all are.
+///
+/// Live reload, the debugger and the error page are for the developer at this machine. By DNS rebinding, a page of
+/// another site can read what they show, but only under the name of that site. So they imply a list of hosts.
+pub(crate) fn allowed_hosts(options: &RunOptions, serves_error_page: bool) -> Option<Vec<String>> {
+    #[cfg(feature = "debugger")]
+    let use_debugger = options.use_debugger;
+    #[cfg(not(feature = "debugger"))]
+    let use_debugger = false;
+    let is_for_developer = options.live_reload || use_debugger || serves_error_page;
+    let allowed = options.allowed_hosts.clone().or_else(|| is_for_developer.then(Vec::new))?;
+    let hosts = options.hosts.iter().map(|(host, _)| host.clone());
+    Some([allowed, options.bound_names.clone(), hosts.collect()].concat())
+}
+
+/// Wraps an application so that it answers requests for these hosts alone. This is the outermost middleware: what is
+/// inside does not see a request for another host.
+pub(crate) fn restrict_hosts(app: Arc<dyn Application>, allowed: Option<Vec<String>>) -> Arc<dyn Application> {
+    match allowed {
+        Some(allowed) => Arc::new(AllowedHosts::new(app, allowed).advice(ADVICE)),
+        None => app,
+    }
+}
+
+/// Returns the names in addresses.
+pub(crate) fn names_of(addresses: &[Address]) -> impl Iterator<Item = String> + '_ {
+    addresses.iter().filter_map(|address| match address {
+        Address::Tcp { host, .. } => Some(host.clone()),
+        _ => None,
+    })
 }
 
 /// Checks that [`wrap`] will succeed, for a supervisor, which does not load the application.
@@ -189,5 +208,24 @@ mod tests {
             let error = check(&options).unwrap_err().to_string();
             assert!(error.contains("\"/a") && error.contains("twice"), "{error}");
         }
+    }
+
+    #[test]
+    fn pages_for_developers_imply_a_list_of_hosts() {
+        let mut options = RunOptions { bound_names: vec!["dev.test".into()], ..RunOptions::default() };
+        assert_eq!(allowed_hosts(&options, false), None);
+        let bound = Some(vec!["dev.test".to_owned()]);
+        assert_eq!(allowed_hosts(&options, true), bound, "the error page");
+        options.live_reload = true;
+        assert_eq!(allowed_hosts(&options, false), bound, "live reload");
+        options.live_reload = false;
+        #[cfg(feature = "debugger")]
+        {
+            options.use_debugger = true;
+            assert_eq!(allowed_hosts(&options, false), bound, "the debugger");
+            options.use_debugger = false;
+        }
+        options.allowed_hosts = Some(vec!["a.test".into()]);
+        assert_eq!(allowed_hosts(&options, false), Some(vec!["a.test".into(), "dev.test".into()]));
     }
 }

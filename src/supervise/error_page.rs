@@ -1,11 +1,11 @@
-//! The application that shows why the newest code can't be loaded. The supervisor starts it in place of the program,
+//! The application that explains why the newest code can't be loaded. The supervisor starts it in place of the program,
 //! and passes the output to show in a file.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use amboss_core::{AppError, Application, Body, Environ, StartResponse};
-use amboss_reload::{error_page, error_text};
+use amboss_debugger::{negotiate, FailureReport, Page, Project};
 
 use super::variables;
 
@@ -14,9 +14,10 @@ use super::variables;
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 const TITLE: &str = "The newest code doesn't run";
 
-/// An application that responds to every request with 503 and the output.
+/// An application that responds to every request with 503 and a report of the output: as HTML, text or JSON.
 pub(crate) struct ErrorPage {
-    output: String,
+    report: FailureReport,
+    page: Page,
 }
 
 impl ErrorPage {
@@ -29,19 +30,19 @@ impl ErrorPage {
     pub(super) fn from_env() -> Option<ErrorPage> {
         let path = PathBuf::from(std::env::var_os(variables::ERROR_PAGE)?);
         let output = std::fs::read(path).unwrap_or_default();
-        Some(ErrorPage { output: String::from_utf8_lossy(&output).into_owned() })
+        let report = FailureReport::from_output(TITLE, &output, &Project::current());
+        Some(ErrorPage { report, page: Page::from_env().poll(POLL_INTERVAL) })
     }
 }
 
 impl Application for ErrorPage {
     fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
-        let (kind, text) = if environ.text("HTTP_ACCEPT").contains("text/html") {
-            ("text/html; charset=utf-8", error_page(TITLE, &self.output, Some(POLL_INTERVAL)))
-        } else {
-            ("text/plain; charset=utf-8", error_text(TITLE, &self.output))
-        };
-        let fields = [("Content-Type", kind), ("Cache-Control", "no-store"), ("Retry-After", "1")];
+        let format = negotiate(&environ.header("Accept").unwrap_or_default());
+        let rendered = self.page.render(&self.report, format);
+        let mut fields = rendered.fields;
+        fields.push(("Retry-After", "1".to_owned()));
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, &**value)).collect();
         start_response.start("503 Service Unavailable", &fields)?;
-        Ok(Body::from(text))
+        Ok(Body::from(rendered.body))
     }
 }

@@ -1,6 +1,7 @@
 //! Tests that run the built `amboss` command. This file tests the banner, ports, exit codes, signals, and the
 //! development application. The other files test:
 //!
+//! - `debugger`: `--debug`
 //! - `proxies`: nginx and haproxy in front
 //! - `python`: the search for an interpreter
 //! - `reload`: reloading, workers and other programs
@@ -12,6 +13,7 @@
 //!
 //! `running` contains what the tests with a supervisor share.
 
+mod debugger;
 #[cfg(unix)]
 mod proxies;
 #[cfg(all(unix, feature = "reload"))]

@@ -205,7 +205,7 @@ fn connections_continue_in_the_new_worker_however_it_runs_requests() {
         return;
     }
     let dir = test_dir();
-    const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    const GET: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
     for kind in [&["--processes", "2"][..], &["--single"], &["--threads", "2"]] {
         let running = Running::start(&mut amboss_in(&dir, &[&["-w", "2", "-p", "0"], kind].concat()));
         wait_until("two workers run", || children(running.pid()).len() == 2);
@@ -224,7 +224,7 @@ fn connections_continue_in_the_new_worker_however_it_runs_requests() {
             let now = children(running.pid());
             now.len() == 2 && now.iter().all(|worker| !before.contains(worker))
         });
-        for (client, rest) in clients.iter_mut().zip([GET, "TP/1.1\r\nHost: a\r\n\r\n"]) {
+        for (client, rest) in clients.iter_mut().zip([GET, "TP/1.1\r\nHost: localhost\r\n\r\n"]) {
             client.send(rest);
             let status = client.try_response().map(|response| response.status);
             assert!(matches!(status, Ok(200)), "{kind:?}, {rest:?}: {status:?} {}", running.output());

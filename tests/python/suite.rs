@@ -41,6 +41,7 @@ const FAST: &[&str] = &[
     "test_blocks",
     "test_bottle_falcon",
     "test_close",
+    "test_debugger",
     "test_environ",
     "test_errors",
     "test_extensions",

@@ -169,7 +169,7 @@ fn the_error_page_has_its_own_command_and_makes_no_application() {
     program.wait_for_code("good 0");
     program.save("bad 1");
     let page = program.wait_for_error_page("/");
-    assert!(page.contains("can&#x27;t be made"), "{page}");
+    assert!(page.contains("can't be made"), "{page}");
     program.wait_for_stderr("started as page");
     assert_eq!(program.stderr().matches("an application").count(), 2, "{}", program.stderr());
     program.save("good 2");
@@ -183,7 +183,7 @@ fn the_error_page_shows_the_error_of_the_latest_save() {
         let options = TestOptions { loader: true, error_page, code: Some("bad 0"), ..TestOptions::default() };
         let program = SupervisorProcess::start(name, options);
         let wait_for_error = |code: &str| {
-            let text = format!("{code} can&#x27;t be made");
+            let text = format!("{code} can't be made");
             wait_until(&format!("the page shows {text:?}"), || {
                 program.try_get("/").is_some_and(|page| page.status == 503 && page.text().contains(&text))
             });
@@ -247,7 +247,7 @@ fn code_that_fails_before_it_reports_any_file_can_be_fixed_by_a_save() {
         TestOptions { loader: true, code: Some("bad silent"), ..TestOptions::default() },
     );
     program.wait_for_error_page("/");
-    assert!(program.get("/").text().contains("can&#x27;t be made"));
+    assert!(program.get("/").text().contains("can't be made"));
     // No process has reported this file.
     program.save("good 1");
     wait_until("the new code serves", || {

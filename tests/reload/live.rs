@@ -109,7 +109,7 @@ fn in_utf_16(environ: &Environ<'_>, start: &mut dyn StartResponse) -> Result<Bod
 /// Sends a request with HTTP/1.0, and returns head and body as they were sent.
 fn request(port: u16, method: &str, path: &str, fields: &str) -> (String, Vec<u8>) {
     let mut client = Client::connect(("127.0.0.1", port));
-    client.send(format!("{method} {path} HTTP/1.0\r\nHost: a\r\n{fields}\r\n"));
+    client.send(format!("{method} {path} HTTP/1.0\r\nHost: localhost\r\n{fields}\r\n"));
     let head = String::from_utf8(client.until("\r\n\r\n")).unwrap();
     let body = client.rest();
     assert!(!client.was_reset());
@@ -206,7 +206,7 @@ fn open_pages_do_not_block_a_server_that_runs_few_requests_at_once() {
 /// Opens the stream of events as a page does, and returns it with the id of the code that it was sent.
 fn open_tab(port: u16) -> (Client, String) {
     let mut client = Client::connect(("127.0.0.1", port));
-    client.send("GET /__amboss__/live HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.send("GET /__amboss__/live HTTP/1.1\r\nHost: localhost\r\n\r\n");
     client.until("data: ");
     let data = String::from_utf8(client.until("\n\n")).unwrap();
     let code = data.lines().next().unwrap().to_owned();

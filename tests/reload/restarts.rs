@@ -24,12 +24,38 @@ fn the_error_page_of_broken_code_answers_every_request_on_demand() {
     assert_eq!(kept.try_get("/").unwrap().status, 200);
     program.save("bad 1");
     let page = program.wait_for_error_page("/any");
-    assert!(page.contains("this code &lt;can&#x27;t&gt; start"), "{page}");
+    assert!(page.contains("this code &lt;can't&gt; start"), "{page}");
+    assert!(page.contains("The newest code doesn't run"), "{page}");
     // The old process may still respond until it notices that it is replaced.
     wait_until("a kept connection gets the error page", || kept.try_get("/").unwrap().status == 503);
     program.save("good 2");
     program.wait_for_code("good 2");
     wait_until("a kept connection gets the fixed code", || kept.try_get("/").unwrap().status == 200);
+}
+
+#[test]
+fn the_error_page_has_a_form_for_each_client_and_is_for_this_machine() {
+    let options = TestOptions { error_page: true, code: Some("bad 0"), ..TestOptions::default() };
+    let program = SupervisorProcess::start("page-forms", options);
+    program.wait_for_error_page("/");
+    let ask = |host: &str, accept: &str| {
+        let mut client = amboss_testkit::Client::connect(("127.0.0.1", program.port));
+        client.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n{accept}\r\n"));
+        client.response()
+    };
+    for (accept, kind) in [
+        ("Accept: text/html\r\n", "text/html; charset=utf-8"),
+        ("Accept: */*\r\n", "text/plain; charset=utf-8"),
+        ("", "text/plain; charset=utf-8"),
+        ("Accept: application/json\r\n", "application/json"),
+    ] {
+        let page = ask("localhost", accept);
+        assert_eq!((page.status, page.field("Content-Type")), (503, Some(kind)), "{accept}");
+        assert_eq!((page.field("Retry-After"), page.field("Cache-Control")), (Some("1"), Some("no-store")));
+        assert!(page.text().contains("start"), "{}", page.text());
+    }
+    let refused = ask("evil.test", "Accept: text/html\r\n");
+    assert!(refused.status == 421 && !refused.text().contains("can't"), "{}", refused.text());
 }
 
 #[test]

@@ -52,7 +52,7 @@ mod visible;
 pub use editor::Editor;
 pub use frame::Frame;
 pub use json::JsonError;
-pub use middleware::DebugPages;
+pub use middleware::{explain_error, DebugPages, Explain};
 pub use negotiate::{negotiate, Format};
 pub use page::{Page, Rendered};
 pub use project::Project;

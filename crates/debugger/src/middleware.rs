@@ -23,6 +23,15 @@ const LIVE_RELOAD: &str = "amboss.live";
 /// The fields in which a proxy passes on the address of its client.
 const FORWARDING_FIELDS: [&str; 2] = ["X-Forwarded-For", "X-Real-IP"];
 
+/// Makes the report of an error; `None` passes the error on to the server. See [`DebugPages::explain`].
+pub type Explain = dyn Fn(&AppError, &Project) -> Option<FailureReport> + Send + Sync;
+
+/// The [`Explain`] of [`DebugPages`]: reports the error and its causes, and passes on what is not the application's
+/// failure: an [`InputError`], or the loss of the connection.
+pub fn explain_error(error: &AppError, project: &Project) -> Option<FailureReport> {
+    (!is_of_the_client(&**error)).then(|| FailureReport::from_error(&**error, project))
+}
+
 /// Middleware that responds to an error or a panic of an application with a page that explains it, and logs it.
 ///
 /// The page shows source code and the environ, so clients on other machines do not get it unless
@@ -53,6 +62,7 @@ pub struct DebugPages<A> {
     page: Page,
     versions: Vec<(String, String)>,
     allow_remote: bool,
+    explain: Arc<Explain>,
     handler: Arc<dyn RequestHandler>,
     log: Arc<dyn Log>,
 }
@@ -72,6 +82,7 @@ impl<A: Application> DebugPages<A> {
             page: Page::from_env(),
             versions: Vec::new(),
             allow_remote: false,
+            explain: Arc::new(explain_error),
             handler: Arc::new(DefaultHandler),
             log: Arc::new(TextLog::stderr()),
         }
@@ -102,6 +113,14 @@ impl<A: Application> DebugPages<A> {
     #[must_use]
     pub fn allow_remote(mut self, allow: bool) -> DebugPages<A> {
         self.allow_remote = allow;
+        self
+    }
+
+    /// Sets how the reports of errors are made; [`explain_error`] by default. An application that runs in another
+    /// runtime has errors that know more than their text. Not called for panics.
+    #[must_use]
+    pub fn explain(mut self, explain: Arc<Explain>) -> DebugPages<A> {
+        self.explain = explain;
         self
     }
 
@@ -169,11 +188,10 @@ impl<A: Application> Application for DebugPages<A> {
         }
         match catch_panic(|| self.app.call(environ, start_response)) {
             Ok(Ok(body)) => Ok(body),
-            Ok(Err(error)) if is_of_the_client(&*error) => Err(error),
-            Ok(Err(error)) => {
-                let report = FailureReport::from_error(&*error, &self.project);
-                self.respond(environ, start_response, report, error)
-            }
+            Ok(Err(error)) => match (self.explain)(&error, &self.project) {
+                Some(report) => self.respond(environ, start_response, report, error),
+                None => Err(error),
+            },
             Err(panic) => {
                 let report = FailureReport::from_panic(&panic.to_string(), &self.project);
                 // The server's words for a panic.

@@ -4,9 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use amboss::{
-    AppLoader, Application, Listeners, LocalAddr, RunError, RunErrorKind, ServerBuilder, ShutdownHandle, Worker,
-};
+use amboss::{Application, Listeners, LocalAddr, ServerBuilder, ShutdownHandle, Worker};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
@@ -166,22 +164,12 @@ pub(crate) fn run(py: Python<'_>, addresses: Vec<String>, app: Py<PyAny>, option
     detach(py, || builder.run()).map_err(|error| from_run_error(py, error))
 }
 
-/// The loader of a builder that only checks its options.
-struct NoApp;
-
-impl AppLoader for NoApp {
-    fn load_app(&mut self, _: &Worker) -> Result<Arc<dyn Application>, RunError> {
-        Err(RunErrorKind::Options("there is no application to serve".into()).into())
-    }
-}
-
-/// Raises the errors that the options would cause in a process started later. Returns the fingerprint of the
-/// certificate, if there is one.
+/// Raises the errors that the options would cause in a process started later, and prints a line about options that put
+/// the user at risk. Returns the fingerprint of the certificate, if there is one.
 #[pyfunction]
-pub(crate) fn check(py: Python<'_>, options: Options<'_>) -> PyResult<Option<String>> {
+pub(crate) fn check(py: Python<'_>, addresses: Vec<String>, options: Options<'_>) -> PyResult<Option<String>> {
     let run = to_run_options(py, &options)?;
-    let fingerprint = run.fingerprint();
-    let check = ServerBuilder::with_loader(NoApp).options(run).check();
-    check.map_err(|error| from_run_error(py, error))?;
-    Ok(fingerprint)
+    run.check(&parse_addresses(&addresses)?).map_err(|error| from_run_error(py, error))?;
+    run.warn();
+    Ok(run.fingerprint())
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use amboss::cli::{self, AppConfig, Runner, Signals};
 use amboss::{
-    AppLoader, Application, RunError, RunErrorKind, ServeError, ServeErrorKind, Server, ServerBuilder, SourceKnowledge,
-    Worker,
+    Address, AppLoader, Application, RunError, RunErrorKind, ServeError, ServeErrorKind, Server, ServerBuilder,
+    SourceKnowledge, Worker,
 };
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
 use pyo3::prelude::*;
@@ -80,10 +80,16 @@ impl Runner for PyRunner {
         }
         let watchdog = Watchdog::new(&config).map(Arc::new);
         let options = config.options.clone();
+        let console_hosts = console_hosts(&config);
         let make = move |py: Python<'_>, worker: &Worker| {
             let loaded = targets.load(py);
             let reporter = ModuleReporter::start(py, worker, loaded.as_ref().err().map(|(_, error)| error))?;
-            let apps = explain_failure(py, loaded)?;
+            let mut apps = explain_failure(py, loaded)?;
+            if let Some(hosts) = console_hosts {
+                let console = py.import("amboss._console")?;
+                let wrapped = apps.into_iter().map(|app| console.call_method1("with_console", (app, &hosts)));
+                apps = wrapped.collect::<PyResult<_>>()?;
+            }
             targets.prepare(py, apps, &options, worker, reporter, watchdog.as_ref())
         };
         let loader = PyAppLoader::new(make, signals::installer(&config.options));
@@ -190,6 +196,20 @@ impl AppLoader for SupervisorOnly {
     fn load_app(&mut self, _: &Worker) -> Result<Arc<dyn Application>, RunError> {
         Err(RunErrorKind::Options("with --preload, only forked workers serve".into()).into())
     }
+}
+
+/// Returns the hosts for Werkzeug's console in the debugger; `None` without the console. It works in a single process
+/// only, because it keeps the frames of earlier requests.
+fn console_hosts(config: &AppConfig) -> Option<Vec<String>> {
+    let options = &config.options;
+    (options.use_debugger && options.workers <= 1).then(|| {
+        let bound = config.addresses.iter().filter_map(|address| match address {
+            Address::Tcp { host, .. } => Some(host.clone()),
+            _ => None,
+        });
+        let own = options.hosts.iter().map(|(host, _)| host.clone());
+        options.allowed_hosts.iter().flatten().cloned().chain(bound).chain(own).collect()
+    })
 }
 
 /// Imported applications, or the name of the first one that can't be imported, with the reason.

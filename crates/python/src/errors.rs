@@ -43,6 +43,12 @@ impl AppException {
         }
     }
 
+    /// Whether the client has disconnected or has sent a request body that can't be read, and the application has not
+    /// handled that.
+    pub(crate) fn is_of_client(&self) -> bool {
+        self.is_disconnect || attach(|py| self.error.is_instance_of::<InputError>(py))
+    }
+
     /// Whether the exception is the KeyboardInterrupt that CTRL+C raises.
     pub(crate) fn is_interrupt(&self) -> bool {
         attach(|py| self.error.is_instance_of::<PyKeyboardInterrupt>(py))

@@ -12,6 +12,7 @@
 //! | `api` | `make_server` and `run_simple` |
 //! | `app_loader` | creates the application in the process that serves |
 //! | `options` | options of the Python functions as settings of the server |
+//! | `failure` | reports of exceptions for the debugger's pages |
 //! | `wsgi` | PEP 3333: environ, `start_response`, request and response bodies |
 //! | `worker` | request timeouts and limits, reports to the supervisor |
 //! | `errors` | exceptions and conversions |
@@ -21,6 +22,7 @@ mod api;
 mod app_loader;
 mod command;
 mod errors;
+mod failure;
 mod options;
 mod runtime;
 mod worker;

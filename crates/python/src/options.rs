@@ -13,6 +13,7 @@ use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
+use crate::failure;
 use crate::runtime::process::{flush_streams, fork_for_request};
 use crate::runtime::{gil, thread_stack};
 use crate::wsgi::application::PyApplication;
@@ -39,6 +40,9 @@ pub(crate) struct Options<'py> {
     forwarded_hops: Option<String>,
     forwarded_rfc7239: bool,
     proxy_protocol: Option<String>,
+    use_debugger: bool,
+    debug_anywhere: bool,
+    allowed_hosts: Option<Vec<String>>,
 }
 
 /// The default maximum number of requests that run at once in a process. Waiting for the GIL counts as running; more
@@ -67,6 +71,9 @@ pub(crate) fn to_run_options(py: Python<'_>, options: &Options<'_>) -> PyResult<
         run.hosts.push((host.clone(), to_host_app(app)?));
     }
     run.settings.proxies = to_proxy_settings(options)?;
+    run.use_debugger = options.use_debugger;
+    run.debug_anywhere = options.debug_anywhere;
+    run.allowed_hosts.clone_from(&options.allowed_hosts);
     if let Some(context) = &options.ssl_context {
         run.ssl_context = Some(to_ssl_context(context)?);
     }
@@ -124,6 +131,7 @@ pub(crate) fn apply_python_settings(
     run.settings.runtime.thread_stack_size = Some(thread_stack::size(py));
     run.settings.runtime.batch_delay = BATCH;
     run.settings.runtime.may_hand_over = Some(Arc::new(gil::is_released));
+    run.explain_error = Some(Arc::new(failure::explain));
     run.request_handler = Some(Arc::new(PyRequestHandler { is_custom: custom_handler }));
     if custom_handler {
         run.settings.log = Arc::new(HandlerLog(run.settings.log.clone()));

@@ -396,4 +396,4 @@ def test_the_debugger_trusts_the_host_name_that_was_bound(script):
     secret = re.search(rb'SECRET = "(\w+)"', page.body).group(1).decode()
     pin = f"/?__debugger__=yes&cmd=pinauth&pin=0-0&s={secret}"
     assert ask(pin, f"{host}:{program.port}").status == 200
-    assert ask(pin, "elsewhere.test").status == 400
+    assert ask(pin, "elsewhere.test").status == 421

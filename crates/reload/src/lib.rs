@@ -6,8 +6,7 @@
 //! - `watch`: a [`Scope`] decides which files belong to a project, and a [`Watch`] waits until some of them change.
 //! - `process`: a [`Program`] is started as a child with listening sockets, which it takes over as [`Inherited`], and
 //!   with a [`ControlSocket`].
-//! - `build`: a [`CargoProject`] lists the sources of a cargo project and builds it; an [`error_page`] shows the
-//!   compiler's output.
+//! - `build`: a [`CargoProject`] lists the sources of a cargo project and builds it.
 //! - `supervisor`: a [`Supervisor`] holds the listening sockets and runs a program as its workers.
 //!
 //! ```no_run
@@ -33,9 +32,7 @@ mod supervisor;
 mod sync;
 mod watch;
 
-pub use build::{
-    error_page, error_text, Build, BuildOutcome, CancelBuild, CargoError, CargoErrorKind, CargoProject, Executable,
-};
+pub use build::{Build, BuildOutcome, CancelBuild, CargoError, CargoErrorKind, CargoProject, Executable};
 pub use process::{
     exec_as_child, ignore_interrupts, is_running_from_reloader, set_blocking, ControlMessage, ControlSender,
     ControlSocket, Forked, ForkedChild, Inherited, Program, RequestBody,

@@ -106,7 +106,7 @@ impl<S: Read + Write> Client<S> {
 
     /// Sends a GET request without waiting for the response.
     pub fn send_get(&mut self, path: &str) {
-        self.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n{}\r\n", self.fields));
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{}\r\n", self.fields));
     }
 
     /// Sends a GET request and reads the response.
@@ -122,7 +122,7 @@ impl<S: Read + Write> Client<S> {
     ///
     /// Those of the stream, and of [`try_response`](Client::try_response).
     pub fn try_get(&mut self, path: &str) -> io::Result<Response> {
-        self.try_send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n{}\r\n", self.fields))?;
+        self.try_send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{}\r\n", self.fields))?;
         self.try_response()
     }
 

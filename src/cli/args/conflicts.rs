@@ -23,8 +23,8 @@ pub(super) fn find(args: &ServeArgs) -> Option<String> {
     #[cfg(all(unix, feature = "reload"))]
     if args.app.is_preloading() && args.reload.is_reloading() {
         return Some(
-            "--preload forks workers from code that was imported once, so --reload would serve old code; leave out one \
-             of them"
+            "--preload forks workers from code that was imported once, so --reload and --debug would serve old code; \
+             leave it out"
                 .into(),
         );
     }
@@ -41,6 +41,12 @@ fn with_program(args: &ServeArgs) -> Option<String> {
     if args.target.is_some() {
         return Some("APP and PROGRAM can't both be served; leave out one of them".into());
     }
+    if args.debug.is_on() {
+        return Some(
+            "--debug explains failures of amboss's own server; use --reload --live, and the debugger of PROGRAM itself"
+                .into(),
+        );
+    }
     let flag = own_server_flag(args)?;
     Some(format!("{flag} is for amboss's own server; leave it out, and configure PROGRAM itself"))
 }
@@ -53,7 +59,9 @@ fn own_server_flag(args: &ServeArgs) -> Option<&'static str> {
     #[cfg(not(feature = "tls"))]
     let tls: [(bool, &'static str); 0] = [];
     // A program that reports its files uses amboss, so these flags apply to it and to its error page.
-    let listening = tls.into_iter().chain(args.proxies.given()).filter(|_| !args.reload.is_watching_reported());
+    let uses_amboss = args.reload.is_watching_reported();
+    let listening = tls.into_iter().chain(args.proxies.given()).filter(|_| !uses_amboss);
+    let site = args.site.given().into_iter().filter(|(_, flag)| !uses_amboss || *flag != "--allowed-host");
     let flags = [
         (args.processes.is_some(), "--processes"),
         (args.threads.is_some(), "--threads"),
@@ -63,5 +71,5 @@ fn own_server_flag(args: &ServeArgs) -> Option<&'static str> {
         (args.log_format.is_some(), "--log-format"),
         (args.log_file.is_some(), "--log-file"),
     ];
-    flags.into_iter().chain(listening).chain(args.site.given()).find(|(given, _)| *given).map(|(_, flag)| flag)
+    flags.into_iter().chain(listening).chain(site).find(|(given, _)| *given).map(|(_, flag)| flag)
 }

@@ -1,8 +1,10 @@
-//! The command line: flags and subcommands (this file and `serve`, with the groups `app`, `proxies`, `site`, `tls` and
-//! `reload`), which of them exclude each other (`conflicts`), and the server options that follow from them (`options`).
+//! The command line: flags and subcommands (this file and `serve`, with the groups `app`, `debug`, `proxies`, `site`,
+//! `tls` and `reload`), which of them exclude each other (`conflicts`), and the server options that follow from them
+//! (`options`).
 
 pub(super) mod app;
 mod conflicts;
+mod debug;
 mod options;
 mod proxies;
 #[cfg(all(unix, feature = "reload"))]
@@ -40,7 +42,7 @@ pub(super) const EXEC_AS_CHILD: &str = "__child";
     args_conflicts_with_subcommands = true,
     after_help = "Signals: TERM and INT (CTRL+C) stop the server when the running requests are\n\
                   done; a second INT stops it at once. HUP reloads code and certificates under a\n\
-                  supervisor (--reload, --workers, --timeout, --max-requests, --preload or\n\
+                  supervisor (--reload, --debug, --workers, --timeout, --max-requests, --preload or\n\
                   PROGRAM); without one it reopens the log and reloads the certificate, and the\n\
                   code stays as it is. USR1 reopens the log. TTIN and TTOU add or remove a\n\
                   worker.\n\
@@ -86,7 +88,11 @@ impl Cli {
     /// # Errors
     /// What is wrong with the command line. The texts for `--help` and `--version` are returned as errors as well.
     pub(super) fn parse_checked(argv: &[OsString]) -> Result<Cli, clap::Error> {
-        let cli = Cli::try_parse_from(argv)?;
+        let mut cli = Cli::try_parse_from(argv)?;
+        debug::expand(&mut cli.serve);
+        if let Some(Subcommand::ErrorPage(serve)) = &mut cli.subcommand {
+            debug::expand(serve);
+        }
         match conflicts::find(&cli.serve) {
             Some(message) => Err(Cli::command().error(ErrorKind::ArgumentConflict, message)),
             None => Ok(cli),

@@ -70,6 +70,7 @@ impl ServeArgs {
         options.from_systemd = self.is_default_address();
         options.live_reload = self.live;
         self.site.apply(&mut options, &self.addresses())?;
+        self.debug.apply(&mut options);
         #[cfg(all(unix, feature = "reload"))]
         self.reload.apply(&mut options);
         #[cfg(feature = "tls")]

@@ -13,28 +13,28 @@ use crate::{LaunchPlan, OnLoadFailure, ReloaderType, RunOptions};
 #[command(next_help_heading = "Reloading and workers")]
 pub(super) struct ReloadArgs {
     /// Restart with the new code whenever a file changes, without losing a request
-    #[arg(short, long)]
+    #[arg(short, long, group = "reloading")]
     reload: bool,
 
     /// How to detect changes: auto, stat or notify
-    #[arg(long, value_name = "TYPE", default_value_t = ReloaderType::Auto, requires = "reload")]
+    #[arg(long, value_name = "TYPE", default_value_t = ReloaderType::Auto, requires = "reloading")]
     reloader_type: ReloaderType,
 
     /// Seconds between two scans of the stat reloader
-    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds::interval, requires = "reload")]
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds::interval, requires = "reloading")]
     reloader_interval: Duration,
 
     /// Watch this file, directory or glob as well; may be repeated
-    #[arg(long, value_name = "PATH", requires = "reload")]
+    #[arg(long, value_name = "PATH", requires = "reloading")]
     extra_files: Vec<PathBuf>,
 
     /// Ignore changes to paths that match this pattern, such as "*/static/*"; may be repeated
-    #[arg(long, value_name = "PATTERN", requires = "reload")]
+    #[arg(long, value_name = "PATTERN", requires = "reloading")]
     exclude_patterns: Vec<String>,
 
     /// While the newest code is broken, answer every request with the reason [default: the old code keeps serving, if
     /// there is any]
-    #[arg(long, requires = "reload")]
+    #[arg(long, requires = "reloading")]
     error_page: bool,
 
     /// Number of worker processes; a worker that dies is replaced
@@ -62,6 +62,11 @@ enum Scheme {
 }
 
 impl ReloadArgs {
+    /// Switches `--reload` on.
+    pub(super) fn enable(&mut self) {
+        self.reload = true;
+    }
+
     pub(super) fn is_reloading(&self) -> bool {
         self.reload
     }

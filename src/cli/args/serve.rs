@@ -1,4 +1,4 @@
-//! The flags of a server. Five groups have files of their own: `app`, `proxies`, `site`, `tls` and `reload`.
+//! The flags of a server. Six groups have files of their own: `app`, `debug`, `proxies`, `site`, `tls` and `reload`.
 
 #[cfg(all(unix, feature = "reload"))]
 use std::ffi::OsString;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::app::AppArgs;
+use super::debug::DebugArgs;
 use super::proxies::ProxyArgs;
 #[cfg(all(unix, feature = "reload"))]
 use super::reload::ReloadArgs;
@@ -98,6 +99,9 @@ pub(in crate::cli) struct ServeArgs {
 
     #[command(flatten)]
     pub(super) proxies: ProxyArgs,
+
+    #[command(flatten)]
+    pub(super) debug: DebugArgs,
 
     #[cfg(feature = "tls")]
     #[command(flatten)]

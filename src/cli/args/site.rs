@@ -112,10 +112,9 @@ impl SiteArgs {
         options.folder_options = self.folder_options(false);
         #[cfg(unix)]
         options.cgi.clone_from(&self.cgi);
-        if !self.allowed_host.is_empty() {
-            options.allowed_hosts = Some(self.allowed_host.clone());
-            crate::surroundings::allow_own_names(options, addresses);
-        }
+        options.allowed_hosts = (!self.allowed_host.is_empty()).then(|| self.allowed_host.clone());
+        // A forked worker and the error page of a PROGRAM know no addresses.
+        options.bound_names.extend(crate::surroundings::names_of(addresses));
         crate::surroundings::check(options).map_err(|error| error.to_string())
     }
 }

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable, NoReturn, Optional, Union
 
-from . import _amboss, _monkey_patching, _respawn, _signals, _startup_report
+from . import _amboss, _console, _monkey_patching, _respawn, _signals, _startup_report
 from ._handler import WSGIRequestHandler
 
 __all__ = [
@@ -167,6 +167,9 @@ def make_server(
     forwarded_hops: Optional[Mapping[str, int]] = None,
     forwarded_rfc7239: bool = False,
     proxy_protocol: Optional[str] = None,
+    use_debugger: bool = False,
+    debug_anywhere: bool = False,
+    allowed_hosts: Optional[Iterable[str]] = None,
 ) -> BaseWSGIServer:
     """Makes a server that listens; call its ``serve_forever`` to serve.
 
@@ -187,6 +190,11 @@ def make_server(
     :param forwarded_rfc7239: whether to read the ``Forwarded`` field instead of ``X-Forwarded`` fields
     :param proxy_protocol: ``"required"`` or ``"optional"`` if trusted proxies begin connections with a header of the PROXY
         protocol
+    :param use_debugger: whether to answer an exception with a page that explains it, as HTML, text or JSON
+    :param debug_anywhere: whether the debugger may be used on addresses that other machines can reach, which can read
+        the source code then
+    :param allowed_hosts: the hosts that requests are answered for, besides ``localhost`` and the names below it,
+        ``host``, and IP addresses; others get 421. All hosts by default; with the debugger, none of the others
     :param fd: a listening socket to use instead of ``host`` and ``port``; it stays open when the server is closed
     :raises OSError: if the server can't listen on the address
     :raises ValueError: if arguments contradict each other
@@ -209,6 +217,9 @@ def make_server(
             "forwarded_hops": forwarded_hops,
             "forwarded_rfc7239": forwarded_rfc7239,
             "proxy_protocol": proxy_protocol,
+            "use_debugger": use_debugger,
+            "debug_anywhere": debug_anywhere,
+            "allowed_hosts": None if allowed_hosts is None else list(allowed_hosts),
         }
     )
     addresses = [_address(host, port)] if fd is None else []
@@ -248,6 +259,8 @@ def run_simple(
     forwarded_hops: Optional[Mapping[str, int]] = None,
     forwarded_rfc7239: bool = False,
     proxy_protocol: Optional[str] = None,
+    debug_anywhere: bool = False,
+    allowed_hosts: Optional[Iterable[str]] = None,
 ) -> None:
     """Serves an application until CTRL+C is pressed.
 
@@ -256,8 +269,9 @@ def run_simple(
     :param hostname: a host name, ``localhost`` for IPv4 and IPv6, an address, or ``unix://path``
     :param port: the port; 0 lets the system choose one, which the banner shows
     :param use_reloader: whether to restart this program in a child process when one of its modules changes
-    :param use_debugger: whether to show errors in the browser with Werkzeug's debugger, which must be installed
-    :param use_evalex: whether the debugger may run code in the frames of the traceback
+    :param use_debugger: whether to answer an exception with a page that explains it, as HTML, text or JSON
+    :param use_evalex: whether to use the page of Werkzeug's debugger instead, if Werkzeug is installed and there is one
+        process: its console runs code in the frames of the traceback
     :param extra_files: more files to watch: files, directories and glob patterns
     :param exclude_patterns: patterns of files to ignore, as in :mod:`fnmatch`
     :param reloader_interval: the interval between two scans of the ``stat`` reloader, in seconds
@@ -287,6 +301,10 @@ def run_simple(
     :param forwarded_rfc7239: whether to read the ``Forwarded`` field instead of ``X-Forwarded`` fields
     :param proxy_protocol: ``"required"`` or ``"optional"`` if trusted proxies begin connections with a header of the PROXY
         protocol
+    :param debug_anywhere: whether the debugger may be used on addresses that other machines can reach, which can read
+        the source code then
+    :param allowed_hosts: the hosts that requests are answered for, besides ``localhost`` and the names below it,
+        ``hostname``, and IP addresses; others get 421. All hosts by default; with the debugger, none of the others
     :raises ValueError: if arguments contradict each other
     :raises SystemExit: if the server can't listen on the address, or gevent or eventlet has replaced Python's threads
     """
@@ -308,6 +326,9 @@ def run_simple(
             "forwarded_hops": forwarded_hops,
             "forwarded_rfc7239": forwarded_rfc7239,
             "proxy_protocol": proxy_protocol,
+            "use_debugger": use_debugger,
+            "debug_anywhere": debug_anywhere,
+            "allowed_hosts": None if allowed_hosts is None else list(allowed_hosts),
         }
     )
     refusal = _monkey_patching.refusal()
@@ -316,8 +337,8 @@ def run_simple(
         raise SystemExit(2)
     if use_reloader and not is_running_from_reloader():
         _supervise(address, options, extra_files, exclude_patterns, reloader_interval, reloader_type, error_page)
-    if use_debugger:
-        application = _with_debugger(application, use_evalex, hostname)
+    if use_debugger and use_evalex and processes <= 1:
+        application = _console.with_console(application, [hostname, *(options["allowed_hosts"] or ())])
     _startup_report.disable()
     try:
         _amboss.run([address], application, options)
@@ -349,16 +370,6 @@ def _static_path(path: StaticFile) -> str:
     return os.path.join(os.path.dirname(spec.origin), folder)
 
 
-def _with_debugger(application: WSGIApplication, use_evalex: bool, hostname: str) -> WSGIApplication:
-    middleware = _import_werkzeug("use_debugger", "werkzeug.debug", "DebuggedApplication")
-    wrapped: Any = middleware(application, evalex=use_evalex)
-    # Since Werkzeug 3.0.3, the debugger works only under trusted host names; localhost is one by default.
-    if hasattr(wrapped, "trusted_hosts"):
-        wrapped.trusted_hosts.append(hostname)
-    debugged: WSGIApplication = wrapped
-    return debugged
-
-
 def _import_werkzeug(argument: str, module: str, name: str) -> Any:
     import importlib
 
@@ -386,7 +397,7 @@ def _supervise(
     if reloader_type not in ("auto", "stat", "notify", "watchdog"):
         raise ValueError(f"reloader_type must be 'auto', 'stat' or 'notify', not {reloader_type!r}")
     # Errors in the options are raised here, instead of in every child.
-    fingerprint = _amboss.check(options)
+    fingerprint = _amboss.check([address], options)
     program = _respawn.respawn_command()
     # Each option and its value are one word, because a path or a pattern may begin with a dash.
     words: list[str] = [f"--bind={address}", "--reload", "--watch-reported", f"--reloader-type={reloader_type}"]
@@ -394,6 +405,7 @@ def _supervise(
     # Relative paths are relative to the current directory, which ``shut_down_before_exec`` changes.
     words += [f"--extra-files={os.path.abspath(path)}" for path in extra_files or ()]
     words += [f"--exclude-patterns={pattern}" for pattern in exclude_patterns or ()]
+    words += [f"--allowed-host={host}" for host in options["allowed_hosts"] or ()]
     if error_page:
         words.append("--error-page")
     if options["quiet"]:

@@ -20,7 +20,7 @@ use super::ansi;
 use crate::process::ensure_children_are_reapable;
 use crate::sync::lock;
 
-/// The maximum number of bytes of output kept for the error page (256 KiB). The first errors matter most, and browsers
+/// The maximum number of bytes of output kept for a page (256 KiB). The first errors matter most, and browsers
 /// have to display the page.
 const MAX_OUTPUT: usize = 256 * 1024;
 
@@ -56,7 +56,7 @@ pub struct CancelBuild(Arc<Mutex<Running>>);
 pub enum BuildOutcome {
     /// The build succeeded. The list contains all programs and examples, including those that were up to date.
     Built(Vec<Executable>),
-    /// The build failed. The text is cargo's output with colours, for the [error page](crate::error_page).
+    /// The build failed. The text is cargo's output with colours, for a page or a terminal.
     Failed(String),
     /// The build was stopped.
     Cancelled,

@@ -1,0 +1,46 @@
+//! The flags of development with the debugger.
+
+use clap::{ArgGroup, Args};
+
+use super::serve::ServeArgs;
+use crate::RunOptions;
+
+/// The flags of development with the debugger. `--debug` counts as `--reload` for the flags that require it: both are
+/// members of the group `reloading`.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Development", group = ArgGroup::new("reloading").multiple(true))]
+pub(super) struct DebugArgs {
+    /// For development: --reload, --live, and pages that explain failures, with Werkzeug's console if APP's interpreter
+    /// has Werkzeug; on addresses of this machine only
+    #[arg(long, group = "reloading")]
+    debug: bool,
+
+    /// Show the pages of --debug to other machines as well: everyone there can read the source code
+    #[arg(long, requires = "debug")]
+    debug_anywhere: bool,
+}
+
+impl DebugArgs {
+    #[cfg(all(unix, feature = "reload"))]
+    pub(super) fn is_on(&self) -> bool {
+        self.debug
+    }
+
+    /// Copies the flags into the server's options.
+    pub(super) fn apply(&self, options: &mut RunOptions) {
+        options.use_debugger = self.debug;
+        options.debug_anywhere = self.debug_anywhere;
+    }
+}
+
+/// Switches on the flags that `--debug` stands for.
+pub(super) fn expand(args: &mut ServeArgs) {
+    if !args.debug.debug {
+        return;
+    }
+    args.live = true;
+    #[cfg(all(unix, feature = "reload"))]
+    args.reload.enable();
+    #[cfg(not(all(unix, feature = "reload")))]
+    say!(" * --debug does not reload code here: that needs Unix, and amboss with the feature reload.");
+}
