@@ -37,6 +37,44 @@ pub fn sample(pid: u32, load: &Load<'_>) -> Result<Sample> {
     Ok(Sample { report, cpu_micros: used.as_secs_f64() * 1e6 / report.responses as f64 })
 }
 
+/// What a table counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Complete responses.
+    Request,
+    /// The bytes of all responses, complete or not.
+    Mebibyte,
+}
+
+impl Unit {
+    /// Its name in the columns.
+    pub fn name(self) -> &'static str {
+        match self {
+            Unit::Request => "req",
+            Unit::Mebibyte => "MiB",
+        }
+    }
+}
+
+impl Sample {
+    /// Units per second.
+    pub fn rate(&self, unit: Unit) -> f64 {
+        self.report.rate * self.per_response(unit)
+    }
+
+    /// The CPU time of the server's processes per unit, in microseconds.
+    pub fn cpu(&self, unit: Unit) -> f64 {
+        self.cpu_micros / self.per_response(unit)
+    }
+
+    fn per_response(&self, unit: Unit) -> f64 {
+        match unit {
+            Unit::Request => 1.0,
+            Unit::Mebibyte => self.report.mib / self.report.responses as f64,
+        }
+    }
+}
+
 /// A throughput benchmark: how to start a peer, what to check first, and which load to put on it.
 pub struct Benchmark<'a> {
     /// The mode that peers are started in.
@@ -44,9 +82,9 @@ pub struct Benchmark<'a> {
     /// The numbers of connections, with a table for each.
     pub connections: &'a [usize],
     /// Checks that the peer responds correctly, and returns a note for the table, if any.
-    pub check: fn(u16) -> Result<Option<String>>,
-    /// The unit of a response.
-    pub unit: &'a str,
+    pub check: &'a dyn Fn(u16) -> Result<Option<String>>,
+    /// What is counted.
+    pub unit: Unit,
     /// The load, for a port and a number of connections.
     pub load: &'a dyn Fn(u16, usize) -> Load<'a>,
 }
@@ -93,7 +131,8 @@ impl Benchmark<'_> {
     fn measure(&self, options: &Options, entry: &mut Entry) -> Result<()> {
         let server = Server::start(entry.peer, self.mode, options.pinned)?;
         entry.note = (self.check)(server.port)?;
-        let mut warm_up = (self.load)(server.port, 16);
+        let most = self.connections.iter().copied().max().unwrap_or(1);
+        let mut warm_up = (self.load)(server.port, most.min(16));
         warm_up.seconds = WARM_UP_SECONDS;
         warm_up.run()?;
         for (samples, &connections) in entry.samples.iter_mut().zip(self.connections) {
@@ -104,14 +143,14 @@ impl Benchmark<'_> {
     }
 }
 
-fn tabulate(entries: &[Entry], index: usize, unit: &str) -> Table {
-    let rates = |entry: &Entry| -> Vec<f64> { entry.samples[index].iter().map(|sample| sample.report.rate).collect() };
-    let cpu = |entry: &Entry| -> Vec<f64> { entry.samples[index].iter().map(|sample| sample.cpu_micros).collect() };
+fn tabulate(entries: &[Entry], index: usize, unit: Unit) -> Table {
+    let rates = |entry: &Entry| -> Vec<f64> { entry.samples[index].iter().map(|sample| sample.rate(unit)).collect() };
+    let cpu = |entry: &Entry| -> Vec<f64> { entry.samples[index].iter().map(|sample| sample.cpu(unit)).collect() };
     let subject = entries.iter().find(|entry| entry.peer.name == SUBJECT && entry.failure.is_none());
     let ratio = |values: &dyn Fn(&Entry) -> Vec<f64>, entry: &Entry| {
         table::ratio_cell(subject.and_then(|subject| Spread::of_ratios(&values(subject), &values(entry))))
     };
-    let (rate_column, cpu_column) = (format!("{unit}/s"), format!("CPU µs/{unit}"));
+    let (rate_column, cpu_column) = (format!("{}/s", unit.name()), format!("CPU µs/{}", unit.name()));
     let mut table = Table::new(&["peer", &rate_column, "amboss ÷ peer", &cpu_column, "amboss ÷ peer", "p99"]);
     for entry in entries {
         let name = entry.peer.name;
@@ -148,7 +187,7 @@ mod tests {
 
     fn entry(name: &str, rounds: &[(f64, f64)], failure: Option<&str>) -> Entry {
         let sample = |&(rate, cpu_micros)| {
-            let report = LoadReport { responses: 1, rate, p99: Duration::from_millis(1), errors: 0 };
+            let report = LoadReport { responses: 1, rate, mib: 4.0, p99: Duration::from_millis(1), errors: 0 };
             Sample { report, cpu_micros }
         };
         let samples = vec![rounds.iter().map(sample).collect()];
@@ -171,12 +210,19 @@ mod tests {
 
 - nginx: is not installed
 ";
-        assert_eq!(tabulate(&entries, 0, "req").markdown(), expected);
+        assert_eq!(tabulate(&entries, 0, Unit::Request).markdown(), expected);
+    }
+
+    #[test]
+    fn bytes_of_incomplete_responses_count() {
+        let entries = [entry(SUBJECT, &[(10.0, 8.0)], None)];
+        let table = tabulate(&entries, 0, Unit::Mebibyte).markdown();
+        assert!(table.contains("MiB/s") && table.contains("|    40 |") && table.contains("|       2.00 |"), "{table}");
     }
 
     #[test]
     fn without_the_subject_there_are_no_ratios() {
-        let table = tabulate(&[entry("hyper", &[(100.0, 10.0)], None)], 0, "req");
+        let table = tabulate(&[entry("hyper", &[(100.0, 10.0)], None)], 0, Unit::Request);
         assert!(table.markdown().contains("| hyper |   100 |             – |      10.00 |             – | 1.00 ms |"));
     }
 }

@@ -1,6 +1,6 @@
 //! A new connection for each request: wrk sends `Connection: close`, and connects again when the response has it, too.
 
-use crate::benchmark::Benchmark;
+use crate::benchmark::{Benchmark, Unit};
 use crate::checks::{self, CloseBehavior};
 use crate::load::Load;
 use crate::options::Options;
@@ -16,7 +16,7 @@ pub fn run(options: &Options) -> Result<()> {
     Benchmark {
         mode: Mode::Close,
         connections: &[16, 64],
-        check: |port| {
+        check: &|port| {
             let close = checks::check_close(port).map_err(|error| error.to_string())?;
             Ok(match close {
                 CloseBehavior::Correct => None,
@@ -28,7 +28,7 @@ pub fn run(options: &Options) -> Result<()> {
                 }
             })
         },
-        unit: "req",
+        unit: Unit::Request,
         load: &|port, connections| Load { field: Some("Connection: close"), ..Load::new(options, port, connections) },
     }
     .run(options, "A new connection per request")

@@ -76,6 +76,7 @@ impl Handshakes {
         Ok(LoadReport {
             responses: latencies.len() as u64,
             rate: latencies.len() as f64 / elapsed.as_secs_f64(),
+            mib: 0.0,
             p99: latencies.get(latencies.len() * 99 / 100).copied().unwrap_or_default(),
             errors,
         })

@@ -97,25 +97,53 @@ impl<S: Read + Write> HttpClient<S> {
         Ok(())
     }
 
-    /// Reads a response of any status. Without Content-Length, the body is empty.
+    /// Reads a response of any status. Without Content-Length and chunks, the body is empty.
     ///
     /// # Errors
     ///
-    /// When the connection fails.
+    /// When the connection fails, or the length of a chunk is not a number.
     pub fn read_response(&mut self) -> io::Result<Response> {
-        let head = loop {
-            if let Some(at) = self.pending.windows(4).position(|four| four == b"\r\n\r\n") {
-                break self.pending.drain(..at + 4).collect::<Vec<u8>>();
-            }
-            self.fill()?;
-        };
+        let head = self.read_through(b"\r\n\r\n")?;
         let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
         self.announced_close = field(&head, "connection") == Some("close");
         let length = field(&head, "content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
+        let body = match field(&head, "transfer-encoding") {
+            Some("chunked") => self.read_chunks()?,
+            _ => self.read_exactly(length)?,
+        };
+        Ok(Response { body, head })
+    }
+
+    /// Reads chunks without trailer fields (RFC 9112 section 7.1).
+    fn read_chunks(&mut self) -> io::Result<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let line = self.read_through(b"\r\n")?;
+            let line = String::from_utf8_lossy(&line);
+            let length = usize::from_str_radix(line.trim_end(), 16)
+                .map_err(|_| io::Error::other(format!("the length of a chunk is {line:?}")))?;
+            let chunk = self.read_exactly(length + 2)?;
+            if length == 0 {
+                return Ok(body);
+            }
+            body.extend_from_slice(&chunk[..length]);
+        }
+    }
+
+    fn read_through(&mut self, end: &[u8]) -> io::Result<Vec<u8>> {
+        loop {
+            if let Some(at) = self.pending.windows(end.len()).position(|bytes| bytes == end) {
+                return Ok(self.pending.drain(..at + end.len()).collect());
+            }
+            self.fill()?;
+        }
+    }
+
+    fn read_exactly(&mut self, length: usize) -> io::Result<Vec<u8>> {
         while self.pending.len() < length {
             self.fill()?;
         }
-        Ok(Response { body: self.pending.drain(..length).collect(), head })
+        Ok(self.pending.drain(..length).collect())
     }
 
     /// Whether the peer closes the connection without sending more.
@@ -140,5 +168,21 @@ impl<S: Read + Write> HttpClient<S> {
                 Ok(())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Cursor;
+
+    #[test]
+    fn chunks_are_joined_and_the_next_response_is_left() {
+        let input = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n\
+                     HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        let mut client = HttpClient::new(Cursor::new(input.as_bytes().to_vec()));
+        assert_eq!(client.read_response().expect("complete").body, b"abc0123456789");
+        assert_eq!(client.read_response().expect("complete").body, b"ok");
+        assert!(client.read_response().is_err());
     }
 }

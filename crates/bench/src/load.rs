@@ -95,18 +95,20 @@ fn parse_wrk_output(text: &str) -> Option<LoadReport> {
         .flat_map(|line| line.split([' ', ',']))
         .filter_map(|word| word.parse::<u64>().ok())
         .sum();
+    // 400100 requests in 4.10s, 50.00MB read
+    let (responses, read) = lines().find_map(|line| line.split_once(" requests in "))?;
     Some(LoadReport {
-        responses: lines().find_map(|line| line.split_once(" requests in "))?.0.parse().ok()?,
+        responses: responses.parse().ok()?,
         rate: after("Requests/sec:")?.trim().parse().ok()?,
+        mib: parse_mib(read.split_once(", ")?.1.strip_suffix(" read")?)?,
         p99: parse_latency(after("99%")?.trim())?,
         errors,
     })
 }
 
 fn parse_latency(text: &str) -> Option<Duration> {
-    let unit = text.find(|c: char| c.is_ascii_alphabetic())?;
-    let value: f64 = text[..unit].parse().ok()?;
-    let seconds = match &text[unit..] {
+    let (value, unit) = split_unit(text)?;
+    let seconds = match unit {
         "us" => 1e-6,
         "ms" => 1e-3,
         "s" => 1.0,
@@ -114,6 +116,18 @@ fn parse_latency(text: &str) -> Option<Duration> {
         _ => return None,
     };
     Some(Duration::from_secs_f64(value * seconds))
+}
+
+/// wrk writes MB for MiB.
+fn parse_mib(text: &str) -> Option<f64> {
+    let (value, unit) = split_unit(text)?;
+    let exponent = ["B", "KB", "MB", "GB", "TB"].iter().position(|known| *known == unit)?;
+    Some(value * 1024_f64.powi(exponent as i32 - 2))
+}
+
+fn split_unit(text: &str) -> Option<(f64, &str)> {
+    let (value, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic())?);
+    Some((value.parse().ok()?, unit))
 }
 
 /// A Lua script for wrk, in a temporary file that is removed when this is dropped.
@@ -150,6 +164,15 @@ impl Script {
         ))
     }
 
+    /// A script whose connections wait between a response and the next request, which bounds the rate.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn waiting(pause: Duration) -> Result<Self> {
+        Script::write(&format!("delay = function() return {} end\n", pause.as_millis()))
+    }
+
     fn write(lua: &str) -> Result<Self> {
         let name = format!("amboss-bench-{}.lua", std::process::id());
         let path = std::env::temp_dir().join(name);
@@ -169,6 +192,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn sizes_have_binary_units() {
+        for (text, mib) in [("1048576.00B", 1.0), ("512.00KB", 0.5), ("2.50GB", 2560.0)] {
+            assert_eq!(parse_mib(text), Some(mib), "{text}");
+        }
+        assert_eq!(parse_mib("1.00"), None);
+    }
+
+    #[test]
     fn the_output_of_wrk_is_parsed() {
         let text = "Running 4s test @ http://127.0.0.1:1/\n  1 threads and 16 connections\n  Latency Distribution\n     \
                     50%  100.00us\n     99%    1.25ms\n  400100 requests in 4.10s, 50.00MB read\n  Socket errors: connect 0, \
@@ -176,6 +207,7 @@ mod tests {
         let report = parse_wrk_output(text).expect("complete");
         assert_eq!(report.responses, 400_100);
         assert_eq!(report.rate, 97_585.37);
+        assert_eq!(report.mib, 50.0);
         assert_eq!(report.p99, Duration::from_micros(1250));
         assert_eq!(report.errors, 3);
     }

@@ -15,6 +15,8 @@ mod benchmark;
 mod certificate;
 mod checks;
 mod connections;
+mod file_folder;
+mod files;
 mod footprint;
 mod handshakes;
 mod hello;
@@ -67,6 +69,7 @@ fn run(options: &Options) -> Result<()> {
         Command::Hello => hello::run(options),
         Command::Pipelined => pipelined::run(options),
         Command::Connections => connections::run(options),
+        Command::Files => files::run(options),
         Command::Slow => slow::run(options),
         Command::Idle => idle::run(options),
         Command::Tls => tls::run(options),
@@ -85,6 +88,7 @@ fn run_all(options: &Options) -> Result<()> {
     }
     pipelined::run(options)?;
     connections::run(options)?;
+    files::run(options)?;
     slow::run(options)?;
     idle::run(options)?;
     tls::run(options)?;

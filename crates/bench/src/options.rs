@@ -11,6 +11,7 @@ cargo run --release -p amboss-bench -- <benchmark> [options]
   hello        13 bytes over kept-alive connections, at 1, 16, 64 and 256 connections
   pipelined    the same, 16 requests at a time
   connections  a new connection for each request
+  files        files of 1 KiB, 100 KiB and 100 MiB, compared with nginx and actix-files
   slow         a fast path next to eight connections that sleep 100 ms
   idle         threads and memory of 5,000 idle connections
   tls          handshakes, hello and downloads of 1 MiB over TLS, compared with hyper and nginx
@@ -36,6 +37,7 @@ pub enum Command {
     Hello,
     Pipelined,
     Connections,
+    Files,
     Slow,
     Idle,
     Tls,
@@ -49,6 +51,7 @@ const COMMANDS: &[(&str, Command)] = &[
     ("hello", Command::Hello),
     ("pipelined", Command::Pipelined),
     ("connections", Command::Connections),
+    ("files", Command::Files),
     ("slow", Command::Slow),
     ("idle", Command::Idle),
     ("tls", Command::Tls),

@@ -1,7 +1,7 @@
 //! Sixteen requests in one write: the cost of a request when the cost of system calls is shared. wrk miscounts the
 //! latencies of batches: where it prints 0, the table has a dash, and the other latencies say little.
 
-use crate::benchmark::Benchmark;
+use crate::benchmark::{Benchmark, Unit};
 use crate::checks;
 use crate::load::{Load, Script};
 use crate::options::Options;
@@ -21,11 +21,11 @@ pub fn run(options: &Options) -> Result<()> {
     Benchmark {
         mode: Mode::Hello,
         connections: &[16, 64],
-        check: |port| {
+        check: &|port| {
             checks::check_pipelining(port, DEPTH).map_err(|error| error.to_string())?;
             Ok(None)
         },
-        unit: "req",
+        unit: Unit::Request,
         load: &|port, connections| Load { script: Some(&script), ..Load::new(options, port, connections) },
     }
     .run(options, "Pipelined 16 deep")

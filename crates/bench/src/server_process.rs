@@ -1,6 +1,7 @@
 //! A peer in a process of its own: this program, started again with the subcommand `serve`.
 
 use crate::certificate;
+use crate::file_folder;
 use crate::peers::{self, Mode, Peer, PeerConfig};
 use crate::proc;
 use crate::process::{free_port, pinned_command, spawn_error, wait_until_listening, SERVER_CORE};
@@ -26,9 +27,13 @@ impl Server {
     /// When the process cannot be started, ends at once, or does not listen in time.
     pub fn start(peer: &Peer, mode: Mode, pinned: bool) -> Result<Self> {
         let port = free_port()?;
+        let folder = match mode {
+            Mode::Files => file_folder::folder(std::process::id()),
+            _ => certificate::folder(std::process::id()),
+        };
         let program = std::env::current_exe().map_err(|error| format!("can't find this program's path: {error}"))?;
         let mut command = pinned_command(&program.to_string_lossy(), pinned.then_some(SERVER_CORE));
-        command.args(["serve", peer.name, &port.to_string(), mode.name()]).arg(certificate::folder(std::process::id()));
+        command.args(["serve", peer.name, &port.to_string(), mode.name()]).arg(folder);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let child = command.spawn().map_err(|error| spawn_error(&command, &error))?;
         let mut server = Server { child, port };
@@ -67,7 +72,7 @@ impl Drop for Server {
 /// A message with the error of the server.
 pub fn serve(arguments: &[String]) -> Result<()> {
     let [name, port, mode, folder] = arguments else {
-        return Err("serve takes a peer, a port, a mode and the folder of the certificate".into());
+        return Err("serve takes a peer, a port, a mode and a folder".into());
     };
     let peer = peers::find(name).ok_or_else(|| format!("there is no peer {name:?}"))?;
     proc::raise_open_file_limit();
@@ -76,7 +81,7 @@ pub fn serve(arguments: &[String]) -> Result<()> {
         // `available_parallelism` respects the cores that this process is pinned to.
         workers: std::thread::available_parallelism().map_or(1, usize::from),
         mode: Mode::from_name(mode).ok_or_else(|| format!("there is no mode {mode:?}"))?,
-        certificate_folder: folder.into(),
+        folder: folder.into(),
     };
     (peer.serve)(&config).map_err(|error| format!("{name}: {error}"))
 }

@@ -2,7 +2,7 @@
 //! handshakes shares one core among its threads and is as busy as the servers: once its core is saturated, only the CPU
 //! time per request says anything.
 
-use crate::benchmark::Benchmark;
+use crate::benchmark::{Benchmark, Unit};
 use crate::certificate::Certificate;
 use crate::handshakes::{HandshakeClient, Handshakes};
 use crate::load::{Load, Scheme};
@@ -40,8 +40,8 @@ pub fn run(options: &Options) -> Result<()> {
         Benchmark {
             mode: Mode::Tls,
             connections: &[CLIENTS],
-            check,
-            unit: "req",
+            check: &check,
+            unit: Unit::Request,
             load: &|port, connections| Load {
                 scheme: Scheme::Handshakes(handshakes),
                 ..Load::new(options, port, connections)
@@ -52,16 +52,16 @@ pub fn run(options: &Options) -> Result<()> {
     Benchmark {
         mode: Mode::Tls,
         connections: &[1, 16, 64],
-        check: |port| check_keep_alive(port).map(|()| None).map_err(|error| error.to_string()),
-        unit: "req",
+        check: &|port| check_keep_alive(port).map(|()| None).map_err(|error| error.to_string()),
+        unit: Unit::Request,
         load: &|port, connections| Load { scheme: Scheme::Https, ..Load::new(options, port, connections) },
     }
     .run(options, "Keep-alive hello over TLS")?;
     Benchmark {
         mode: Mode::Tls,
         connections: &[1, 16],
-        check: |port| check_downloads(port).map(|()| None).map_err(|error| error.to_string()),
-        unit: "MiB",
+        check: &|port| check_downloads(port).map(|()| None).map_err(|error| error.to_string()),
+        unit: Unit::Mebibyte,
         load: &|port, connections| Load {
             scheme: Scheme::Https,
             path: "/large",

@@ -1,8 +1,9 @@
 //! The subject: the threaded server of `amboss-core` with default settings and without a log; with `amboss-tls` for
-//! TLS.
+//! TLS, and with the toolkit's `Folder` for files.
 
 use super::config::{Mode, PeerConfig, BODY, LARGE, SLEEP};
 use crate::certificate;
+use amboss::toolkit::files::Folder;
 use amboss_core::{AppError, Body, Environ, NoLog, Settings, StartResponse, ThreadedWsgiServer};
 use amboss_tls::SslContext;
 use std::io::{self, Read};
@@ -14,12 +15,16 @@ pub fn serve(config: &PeerConfig) -> io::Result<()> {
     let mut settings = Settings::default();
     settings.log = Arc::new(NoLog);
     if config.mode == Mode::Tls {
-        let (certificate, key) = certificate::files(&config.certificate_folder);
+        let (certificate, key) = certificate::files(&config.folder);
         let context = SslContext::from_files(certificate, Some(&key)).map_err(io::Error::other)?;
         settings.transport = Some(context.layer());
     }
     let mut server = match config.mode {
         Mode::Upload => ThreadedWsgiServer::with_settings(&config.address(), upload, settings),
+        Mode::Files => {
+            let folder = Folder::new(&config.folder).map_err(io::Error::other)?;
+            ThreadedWsgiServer::with_settings(&config.address(), folder, settings)
+        }
         _ => ThreadedWsgiServer::with_settings(&config.address(), hello, settings),
     }
     .map_err(io::Error::other)?;

@@ -26,6 +26,8 @@ pub enum Mode {
     Tls,
     /// Requests have bodies, and the response is their length. Only the subject supports this mode.
     Upload,
+    /// Every path is a file in the folder.
+    Files,
 }
 
 impl Mode {
@@ -37,12 +39,14 @@ impl Mode {
             Mode::Slow => "slow",
             Mode::Tls => "tls",
             Mode::Upload => "upload",
+            Mode::Files => "files",
         }
     }
 
     /// The mode with this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Mode::Hello, Mode::Close, Mode::Slow, Mode::Tls, Mode::Upload].into_iter().find(|mode| mode.name() == name)
+        let all = [Mode::Hello, Mode::Close, Mode::Slow, Mode::Tls, Mode::Upload, Mode::Files];
+        all.into_iter().find(|mode| mode.name() == name)
     }
 }
 
@@ -55,8 +59,8 @@ pub struct PeerConfig {
     pub workers: usize,
     /// The purpose that the peer is started for.
     pub mode: Mode,
-    /// The folder with the certificate.
-    pub certificate_folder: PathBuf,
+    /// The folder with the files, or with the certificate.
+    pub folder: PathBuf,
 }
 
 impl PeerConfig {

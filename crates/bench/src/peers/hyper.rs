@@ -25,7 +25,7 @@ use tokio_rustls::TlsAcceptor;
 pub fn serve(config: &PeerConfig) -> io::Result<()> {
     let address = config.address();
     let acceptor = match config.mode {
-        Mode::Tls => Some(acceptor(&config.certificate_folder).map_err(io::Error::other)?),
+        Mode::Tls => Some(acceptor(&config.folder).map_err(io::Error::other)?),
         _ => None,
     };
     let runtime = runtime(config.workers)?;

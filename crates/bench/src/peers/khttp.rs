@@ -43,7 +43,7 @@ fn headers(mode: Mode) -> Headers<'static> {
             headers.set_connection_close();
             headers
         }
-        Mode::Hello | Mode::Slow | Mode::Tls | Mode::Upload => Headers::new(),
+        Mode::Hello | Mode::Slow | Mode::Tls | Mode::Upload | Mode::Files => Headers::new(),
     };
     headers.add("Content-Type", b"text/plain");
     headers

@@ -1,6 +1,6 @@
 //! The servers that are compared. Each file contains one, written as its own documentation recommends. All send the
 //! same response: 13 bytes of `text/plain` with a `Date`, over a kept-alive connection, without an access log. Three of
-//! them speak TLS, too, with the same certificate, resume sessions with tickets, and have a large body.
+//! them speak TLS, too, with the same certificate, resume sessions with tickets, and have a large body. Three serve files.
 
 mod actix;
 mod amboss;
@@ -25,6 +25,8 @@ pub struct Peer {
     pub has_slow: bool,
     /// Whether the peer supports [`Mode::Tls`].
     pub has_tls: bool,
+    /// Whether the peer supports [`Mode::Files`].
+    pub has_files: bool,
     /// Serves until the process is killed.
     pub serve: fn(&PeerConfig) -> io::Result<()>,
 }
@@ -34,16 +36,16 @@ pub const SUBJECT: &str = "amboss";
 
 /// All peers, with the subject first.
 pub const PEERS: &[Peer] = &[
-    Peer { name: SUBJECT, has_slow: true, has_tls: true, serve: self::amboss::serve },
-    Peer { name: "hyper", has_slow: true, has_tls: true, serve: self::hyper::serve },
-    Peer { name: "axum", has_slow: true, has_tls: false, serve: self::axum::serve },
-    Peer { name: "actix-web", has_slow: true, has_tls: false, serve: self::actix::serve },
-    Peer { name: "may_minihttp", has_slow: true, has_tls: false, serve: self::may::serve },
-    Peer { name: "khttp", has_slow: true, has_tls: false, serve: self::khttp::serve_threaded },
-    Peer { name: "khttp-epoll", has_slow: true, has_tls: false, serve: self::khttp::serve_epoll },
-    Peer { name: "tiny_http", has_slow: true, has_tls: false, serve: self::tiny_http::serve },
-    Peer { name: "nginx", has_slow: false, has_tls: true, serve: self::nginx::serve },
-    Peer { name: "bare", has_slow: false, has_tls: false, serve: self::bare::serve },
+    Peer { name: SUBJECT, has_slow: true, has_tls: true, has_files: true, serve: self::amboss::serve },
+    Peer { name: "hyper", has_slow: true, has_tls: true, has_files: false, serve: self::hyper::serve },
+    Peer { name: "axum", has_slow: true, has_tls: false, has_files: false, serve: self::axum::serve },
+    Peer { name: "actix-web", has_slow: true, has_tls: false, has_files: true, serve: self::actix::serve },
+    Peer { name: "may_minihttp", has_slow: true, has_tls: false, has_files: false, serve: self::may::serve },
+    Peer { name: "khttp", has_slow: true, has_tls: false, has_files: false, serve: self::khttp::serve_threaded },
+    Peer { name: "khttp-epoll", has_slow: true, has_tls: false, has_files: false, serve: self::khttp::serve_epoll },
+    Peer { name: "tiny_http", has_slow: true, has_tls: false, has_files: false, serve: self::tiny_http::serve },
+    Peer { name: "nginx", has_slow: false, has_tls: true, has_files: true, serve: self::nginx::serve },
+    Peer { name: "bare", has_slow: false, has_tls: false, has_files: false, serve: self::bare::serve },
 ];
 
 /// Finds a peer by its name.

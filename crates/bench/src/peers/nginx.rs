@@ -1,5 +1,8 @@
 //! nginx. Its configuration contains the response, and a file contains the response to `/large`. Both are written to a
 //! temporary folder. nginx replaces this process, so that the process id is that of nginx.
+//!
+//! Files are sent with `sendfile` and `tcp_nopush`, as Debian configures nginx, and without `open_file_cache`, which is
+//! off by default: like the other peers, nginx looks up and opens the file for each request.
 
 use super::config::{Mode, PeerConfig, BODY, LARGE};
 use crate::certificate;
@@ -50,20 +53,23 @@ http {{
     scgi_temp_path scgi;
     server {{
         listen 127.0.0.1:{port} backlog=4096{tls};
-        location / {{ return 200 "{BODY}"; }}
-        location = /large {{ root .; }}
+        {locations}
     }}
 }}
 "#,
         workers = config.workers,
         port = config.port,
+        locations = match config.mode {
+            Mode::Files => format!("sendfile on; tcp_nopush on; root {};", config.folder.display()),
+            _ => format!(r#"location / {{ return 200 "{BODY}"; }} location = /large {{ root .; }}"#),
+        },
         tls = if config.mode == Mode::Tls { tls(config) } else { String::new() },
     )
 }
 
 /// The end of the `listen` directive, and the directives for TLS.
 fn tls(config: &PeerConfig) -> String {
-    let (certificate, key) = certificate::files(&config.certificate_folder);
+    let (certificate, key) = certificate::files(&config.folder);
     format!(
         r#" ssl;
         ssl_certificate {};

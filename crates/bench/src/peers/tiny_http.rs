@@ -10,7 +10,7 @@ pub fn serve(config: &PeerConfig) -> io::Result<()> {
     let threads = match config.mode {
         // More threads than sleeping connections, because handlers sleep in these threads.
         Mode::Slow => 16,
-        Mode::Hello | Mode::Close | Mode::Tls | Mode::Upload => config.workers,
+        Mode::Hello | Mode::Close | Mode::Tls | Mode::Upload | Mode::Files => config.workers,
     };
     std::thread::scope(|scope| {
         for _ in 0..threads {

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 const FILES: &[(&str, &str)] = &[
     ("raw.py", include_str!("applications/raw.py")),
     ("flasked.py", include_str!("applications/flasked.py")),
+    ("computing.py", include_str!("applications/computing.py")),
+    ("shared.py", include_str!("applications/shared.py")),
     ("launch.py", include_str!("applications/launch.py")),
 ];
 

@@ -8,7 +8,10 @@
 
 mod app_folder;
 mod bench;
+mod computing;
+mod files;
 mod memory;
+mod mounts;
 mod options;
 mod peers;
 mod reload;
@@ -50,6 +53,10 @@ fn run_table(bench: &Bench, table: Table) -> Result<()> {
         Table::Upload => {
             throughput::run(bench, &throughput::UPLOAD)?;
             throughput::run(bench, &throughput::LARGE_UPLOAD)
+        }
+        Table::Files => {
+            files::run(bench)?;
+            computing::run(bench)
         }
         Table::Memory => memory::run(bench),
         Table::Sleepers => sleepers::run(bench),

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 pub const HELP: &str = "\
 cargo run --release -p amboss-bench -- python [options]
 
-  --tables a,b,c  only these: hello, flask, 10k, upload, memory, sleepers, reload (all)
+  --tables a,b,c  only these: hello, flask, 10k, upload, files, memory, sleepers, reload (all)
   --peers a,b,c   only these: amboss, bjoern, granian, uwsgi, gunicorn-sync, gunicorn-gthread, gunicorn-gevent,
                   waitress, cheroot, werkzeug (all)
   --rounds N      rounds per figure: tables show medians, and the minimum and maximum of ratios (7)
@@ -22,7 +22,7 @@ cargo run --release -p amboss-bench -- python [options]
 Needs wrk, and the headers of libev for bjoern. Do not use the machine for anything else meanwhile.
 ";
 
-/// A table of this benchmark; uploads have two.
+/// A table of this benchmark; uploads have two, and files as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Table {
@@ -30,14 +30,23 @@ pub enum Table {
     Flask,
     TenKib,
     Upload,
+    Files,
     Memory,
     Sleepers,
     Reload,
 }
 
 /// All tables, in the order in which they are printed.
-const TABLES: [Table; 7] =
-    [Table::Hello, Table::Flask, Table::TenKib, Table::Upload, Table::Memory, Table::Sleepers, Table::Reload];
+const TABLES: [Table; 8] = [
+    Table::Hello,
+    Table::Flask,
+    Table::TenKib,
+    Table::Upload,
+    Table::Files,
+    Table::Memory,
+    Table::Sleepers,
+    Table::Reload,
+];
 
 impl Table {
     /// The name on the command line.
@@ -47,6 +56,7 @@ impl Table {
             Table::Flask => "flask",
             Table::TenKib => "10k",
             Table::Upload => "upload",
+            Table::Files => "files",
             Table::Memory => "memory",
             Table::Sleepers => "sleepers",
             Table::Reload => "reload",

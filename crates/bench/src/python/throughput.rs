@@ -106,6 +106,15 @@ fn measure(
     Ok(Measured { samples: CONNECTIONS.iter().map(sample).collect::<Result<_>>()?, notes })
 }
 
+/// Puts load on a new process before its first measurement.
+///
+/// # Errors
+///
+/// When wrk fails.
+pub fn warm_up(port: u16, path: &str, pinned: bool) -> Result<()> {
+    Load { path, ..load(port, CONNECTIONS[0], WARM_UP_SECONDS, pinned) }.run().map(drop)
+}
+
 /// Requests for `/` over plain HTTP.
 pub fn load<'a>(port: u16, connections: usize, seconds: u32, pinned: bool) -> Load<'a> {
     Load { port, path: "/", connections, seconds, pinned, scheme: Scheme::Http, field: None, script: None }
