@@ -27,7 +27,11 @@ pub(crate) fn wrap(app: Arc<dyn Application>, options: &RunOptions) -> Result<Ar
         app = Arc::new(hosts);
     }
     #[cfg(unix)]
-    for (prefix, folder) in &options.cgi {
+    for (number, (prefix, folder)) in options.cgi.iter().enumerate() {
+        let is_same = |earlier: &(String, _)| earlier.0.trim_end_matches('/') == prefix.trim_end_matches('/');
+        if options.cgi[..number].iter().any(is_same) {
+            return Err(unusable(format!("the prefix {prefix:?} of CGI scripts is given twice: choose another one")));
+        }
         let scripts = amboss_toolkit::cgi::CgiFolder::new(prefix, folder).map_err(unusable)?;
         app = Arc::new(scripts.with_fallback(app));
     }

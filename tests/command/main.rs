@@ -4,6 +4,7 @@
 //! - `python`: the search for an interpreter
 //! - `reload`: reloading, workers and other programs
 //! - `runner_api`: the command as a library
+//! - `site`: folders, CGI scripts and allowed hosts
 //! - `stopping`: signals, and log files
 //! - `systemd`: sockets from systemd
 //! - `tls`: HTTPS
@@ -18,6 +19,7 @@ mod reload;
 mod runner_api;
 #[cfg(all(unix, feature = "reload"))]
 mod running;
+mod site;
 #[cfg(all(unix, feature = "reload"))]
 mod stopping;
 #[cfg(target_os = "linux")]

@@ -36,7 +36,7 @@ pub(in crate::cli) struct SiteArgs {
 
     /// Answer only requests for this host, for localhost and the names below it, for the hosts of --bind, and for IP
     /// addresses; others get 421. *.NAME stands for all names below; may be repeated
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = host)]
     allowed_host: Vec<String>,
 }
 
@@ -99,6 +99,14 @@ fn mount(text: &str) -> Result<(String, PathBuf), String> {
     }
 }
 
+/// Checks that a text can be the name of a host. With a port, it would match no request.
+fn host(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains(['/', ':', ' ']) {
+        return Err("give a name without a scheme and a port, as in dev.example.org or *.example.org".into());
+    }
+    Ok(text.to_owned())
+}
+
 /// Returns the folder that an APP names. Only a path with a slash, or a dot alone, names a folder: a name without one may
 /// be a Python package.
 pub(in crate::cli) fn folder(target: &str) -> Option<&Path> {
@@ -135,6 +143,16 @@ mod tests {
         assert_eq!(mount("/a=b=c"), Ok(("/a".into(), "b=c".into())));
         for text in ["a=b", "/a", "/a=", "=b", ""] {
             assert!(mount(text).unwrap_err().contains("/static=./assets"), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_allowed_host_is_a_name_alone() {
+        for text in ["dev.example.org", "*.example.org", "LOCALHOST"] {
+            assert_eq!(host(text), Ok(text.into()));
+        }
+        for text in ["", "a b", "http://a", "a:80", "a/b"] {
+            assert!(host(text).unwrap_err().contains("without a scheme and a port"), "{text}");
         }
     }
 }
