@@ -181,4 +181,14 @@ mod tests {
             assert!(mount(text).unwrap_err().contains("/static=./assets"), "{text}");
         }
     }
+
+    #[test]
+    fn an_allowed_host_is_a_name_alone() {
+        for text in ["dev.example.org", "*.example.org", "LOCALHOST"] {
+            assert_eq!(host(text), Ok(text.into()));
+        }
+        for text in ["", "a b", "http://a", "a:80", "a/b"] {
+            assert!(host(text).unwrap_err().contains("without a scheme and a port"), "{text}");
+        }
+    }
 }

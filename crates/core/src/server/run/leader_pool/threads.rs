@@ -13,6 +13,10 @@ use crate::server::connection::Connection;
 use crate::server::event_loop::{EventLoop, Token};
 use crate::server::sync::{lock, wait_timeout};
 
+/// The maximum number of threads that wait for a disk on behalf of requests without a slot
+/// ([`Application::is_immediate`](crate::Application::is_immediate)) while all slots are taken. Further ones delay the
+/// loop; more threads would only wait for the same disk.
+const MAX_SLOW_READS: usize = 16;
 /// How long a thread stays idle before it ends.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the leader waits before it tries again to start a thread that the system has refused, in milliseconds.
@@ -73,9 +77,10 @@ impl LeaderPool {
     /// Starts another thread, if the maximum and the system allow it. With `first`, the thread begins as the leader.
     pub(super) fn spawn_thread(self: &Arc<LeaderPool>, first: Option<FirstLoop>) {
         let mut threads = lock(&self.threads);
-        // The threads that may run the application, the leader, the monitor, and the threads that wait for clients or
-        // for the disk.
-        if threads.count >= self.service.settings.runtime.threads.max(1) + 2 + self.group.waiting_threads() {
+        // The threads that may run the application, the leader, the monitor, the threads that wait for clients or write
+        // to the disk, and those that read from it for requests without a slot.
+        let most = self.service.settings.runtime.threads.max(1) + 2 + self.group.waiting_threads() + MAX_SLOW_READS;
+        if threads.count >= most {
             return;
         }
         let pool = self.clone();
