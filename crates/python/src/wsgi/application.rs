@@ -3,9 +3,9 @@
 //! A call enters the interpreter once: it builds the environ, calls the application and takes the first block of the
 //! result. Later blocks are produced when the client has room for them.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use amboss::{hijack, AppError, Application, Body, Environ, Log, ShutdownHandle};
+use amboss::{hijack, AppError, Application, Body, Environ, Log};
 use pyo3::exceptions::{PyConnectionError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -32,8 +32,6 @@ pub(crate) struct PyApplication {
     /// The user's `WSGIRequestHandler` class.
     handler_class: Option<Py<PyAny>>,
     log: Arc<dyn Log>,
-    /// The handle of the server that runs the application, set once that server exists.
-    pub(crate) shutdown: Arc<OnceLock<ShutdownHandle>>,
     after_call: Option<AfterCall>,
     watchdog: Option<Arc<Watchdog>>,
 }
@@ -50,7 +48,6 @@ impl PyApplication {
             environs: EnvironBuilder::new(py, server)?,
             handler_class,
             log: server.log.clone(),
-            shutdown: server.shutdown.clone(),
             after_call: None,
             watchdog: None,
         })
