@@ -49,14 +49,11 @@ pub(in crate::cli) struct SiteArgs {
 
 impl SiteArgs {
     /// Returns the flags of `amboss`'s own server that were given.
+    #[cfg(all(unix, feature = "reload"))]
     pub(super) fn given(&self) -> [(bool, &'static str); 7] {
-        #[cfg(unix)]
-        let cgi = !self.cgi.is_empty();
-        #[cfg(not(unix))]
-        let cgi = false;
         [
             (!self.static_files.is_empty(), "--static"),
-            (cgi, "--cgi"),
+            (!self.cgi.is_empty(), "--cgi"),
             (!self.vhost.is_empty(), "--vhost"),
             (self.spa, "--spa"),
             (self.no_listing, "--no-listing"),

@@ -59,7 +59,7 @@ mod tests {
             assert_eq!(response.body, host.as_bytes());
         }
         let app =
-            HeaderFix::new(request_app(|request| Ok(Response::text(request.media_type()))), "X-Type", "content-type");
+            HeaderFix::new(request_app(|request| Ok(Response::text(request.mimetype()))), "X-Type", "content-type");
         let mut owned = EnvironBuilder::new("/").field("X-Type", "a/b").build().unwrap();
         assert_eq!(run_wsgi_app(&app, &mut owned.environ()).unwrap().body, b"a/b");
     }

@@ -154,7 +154,7 @@ impl<'e, 'a> Request<'e, 'a> {
     }
 
     /// The media type of the body in lower case and without parameters, such as `text/html`; empty if it was not sent.
-    pub fn media_type(&self) -> String {
+    pub fn mimetype(&self) -> String {
         self.content_type().split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
     }
 
@@ -164,7 +164,7 @@ impl<'e, 'a> Request<'e, 'a> {
     }
 
     /// The media types that the client accepts.
-    pub fn accept_media_types(&self) -> Accept {
+    pub fn accept_mimetypes(&self) -> Accept {
         Accept::parse(self.header("Accept").as_deref())
     }
 
@@ -227,7 +227,7 @@ impl<'e, 'a> Request<'e, 'a> {
     pub fn form_data(&mut self) -> Result<&FormData, HttpError> {
         let form = match (self.form.take(), &self.data) {
             (Some(form), _) => form,
-            // The body of a stream can be read only once, and `data` has done that.
+            // The body of a stream can be read only once, and `get_data` has done that.
             (None, Some(data)) => {
                 let content_type = self.environ.get("CONTENT_TYPE").unwrap_or_default();
                 form::parse(&content_type, form::Source::Bytes(data), &self.form_limits)?
@@ -241,7 +241,7 @@ impl<'e, 'a> Request<'e, 'a> {
     ///
     /// # Errors
     /// A body that can't be read to its end: 400, 408 or 413.
-    pub fn data(&mut self) -> Result<&[u8], HttpError> {
+    pub fn get_data(&mut self) -> Result<&[u8], HttpError> {
         if self.data.is_none() {
             let collected = match self.environ.input().collected() {
                 // Complete, also if something has read a part of it.
@@ -264,25 +264,25 @@ impl<'e, 'a> Request<'e, 'a> {
     /// The whole body as text.
     ///
     /// # Errors
-    /// As [`data`](Request::data), and 400 for text that is not UTF-8.
+    /// As [`get_data`](Request::get_data), and 400 for text that is not UTF-8.
     pub fn text(&mut self) -> Result<&str, HttpError> {
-        std::str::from_utf8(self.data()?)
+        std::str::from_utf8(self.get_data()?)
             .map_err(|_| HttpError::bad_request("The body of the request is not text in UTF-8."))
     }
 
     /// The body, decoded from JSON.
     ///
     /// # Errors
-    /// As [`data`](Request::data); 415 if the Content-Type is not a JSON type (RFC 6839 §3.1); 400 if the body is not
+    /// As [`get_data`](Request::get_data); 415 if the Content-Type is not a JSON type (RFC 6839 §3.1); 400 if the body is not
     /// JSON, or not of the type `T`.
     #[cfg(feature = "json")]
     pub fn json<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, HttpError> {
-        let media_type = self.media_type();
+        let media_type = self.mimetype();
         if media_type != "application/json" && !media_type.ends_with("+json") {
             let description = "The request has to have the Content-Type application/json.";
             return Err(HttpError::new(415).with_description(description));
         }
-        serde_json::from_slice(self.data()?)
+        serde_json::from_slice(self.get_data()?)
             .map_err(|error| HttpError::bad_request(format!("The body of the request can't be used: {error}.")))
     }
 }
