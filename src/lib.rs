@@ -78,6 +78,7 @@ mod error;
 #[cfg(all(unix, feature = "reload"))]
 mod launch_plan;
 mod live_reload;
+mod option_checks;
 mod options;
 #[cfg(all(unix, feature = "reload"))]
 mod reload_options;

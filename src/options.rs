@@ -9,7 +9,7 @@ use std::time::Duration;
 
 #[cfg(feature = "toolkit")]
 use amboss_core::Application;
-use amboss_core::{Address, Concurrency, RequestHandler, Settings};
+use amboss_core::{Concurrency, RequestHandler, Settings};
 #[cfg(feature = "tls")]
 use amboss_tls::SslContext;
 #[cfg(feature = "toolkit")]
@@ -148,30 +148,6 @@ impl RunOptions {
     #[cfg(all(unix, feature = "reload"))]
     pub fn wants_supervisor(&self, plan: &LaunchPlan) -> bool {
         self.use_reloader || self.workers > 1 || plan.needs_supervisor()
-    }
-
-    /// Checks the options of a server with these addresses, without starting it.
-    ///
-    /// # Errors
-    /// Returns an error if options contradict each other, or name a file or a folder that can't be served.
-    pub fn check(&self, addresses: &[Address]) -> Result<(), RunError> {
-        self.clone().resolve()?;
-        #[cfg(feature = "debugger")]
-        crate::debug_pages::check_addresses(self, addresses)?;
-        #[cfg(not(feature = "debugger"))]
-        let _ = addresses;
-        #[cfg(feature = "toolkit")]
-        crate::surroundings::check(self)?;
-        Ok(())
-    }
-
-    /// Prints a line about options that put the user at risk. A server does so when it starts, and a supervisor in place
-    /// of its workers.
-    pub fn warn(&self) {
-        #[cfg(feature = "debugger")]
-        if self.use_debugger && self.debug_anywhere {
-            say!("{}", crate::debug_pages::WARNING);
-        }
     }
 
     /// Returns the scheme of the server's URLs.

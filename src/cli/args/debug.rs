@@ -2,7 +2,6 @@
 
 use clap::{ArgGroup, Args};
 
-use super::serve::ServeArgs;
 use crate::RunOptions;
 
 /// The flags of development with the debugger. `--debug` counts as `--reload` for the flags that require it: both are
@@ -31,16 +30,4 @@ impl DebugArgs {
         options.use_debugger = self.debug;
         options.debug_anywhere = self.debug_anywhere;
     }
-}
-
-/// Switches on the flags that `--debug` stands for.
-pub(super) fn expand(args: &mut ServeArgs) {
-    if !args.debug.debug {
-        return;
-    }
-    args.live = true;
-    #[cfg(all(unix, feature = "reload"))]
-    args.reload.enable();
-    #[cfg(not(all(unix, feature = "reload")))]
-    say!(" * --debug does not reload code here: that needs Unix, and amboss with the feature reload.");
 }

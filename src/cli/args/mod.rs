@@ -89,9 +89,9 @@ impl Cli {
     /// What is wrong with the command line. The texts for `--help` and `--version` are returned as errors as well.
     pub(super) fn parse_checked(argv: &[OsString]) -> Result<Cli, clap::Error> {
         let mut cli = Cli::try_parse_from(argv)?;
-        debug::expand(&mut cli.serve);
+        cli.serve.expand_debug();
         if let Some(Subcommand::ErrorPage(serve)) = &mut cli.subcommand {
-            debug::expand(serve);
+            serve.expand_debug();
         }
         match conflicts::find(&cli.serve) {
             Some(message) => Err(Cli::command().error(ErrorKind::ArgumentConflict, message)),

@@ -112,6 +112,20 @@ pub(in crate::cli) struct ServeArgs {
     pub(super) reload: ReloadArgs,
 }
 
+impl ServeArgs {
+    /// Switches on the flags that `--debug` stands for.
+    pub(super) fn expand_debug(&mut self) {
+        if !self.debug.is_on() {
+            return;
+        }
+        self.live = true;
+        #[cfg(all(unix, feature = "reload"))]
+        self.reload.enable();
+        #[cfg(not(all(unix, feature = "reload")))]
+        say!(" * --debug does not reload code here: that needs Unix, and amboss with the feature reload.");
+    }
+}
+
 /// The format of the access log.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Format {

@@ -134,7 +134,8 @@ fn vhost(text: &str) -> Result<(String, String), String> {
 
 /// Checks that a text can be the name of a host. With a port, it would match no request.
 fn host(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.contains(['/', ':', ' ']) {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    if name.is_empty() || name.contains(['/', ':', ' ', '*']) {
         return Err("give a name without a scheme and a port, as in dev.example.org or *.example.org".into());
     }
     Ok(text.to_owned())

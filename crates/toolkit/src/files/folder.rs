@@ -128,6 +128,8 @@ impl Folder {
         let Some(root) = self.root.current() else { return Presence::None };
         match self.find(&root, &path, wants_html) {
             Ok(Some(Found::File { is_fallback: true, .. })) => Presence::ForThisRequest,
+            // A listing reads the whole folder, so it takes a slot.
+            Ok(Some(Found::Listing)) => Presence::None,
             Ok(Some(_)) => Presence::ForAll,
             Ok(None) | Err(_) => Presence::None,
         }

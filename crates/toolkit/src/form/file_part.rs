@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use super::error::{FormError, FormErrorKind};
-use super::multipart::PartHead;
+use super::multipart::part_head::PartHead;
 use super::secure_filename::secure_filename;
 use super::storage::{Content, FileReader};
 use crate::headers::Headers;

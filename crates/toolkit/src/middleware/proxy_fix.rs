@@ -10,6 +10,9 @@ use amboss_core::{AppError, Application, Body, Environ, StartResponse};
 /// ignored if it has fewer values. Like Werkzeug's, this middleware believes every client that can reach the server. The
 /// server's own setting for trusted proxies believes only some addresses, and the access log shows its result, so it is
 /// to be preferred.
+///
+/// [`is_immediate`](Application::is_immediate) sees the head as it was sent. Behind a changed host, a middleware that
+/// chooses applications by their host may therefore run a request beside the limit on threads.
 #[derive(Clone, Debug)]
 pub struct ProxyFix<A> {
     app: A,
@@ -83,8 +86,9 @@ impl<A: Application> Application for ProxyFix<A> {
         if let Some(address) = forwarded(environ, "X-Forwarded-For", x_for) {
             environ.set("REMOTE_ADDR", address);
         }
-        if let Some(scheme) = forwarded(environ, "X-Forwarded-Proto", x_proto) {
-            environ.set("wsgi.url_scheme", scheme.to_ascii_lowercase());
+        let scheme = forwarded(environ, "X-Forwarded-Proto", x_proto).map(|scheme| scheme.to_ascii_lowercase());
+        if let Some(scheme) = scheme.filter(|scheme| matches!(&**scheme, "http" | "https")) {
+            environ.set("wsgi.url_scheme", scheme);
         }
         if let Some(host) = forwarded(environ, "X-Forwarded-Host", x_host).filter(|host| host_is_valid(host.as_bytes()))
         {
@@ -173,7 +177,7 @@ mod tests {
                 &[("X-Forwarded-Port", "x"), ("X-Forwarded-Prefix", "//evil.example")],
                 "127.0.0.1 http://inner:8000/a",
             ),
-            (ALL, &[("X-Forwarded-Host", "a b")], "127.0.0.1 http://inner:8000/a"),
+            (ALL, &[("X-Forwarded-Host", "a b"), ("X-Forwarded-Proto", "javascript")], "127.0.0.1 http://inner:8000/a"),
         ] {
             assert_eq!(url(hops, fields), result, "{fields:?}");
         }

@@ -2,6 +2,9 @@
 
 mod accept;
 mod app;
+mod conditional;
+#[cfg(feature = "json")]
+mod json;
 mod url;
 
 use std::borrow::Cow;
@@ -268,22 +271,6 @@ impl<'e, 'a> Request<'e, 'a> {
     pub fn text(&mut self) -> Result<&str, HttpError> {
         std::str::from_utf8(self.get_data()?)
             .map_err(|_| HttpError::bad_request("The body of the request is not text in UTF-8."))
-    }
-
-    /// The body, decoded from JSON.
-    ///
-    /// # Errors
-    /// As [`get_data`](Request::get_data); 415 if the Content-Type is not a JSON type (RFC 6839 §3.1); 400 if the body is not
-    /// JSON, or not of the type `T`.
-    #[cfg(feature = "json")]
-    pub fn json<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, HttpError> {
-        let media_type = self.mimetype();
-        if media_type != "application/json" && !media_type.ends_with("+json") {
-            let description = "The request has to have the Content-Type application/json.";
-            return Err(HttpError::new(415).with_description(description));
-        }
-        serde_json::from_slice(self.get_data()?)
-            .map_err(|error| HttpError::bad_request(format!("The body of the request can't be used: {error}.")))
     }
 }
 

@@ -1,6 +1,5 @@
 //! [`Response`]: status, header fields and body.
 
-mod conditional;
 mod cookies;
 
 use std::borrow::Cow;
@@ -29,14 +28,14 @@ use crate::media_type;
 /// times; a stream or a file once, and an error afterwards.
 #[derive(Debug)]
 pub struct Response {
-    status: u16,
-    headers: Headers,
-    content: Content,
+    pub(crate) status: u16,
+    pub(crate) headers: Headers,
+    pub(crate) content: Content,
 }
 
 /// The body of a response.
 #[derive(Debug)]
-enum Content {
+pub(crate) enum Content {
     Bytes(Cow<'static, [u8]>),
     /// A stream or a file, which can be sent once. The mutex makes a response `Sync`.
     Once(Mutex<Option<Body>>),
@@ -71,15 +70,6 @@ impl Response {
     /// Makes a page in HTML and UTF-8.
     pub fn html(html: impl Into<String>) -> Response {
         Response::bytes(html.into().into_bytes()).with_header("Content-Type", "text/html; charset=utf-8")
-    }
-
-    /// Makes a response of JSON.
-    ///
-    /// # Errors
-    /// A value that JSON can't represent, such as a map whose keys are not strings.
-    #[cfg(feature = "json")]
-    pub fn json(value: &(impl serde::Serialize + ?Sized)) -> Result<Response, crate::HttpError> {
-        Ok(Response::bytes(serde_json::to_vec(value)?).with_header("Content-Type", "application/json"))
     }
 
     /// Makes a redirect with status 302 to a URI reference (RFC 9110 §10.2.2): a path such as `/login`, or a whole URI.
@@ -282,15 +272,5 @@ mod tests {
             let response = Response::empty(200).with_download_name(name);
             assert_eq!(response.headers().get_str("Content-Disposition"), Some(field));
         }
-    }
-
-    #[cfg(feature = "json")]
-    #[test]
-    fn json_is_written_by_serde() {
-        let response = Response::json(&[("a", 1)]).unwrap();
-        assert_eq!(response.data(), Some(&b"[[\"a\",1]]"[..]));
-        assert_eq!(response.headers().get_str("Content-Type"), Some("application/json"));
-        let unrepresentable = std::collections::BTreeMap::from([(vec![1], 2)]);
-        assert_eq!(Response::json(&unrepresentable).unwrap_err().status(), 500);
     }
 }

@@ -105,7 +105,7 @@ fn what_cannot_be_run_is_refused_with_a_sentence() {
         ("/other", 404, "", ""),
         ("/cgi/%2e%2e/cgi/run", 404, "no script", ""),
         ("/cgi/run/%00", 404, "no script", ""),
-        ("/cgi/secret.py", 403, "chmod +x", "chmod +x"),
+        ("/cgi/secret.py", 403, "log of the server", "chmod +x"),
         ("/cgi/nph-run", 501, "nph-", "nph-"),
         ("/cgi/bad", 502, "log", "interpreter in its first line"),
         ("/cgi/text", 502, "log", "CGI script /cgi/text: it "),

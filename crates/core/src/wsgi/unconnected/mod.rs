@@ -138,14 +138,14 @@ impl EnvironBuilder {
         self
     }
 
-    /// Sets a key, as [`Environ::set`] does.
+    /// Sets a key, as [`Environ::set`](crate::Environ::set) does.
     #[must_use]
     pub fn set(mut self, key: impl Into<String>, value: impl Into<Vec<u8>>) -> EnvironBuilder {
         self.variables.push((key.into(), Some(value.into())));
         self
     }
 
-    /// Removes a key, as [`Environ::remove`] does.
+    /// Removes a key, as [`Environ::remove`](crate::Environ::remove) does.
     #[must_use]
     pub fn remove(mut self, key: impl Into<String>) -> EnvironBuilder {
         self.variables.push((key.into(), None));

@@ -51,10 +51,9 @@ impl LookupError {
     pub(super) fn page(&self) -> &'static str {
         match self {
             LookupError::NotFound => "There is no script at this address.",
-            LookupError::NotExecutable => {
-                "The script can't be run, because it is not executable: run chmod +x on its file."
+            LookupError::NotExecutable | LookupError::Unreadable(_) => {
+                "The script can't be run. The log of the server says why."
             }
-            LookupError::Unreadable(_) => "The script can't be run. The log of the server says why.",
             LookupError::NonParsedHeader => {
                 "Scripts whose name begins with nph- write to the connection themselves, which this server does not \
                  support: rename the script, and let it write Status instead of a status line."
@@ -66,6 +65,7 @@ impl LookupError {
 impl fmt::Display for LookupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            LookupError::NotExecutable => f.write_str("it is not executable: run chmod +x on its file"),
             LookupError::Unreadable(error) => write!(f, "it can't be opened: {error}"),
             other => f.write_str(other.page()),
         }

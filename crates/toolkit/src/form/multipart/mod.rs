@@ -2,7 +2,7 @@
 
 mod boundary;
 mod parser;
-mod part_head;
+pub(super) mod part_head;
 
 use std::io::{self, Read};
 

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hasher};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Content, Response};
+use super::Request;
 use crate::error::HttpError;
 use crate::negotiation::conditional::seconds_since_1970;
 use crate::negotiation::{ByteRanges, Conditions, ETag, Outcome, Resolved, Validators};
-use crate::request::Request;
+use crate::response::{Content, Response};
 
 /// The fields that describe a body, which a response 304 does not have (RFC 9110 §15.4.5).
 const OF_THE_BODY: [&str; 5] =
@@ -39,7 +39,9 @@ impl Response {
     #[must_use]
     pub fn with_last_modified(self, time: SystemTime) -> Response {
         // Dates before 1970 can't be written as an HTTP-date by every implementation.
-        self.with_header("Last-Modified", httpdate::fmt_http_date(time.max(UNIX_EPOCH)))
+        // An HTTP-date has four digits for the year.
+        let latest = UNIX_EPOCH + Duration::from_secs(253_402_300_799);
+        self.with_header("Last-Modified", httpdate::fmt_http_date(time.clamp(UNIX_EPOCH, latest)))
     }
 
     /// Makes the response of a request conditional, by the response's `ETag` and `Last-Modified`: 304 if the client has
@@ -119,7 +121,6 @@ mod tests {
     use super::*;
     use crate::request_app;
     use amboss_core::{run_wsgi_app, AppResponse, EnvironBuilder};
-    use std::time::Duration;
 
     fn get(fields: &[(&str, &str)]) -> AppResponse {
         let changed = UNIX_EPOCH + Duration::from_secs(784_111_777);
@@ -172,6 +173,18 @@ mod tests {
             let mut owned = EnvironBuilder::new("/").method(method).field(name, value).build().unwrap();
             let response = run_wsgi_app(&app, &mut owned.environ()).unwrap();
             assert_eq!((response.status, response.body.as_slice()), (200, &b"saved"[..]), "{method} {name}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_no_date_can_express_is_the_nearest_one() {
+        let day = Duration::from_secs(86_400);
+        for (time, date) in [
+            (UNIX_EPOCH - day, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (UNIX_EPOCH + day * 3_000_000, "Fri, 31 Dec 9999 23:59:59 GMT"),
+        ] {
+            let response = Response::empty(200).with_last_modified(time);
+            assert_eq!(response.headers().get_str("Last-Modified"), Some(date));
         }
     }
 
