@@ -183,6 +183,33 @@ fn only_allowed_hosts_are_answered() {
 }
 
 #[test]
+fn hosts_have_applications_of_their_own() {
+    let site = site();
+    let docs = format!("docs.localhost={}", site.join_str("www"));
+    let any = format!("*.test={}", site.join_str("www/docs/"));
+    let server = start(&["--vhost", &docs, "--vhost", &any, "--allowed-host", "shop.example"]);
+    assert!(
+        server.banner.contains(&format!("Running on http://docs.localhost:{}\n", server.port())),
+        "{}",
+        server.banner
+    );
+    for (host, path, text) in [
+        ("docs.localhost", "/", "the index"),
+        ("DOCS.localhost:81", "/docs/a.txt", "a text"),
+        ("a.test", "/a.txt", "a text"),
+        ("localhost", "/", "PATH_INFO"),
+        ("shop.example", "/", "PATH_INFO"),
+        ("127.0.0.1", "/", "PATH_INFO"),
+        ("evil.example", "/", "--allowed-host evil.example"),
+    ] {
+        let mut client = connect(server.port());
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        let response = client.response();
+        assert!(response.text().contains(text), "{host}: {} {}", response.head, response.text());
+    }
+}
+
+#[test]
 fn what_can_not_be_served_is_refused_in_one_sentence_before_anything_is_served() {
     let site = site();
     let (www, missing) = (site.join_str("www"), site.join_str("missing"));
@@ -204,6 +231,11 @@ fn what_can_not_be_served_is_refused_in_one_sentence_before_anything_is_served()
         (&[&www, "--cache", "x"], "give whole seconds, from 0 to 31536000"),
         (&["--allowed-host", "http://shop.test"], "give a name without a scheme and a port"),
         (&["--allowed-host", "shop.test:5000"], "give a name without a scheme and a port"),
+        (&["--allowed-host", "*"], "give a name without a scheme and a port"),
+        (&["--vhost", "api.localhost"], "write it as host=app"),
+        (&["--vhost", &of("a.localhost", &missing)], "missing does not exist: create it, or correct the path"),
+        (&["--vhost", &of("a.localhost:81", &www)], "is not the name of a host: write it without a port"),
+        (&["--vhost", &of("a.test", &www), "--vhost", &of("A.test", &www)], "two applications for the host"),
         (&["--allowed-host", ""], "give a name without a scheme and a port"),
         #[cfg(unix)]
         (&["--cgi", &of("/x", &missing)], "missing can't be opened"),

@@ -20,7 +20,6 @@ pub(super) struct DebugArgs {
 }
 
 impl DebugArgs {
-    #[cfg(all(unix, feature = "reload"))]
     pub(super) fn is_on(&self) -> bool {
         self.debug
     }
