@@ -172,7 +172,7 @@ fn contradictory_flags_are_refused_with_a_message() {
         (&["app", "--", "sh"][..], "APP and PROGRAM can't both be served; leave out one of them"),
         (&["app", "--processes", "2"], "use --workers N instead"),
         (&["app", "--processes", "2", "--threads", "2"], "'--processes <N>' cannot be used with '--threads <N>'"),
-        (&["app", "--preload", "--reload"], "--reload would serve old code; leave out one of them"),
+        (&["app", "--preload", "--reload"], "--reload and --debug would serve old code; leave it out"),
         (&["app", "--timeout", "0.01"], "give seconds, from 0.1 to 86400"),
         (&["app", "--timeout", "nan"], "give seconds, from 0.1 to 86400"),
         (&["app", "--timeout", "soon"], "give seconds, from 0.1 to 86400"),
