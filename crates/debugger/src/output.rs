@@ -102,7 +102,10 @@ fn examine_program(output: &str, project: &Project) -> Findings {
             push_frame(&mut of_python, project, Some(place), function);
         } else if !line.contains("--> ") && !line.contains("::: ") {
             push_frame(&mut of_rust, project, find_place(line), "");
-            if line.starts_with(|c: char| !c.is_whitespace()) && !AFTERWORDS.iter().any(|word| line.starts_with(word)) {
+            // The command says last what it could not do because of the error.
+            let is_summary = line.starts_with("amboss: ") && !message.is_empty();
+            let is_afterword = is_summary || AFTERWORDS.iter().any(|word| line.starts_with(word));
+            if line.starts_with(|c: char| !c.is_whitespace()) && !is_afterword {
                 line.clone_into(&mut message);
             }
         }
@@ -145,6 +148,19 @@ mod tests {
         for (line, expected) in cases {
             let found = find_place(line).map(|it| (&line[it.range.clone()], it.file, it.line, it.column));
             assert_eq!(found, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_message_is_that_of_the_error_and_not_the_summary_of_the_command() {
+        let project = Project::new("/");
+        let error = "  File \"/a/b.py\", line 3\n    def app(:\n            ^\nSyntaxError: invalid syntax\n";
+        let summary = "amboss: 'b:app' can't be imported\n";
+        for (output, message) in [
+            (format!("{error}{summary}"), "SyntaxError: invalid syntax"),
+            (summary.to_owned(), "amboss: 'b:app' can't be imported"),
+        ] {
+            assert_eq!(examine(&output, &project).message, message);
         }
     }
 

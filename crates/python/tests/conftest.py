@@ -2,6 +2,7 @@
 
 import faulthandler
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -185,11 +186,10 @@ class Script:
     @property
     def port(self) -> int:
         """The port in the program's banner."""
-        mark = " * Running on "
-        text = self.wait_for(mark)
-        wait_until(lambda: "\n" in (self.out + self.err).partition(mark)[2])
-        text = (self.out + self.err).partition(mark)[2].splitlines()[0]
-        return int(text.rpartition(":")[2].rstrip("/"))
+        self.wait_for(" * Running on ")
+        # The banner of a wildcard address begins with a line without a port.
+        found = wait_until(lambda: re.search(r" \* Running on \S+:(\d+)/?\n", self.out + self.err))
+        return int(found[1])
 
     def client(self, **arguments: Any) -> Client:
         return Client(("127.0.0.1", self.port), **arguments)
