@@ -13,30 +13,6 @@ use crate::table::{self, Spread, Table, MISSING};
 /// How long the load before the first measurement of a new process takes, in seconds.
 const WARM_UP_SECONDS: u32 = 1;
 
-/// One measurement of one peer.
-#[derive(Clone, Copy, Debug)]
-pub struct Sample {
-    /// The result of the load generator.
-    pub report: LoadReport,
-    /// The CPU time of the server's processes per response, in microseconds.
-    pub cpu_micros: f64,
-}
-
-/// Puts load on the server with this process id, and measures its CPU time.
-///
-/// # Errors
-///
-/// When the load generator fails, the server has ended, or there was no response.
-pub fn sample(pid: u32, load: &Load<'_>) -> Result<Sample> {
-    let before = proc::cpu_time(pid)?;
-    let report = load.run()?;
-    let used = proc::cpu_time(pid)?.saturating_sub(before);
-    if report.responses == 0 {
-        return Err("did not respond".into());
-    }
-    Ok(Sample { report, cpu_micros: used.as_secs_f64() * 1e6 / report.responses as f64 })
-}
-
 /// What a table counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
@@ -56,23 +32,34 @@ impl Unit {
     }
 }
 
-impl Sample {
+/// One measurement of one peer.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// The result of the load generator.
+    pub report: LoadReport,
     /// Units per second.
-    pub fn rate(&self, unit: Unit) -> f64 {
-        self.report.rate * self.per_response(unit)
-    }
-
+    pub rate: f64,
     /// The CPU time of the server's processes per unit, in microseconds.
-    pub fn cpu(&self, unit: Unit) -> f64 {
-        self.cpu_micros / self.per_response(unit)
-    }
+    pub cpu_micros: f64,
+}
 
-    fn per_response(&self, unit: Unit) -> f64 {
-        match unit {
-            Unit::Request => 1.0,
-            Unit::Mebibyte => self.report.mib / self.report.responses as f64,
-        }
+/// Puts load on the server with this process id, and measures its CPU time.
+///
+/// # Errors
+///
+/// When the load generator fails, the server has ended, or there was no response.
+pub fn sample(pid: u32, load: &Load<'_>, unit: Unit) -> Result<Sample> {
+    let before = proc::cpu_time(pid)?;
+    let report = load.run()?;
+    let used = proc::cpu_time(pid)?.saturating_sub(before);
+    let (count, rate) = match unit {
+        Unit::Request => (report.responses as f64, report.rate),
+        Unit::Mebibyte => (report.mib, report.mib_rate),
+    };
+    if count == 0.0 {
+        return Err("did not respond".into());
     }
+    Ok(Sample { report, rate, cpu_micros: used.as_secs_f64() * 1e6 / count })
 }
 
 /// A throughput benchmark: how to start a peer, what to check first, and which load to put on it.
@@ -137,15 +124,15 @@ impl Benchmark<'_> {
         warm_up.run()?;
         for (samples, &connections) in entry.samples.iter_mut().zip(self.connections) {
             let load = (self.load)(server.port, connections);
-            samples.push(sample(server.pid(), &load)?);
+            samples.push(sample(server.pid(), &load, self.unit)?);
         }
         Ok(())
     }
 }
 
 fn tabulate(entries: &[Entry], index: usize, unit: Unit) -> Table {
-    let rates = |entry: &Entry| -> Vec<f64> { entry.samples[index].iter().map(|sample| sample.rate(unit)).collect() };
-    let cpu = |entry: &Entry| -> Vec<f64> { entry.samples[index].iter().map(|sample| sample.cpu(unit)).collect() };
+    let rates = |entry: &Entry| -> Vec<f64> { entry.samples[index].iter().map(|sample| sample.rate).collect() };
+    let cpu = |entry: &Entry| -> Vec<f64> { entry.samples[index].iter().map(|sample| sample.cpu_micros).collect() };
     let subject = entries.iter().find(|entry| entry.peer.name == SUBJECT && entry.failure.is_none());
     let ratio = |values: &dyn Fn(&Entry) -> Vec<f64>, entry: &Entry| {
         table::ratio_cell(subject.and_then(|subject| Spread::of_ratios(&values(subject), &values(entry))))
@@ -187,8 +174,9 @@ mod tests {
 
     fn entry(name: &str, rounds: &[(f64, f64)], failure: Option<&str>) -> Entry {
         let sample = |&(rate, cpu_micros)| {
-            let report = LoadReport { responses: 1, rate, mib: 4.0, p99: Duration::from_millis(1), errors: 0 };
-            Sample { report, cpu_micros }
+            let p99 = Duration::from_millis(1);
+            let report = LoadReport { responses: 1, rate, mib: 0.0, mib_rate: 0.0, p99, errors: 0 };
+            Sample { report, rate, cpu_micros }
         };
         let samples = vec![rounds.iter().map(sample).collect()];
         Entry { peer: peers::find(name).expect("known"), samples, note: None, failure: failure.map(str::to_owned) }
@@ -211,13 +199,6 @@ mod tests {
 - nginx: is not installed
 ";
         assert_eq!(tabulate(&entries, 0, Unit::Request).markdown(), expected);
-    }
-
-    #[test]
-    fn bytes_of_incomplete_responses_count() {
-        let entries = [entry(SUBJECT, &[(10.0, 8.0)], None)];
-        let table = tabulate(&entries, 0, Unit::Mebibyte).markdown();
-        assert!(table.contains("MiB/s") && table.contains("|    40 |") && table.contains("|       2.00 |"), "{table}");
     }
 
     #[test]

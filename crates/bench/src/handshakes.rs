@@ -77,6 +77,7 @@ impl Handshakes {
             responses: latencies.len() as u64,
             rate: latencies.len() as f64 / elapsed.as_secs_f64(),
             mib: 0.0,
+            mib_rate: 0.0,
             p99: latencies.get(latencies.len() * 99 / 100).copied().unwrap_or_default(),
             errors,
         })

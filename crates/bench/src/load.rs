@@ -101,6 +101,7 @@ fn parse_wrk_output(text: &str) -> Option<LoadReport> {
         responses: responses.parse().ok()?,
         rate: after("Requests/sec:")?.trim().parse().ok()?,
         mib: parse_mib(read.split_once(", ")?.1.strip_suffix(" read")?)?,
+        mib_rate: parse_mib(after("Transfer/sec:")?.trim())?,
         p99: parse_latency(after("99%")?.trim())?,
         errors,
     })
@@ -207,7 +208,7 @@ mod tests {
         let report = parse_wrk_output(text).expect("complete");
         assert_eq!(report.responses, 400_100);
         assert_eq!(report.rate, 97_585.37);
-        assert_eq!(report.mib, 50.0);
+        assert_eq!((report.mib, report.mib_rate), (50.0, 12.2));
         assert_eq!(report.p99, Duration::from_micros(1250));
         assert_eq!(report.errors, 3);
     }

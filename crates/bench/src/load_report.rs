@@ -14,6 +14,8 @@ pub struct LoadReport {
     pub rate: f64,
     /// The bytes of all responses, complete or not, in MiB. wrk prints three digits. Zero if they are not counted.
     pub mib: f64,
+    /// MiB per second.
+    pub mib_rate: f64,
     /// The latency that 99 % of the responses do not exceed.
     pub p99: Duration,
     /// The number of socket errors and of incorrect responses. wrk counts every status other than 2xx and 3xx as

@@ -114,7 +114,14 @@ mod tests {
 
     #[test]
     fn the_rate_beside_the_downloads_is_divided_by_the_rate_alone() {
-        let report = |rate| LoadReport { responses: 1, rate, mib: 1.0, p99: Duration::from_millis(1), errors: 0 };
+        let report = |rate| LoadReport {
+            responses: 1,
+            rate,
+            mib: 1.0,
+            mib_rate: rate,
+            p99: Duration::from_millis(1),
+            errors: 0,
+        };
         let round = |alone, beside| Measured { alone: report(alone), beside: report(beside), downloads: report(700.0) };
         let outcome = Ok(vec![round(100.0, 50.0), round(200.0, 200.0), round(100.0, 90.0)]);
         let table = tabulate(&[Entry { peer: &PEERS[0], outcome }]).markdown();

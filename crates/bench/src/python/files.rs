@@ -10,7 +10,7 @@ use crate::benchmark::{self, Sample, Unit};
 use crate::file_folder::{SizedFile, LARGE, MEDIUM, SMALL};
 use crate::load::Load;
 use crate::result::Result;
-use crate::table::{self, Spread, Table};
+use crate::table::{self, Spread, Table, MISSING};
 
 /// A file, the number of connections, and what is counted, with a table for each.
 const CASES: [(SizedFile, usize, Unit); 5] = [
@@ -57,16 +57,16 @@ fn measure(bench: &Bench, peer: &'static Peer, pinned: bool) -> Result<Measured>
         notes = mounts::check(server.port, &file).map_err(|error| format!("sends {} wrong: {error}", file.title))?;
     }
     throughput::warm_up(server.port, &mounts::path(&SMALL), pinned)?;
-    let sample = |(file, connections, _): &(SizedFile, usize, Unit)| {
+    let sample = |(file, connections, unit): &(SizedFile, usize, Unit)| {
         let load = throughput::load(server.port, *connections, bench.options.seconds, pinned);
-        benchmark::sample(server.pid(), &Load { path: &mounts::path(file), ..load })
+        benchmark::sample(server.pid(), &Load { path: &mounts::path(file), ..load }, *unit)
     };
     Ok(Measured { samples: CASES.iter().map(sample).collect::<Result<_>>()?, notes })
 }
 
 fn tabulate(entries: &[Entry<Measured>], index: usize, unit: Unit) -> Table {
-    let rate = |round: &Measured| round.samples[index].rate(unit);
-    let cpu = |round: &Measured| round.samples[index].cpu(unit);
+    let rate = |round: &Measured| round.samples[index].rate;
+    let cpu = |round: &Measured| round.samples[index].cpu_micros;
     let subject = entries.iter().find(|entry| entry.peer.name == SUBJECT && entry.outcome.is_ok());
     let ratio = |entry: &Entry<Measured>, value: &dyn Fn(&Measured) -> f64| {
         table::ratio_cell(subject.and_then(|subject| Spread::of_ratios(&subject.values(value), &entry.values(value))))
@@ -78,6 +78,8 @@ fn tabulate(entries: &[Entry<Measured>], index: usize, unit: Unit) -> Table {
         let name = entry.peer.name;
         let Some(measured) = entry.measured(&mut table) else { continue };
         let errors: u64 = measured.iter().map(|round| round.samples[index].report.errors).sum();
+        let mut p99 = entry.values(|round| round.samples[index].report.p99.as_secs_f64());
+        p99.retain(|&seconds| seconds > 0.0);
         table.row(vec![
             // Error responses may be faster than correct ones.
             if errors > 0 { format!("{name} (!)") } else { name.into() },
@@ -85,7 +87,8 @@ fn tabulate(entries: &[Entry<Measured>], index: usize, unit: Unit) -> Table {
             ratio(entry, &rate),
             format!("{:.1}", entry.median(cpu)),
             ratio(entry, &cpu),
-            table::median_duration(entry.values(|round| round.samples[index].report.p99.as_secs_f64())),
+            // Zero: no response was complete when the load ended.
+            if p99.is_empty() { MISSING.into() } else { table::median_duration(p99) },
             errors.to_string(),
         ]);
         for note in measured.first().into_iter().flat_map(|round| &round.notes) {

@@ -4,7 +4,7 @@ use super::bench::Bench;
 use super::peers::{Peer, RUST};
 use super::rounds::{measure_in_rounds, ratio_to_subject, Entry};
 use super::server::Server;
-use crate::benchmark::{self, Sample};
+use crate::benchmark::{self, Sample, Unit};
 use crate::http_client::{field, HttpClient};
 use crate::load::{Load, Scheme, Script};
 use crate::result::Result;
@@ -102,7 +102,8 @@ fn measure(
     let notes = workload.check(server.port).map_err(|error| format!("sends a wrong response: {error}"))?;
     let load = |connections, seconds| Load { script, ..load(server.port, connections, seconds, pinned) };
     load(CONNECTIONS[0], WARM_UP_SECONDS).run()?;
-    let sample = |&connections| benchmark::sample(server.pid(), &load(connections, bench.options.seconds));
+    let sample =
+        |&connections| benchmark::sample(server.pid(), &load(connections, bench.options.seconds), Unit::Request);
     Ok(Measured { samples: CONNECTIONS.iter().map(sample).collect::<Result<_>>()?, notes })
 }
 
