@@ -67,9 +67,8 @@ fn debug_reloads_code_and_pages() {
 
 #[cfg(all(unix, feature = "reload"))]
 #[test]
-fn debug_is_refused_with_a_program_and_with_preload() {
+fn debug_is_refused_with_a_program() {
     fails(&["--debug", "--", "true"], 2, "the debugger of PROGRAM itself");
-    fails(&["--debug", "--preload", "shop:app"], 2, "--preload forks workers from code that was imported once");
 }
 
 #[test]

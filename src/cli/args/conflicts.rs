@@ -25,11 +25,12 @@ pub(super) fn find(args: &ServeArgs) -> Option<String> {
     }
     #[cfg(all(unix, feature = "reload"))]
     if args.app.is_preloading() && args.reload.is_reloading() {
-        return Some(
-            "--preload forks workers from code that was imported once, so --reload and --debug would serve old code; \
-             leave it out"
-                .into(),
-        );
+        // `--debug` includes `--reload`.
+        let flag = if args.debug.is_on() { "--debug" } else { "--reload" };
+        return Some(format!(
+            "--preload forks workers from code that was imported once, so {flag} would serve old code; leave out one of \
+             them"
+        ));
     }
     let message = "--processes would fork the interpreter for each request; use --workers N instead";
     args.processes.is_some().then(|| message.into())
