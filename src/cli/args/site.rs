@@ -141,13 +141,15 @@ fn host(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Returns the folder that an APP names. Only a path with a slash, or a dot alone, names a folder: a name without one may
-/// be a Python package.
+/// Returns the folder that an APP names. Only a path with a slash, or dots alone, names a folder: a name without one may
+/// be a Python package. If there is nothing at the path, it names a folder if it begins or ends as none of Python does.
 pub(in crate::cli) fn folder(target: &str) -> Option<&Path> {
     let path = Path::new(target);
-    let is_path = target.contains('/') || target.contains(std::path::MAIN_SEPARATOR) || matches!(target, "." | "..");
+    let separators = ['/', std::path::MAIN_SEPARATOR];
+    let is_path = target.contains(separators) || matches!(target, "." | "..");
+    let is_plain = target.starts_with(['.', '/']) || target.ends_with(separators);
     let names_python = target.contains(':') || target.ends_with(".py");
-    (is_path && (path.is_dir() || !names_python)).then_some(path)
+    (is_path && (path.is_dir() || is_plain && !names_python)).then_some(path)
 }
 
 #[cfg(test)]
@@ -162,6 +164,7 @@ mod tests {
             ("./site", true),
             ("/srv/www", true),
             ("site/", true),
+            ("parts/nowhere", false),
             ("site", false),
             ("module:app", false),
             ("pkg/app.py", false),
