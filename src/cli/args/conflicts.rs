@@ -16,9 +16,6 @@ pub(super) fn find(args: &ServeArgs) -> Option<String> {
     if let Some(flag) = args.site.without_folder(args.folder().is_some()) {
         return Some(format!("{flag} is for a folder of files; name one, as in amboss ./site"));
     }
-    if let Some(folder) = args.python_target().filter(|target| is_plain_folder(target)) {
-        return Some(format!("{folder} is a folder without a Python package; write ./{folder} to serve its files"));
-    }
     if !args.needs_python() {
         let flag = args.app.given()?;
         return Some(format!("{flag} is for a Python application; name one, as in amboss shop:app"));
@@ -34,15 +31,6 @@ pub(super) fn find(args: &ServeArgs) -> Option<String> {
     }
     let message = "--processes would fork the interpreter for each request; use --workers N instead";
     args.processes.is_some().then(|| message.into())
-}
-
-/// Whether an APP is the name of a folder that Python can't import an application from.
-fn is_plain_folder(target: &str) -> bool {
-    let folder = std::path::Path::new(target);
-    !target.contains([':', '.'])
-        && folder.is_dir()
-        && !folder.join("__init__.py").exists()
-        && !folder.with_extension("py").exists()
 }
 
 /// Returns the message for a conflict with a PROGRAM.

@@ -23,7 +23,7 @@ use crate::Address;
 pub(in crate::cli) struct ServeArgs {
     /// Python application to serve: module:object, module:factory(), module:factory("text", n=1), or a module alone that
     /// defines `app` or `application`; the path of a .py file can stand for the module. Or a folder of files to serve,
-    /// as a path with a slash, such as ./site [default: the built-in development application]
+    /// as a path that begins with ./, ../ or / [default: the built-in development application]
     #[arg(value_name = "APP")]
     pub(in crate::cli) target: Option<String>,
 

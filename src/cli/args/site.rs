@@ -36,8 +36,8 @@ pub(in crate::cli) struct SiteArgs {
     #[arg(long, value_name = "SECONDS", value_parser = seconds::cache)]
     cache: Option<Duration>,
 
-    /// Answer requests for a host, or for all names below (*.NAME), with another application: a folder, as a path with a
-    /// slash, or a Python application; may be repeated
+    /// Answer requests for a host, or for all names below (*.NAME), with another application: a folder, as a path that
+    /// begins with ./, ../ or /, or a Python application; may be repeated
     #[arg(long, value_name = "HOST=APP", value_parser = vhost)]
     vhost: Vec<(String, String)>,
 
@@ -141,15 +141,15 @@ fn host(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Returns the folder that an APP names. Only a path with a slash, or dots alone, names a folder: a name without one may
-/// be a Python package. If there is nothing at the path, it names a folder if it begins or ends as none of Python does.
+/// Returns the folder that an APP names: a path that begins with a dot or a slash and is no file of Python. Other paths
+/// may be those of Python packages, for which the loader of Python applications has messages.
 pub(in crate::cli) fn folder(target: &str) -> Option<&Path> {
     let path = Path::new(target);
-    let separators = ['/', std::path::MAIN_SEPARATOR];
-    let is_path = target.contains(separators) || matches!(target, "." | "..");
-    let is_plain = target.starts_with(['.', '/']) || target.ends_with(separators);
-    let names_python = target.contains(':') || target.ends_with(".py");
-    (is_path && (path.is_dir() || is_plain && !names_python)).then_some(path)
+    let begins_as_folder = matches!(target, "." | "..")
+        || ["./", "../", "/", ".\\", "..\\"].iter().any(|beginning| target.starts_with(beginning))
+        || cfg!(windows) && path.is_absolute();
+    let names_python = target.contains(".py") || target.rsplit('/').next().is_some_and(|name| name.contains(':'));
+    (begins_as_folder && (path.is_dir() || !names_python)).then_some(path)
 }
 
 #[cfg(test)]
@@ -163,8 +163,11 @@ mod tests {
             ("..", true),
             ("./site", true),
             ("/srv/www", true),
-            ("site/", true),
+            ("site/", false),
             ("parts/nowhere", false),
+            ("../site/", true),
+            ("/srv/app.py:app", false),
+            ("./app:app", false),
             ("site", false),
             ("module:app", false),
             ("pkg/app.py", false),
