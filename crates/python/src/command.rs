@@ -66,6 +66,10 @@ impl Runner for PyRunner {
     fn serve(&mut self, target: Option<&str>, mut config: AppConfig) -> Result<(), RunError> {
         let threads = config.options.settings.runtime.threads;
         attach(|py| {
+            if config.options.use_debugger {
+                // Otherwise Flask answers failures itself. It reads the variable when an application is made.
+                py.import("os")?.getattr("environ")?.call_method1("setdefault", ("FLASK_DEBUG", "1"))?;
+            }
             apply_python_settings(py, &mut config.options, false, Some(threads));
             if amboss::is_running_from_reloader() || !config.options.wants_supervisor(&config.plan) || config.preload {
                 // This process imports the application, and CTRL+C must end the import.

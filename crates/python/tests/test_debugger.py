@@ -228,6 +228,24 @@ def test_the_command_explains_exceptions_reloads_and_pages_reload_live(folder):
         wait_until(lambda: server.get().body == b"saved", "the new code")
 
 
+def test_the_command_explains_failures_of_flask(folder):
+    folder.save(
+        "flasky.py",
+        """
+        from flask import Flask
+        app = Flask(__name__)
+
+        @app.get("/fail")
+        def fail():
+            raise LookupError("no anvil")
+        """,
+    )
+    with serving_command(folder.path, "--debug", "flasky:app") as server:
+        response = server.get("/fail", headers=HTML)
+        # The page is Werkzeug's, which Flask brings along.
+        assert response.status == 500 and b"LookupError: no anvil" in response.body
+
+
 def test_the_command_explains_code_that_can_not_be_imported(folder):
     folder.save("broken.py", "import json\n\ndef app(:\n")
     with serving_command(folder.path, "--debug", "broken:app") as server:
