@@ -68,8 +68,8 @@ fn hello_responds() {
 }
 
 #[test]
-fn oauth_callback_waits_for_a_token_prints_it_and_exits() {
-    let mut example = Example::start("oauth_callback", &[]);
+fn token_callback_waits_for_a_token_prints_it_and_exits() {
+    let mut example = Example::start("token_callback", &[]);
     assert!(example.get("/favicon.ico").starts_with("HTTP/1.1 404 "));
     let response = example.get("/callback?state=x&token=abc123");
     assert!(response.ends_with("You can close this window.\n"), "{response}");

@@ -1,5 +1,5 @@
 //! Waits for one callback, as a command-line tool does for OAuth, and exits.
-//! `cargo run -p amboss-core --example oauth_callback [address]`, then open `/callback?token=…` at the address that it
+//! `cargo run -p amboss-core --example token_callback [address]`, then open `/callback?token=…` at the address that it
 //! prints.
 
 use std::sync::mpsc;
