@@ -14,14 +14,25 @@ use super::syntax::is_tchar;
 
 /// Returns the member at `position` from the right (1 is the last one) of the lists in all fields with this name.
 /// `None` if `position` is 0 or there are fewer members.
-pub(crate) fn member_from_right<'a>(head: &Head<'a>, name: &str, position: usize) -> Option<&'a [u8]> {
-    let fields = head.fields().rev().filter(|field| field.name.eq_ignore_ascii_case(name.as_bytes()));
-    let mut members = fields.flat_map(|field| field.value.rsplit(|&byte| byte == b','));
-    members.nth(position.checked_sub(1)?).map(<[u8]>::trim_ascii)
+#[cold]
+pub(crate) fn member_from_right<'a>(head: &Head<'a>, name: &str, mut position: usize) -> Option<&'a [u8]> {
+    for field in head.fields().rev() {
+        if !field.name.eq_ignore_ascii_case(name.as_bytes()) {
+            continue;
+        }
+        for member in field.value.rsplit(|&byte| byte == b',') {
+            position = position.checked_sub(1)?;
+            if position == 0 {
+                return Some(member.trim_ascii());
+            }
+        }
+    }
+    None
 }
 
 /// Reads the address of a client: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:80`. The
 /// port is 0 if there is none. `None` for everything else, such as `unknown` and `_hidden` (RFC 7239 §6).
+#[cold]
 pub(crate) fn client_address(text: &[u8]) -> Option<SocketAddr> {
     let text = std::str::from_utf8(text).ok()?;
     if let Some(literal) = text.strip_prefix('[') {
@@ -53,6 +64,7 @@ pub(crate) struct ForwardedElement<'a> {
 /// Returns the elements of all `Forwarded` fields, in order (RFC 7239 §4). `None` if a field is malformed: then it is
 /// unknown which proxy has said what. A field is read as a unit, so a quotation mark that a client leaves open can't
 /// swallow the field of a proxy.
+#[cold]
 pub(crate) fn forwarded_elements<'a>(head: &Head<'a>) -> Option<Vec<ForwardedElement<'a>>> {
     let mut elements = Vec::new();
     for value in head.get_all("forwarded") {
@@ -87,15 +99,12 @@ impl<'a> Reader<'a> {
             self.skip_space();
             if !matches!(self.rest.first(), None | Some(b',' | b';')) {
                 let (name, value) = self.pair()?;
-                let slot = match name.to_ascii_lowercase().as_slice() {
-                    b"for" => Some(&mut element.client),
-                    b"host" => Some(&mut element.host),
-                    b"proto" => Some(&mut element.proto),
-                    _ => None,
-                };
-                // RFC 7239 §4: a parameter must not occur twice.
-                if slot.is_some_and(|slot| slot.replace(value).is_some()) {
-                    return None;
+                let slots = [("for", &mut element.client), ("host", &mut element.host), ("proto", &mut element.proto)];
+                for (known, slot) in slots {
+                    // RFC 7239 §4: a parameter must not occur twice.
+                    if name.eq_ignore_ascii_case(known.as_bytes()) && slot.replace(value.clone()).is_some() {
+                        return None;
+                    }
                 }
                 self.skip_space();
             }

@@ -10,8 +10,7 @@
 //! Invariant: the result for some bytes is also the result for more bytes, unless it is that more are needed.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::str::FromStr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::syntax::parse_decimal;
 
@@ -90,25 +89,25 @@ fn parse_line(line: &[u8]) -> Option<ProxyHeader> {
         // Section 2.1: what follows is ignored.
         return Some(ProxyHeader::Unknown);
     }
-    let addresses: [&[u8]; 2] = [words.next()?, words.next()?];
-    let [source_port, destination_port] = [port(words.next()?)?, port(words.next()?)?];
+    let (source, destination) = (words.next()?, words.next()?);
+    let (source_port, destination_port) = (port(words.next()?)?, port(words.next()?)?);
     if words.next().is_some() {
         return None;
     }
-    let [source, destination] = match family {
-        b"TCP4" => addresses.map(address::<Ipv4Addr>),
-        b"TCP6" => addresses.map(address::<Ipv6Addr>),
+    let is_ipv4 = match family {
+        b"TCP4" => true,
+        b"TCP6" => false,
         _ => return None,
     };
     Some(ProxyHeader::Tcp {
-        source: SocketAddr::new(source?, source_port),
-        destination: SocketAddr::new(destination?, destination_port),
+        source: SocketAddr::new(address(source, is_ipv4)?, source_port),
+        destination: SocketAddr::new(address(destination, is_ipv4)?, destination_port),
     })
 }
 
 /// Reads an IP address of one family. std accepts no leading zeros in IPv4, and no zone in IPv6.
-fn address<A: FromStr + Into<IpAddr>>(text: &[u8]) -> Option<IpAddr> {
-    std::str::from_utf8(text).ok()?.parse::<A>().ok().map(Into::into)
+fn address(text: &[u8], is_ipv4: bool) -> Option<IpAddr> {
+    std::str::from_utf8(text).ok()?.parse::<IpAddr>().ok().filter(|address| address.is_ipv4() == is_ipv4)
 }
 
 /// Reads a port without leading zeros.

@@ -44,12 +44,17 @@ pub enum Concurrency {
 pub struct Server {
     event_loop: Option<Box<EventLoop>>,
     concurrency: Concurrency,
+    serve: Serve,
     service: Arc<Service>,
     waker: Arc<Waker>,
     shutdown: ShutdownHandle,
     group: Arc<LoopGroup>,
     local: Vec<LocalAddr>,
 }
+
+/// Runs the event loop of a server until it is told to stop. A pointer, so that a program contains only the drivers that
+/// it can use.
+type Serve = fn(&mut Server) -> Result<(), ServeError>;
 
 /// Makes a server of one of the three kinds that listens on all of `addresses`.
 ///
@@ -89,7 +94,12 @@ pub fn make_server_on(
     concurrency: Concurrency,
     settings: Settings,
 ) -> Result<Server, ServeError> {
-    Server::new(listeners, Arc::new(app), concurrency, settings)
+    let serve = match concurrency {
+        Concurrency::Single => serve_one_at_a_time,
+        Concurrency::Threads => serve_with_threads,
+        Concurrency::Processes => serve_with_processes,
+    };
+    Server::new(listeners, Arc::new(app), concurrency, serve, settings)
 }
 
 /// Makes a server on the sockets that systemd has passed to this process (`sd_listen_fds(3)`). `None` if it passed none.
@@ -113,6 +123,7 @@ impl Server {
         listeners: Listeners,
         app: Arc<dyn Application>,
         concurrency: Concurrency,
+        serve: Serve,
         settings: Settings,
     ) -> Result<Server, ServeError> {
         if listeners.is_empty() {
@@ -147,7 +158,7 @@ impl Server {
         let event_loop = Box::new(EventLoop::new(service.clone(), group.clone(), 0, waker.clone(), threads)?);
         let weak_group = Arc::downgrade(&group);
         shutdown.set_counter(move || weak_group.upgrade().map_or(0, |group| group.open()));
-        Ok(Server { event_loop: Some(event_loop), concurrency, service, waker, shutdown, group, local })
+        Ok(Server { event_loop: Some(event_loop), concurrency, serve, service, waker, shutdown, group, local })
     }
 
     /// Returns the addresses that the server is bound to, with the ports that the system has chosen.
@@ -185,30 +196,10 @@ impl Server {
     /// # Panics
     /// With [`Settings::passthrough_errors`], when the application panics.
     pub fn serve_forever(&mut self) -> Result<(), ServeError> {
-        let Some(mut event_loop) = self.event_loop.take() else { return Ok(()) };
-        let result = match self.concurrency {
-            Concurrency::Single => single::serve(&mut event_loop, &self.shutdown),
-            Concurrency::Threads => threaded::serve(&self.service, &self.shutdown, self.waker.clone(), event_loop),
-            Concurrency::Processes => {
-                let threads = POOL_THREADS.load(Ordering::SeqCst);
-                if threads > 0 {
-                    self.event_loop = Some(event_loop);
-                    return Err(ServeErrorKind::Settings(format!(
-                        "can't fork while {threads} threads of another server are running in this process; stop that \
-                         server first, or use threads here as well"
-                    ))
-                    .into());
-                }
-                #[cfg(unix)]
-                let served = forking::serve(&mut event_loop, &self.shutdown);
-                #[cfg(not(unix))]
-                let served = single::serve(&mut event_loop, &self.shutdown);
-                served
-            }
-        };
+        let result = (self.serve)(self);
         self.service.settings.log.sync();
         self.propagate_failure()?;
-        Ok(result?)
+        result
     }
 
     /// Serves one request in this thread. Returns true when the response has been sent, or false when `timeout` has passed.
@@ -245,6 +236,37 @@ impl Server {
     }
 }
 
+fn serve_one_at_a_time(server: &mut Server) -> Result<(), ServeError> {
+    let Some(mut event_loop) = server.event_loop.take() else { return Ok(()) };
+    Ok(single::serve(&mut event_loop, &server.shutdown)?)
+}
+
+fn serve_with_threads(server: &mut Server) -> Result<(), ServeError> {
+    let Some(event_loop) = server.event_loop.take() else { return Ok(()) };
+    Ok(threaded::serve(&server.service, &server.shutdown, server.waker.clone(), event_loop)?)
+}
+
+#[cfg(unix)]
+fn serve_with_processes(server: &mut Server) -> Result<(), ServeError> {
+    let Some(mut event_loop) = server.event_loop.take() else { return Ok(()) };
+    let threads = POOL_THREADS.load(Ordering::SeqCst);
+    if threads > 0 {
+        server.event_loop = Some(event_loop);
+        return Err(ServeErrorKind::Settings(format!(
+            "can't fork while {threads} threads of another server are running in this process; stop that server first, \
+             or use threads here as well"
+        ))
+        .into());
+    }
+    Ok(forking::serve(&mut event_loop, &server.shutdown)?)
+}
+
+/// Not called: [`Server::new`] has refused processes.
+#[cfg(not(unix))]
+fn serve_with_processes(server: &mut Server) -> Result<(), ServeError> {
+    serve_one_at_a_time(server)
+}
+
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("concurrency", &self.concurrency).field("local", &self.local).finish()
@@ -252,7 +274,7 @@ impl fmt::Debug for Server {
 }
 
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $name:ident = $concurrency:ident;)*) => { $(
+    ($($(#[$doc:meta])* $name:ident = $concurrency:ident, $serve:ident;)*) => { $(
         $(#[$doc])*
         ///
         /// This type has no values: its functions make a [`Server`].
@@ -280,7 +302,8 @@ macro_rules! kinds {
                 let address = address
                     .parse::<Address>()
                     .map_err(|error| ServeErrorKind::Settings(error.to_string()))?;
-                make_server(&[address], app, Concurrency::$concurrency, settings)
+                let listeners = Listeners::bind(&[address], &settings)?;
+                Server::new(listeners, Arc::new(app), Concurrency::$concurrency, $serve, settings)
             }
         }
     )* };
@@ -289,12 +312,12 @@ macro_rules! kinds {
 kinds! {
     /// A server that runs one request at a time, in the thread that serves. Idle connections and slow heads do not delay other
     /// clients.
-    BaseWsgiServer = Single;
+    BaseWsgiServer = Single, serve_one_at_a_time;
     /// A server with a thread for each running request, up to [`Runtime::threads`](super::Runtime::threads).
-    ThreadedWsgiServer = Threads;
+    ThreadedWsgiServer = Threads, serve_with_threads;
     /// A server with a process for each running request, up to [`Runtime::processes`](super::Runtime::processes). Unix only.
     ///
     /// A forked process has only the thread that forked (`fork(2)`), and locks that other threads held stay locked in it. So
     /// the process must not have other threads that hold locks which the application needs.
-    ForkingWsgiServer = Processes;
+    ForkingWsgiServer = Processes, serve_with_processes;
 }

@@ -1,5 +1,7 @@
 //! New connections, accepted by this loop or sent by another one, and the limits on their number.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -143,19 +145,20 @@ impl EventLoop {
     pub(crate) fn close_longest_idle(&mut self, idle_for: u64) {
         let is_idle =
             |connection: &Connection| connection.is_idle() && connection.state_entered_at() + idle_for <= self.now;
-        let mut idle: Vec<(u64, Token)> = self
+        let mut idle: BinaryHeap<Reverse<(u64, Token)>> = self
             .slab
             .iter()
             .filter(|(_, slot)| slot.connection.as_deref().is_some_and(is_idle))
-            .map(|(token, slot)| (slot.deadline, token))
+            .map(|(token, slot)| Reverse((slot.deadline, token)))
             .collect();
-        idle.sort_by_key(|&(deadline, _)| deadline);
-        let oldest = idle.into_iter().map(|(_, token)| token).find(|&token| {
+        let mut has_sent_nothing = |token| {
             let socket = self.slab.socket(token);
             socket.is_some_and(|socket| {
                 matches!(sys::wait_for(socket.handle(), sys::Interest::Read, Duration::ZERO), Ok(false))
             })
-        });
+        };
+        let by_age = std::iter::from_fn(|| idle.pop());
+        let oldest = by_age.map(|Reverse((_, token))| token).find(|&token| has_sent_nothing(token));
         let Some(token) = oldest else { return };
         if let Some(mut connection) = self.slab.take(token) {
             connection.close_idle(CloseReason::DescriptorLimit);

@@ -1,6 +1,5 @@
 //! Protection from panics of a custom log.
 
-use std::collections::HashSet;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,7 +16,7 @@ const MAX_BACKTRACES: usize = 16;
 pub(crate) struct PanicSafeLog {
     log: Arc<dyn Log>,
     /// The messages of the panics whose backtrace has been printed.
-    explained: Mutex<HashSet<String>>,
+    explained: Mutex<Vec<String>>,
 }
 
 impl PanicSafeLog {
@@ -37,7 +36,11 @@ impl PanicSafeLog {
 
     fn is_new(&self, headline: &str) -> bool {
         let mut explained = lock(&self.explained);
-        explained.len() < MAX_BACKTRACES && explained.insert(headline.to_owned())
+        let is_new = explained.len() < MAX_BACKTRACES && !explained.iter().any(|known| known == headline);
+        if is_new {
+            explained.push(headline.to_owned());
+        }
+        is_new
     }
 }
 
