@@ -89,8 +89,8 @@ impl Application for LiveReload {
         }))
     }
     /// The script is immediate. The events are not: their stream waits for the next change.
-    fn is_immediate(&self, head: Head<'_>) -> bool {
+    fn is_immediate(&self, head: Head<'_>, before_blocking: &mut dyn FnMut()) -> bool {
         let path = head.target().split(|&byte| byte == b'?').next().unwrap_or_default();
-        path == SCRIPT_PATH || path != EVENTS_PATH && self.app.is_immediate(head)
+        path == SCRIPT_PATH || path != EVENTS_PATH && self.app.is_immediate(head, before_blocking)
     }
 }

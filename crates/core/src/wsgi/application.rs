@@ -72,8 +72,11 @@ pub trait Application: Send + Sync {
     ///
     /// Called for each request, with the head as the client has sent it; the answer may be true only for requests that
     /// `call` does not pass on to slower code. Middleware forwards the question for the requests that it passes on.
-    fn is_immediate(&self, head: Head<'_>) -> bool {
-        let _ = head;
+    ///
+    /// The thread that asks also serves all other connections. So `before_blocking` has to be called before anything
+    /// that may take longer than a computation, such as a look into the file system: another thread then serves them.
+    fn is_immediate(&self, head: Head<'_>, before_blocking: &mut dyn FnMut()) -> bool {
+        let _ = (head, before_blocking);
         false
     }
 }
@@ -92,7 +95,7 @@ impl<A: Application + ?Sized> Application for Arc<A> {
         (**self).call(environ, start_response)
     }
 
-    fn is_immediate(&self, head: Head<'_>) -> bool {
-        (**self).is_immediate(head)
+    fn is_immediate(&self, head: Head<'_>, before_blocking: &mut dyn FnMut()) -> bool {
+        (**self).is_immediate(head, before_blocking)
     }
 }

@@ -13,8 +13,9 @@ use amboss_core::{AppError, Application, Body, Environ, PollerKind, Settings, St
 struct Files<A> {
     inner: A,
     folder: TempDir,
-    /// Acquired by `/file/slow`, as if the disk were slow.
+    /// Acquired by `/file/slow` and by the question whether `/lookup/…` is there, as if the disk were slow.
     disk: Semaphore,
+    /// The number of times that the disk was used.
     slow: Arc<AtomicUsize>,
 }
 
@@ -34,8 +35,14 @@ impl<A: Application> Application for Files<A> {
         })
     }
 
-    fn is_immediate(&self, head: Head<'_>) -> bool {
-        head.target().starts_with(b"/file/") || self.inner.is_immediate(head)
+    fn is_immediate(&self, head: Head<'_>, before_blocking: &mut dyn FnMut()) -> bool {
+        if head.target().starts_with(b"/lookup/") {
+            before_blocking();
+            self.slow.fetch_add(1, SeqCst);
+            self.disk.acquire();
+            return head.target() == b"/lookup/there";
+        }
+        head.target().starts_with(b"/file/") || self.inner.is_immediate(head, before_blocking)
     }
 }
 
@@ -134,6 +141,50 @@ fn several_slow_disks_delay_no_other_request() {
         assert_eq!(client.response().text(), "from a file");
     }
     finish(&gate, running);
+}
+
+#[test]
+fn a_question_that_waits_for_a_disk_delays_no_other_request_and_is_asked_once() {
+    let (server, gate, disk, questions, running) = busy(|_| {});
+    let mut clients = ["there", "missing"].map(|name| {
+        let mut client = server.connect();
+        client.send(format!("GET /lookup/{name} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        client
+    });
+    wait_until("both files are looked for", || questions.load(SeqCst) == 2);
+    assert_eq!(server.get("/file/small").text(), "from a file", "the loop has been handed over");
+    let [there, missing] = &mut clients;
+    disk.release();
+    disk.release();
+    assert_eq!(there.response().status, 200);
+    assert!(missing.is_silent_for(100 * MS), "a request for the application waits for a slot");
+    finish(&gate, running);
+    assert_eq!(missing.response().status, 200);
+    assert_eq!(questions.load(SeqCst), 2);
+    // The slots are whole again: as many requests run at once as before.
+    let mut again: Vec<Client> = (0..2).map(|_| server.connect()).collect();
+    for client in &mut again {
+        client.send("GET /gate HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    assert_eq!(server.get("/file/small").text(), "from a file");
+    finish(&gate, again);
+}
+
+#[test]
+fn with_one_slot_a_request_runs_after_its_question_has_waited() {
+    let (disk, questions) = (Semaphore::default(), Arc::new(AtomicUsize::new(0)));
+    let inner = blocking_app(&Semaphore::default(), &Arc::new(AtomicUsize::new(0)));
+    let app = Files { inner, folder: TempDir::new("question"), disk: disk.clone(), slow: questions.clone() };
+    let server = Setup::threaded().with(|settings| settings.runtime.threads = 1).start(app);
+    let mut client = server.connect();
+    for number in 1..=3 {
+        client.send("GET /lookup/missing HTTP/1.1\r\nHost: a\r\n\r\n");
+        wait_until("the file is looked for", || questions.load(SeqCst) == number);
+        assert_eq!(server.get("/file/small").text(), "from a file", "the loop has been handed over");
+        disk.release();
+        assert_eq!(client.response().status, 200);
+    }
+    assert_eq!(questions.load(SeqCst), 3, "the question is not repeated");
 }
 
 #[cfg(unix)]

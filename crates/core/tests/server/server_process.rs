@@ -182,7 +182,7 @@ impl Application for ProcessApp {
         self.0(environ, start_response)
     }
 
-    fn is_immediate(&self, head: Head<'_>) -> bool {
+    fn is_immediate(&self, head: Head<'_>, _: &mut dyn FnMut()) -> bool {
         head.target() == IMMEDIATE.as_bytes()
     }
 }

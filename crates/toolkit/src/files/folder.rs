@@ -242,7 +242,7 @@ impl Application for Folder {
         }
     }
 
-    fn is_immediate(&self, _: Head<'_>) -> bool {
+    fn is_immediate(&self, _: Head<'_>, _: &mut dyn FnMut()) -> bool {
         true
     }
 }

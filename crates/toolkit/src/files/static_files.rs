@@ -131,10 +131,11 @@ impl<A> StaticFiles<A> {
     }
 
     /// Whether a file answers this request, or has answered one for the path a moment ago.
-    fn has_file(&self, path: &[u8], head: Head<'_>) -> bool {
+    fn has_file(&self, path: &[u8], head: Head<'_>, before_blocking: &mut dyn FnMut()) -> bool {
         if self.recent.contains(path) {
             return true;
         }
+        before_blocking();
         let covering = self.mounts.iter().filter(|mount| mount.covers(path));
         let presence = covering.map(|mount| mount.presence(path, head)).find(|presence| *presence != Presence::None);
         if presence == Some(Presence::ForAll) {
@@ -175,11 +176,13 @@ impl<A: Application> Application for StaticFiles<A> {
 
     /// Whether a file answers the request, or the application says so. A prefix is not enough: a path without a file goes
     /// to the application, which may be slow.
-    fn is_immediate(&self, head: Head<'_>) -> bool {
+    fn is_immediate(&self, head: Head<'_>, before_blocking: &mut dyn FnMut()) -> bool {
         let is_read = matches!(head.method(), b"GET" | b"HEAD");
-        let is_ours =
-            |path: &[u8]| self.matches(path) && !has_encoded_slash(head.target()) && self.has_file(path, head);
-        is_read && decoded_path(&head).is_some_and(|path| is_ours(&path)) || self.app.is_immediate(head)
+        let mut is_ours = |path: &[u8]| {
+            self.matches(path) && !has_encoded_slash(head.target()) && self.has_file(path, head, before_blocking)
+        };
+        is_read && decoded_path(&head).is_some_and(|path| is_ours(&path))
+            || self.app.is_immediate(head, before_blocking)
     }
 }
 

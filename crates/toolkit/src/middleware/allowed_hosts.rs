@@ -72,8 +72,8 @@ impl<A: Application> Application for AllowedHosts<A> {
             .respond(start_response)
     }
 
-    fn is_immediate(&self, head: Head<'_>) -> bool {
-        !self.allows(head.get("Host").unwrap_or_default()) || self.app.is_immediate(head)
+    fn is_immediate(&self, head: Head<'_>, before_blocking: &mut dyn FnMut()) -> bool {
+        !self.allows(head.get("Host").unwrap_or_default()) || self.app.is_immediate(head, before_blocking)
     }
 }
 
@@ -108,7 +108,7 @@ mod tests {
         ] {
             let mut owned = EnvironBuilder::new("/").field("Host", host).build().unwrap();
             let environ = &mut owned.environ();
-            assert_eq!(app.is_immediate(environ.head()), !is_allowed, "{host}");
+            assert_eq!(app.is_immediate(environ.head(), &mut || {}), !is_allowed, "{host}");
             let response = run_wsgi_app(&app, environ).unwrap();
             assert_eq!(response.status, if is_allowed { 200 } else { 421 }, "{host}");
             if !is_allowed {

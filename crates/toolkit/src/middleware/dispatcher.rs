@@ -59,8 +59,9 @@ impl<A: Application> Application for Dispatcher<A> {
     }
 
     /// Only the default application is asked: a mounted one knows paths without the prefix, which the head still has.
-    fn is_immediate(&self, head: Head<'_>) -> bool {
-        decoded_path(&head).is_some_and(|path| self.find(&path).is_none()) && self.app.is_immediate(head)
+    fn is_immediate(&self, head: Head<'_>, before_blocking: &mut dyn FnMut()) -> bool {
+        decoded_path(&head).is_some_and(|path| self.find(&path).is_none())
+            && self.app.is_immediate(head, before_blocking)
     }
 }
 
@@ -140,7 +141,7 @@ mod tests {
             let head = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes();
             let mut parser = HeadParser::new(HeadOptions::default());
             parser.parse(&head, head.len()).unwrap();
-            assert_eq!(app.is_immediate(parser.head(&head)), expected, "{target}");
+            assert_eq!(app.is_immediate(parser.head(&head), &mut || {}), expected, "{target}");
         }
     }
 
@@ -152,7 +153,7 @@ mod tests {
             self.0.call(environ, start_response)
         }
 
-        fn is_immediate(&self, _: Head<'_>) -> bool {
+        fn is_immediate(&self, _: Head<'_>, _: &mut dyn FnMut()) -> bool {
             true
         }
     }

@@ -80,8 +80,8 @@ impl<A: Application> Application for Gzip<A> {
         Ok(Body::try_iter(blocks))
     }
 
-    fn is_immediate(&self, head: Head<'_>) -> bool {
-        self.app.is_immediate(head)
+    fn is_immediate(&self, head: Head<'_>, before_blocking: &mut dyn FnMut()) -> bool {
+        self.app.is_immediate(head, before_blocking)
     }
 }
 

@@ -30,10 +30,10 @@ impl<A: Application> Application for Health<A> {
         Ok(Body::from("ok\n"))
     }
 
-    fn is_immediate(&self, head: Head<'_>) -> bool {
+    fn is_immediate(&self, head: Head<'_>, before_blocking: &mut dyn FnMut()) -> bool {
         let is_read = matches!(head.method(), b"GET" | b"HEAD");
         let is_check = || decoded_path(&head).is_some_and(|path| *path == *self.path.as_bytes());
-        is_read && is_check() || self.app.is_immediate(head)
+        is_read && is_check() || self.app.is_immediate(head, before_blocking)
     }
 }
 
@@ -56,7 +56,7 @@ mod tests {
         ] {
             let mut owned = EnvironBuilder::new(path).method(method).build().unwrap();
             let environ = &mut owned.environ();
-            let is_immediate = app.is_immediate(environ.head());
+            let is_immediate = app.is_immediate(environ.head(), &mut || {});
             assert_eq!(is_immediate, body != "app", "{method} {path}");
             assert_eq!(run_wsgi_app(&app, environ).unwrap().body, body.as_bytes(), "{method} {path}");
         }

@@ -67,8 +67,8 @@ impl<A: Application> Application for Timing<A> {
         }
     }
 
-    fn is_immediate(&self, head: Head<'_>) -> bool {
-        self.app.is_immediate(head)
+    fn is_immediate(&self, head: Head<'_>, before_blocking: &mut dyn FnMut()) -> bool {
+        self.app.is_immediate(head, before_blocking)
     }
 }
 

@@ -84,9 +84,11 @@ impl<A: Application> Application for VirtualHosts<A> {
 
     /// Asks the application for the host that the client has sent. A trusted proxy may name another one; the question
     /// is then answered by the wrong application, and the request may run beside the limit on threads.
-    fn is_immediate(&self, head: Head<'_>) -> bool {
-        self.find(head.get("Host").unwrap_or_default())
-            .map_or_else(|| self.app.is_immediate(head), |app| app.is_immediate(head))
+    fn is_immediate(&self, head: Head<'_>, before_blocking: &mut dyn FnMut()) -> bool {
+        match self.find(head.get("Host").unwrap_or_default()) {
+            Some(app) => app.is_immediate(head, before_blocking),
+            None => self.app.is_immediate(head, before_blocking),
+        }
     }
 }
 

@@ -185,14 +185,14 @@ fn a_folder_works_as_middleware_and_behind_middleware() {
         fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
             other(environ, start_response)
         }
-        fn is_immediate(&self, _: Head<'_>) -> bool {
+        fn is_immediate(&self, _: Head<'_>, _: &mut dyn FnMut()) -> bool {
             true
         }
     }
     let cgi = cgi.with_fallback(Immediate);
     for (path, is_immediate) in [("/other", true), ("/cgix", true), ("/cgi/run", false), ("/%63gi/run", false)] {
         let mut owned = create_environ(path, "http://localhost").unwrap();
-        assert_eq!(cgi.is_immediate(owned.environ().head()), is_immediate, "{path}");
+        assert_eq!(cgi.is_immediate(owned.environ().head(), &mut || {}), is_immediate, "{path}");
     }
     assert!(root.matches("/run") && cgi.matches("/cgi/x") && !cgi.matches("/cgix"));
 }

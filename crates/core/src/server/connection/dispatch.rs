@@ -98,7 +98,8 @@ impl Connection {
                 }
             }
         }
-        let is_immediate = service.app.is_immediate(head);
+        let is_immediate = !self.needs_slot && is_immediate(service, scheduler, head);
+        self.needs_slot = !is_immediate;
         match if is_immediate { Admission::Run } else { scheduler.admit() } {
             Admission::Run => {
                 self.end_queueing();
@@ -157,6 +158,7 @@ impl Connection {
         collected: bool,
         is_immediate: bool,
     ) {
+        self.needs_slot = false;
         let store = self.body.take();
         let Some(buffer) = self.read_buffer.as_mut() else { return };
         let streams = framing.body != BodyLength::Known(0) && !collected;
@@ -257,6 +259,20 @@ impl Connection {
             }
         }
     }
+}
+
+/// Asks the application whether it responds to a request without waiting.
+#[inline]
+fn is_immediate(service: &Service, scheduler: &mut dyn Scheduler, head: Head<'_>) -> bool {
+    let mut has_blocked = false;
+    let is_immediate = service.app.is_immediate(head, &mut || {
+        has_blocked = true;
+        scheduler.enter_blocking();
+    });
+    if has_blocked {
+        service.exit_blocking(scheduler);
+    }
+    is_immediate
 }
 
 /// Calls the application, and takes out what it has left in the environ's extensions.

@@ -67,6 +67,7 @@ impl Connection {
         self.body = None;
         self.write_buffer = WriteBuffer::default();
         self.clock = RequestClock::default();
+        self.needs_slot = false;
     }
 
     /// Returns to waiting for the next request, after a forked process has answered the last one.

@@ -120,6 +120,9 @@ pub(crate) struct Connection {
     clock: RequestClock,
     /// When the request in the buffer began to wait for a thread.
     queued_at: Option<Instant>,
+    /// Whether the application has said that the request in the buffer is not immediate. It is not asked again, since
+    /// the question may take as long as a look at a slow disk.
+    needs_slot: bool,
     /// The progress of writing, once the socket's send buffer has been full. `None` while the client keeps up.
     writing: Option<Transfer>,
     /// The progress of draining a body.
@@ -157,6 +160,7 @@ impl Connection {
             body: None,
             clock: RequestClock::default(),
             queued_at: None,
+            needs_slot: false,
             writing: None,
             draining: Transfer::default(),
             pending_log: Vec::new(),

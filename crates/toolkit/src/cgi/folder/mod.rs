@@ -201,9 +201,10 @@ impl Application for CgiFolder {
         }
     }
 
-    fn is_immediate(&self, head: Head<'_>) -> bool {
+    fn is_immediate(&self, head: Head<'_>, before_blocking: &mut dyn FnMut()) -> bool {
         let is_passed_on = decoded_path(&head).is_some_and(|path| !self.matches(path));
-        is_passed_on && self.fallback.as_ref().is_some_and(|application| application.is_immediate(head))
+        is_passed_on
+            && self.fallback.as_ref().is_some_and(|application| application.is_immediate(head, before_blocking))
     }
 }
 

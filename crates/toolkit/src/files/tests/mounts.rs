@@ -86,11 +86,16 @@ fn only_prefixes_are_compared_by_matches() {
 #[test]
 fn only_requests_for_files_are_immediate() {
     let (folder, app) = mounted();
-    let is_immediate = |request: EnvironBuilder| {
+    let ask = |request: EnvironBuilder| {
         let mut owned = request.build().unwrap();
         let head = owned.environ().head();
-        app.is_immediate(head)
+        let mut announced = false;
+        (app.is_immediate(head, &mut || announced = true), announced)
     };
+    let is_immediate = |request: EnvironBuilder| ask(request).0;
+    for (path, announced) in [("/other", false), ("/static/a.txt", true), ("/static/a.txt", false)] {
+        assert_eq!(ask(EnvironBuilder::new(path)).1, announced, "{path}: a look at the disk is announced");
+    }
     // Twice: the second time, the path is known.
     for (path, expected) in [
         ("/static/a.txt", true),
@@ -113,6 +118,6 @@ fn only_requests_for_files_are_immediate() {
     let spa = StaticFiles::new(echo as App).folder_with_options("/", folder.join("assets/dir"), options).unwrap();
     for (accept, expected) in [("text/html", true), ("application/json", false)] {
         let mut owned = EnvironBuilder::new("/users").field("Accept", accept).build().unwrap();
-        assert_eq!(spa.is_immediate(owned.environ().head()), expected, "{accept}");
+        assert_eq!(spa.is_immediate(owned.environ().head(), &mut || {}), expected, "{accept}");
     }
 }

@@ -15,7 +15,8 @@ pub(super) struct PoolThread<'p> {
     /// The loop, until the first application call. From then on it stays in `shared_loop` until the connection has been
     /// advanced; between pipelined requests only the call counter is advanced.
     event_loop: Option<Box<EventLoop>>,
-    /// The call counter's value for this thread's call. Even (0) if there was no call, or the loop is known to be lost.
+    /// The call counter's value for this thread: odd during a call, in which another thread may claim the loop; even
+    /// between two calls, when the loop is this thread's; 0 if there was no call, or the loop is known to be lost.
     call: u64,
     /// Whether the leader has acquired a slot for its request.
     admitted: bool,
@@ -59,21 +60,31 @@ impl<'p> PoolThread<'p> {
     /// Takes the loop back, unless another thread has claimed it.
     #[inline]
     pub(super) fn reclaim(&mut self) -> Option<Box<EventLoop>> {
-        // The number distinguishes this thread's call from a call of the current leader.
-        if self.call & 1 == 1 && self.pool.try_claim(self.call, 1) {
+        self.end_call();
+        if std::mem::take(&mut self.call) != 0 {
             self.event_loop = lock(&self.pool.shared_loop).take();
         }
-        self.call = 0;
         if std::mem::take(&mut self.admitted) && self.event_loop.is_some() {
             self.pool.group.end_call(self.pool.index);
         }
         self.event_loop.take()
+    }
+
+    /// Ends the thread's call, if there is one, and the possibility that another thread claims the loop.
+    #[inline]
+    fn end_call(&mut self) {
+        if self.call & 1 == 1 {
+            // The number distinguishes this thread's call from a call of the current leader.
+            self.call = if self.pool.try_claim(self.call, 1) { self.call + 1 } else { 0 };
+        }
     }
 }
 
 impl Scheduler for PoolThread<'_> {
     #[inline]
     fn admit(&mut self) -> Admission {
+        // Only the thread that has the loop may count as the leader that runs a request.
+        self.end_call();
         let LeaderPool { group, index, .. } = &**self.pool;
         let may_run = if !self.holds_loop() {
             std::mem::take(&mut self.has_reserved_slot) || group.available_slots(*index) > 0
@@ -101,8 +112,11 @@ impl Scheduler for PoolThread<'_> {
             if self.pool.monitor_parked.load(Ordering::SeqCst) {
                 self.pool.wake_monitor();
             }
-        } else if self.call & 1 == 1 {
-            self.call = if self.pool.try_claim(self.call, 2) { self.call + 2 } else { 0 };
+            return;
+        }
+        self.end_call();
+        if self.call != 0 && self.pool.try_claim(self.call, 1) {
+            self.call += 1;
         }
     }
 
@@ -152,6 +166,6 @@ impl Scheduler for PoolThread<'_> {
 
     #[inline]
     fn holds_loop(&self) -> bool {
-        self.event_loop.is_some() || self.call & 1 == 1 && self.pool.calls.load(Ordering::SeqCst) == self.call
+        self.event_loop.is_some() || self.call != 0 && self.pool.calls.load(Ordering::SeqCst) == self.call
     }
 }
