@@ -8,9 +8,34 @@ use percent_encoding::percent_decode_str;
 /// host only (CVE-2020-8184 of Rack, CVE-2020-7070 of PHP).
 pub(crate) fn parse(field: &str) -> impl Iterator<Item = (String, String)> + use<'_> {
     Cookie::split_parse(field).flatten().map(|cookie| {
-        let value = percent_decode_str(cookie.value_trimmed()).decode_utf8_lossy().into_owned();
+        let value = match cookie.value().strip_prefix('"').and_then(|value| value.strip_suffix('"')) {
+            Some(quoted) => unescape(quoted),
+            None => cookie.value().to_owned(),
+        };
+        let value = percent_decode_str(&value).decode_utf8_lossy().into_owned();
         (cookie.name().to_owned(), value)
     })
+}
+
+/// Replaces the escapes that Python's `http.cookies` and Werkzeug write between quotes: a backslash with a character, or
+/// with the three octal digits of a byte.
+fn unescape(quoted: &str) -> String {
+    if !quoted.contains('\\') {
+        return quoted.to_owned();
+    }
+    let (mut bytes, mut rest) = (Vec::with_capacity(quoted.len()), quoted.as_bytes());
+    while let Some((&first, after)) = rest.split_first() {
+        let (byte, after) = match (first, after) {
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..]) => {
+                ((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'), after)
+            }
+            (b'\\', [escaped, after @ ..]) => (*escaped, after),
+            _ => (first, after),
+        };
+        bytes.push(byte);
+        rest = after;
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -22,6 +47,7 @@ mod tests {
         for (field, pairs) in [
             ("a=x%20y; b=\"q\"; bad; c=", &[("a", "x y"), ("b", "q"), ("c", "")][..]),
             ("__%48ost-s=forged; __Host-s=real", &[("__%48ost-s", "forged"), ("__Host-s", "real")]),
+            (r#"a="x\"y"; b="\303\244\073"; c="\"; d=\"#, &[("a", "x\"y"), ("b", "ä;"), ("c", "\\"), ("d", "\\")]),
             ("a=%22q%22; b=%ff; c=%", &[("a", "\"q\""), ("b", "\u{fffd}"), ("c", "%")]),
         ] {
             let found: Vec<_> = parse(field).collect();

@@ -84,7 +84,7 @@ impl HttpError {
         let status = client_fault(&*error).unwrap_or(500);
         let mut made = HttpError::new(status);
         if status != 500 {
-            made = made.with_description(error.to_string());
+            made = made.with_description(sentence(&error.to_string()));
         }
         made.0.source = Some(error);
         made
@@ -130,10 +130,13 @@ impl HttpError {
 
     fn page(&self) -> Response {
         let (status, reason) = (self.0.status, reason_phrase(self.0.status));
-        let description = html_escape::encode_text(self.description());
+        let paragraph = match self.description() {
+            "" => String::new(),
+            description => format!("<p>{}</p>\n", html_escape::encode_text(description)),
+        };
         Response::html(format!(
             "<!doctype html>\n<html lang=\"en\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
-             <title>{status} {reason}</title>\n<h1>{reason}</h1>\n<p>{description}</p>\n"
+             <title>{status} {reason}</title>\n<h1>{reason}</h1>\n{paragraph}"
         ))
         .with_status(status)
     }
@@ -182,6 +185,12 @@ impl fmt::Display for HttpError {
             None => write!(f, "{} {}: {}", self.0.status, reason_phrase(self.0.status), self.description()),
         }
     }
+}
+
+/// Makes a sentence for a page of a message for a log.
+fn sentence(message: &str) -> String {
+    let mut letters = message.chars();
+    letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
 }
 
 /// The status of an error that the client has caused: a request body that is incomplete, malformed, too large or too

@@ -63,6 +63,21 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for MultiDict {
     }
 }
 
+impl<K: Into<String>, V: Into<String>, const N: usize> From<[(K, V); N]> for MultiDict {
+    fn from(pairs: [(K, V); N]) -> MultiDict {
+        pairs.into_iter().collect()
+    }
+}
+
+impl<'d> IntoIterator for &'d MultiDict {
+    type Item = (&'d str, &'d str);
+    type IntoIter = Box<dyn Iterator<Item = (&'d str, &'d str)> + 'd>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        Box::new(self.iter())
+    }
+}
+
 impl IntoIterator for MultiDict {
     type Item = (String, String);
     type IntoIter = std::vec::IntoIter<(String, String)>;
@@ -78,7 +93,10 @@ mod tests {
 
     #[test]
     fn pairs_keep_their_order_and_repeated_keys() {
-        let mut dict: MultiDict = [("b", "1"), ("a", "2"), ("b", "3")].into_iter().collect();
+        let mut dict = MultiDict::from([("b", "1"), ("a", "2"), ("b", "3")]);
+        for (key, value) in &dict {
+            assert!(dict.get_all(key).any(|known| known == value));
+        }
         dict.add("A", "4");
         assert_eq!((dict.get("b"), dict.get("a"), dict.get("c")), (Some("1"), Some("2"), None));
         assert_eq!(dict.get_all("b").collect::<Vec<_>>(), ["1", "3"]);

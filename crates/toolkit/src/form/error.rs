@@ -97,7 +97,7 @@ impl fmt::Display for FormError {
             ContentType => f.write_str("the parameters of Content-Type are malformed; send name=value or name=\"value\""),
             Charset => f.write_str("the form has another charset than UTF-8; send it in UTF-8"),
             Boundary => f.write_str(
-                "the Content-Type of a multipart form needs one boundary of 1 to 70 letters, digits and '()+_,-./:=?",
+                "the Content-Type of a multipart form needs one boundary of 1 to 70 characters: letters, digits, and ' ( ) + _ , - . / : = ?",
             ),
             Preamble(limit) => write!(f, "there are more than {limit} bytes before the first boundary; send none"),
             Delimiter => f.write_str(
@@ -117,16 +117,16 @@ impl fmt::Display for FormError {
             TransferEncoding => f.write_str("a part has a Content-Transfer-Encoding; send its bytes unencoded"),
             Nested => f.write_str("a part is a multipart body itself; send one part for each file"),
             PartHeadersTooLarge(limit) => {
-                write!(f, "the headers of a part are larger than {limit} bytes (FormLimits::part_headers)")
+                write!(f, "the headers of a part are larger than {limit} bytes")
             }
             TooManyHeaders(limit) => {
-                write!(f, "a part has more than {limit} header fields (FormLimits::headers_per_part)")
+                write!(f, "a part has more than {limit} header fields")
             }
-            TooManyParts(limit) => write!(f, "the form has more than {limit} fields and files (FormLimits::parts)"),
+            TooManyParts(limit) => write!(f, "the form has more than {limit} fields and files"),
             FieldsTooLarge(limit) => {
-                write!(f, "the fields of the form are larger than {limit} bytes (FormLimits::fields_memory)")
+                write!(f, "the fields of the form are larger than {limit} bytes")
             }
-            BodyTooLarge(limit) => write!(f, "the form is larger than {limit} bytes (FormLimits::total)"),
+            BodyTooLarge(limit) => write!(f, "the form is larger than {limit} bytes"),
             FileTooLarge(limit) => write!(f, "a file of the form is larger than {limit} bytes"),
             Input(error) => write!(f, "the form can't be read: {error}"),
             Storage(error) => write!(f, "an uploaded file can't be stored or read: {error}"),

@@ -35,6 +35,8 @@ pub use storage::FileReader;
 use crate::multi_dict::MultiDict;
 use parameters::split_parameters;
 
+pub(crate) use parameters::is_token_byte;
+
 /// The fields and files of a form.
 #[derive(Debug, Default)]
 #[non_exhaustive]
@@ -43,6 +45,11 @@ pub struct FormData {
     pub fields: MultiDict,
     /// The files in order.
     pub files: Files,
+}
+
+/// Whether [`parse_form`] reads bodies of this media type.
+pub(crate) fn is_form(media_type: &str) -> bool {
+    matches!(media_type, "application/x-www-form-urlencoded" | "multipart/form-data")
 }
 
 /// Reads the form in the body of a request.

@@ -94,7 +94,7 @@ fn unquote(bytes: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
 }
 
 /// Whether a byte may occur in a token (RFC 9110 §5.6.2).
-pub(super) fn is_token_byte(byte: u8) -> bool {
+pub(crate) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 

@@ -1,7 +1,6 @@
 //! [`secure_filename`].
 
-/// The letters U+00C0 to U+00FF without their accents; `?` stands for a character without such a letter.
-const LATIN_1: &[u8; 64] = b"AAAAAA?CEEEEIIII?NOOOOO??UUUUY??aaaaaa?ceeeeiiii?nooooo??uuuuy?y";
+use unicode_normalization::UnicodeNormalization;
 
 /// Makes a file name that is safe to use in any folder on any system, from a name that a client sent (Werkzeug's
 /// `secure_filename`).
@@ -18,7 +17,8 @@ const LATIN_1: &[u8; 64] = b"AAAAAA?CEEEEIIII?NOOOOO??UUUUY??aaaaaa?ceeeeiiii?no
 /// assert_eq!(secure_filename("日本"), "");
 /// ```
 pub fn secure_filename(filename: &str) -> String {
-    let ascii: String = filename.chars().filter_map(to_ascii).collect();
+    // The decomposed form has an accent as a character of its own, after its letter.
+    let ascii: String = filename.nfkd().filter_map(to_ascii).collect();
     // `.` and `..` as whole components of a path have no meaning in a name.
     let is_word = |word: &&str| word.bytes().any(|byte| byte != b'.');
     let words: Vec<&str> = ascii.split_ascii_whitespace().filter(is_word).collect();
@@ -38,10 +38,6 @@ pub fn secure_filename(filename: &str) -> String {
 fn to_ascii(char: char) -> Option<char> {
     match char {
         '/' | '\\' => Some(' '),
-        '\u{c0}'..='\u{ff}' => match LATIN_1[char as usize - 0xc0] {
-            b'?' => None,
-            letter => Some(letter as char),
-        },
         _ => char.is_ascii().then_some(char),
     }
 }
@@ -82,7 +78,12 @@ mod tests {
             ("NUL.txt", "_NUL.txt"),
             ("con.tar.gz", "_con.tar.gz"),
             ("com1", "_com1"),
-            ("COM\u{b9}", "COM"),
+            ("COM\u{b9}", "_COM1"),
+            ("\u{15b}wiat.txt", "swiat.txt"),
+            ("\u{151}r.txt", "or.txt"),
+            ("\u{fb01}le.txt", "file.txt"),
+            ("\u{ff21}\u{ff22}.txt", "AB.txt"),
+            ("a\u{2024}\u{2024}\u{2215}b", "a..b"),
             ("com10", "com10"),
             ("lpt0.x", "_lpt0.x"),
             ("console.txt", "console.txt"),

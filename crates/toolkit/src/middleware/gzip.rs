@@ -8,6 +8,7 @@ use flate2::write::GzEncoder;
 use flate2::Compression;
 
 use crate::negotiation::coding::{accepted_codings, Coding};
+use crate::negotiation::{ETag, ETags};
 
 /// Middleware that compresses responses with gzip for clients that accept it (RFC 9110 §8.4.1.3).
 ///
@@ -52,27 +53,51 @@ impl<A: Application> Application for Gzip<A> {
         let accepts = environ
             .header("Accept-Encoding")
             .is_some_and(|field| accepted_codings(&field).any(|coding| coding == Coding::Gzip));
-        let wanted = accepts && environ.header("Range").is_none() && environ.method() != "HEAD";
+        let wanted = accepts && environ.header("Range").is_none();
+        let known_tags = environ.header("If-None-Match").map(|field| ETags::parse(&field));
         let mut deferred = Deferred { inner: start_response, head: None, is_sent: false };
         let body = self.app.call(environ, &mut deferred)?;
         let Deferred { inner, head, is_sent } = deferred;
         let Some((status, mut fields)) = head.filter(|_| !is_sent) else { return Ok(body) };
+        if status.starts_with("304") {
+            as_of_compressed(&mut fields, known_tags.as_ref());
+        }
         let is_candidate = is_compressible(&status, &fields);
         if is_candidate {
             add_vary(&mut fields);
         }
-        let length = body.byte_length().or_else(|| field(&fields, "content-length")?.trim().parse().ok());
-        if !wanted || !is_candidate || length.is_some_and(|length| length < self.minimum) {
+        let is_head = environ.method() == "HEAD";
+        let declared = field(&fields, "content-length").and_then(|length| length.trim().parse().ok());
+        // The application may have left out the body of a response to HEAD.
+        let is_left_out = is_head && body.byte_length() == Some(0);
+        let mut length = if is_left_out { declared } else { body.byte_length().or(declared) };
+        let may_compress = |length: Option<usize>| length.is_none_or(|length| length >= self.minimum);
+        if !wanted || !is_candidate || !may_compress(length) {
             send(inner, &status, &fields)?;
             return Ok(body);
+        }
+        let mut is_whole = body.byte_length().is_some();
+        let mut blocks = body.into_iter();
+        if length.is_none() && blocks.size_hint() == (1, Some(1)) {
+            // All of the body, such as bytes with a function that is called at their end.
+            let block = blocks.next().transpose()?.unwrap_or_default();
+            (length, is_whole) = (Some(block.len()), true);
+            blocks = Box::new(std::iter::once(Ok(block)).chain(blocks));
+            if !may_compress(length) {
+                send(inner, &status, &fields)?;
+                return Ok(Body::try_iter(blocks));
+            }
         }
         fields.retain(|(name, _)| !name.eq_ignore_ascii_case("content-length"));
         fields.push(("Content-Encoding".into(), b"gzip".to_vec()));
         weaken_etag(&mut fields);
-        let is_whole = body.byte_length().is_some();
-        let encoder = GzEncoder::new(Vec::new(), Compression::new(self.level));
-        let blocks = Blocks { blocks: body.into_iter(), encoder: Some(encoder), flushes: !is_whole };
         send(inner, &status, &fields)?;
+        if is_left_out {
+            // Blocks, since the length of the compressed body is not known.
+            return Ok(Body::iter([]));
+        }
+        let encoder = GzEncoder::new(Vec::new(), Compression::new(self.level));
+        let blocks = Blocks { blocks, encoder: Some(encoder), flushes: !is_whole };
         if is_whole {
             let compressed = blocks.collect::<Result<Vec<_>, _>>()?.concat();
             return Ok(Body::from(compressed));
@@ -126,6 +151,17 @@ fn add_vary(fields: &mut Fields) {
     });
     if !lists_it {
         fields.push(("Vary".into(), b"Accept-Encoding".to_vec()));
+    }
+}
+
+/// Gives a response 304 the fields of the response that the client has (RFC 9110 §15.4.5): the tag that was sent with the
+/// compressed body, if the client names that one.
+fn as_of_compressed(fields: &mut Fields, known: Option<&ETags>) {
+    add_vary(fields);
+    let tag = field(fields, "etag").and_then(|tag| ETag::parse(tag.as_bytes()));
+    let Some(tag) = tag.filter(|tag| !tag.is_weak()) else { return };
+    if known.is_some_and(|known| known.iter().any(|known| known.is_weak() && known.weak_eq(&tag))) {
+        weaken_etag(fields);
     }
 }
 
@@ -266,8 +302,47 @@ mod tests {
             assert!(!response.body.starts_with(b"\x1f\x8b"), "{name}");
         }
         assert!(get(long, "gzip", |builder| builder.field("Range", "bytes=0-1")).header("Content-Encoding").is_none());
-        let head = get(long, "gzip", |builder| builder.method("HEAD"));
-        assert!(head.header("Content-Encoding").is_none());
+    }
+
+    #[test]
+    fn a_response_to_head_has_the_fields_of_the_response_to_get() {
+        let whole = || Response::text("x".repeat(5000)).with_etag(&ETag::strong("a"));
+        let declared = || Response::text("").with_header("Content-Length", "5000").with_etag(&ETag::strong("a"));
+        for response in [whole as fn() -> Response, declared] {
+            let [get, head] = ["GET", "HEAD"].map(|method| {
+                let app = Gzip::new(request_app(move |_| Ok(if method == "GET" { whole() } else { response() })));
+                let builder = EnvironBuilder::new("/").method(method).field("Accept-Encoding", "gzip");
+                run_wsgi_app(&app, &mut builder.build().unwrap().environ()).unwrap()
+            });
+            assert_eq!(get.header("Content-Encoding"), Some(&b"gzip"[..]));
+            assert_eq!(get.fields, head.fields);
+        }
+    }
+
+    #[test]
+    fn a_response_304_has_the_tag_that_the_client_has_and_vary() {
+        for (known, tag) in [("W/\"a\"", "W/\"a\""), ("\"a\"", "\"a\""), ("W/\"b\", \"a\"", "\"a\""), ("*", "\"a\"")] {
+            let app = Gzip::new(request_app(|request| {
+                Ok(Response::text("x".repeat(5000)).with_etag(&ETag::strong("a")).make_conditional(request))
+            }));
+            let builder = EnvironBuilder::new("/").field("Accept-Encoding", "gzip").field("If-None-Match", known);
+            let response = run_wsgi_app(&app, &mut builder.build().unwrap().environ()).unwrap();
+            assert_eq!((response.status, response.header("ETag")), (304, Some(tag.as_bytes())), "{known}");
+            assert_eq!(response.header("Vary"), Some(&b"Accept-Encoding"[..]));
+        }
+    }
+
+    #[test]
+    fn the_minimum_holds_for_bytes_that_are_followed_by_a_function() {
+        for (length, is_compressed) in [(4, false), (5000, true)] {
+            let app = Gzip::new(move |_: &mut Environ<'_>, start: &mut dyn StartResponse| {
+                start.start("200 OK", &[("Content-Type", "text/plain")])?;
+                Ok::<_, AppError>(Body::from("x".repeat(length)).on_close(|| {}))
+            });
+            let builder = EnvironBuilder::new("/").field("Accept-Encoding", "gzip");
+            let response = run_wsgi_app(&app, &mut builder.build().unwrap().environ()).unwrap();
+            assert_eq!(response.header("Content-Encoding").is_some(), is_compressed, "{length}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! [`HeaderFix`].
 
-use amboss_core::http::Head;
+use amboss_core::http::{host_is_valid, Head};
 use amboss_core::{AppError, Application, Body, Environ, StartResponse};
 
 /// Middleware that replaces a header field by another one, if the client or a proxy has sent that one: the fix for
@@ -16,7 +16,8 @@ pub struct HeaderFix<A> {
 }
 
 impl<A: Application> HeaderFix<A> {
-    /// Makes middleware that sets the field `to` from the field `from` when that is not empty.
+    /// Makes middleware that sets the field `to` from the field `from` when that is not empty. A host has to be a valid
+    /// one (RFC 9110 §7.2).
     pub fn new(app: A, from: &str, to: &str) -> HeaderFix<A> {
         let key = to.replace('-', "_").to_ascii_uppercase();
         // PEP 3333: these two have keys without HTTP_.
@@ -28,6 +29,8 @@ impl<A: Application> HeaderFix<A> {
 impl<A: Application> Application for HeaderFix<A> {
     fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
         let value = environ.header(&self.from).filter(|value| !value.is_empty()).map(|value| value.into_bytes());
+        // The server has checked the Host field that the client has sent.
+        let value = value.filter(|value| self.key != "HTTP_HOST" || host_is_valid(value));
         if let Some(value) = value {
             environ.set(&self.key, value);
         }
@@ -48,8 +51,12 @@ mod tests {
     #[test]
     fn a_field_is_replaced_if_the_other_one_was_sent() {
         let app = || request_app(|request| Ok(Response::text(request.host())));
-        for (value, host) in [(Some("public.example"), "public.example"), (Some(""), "localhost"), (None, "localhost")]
-        {
+        for (value, host) in [
+            (Some("public.example"), "public.example"),
+            (Some("public.example/a?b#c"), "localhost"),
+            (Some(""), "localhost"),
+            (None, "localhost"),
+        ] {
             let mut builder = EnvironBuilder::new("/");
             if let Some(value) = value {
                 builder = builder.field("X-FHost", value);

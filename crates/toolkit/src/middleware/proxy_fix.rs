@@ -99,7 +99,8 @@ impl<A: Application> Application for ProxyFix<A> {
                 environ.set("SERVER_PORT", port);
             }
         }
-        let is_port = |port: &String| port.parse::<u16>().is_ok();
+        // `parse` alone would accept a sign.
+        let is_port = |port: &String| !port.starts_with('+') && port.parse::<u16>().is_ok();
         if let Some(port) = forwarded(environ, "X-Forwarded-Port", x_port).filter(is_port) {
             let host = environ.text("HTTP_HOST").into_owned();
             if !host.is_empty() {

@@ -34,7 +34,8 @@ impl Accept {
         best.map_or(0.0, |(_, quality)| quality)
     }
 
-    /// The offered value that the client prefers; `None` if it accepts none. Of equal ones, the first offered.
+    /// The offered value that the client prefers; `None` if it accepts none. Of equal ones, the first offered. A client
+    /// that asks for `de-AT` also gets `de`, if nothing fits better (RFC 4647 §3.4).
     pub fn best_match<'o>(&self, offered: &[&'o str]) -> Option<&'o str> {
         let mut best = None;
         for value in offered {
@@ -43,7 +44,25 @@ impl Accept {
                 best = Some((*value, quality));
             }
         }
-        best.map(|(value, _)| value)
+        best.map(|(value, _)| value).or_else(|| self.look_up(offered))
+    }
+
+    /// The offered language of the most preferred range that begins with it, and that the client has not refused.
+    fn look_up<'o>(&self, offered: &[&'o str]) -> Option<&'o str> {
+        let values = self.values();
+        let is_refused =
+            |language: &str| values.iter().any(|(range, quality)| *quality == 0.0 && same_language(range, language));
+        values.iter().filter(|(range, quality)| *quality > 0.0 && !range.contains('/')).find_map(|(range, _)| {
+            let mut shorter = *range;
+            while let Some(end) = shorter.rfind('-') {
+                shorter = &shorter[..end];
+                let found = offered.iter().find(|language| same_language(shorter, language) && !is_refused(language));
+                if let Some(language) = found {
+                    return Some(*language);
+                }
+            }
+            None
+        })
     }
 
     /// The values with their weights, the preferred ones first; empty if the field was not sent.
@@ -53,6 +72,13 @@ impl Accept {
         values.sort_by(|(_, left), (_, right)| right.total_cmp(left));
         values
     }
+}
+
+/// Whether two language tags are equal; applications write `de_AT`, too.
+fn same_language(range: &str, language: &str) -> bool {
+    let hyphen = |byte| if byte == b'_' { b'-' } else { byte };
+    range.len() == language.len()
+        && range.bytes().zip(language.bytes()).all(|(left, right)| left.eq_ignore_ascii_case(&hyphen(right)))
 }
 
 /// Splits a value from its weight. Other parameters stay with the value.
@@ -80,7 +106,7 @@ fn specificity(range: &str, value: &str) -> Option<usize> {
         let (kind, _) = value.split_once('/')?;
         return kind.eq_ignore_ascii_case(group).then_some(1);
     }
-    if range.eq_ignore_ascii_case(value) {
+    if range.eq_ignore_ascii_case(value) || !range.contains('/') && same_language(range, value) {
         return Some(range.len() + 2);
     }
     // RFC 4647 §3.3.1: a language range matches the languages that it is a prefix of; and a media range without
@@ -92,6 +118,21 @@ fn specificity(range: &str, value: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_more_specific_language_range_finds_the_language() {
+        for (field, offered, best) in [
+            ("de-AT", &["en", "de"][..], Some("de")),
+            ("en-US, de;q=0.5", &["de", "en"], Some("de")),
+            ("zh-Hant-TW", &["zh-TW", "zh"], Some("zh")),
+            ("fr-CA, de-AT;q=0.9", &["de", "fr"], Some("fr")),
+            ("en-US", &["en_US", "en"], Some("en_US")),
+            ("en-US, en;q=0", &["en"], None),
+            ("de-AT;q=0", &["de"], None),
+        ] {
+            assert_eq!(Accept::parse(Some(field)).best_match(offered), best, "{field}");
+        }
+    }
 
     #[test]
     fn the_most_specific_range_decides() {

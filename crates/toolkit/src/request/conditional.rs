@@ -105,6 +105,8 @@ impl Response {
                 let Content::Bytes(bytes) = &self.content else { return self };
                 let part = bytes[start as usize..end as usize].to_vec();
                 self.headers.set("Content-Range", format!("bytes {start}-{}/{length}", end - 1));
+                // That of the whole, if the handler has set it; the server sets that of the part.
+                self.headers.remove("Content-Length");
                 self.content = Content::Bytes(part.into());
                 self.with_status(206)
             }
@@ -126,7 +128,8 @@ mod tests {
         let changed = UNIX_EPOCH + Duration::from_secs(784_111_777);
         let app = request_app(move |request| {
             let page = Response::text("0123456789").with_etag(&ETag::strong("a")).with_last_modified(changed);
-            Ok(page.with_header("Cache-Control", "no-cache").make_conditional(request))
+            let page = page.with_header("Cache-Control", "no-cache").with_header("Content-Length", "10");
+            Ok(page.make_conditional(request))
         });
         let mut builder = EnvironBuilder::new("/");
         for (name, value) in fields {
@@ -157,7 +160,9 @@ mod tests {
         assert_eq!(get(&[("If-Match", "\"b\"")]).status, 412);
         let unsatisfiable = get(&[("Range", "bytes=10-")]);
         assert_eq!((unsatisfiable.status, unsatisfiable.header("Content-Range")), (416, Some(&b"bytes */10"[..])));
-        assert_eq!(get(&[("Range", "bytes=2-4")]).header("Content-Range"), Some(&b"bytes 2-4/10"[..]));
+        let part = get(&[("Range", "bytes=2-4")]);
+        assert_eq!(part.header("Content-Range"), Some(&b"bytes 2-4/10"[..]));
+        assert_eq!(part.header("Content-Length"), None, "the whole has another length");
         let not_modified = get(&[("If-None-Match", "*")]);
         assert_eq!((not_modified.header("Content-Type"), not_modified.header("Cache-Control").is_some()), (None, true));
     }

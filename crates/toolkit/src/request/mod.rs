@@ -40,13 +40,27 @@ pub use app::{request_app, RequestApp};
 /// ```
 ///
 /// Text that is not UTF-8 is replaced with U+FFFD; [`environ`](Request::environ) has the bytes.
+///
+/// What reads the body borrows the request for as long as its result is used: [`take_form_data`](Request::take_form_data)
+/// and `json` return values of their own instead.
 pub struct Request<'e, 'a> {
     environ: &'e mut Environ<'a>,
     args: OnceCell<MultiDict>,
     cookies: OnceCell<MultiDict>,
     data: Option<Vec<u8>>,
+    max_data: u64,
     form_limits: FormLimits,
-    form: Option<FormData>,
+    form: Option<Result<FormData, RefusedForm>>,
+}
+
+/// The default of [`Request::set_max_data`], in bytes: more than any JSON of a person, and little enough that a few
+/// requests at once do not fill the memory of a small machine.
+const MAX_DATA: u64 = 64 * 1024 * 1024;
+
+/// Why there is no form, for the second caller.
+struct RefusedForm {
+    status: u16,
+    description: String,
 }
 
 impl<'e, 'a> Request<'e, 'a> {
@@ -57,6 +71,7 @@ impl<'e, 'a> Request<'e, 'a> {
             args: OnceCell::new(),
             cookies: OnceCell::new(),
             data: None,
+            max_data: MAX_DATA,
             form_limits: FormLimits::default(),
             form: None,
         }
@@ -228,37 +243,83 @@ impl<'e, 'a> Request<'e, 'a> {
     /// # Errors
     /// The same as [`form`](Request::form).
     pub fn form_data(&mut self) -> Result<&FormData, HttpError> {
-        let form = match (self.form.take(), &self.data) {
-            (Some(form), _) => form,
-            // The body of a stream can be read only once, and `get_data` has done that.
-            (None, Some(data)) => {
-                let content_type = self.environ.get("CONTENT_TYPE").unwrap_or_default();
-                form::parse(&content_type, form::Source::Bytes(data), &self.form_limits)?
-            }
-            (None, None) => form::parse_form(self.environ, &self.form_limits)?,
-        };
-        Ok(self.form.insert(form))
+        if self.form.is_none() {
+            let parsed = match &self.data {
+                // The body of a stream can be read only once, and `get_data` has done that.
+                Some(data) => {
+                    let content_type = self.environ.get("CONTENT_TYPE").unwrap_or_default();
+                    form::parse(&content_type, form::Source::Bytes(data), &self.form_limits)
+                }
+                None => form::parse_form(self.environ, &self.form_limits),
+            };
+            let form = parsed.map_err(HttpError::from).map_err(|error| {
+                let refused = RefusedForm { status: error.status(), description: error.description().to_owned() };
+                self.form = Some(Err(refused));
+                error
+            })?;
+            self.form = Some(Ok(form));
+        }
+        match &self.form {
+            Some(Ok(form)) => Ok(form),
+            Some(Err(refused)) => Err(HttpError::new(refused.status).with_description(&refused.description)),
+            None => Err(HttpError::new(500)),
+        }
+    }
+
+    /// The fields and files of a form in the body, as values of their own: the request can be used beside them. A later
+    /// call finds an empty form.
+    ///
+    /// # Errors
+    /// The same as [`form`](Request::form).
+    pub fn take_form_data(&mut self) -> Result<FormData, HttpError> {
+        self.form_data()?;
+        match &mut self.form {
+            Some(Ok(form)) => Ok(std::mem::take(form)),
+            _ => Ok(FormData::default()),
+        }
+    }
+
+    /// Sets the largest body that [`get_data`](Request::get_data), [`text`](Request::text) and `json` read into memory,
+    /// in bytes; 64 MiB. Of a larger one, [`environ_mut`](Request::environ_mut) has the input as a stream.
+    pub fn set_max_data(&mut self, bytes: u64) {
+        self.max_data = bytes;
     }
 
     /// The whole body. It is read once and remembered.
     ///
     /// # Errors
-    /// A body that can't be read to its end: 400, 408 or 413.
+    /// A body that can't be read to its end (400, 408 or 413), that is larger than
+    /// [`set_max_data`](Request::set_max_data) allows (413), or that arrives as a stream and was read as a form (500).
     pub fn get_data(&mut self) -> Result<&[u8], HttpError> {
         if self.data.is_none() {
+            let max = self.max_data;
+            let too_large =
+                || HttpError::new(413).with_description(format!("The body of the request is larger than {max} bytes."));
+            if self.environ.input().length().is_some_and(|length| length > max) {
+                return Err(too_large());
+            }
+            let is_consumed = self.form.is_some() && form::is_form(&self.mimetype());
             let collected = match self.environ.input().collected() {
                 // Complete, also if something has read a part of it.
                 Some(Collected::Bytes(bytes)) => Some(bytes.to_vec()),
-                _ => None,
+                Some(_) => None,
+                None if is_consumed => {
+                    let why = "the form has consumed the body, which arrives as a stream: call get_data before form";
+                    return Err(HttpError::from_app_error(why.into()));
+                }
+                None => None,
             };
             let data = match collected {
                 Some(data) => data,
                 None => {
                     let mut data = Vec::new();
-                    self.environ.input().read_to_end(&mut data)?;
+                    self.environ.input().take(max.saturating_add(1)).read_to_end(&mut data)?;
                     data
                 }
             };
+            if data.len() as u64 > max {
+                return Err(too_large());
+            }
             self.data = Some(data);
         }
         Ok(self.data.as_deref().unwrap_or_default())

@@ -11,6 +11,7 @@ use amboss_core::http::reason_phrase;
 use amboss_core::{AppError, Application, Body, Environ, StartResponse};
 use percent_encoding::{utf8_percent_encode, AsciiSet, CONTROLS};
 
+use crate::form::secure_filename;
 use crate::headers::Headers;
 use crate::media_type;
 
@@ -77,8 +78,8 @@ impl Response {
     /// 307 and 308 (the method stays).
     ///
     /// A location that is taken from a request has to be checked first: `//evil.example` is another host.
-    pub fn redirect(location: &str) -> Response {
-        let location = utf8_percent_encode(location, NOT_IN_URIS).to_string();
+    pub fn redirect(location: impl AsRef<str>) -> Response {
+        let location = utf8_percent_encode(location.as_ref(), NOT_IN_URIS).to_string();
         let link = html_escape::encode_double_quoted_attribute(&location);
         Response::html(format!(
             "<!doctype html>\n<html lang=\"en\">\n<title>Redirecting...</title>\n<h1>Redirecting...</h1>\n\
@@ -151,7 +152,8 @@ impl Response {
         self
     }
 
-    /// Makes browsers save the response as a file of this name (RFC 6266).
+    /// Makes browsers save the response as a file of this name (RFC 6266). Programs that know no other names than those
+    /// of ASCII get one without the other characters.
     #[must_use]
     pub fn with_download_name(self, name: &str) -> Response {
         let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'%') || byte == b' ';
@@ -159,7 +161,9 @@ impl Response {
             format!("attachment; filename=\"{name}\"")
         } else {
             let encoded = utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
-            format!("attachment; filename*=UTF-8''{encoded}")
+            let plain = secure_filename(name);
+            let plain = if plain.is_empty() { "download" } else { &plain };
+            format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}")
         };
         self.with_header("Content-Disposition", value)
     }
@@ -265,9 +269,9 @@ mod tests {
     fn a_download_has_a_name_that_every_browser_reads() {
         for (name, field) in [
             ("report 1.pdf", "attachment; filename=\"report 1.pdf\""),
-            ("Übersicht.pdf", "attachment; filename*=UTF-8''%C3%9Cbersicht%2Epdf"),
-            ("a\"; x=\"b", "attachment; filename*=UTF-8''a%22%3B%20x%3D%22b"),
-            ("50%.txt", "attachment; filename*=UTF-8''50%25%2Etxt"),
+            ("Übersicht.pdf", "attachment; filename=\"Ubersicht.pdf\"; filename*=UTF-8''%C3%9Cbersicht%2Epdf"),
+            ("a\"; x=\"b", "attachment; filename=\"a_xb\"; filename*=UTF-8''a%22%3B%20x%3D%22b"),
+            ("50%.txt", "attachment; filename=\"50.txt\"; filename*=UTF-8''50%25%2Etxt"),
         ] {
             let response = Response::empty(200).with_download_name(name);
             assert_eq!(response.headers().get_str("Content-Disposition"), Some(field));

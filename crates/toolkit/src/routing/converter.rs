@@ -50,7 +50,12 @@ impl Converter {
                 Ok(Converter::Int { min, max })
             }
             "any" => {
-                let items: Vec<String> = options.list.split(',').map(|item| item.trim().to_owned()).collect();
+                // Werkzeug's rules have quotes around values that are no identifiers.
+                let unquoted = |item: &str| match item.as_bytes() {
+                    [quote @ (b'\'' | b'"'), .., last] if quote == last => item[1..item.len() - 1].to_owned(),
+                    _ => item.to_owned(),
+                };
+                let items: Vec<String> = options.list.split(',').map(|item| unquoted(item.trim())).collect();
                 options.check(items.iter().all(|item| !item.is_empty()), "write the values as any(de,en)")?;
                 Ok(Converter::AnyOf(items))
             }
@@ -169,6 +174,7 @@ mod tests {
             ("int(min=1, max=99)", &["1", "99", "0099"], &["0", "100"]),
             ("uuid", &["00000000-0000-4000-8000-00000000000f"], &["0000000000004000800000000000000f", ""]),
             ("any(de, en)", &["de", "en"], &["d", "", "deen", "DE"]),
+            ("any('de', \"en-us\")", &["de", "en-us"], &["'de'", "\"en-us\""]),
             ("path", &["a", "a/b", "a//b", "a/"], &["", "/a"]),
         ];
         for (text, accepted, refused) in table {

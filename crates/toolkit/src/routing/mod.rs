@@ -1,5 +1,6 @@
-//! Routing: an application that passes each request to the application of the rule that matches. The syntax and the
-//! behaviour are those of Werkzeug's routing.
+//! Routing: an application that passes each request to the application of the rule that matches, with the syntax of
+//! Werkzeug's rules. Werkzeug's `float`, `fixed_digits`, `signed`, defaults, several arguments in one segment and
+//! converters of one's own are left out; a rule that has them is an error.
 //!
 //! ```
 //! use amboss_core::{AppError, Body, Environ, StartResponse};
@@ -56,7 +57,8 @@
 //!
 //! [`mount`](RouterBuilder::mount) passes everything below a prefix to another application, which may be a router;
 //! [`host`](RouterBuilder::host) passes all requests for a host. The response of that application counts, also if it is
-//! 404. The arguments of all rules on the way are in [`RouteArgs`].
+//! 404. The arguments of all rules on the way are in [`RouteArgs`]. `url_for` knows the names of a router that is mounted
+//! itself, and not inside of middleware.
 //!
 //! ```
 //! use amboss_toolkit::routing::Router;

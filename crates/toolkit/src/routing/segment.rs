@@ -41,8 +41,9 @@ impl Segment {
             }
             return Ok(Segment::Static(text.to_owned()));
         };
-        let (argument, suffix) =
-            rest.split_once('>').ok_or_else(|| malformed("a \"<\" has no \">\" after it in the same segment"))?;
+        let (argument, suffix) = rest.split_once('>').ok_or_else(|| {
+            malformed("a \"<\" has no \">\" after it in the same segment, and an argument can't contain \"/\"")
+        })?;
         // Several arguments in a segment are ambiguous, and finding the right split takes more than linear time.
         if prefix.contains('>') || suffix.contains(['<', '>']) {
             return Err(malformed("a segment holds at most one argument; separate arguments by \"/\""));

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode;
+
 use crate::form::error::{FormError, FormErrorKind};
 use crate::form::parameters::{is_token_byte, split_parameters};
 use crate::headers::Headers;
@@ -86,11 +88,13 @@ fn parse_disposition(value: &[u8]) -> Result<(String, Option<String>), FormError
     if !disposition.eq_ignore_ascii_case(b"form-data") {
         return Err(FormErrorKind::Disposition.into());
     }
-    let (mut name, mut filename) = (None, None);
+    let (mut name, mut filename, mut extended) = (None, None, None);
     for parameter in parameters {
         let (key, value) = parameter.map_err(|_| FormErrorKind::Disposition)?;
-        // RFC 7578 §4.2 forbids `filename*`. It is refused and not ignored: a filter may read one of two names and the
-        // application the other, and a file with this name alone would become a field.
+        if key.eq_ignore_ascii_case(b"filename*") && extended.is_none() {
+            extended = Some(decode_extended(&value).ok_or(FormErrorKind::ExtendedParameter)?);
+            continue;
+        }
         if key.ends_with(b"*") {
             return Err(FormErrorKind::ExtendedParameter.into());
         }
@@ -103,8 +107,22 @@ fn parse_disposition(value: &[u8]) -> Result<(String, Option<String>), FormError
             return Err(FormErrorKind::Disposition.into());
         }
     }
+    // RFC 7578 §4.2 forbids `filename*`, and .NET sends it behind `filename`. Another name than that is refused and not
+    // ignored: a filter may read one of the two and the application the other, and a file with this name alone would
+    // become a field.
+    if extended.is_some() && extended != filename {
+        return Err(FormErrorKind::ExtendedParameter.into());
+    }
     let name = name.ok_or(FormErrorKind::Disposition)?;
     Ok((name, filename.map(|filename| without_windows_path(&filename).to_owned())))
+}
+
+/// The value of an extended parameter in UTF-8: `utf-8''caf%C3%A9.txt` (RFC 8187 §3.2).
+fn decode_extended(value: &[u8]) -> Option<String> {
+    let mut parts = value.splitn(3, |&byte| byte == b'\'');
+    let is_utf8 = parts.next()?.eq_ignore_ascii_case(b"utf-8");
+    let encoded = parts.nth(1).filter(|_| is_utf8)?;
+    percent_decode(encoded).decode_utf8().ok().map(Cow::into_owned)
 }
 
 /// Replaces the three escapes that browsers send in names: `%22`, `%0D` and `%0A`
