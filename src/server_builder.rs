@@ -16,6 +16,7 @@ use crate::live_reload::BuildId;
 use crate::options::RunOptions;
 #[cfg(all(unix, feature = "reload"))]
 use crate::supervise::{self, Forked, WorkerProcess};
+use crate::surroundings;
 use crate::worker::Worker;
 
 /// Serves an application until the server is told to stop.
@@ -152,7 +153,7 @@ impl<L: AppLoader> ServerBuilder<L> {
     pub fn check(&self) -> Result<(), RunError> {
         self.options.clone().resolve()?;
         #[cfg(feature = "toolkit")]
-        crate::surroundings::check(&self.options)?;
+        surroundings::check(&self.options)?;
         Ok(())
     }
 
@@ -188,7 +189,9 @@ impl<L: AppLoader> ServerBuilder<L> {
         if !quiet {
             say!("{}", banner(server.local_addrs(), scheme, fingerprint.as_deref(), &hosts).trim_end());
         }
-        Ok(self.loader.serve(server)?)
+        let served = self.loader.serve(server);
+        surroundings::end();
+        Ok(served?)
     }
 
     /// Serves in a worker that was forked by [`LaunchPlan::fork`].
@@ -232,7 +235,7 @@ impl<L: AppLoader> ServerBuilder<L> {
     /// Adds to the options what follows from the addresses, and checks that they go together.
     fn complete_options(&mut self) -> Result<(), RunError> {
         #[cfg(feature = "toolkit")]
-        self.options.bound_names.extend(crate::surroundings::names_of(&self.addresses));
+        self.options.bound_names.extend(surroundings::names_of(&self.addresses));
         #[cfg(feature = "debugger")]
         crate::debug_pages::check_addresses(&self.options, &self.addresses)?;
         Ok(())

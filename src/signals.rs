@@ -90,6 +90,8 @@ impl StopRequests {
                 self.handle.shutdown();
             }
             Some(first) if first.elapsed() > SAME_SIGNAL && !self.worker.is_supervised() => {
+                #[cfg(unix)]
+                amboss::toolkit::cgi::kill_scripts();
                 std::process::exit(STOPPED_BY_SIGINT)
             }
             Some(_) => {}

@@ -13,6 +13,12 @@ use crate::options::RunOptions;
 /// The advice on the page for a host that is not allowed.
 const ADVICE: &str = "If the server is yours, start it with --allowed-host NAME, or add the name to allowed_hosts.";
 
+/// Ends what the options have started and this process leaves behind: CGI scripts that are still running.
+pub(crate) fn end() {
+    #[cfg(all(unix, feature = "toolkit"))]
+    amboss_toolkit::cgi::kill_scripts();
+}
+
 /// Puts the middleware that the options ask for around an application. From the outside: static files and CGI scripts,
 /// which are the same for all hosts, then the applications of the hosts. `assemble` puts the debugger, live reload and
 /// the check of the host around all of them.

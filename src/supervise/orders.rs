@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
+use crate::surroundings;
 use crate::sync::lock;
 use amboss_core::{IdleConnection, ProxyOrigin, Receiver, Server, ShutdownHandle, StoredBody};
 use amboss_reload::{ControlMessage, ControlSender, ControlSocket, RequestBody};
@@ -96,6 +97,7 @@ impl Orders {
                     self.server_to_stop().shutdown();
                     thread::sleep(orphan_timeout);
                     // The supervisor would have killed this process by now.
+                    surroundings::end();
                     std::process::exit(1);
                 }
             }

@@ -21,6 +21,7 @@ use crate::error::RunError;
 use crate::launch_plan::LaunchPlan;
 use crate::live_reload::BuildId;
 use crate::options::RunOptions;
+use crate::surroundings;
 use crate::worker::Worker;
 
 /// The sockets and orders that this process has received from a supervisor.
@@ -91,13 +92,18 @@ impl WorkerProcess {
         // Only the server holds the listeners, so this process stops listening when the server does.
         let server = assemble_server(self.listeners, app, options, build_id)?;
         loader.started(&server, &worker)?;
-        let Some(orders) = self.orders else { return Ok(loader.serve(server)?) };
+        let Some(orders) = self.orders else {
+            let served = loader.serve(server);
+            surroundings::end();
+            return Ok(served?);
+        };
         orders.set_server(&server);
         accept_all(self.shared, &server.receiver(), &orders.sender)?;
         // Reported before the loop runs: the sockets are listening, and a client that connects now waits only for the
         // first turn of the loop.
         orders.sender.send(&ControlMessage::Ready)?;
         let served = loader.serve(server);
+        surroundings::end();
         let _ = orders.sender.send(&ControlMessage::Drained);
         Ok(served?)
     }

@@ -61,25 +61,45 @@ pub(crate) struct ForwardedElement<'a> {
     pub(crate) proto: Option<Cow<'a, [u8]>>,
 }
 
-/// Returns the elements of all `Forwarded` fields, in order (RFC 7239 §4). `None` if a field is malformed: then it is
-/// unknown which proxy has said what. A field is read as a unit, so a quotation mark that a client leaves open can't
-/// swallow the field of a proxy.
+/// The maximum number of commas inside of one element. Proxies send none; more would make the search for the beginning of
+/// a malformed element long.
+const MAX_COMMAS: usize = 8;
+
+/// Returns the element at `position` from the right (1 is the last one) of all `Forwarded` fields (RFC 7239 §4). `None` if
+/// there are fewer, or it is unknown where it begins.
+///
+/// The fields are read from the right, and an element is the shortest well-formed end of what is left. So nothing that a
+/// client has sent, such as a quotation mark that it leaves open, reaches the elements that the proxies have appended.
 #[cold]
-pub(crate) fn forwarded_elements<'a>(head: &Head<'a>) -> Option<Vec<ForwardedElement<'a>>> {
-    let mut elements = Vec::new();
-    for value in head.get_all("forwarded") {
-        let mut reader = Reader { rest: value };
-        loop {
-            elements.push(reader.element()?);
-            reader.skip_space();
-            match reader.rest.split_first() {
-                None => break,
-                Some((b',', rest)) => reader.rest = rest,
-                Some(_) => return None,
+pub(crate) fn forwarded_element<'a>(head: &Head<'a>, mut position: usize) -> Option<ForwardedElement<'a>> {
+    for field in head.fields().rev().filter(|field| field.name.eq_ignore_ascii_case(b"forwarded")) {
+        let mut rest = Some(field.value);
+        while let Some(value) = rest {
+            let (element, before) = last_element(value)?;
+            position = position.checked_sub(1)?;
+            if position == 0 {
+                return Some(element);
             }
+            rest = before;
         }
     }
-    Some(elements)
+    None
+}
+
+/// Splits the last element from what is before it, without the comma between them.
+fn last_element(value: &[u8]) -> Option<(ForwardedElement<'_>, Option<&[u8]>)> {
+    let mut end = value.len();
+    for _ in 0..=MAX_COMMAS {
+        let comma = value[..end].iter().rposition(|&byte| byte == b',');
+        let mut reader = Reader { rest: &value[comma.map_or(0, |comma| comma + 1)..] };
+        let element = reader.element();
+        reader.skip_space();
+        if let Some(element) = element.filter(|_| reader.rest.is_empty()) {
+            return Some((element, comma.map(|comma| &value[..comma])));
+        }
+        end = comma?;
+    }
+    None
 }
 
 /// What is left to read of a field.
@@ -247,14 +267,17 @@ mod tests {
         }
     }
 
-    /// The elements, each as `client|host|proto`.
-    fn elements(fields: &str) -> Option<Vec<String>> {
+    /// The elements that can be read, each as `client|host|proto`.
+    fn elements(fields: &str) -> Vec<String> {
         let text = |value: &Option<Cow<'_, [u8]>>| {
             value.as_deref().map_or("-".into(), |v| String::from_utf8_lossy(v).into_owned())
         };
         with_head(fields, |head| {
-            let elements = forwarded_elements(&head)?;
-            Some(elements.iter().map(|it| [text(&it.client), text(&it.host), text(&it.proto)].join("|")).collect())
+            let elements = (1..).map_while(|position| forwarded_element(&head, position));
+            let mut texts: Vec<_> =
+                elements.map(|it| [text(&it.client), text(&it.host), text(&it.proto)].join("|")).collect();
+            texts.reverse();
+            texts
         })
     }
 
@@ -270,19 +293,15 @@ mod tests {
             ("for=a,,", &["a|-|-", "-|-|-", "-|-|-"]),
             ("", &["-|-|-"]),
         ] {
-            let found = elements(&format!("Forwarded: {value}\r\n"));
-            assert_eq!(
-                found.as_deref(),
-                Some(&expected.iter().map(|&it| it.to_owned()).collect::<Vec<_>>()[..]),
-                "{value}"
-            );
+            assert_eq!(elements(&format!("Forwarded: {value}\r\n")), *expected, "{value}");
         }
-        assert_eq!(elements("Forwarded: for=a\r\nX: y\r\nForwarded: for=b\r\n").unwrap(), ["a|-|-", "b|-|-"]);
+        assert_eq!(elements("Forwarded: for=a\r\nX: y\r\nForwarded: for=b\r\n"), ["a|-|-", "b|-|-"]);
     }
 
-    /// A client that leaves a quotation mark open gets no part of what a proxy appends under its control.
+    /// A client that leaves a quotation mark open gets no part of what a proxy appends under its control, and can't make
+    /// the server read nothing at all.
     #[test]
-    fn a_malformed_forwarded_field_says_nothing() {
+    fn what_is_malformed_says_nothing_and_hides_nothing_to_its_right() {
         for value in [
             "for",
             "for=",
@@ -291,15 +310,19 @@ mod tests {
             "for= a",
             "for=a b",
             "for=1.2.3.4:80",
+            "for=a,,x",
             "for=a;for=b",
             "for=\"a",
             "for=\"a\"b",
             "for=\"a\\",
-            "for=6.6.6.6;x=\", for=\"[::1]\"",
-            "for=\", for=1.1.1.1",
         ] {
-            assert_eq!(elements(&format!("Forwarded: {value}\r\n")), None, "{value}");
+            assert_eq!(elements(&format!("Forwarded: {value}\r\n")), [""; 0], "{value}");
+            for separator in [", ", "\r\nForwarded: "] {
+                let fields = format!("Forwarded: {value}{separator}for=\"[::1]\";proto=https\r\n");
+                assert_eq!(elements(&fields), ["[::1]|-|https"], "{value}");
+            }
         }
-        assert_eq!(elements("Forwarded: for=\"\r\nForwarded: for=1.1.1.1\r\n"), None);
+        let commas = format!("Forwarded: x=\"{}\", for=1.1.1.1\r\n", ",".repeat(MAX_COMMAS + 1));
+        assert_eq!(elements(&commas), ["1.1.1.1|-|-"]);
     }
 }

@@ -58,8 +58,7 @@ fn endpoint_and_peer(socket: &Socket) -> Option<(Endpoint, Peer)> {
     match socket {
         Socket::Tcp(stream) => {
             let (local, peer) = (stream.local_addr().ok()?, stream.peer_addr().ok()?);
-            let endpoint = Endpoint { name: local.ip().to_canonical().to_string(), port: local.port().to_string() };
-            Some((endpoint, Peer::Tcp(peer)))
+            Some((Endpoint::new(None, local), Peer::Tcp(peer)))
         }
         #[cfg(unix)]
         Socket::Unix(stream) => {

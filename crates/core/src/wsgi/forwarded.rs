@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::peer::Peer;
-use crate::http::forwarded::{client_address, forwarded_elements, member_from_right, scheme};
+use crate::http::forwarded::{client_address, forwarded_element, member_from_right, scheme};
 use crate::http::head::Known;
 use crate::http::{host_is_valid, Head, Target};
 
@@ -92,6 +92,13 @@ pub(crate) struct ForwardingRules {
     pub(crate) hops: ForwardedHops,
     /// Whether `Forwarded` is read, and `X-Forwarded-*` are not.
     pub(crate) rfc7239: bool,
+}
+
+impl ForwardingRules {
+    /// Whether a proxy may set the host.
+    pub(crate) fn may_set_host(self) -> bool {
+        self.rfc7239 || self.hops.x_host > 0
+    }
 }
 
 /// The values that proxies have set for a request. `None` stands for a value that they have not set.
@@ -197,12 +204,11 @@ impl<'a> Values<'a> {
                 prefix: member("x-forwarded-prefix", hops.x_prefix),
             };
         }
-        let Some(elements) = forwarded_elements(head) else { return Values::default() };
-        let from_right = |hops: usize| hops.checked_sub(1).and_then(|before| elements.iter().nth_back(before));
+        let from_right = |hops| forwarded_element(head, hops).unwrap_or_default();
         Values {
-            client: from_right(hops.x_for).and_then(|element| element.client.clone()),
-            proto: from_right(hops.x_proto).and_then(|element| element.proto.clone()),
-            host: from_right(hops.x_host).and_then(|element| element.host.clone()),
+            client: from_right(hops.x_for).client,
+            proto: from_right(hops.x_proto).proto,
+            host: from_right(hops.x_host).host,
             port: None,
             prefix: None,
         }
@@ -318,7 +324,8 @@ mod tests {
             ("Forwarded: for=6.6.6.6, for=1.1.1.1;proto=https", "for=2,proto=2", "6.6.6.6:0 - - - - -"),
             ("Forwarded: for=6.6.6.6, for=_hidden", "", "nothing"),
             ("Forwarded: for=6.6.6.6, for=unknown;proto=https", "", "- https - - - -"),
-            ("Forwarded: for=6.6.6.6;x=\", for=1.1.1.1", "", "nothing"),
+            ("Forwarded: for=6.6.6.6;x=\", for=1.1.1.1", "", "1.1.1.1:0 - - - - -"),
+            ("Forwarded: for=1.1.1.1, for=6.6.6.6;x=\"", "", "nothing"),
             ("X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https", "", "nothing"),
             ("Forwarded: proto=https\r\nX-Forwarded-For: 6.6.6.6", "", "- https - - - -"),
         ] {

@@ -73,6 +73,15 @@ fn localhost_means_ipv4_and_ipv6_with_one_port() {
 }
 
 #[test]
+fn the_name_of_a_server_at_an_ipv6_address_has_brackets() {
+    let Ok(listener) = std::net::TcpListener::bind("[::1]:0") else { return skip("this machine has no IPv6") };
+    drop(listener);
+    let server = Setup::threaded().on(&["[::1]:0"]).start(test_app);
+    let text = server.get("/environ").text();
+    assert!(text.contains("SERVER_NAME=[::1]\n") && text.contains("REMOTE_ADDR=::1\n"), "{text}");
+}
+
+#[test]
 fn one_server_listens_on_several_addresses() {
     let dir = TempDir::new("several");
     let unix = format!("unix://{}", dir.join("a.sock").display());

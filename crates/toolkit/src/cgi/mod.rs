@@ -16,5 +16,5 @@ mod output;
 
 pub use error::{CgiError, CgiErrorKind};
 #[cfg(unix)]
-pub use folder::{CgiFolder, CgiOptions};
+pub use folder::{kill_scripts, CgiFolder, CgiOptions};
 pub use gateway::{run_with_cgi, run_with_cgi_on};

@@ -18,9 +18,12 @@ struct StoredCookie {
 
 impl CookieJar {
     /// Stores the cookie of a `Set-Cookie` field, or deletes one. A field that is not understood is ignored, as in
-    /// browsers.
-    pub(super) fn store(&mut self, field: &str, request_path: &str) {
+    /// browsers, and so is one for another host than that of the request.
+    pub(super) fn store(&mut self, field: &str, host: &str, request_path: &str) {
         let Ok(cookie) = Cookie::parse(field) else { return };
+        if cookie.domain().is_some_and(|domain| !domain_matches(host, domain)) {
+            return;
+        }
         let path = match cookie.path() {
             Some(path) if path.starts_with('/') => path.to_owned(),
             _ => default_path(request_path).to_owned(),
@@ -56,6 +59,13 @@ impl CookieJar {
         let pairs: Vec<_> = cookies.map(|cookie| format!("{}={}", cookie.name, cookie.value)).collect();
         (!pairs.is_empty()).then(|| pairs.join("; "))
     }
+}
+
+/// Whether a host may set a cookie for a domain (RFC 6265 §5.1.3): its own name, or the end of it after a dot.
+fn domain_matches(host: &str, domain: &str) -> bool {
+    let name = host.rsplit_once(':').filter(|_| !host.ends_with(']')).map_or(host, |(name, _)| name);
+    let (name, domain) = (name.to_ascii_lowercase(), domain.trim_start_matches('.').to_ascii_lowercase());
+    name.strip_suffix(&domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.') && !domain.is_empty())
 }
 
 /// The path of a cookie without a `Path` (RFC 6265 §5.1.4).

@@ -26,6 +26,7 @@ mod cookie_jar;
 mod error;
 #[cfg(feature = "live")]
 mod live;
+mod location;
 mod multipart;
 mod request;
 mod response;
@@ -35,7 +36,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use amboss_core::{run_wsgi_app, AppResponse, Application, EnvironBuilder};
 
 use crate::headers::Headers;
+use crate::response::Response;
 use cookie_jar::CookieJar;
+use location::split_base_url;
 
 pub use error::{ClientError, ClientErrorKind};
 pub use request::TestRequest;
@@ -116,14 +119,20 @@ impl Client {
         TestRequest::new(self, method, path)
     }
 
-    /// The value of a cookie that the client sends to `/`.
+    /// The value of a cookie that the client sends to the root of the application.
     pub fn cookie(&self, name: &str) -> Option<String> {
-        self.jar().matching("/", true).into_iter().find(|(known, _)| known == name).map(|(_, value)| value)
+        let path = format!("{}/", split_base_url(&self.base_url).1);
+        self.jar().matching(&path, true).into_iter().find(|(known, _)| known == name).map(|(_, value)| value)
     }
 
     /// Sets a cookie for all paths.
+    ///
+    /// # Panics
+    /// If the name can't be that of a cookie; see [`Response::set_cookie`](crate::Response::set_cookie).
     pub fn set_cookie(&self, name: &str, value: &str) {
-        self.jar().store(&format!("{}; Path=/", cookie::Cookie::new(name, value).encoded()), "/");
+        let response = Response::empty(200).with_cookie(cookie::Cookie::build((name, value)).path("/"));
+        let fields = response.headers().get_all("Set-Cookie");
+        fields.for_each(|field| self.jar().store(&String::from_utf8_lossy(field), "", "/"));
     }
 
     /// Forgets all cookies.
@@ -138,10 +147,12 @@ impl Client {
     /// Sends one request, with the client's cookies, and keeps the cookies of the response.
     fn exchange(&self, method: &str, path: &str, fields: &Headers, body: &[u8]) -> Result<TestResponse, ClientError> {
         let mut fields = fields.clone();
-        let cookie_path = path.split(['?', '#']).next().unwrap_or_default();
+        let (origin, prefix) = split_base_url(&self.base_url);
+        let host = origin.rsplit('/').next().unwrap_or_default();
+        let cookie_path = format!("{prefix}{}", path.split('?').next().unwrap_or_default());
         if !fields.contains("Cookie") {
             let is_secure = self.base_url.starts_with("https:");
-            if let Some(field) = self.jar().field(cookie_path, is_secure) {
+            if let Some(field) = self.jar().field(&cookie_path, is_secure) {
                 fields.set("Cookie", field);
             }
         }
@@ -155,7 +166,7 @@ impl Client {
         };
         let mut jar = self.jar();
         for field in response.headers().get_all("Set-Cookie") {
-            jar.store(&String::from_utf8_lossy(field), cookie_path);
+            jar.store(&String::from_utf8_lossy(field), host, &cookie_path);
         }
         Ok(response)
     }

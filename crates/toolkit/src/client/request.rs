@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::error::{ClientError, ClientErrorKind};
+use super::location::resolve;
 use super::multipart::{encode, Part};
 use super::response::TestResponse;
 use super::Client;
@@ -10,6 +11,10 @@ use crate::headers::Headers;
 
 /// The maximum number of redirects that one request follows; browsers allow 20.
 const MAX_REDIRECTS: usize = 20;
+
+/// The fields that a request loses with its body (RFC 9110 §15.4).
+const OF_THE_BODY: [&str; 6] =
+    ["Content-Type", "Content-Length", "Content-Encoding", "Content-Language", "Content-Location", "Transfer-Encoding"];
 
 /// A request of a [`Client`] before it is sent.
 #[derive(Debug)]
@@ -30,7 +35,8 @@ impl<'c> TestRequest<'c> {
         TestRequest {
             client,
             method: method.to_owned(),
-            path: path.to_owned(),
+            // A fragment is not sent (RFC 9110 §7.1).
+            path: path.split('#').next().unwrap_or_default().to_owned(),
             fields: Headers::default(),
             body: Vec::new(),
             parts: Vec::new(),
@@ -119,7 +125,7 @@ impl<'c> TestRequest<'c> {
             if becomes_get {
                 method = "GET".into();
                 body.clear();
-                fields.remove("Content-Type");
+                OF_THE_BODY.iter().for_each(|name| fields.remove(name));
             }
             history.push(response);
         }
@@ -146,36 +152,14 @@ impl<'c> TestRequest<'c> {
     }
 }
 
-/// The path that a redirect leads to (RFC 3986 §5.2, as far as paths are concerned).
+/// The path that a redirect leads to.
 fn next_path(client: &Client, path: &str, response: &TestResponse) -> Result<String, ClientError> {
     let Some(location) = response.header("Location") else {
         let why = format!("the redirect {} of {path:?} has no Location", response.status());
         return Err(ClientErrorKind::Redirect(why).into());
     };
-    let location = location.split('#').next().unwrap_or_default();
-    let origin_end = client.base_url.find("://").map_or(0, |colon| colon + 3);
-    let base_path_start =
-        client.base_url[origin_end..].find('/').map_or(client.base_url.len(), |slash| origin_end + slash);
-    let (origin, prefix) = client.base_url.split_at(base_path_start);
-    let foreign = || {
+    resolve(&client.base_url, path, location).ok_or_else(|| {
         let why = format!("the redirect of {path:?} leads to another host or application: {location:?}");
-        ClientError::from(ClientErrorKind::Redirect(why))
-    };
-    let absolute = match location.strip_prefix(origin) {
-        Some("") => "/",
-        Some(rest) if rest.starts_with(['/', '?']) => rest,
-        _ if location.contains("://") || location.starts_with("//") => return Err(foreign()),
-        _ => location,
-    };
-    if absolute.starts_with('/') {
-        // The client's paths are below the path of its base URL.
-        let below = absolute.strip_prefix(prefix).filter(|rest| rest.starts_with('/'));
-        return below.map(str::to_owned).ok_or_else(foreign);
-    }
-    let current = path.split('?').next().unwrap_or_default();
-    if absolute.starts_with('?') {
-        return Ok(format!("{current}{absolute}"));
-    }
-    let folder = current.rfind('/').map_or("/", |slash| &current[..=slash]);
-    Ok(format!("{folder}{absolute}"))
+        ClientErrorKind::Redirect(why).into()
+    })
 }

@@ -19,6 +19,13 @@ fn app() -> impl Application {
                 response.set_cookie(cookie::Cookie::build(("safe", "1")).path("/").secure(true));
                 response
             }
+            "/own" => {
+                let mut response = Response::empty(204);
+                let path = format!("{}/", request.root_path());
+                response.set_cookie(cookie::Cookie::build(("own", "1")).path(path));
+                response.set_cookie(cookie::Cookie::build(("foreign", "1")).path("/").domain("evil.example"));
+                response
+            }
             "/forget" => {
                 let mut response = Response::empty(204);
                 response.delete_cookie("a");
@@ -28,7 +35,7 @@ fn app() -> impl Application {
             "/away" => Response::redirect("https://example.org/"),
             "/relative/x" => Response::redirect("y?z=1").with_status(307),
             "/relative/y" => Response::text(format!("{method} {}", request.url())),
-            "/absolute" => Response::redirect(&format!("{}relative/y", request.root_url())).with_status(303),
+            "/absolute" => Response::redirect(format!("{}relative/y", request.root_url())).with_status(303),
             "/nowhere-to-go" => Response::empty(302),
             _ => return Err(HttpError::not_found()),
         })
@@ -83,6 +90,16 @@ fn cookies_are_kept_by_path_and_security_and_deleted() {
     assert_eq!(client.get("/cookies").header("Cookie", "own=1").send().unwrap().text(), "own=1");
     client.clear_cookies();
     assert_eq!(cookies(&client, "/cookies"), "");
+}
+
+#[test]
+fn cookies_belong_to_the_host_and_to_the_path_of_the_application() {
+    for base in ["http://localhost", "http://localhost/app", "http://example.org:8000/a"] {
+        let client = Client::new(app()).base_url(base);
+        client.get("/own").send().unwrap();
+        assert_eq!(client.get("/cookies#top").send().unwrap().text(), "own=1", "{base}");
+        assert_eq!((client.cookie("own").as_deref(), client.cookie("foreign")), (Some("1"), None), "{base}");
+    }
 }
 
 #[test]

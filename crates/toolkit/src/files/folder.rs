@@ -9,11 +9,12 @@ use amboss_core::http::Head;
 use amboss_core::{AppError, Application, Body, Environ, StartResponse};
 
 use crate::error::HttpError;
+use crate::head_path::decoded_path;
 
 use super::error::FilesError;
 use super::options::FolderOptions;
 use super::path::{encode, has_encoded_slash, RelativePath};
-use super::request::{accepts, denied, is_read, method_not_allowed};
+use super::request::{accepts, denied, is_read, method_not_allowed, names};
 use super::root::{Lookup, Opened, Root};
 use super::send::Source;
 use super::{listing, precompressed};
@@ -52,12 +53,13 @@ enum Found<'p> {
     Denied,
 }
 
-/// Whether a path has an answer, and for which GET requests.
+/// What there is to answer a GET request with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Presence {
     None,
-    ForThisRequest,
-    ForAll,
+    /// A file, a redirect to one, or a refusal.
+    File,
+    Listing,
 }
 
 impl Folder {
@@ -122,15 +124,14 @@ impl Folder {
         body.map(Some)
     }
 
-    /// Whether there is something to answer a GET request with, whose path begins with `prefix`.
-    pub(super) fn presence(&self, path: &[u8], prefix: &str, wants_html: &dyn Fn() -> bool) -> Presence {
+    /// What there is to answer a GET request with, whose path begins with `prefix`.
+    pub(super) fn presence(&self, path: &[u8], prefix: &str, head: Head<'_>) -> Presence {
+        let wants_html = || head.get_all("accept").any(|accept| names(accept, b"text/html"));
         let Some(path) = RelativePath::parse(&path[prefix.len()..], self.options.hidden) else { return Presence::None };
         let Some(root) = self.root.current() else { return Presence::None };
-        match self.find(&root, &path, wants_html) {
-            Ok(Some(Found::File { is_fallback: true, .. })) => Presence::ForThisRequest,
-            // A listing reads the whole folder, so it takes a slot.
-            Ok(Some(Found::Listing)) => Presence::None,
-            Ok(Some(_)) => Presence::ForAll,
+        match self.find(&root, &path, &wants_html) {
+            Ok(Some(Found::Listing)) => Presence::Listing,
+            Ok(Some(_)) => Presence::File,
             Ok(None) | Err(_) => Presence::None,
         }
     }
@@ -242,7 +243,12 @@ impl Application for Folder {
         }
     }
 
-    fn is_immediate(&self, _: Head<'_>, _: &mut dyn FnMut()) -> bool {
-        true
+    /// Everything but a listing, which reads the whole folder.
+    fn is_immediate(&self, head: Head<'_>, before_blocking: &mut dyn FnMut()) -> bool {
+        let Some(path) = decoded_path(&head).filter(|path| self.options.listing && path.ends_with(b"/")) else {
+            return true;
+        };
+        before_blocking();
+        self.presence(&path, "", head) != Presence::Listing
     }
 }

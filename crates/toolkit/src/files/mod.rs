@@ -52,7 +52,6 @@ mod page;
 mod path;
 mod precompressed;
 mod read_at;
-mod recent;
 mod request;
 mod root;
 mod send;

@@ -13,7 +13,7 @@ const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 pub(super) struct RelativePath<'a> {
     /// The segments; empty for the folder itself.
     pub bytes: Cow<'a, [u8]>,
-    /// Whether the path names a folder: it is empty, or ends with a slash.
+    /// Whether the path ends with a slash, as that of a folder does.
     pub is_folder: bool,
     /// Whether slashes that followed each other were merged, so that this is not the path that the client has sent.
     pub is_merged: bool,
@@ -25,7 +25,7 @@ impl<'a> RelativePath<'a> {
     pub fn parse(path: &'a [u8], hidden: bool) -> Option<RelativePath<'a>> {
         let trimmed = path.strip_prefix(b"/").unwrap_or(path);
         let (mut has_empty, mut first) = (false, true);
-        let is_folder = trimmed.is_empty() || trimmed.ends_with(b"/");
+        let is_folder = path.ends_with(b"/");
         let trimmed = trimmed.strip_suffix(b"/").unwrap_or(trimmed);
         for segment in trimmed.split(|&byte| byte == b'/') {
             has_empty |= segment.is_empty();
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn a_path_is_plain_names() {
         for (path, expected) in [
-            ("", Some(("", true))),
+            ("", Some(("", false))),
             ("/", Some(("", true))),
             ("//", Some(("", true))),
             ("/a.txt", Some(("a.txt", false))),

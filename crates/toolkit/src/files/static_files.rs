@@ -12,8 +12,7 @@ use super::error::{FilesError, FilesErrorKind};
 use super::folder::{Folder, Presence};
 use super::options::FolderOptions;
 use super::path::has_encoded_slash;
-use super::recent::Recent;
-use super::request::{denied, is_read, method_not_allowed, names};
+use super::request::{denied, is_read, method_not_allowed};
 use super::root::{open_named_file, Lookup};
 use super::send::Source;
 
@@ -41,7 +40,6 @@ pub struct StaticFiles<A> {
     app: A,
     /// Those with the longest prefix first.
     mounts: Vec<Mount>,
-    recent: Recent,
 }
 
 #[derive(Debug)]
@@ -60,7 +58,7 @@ enum Target {
 impl<A> StaticFiles<A> {
     /// Wraps an application.
     pub fn new(app: A) -> StaticFiles<A> {
-        StaticFiles { app, mounts: Vec::new(), recent: Recent::new() }
+        StaticFiles { app, mounts: Vec::new() }
     }
 
     /// Serves a folder under a prefix, such as `/static`; `/` stands for all paths.
@@ -130,18 +128,13 @@ impl<A> StaticFiles<A> {
         &self.app
     }
 
-    /// Whether a file answers this request, or has answered one for the path a moment ago.
+    /// Whether a file answers this request.
     fn has_file(&self, path: &[u8], head: Head<'_>, before_blocking: &mut dyn FnMut()) -> bool {
-        if self.recent.contains(path) {
-            return true;
+        let mut covering = self.mounts.iter().filter(|mount| mount.covers(path)).peekable();
+        if covering.peek().is_some() {
+            before_blocking();
         }
-        before_blocking();
-        let covering = self.mounts.iter().filter(|mount| mount.covers(path));
-        let presence = covering.map(|mount| mount.presence(path, head)).find(|presence| *presence != Presence::None);
-        if presence == Some(Presence::ForAll) {
-            self.recent.insert(path);
-        }
-        presence.is_some()
+        covering.any(|mount| mount.has_file(path, head))
     }
 
     fn check_prefix(&self, prefix: &str) -> Result<String, FilesError> {
@@ -178,9 +171,7 @@ impl<A: Application> Application for StaticFiles<A> {
     /// to the application, which may be slow.
     fn is_immediate(&self, head: Head<'_>, before_blocking: &mut dyn FnMut()) -> bool {
         let is_read = matches!(head.method(), b"GET" | b"HEAD");
-        let mut is_ours = |path: &[u8]| {
-            self.matches(path) && !has_encoded_slash(head.target()) && self.has_file(path, head, before_blocking)
-        };
+        let mut is_ours = |path: &[u8]| !has_encoded_slash(head.target()) && self.has_file(path, head, before_blocking);
         is_read && decoded_path(&head).is_some_and(|path| is_ours(&path))
             || self.app.is_immediate(head, before_blocking)
     }
@@ -195,14 +186,10 @@ impl Mount {
         }
     }
 
-    fn presence(&self, path: &[u8], head: Head<'_>) -> Presence {
-        let wants_html = || head.get_all("accept").any(|accept| names(accept, b"text/html"));
+    fn has_file(&self, path: &[u8], head: Head<'_>) -> bool {
         match &self.target {
-            Target::Folder(folder) => folder.presence(path, &self.prefix, &wants_html),
-            Target::File { path, .. } => match open_named_file(path) {
-                Ok(Lookup::File(..)) => Presence::ForAll,
-                _ => Presence::None,
-            },
+            Target::Folder(folder) => folder.presence(path, &self.prefix, head) == Presence::File,
+            Target::File { path, .. } => matches!(open_named_file(path), Ok(Lookup::File(..))),
         }
     }
 

@@ -59,11 +59,13 @@ impl<A> AllowedHosts<A> {
 
 impl<A: Application> Application for AllowedHosts<A> {
     fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
-        let host = environ.get("HTTP_HOST").unwrap_or_default();
-        if self.allows(&host) {
+        // Also the host that the request itself has: a script of a page whose name was rebound can set the fields of
+        // proxies, and this machine is a trusted proxy.
+        let hosts = [environ.head().host().to_vec(), environ.get("HTTP_HOST").unwrap_or_default().into_bytes()];
+        let Some(refused) = hosts.iter().find(|host| !self.allows(host)) else {
             return self.app.call(environ, start_response);
-        }
-        let name = String::from_utf8_lossy(host_name(&host)).into_owned();
+        };
+        let name = String::from_utf8_lossy(host_name(refused)).into_owned();
         let description =
             format!("This server does not answer requests for {name}. {}", self.advice.replace("NAME", &name));
         HttpError::new(421)
@@ -73,7 +75,7 @@ impl<A: Application> Application for AllowedHosts<A> {
     }
 
     fn is_immediate(&self, head: Head<'_>, before_blocking: &mut dyn FnMut()) -> bool {
-        !self.allows(head.get("Host").unwrap_or_default()) || self.app.is_immediate(head, before_blocking)
+        !self.allows(head.host()) || self.app.is_immediate(head, before_blocking)
     }
 }
 
@@ -116,6 +118,11 @@ mod tests {
                 let name = host.split(':').next().unwrap();
                 assert!(page.contains(&format!("--allowed-host {name}.")) && !page.contains("app"), "{page}");
             }
+        }
+        // A trusted proxy's word for the host does not replace the host of the request.
+        for (sent, forwarded) in [("evil.example", "localhost"), ("localhost", "evil.example")] {
+            let mut owned = EnvironBuilder::new("/").field("Host", sent).set("HTTP_HOST", forwarded).build().unwrap();
+            assert_eq!(run_wsgi_app(&app, &mut owned.environ()).unwrap().status, 421, "{sent} {forwarded}");
         }
         let mut owned = EnvironBuilder::new("/").remove("HTTP_HOST").build().unwrap();
         assert_eq!(run_wsgi_app(&app, &mut owned.environ()).unwrap().status, 200, "HTTP/1.0 has no Host");

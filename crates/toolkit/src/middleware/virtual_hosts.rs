@@ -82,10 +82,8 @@ impl<A: Application> Application for VirtualHosts<A> {
         }
     }
 
-    /// Asks the application for the host that the client has sent. A trusted proxy may name another one; the question
-    /// is then answered by the wrong application, and the request may run beside the limit on threads.
     fn is_immediate(&self, head: Head<'_>, before_blocking: &mut dyn FnMut()) -> bool {
-        match self.find(head.get("Host").unwrap_or_default()) {
+        match self.find(head.host()) {
             Some(app) => app.is_immediate(head, before_blocking),
             None => self.app.is_immediate(head, before_blocking),
         }

@@ -141,7 +141,7 @@ impl Application for Router {
     /// Redirects and refusals are immediate. Of a rule, its application decides; that of a mount is not asked, since the
     /// head still has the prefix.
     fn is_immediate(&self, head: Head<'_>, before_blocking: &mut dyn FnMut()) -> bool {
-        let host = head.get("Host").and_then(|host| std::str::from_utf8(host).ok());
+        let host = std::str::from_utf8(head.host()).ok();
         let (Some(path), Ok(method)) = (decoded_path(&head), std::str::from_utf8(head.method())) else { return false };
         let Ok(path) = std::str::from_utf8(&path) else { return true };
         match self.find(host, method, path) {

@@ -82,10 +82,11 @@ echo $REQUEST_METHOD > method
     client.send("HEAD /cgi/run HTTP/1.1\r\nHost: a\r\n\r\n");
     let response = client.response_to_head();
     assert_eq!((response.status, response.field("Content-Length")), (200, Some("100000")));
-    assert_eq!(std::fs::read_to_string(server.dir.join("method")).unwrap(), "HEAD\n");
+    let ended = |method: &str| std::fs::read_to_string(server.dir.join("method")).is_ok_and(|text| text == method);
+    wait_until("the script has ended", || ended("HEAD\n"));
     // The same with the body: the server stops at the declared length, and the script still ends properly.
     assert_eq!(client.get("/cgi/run").body.len(), 100_000);
-    assert_eq!(std::fs::read_to_string(server.dir.join("method")).unwrap(), "GET\n");
+    wait_until("the script has ended", || ended("GET\n"));
 }
 
 #[test]
@@ -207,4 +208,33 @@ fn a_script_that_is_being_saved_is_started_a_moment_later() {
     });
     assert_eq!(server.get("/cgi/run").status, 204, "{}", server.log.text());
     saving.join().unwrap();
+}
+
+/// A response does not wait for what the script does after it, and the script is not killed then.
+#[test]
+fn a_complete_response_is_sent_while_its_script_works_on() {
+    let script = "#!/bin/sh\nprintf 'Content-Type: text/plain\\nContent-Length: 3\\n\\nabc'\n\
+                  while [ ! -e go ]; do sleep 0.02; done; printf more; : > finished\n";
+    let server = ScriptServer::start(&[("run", script)]);
+    assert_eq!(server.get("/cgi/run").text(), "abc");
+    let mut client = server.connect();
+    client.send("HEAD /cgi/run HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.response_to_head().field("Content-Length"), Some("3"));
+    assert!(!server.dir.join("finished").exists());
+    server.dir.write("go", "");
+    wait_until("the script has ended", || server.dir.join("finished").exists());
+}
+
+/// The script exits while the server looks whether it is still there: at multiples of 100 ms.
+#[test]
+fn the_last_words_of_a_script_are_sent() {
+    let script = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\nfirst '; sleep 0.09$1; printf last\n";
+    let script = script.replace("$1", "${QUERY_STRING#*=}");
+    let server = ScriptServer::start(&[("run", &script)]);
+    std::thread::scope(|scope| {
+        for number in 0..60 {
+            let server = &server;
+            scope.spawn(move || assert_eq!(server.get(&format!("/cgi/run?n={number}")).text(), "first last"));
+        }
+    });
 }

@@ -1,5 +1,7 @@
 //! A complete head: request line and fields as views of the bytes that they were parsed from.
 
+use super::super::leniency::Leniency;
+use super::super::target::Target;
 use super::super::version::Version;
 use super::state::{FieldSpan, Known, ParserState, Span, ABSENT, UNFOLDED};
 
@@ -65,6 +67,16 @@ impl<'a> Head<'a> {
     /// The values of all fields with this name, in order.
     pub fn get_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         self.fields().filter(move |field| field.name.eq_ignore_ascii_case(name.as_bytes())).map(|field| field.value)
+    }
+
+    /// The host that the client asks for, with its port: the authority of a target in absolute form, else the first Host
+    /// field (RFC 9112 §3.2.2). Empty if there is neither.
+    pub fn host(&self) -> &'a [u8] {
+        let authority = match self.target().first() {
+            Some(b'/') => None,
+            _ => Target::of(self, Leniency::default()).ok().and_then(|target| target.authority),
+        };
+        authority.or_else(|| self.known(Known::Host)).unwrap_or_default()
     }
 
     /// The value of the first field of a known kind.

@@ -98,7 +98,8 @@ impl Connection {
                 }
             }
         }
-        let is_immediate = !self.needs_slot && is_immediate(service, scheduler, head);
+        let may_ask = !self.needs_slot && !self.has_other_host(service, &head);
+        let is_immediate = may_ask && is_immediate(service, scheduler, head);
         self.needs_slot = !is_immediate;
         match if is_immediate { Admission::Run } else { scheduler.admit() } {
             Admission::Run => {
@@ -131,6 +132,12 @@ impl Connection {
             TargetForm::Absolute if is_plain && is_https(head.target()) => Err(Error::new(ErrorKind::Misdirected, 0)),
             _ => Ok(framing),
         }
+    }
+
+    /// Whether a trusted proxy may have set another host than that of the head, by which the application could choose
+    /// code that waits.
+    fn has_other_host(&self, service: &Service, head: &Head<'_>) -> bool {
+        self.provenance.is_trusted && Forwarded::is_in(head) && service.settings.proxies.rules().may_set_host()
     }
 
     /// Decides how the application gets the body of a request. The error is the reason for a refusal.

@@ -1,7 +1,7 @@
 //! One listening socket.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::ops::Deref;
 #[cfg(unix)]
 use std::path::PathBuf;
@@ -36,6 +36,16 @@ struct ActiveLoops {
 pub(crate) struct Endpoint {
     pub(crate) name: String,
     pub(crate) port: String,
+}
+
+impl Endpoint {
+    /// Makes those of a bound address, with the host's name if it was bound by one. An IPv6 address is in brackets, since
+    /// URLs are made of it (RFC 3875 §4.1.14, PEP 3333).
+    pub(crate) fn new(host: Option<&str>, local: SocketAddr) -> Endpoint {
+        let name = host.map_or_else(|| local.ip().to_canonical().to_string(), str::to_owned);
+        let name = if name.contains(':') && !name.starts_with('[') { format!("[{name}]") } else { name };
+        Endpoint { name, port: local.port().to_string() }
+    }
 }
 
 #[derive(Debug)]
@@ -77,8 +87,7 @@ impl Listener {
         }
         sys::prepare_accepting(&listener)?;
         let local = listener.local_addr()?;
-        let name = host.map_or_else(|| local.ip().to_string(), str::to_owned);
-        let endpoint = Arc::new(Endpoint { name, port: local.port().to_string() });
+        let endpoint = Arc::new(Endpoint::new(host, local));
         Ok(Listener::with_kind(Kind::Tcp(listener), LocalAddr::Tcp(local), endpoint))
     }
 

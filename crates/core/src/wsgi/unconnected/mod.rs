@@ -100,7 +100,8 @@ impl EnvironBuilder {
         self
     }
 
-    /// Sets the URL of the application: scheme, host, port, and a path that becomes `SCRIPT_NAME`.
+    /// Sets the URL of the application: scheme, host, port, and a path that becomes `SCRIPT_NAME`,
+    /// percent-decoded.
     #[must_use]
     pub fn base_url(mut self, base_url: impl Into<String>) -> EnvironBuilder {
         self.base_url = base_url.into();
@@ -189,7 +190,7 @@ impl EnvironBuilder {
         let mut variables = self.variables;
         if !base.script_name.is_empty() {
             let path = percent_decode(encode(path).as_bytes()).into_owned();
-            variables.insert(0, ("SCRIPT_NAME".into(), Some(base.script_name.as_bytes().to_vec())));
+            variables.insert(0, ("SCRIPT_NAME".into(), Some(percent_decode(base.script_name.as_bytes()).into_owned())));
             variables.insert(1, ("PATH_INFO".into(), Some(path)));
         }
         let body = self.body.unwrap_or_else(|| UnconnectedInput::Bytes { bytes: Vec::new(), position: 0 });

@@ -68,8 +68,20 @@ pub(super) fn script_variables(
             None => {}
         }
     }
-    if environ.get("wsgi.url_scheme").is_some_and(|scheme| scheme == "https") {
+    let is_secure = environ.get("wsgi.url_scheme").is_some_and(|scheme| scheme == "https");
+    if is_secure {
         set("HTTPS", b"on");
+    }
+    if environ.get("REMOTE_ADDR").is_some_and(|address| address == "<local>") {
+        // A client of a Unix socket. RFC 3875 §4.1.8, §4.1.14 and §4.1.15 want addresses: this machine, and the host
+        // that the client has asked for.
+        let host = environ.get("HTTP_HOST").filter(|host| !host.is_empty()).unwrap_or_default().into_owned();
+        let port_at = host.iter().rposition(|&byte| byte == b':').filter(|_| !host.ends_with(b"]"));
+        let (name, port) = port_at.map_or((&host[..], &b""[..]), |colon| (&host[..colon], &host[colon + 1..]));
+        set("REMOTE_ADDR", b"127.0.0.1");
+        set("SERVER_NAME", if name.is_empty() { b"localhost" } else { name });
+        let usual: &[u8] = if is_secure { b"443" } else { b"80" };
+        set("SERVER_PORT", if port.is_empty() { usual } else { port });
     }
     if let Some(length) = body_length {
         set("CONTENT_LENGTH", length.to_string().as_bytes());

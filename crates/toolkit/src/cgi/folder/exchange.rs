@@ -1,6 +1,7 @@
 //! One request: the script's output becomes a response, block by block.
 
 use std::io::BufRead;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use amboss_core::http::allows_body;
@@ -94,25 +95,19 @@ impl<'o> Exchange<'o> {
         let written = self.sent - first.len() as u64;
         let left = head.content_length.map(|length| length.saturating_sub(written));
         let options = self.options;
-        let mut body = ScriptBody {
+        let work = Work {
             script: self.script,
-            first,
             sent: self.sent,
-            left,
             deadline: self.run_deadline,
             max_output: options.max_output,
             exit_timeout: options.exit_timeout,
-            check_exit_status: options.check_exit_status,
-            done: false,
         };
         if has_body && left != Some(0) {
-            return Ok(Body::try_iter(body));
+            let check_exit_status = options.check_exit_status;
+            return Ok(Body::try_iter(ScriptBody { work: Some(work), first, left, check_exit_status }));
         }
-        // The server would drop the body at once, which kills a script that is still working.
-        match body.discard() {
-            Ok(()) => Ok(Body::empty()),
-            Err(fault) => Err(Failure::Late(body.script.errors.describe(&fault).into())),
-        }
+        work.complete();
+        Ok(Body::empty())
     }
 
     fn step(&mut self) -> Result<Step, Failure> {
@@ -179,64 +174,85 @@ fn status_code(status: &str) -> u16 {
     status.get(..3).and_then(|code| code.parse().ok()).unwrap_or(200)
 }
 
-/// The body of the response: each block as soon as the script has written it.
-struct ScriptBody {
+/// The work of a script after its head.
+struct Work {
     script: Script,
-    /// The bytes that arrived with the head.
-    first: Vec<u8>,
+    /// The number of bytes of the body so far.
     sent: u64,
-    /// How many bytes of the script's Content-Length are missing.
-    left: Option<u64>,
     deadline: Instant,
     max_output: u64,
     exit_timeout: Duration,
+}
+
+impl Work {
+    fn read(&mut self) -> Result<Option<Vec<u8>>, Fault> {
+        let block = self.script.read(self.deadline)?;
+        self.sent += block.as_ref().map_or(0, |block| block.len() as u64);
+        if self.sent > self.max_output {
+            return Err(Fault::TooMuchOutput(self.max_output));
+        }
+        Ok(block)
+    }
+
+    /// Lets the script run to its end after the response is complete, and discards what it writes. A script that is
+    /// still working does so beside another thread, so that neither the response nor the client waits for it.
+    fn complete(mut self) {
+        if self.script.has_exited() {
+            self.script.finish(self.exit_timeout);
+            return;
+        }
+        self.script.forget_client();
+        // If there is no thread, the script is killed, since its value is dropped.
+        let _ = thread::Builder::new().name("amboss-cgi".into()).spawn(move || loop {
+            match self.read() {
+                Ok(Some(_)) => {}
+                Ok(None) => {
+                    self.script.finish(self.exit_timeout);
+                    return;
+                }
+                Err(fault) => return self.script.errors.log(&fault.to_string()),
+            }
+        });
+    }
+}
+
+/// The body of the response: each block as soon as the script has written it.
+struct ScriptBody {
+    /// `None` at the end.
+    work: Option<Work>,
+    /// The bytes that arrived with the head.
+    first: Vec<u8>,
+    /// How many bytes of the script's Content-Length are missing.
+    left: Option<u64>,
     check_exit_status: bool,
-    done: bool,
 }
 
 impl ScriptBody {
     fn next_block(&mut self) -> Result<Option<Vec<u8>>, Fault> {
+        let Some(work) = &mut self.work else { return Ok(None) };
         let block = match std::mem::take(&mut self.first) {
             first if !first.is_empty() => Some(first),
-            _ => {
-                let block = self.script.read(self.deadline)?;
-                self.sent += block.as_ref().map_or(0, |block| block.len() as u64);
-                block
-            }
+            _ => work.read()?,
         };
         let Some(block) = block else { return self.end() };
-        if self.sent > self.max_output {
-            return Err(Fault::TooMuchOutput(self.max_output));
-        }
         self.left = self.left.map(|left| left.saturating_sub(block.len() as u64));
         if self.left == Some(0) {
-            // The server drops the body after these bytes, which would kill a script that is still working.
-            self.discard()?;
+            self.work.take().into_iter().for_each(Work::complete);
         }
         Ok(Some(block))
     }
 
     /// Ends the response. Only the exit of the script says whether it is complete, unless it has declared a length.
     fn end(&mut self) -> Result<Option<Vec<u8>>, Fault> {
-        self.done = true;
-        let status = self.script.finish(self.exit_timeout);
+        let Some(mut work) = self.work.take() else { return Ok(None) };
+        let status = work.script.finish(work.exit_timeout);
         match status.filter(|status| !status.success() && self.check_exit_status) {
-            Some(status) => Err(Fault::Exit(status)),
+            Some(status) => {
+                self.work = Some(work);
+                Err(Fault::Exit(status))
+            }
             None => Ok(None),
         }
-    }
-
-    /// Lets the script run to its end, and discards what it writes.
-    fn discard(&mut self) -> Result<(), Fault> {
-        self.done = true;
-        while let Some(block) = self.script.read(self.deadline)? {
-            self.sent += block.len() as u64;
-            if self.sent > self.max_output {
-                return Err(Fault::TooMuchOutput(self.max_output));
-            }
-        }
-        self.script.finish(self.exit_timeout);
-        Ok(())
     }
 }
 
@@ -244,14 +260,11 @@ impl Iterator for ScriptBody {
     type Item = Result<Vec<u8>, AppError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.done {
-            return None;
-        }
         match self.next_block() {
             Ok(block) => block.map(Ok),
             Err(fault) => {
-                self.done = true;
-                Some(Err(self.script.errors.describe(&fault).into()))
+                let work = self.work.take()?;
+                Some(Err(work.script.errors.describe(&fault).into()))
             }
         }
     }

@@ -34,6 +34,7 @@ use crate::head_path::decoded_path;
 use crate::prefix::can_match;
 
 pub use self::options::CgiOptions;
+pub use self::process::kill_scripts;
 
 /// An application that runs the CGI scripts of a folder (RFC 3875), for requests whose path begins with a prefix.
 ///
@@ -61,9 +62,10 @@ pub use self::options::CgiOptions;
 /// - **Failures:** a malformed head, or an end before the head, is 502; too slow, 504; too many at once, 503. The log
 ///   ([`CgiOptions::log`]) says why, and has what the script writes to standard error. A script that fails after its
 ///   head ([`CgiOptions::check_exit_status`]) has its response cut, so that the client notices.
-/// - **End:** the script and all processes of its group are killed when the client leaves, when a limit of [`CgiOptions`]
-///   is reached, and when the server ends in an orderly way. A client that closes only its sending half counts as
-///   having left ([`Client::has_left`](amboss_core::Client::has_left)).
+/// - **End:** the script and all processes of its group are killed when the client leaves before its response is
+///   complete, and when a limit of [`CgiOptions`] is reached. A client that closes only its sending half counts as having
+///   left ([`Client::has_left`](amboss_core::Client::has_left)). A program that ends while scripts run calls
+///   [`kill_scripts`] first.
 pub struct CgiFolder {
     /// Without a slash at the end.
     prefix: String,
@@ -151,7 +153,7 @@ impl CgiFolder {
             Ok(script) => script,
             Err(error) => {
                 let hint = match error.kind() {
-                    ErrorKind::NotFound => " (the interpreter in its first line is not there)",
+                    ErrorKind::NotFound => " (the interpreter in its first line is not there; a CR at the end of that line counts as a part of its name)",
                     ErrorKind::PermissionDenied => " (the file or its interpreter is not executable)",
                     _ => " (its first line has to be \"#!\" and an interpreter)",
                 };

@@ -1,8 +1,11 @@
 //! The process of a script: its pipes, its end, and the end of everything that it has started.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Read, Write};
+use std::num::NonZeroI32;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, ExitStatus};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use amboss_core::Client;
@@ -23,6 +26,22 @@ const BLOCK: usize = 64 * 1024;
 /// How many bytes of standard error to read at once.
 const ERROR_BLOCK: usize = 4096;
 
+/// The process groups of this process's scripts. A script is taken out before it is reaped, so each of these ids still
+/// belongs to it.
+static RUNNING: Mutex<BTreeSet<NonZeroI32>> = Mutex::new(BTreeSet::new());
+
+fn running() -> MutexGuard<'static, BTreeSet<NonZeroI32>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Kills all scripts that this process runs, with everything in their process groups. For a program that is about to
+/// end: scripts do not end by themselves with the process that has started them.
+pub fn kill_scripts() {
+    for group in running().iter().filter_map(|&group| Pid::from_raw(group.get())) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+}
+
 /// A running script. One thread at a time moves the bytes of all three pipes, so a script can't block on one that is
 /// not served. Dropping the value kills the process group and reaps the script.
 ///
@@ -38,7 +57,8 @@ pub(super) struct Script {
     source: RequestBody,
     /// The bytes for standard input that the pipe has not taken yet.
     pending: Vec<u8>,
-    client: Client,
+    /// `None` once the response is complete, so that it no longer matters whether the client leaves.
+    client: Option<Client>,
     checked: Instant,
     status: Option<ExitStatus>,
     reaped: bool,
@@ -69,6 +89,7 @@ impl Script {
         let mut child = launch(found, variables, has_body)?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let group = Pid::from_child(&child);
+        running().insert(group.as_raw_nonzero());
         let Some(stdout) = stdout else { unreachable!("standard output is piped") };
         let checked = Instant::now();
         let script = Script {
@@ -79,7 +100,7 @@ impl Script {
             stderr,
             source,
             pending: Vec::new(),
-            client,
+            client: Some(client),
             checked,
             status: None,
             reaped: false,
@@ -90,6 +111,11 @@ impl Script {
             rustix::io::ioctl_fionbio(stdin, true)?;
         }
         Ok(script)
+    }
+
+    /// Lets the script work on when the client has left: its response is complete.
+    pub(super) fn forget_client(&mut self) {
+        self.client = None;
     }
 
     /// Adds a piece of a streamed body. Call it again when [`has_pending`](Script::has_pending) is false.
@@ -139,7 +165,7 @@ impl Script {
             pipes::wait(&self.stdout, self.stderr.as_ref(), stdin, left.min(CHECK_INTERVAL)).map_err(Fault::Io)?;
         if self.checked.elapsed() >= CHECK_INTERVAL {
             self.checked = Instant::now();
-            if self.client.has_left() {
+            if self.client.as_ref().is_some_and(Client::has_left) {
                 return Err(Fault::ClientLeft);
             }
         }
@@ -161,9 +187,13 @@ impl Script {
                 Err(error) => Err(Fault::Io(error)),
             };
         }
-        // Another process may keep the pipe open after the script's exit. The response ends with the script.
+        // Another process may keep the pipe open after the script's exit. The response ends with the script, and with
+        // what it wrote between the wait and its exit.
         let is_idle = !ready.stdin && !ready.stderr;
-        Ok(if is_idle && self.has_exited() { Step::End } else { Step::Other })
+        if !is_idle || !self.has_exited() || pipes::is_readable(&self.stdout, Duration::ZERO) {
+            return Ok(Step::Other);
+        }
+        Ok(Step::End)
     }
 
     /// Reads the next piece of a collected body when the last one has been written.
@@ -200,7 +230,7 @@ impl Script {
     }
 
     /// Whether the script has exited. It is not reaped, so its process id is not used again.
-    fn has_exited(&self) -> bool {
+    pub(super) fn has_exited(&self) -> bool {
         if self.reaped {
             return true;
         }
@@ -242,6 +272,7 @@ impl Script {
         if std::mem::replace(&mut self.reaped, true) {
             return;
         }
+        running().remove(&self.group.as_raw_nonzero());
         let _ = kill_process_group(self.group, Signal::KILL);
         self.status = self.child.wait().ok();
         self.log_remaining_errors();

@@ -50,6 +50,16 @@ fn a_file_under_a_prefix_is_served_and_everything_else_is_the_applications() {
     assert_eq!(field(&send(&app, request), "Location"), "/root/static/dir/");
 }
 
+/// Relative links of the page would lead out of the folder.
+#[test]
+fn the_prefix_without_its_slash_is_redirected_if_the_folder_has_a_page() {
+    let (folder, _) = mounted();
+    let app = StaticFiles::new(echo as App).folder("/docs", folder.join("assets/dir")).unwrap();
+    let response = get(&app, "/docs?x=1");
+    assert_eq!((response.status, field(&response, "Location")), (308, "/docs/?x=1".into()));
+    assert_eq!(text(&get(&app, "/docs/")), "assets/dir/index.html");
+}
+
 #[test]
 fn a_method_is_refused_only_where_there_is_a_file() {
     let (_folder, app) = mounted();
@@ -93,10 +103,9 @@ fn only_requests_for_files_are_immediate() {
         (app.is_immediate(head, &mut || announced = true), announced)
     };
     let is_immediate = |request: EnvironBuilder| ask(request).0;
-    for (path, announced) in [("/other", false), ("/static/a.txt", true), ("/static/a.txt", false)] {
+    for (path, announced) in [("/other", false), ("/static/a.txt", true), ("/favicon.ico", true)] {
         assert_eq!(ask(EnvironBuilder::new(path)).1, announced, "{path}: a look at the disk is announced");
     }
-    // Twice: the second time, the path is known.
     for (path, expected) in [
         ("/static/a.txt", true),
         ("/static/a.txt?x=/static/none", true),
@@ -107,9 +116,7 @@ fn only_requests_for_files_are_immediate() {
         ("/", false),
         ("/static%2fa.txt", false),
         ("/static/../static/a.txt", false),
-    ]
-    .repeat(2)
-    {
+    ] {
         assert_eq!(is_immediate(EnvironBuilder::new(path)), expected, "{path}");
     }
     assert!(!is_immediate(EnvironBuilder::new("/static/a.txt").method("POST")));
@@ -119,5 +126,17 @@ fn only_requests_for_files_are_immediate() {
     for (accept, expected) in [("text/html", true), ("application/json", false)] {
         let mut owned = EnvironBuilder::new("/users").field("Accept", accept).build().unwrap();
         assert_eq!(spa.is_immediate(owned.environ().head(), &mut || {}), expected, "{accept}");
+    }
+}
+
+/// A listing reads the whole folder, so it takes a slot.
+#[test]
+fn only_the_listings_of_a_folder_are_not_immediate() {
+    let (folder, _) = mounted();
+    let options = FolderOptions { listing: true, ..FolderOptions::default() };
+    let app = Folder::with_options(folder.join("assets"), options).unwrap();
+    for (path, expected) in [("/", false), ("/dir/", true), ("/dir", true), ("/a.txt", true), ("/none/", true)] {
+        let mut owned = EnvironBuilder::new(path).build().unwrap();
+        assert_eq!(app.is_immediate(owned.environ().head(), &mut || {}), expected, "{path}");
     }
 }
