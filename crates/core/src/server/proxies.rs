@@ -177,6 +177,13 @@ fn masked(address: IpAddr, prefix: u32) -> IpAddr {
     }
 }
 
+impl TrustedPeers {
+    /// Whether no proxy is trusted.
+    pub fn is_empty(&self) -> bool {
+        !self.everyone && !self.unix && self.networks.is_empty()
+    }
+}
+
 impl FromStr for TrustedPeers {
     type Err = TrustedPeersError;
 

@@ -20,21 +20,27 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Adopts a connection: the server serves it from now on.
+    /// Adopts a connection: the server serves it from now on. With a [`TransportLayer`](super::TransportLayer), the
+    /// connection begins with its handshake.
     ///
     /// # Errors
-    /// Returns the connection if the server has stopped, if the server has a [`TransportLayer`](super::TransportLayer)
-    /// (the connection did not go through its handshake), or if the socket is no longer connected.
+    /// Returns the connection if the server has stopped, if bytes were read from the connection that are not those of the
+    /// server's transport layer, or if the socket is no longer connected.
     pub fn adopt(&self, idle: IdleConnection) -> Result<(), IdleConnection> {
-        let addresses = endpoint_and_peer(&idle.socket).filter(|_| self.service.settings.transport.is_none());
+        let is_fresh = idle.read_ahead.is_empty() && idle.body.is_none();
+        let can_be_served = self.service.settings.transport.is_none() || is_fresh;
+        let addresses = endpoint_and_peer(&idle.socket).filter(|_| can_be_served);
         let Some((endpoint, peer)) = addresses else { return Err(idle) };
         if idle.socket.set_nonblocking(true).is_err() {
             return Err(idle);
         }
         let IdleConnection { socket, origin, read_ahead, body } = idle;
         let socket = Arc::new(socket);
-        let connection =
-            Connection::new(Box::new(socket.clone()), socket.presence(), Arc::new(endpoint), peer, self.service.now());
+        let now = self.service.now();
+        let Some(connection) = Connection::accepted(&self.service, &socket, Arc::new(endpoint), peer, now) else {
+            // The layer has panicked, which ends the connection.
+            return Ok(());
+        };
         let connection = connection.with_proxies(&self.service, &socket, origin);
         let connection = Box::new(connection.with_request(&self.service, &read_ahead, body));
         self.group.send(self.group.least_loaded(), socket, connection).map_err(|(socket, connection)| {

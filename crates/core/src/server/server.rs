@@ -16,6 +16,7 @@ use super::loop_group::LoopGroup;
 use super::receiver::Receiver;
 #[cfg(unix)]
 use super::run::forking;
+#[cfg(unix)]
 use super::run::leader_pool::POOL_THREADS;
 use super::run::{single, threaded};
 use super::service::{Failure, Service};

@@ -107,6 +107,19 @@ impl Body {
         Body(Kind::File { file, length: Some(length), close: None })
     }
 
+    /// Produces the first block of an iterator now, for middleware that can still replace the response if that fails. Bytes
+    /// and files stay as they are.
+    ///
+    /// # Errors
+    /// The error of the first block.
+    pub fn with_first_block(self) -> Result<Body, AppError> {
+        let Kind::Blocks(mut blocks) = self.0 else { return Ok(self) };
+        match blocks.next().transpose()? {
+            Some(first) => Ok(Body(Kind::Blocks(Box::new(std::iter::once(Ok(first)).chain(blocks))))),
+            None => Ok(Body::empty()),
+        }
+    }
+
     /// The length in bytes of a body of bytes; `None` for blocks and files.
     pub fn byte_length(&self) -> Option<usize> {
         match &self.0 {

@@ -75,6 +75,16 @@ fn finish(gate: &Semaphore, running: Vec<Client>) {
     }
 }
 
+/// As many requests run at once as before, beside those that take no slot.
+fn slots_are_whole(server: &TestServer, gate: &Semaphore) {
+    let mut again: Vec<Client> = (0..2).map(|_| server.connect()).collect();
+    for client in &mut again {
+        client.send("GET /gate HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    assert_eq!(server.get("/file/small").text(), "from a file");
+    finish(gate, again);
+}
+
 #[test]
 fn requests_that_the_application_answers_at_once_do_not_wait_for_a_thread() {
     for poller in [PollerKind::Auto, PollerKind::Poll] {
@@ -112,15 +122,8 @@ fn a_slow_disk_delays_no_other_request() {
     disk.release();
     assert_eq!(waits.response().text(), "from a file");
     finish(&gate, running);
-    // The slots are whole again: as many requests run at once as before.
-    let calls = slow.load(SeqCst);
-    assert_eq!(calls, 1);
-    let mut again: Vec<Client> = (0..2).map(|_| server.connect()).collect();
-    for client in &mut again {
-        client.send("GET /gate HTTP/1.1\r\nHost: a\r\n\r\n");
-    }
-    assert_eq!(server.get("/file/small").text(), "from a file");
-    finish(&gate, again);
+    assert_eq!(slow.load(SeqCst), 1);
+    slots_are_whole(&server, &gate);
 }
 
 #[test]
@@ -161,13 +164,7 @@ fn a_question_that_waits_for_a_disk_delays_no_other_request_and_is_asked_once() 
     finish(&gate, running);
     assert_eq!(missing.response().status, 200);
     assert_eq!(questions.load(SeqCst), 2);
-    // The slots are whole again: as many requests run at once as before.
-    let mut again: Vec<Client> = (0..2).map(|_| server.connect()).collect();
-    for client in &mut again {
-        client.send("GET /gate HTTP/1.1\r\nHost: a\r\n\r\n");
-    }
-    assert_eq!(server.get("/file/small").text(), "from a file");
-    finish(&gate, again);
+    slots_are_whole(&server, &gate);
 }
 
 #[test]
@@ -185,6 +182,18 @@ fn with_one_slot_a_request_runs_after_its_question_has_waited() {
         assert_eq!(client.response().status, 200);
     }
     assert_eq!(questions.load(SeqCst), 3, "the question is not repeated");
+}
+
+/// The application may choose its code by the host, and a proxy may set another one than the head has.
+#[test]
+fn a_request_whose_host_a_proxy_may_set_waits_for_a_slot() {
+    let (server, gate, _, _, running) = busy(|settings| settings.proxies.hops.x_host = 1);
+    assert_eq!(server.get("/file/small").text(), "from a file");
+    let mut client = server.connect().with_fields("X-Forwarded-Host: b\r\n");
+    client.send_get("/file/small");
+    assert!(client.is_silent_for(100 * MS));
+    finish(&gate, running);
+    assert_eq!(client.response().text(), "from a file");
 }
 
 #[cfg(unix)]

@@ -170,13 +170,32 @@ impl Connection {
         }
     }
 
-    // Transitions
-
-    /// Makes the connection begin with the transport's handshake.
-    pub(crate) fn with_handshake(mut self) -> Connection {
-        self.state = State::Handshake { begun: false };
-        self
+    /// Makes the connection of a socket that was just accepted, which begins with the handshake of the transport layer if
+    /// there is one. `None` if the layer has panicked.
+    pub(crate) fn accepted(
+        service: &Service,
+        socket: &Arc<Socket>,
+        endpoint: Arc<Endpoint>,
+        peer: Peer,
+        now: u64,
+    ) -> Option<Connection> {
+        let Some(layer) = &service.settings.transport else {
+            return Some(Connection::new(Box::new(socket.clone()), socket.presence(), endpoint, peer, now));
+        };
+        match panics::catch(|| layer.wrap(socket.clone())) {
+            Ok(transport) => {
+                let mut connection = Connection::new(transport, socket.presence(), endpoint, peer, now);
+                connection.state = State::Handshake { begun: false };
+                Some(connection)
+            }
+            Err(panic) => {
+                service.settings.log.error(&format!("panic in the transport layer: {}", panic.report));
+                None
+            }
+        }
     }
+
+    // Transitions
 
     /// Makes the connection begin with a PROXY header, before the handshake if there is one.
     fn await_proxy_header(&mut self, socket: Arc<Socket>) {

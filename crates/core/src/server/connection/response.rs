@@ -168,7 +168,8 @@ impl Connection {
         if !is_whole {
             self.set_close_reason(CloseReason::ResponseAborted);
             service.settings.log.error(&format!(
-                "the application declared more bytes than it gave (it gave {}); the connection is cut",
+                "the application gave fewer bytes than it had declared, or a file became shorter while it was sent ({} \
+                 bytes were sent); the connection is cut",
                 writer.written()
             ));
             return self.begin_closing(CloseMode::Immediate);

@@ -8,7 +8,6 @@ use crate::server::connection::Connection;
 use crate::server::io::poller::{PollInterest, Poller};
 use crate::server::io::socket::Socket;
 use crate::server::listener::ActiveListener;
-use crate::server::panics;
 use crate::server::proxies::ProxyOrigin;
 use crate::server::service::Service;
 use crate::server::sys;
@@ -196,15 +195,8 @@ impl Acceptor {
         };
         let endpoint = listener.endpoint.clone();
         let socket = Arc::new(socket);
-        let connection = match &service.settings.transport {
-            None => Connection::new(Box::new(socket.clone()), socket.presence(), endpoint, peer, now),
-            Some(layer) => match panics::catch(|| layer.wrap(socket.clone())) {
-                Ok(transport) => Connection::new(transport, socket.presence(), endpoint, peer, now).with_handshake(),
-                Err(panic) => {
-                    service.settings.log.error(&format!("panic in the transport layer: {}", panic.report));
-                    return Accepted::Retry;
-                }
-            },
+        let Some(connection) = Connection::accepted(service, &socket, endpoint, peer, now) else {
+            return Accepted::Retry;
         };
         let connection = connection.with_proxies(service, &socket, ProxyOrigin::Unread);
         Accepted::Connection(socket, Box::new(connection))

@@ -258,7 +258,7 @@ fn too_few_bytes_for_content_length_close_the_connection() {
             let response = client.get(path);
             assert_eq!((response.status, response.body.len(), response.complete), (200, there, false), "{path}");
         }
-        server.log.wait_for("declared more bytes than it gave");
+        server.log.wait_for("fewer bytes than it had declared");
         // The fields of a response to HEAD describe a body that is not sent.
         let mut client = server.connect();
         client.send("HEAD /bytes HTTP/1.1\r\nHost: a\r\n\r\n");

@@ -40,7 +40,7 @@ fn entries_of_a_panicking_log_go_to_standard_error() {
         for _ in 0..2 {
             assert_eq!(server.get("/").text(), "hello");
         }
-        let lost = ["panic in the call", "panic after write", "declared more bytes"];
+        let lost = ["panic in the call", "panic after write", "fewer bytes than it had declared"];
         for entry in lost.into_iter().chain(["panic in access", "panic in error", "panic in flush"]) {
             wait_until(&format!("standard error has {entry:?}"), || server.stderr().contains(entry));
         }

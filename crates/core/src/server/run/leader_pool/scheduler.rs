@@ -109,14 +109,15 @@ impl Scheduler for PoolThread<'_> {
         if let Some(event_loop) = self.event_loop.take() {
             *lock(&self.pool.shared_loop) = Some(event_loop);
             self.call = self.pool.calls.fetch_add(1, Ordering::SeqCst) + 1;
-            if self.pool.monitor_parked.load(Ordering::SeqCst) {
-                self.pool.wake_monitor();
+        } else {
+            self.end_call();
+            if self.call == 0 || !self.pool.try_claim(self.call, 1) {
+                return;
             }
-            return;
-        }
-        self.end_call();
-        if self.call != 0 && self.pool.try_claim(self.call, 1) {
             self.call += 1;
+        }
+        if self.pool.monitor_parked.load(Ordering::SeqCst) {
+            self.pool.wake_monitor();
         }
     }
 

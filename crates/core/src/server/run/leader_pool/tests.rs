@@ -72,6 +72,32 @@ fn a_claimed_loop_is_lost_and_the_call_keeps_a_slot() {
 }
 
 #[test]
+fn between_two_calls_the_loop_is_the_leaders() {
+    let (pool, event_loop) = pool(|_| {});
+    let mut leader = PoolThread::leading(&pool, event_loop, false);
+    leader.enter_blocking();
+    let question = pool.calls.load(Ordering::SeqCst);
+    assert_eq!(leader.admit(), Admission::Run);
+    assert_eq!(pool.calls.load(Ordering::SeqCst) % 2, 0);
+    assert!(leader.holds_loop() && pool.claim_from_call(question).is_none());
+    leader.enter_blocking();
+    assert!(leader.holds_loop() && leader.reclaim().is_some());
+    assert_eq!((pool.detached.load(Ordering::SeqCst), pool.group.available_slots(0)), (0, 4));
+}
+
+#[test]
+fn a_loop_that_is_lost_before_the_admission_takes_no_slot_of_the_next_leader() {
+    let (pool, event_loop) = pool(|settings| settings.runtime.threads = 1);
+    let mut leader = PoolThread::leading(&pool, event_loop, false);
+    leader.enter_blocking();
+    let claimed = pool.claim_from_call(pool.calls.load(Ordering::SeqCst)).flatten().expect("the call runs");
+    assert_eq!(leader.admit(), Admission::Queue, "the thread itself has the only slot");
+    assert!(!leader.holds_loop() && leader.reclaim().is_none());
+    pool.note_completed();
+    assert_eq!(PoolThread::leading(&pool, claimed, false).admit(), Admission::Run);
+}
+
+#[test]
 fn a_call_that_has_ended_is_not_claimed() {
     let (pool, event_loop) = pool(|_| {});
     let mut leader = PoolThread::leading(&pool, event_loop, false);
