@@ -113,7 +113,8 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// How long a silent program must be alive to count as ready (500 ms): long enough for a syntax error to end it.
+    /// How long a silent program must be alive to count as ready (500 ms): long enough for a syntax error to end it. A
+    /// program that ends earlier has failed to start, whatever its exit code.
     pub const READY_AFTER: Duration = Duration::from_millis(500);
 
     pub(super) fn ready_after(self) -> Option<Duration> {

@@ -77,10 +77,14 @@ fn exit_code_3_restarts_at_once() {
 
 #[test]
 fn restarts_by_exit_code_3_are_limited() {
-    let code = CodeFile::new("1 exit=3");
+    let code = CodeFile::new("1");
     let mut options = SupervisorOptions::default();
     options.restart_limit_interval = Duration::from_secs(60);
-    let supervisor = TestSupervisor::start(worker(code.path()), options);
+    let supervisor = TestSupervisor::ready(worker(code.path()), options);
+    wait_until("the limit is reached", || {
+        let _ = Client::connect(supervisor.addr).try_get("/exit/3");
+        supervisor.log.lines().iter().any(|line| line.contains("asked for a restart"))
+    });
     supervisor.log.expect(1, "asked for a restart (exit code 3) more than 5 times within 60 s");
     let lines = supervisor.log.lines();
     let before = lines.iter().take_while(|line| !line.contains("asked for a restart"));

@@ -7,7 +7,7 @@ use super::interface::{FailureReason, ProcessControl, StateEvent};
 use super::machine::{StartGate, SupervisorState};
 use super::worker::{StopStage, Worker, WorkerState};
 
-/// The exit code by which a worker asks to be started again at once.
+/// The exit code by which a worker that serves asks to be started again at once.
 const RESTART_EXIT_CODE: i32 = 3;
 
 impl SupervisorState {
@@ -84,7 +84,8 @@ impl SupervisorState {
         let generation = worker.generation();
         match worker.state {
             WorkerState::Stopping { .. } => {}
-            _ if status.code() == Some(RESTART_EXIT_CODE) => {
+            // Before it serves, it does not ask for a restart: the code ends this way, and would do so again.
+            WorkerState::Ready { .. } if status.code() == Some(RESTART_EXIT_CODE) => {
                 if !self.restart_limiter.allows(now) {
                     let restart_in = self.backoff.delay_after(Duration::ZERO);
                     self.close_gate_until(now + restart_in);

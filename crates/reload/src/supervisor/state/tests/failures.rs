@@ -89,14 +89,16 @@ fn exit_code_3_restarts_at_once() {
     harness.expect(&["too many restarts retry=100ms"]);
     harness.advance(100);
     harness.expect(&["start 7 g1 app"]);
-    // A restart is also immediate before the worker is ready, and in a rolling restart.
-    harness.advance(1000);
-    harness.exited(7, EXIT_3);
-    harness.expect(&["start 8 g1 app"]);
-    harness.ready(8);
+}
+
+/// Code that ends this way while it is imported would do so again and again.
+#[test]
+fn exit_code_3_before_the_worker_serves_is_a_failure() {
+    let mut harness = Harness::serving(options(1, false));
     harness.replace(None);
-    harness.exited(9, EXIT_3);
-    harness.expect(&["start 9 g2 app", "start 10 g2 app"]);
+    harness.expect(&["start 2 g2 app"]);
+    harness.exited(2, EXIT_3);
+    harness.expect(&["failed 2 exited serving=true retry=None"]);
 }
 
 #[test]
