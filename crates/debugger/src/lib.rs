@@ -53,7 +53,7 @@ mod visible;
 pub use editor::Editor;
 pub use frame::Frame;
 pub use json::JsonError;
-pub use middleware::{explain_error, DebugPages, Explain};
+pub use middleware::{explain_error, is_from_this_machine, DebugPages, Explain};
 pub use negotiate::{negotiate, Format};
 pub use page::Page;
 pub use project::Project;

@@ -142,19 +142,7 @@ impl<A: Application> DebugPages<A> {
 
     /// Whether the client of this request may get a page.
     fn may_respond(&self, environ: &Environ<'_>) -> bool {
-        if self.allow_remote {
-            return true;
-        }
-        let is_local = |address: &str| {
-            let address = address.trim().trim_matches(['[', ']']);
-            address == "<local>" || address.parse().is_ok_and(|ip: IpAddr| ip.to_canonical().is_loopback())
-        };
-        let is_forwarded_locally =
-            |name: &&str| environ.header(name).is_none_or(|value| value.to_string_lossy().split(',').all(is_local));
-        is_local(&environ.text("REMOTE_ADDR"))
-            && FORWARDING_FIELDS.iter().all(is_forwarded_locally)
-            // RFC 7239 allows names in place of addresses.
-            && environ.header("Forwarded").is_none()
+        self.allow_remote || is_from_this_machine(environ)
     }
 
     fn respond(
@@ -186,7 +174,8 @@ impl<A: Application> Application for DebugPages<A> {
         if !self.may_respond(environ) {
             return self.app.call(environ, start_response);
         }
-        match catch_panic(|| self.app.call(environ, start_response)) {
+        // The page can replace the head until the first block has been sent.
+        match catch_panic(|| self.app.call(environ, start_response).and_then(Body::with_first_block)) {
             Ok(Ok(body)) => Ok(body),
             Ok(Err(error)) => match (self.explain)(&error, &self.project) {
                 Some(report) => self.respond(environ, start_response, report, error),
@@ -204,6 +193,21 @@ impl<A: Application> Application for DebugPages<A> {
     fn is_immediate(&self, head: Head<'_>, before_blocking: &mut dyn FnMut()) -> bool {
         self.app.is_immediate(head, before_blocking)
     }
+}
+
+/// Whether the client of a request is on this machine, and so is the client of a proxy that forwards it. Reports show source
+/// code, so others do not get them.
+pub fn is_from_this_machine(environ: &Environ<'_>) -> bool {
+    let is_local = |address: &str| {
+        let address = address.trim().trim_matches(['[', ']']);
+        address == "<local>" || address.parse().is_ok_and(|ip: IpAddr| ip.to_canonical().is_loopback())
+    };
+    let is_forwarded_locally =
+        |name: &&str| environ.header(name).is_none_or(|value| value.to_string_lossy().split(',').all(is_local));
+    is_local(&environ.text("REMOTE_ADDR"))
+        && FORWARDING_FIELDS.iter().all(is_forwarded_locally)
+        // RFC 7239 allows names in place of addresses.
+        && environ.header("Forwarded").is_none()
 }
 
 /// Whether the request body or the connection failed, and not the application.

@@ -12,8 +12,17 @@ pub(crate) const MASK: &str = "••••";
 
 /// Parts of names that mark a secret. Names are compared in lowercase and without `-`, `_`, `.` and spaces, so that
 /// `HTTP_COOKIE`, `X-Api-Key` and `apiKey` are found.
-const SECRET_PARTS: [&str; 11] = [
+const SECRET_PARTS: [&str; 20] = [
     "authorization",
+    "accesskey",
+    "assertion",
+    "bearer",
+    "csrf",
+    "encryptionkey",
+    "masterkey",
+    "pwd",
+    "signature",
+    "signingkey",
     "cookie",
     "password",
     "passwd",
@@ -25,14 +34,17 @@ const SECRET_PARTS: [&str; 11] = [
     "credential",
     "private",
 ];
-/// Whole names that mark a secret, and that are too short to search for.
-const SECRET_NAMES: [&str; 2] = ["auth", "jwt"];
+/// Whole words of names that mark a secret, and that are too short to search for.
+const SECRET_WORDS: [&str; 6] = ["auth", "jwt", "otp", "pass", "sid", "sig"];
+/// Schemes of authentication, which are followed by a secret (RFC 9110 §11.4).
+const SCHEMES: [&str; 2] = ["Bearer ", "Basic "];
 
 /// Whether a field, parameter, variable or local with this name has a secret value.
 pub(crate) fn is_secret(name: &str) -> bool {
-    let name: String =
-        name.chars().filter(|c| !matches!(c, '-' | '_' | '.' | ' ')).map(|c| c.to_ascii_lowercase()).collect();
-    SECRET_PARTS.iter().any(|part| name.contains(part)) || SECRET_NAMES.contains(&&*name)
+    let is_separator = |c: char| matches!(c, '-' | '_' | '.' | ' ');
+    let joined: String = name.chars().filter(|&c| !is_separator(c)).map(|c| c.to_ascii_lowercase()).collect();
+    let is_word = |word: &str| SECRET_WORDS.iter().any(|secret| word.eq_ignore_ascii_case(secret));
+    SECRET_PARTS.iter().any(|part| joined.contains(part)) || name.split(is_separator).any(is_word)
 }
 
 /// Returns the value of a field or variable as a report shows it. The query and the user information of URLs are masked
@@ -44,20 +56,55 @@ pub(crate) fn mask_value(name: &str, value: &str) -> String {
     if name == "QUERY_STRING" {
         return mask_query(value);
     }
-    mask_url(value)
+    let is_json = value.starts_with(['{', '[']);
+    mask_schemes(&if is_json { mask_repr("", value) } else { mask_url(value) })
+}
+
+/// Masks what follows a scheme of authentication.
+fn mask_schemes(text: &str) -> String {
+    let is_end = |c: char| c.is_whitespace() || matches!(c, '\'' | '"' | ',' | ')' | ']' | '}' | '>');
+    let scheme_at = |rest: &str, at: usize| {
+        SCHEMES.iter().find(|scheme| rest.get(at..at + scheme.len()).is_some_and(|it| it.eq_ignore_ascii_case(scheme)))
+    };
+    let (mut masked, mut rest) = (String::with_capacity(text.len()), text);
+    let mut at = 0;
+    while at < rest.len() {
+        let Some(scheme) = scheme_at(rest, at) else {
+            at += 1;
+            continue;
+        };
+        let (before, value) = rest.split_at(at + scheme.len());
+        masked.push_str(before);
+        masked.push_str(MASK);
+        rest = &value[value.find(is_end).unwrap_or(value.len())..];
+        at = 0;
+    }
+    masked + rest
 }
 
 /// Masks the secret parameters of a query, which stays percent-encoded.
 pub(crate) fn mask_query(query: &str) -> String {
     let mask = |pair: &str| match pair.split_once('=') {
-        Some((name, _)) if is_secret(&percent_decode_str(name).decode_utf8_lossy()) => format!("{name}={MASK}"),
+        Some((name, _)) if name == "code" || is_secret(&percent_decode_str(name).decode_utf8_lossy()) => {
+            format!("{name}={MASK}")
+        }
         _ => pair.to_owned(),
     };
-    query.split('&').map(mask).collect::<Vec<_>>().join("&")
+    let mut masked = String::with_capacity(query.len());
+    for pair in query.split_inclusive(['&', ';']) {
+        let end = pair.trim_end_matches(['&', ';']).len();
+        masked.push_str(&mask(&pair[..end]));
+        masked.push_str(&pair[end..]);
+    }
+    masked
 }
 
-/// Masks the user information and the secret query parameters of a URL or a request target. Other text stays the same.
+/// Masks the user information and the secret parameters in the query and the fragment of a URL or a request target. Other
+/// text stays the same.
 pub(crate) fn mask_url(url: &str) -> String {
+    if let Some((before, fragment)) = url.split_once('#') {
+        return format!("{}#{}", mask_url(before), mask_query(fragment));
+    }
     let (before, query) = match url.split_once('?') {
         Some((before, query)) => (before, Some(query)),
         None => (url, None),
@@ -73,7 +120,8 @@ pub(crate) fn mask_url(url: &str) -> String {
 /// Masks the user information of a URL (RFC 3986 §3.2.1).
 fn mask_user(url: &str) -> Cow<'_, str> {
     let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
-    let authority = rest.split('/').next().unwrap_or_default();
+    let is_end = |c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\'');
+    let authority = rest.split(is_end).next().unwrap_or_default();
     match authority.rsplit_once('@') {
         Some((_, host)) => format!("{scheme}://{MASK}@{host}{}", &rest[authority.len()..]).into(),
         None => url.into(),
@@ -81,12 +129,14 @@ fn mask_user(url: &str) -> Cow<'_, str> {
 }
 
 /// Masks the secrets in the printed form of a value, for example of a dictionary: the value behind each name that is
-/// followed by `:`, `=` or `=>`.
+/// followed by `:`, `=` or `=>`, or that is the first of a pair; user information in URLs; and what follows the name of a
+/// scheme of authentication.
 pub(crate) fn mask_repr(name: &str, repr: &str) -> String {
     if is_secret(name) {
         return MASK.to_owned();
     }
-    let (mut masked, mut rest) = (String::with_capacity(repr.len()), repr);
+    let repr = mask_users(&mask_schemes(repr));
+    let (mut masked, mut rest) = (String::with_capacity(repr.len()), &*repr);
     while let Some(first) = rest.chars().next() {
         let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
         let length = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
@@ -96,9 +146,10 @@ pub(crate) fn mask_repr(name: &str, repr: &str) -> String {
             continue;
         }
         let (name, after) = rest.split_at(length);
+        let is_quoted = masked.ends_with(['"', '\'']);
         masked.push_str(name);
         rest = after;
-        let separator = separator_length(rest);
+        let separator = separator_length(rest, is_quoted);
         if separator > 0 && is_secret(name) {
             masked.push_str(&rest[..separator]);
             masked.push_str(MASK);
@@ -108,11 +159,27 @@ pub(crate) fn mask_repr(name: &str, repr: &str) -> String {
     masked
 }
 
-/// The length of the separator between a name and its value: a closing quote, `:`, `=` or `=>`, and spaces. 0 if no value
-/// follows.
-fn separator_length(text: &str) -> usize {
-    let unquoted = text.trim_start_matches(['"', '\'']).trim_start();
-    let value = ["=>", ":", "="].iter().find_map(|mark| unquoted.strip_prefix(mark));
+/// Masks the user information of all URLs in a text.
+fn mask_users(text: &str) -> String {
+    let (mut masked, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(colon) = rest.find("://") {
+        let (scheme, url) = rest.split_at(colon);
+        let end = url[3..].find("://").map_or(url.len(), |next| 3 + next);
+        masked.push_str(scheme);
+        masked.push_str(&mask_user(&url[..end]));
+        rest = &url[end..];
+    }
+    masked + rest
+}
+
+/// The length of the separator between a name and its value: a closing quote, `:`, `=` or `=>`, and spaces; behind a
+/// quoted name also a comma. 0 if no value follows.
+fn separator_length(text: &str, is_quoted: bool) -> usize {
+    let unquoted = text.trim_start_matches(['"', '\'', '\\']);
+    let is_pair = is_quoted && unquoted.len() < text.len();
+    let unquoted = unquoted.trim_start();
+    let marks = ["=>", ":", "=", ","];
+    let value = marks[..if is_pair { 4 } else { 3 }].iter().find_map(|mark| unquoted.strip_prefix(mark));
     value.filter(|value| !value.starts_with(':')).map_or(0, |value| text.len() - value.trim_start().len())
 }
 
@@ -167,6 +234,14 @@ mod tests {
             "private_key",
             "auth",
             "jwt",
+            "X-Auth-Key",
+            "db_pass",
+            "DB_PWD",
+            "access_key",
+            "otp",
+            "sid",
+            "Cf-Access-Jwt-Assertion",
+            "X-Hub-Signature-256",
         ];
         for name in secret {
             assert!(is_secret(name), "{name}");
@@ -174,7 +249,19 @@ mod tests {
             assert_eq!(mask_value(name, ""), MASK, "{name}: the length is hidden");
             assert_eq!(mask_repr(name, "'hunter2'"), MASK, "{name}");
         }
-        for name in ["Host", "Accept", "HTTP_USER_AGENT", "author", "key", "name", "PATH_INFO", "wsgi.url_scheme", ""] {
+        for name in [
+            "Host",
+            "Accept",
+            "HTTP_USER_AGENT",
+            "author",
+            "key",
+            "name",
+            "PATH_INFO",
+            "wsgi.url_scheme",
+            "bypass",
+            "side",
+            "",
+        ] {
             assert!(!is_secret(name), "{name}");
             assert_eq!(mask_value(name, "visible"), "visible", "{name}");
         }
@@ -189,6 +276,10 @@ mod tests {
             ("Referer", "http://localhost/?secret=1", "http://localhost/?secret=••••"),
             ("DATABASE_URL", "postgres://me:pw@db:5432/x?a=1", "postgres://••••@db:5432/x?a=1"),
             ("DATABASE_URL", "redis://:p@w@db/0", "redis://••••@db/0"),
+            ("QUERY_STRING", "x=1;sig=y&code=z", "x=1;sig=••••&code=••••"),
+            ("Referer", "http://a/b#access_token=y&z=1", "http://a/b#access_token=••••&z=1"),
+            ("X-Json", r#"{"password": "x", "a": 1}"#, r#"{"password": ••••, "a": 1}"#),
+            ("X-Custom", "Bearer abc", "Bearer ••••"),
             ("X-Mail", "me@example.com", "me@example.com"),
             ("X-Page", "http://localhost/@me", "http://localhost/@me"),
         ];
@@ -206,6 +297,10 @@ mod tests {
             (r#"{"tokens": ["a", {"b": 1}], "n": 1}"#, r#"{"tokens": ••••, "n": 1}"#),
             ("{:password=>\"x\"}", "{:password=>••••}"),
             ("{'authorization': b'x'}", "{'authorization': ••••}"),
+            ("[('Authorization', 'x'), ('Host', 'a')]", "[('Authorization', ••••), ('Host', 'a')]"),
+            ("'postgres://u:pw@db/x', 'http://a@b'", "'postgres://••••@db/x', 'http://••••@b'"),
+            ("'Bearer abc', 1, 'bearer def', ü", "'Bearer ••••', 1, 'bearer ••••', ü"),
+            (r#"'{\"password\": \"x\"}'"#, r#"'{\"password\": ••••"#),
             ("session::Store", "session::Store"),
             ("'the password is long'", "'the password is long'"),
             ("{'secret': 'never closed", "{'secret': ••••"),

@@ -10,8 +10,7 @@ use crate::report::{Cause, FailureReport};
 use crate::visible::visible;
 
 /// The note in a report that has no place.
-pub(crate) const NO_PLACE: &str =
-    "This error does not record where it happened. An error of anyhow does, if RUST_BACKTRACE=1 is set.";
+pub(crate) const NO_PLACE: &str = "This error does not record where it happened.";
 
 impl FailureReport {
     /// The report as plain text. It contains no control characters besides line feeds and tabs, so that a terminal shows

@@ -38,6 +38,15 @@ fn app(environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Res
             start_response.start("200 OK", &[("X-Anvil", "yes")])?;
             Err("no anvil")?
         }
+        "/first-block" | "/first-block-panic" | "/second-block" => {
+            start_response.start("200 OK", &[("X-Anvil", "yes")])?;
+            let blocks = (0..2).map(move |number| match (&*path.to_string_lossy(), number) {
+                ("/first-block-panic", _) => Ok(forge(None).to_string().into_bytes()),
+                ("/second-block", 0) => Ok(b"begun".to_vec()),
+                _ => Err("no anvil".into()),
+            });
+            return Ok(Body::try_iter(blocks));
+        }
         "/body" => environ.input().read_to_end(&mut Vec::new())? as u32,
         _ => 0,
     };
@@ -256,4 +265,16 @@ fn a_body_that_is_too_large_keeps_its_status() {
     client.send("x".repeat(255));
     let response = client.response();
     assert_eq!(response.status, 413, "{}", response.text());
+}
+
+#[test]
+fn the_first_block_of_a_response_can_still_become_a_page() {
+    let log = Arc::new(Errors::default());
+    let pages = pages(&log);
+    for (path, message) in [("/first-block", "no anvil"), ("/first-block-panic", "no iron")] {
+        let (response, body) = get(&pages, path, "application/json");
+        assert_eq!((response.status, response.header("X-Anvil")), (500, None), "{path}");
+        assert!(body.contains(message), "{path}: {body}");
+    }
+    assert!(call(&pages, EnvironBuilder::new("/second-block")).is_none(), "a response that has begun is aborted");
 }
