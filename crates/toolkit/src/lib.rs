@@ -39,6 +39,7 @@
 //! | [`files`] | folders and single files, with conditional requests, ranges, listings, and no way out of the folder |
 //! | [`cgi`] | an application as a CGI script, and CGI scripts as an application |
 //! | [`client`] | a test client, for applications and for running servers |
+//! | `ReverseProxy` | an application that passes requests on to another server, behind the feature `proxy` |
 //!
 //! The examples are `api`, `upload`, `files`, `oauth_callback` and `cgi_hello`; the first lines of each say how to run it
 //! and what to try. `cargo run -p amboss-toolkit --example upload` runs one; `api` and `oauth_callback` need
@@ -51,6 +52,7 @@
 //! | `json` | no | JSON by serde: `Request::json`, `Response::json`, and the same for the test client |
 //! | `gzip` | no | `middleware::Gzip`, which compresses responses |
 //! | `live` | no | `client::Client::live`, which sends the requests to a running server |
+//! | `proxy` | no | `ReverseProxy`, an application that passes requests on to another server |
 //! | `fuzzing` | no | the bodies of the fuzz targets, for this crate's own tests only; not part of the API |
 #![warn(missing_docs)]
 
@@ -73,6 +75,8 @@ mod percent;
 mod prefix;
 mod request;
 mod response;
+#[cfg(feature = "proxy")]
+mod reverse_proxy;
 pub mod routing;
 
 pub use cookie;
@@ -82,6 +86,8 @@ pub use multi_dict::MultiDict;
 pub use negotiation::{ByteRange, ByteRanges, ETag, ETags, Resolved};
 pub use request::{request_app, Accept, Request, RequestApp};
 pub use response::Response;
+#[cfg(feature = "proxy")]
+pub use reverse_proxy::{ReverseProxy, ReverseProxyError};
 
 /// Compiles and runs the examples of the README.
 #[cfg(doctest)]

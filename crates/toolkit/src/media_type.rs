@@ -9,13 +9,17 @@ pub(crate) fn of(name: &[u8]) -> Cow<'static, str> {
     let extension = name.rsplit(|&byte| byte == b'.').next().filter(|extension| extension.len() < name.len());
     let guess = extension.and_then(|extension| mime_guess::from_ext(std::str::from_utf8(extension).ok()?).first_raw());
     match guess.unwrap_or(UNKNOWN) {
+        UNKNOWN if extension.is_some_and(|extension| extension.eq_ignore_ascii_case(b"cjs")) => {
+            Cow::Borrowed("text/javascript; charset=utf-8")
+        }
+        "application/x-compressed" => Cow::Borrowed("application/gzip"),
+        "audio/m4a" => Cow::Borrowed("audio/mp4"),
         "text/html" => Cow::Borrowed("text/html; charset=utf-8"),
         "text/css" => Cow::Borrowed("text/css; charset=utf-8"),
         // RFC 9239 §6: one name for all of them.
         "text/javascript" | "application/javascript" => Cow::Borrowed("text/javascript; charset=utf-8"),
         "text/plain" => Cow::Borrowed("text/plain; charset=utf-8"),
         "application/json" => Cow::Borrowed("application/json; charset=utf-8"),
-        "image/svg+xml" => Cow::Borrowed("image/svg+xml; charset=utf-8"),
         "text/xml" => Cow::Borrowed("text/xml"),
         text if text.starts_with("text/") => Cow::Owned(format!("{text}; charset=utf-8")),
         other => Cow::Borrowed(other),
@@ -32,7 +36,10 @@ mod tests {
             ("a.mjs", "text/javascript; charset=utf-8"),
             ("a.css", "text/css; charset=utf-8"),
             ("a.json", "application/json; charset=utf-8"),
-            ("a.svg", "image/svg+xml; charset=utf-8"),
+            ("a.svg", "image/svg+xml"),
+            ("a.cjs", "text/javascript; charset=utf-8"),
+            ("a.m4a", "audio/mp4"),
+            ("a.tgz", "application/gzip"),
             ("a.md", "text/markdown; charset=utf-8"),
             ("a.xml", "text/xml"),
             ("a.wasm", "application/wasm"),

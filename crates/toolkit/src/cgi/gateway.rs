@@ -39,7 +39,7 @@ use crate::percent::NOT_IN_PATHS;
 /// as above: the message then goes to standard error, which servers log, and the exit status is 1. If the head was not
 /// sent yet, the client gets a response with the status of the error, and otherwise an incomplete one.
 pub fn run_with_cgi(app: &(impl Application + ?Sized)) -> Result<(), CgiError> {
-    run_with_cgi_on(app, std::env::vars_os(), io::stdin(), &mut io::stdout().lock())
+    run_with_cgi_on(app, std::env::vars_os(), io::stdin(), &mut io::stdout())
 }
 
 /// Runs an application as [`run_with_cgi`] does, with this environment, input and output.

@@ -127,6 +127,8 @@ impl StartResponse for Output<'_> {
             _ => {}
         }
         self.head = None;
+        // A field of this name would be a second status for the server (RFC 3875 §6.3.3).
+        let fields: Vec<_> = fields.iter().copied().filter(|(name, _)| !name.eq_ignore_ascii_case("Status")).collect();
         let has_content_type = fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("Content-Type"));
         let mut checked = Vec::new();
         let head = ResponseHead::start(&mut checked, status, fields.iter().copied());

@@ -10,6 +10,10 @@ use super::options::FolderOptions;
 use super::path::{encode, is_served, system_path};
 use super::root::Opened;
 
+/// How many entries are read and sorted for each that a listing may show: those that come first are shown, and a folder of
+/// any size takes a bounded time.
+const READ_FACTOR: usize = 20;
+
 /// An entry of a folder that would be served.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -43,9 +47,9 @@ pub(super) struct Order {
 }
 
 impl Listing {
-    pub fn read(root: &Opened, path: &[u8], options: &FolderOptions) -> io::Result<Listing> {
+    pub fn read(root: &Opened, path: &[u8], order: Order, options: &FolderOptions) -> io::Result<Listing> {
         let folder: ReadDir = match system_path(path) {
-            Some(path) if !path.as_os_str().is_empty() => root.dir.read_dir(path)?,
+            Some(path) if !path.as_os_str().is_empty() => root.read_dir(path)?,
             _ => root.dir.entries()?,
         };
         let mut listing = Listing { entries: Vec::new(), is_cut: false };
@@ -55,18 +59,20 @@ impl Listing {
             if !is_served(&name, options.hidden) {
                 continue;
             }
-            if listing.entries.len() == options.listing_limit {
+            if listing.entries.len() == options.listing_limit.saturating_mul(READ_FACTOR) {
                 listing.is_cut = true;
                 break;
             }
             listing.entries.extend(describe(root, path, &entry, name));
         }
+        listing.sort(order);
+        listing.is_cut |= listing.entries.len() > options.listing_limit;
+        listing.entries.truncate(options.listing_limit);
         Ok(listing)
     }
 
-    pub fn sort(&mut self, order: Order) {
-        let name = |entry: &Entry| String::from_utf8_lossy(&entry.name).to_lowercase();
-        self.entries.sort_by_cached_key(|entry| (name(entry), entry.name.clone()));
+    fn sort(&mut self, order: Order) {
+        self.entries.sort_by_cached_key(|entry| (by_name(&entry.name), entry.name.clone()));
         match order.key {
             SortKey::Name => {}
             SortKey::Size => self.entries.sort_by_key(|entry| entry.size),
@@ -77,6 +83,20 @@ impl Listing {
         }
         self.entries.sort_by_key(|entry| Reverse(entry.is_folder));
     }
+}
+
+/// The key by which names are sorted: letters without their case, and numbers by their values.
+fn by_name(name: &[u8]) -> String {
+    let mut key = String::with_capacity(name.len() + 16);
+    let lower = String::from_utf8_lossy(name).to_lowercase();
+    let mut rest = &*lower;
+    while let Some(start) = rest.find(|char: char| char.is_ascii_digit()) {
+        let end = rest[start..].find(|char: char| !char.is_ascii_digit()).map_or(rest.len(), |length| start + length);
+        key.push_str(&rest[..start]);
+        key.push_str(&format!("{:0>20}", &rest[start..end]));
+        rest = &rest[end..];
+    }
+    key + rest
 }
 
 impl Entry {
@@ -91,7 +111,7 @@ fn describe(root: &Opened, folder: &[u8], entry: &DirEntry, name: Vec<u8>) -> Op
     let is_link = entry.file_type().ok()?.is_symlink();
     let metadata = if is_link {
         let path = if folder.is_empty() { name.clone() } else { [folder, b"/", &name].concat() };
-        root.dir.metadata(system_path(&path)?).ok()?
+        root.metadata(system_path(&path)?).ok()?
     } else {
         entry.metadata().ok()?
     };
@@ -104,6 +124,17 @@ fn describe(root: &Opened, folder: &[u8], entry: &DirEntry, name: Vec<u8>) -> Op
 }
 
 impl Order {
+    /// The query that asks for this order; empty for the usual one.
+    pub fn query(self) -> String {
+        let key = match self.key {
+            SortKey::Name if !self.descending => return String::new(),
+            SortKey::Name => "name",
+            SortKey::Size => "size",
+            SortKey::Modified => "date",
+        };
+        format!("?sort={key}{}", if self.descending { "&order=desc" } else { "" })
+    }
+
     /// Reads `sort=name|size|date` and `order=asc|desc`; anything else is the order by name.
     pub fn parse(query: &[u8]) -> Order {
         let mut order = Order { key: SortKey::Name, descending: false };

@@ -66,8 +66,8 @@ impl fmt::Display for FilesError {
             }
             FilesErrorKind::InvalidPrefix(prefix) => write!(
                 f,
-                "the prefix {prefix:?} is not a path: write one that begins with a slash, such as \"/static\", without \
-                 \"..\", \"?\" and \"#\""
+                "the prefix {prefix:?} is not a path: write one that begins with a slash, such as \"/static\", with one \
+                 slash between names, and without \"..\", \"?\" and \"#\""
             ),
             FilesErrorKind::DuplicatePrefix(prefix) => {
                 write!(f, "the prefix {prefix:?} is given twice: remove one, or choose another prefix for it")

@@ -10,6 +10,7 @@ use amboss_core::{AppError, Application, Body, Environ, StartResponse};
 
 use crate::error::HttpError;
 use crate::head_path::decoded_path;
+use crate::response::Response;
 
 use super::error::FilesError;
 use super::options::FolderOptions;
@@ -53,7 +54,7 @@ enum Found<'p> {
     Denied,
 }
 
-/// What there is to answer a GET request with.
+/// The kind of answer to a GET request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Presence {
     None,
@@ -124,7 +125,7 @@ impl Folder {
         body.map(Some)
     }
 
-    /// What there is to answer a GET request with, whose path begins with `prefix`.
+    /// The kind of answer to a GET request whose path begins with `prefix`.
     pub(super) fn presence(&self, path: &[u8], prefix: &str, head: Head<'_>) -> Presence {
         let wants_html = || head.get_all("accept").any(|accept| names(accept, b"text/html"));
         let Some(path) = RelativePath::parse(&path[prefix.len()..], self.options.hidden) else { return Presence::None };
@@ -226,7 +227,8 @@ impl Folder {
             location.push(b'?');
             location.extend_from_slice(&query);
         }
-        HttpError::new(308)
+        let link = String::from_utf8_lossy(&location).into_owned();
+        HttpError::from(Response::redirect(link).with_status(308))
             .with_header("Location", location)
             // Browsers keep a permanent redirect, and the folder may become a file: it is kept as long as a file is.
             .with_header("Cache-Control", self.cache_control.as_str())
@@ -238,6 +240,10 @@ impl Application for Folder {
     fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
         match self.respond(environ, "", start_response)? {
             Some(body) => Ok(body),
+            // Another client may get the index for this path.
+            None if is_read(environ) && self.options.spa => {
+                HttpError::new(404).with_header("Vary", "Accept").respond(start_response)
+            }
             None if is_read(environ) => HttpError::new(404).respond(start_response),
             None => method_not_allowed(start_response),
         }

@@ -13,6 +13,9 @@ use super::root::Opened;
 use super::time::iso_8601;
 use super::token::random_token;
 
+/// The key in the environ by which a page learns that a script is added to it.
+const LIVE_RELOAD: &str = "amboss.live";
+
 /// Answers a GET or HEAD request for a folder.
 pub(super) fn respond(
     root: &Opened,
@@ -22,15 +25,17 @@ pub(super) fn respond(
     environ: &Environ<'_>,
     start_response: &mut dyn StartResponse,
 ) -> Result<Body, AppError> {
-    let mut listing = Listing::read(root, &path.bytes, options)?;
     let order = Order::parse(&environ.query());
-    listing.sort(order);
+    let listing = Listing::read(root, &path.bytes, order, options)?;
     let response = if accepts(environ, b"application/json") && !accepts(environ, b"text/html") {
         Response::bytes(to_json(&listing).into_bytes()).with_header("Content-Type", "application/json")
     } else {
         let nonce = random_token();
+        // The server that reloads pages when files change adds a script of its own to them.
+        let script = if environ.get(LIVE_RELOAD).is_some() { " script-src 'self'; connect-src 'self';" } else { "" };
         let policy = format!(
-            "default-src 'none'; style-src 'nonce-{nonce}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+            "default-src 'none';{script} style-src 'nonce-{nonce}'; base-uri 'none'; form-action 'none'; \
+             frame-ancestors 'none'"
         );
         let root = [&environ.get("SCRIPT_NAME").unwrap_or_default()[..], prefix.as_bytes(), b"/"].concat();
         let page = Page { listing: &listing, root: &root, path: &path.bytes, order, nonce: &nonce };

@@ -20,7 +20,7 @@
 //! Only regular files inside the folder, whatever the request and the file system look like. The system resolves each
 //! path with the folder as its root (`openat2` with `RESOLVE_BENEATH` on Linux 5.6 and later, a walk through open
 //! folders elsewhere; crate `cap-std`), so a symbolic link that leaves the folder is not found, even if it is exchanged
-//! while it is opened. Links inside the folder are followed. Not found, too, are: `..` and `.`, NUL, backslashes, encoded
+//! while it is opened. Links inside the folder are followed, also to names that begin with a dot. Not found, too, are: `..` and `.`, NUL, backslashes, encoded
 //! slashes (`%2f`), pipes, sockets and devices (opened without waiting), names that begin with a dot (unless
 //! [`FolderOptions::hidden`]; `/.well-known/` is public, RFC 8615), and, on Windows, device names, alternate streams and
 //! short names. A file that the server may not read is answered with 403.

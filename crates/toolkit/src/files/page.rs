@@ -17,6 +17,9 @@ const ICONS: &str = concat!(
     "<symbol id=u viewBox='0 0 16 16'><path d='M8 13.5v-11M3.5 7 8 2.5 12.5 7'/></symbol></svg>",
 );
 
+/// The notice on a page that does not show all entries.
+const CUT: &str = "This folder has more entries than are listed here.";
+
 /// What the page shows.
 pub(super) struct Page<'a> {
     pub listing: &'a Listing,
@@ -42,11 +45,17 @@ pub(super) fn render(page: &Page<'_>) -> String {
         breadcrumbs(page),
         headings(page.order),
     ));
+    let query = escape(&page.order.query()).into_owned();
+    if page.listing.is_cut {
+        html.push_str(&format!("<tr><td colspan=\"3\"><strong>{CUT}</strong></td></tr>\n"));
+    }
     if !page.path.is_empty() {
-        html.push_str("<tr><td colspan=\"3\"><a href=\"../\"><svg><use href=\"#u\"/></svg><span>Parent folder</span></a></td></tr>\n");
+        html.push_str(&format!(
+            "<tr><td colspan=\"3\"><a href=\"../{query}\"><svg><use href=\"#u\"/></svg><span>Parent folder</span></a></td></tr>\n"
+        ));
     }
     for entry in &page.listing.entries {
-        html.push_str(&row(entry));
+        html.push_str(&row(entry, &query));
     }
     html.push_str(&format!("</tbody>\n</table>\n<footer>{}</footer>\n</main>\n</html>\n", summary(page.listing)));
     html
@@ -67,7 +76,8 @@ fn breadcrumbs(page: &Page<'_>) -> String {
 
 /// A link to the folder that is this number of levels up. The folder of the page is not a link.
 fn crumb(label: &str, levels_up: usize) -> String {
-    let label = encode_text(label);
+    let label = visible(label);
+    let label = encode_text(&label);
     match levels_up {
         0 => format!("<span aria-current=\"page\">{label}</span>"),
         levels => format!("<a href=\"{}\">{label}</a>", "../".repeat(levels)),
@@ -92,8 +102,22 @@ fn headings(order: Order) -> String {
     columns.map(heading).concat()
 }
 
-fn row(entry: &Entry) -> String {
-    let name = String::from_utf8_lossy(&entry.name);
+/// A name as it is shown: characters that would change the direction or the place of others are escaped, since
+/// `exe.jpg` may be the end of a name that is not one of a picture.
+fn visible(name: &str) -> String {
+    let is_odd = |char: char| {
+        char.is_control()
+            || matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let shown =
+        name.chars().map(|char| if is_odd(char) { char.escape_unicode().to_string() } else { char.to_string() });
+    shown.collect()
+}
+
+/// `query`: the order of the page, which folders keep.
+fn row(entry: &Entry, query: &str) -> String {
+    let name = visible(&String::from_utf8_lossy(&entry.name));
+    let query = if entry.is_folder { query } else { "" };
     let (icon, slash, size) = match entry.is_folder {
         true => ("d", "/", "<td></td>".to_owned()),
         false => ("f", "", format!("<td title=\"{} bytes\">{}</td>", grouped(entry.size), human_size(entry.size))),
@@ -103,7 +127,7 @@ fn row(entry: &Entry) -> String {
         format!("<time datetime=\"{iso}\" title=\"{iso}\">{} {}</time>", &iso[..10], &iso[11..16])
     });
     format!(
-        "<tr class=\"{icon}\"><td><a href=\"{}\"><svg><use href=\"#{icon}\"/></svg><span>{}{slash}</span></a></td>{size}\
+        "<tr class=\"{icon}\"><td><a href=\"{}{query}\"><svg><use href=\"#{icon}\"/></svg><span>{}{slash}</span></a></td>{size}\
          <td>{changed}</td></tr>\n",
         escape(&entry.href()),
         encode_text(&name),
@@ -111,22 +135,21 @@ fn row(entry: &Entry) -> String {
 }
 
 fn summary(listing: &Listing) -> String {
+    if listing.is_cut {
+        return format!("{} entries are shown. {CUT}", grouped(listing.entries.len() as u64));
+    }
     let folders = listing.entries.iter().filter(|entry| entry.is_folder).count();
     let files = listing.entries.len() - folders;
     // Sparse files can have any size.
     let total = listing.entries.iter().fold(0_u64, |total, entry| total.saturating_add(entry.size));
     let count =
         |number: usize, one: &str| format!("{} {one}{}", grouped(number as u64), if number == 1 { "" } else { "s" });
-    let mut text = match (folders, files) {
+    match (folders, files) {
         (0, 0) => "This folder is empty.".to_owned(),
         (_, 0) => count(folders, "folder"),
         (0, _) => format!("{}, {}", count(files, "file"), human_size(total)),
         _ => format!("{}, {}, {}", count(folders, "folder"), count(files, "file"), human_size(total)),
-    };
-    if listing.is_cut {
-        text.push_str(". <strong>There are more: the list is limited to this number of entries.</strong>");
     }
-    text
 }
 
 /// A size with a binary unit and two or three significant digits.
@@ -166,6 +189,12 @@ mod tests {
         let entry = |_| Entry { name: b"a".to_vec(), is_folder: false, size: i64::MAX as u64, modified: None };
         let listing = Listing { entries: (0..3).map(entry).collect(), is_cut: false };
         assert_eq!(summary(&listing), "3 files, 16.0 EiB");
+    }
+
+    #[test]
+    fn names_can_not_pretend_to_be_others() {
+        assert_eq!(visible("\u{202e}gpj.exe"), "\\u{202e}gpj.exe");
+        assert_eq!(visible("naïve 日本.txt"), "naïve 日本.txt");
     }
 
     #[test]

@@ -15,9 +15,19 @@ pub(super) fn accepts(environ: &Environ<'_>, media_type: &[u8]) -> bool {
     names(&environ.get("HTTP_ACCEPT").unwrap_or_default(), media_type)
 }
 
-/// Whether the value of an Accept field names this media type.
+/// Whether the value of an Accept field names this media type, and does not refuse it with `q=0`.
 pub(super) fn names(accept: &[u8], media_type: &[u8]) -> bool {
-    accept.windows(media_type.len()).any(|part| part.eq_ignore_ascii_case(media_type))
+    accept.split(|&byte| byte == b',').any(|item| {
+        let mut parts = item.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+        let is_named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(media_type));
+        is_named && !parts.any(is_refusal)
+    })
+}
+
+/// `q=0`, with or without decimals.
+fn is_refusal(parameter: &[u8]) -> bool {
+    let weight = parameter.strip_prefix(b"q=").or_else(|| parameter.strip_prefix(b"Q="));
+    weight.is_some_and(|weight| !weight.is_empty() && weight.iter().all(|byte| matches!(byte, b'0' | b'.')))
 }
 
 /// Answers with 405.

@@ -1,5 +1,7 @@
 //! The open folder below which all paths are resolved, and the files in it.
 
+use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,13 +10,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, OpenOptions};
+use cap_std::fs::{Dir, OpenOptions, ReadDir};
 
 use super::error::FilesError;
 
 /// How long the folder is used without a look at whether another one has taken its place. A look is a system call of
 /// about a microsecond, so this costs a thousandth of one core at most; and a change is seen at once by people.
 const CHECK_INTERVAL: Duration = Duration::from_millis(1);
+
+/// The maximum number of components and links that are followed to resolve a path with links to absolute targets.
+const MAX_STEPS: usize = 256;
 
 /// A folder that is served, by its path. It is opened again when another folder has taken its place: build tools delete
 /// and create their output, and deployments exchange a symbolic link.
@@ -32,6 +37,7 @@ pub(super) struct Root {
 #[derive(Debug)]
 pub(super) struct Opened {
     pub dir: Dir,
+    path: PathBuf,
     identity: Identity,
 }
 
@@ -102,7 +108,7 @@ impl Opened {
         let dir = Dir::open_ambient_dir(path, ambient_authority())?;
         let file = dir.into_std_file();
         let identity = identity(&file.metadata()?);
-        Ok(Opened { dir: Dir::from_std_file(file), identity })
+        Ok(Opened { dir: Dir::from_std_file(file), path: path.to_owned(), identity })
     }
 
     /// Opens what is at a path below the folder.
@@ -114,21 +120,72 @@ impl Opened {
         if path.as_os_str().is_empty() {
             return Ok(Lookup::Folder);
         }
-        match self.dir.open_with(path, &options()) {
+        match self.resolved(path, |path| self.dir.open_with(path, &options())) {
             Ok(file) => classify(file.into_std()),
             Err(error) => self.explain(path, error),
         }
+    }
+
+    /// Opens a folder below this one, for reading its entries.
+    pub fn read_dir(&self, path: &Path) -> io::Result<ReadDir> {
+        self.resolved(path, |path| self.dir.read_dir(path))
+    }
+
+    /// Describes what a path ends at after all links.
+    pub fn metadata(&self, path: &Path) -> io::Result<cap_std::fs::Metadata> {
+        self.resolved(path, |path| self.dir.metadata(path))
+    }
+
+    /// Calls `open` with a path, and if that leaves the folder, once more with the links on the way replaced: one with an
+    /// absolute target may still lead to a place in the folder. What it leads to is opened like any other path, so nothing
+    /// outside is reached if a link is changed meanwhile.
+    fn resolved<R>(&self, path: &Path, open: impl Fn(&Path) -> io::Result<R>) -> io::Result<R> {
+        match open(path) {
+            Err(error) if is_escape(&error) => self.inside(path).map_or(Err(error), |path| open(&path)),
+            result => result,
+        }
+    }
+
+    /// The path with all links replaced by their targets. `None` if one of them leads out of the folder.
+    fn inside(&self, path: &Path) -> Option<PathBuf> {
+        let root = self.path.canonicalize().ok()?;
+        let mut done = PathBuf::new();
+        let mut pending: VecDeque<_> = path.iter().map(OsStr::to_owned).collect();
+        for _ in 0..MAX_STEPS {
+            let Some(name) = pending.pop_front() else { return Some(done) };
+            if name == ".." {
+                if !done.pop() {
+                    return None;
+                }
+                continue;
+            }
+            done.push(name);
+            let Ok(target) = self.dir.read_link_contents(&done) else { continue };
+            let target = if target.is_absolute() {
+                done = PathBuf::new();
+                target.canonicalize().ok()?.strip_prefix(&root).ok()?.to_owned()
+            } else {
+                done.pop();
+                target
+            };
+            target.iter().rev().for_each(|name| pending.push_front(name.to_owned()));
+        }
+        None
     }
 
     fn explain(&self, path: &Path, error: io::Error) -> io::Result<Lookup> {
         match error.kind() {
             // On Windows, a folder can't be opened as a file.
             _ if cfg!(windows) && self.dir.metadata(path).is_ok_and(|metadata| metadata.is_dir()) => Ok(Lookup::Folder),
-            // The error of cap-std for a path that leaves the folder has no code of the system.
-            io::ErrorKind::PermissionDenied if error.raw_os_error().is_some() => Ok(Lookup::Denied),
+            io::ErrorKind::PermissionDenied if !is_escape(&error) => Ok(Lookup::Denied),
             _ => missing_unless_unrelated(error),
         }
     }
+}
+
+/// Whether cap-std has refused a path that leaves the folder: its error has no code of the system.
+fn is_escape(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none()
 }
 
 /// Opens a file outside of any folder, which the operator has named.

@@ -90,6 +90,19 @@ impl<A> StaticFiles<A> {
     /// A path without a slash at its beginning or one that was given before; a file that does not exist, is not a
     /// regular file, or can't be opened.
     pub fn file(self, prefix: &str, path: impl AsRef<Path>) -> Result<StaticFiles<A>, FilesError> {
+        self.file_with_options(prefix, path, &FolderOptions::default())
+    }
+
+    /// Serves one file at one path, with the [`cache`](FolderOptions::cache) of these options. The others are for folders.
+    ///
+    /// # Errors
+    /// The same as [`file`](StaticFiles::file).
+    pub fn file_with_options(
+        self,
+        prefix: &str,
+        path: impl AsRef<Path>,
+        options: &FolderOptions,
+    ) -> Result<StaticFiles<A>, FilesError> {
         let prefix = self.check_prefix(prefix)?;
         let path = std::path::absolute(path.as_ref()).map_err(|error| FilesError::from_io(path.as_ref(), error))?;
         // `open_named_file` says less about a failure than a person needs.
@@ -101,7 +114,7 @@ impl<A> StaticFiles<A> {
             }
             Lookup::Folder | Lookup::Missing => return Err(FilesErrorKind::NotAFile(path).into()),
         }
-        let cache_control = FolderOptions::default().cache_control();
+        let cache_control = options.cache_control();
         Ok(self.mount(prefix, Target::File { path, cache_control }))
     }
 
@@ -181,7 +194,7 @@ impl Mount {
     fn covers(&self, path: &[u8]) -> bool {
         match (path.strip_prefix(self.prefix.as_bytes()), &self.target) {
             (Some(rest), Target::Folder(_)) => rest.is_empty() || rest[0] == b'/',
-            (Some(rest), Target::File { .. }) => rest.is_empty(),
+            (Some(rest), Target::File { .. }) => rest.is_empty() || self.prefix.is_empty() && rest == b"/",
             (None, _) => false,
         }
     }

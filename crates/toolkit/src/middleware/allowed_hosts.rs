@@ -1,11 +1,9 @@
 //! [`AllowedHosts`].
 
-use std::net::IpAddr;
-
 use amboss_core::http::Head;
 use amboss_core::{AppError, Application, Body, Environ, StartResponse};
 
-use super::host_name::host_name;
+use super::host_name::{host_name, ip_address, normalized_host};
 use crate::error::HttpError;
 
 /// Middleware that answers only requests for known hosts, and others with 421 (RFC 9110 §15.5.20).
@@ -23,12 +21,13 @@ pub struct AllowedHosts<A> {
 
 impl<A: Application> AllowedHosts<A> {
     /// Makes middleware that allows these hosts as well: names, or `*.example.org` for all names below. A port has no
-    /// meaning.
+    /// meaning. A text that is no name ([`check_host`](super::check_host)) has no effect.
     pub fn new(app: A, allowed: impl IntoIterator<Item = impl Into<String>>) -> AllowedHosts<A> {
-        let allowed = allowed.into_iter().map(|host| {
-            let host = host.into().to_ascii_lowercase();
-            let host = String::from_utf8_lossy(host_name(host.as_bytes()));
-            host.strip_prefix('*').unwrap_or(&host).trim_end_matches('.').to_owned()
+        let allowed = allowed.into_iter().filter_map(|host| {
+            let host = host.into();
+            let port = &host.as_bytes()[host_name(host.as_bytes()).len()..];
+            let is_port = port.iter().skip(1).all(u8::is_ascii_digit);
+            normalized_host(if is_port { &host[..host.len() - port.len()] } else { &host }).ok()
         });
         AllowedHosts { app, allowed: allowed.collect(), advice: "Allow the host NAME in the server's settings.".into() }
     }
@@ -49,7 +48,7 @@ impl<A> AllowedHosts<A> {
         name.is_empty()
             || name == "localhost"
             || name.ends_with(".localhost")
-            || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
+            || ip_address(name).is_some()
             || self.allowed.iter().any(|allowed| match allowed.strip_prefix('.') {
                 Some(_) => name.ends_with(allowed.as_str()),
                 None => name == allowed,
@@ -87,8 +86,11 @@ mod tests {
 
     #[test]
     fn names_that_could_be_rebound_are_refused() {
-        let app = AllowedHosts::new(Response::text("app"), ["Dev.Example.org:8000", "*.test.example"])
-            .advice("Allow it with --allowed-host NAME.");
+        let app = AllowedHosts::new(
+            Response::text("app"),
+            ["Dev.Example.org:8000", "*.test.example", "*joined.example", "http://a"],
+        )
+        .advice("Allow it with --allowed-host NAME.");
         for (host, is_allowed) in [
             ("localhost", true),
             ("LOCALHOST:5000", true),
@@ -100,6 +102,8 @@ mod tests {
             ("", true),
             ("dev.example.org:81", true),
             ("a.test.example", true),
+            ("joined.example", false),
+            ("http", false),
             ("a.b.TEST.example", true),
             ("test.example", false),
             ("evil.example", false),

@@ -59,7 +59,8 @@ impl<A: Application> Application for Gzip<A> {
         let body = self.app.call(environ, &mut deferred)?;
         let Deferred { inner, head, is_sent } = deferred;
         let Some((status, mut fields)) = head.filter(|_| !is_sent) else { return Ok(body) };
-        if status.starts_with("304") {
+        // A response 304 usually has no Content-Type.
+        if status.starts_with("304") && (field(&fields, "content-type").is_none() || is_compressible("200", &fields)) {
             as_of_compressed(&mut fields, known_tags.as_ref());
         }
         let is_candidate = is_compressible(&status, &fields);
@@ -72,7 +73,8 @@ impl<A: Application> Application for Gzip<A> {
         let is_left_out = is_head && body.byte_length() == Some(0);
         let mut length = if is_left_out { declared } else { body.byte_length().or(declared) };
         let may_compress = |length: Option<usize>| length.is_none_or(|length| length >= self.minimum);
-        if !wanted || !is_candidate || !may_compress(length) {
+        let is_unknown = is_left_out && declared.is_none();
+        if !wanted || !is_candidate || is_unknown || !may_compress(length) {
             send(inner, &status, &fields)?;
             return Ok(body);
         }

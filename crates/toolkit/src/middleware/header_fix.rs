@@ -37,8 +37,10 @@ impl<A: Application> Application for HeaderFix<A> {
         self.app.call(environ, start_response)
     }
 
+    /// Not with another host than that of the head, by which the application may choose its code.
     fn is_immediate(&self, head: Head<'_>, before_blocking: &mut dyn FnMut()) -> bool {
-        self.app.is_immediate(head, before_blocking)
+        let changes_host = self.key == "HTTP_HOST" && head.get(&self.from).is_some();
+        !changes_host && self.app.is_immediate(head, before_blocking)
     }
 }
 

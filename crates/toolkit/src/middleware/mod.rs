@@ -44,6 +44,7 @@ pub use dispatcher::{Dispatcher, PrefixError};
 pub use gzip::Gzip;
 pub use header_fix::HeaderFix;
 pub use health::Health;
+pub use host_name::{check_host, HostError};
 pub use proxy_fix::{Hops, OriginalRequest, ProxyFix};
 pub use timing::{RequestTime, Timing};
-pub use virtual_hosts::{HostError, VirtualHosts};
+pub use virtual_hosts::VirtualHosts;

@@ -116,7 +116,8 @@ impl<A: Application> Application for ProxyFix<A> {
     }
 
     fn is_immediate(&self, head: Head<'_>, before_blocking: &mut dyn FnMut()) -> bool {
-        self.app.is_immediate(head, before_blocking)
+        let changes_host = self.hops.x_host > 0 && head.get("X-Forwarded-Host").is_some();
+        !changes_host && self.app.is_immediate(head, before_blocking)
     }
 }
 

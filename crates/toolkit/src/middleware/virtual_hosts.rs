@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use amboss_core::http::{host_is_valid, Head};
+use amboss_core::http::Head;
 use amboss_core::{AppError, Application, Body, Environ, StartResponse};
 
-use super::host_name::host_name;
+use super::host_name::{host_name, normalized_host, HostError};
 
 /// Middleware that passes requests to applications by their host: several applications on one port.
 ///
@@ -46,16 +46,9 @@ impl<A: Application> VirtualHosts<A> {
     /// # Errors
     /// A host that is not a name or `*.name`, that has a port, or that has an application already.
     pub fn host(mut self, host: &str, app: impl Application + 'static) -> Result<VirtualHosts<A>, HostError> {
-        let name = host.strip_prefix('*').unwrap_or(host).to_ascii_lowercase();
-        let bare = if host.starts_with('*') { name.strip_prefix('.').unwrap_or("") } else { &name };
-        let is_name = !bare.is_empty()
-            && !bare.starts_with('.')
-            && !bare.contains('*')
-            && host_is_valid(bare.as_bytes())
-            && host_name(bare.as_bytes()) == bare.as_bytes();
-        let is_taken = self.hosts.iter().any(|(taken, _)| *taken == name);
-        if !is_name || is_taken {
-            return Err(HostError { host: host.to_owned(), is_taken });
+        let name = normalized_host(host)?;
+        if self.hosts.iter().any(|(taken, _)| *taken == name) {
+            return Err(HostError { host: host.to_owned(), is_taken: true });
         }
         self.hosts.push((name, Arc::new(app)));
         self.hosts.sort_by_key(|(name, _)| (name.starts_with('.'), std::cmp::Reverse(name.len())));
@@ -96,29 +89,12 @@ impl<A> fmt::Debug for VirtualHosts<A> {
     }
 }
 
-/// A host that no application can have.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostError {
-    host: String,
-    is_taken: bool,
-}
-
-impl fmt::Display for HostError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = &self.host;
-        if self.is_taken {
-            return write!(f, "there are two applications for the host {host:?}; leave out one of them");
-        }
-        write!(f, "{host:?} is not the name of a host: write it without a port, as api.localhost or *.localhost")
-    }
-}
-
-impl std::error::Error for HostError {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::middleware::Health;
     use crate::Response;
+    use amboss_core::http::{HeadOptions, HeadParser};
     use amboss_core::{run_wsgi_app, EnvironBuilder};
 
     #[test]
@@ -126,7 +102,7 @@ mod tests {
         let says = |text: &'static str| Response::text(text);
         let app = VirtualHosts::new(says("default")).host("*.localhost", says("any")).unwrap();
         let app = app.host("*.api.localhost", says("below api")).unwrap().host("api.localhost", says("api")).unwrap();
-        let app = app.host("127.0.0.2", says("ip")).unwrap();
+        let app = app.host("127.0.0.2", says("ip")).unwrap().host("dotted.example.", says("dotted")).unwrap();
         for (host, body) in [
             ("localhost", "default"),
             ("evil.example", "default"),
@@ -136,6 +112,7 @@ mod tests {
             ("v2.api.localhost", "below api"),
             ("other.localhost", "any"),
             ("127.0.0.2:80", "ip"),
+            ("dotted.example", "dotted"),
             ("[::1]:80", "default"),
         ] {
             let mut owned = EnvironBuilder::new("/").field("Host", host).build().unwrap();
@@ -143,14 +120,48 @@ mod tests {
         }
     }
 
+    /// Otherwise a request that names two hosts would be asked of one application and answered by another.
+    #[test]
+    fn the_question_goes_to_the_application_that_answers() {
+        let waits = |_: &mut Environ<'_>, _: &mut dyn StartResponse| Ok(Body::empty());
+        let app = VirtualHosts::new(waits).host("docs.localhost", Health::new(waits, "/")).unwrap();
+        for (head, is_immediate) in [
+            ("GET / HTTP/1.1\r\nHost: docs.localhost\r\n\r\n", true),
+            ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", false),
+            ("GET http://docs.localhost:80/ HTTP/1.1\r\nHost: localhost\r\n\r\n", true),
+            ("GET http://localhost/ HTTP/1.1\r\nHost: docs.localhost\r\n\r\n", false),
+        ] {
+            let mut parser = HeadParser::new(HeadOptions::default());
+            parser.parse(head.as_bytes(), head.len()).unwrap().unwrap();
+            assert_eq!(app.is_immediate(parser.head(head.as_bytes()), &mut || {}), is_immediate, "{head}");
+        }
+    }
+
     #[test]
     fn a_host_that_cannot_match_or_is_taken_is_refused() {
-        for host in ["", "*", "*.", "a b", "api.localhost:5000", "http://api", "*.*.org", "a*.org", "/x"] {
+        for host in [
+            "",
+            "*",
+            "*.",
+            "a b",
+            "api.localhost:5000",
+            "http://api",
+            "*.*.org",
+            "a*.org",
+            "/x",
+            "münchen.de",
+            "a,b",
+            "a?b",
+            "..",
+            "a..b",
+        ] {
             let error = VirtualHosts::new(Response::empty(200)).host(host, Response::empty(200)).unwrap_err();
-            assert!(error.to_string().contains("api.localhost"), "{error}");
+            assert!(error.to_string().contains("without a scheme and a port"), "{error}");
         }
-        let app = VirtualHosts::new(Response::empty(200)).host("a.localhost", Response::empty(200)).unwrap();
-        let error = app.host("A.localhost", Response::empty(200)).unwrap_err();
-        assert!(error.to_string().contains("two applications"), "{error}");
+        for same in ["A.localhost", "a.localhost."] {
+            let app = VirtualHosts::new(Response::empty(200)).host("a.localhost", Response::empty(200)).unwrap();
+            let error = app.host(same, Response::empty(200)).unwrap_err();
+            assert!(error.to_string().contains("two applications"), "{error}");
+        }
     }
 }

@@ -127,14 +127,7 @@ impl<'e, 'a> Request<'e, 'a> {
     /// All header fields, with the changes of middleware; repeated fields are joined. The names are spelled as
     /// `Content-Type`.
     pub fn headers(&self) -> Headers {
-        let fields = self.environ.iter().filter_map(|(key, value)| {
-            let name = match &*key {
-                "CONTENT_TYPE" | "CONTENT_LENGTH" => &key,
-                key => key.strip_prefix("HTTP_")?,
-            };
-            Some((title_case(name), value.into_bytes()))
-        });
-        fields.collect()
+        environ_headers(self.environ)
     }
 
     /// The cookies, in the order in which they were sent. Values are percent-decoded; names are as they were sent.
@@ -252,10 +245,9 @@ impl<'e, 'a> Request<'e, 'a> {
                 }
                 None => form::parse_form(self.environ, &self.form_limits),
             };
-            let form = parsed.map_err(HttpError::from).map_err(|error| {
+            let form = parsed.map_err(HttpError::from).inspect_err(|error| {
                 let refused = RefusedForm { status: error.status(), description: error.description().to_owned() };
                 self.form = Some(Err(refused));
-                error
             })?;
             self.form = Some(Ok(form));
         }
@@ -333,6 +325,18 @@ impl<'e, 'a> Request<'e, 'a> {
         std::str::from_utf8(self.get_data()?)
             .map_err(|_| HttpError::bad_request("The body of the request is not text in UTF-8."))
     }
+}
+
+/// The header fields in an environ, with the usual spelling of their names.
+pub(crate) fn environ_headers(environ: &Environ<'_>) -> Headers {
+    let fields = environ.iter().filter_map(|(key, value)| {
+        let name = match &*key {
+            "CONTENT_TYPE" | "CONTENT_LENGTH" => &key,
+            key => key.strip_prefix("HTTP_")?,
+        };
+        Some((title_case(name), value.into_bytes()))
+    });
+    fields.collect()
 }
 
 /// The usual spelling of a field name, from a key such as `USER_AGENT`.

@@ -214,20 +214,21 @@ fn a_script_that_is_being_saved_is_started_a_moment_later() {
 #[test]
 fn a_complete_response_is_sent_while_its_script_works_on() {
     let script = "#!/bin/sh\nprintf 'Content-Type: text/plain\\nContent-Length: 3\\n\\nabc'\n\
-                  while [ ! -e go ]; do sleep 0.02; done; printf more; : > finished\n";
+                  while [ ! -e go ]; do sleep 0.02; done; printf more; : > finished-$REQUEST_METHOD\n";
     let server = ScriptServer::start(&[("run", script)]);
     assert_eq!(server.get("/cgi/run").text(), "abc");
     let mut client = server.connect();
     client.send("HEAD /cgi/run HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.response_to_head().field("Content-Length"), Some("3"));
-    assert!(!server.dir.join("finished").exists());
+    let has_ended = |method: &str| server.dir.join(&format!("finished-{method}")).exists();
+    assert!(!has_ended("GET") && !has_ended("HEAD"));
     server.dir.write("go", "");
-    wait_until("the script has ended", || server.dir.join("finished").exists());
+    wait_until("both scripts have ended", || has_ended("GET") && has_ended("HEAD"));
 }
 
 /// The script exits while the server looks whether it is still there: at multiples of 100 ms.
 #[test]
-fn the_last_words_of_a_script_are_sent() {
+fn what_a_script_writes_right_before_its_exit_is_sent() {
     let script = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\nfirst '; sleep 0.09$1; printf last\n";
     let script = script.replace("$1", "${QUERY_STRING#*=}");
     let server = ScriptServer::start(&[("run", &script)]);

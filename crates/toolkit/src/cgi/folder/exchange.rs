@@ -22,6 +22,7 @@ pub(super) struct Exchange<'o> {
     /// The number of bytes of the body that were passed on.
     sent: u64,
     run_deadline: Instant,
+    is_own_process: bool,
 }
 
 /// The reason why a request fails.
@@ -39,10 +40,11 @@ impl<E: Into<AppError>> From<E> for Failure {
 }
 
 impl<'o> Exchange<'o> {
-    pub(super) fn new(script: Script, options: &'o CgiOptions) -> Exchange<'o> {
+    /// `is_own_process`: whether this process runs this request alone.
+    pub(super) fn new(script: Script, options: &'o CgiOptions, is_own_process: bool) -> Exchange<'o> {
         let parser = HeadParser::new(options.max_head, options.max_fields);
         let run_deadline = deadline_after(options.run_timeout);
-        Exchange { script, options, parser, head: None, begun: false, sent: 0, run_deadline }
+        Exchange { script, options, parser, head: None, begun: false, sent: 0, run_deadline, is_own_process }
     }
 
     /// Passes a streamed body on, and sends what the script writes meanwhile. While this waits for the client, output
@@ -101,6 +103,7 @@ impl<'o> Exchange<'o> {
             deadline: self.run_deadline,
             max_output: options.max_output,
             exit_timeout: options.exit_timeout,
+            is_own_process: self.is_own_process,
         };
         if has_body && left != Some(0) {
             let check_exit_status = options.check_exit_status;
@@ -182,6 +185,8 @@ struct Work {
     deadline: Instant,
     max_output: u64,
     exit_timeout: Duration,
+    /// Whether this process runs this request alone.
+    is_own_process: bool,
 }
 
 impl Work {
@@ -195,15 +200,19 @@ impl Work {
     }
 
     /// Lets the script run to its end after the response is complete, and discards what it writes. A script that is
-    /// still working does so beside another thread, so that neither the response nor the client waits for it.
+    /// still working does so beside another thread, so that neither the response nor the client waits for it; but not in
+    /// the process of a single request, which ends with the response.
     fn complete(mut self) {
-        if self.script.has_exited() {
-            self.script.finish(self.exit_timeout);
-            return;
-        }
         self.script.forget_client();
+        if self.is_own_process || self.script.has_exited() {
+            return self.run_to_end();
+        }
         // If there is no thread, the script is killed, since its value is dropped.
-        let _ = thread::Builder::new().name("amboss-cgi".into()).spawn(move || loop {
+        let _ = thread::Builder::new().name("amboss-cgi".into()).spawn(move || self.run_to_end());
+    }
+
+    fn run_to_end(mut self) {
+        loop {
             match self.read() {
                 Ok(Some(_)) => {}
                 Ok(None) => {
@@ -212,7 +221,7 @@ impl Work {
                 }
                 Err(fault) => return self.script.errors.log(&fault.to_string()),
             }
-        });
+        }
     }
 }
 

@@ -64,8 +64,9 @@ pub use self::process::kill_scripts;
 ///   head ([`CgiOptions::check_exit_status`]) has its response cut, so that the client notices.
 /// - **End:** the script and all processes of its group are killed when the client leaves before its response is
 ///   complete, and when a limit of [`CgiOptions`] is reached. A client that closes only its sending half counts as having
-///   left ([`Client::has_left`](amboss_core::Client::has_left)). A program that ends while scripts run calls
-///   [`kill_scripts`] first.
+///   left ([`Client::has_left`](amboss_core::Client::has_left)). A script that works on after its response is complete
+///   keeps its place among [`CgiOptions::max_running`], and has the time of [`CgiOptions::run_timeout`]. A program that
+///   ends while scripts run calls [`kill_scripts`] first.
 pub struct CgiFolder {
     /// Without a slash at the end.
     prefix: String,
@@ -162,7 +163,9 @@ impl CgiFolder {
             }
         };
         let is_head = environ.method() == "HEAD";
-        let mut exchange = Exchange::new(script, &self.options);
+        // As in the forking server.
+        let is_own_process = environ.text("wsgi.multiprocess") == "true" && environ.text("wsgi.multithread") == "false";
+        let mut exchange = Exchange::new(script, &self.options, is_own_process);
         let streamed = if is_streamed { exchange.stream_body(environ, start_response) } else { Ok(()) };
         match streamed.and_then(|()| exchange.respond(is_head, start_response)) {
             Ok(body) => Ok(body),

@@ -31,7 +31,7 @@ pub struct CgiOptions {
     /// [`Duration::MAX`] means no limit.
     pub run_timeout: Duration,
     /// How long a script may run on after it has closed its standard output, before it is killed; 3 s, as in Apache. The
-    /// response ends when the script has exited.
+    /// response ends when the script has exited, or has written what its Content-Length says.
     pub exit_timeout: Duration,
     /// The maximum length of the head that a script writes, in bytes; 64 KiB. It is kept in memory.
     pub max_head: usize,

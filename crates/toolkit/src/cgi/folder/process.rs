@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io::{self, ErrorKind, Read, Write};
 use std::num::NonZeroI32;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, ExitStatus};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use amboss_core::Client;
@@ -28,18 +28,31 @@ const ERROR_BLOCK: usize = 4096;
 
 /// The process groups of this process's scripts. A script is taken out before it is reaped, so each of these ids still
 /// belongs to it.
-static RUNNING: Mutex<BTreeSet<NonZeroI32>> = Mutex::new(BTreeSet::new());
+static RUNNING: Mutex<Running> = Mutex::new(Running { process: 0, groups: BTreeSet::new() });
 
-fn running() -> MutexGuard<'static, BTreeSet<NonZeroI32>> {
-    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+struct Running {
+    /// The process that has started the scripts. A fork of it inherits this value, and must not kill them.
+    process: u32,
+    groups: BTreeSet<NonZeroI32>,
+}
+
+/// Calls `change` with the scripts of this process.
+fn with_running<R>(change: impl FnOnce(&mut BTreeSet<NonZeroI32>) -> R) -> R {
+    let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    if running.process != std::process::id() {
+        *running = Running { process: std::process::id(), groups: BTreeSet::new() };
+    }
+    change(&mut running.groups)
 }
 
 /// Kills all scripts that this process runs, with everything in their process groups. For a program that is about to
 /// end: scripts do not end by themselves with the process that has started them.
 pub fn kill_scripts() {
-    for group in running().iter().filter_map(|&group| Pid::from_raw(group.get())) {
-        let _ = kill_process_group(group, Signal::KILL);
-    }
+    with_running(|groups| {
+        for group in groups.iter().filter_map(|&group| Pid::from_raw(group.get())) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    });
 }
 
 /// A running script. One thread at a time moves the bytes of all three pipes, so a script can't block on one that is
@@ -89,7 +102,7 @@ impl Script {
         let mut child = launch(found, variables, has_body)?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let group = Pid::from_child(&child);
-        running().insert(group.as_raw_nonzero());
+        with_running(|groups| groups.insert(group.as_raw_nonzero()));
         let Some(stdout) = stdout else { unreachable!("standard output is piped") };
         let checked = Instant::now();
         let script = Script {
@@ -272,7 +285,7 @@ impl Script {
         if std::mem::replace(&mut self.reaped, true) {
             return;
         }
-        running().remove(&self.group.as_raw_nonzero());
+        with_running(|groups| groups.remove(&self.group.as_raw_nonzero()));
         let _ = kill_process_group(self.group, Signal::KILL);
         self.status = self.child.wait().ok();
         self.log_remaining_errors();

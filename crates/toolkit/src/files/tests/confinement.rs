@@ -72,21 +72,31 @@ mod unix {
             ("far", "/etc/passwd"),
             ("parent", ".."),
             ("absolute-inside", root.join("dir/a.txt").to_str().unwrap()),
+            ("absolute-dir", root.join("dir").to_str().unwrap()),
+            ("latest", "absolute-dir"),
+            ("absolute-parent", folder.path().to_str().unwrap()),
             ("loop", "loop"),
             ("dangling", "none"),
             ("proc", "/proc/self/root"),
         ] {
             symlink(target, root.join(name)).unwrap();
         }
-        for path in ["/inside", "/dir/up", "/linked-dir/a.txt"] {
+        for path in
+            ["/inside", "/dir/up", "/linked-dir/a.txt", "/absolute-inside", "/absolute-dir/a.txt", "/latest/a.txt"]
+        {
             assert_eq!(text(&get(&app, path)), "a", "{path}");
         }
+        let options = FolderOptions { listing: true, ..FolderOptions::default() };
+        let listed = Folder::with_options(&root, options).unwrap();
+        let names = text(&get_with(&listed, "/", &[("Accept", "application/json")]));
+        assert!(names.contains("\"absolute-dir\",\"type\":\"folder\"") && !names.contains("\"far\""), "{names}");
+        assert!(text(&get_with(&listed, "/absolute-dir/", &[("Accept", "application/json")])).contains("\"a.txt\""));
         for path in [
             "/outside",
             "/far",
             "/parent/secret.txt",
             "/parent/public/dir/a.txt",
-            "/absolute-inside",
+            "/absolute-parent/public/dir/a.txt",
             "/loop",
             "/dangling",
             "/proc/etc/passwd",
