@@ -165,11 +165,11 @@ pub(crate) fn run(py: Python<'_>, addresses: Vec<String>, app: Py<PyAny>, option
 }
 
 /// Raises the errors that the options would cause in a process started later, and prints a line about options that put
-/// the user at risk. Returns the fingerprint of the certificate, if there is one.
+/// the user at risk.
 #[pyfunction]
-pub(crate) fn check(py: Python<'_>, addresses: Vec<String>, options: Options<'_>) -> PyResult<Option<String>> {
+pub(crate) fn check(py: Python<'_>, addresses: Vec<String>, options: Options<'_>) -> PyResult<()> {
     let run = to_run_options(py, &options)?;
     run.check(&parse_addresses(&addresses)?).map_err(|error| from_run_error(py, error))?;
     run.warn();
-    Ok(run.fingerprint())
+    Ok(())
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use amboss::cli::{self, AppConfig, Runner, Signals};
 use amboss::{
-    Address, AppLoader, Application, RunError, RunErrorKind, ServeError, ServeErrorKind, Server, ServerBuilder,
-    SourceKnowledge, Worker,
+    AppLoader, Application, RunError, RunErrorKind, ServeError, ServeErrorKind, Server, ServerBuilder, SourceKnowledge,
+    Worker,
 };
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
 use pyo3::prelude::*;
@@ -70,7 +70,7 @@ impl Runner for PyRunner {
                 // Otherwise Flask answers failures itself. It reads the variable when an application is made.
                 py.import("os")?.getattr("environ")?.call_method1("setdefault", ("FLASK_DEBUG", "1"))?;
             }
-            apply_python_settings(py, &mut config.options, false, Some(threads));
+            apply_python_settings(py, &mut config.options, Some(threads));
             if amboss::is_running_from_reloader() || !config.options.wants_supervisor(&config.plan) || config.preload {
                 // This process imports the application, and CTRL+C must end the import.
                 signals::module(py)?.call_method0("raise_interrupts")?;
@@ -84,15 +84,15 @@ impl Runner for PyRunner {
         }
         let watchdog = Watchdog::new(&config).map(Arc::new);
         let options = config.options.clone();
-        let console_hosts = console_hosts(&config);
+        // Werkzeug's console keeps the frames of earlier requests, so it works in a single process only.
+        let has_console = options.use_debugger && options.workers <= 1;
         let make = move |py: Python<'_>, worker: &Worker| {
             let loaded = targets.load(py);
             let reporter = ModuleReporter::start(py, worker, loaded.as_ref().err().map(|(_, error)| error))?;
             let mut apps = explain_failure(py, loaded)?;
-            if let Some(hosts) = console_hosts {
+            if has_console {
                 let console = py.import("amboss._console")?;
-                let wrapped = apps.into_iter().map(|app| console.call_method1("with_console", (app, &hosts)));
-                apps = wrapped.collect::<PyResult<_>>()?;
+                apps = console.call_method1("with_console", (apps, options.debug_anywhere))?.extract()?;
             }
             targets.prepare(py, apps, &options, worker, reporter, watchdog.as_ref())
         };
@@ -200,20 +200,6 @@ impl AppLoader for SupervisorOnly {
     fn load_app(&mut self, _: &Worker) -> Result<Arc<dyn Application>, RunError> {
         Err(RunErrorKind::Options("with --preload, only forked workers serve".into()).into())
     }
-}
-
-/// Returns the hosts for Werkzeug's console in the debugger; `None` without the console. It works in a single process
-/// only, because it keeps the frames of earlier requests.
-fn console_hosts(config: &AppConfig) -> Option<Vec<String>> {
-    let options = &config.options;
-    (options.use_debugger && options.workers <= 1).then(|| {
-        let bound = config.addresses.iter().filter_map(|address| match address {
-            Address::Tcp { host, .. } => Some(host.clone()),
-            _ => None,
-        });
-        let own = options.hosts.iter().map(|(host, _)| host.clone());
-        options.allowed_hosts.iter().flatten().cloned().chain(bound).chain(own).collect()
-    })
 }
 
 /// Imported applications, or the name of the first one that can't be imported, with the reason.

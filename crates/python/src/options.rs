@@ -19,7 +19,7 @@ use crate::runtime::{gil, thread_stack};
 use crate::wsgi::application::PyApplication;
 use crate::wsgi::convert::type_name;
 use crate::wsgi::environ::ServerInfo;
-use crate::wsgi::request_handler::{HandlerLog, PyRequestHandler};
+use crate::wsgi::request_handler::{HandlerLog, PyRequestHandler, SERVER_VERSION};
 
 /// The options that `make_server` and `run_simple` share, as `amboss/serving.py` passes them.
 #[derive(FromPyObject)]
@@ -77,7 +77,13 @@ pub(crate) fn to_run_options(py: Python<'_>, options: &Options<'_>) -> PyResult<
     if let Some(context) = &options.ssl_context {
         run.ssl_context = Some(to_ssl_context(context)?);
     }
-    apply_python_settings(py, &mut run, options.request_handler.is_some(), options.threads);
+    apply_python_settings(py, &mut run, options.threads);
+    if let Some(handler) = &options.request_handler {
+        let version: String = handler.call_method0("_server_version")?.extract()?;
+        let server_version = (!version.is_empty()).then_some(version);
+        run.request_handler = Some(Arc::new(PyRequestHandler { is_custom: true, server_version }));
+        run.settings.log = Arc::new(HandlerLog(run.settings.log.clone()));
+    }
     Ok(run)
 }
 
@@ -118,12 +124,7 @@ fn to_proxy_settings(options: &Options<'_>) -> PyResult<ProxySettings> {
 }
 
 /// Applies the settings that every Python application needs.
-pub(crate) fn apply_python_settings(
-    py: Python<'_>,
-    run: &mut RunOptions,
-    custom_handler: bool,
-    threads: Option<usize>,
-) {
+pub(crate) fn apply_python_settings(py: Python<'_>, run: &mut RunOptions, threads: Option<usize>) {
     run.settings.runtime.threads = threads.unwrap_or(DEFAULT_THREADS).max(1);
     // The GIL lets one thread run at a time, so a second event loop would only compete with the first. 0 lets the
     // server decide.
@@ -132,10 +133,8 @@ pub(crate) fn apply_python_settings(
     run.settings.runtime.batch_delay = BATCH;
     run.settings.runtime.may_hand_over = Some(Arc::new(gil::is_released));
     run.explain_error = Some(Arc::new(failure::explain));
-    run.request_handler = Some(Arc::new(PyRequestHandler { is_custom: custom_handler }));
-    if custom_handler {
-        run.settings.log = Arc::new(HandlerLog(run.settings.log.clone()));
-    }
+    let server_version = Some(SERVER_VERSION.to_owned());
+    run.request_handler = Some(Arc::new(PyRequestHandler { is_custom: false, server_version }));
     // Python programs fork without exec, as with multiprocessing.
     run.settings.runtime.guard_forks = true;
     run.settings.runtime.fork = Some(Arc::new(fork_for_request));

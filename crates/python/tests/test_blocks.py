@@ -182,7 +182,7 @@ def test_a_body_shorter_than_content_length_closes_the_connection(serve, log, bl
     response = client.get()
     assert (response.status, response.complete) == (200, False)
     assert response.body in (b"", b"Hel")
-    log.wait_for("declared more bytes than it gave")
+    log.wait_for("fewer bytes than it had declared")
 
 
 def test_a_content_length_that_is_not_a_number_is_a_500(serve):

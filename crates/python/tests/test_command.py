@@ -237,7 +237,7 @@ BAD = [
     ("parts/inner", "'parts/inner' is a folder; name the package: parts.inner", []),
     ("parts/inner/", "'parts/inner/' is a folder; name the package: parts.inner", []),
     ("my shop/", "'my shop/' is a folder; name a file in it, as in my shop/front-desk.py", []),
-    ("nothing/", "'nothing/' is a folder; name a .py file, or a module", []),
+    ("nothing/", "'nothing/' is a folder; name a .py file, or a module; to serve its files, write ./nothing/", []),
     ("loose", "'loose' is a folder; name a file in it, as in loose/wsgi.py", []),
     (":app", "':app' names no module; write module:object", []),
     ("shop:nothing", "module 'shop' has no 'nothing' (available: app, Sites, make, fails)", []),

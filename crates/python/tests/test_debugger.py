@@ -274,12 +274,110 @@ def test_the_command_uses_werkzeugs_console_where_it_is_installed(folder):
     pytest.importorskip("werkzeug")
     with serving_command(folder.path, "--debug", "--allowed-host", "dev.test", "shop:app") as server:
         assert server.wait_for_log("Debugger PIN").count("Debugger PIN") == 1
-        secret = re.search(rb'SECRET = "(\w+)"', server.get("/fail").body).group(1).decode()
+        secret = re.search(rb'SECRET = "(\w+)"', server.get("/fail", headers=HTML).body).group(1).decode()
         pin = f"/?__debugger__=yes&cmd=pinauth&pin=0-0&s={secret}"
         for host, status in (("localhost", 200), ("[::1]", 200), ("dev.test:80", 200), ("evil.test", 421)):
             with server.client() as client:
                 response = client.send(f"GET {pin} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()).read_response()
             assert response.status == status, host
+
+
+def test_the_console_is_for_browsers_on_this_machine(folder):
+    pytest.importorskip("werkzeug")
+    with serving_command(folder.path, "--debug", "shop:app") as server:
+        assert b"EVALEX = true" in server.get("/fail", headers=HTML).body
+        assert json.loads(server.get("/fail", headers=JSON).body)["kind"] == "LookupError"
+        assert server.get("/fail").header("Content-Type").startswith("text/plain")
+        for field in ("X-Forwarded-For: 203.0.113.5", "X-Real-IP: 203.0.113.5", "Forwarded: for=203.0.113.5"):
+            for path in ("/fail", "/?__debugger__=yes&cmd=resource&f=debugger.js", "/console"):
+                response = server.get(path, headers=f"{field}\r\n{HTML}")
+                assert b"anvil" not in response.body and b"EVALEX" not in response.body, (field, path)
+
+
+def test_werkzeugs_page_replaces_a_head_and_cuts_a_response_that_has_begun(script):
+    pytest.importorskip("werkzeug")
+    program = script(
+        APP
+        + """
+def failing(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    if environ["PATH_INFO"] == "/later":
+        yield b"begun"
+    if environ["PATH_INFO"] == "/twice":
+        start_response("200 OK", [])
+    find("anvil")
+
+run_simple("127.0.0.1", 0, failing, use_debugger=True)
+"""
+    )
+    for path, reason in (("/", b"no anvil"), ("/twice", b"called a second time")):
+        response = program.get(path, headers=HTML)
+        assert response.status == 500 and b"EVALEX = true" in response.body and reason in response.body, path
+    with program.client() as client:
+        client.send(f"GET /later HTTP/1.1\r\nHost: localhost\r\n{HTML}\r\n".encode())
+        assert not client.read_to_end().endswith(b"0\r\n\r\n")
+
+
+def test_applications_of_hosts_have_the_console_with_the_same_pin(script):
+    pytest.importorskip("werkzeug")
+    program = script(APP + "run_simple('127.0.0.1', 0, app, use_debugger=True, hosts={'api.localhost': app})")
+    for host in ("localhost", "api.localhost", "[::1]", "10.1.2.3"):
+        with program.client() as client:
+            response = client.send(f"GET /fail HTTP/1.1\r\nHost: {host}\r\n{HTML}\r\n".encode()).read_response()
+        assert b"EVALEX = true" in response.body, host
+    assert program.err.count("Debugger PIN") == 1
+
+
+SLOW = """
+import dataclasses, time
+from collections import OrderedDict
+from amboss import run_simple
+
+class Waits:
+    def __repr__(self):
+        time.sleep(60)
+
+@dataclasses.dataclass
+class Large:
+    data: bytes
+
+def app(environ, start_response):
+    large, ordered = Large(b"x" * 50_000_000), OrderedDict((n, "y" * 1_000_000) for n in range(100))
+    waits = Waits() if environ["PATH_INFO"] == "/waits" else None
+    raise LookupError("no anvil")
+
+run_simple("127.0.0.1", 0, app, use_debugger=True, use_evalex=False)
+"""
+
+
+def test_a_value_that_is_large_or_takes_long_to_print_does_not_hold_the_report_up(script):
+    program = script(SLOW)
+    frame = dict(report(program, "/")["causes"][0]["frames"][0]["locals"])
+    assert frame["large"] == "<Large>" and frame["ordered"] == "<collections.OrderedDict>"
+    failure = report(program, "/waits")
+    assert failure["message"] == "no anvil"
+    assert dict(failure["causes"][0]["frames"][0]["locals"])["waits"] == "<Waits>"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="ExceptionGroup exists since Python 3.11")
+def test_the_exceptions_of_a_group_are_its_causes(script):
+    program = script(
+        """
+        from amboss import run_simple
+
+        def app(environ, start_response):
+            try:
+                {}["anvil"]
+            except KeyError as error:
+                inner = error
+            raise ExceptionGroup("two", [inner, ValueError("second")])
+
+        run_simple("127.0.0.1", 0, app, use_debugger=True, use_evalex=False)
+        """
+    )
+    causes = report(program, "/")["causes"]
+    assert [cause["kind"] for cause in causes] == ["ExceptionGroup", "KeyError", "ValueError"]
+    assert causes[1]["frames"][0]["function"] == "app"
 
 
 def test_several_processes_have_no_console_but_pages(folder):
@@ -291,7 +389,7 @@ def test_several_processes_have_no_console_but_pages(folder):
 def test_the_pin_is_printed_without_a_reloader(script):
     pytest.importorskip("werkzeug")
     program = script(APP + "run_simple('127.0.0.1', 0, app, use_debugger=True)")
-    assert b"SECRET" in program.get("/fail").body
+    assert b"SECRET" in program.get("/fail", headers=HTML).body
     assert program.err.count("Debugger PIN") == 1
 
 

@@ -176,6 +176,29 @@ def test_a_handler_knows_its_request(serve):
     assert handler.request_version == "HTTP/1.1"
 
 
+def test_a_handler_may_name_the_server(serve):
+    class Named(WSGIRequestHandler):
+        server_version = "me/2"
+
+    class Function(WSGIRequestHandler):
+        def version_string(self):
+            return f"{super().version_string()} more"
+
+    class Property(WSGIRequestHandler):
+        @property
+        def server_version(self):
+            return "it/3"
+
+    class Silent(WSGIRequestHandler):
+        server_version = ""
+
+    more = f"amboss/{amboss.__version__} more"
+    for handler, value in ((Named, "me/2"), (Function, more), (Property, "it/3"), (Silent, None)):
+        assert serve(app, request_handler=handler).get().header("Server") == value
+    with pytest.raises(ValueError, match="printable ASCII"):
+        serve(app, request_handler=type("Bad", (WSGIRequestHandler,), {"server_version": "a\r\nb"}))
+
+
 @pytest.mark.parametrize("threaded", [True, False])
 def test_handlers_are_released(serve, threaded):
     import gc

@@ -248,6 +248,18 @@ WRONG = {
     "a tuple of three": ({"ssl_context": ("a", "b", "c")}, TypeError, "not a tuple of 3"),
     "a tuple of three in a list": ({"ssl_context": [("a", "b", "c")]}, TypeError, "not a tuple of 3"),
     "no certificates": ({"ssl_context": []}, ValueError, "at least one (certfile, keyfile)"),
+    "a list of proxies": ({"trusted_proxies": ["127.0.0.1"]}, TypeError, "trusted_proxies must be str"),
+    "threads in words": ({"threads": "3"}, TypeError, "threads must be int, as 16, not '3'"),
+    "a truth as a number": ({"threads": True}, TypeError, "threads must be int"),
+    "None processes": ({"processes": None}, TypeError, "processes must be int"),
+    "no processes": ({"processes": 0}, ValueError, "processes must be 1 or more"),
+    "one allowed host": ({"allowed_hosts": "a.test"}, TypeError, "must be a list of names, as ['a.test']"),
+    "a URL as an allowed host": ({"allowed_hosts": ["http://a"]}, ValueError, "without a scheme and a port"),
+    "PROXY headers without a trusted proxy": (
+        {"proxy_protocol": "required", "trusted_proxies": ""},
+        ValueError,
+        "none is trusted",
+    ),
     "a list of names": ({"ssl_context": ["a.crt", "a.key"]}, TypeError, "'adhoc' or (certfile, keyfile)"),
 }
 

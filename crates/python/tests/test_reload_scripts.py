@@ -262,16 +262,69 @@ def test_a_reload_keeps_the_adhoc_certificate(folder, tmp_path):
         assert fingerprint.replace(":", "").lower() == digest
 
 
-def served_by_tls(server, version):
+def any_certificate():
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
+
+def served_by_tls(server, version):
     def ask():
-        with server.client(tls=context) as client:
+        with server.client(tls=any_certificate()) as client:
             served, pid = client.get().body.decode().rsplit(" ", 1)
             return int(pid) if served == version else None
 
     return server.wait_until(ask, f"{version!r} to be served")
+
+
+def test_the_error_page_is_served_as_the_program_is(folder, tmp_path):
+    """By the same scheme, for the same hosts, behind the same proxies."""
+    options = (
+        ", ssl_context='adhoc', error_page=True, allowed_hosts=['a.test'], hosts={'b.test': app},"
+        " forwarded_hops={'host': 1}, trusted_proxies='127.0.0.1'"
+    )
+    folder.save("serve.py", script("one", options))
+    with serving(folder, env={"XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path)}) as server:
+        served_by_tls(server, "one")
+        folder.save("serve.py", "def app(:\n")
+
+        def status(fields):
+            with server.client(tls=any_certificate()) as client:
+                return client.send(f"GET / HTTP/1.1\r\n{fields}\r\n\r\n".encode()).read_response().status
+
+        server.wait_until(lambda: status("Host: localhost") == 503 or None, "the page")
+        for fields, expected in [
+            ("Host: a.test", 503),
+            ("Host: b.test", 503),
+            ("Host: c.test", 421),
+            ("Host: localhost\r\nX-Forwarded-Host: c.test", 421),
+        ]:
+            assert status(fields) == expected, fields
+
+
+def test_the_reason_is_for_this_machine_alone(folder):
+    folder.save("serve.py", script("one", ", error_page=True"))
+    with serving(folder) as server:
+        server.wait_for_version("one")
+        folder.save("serve.py", "def app(:\n")
+        page = server.wait_until(lambda: failing(server, ""), "the page")
+        assert b"serve.py" in page.body
+        forwarded = failing(server, "X-Forwarded-For: 203.0.113.9\r\n")
+        assert b"serve.py" not in forwarded.body and b"log of the server" in forwarded.body
+
+
+def failing(server, fields):
+    response = server.get(headers=fields)
+    return response if response.status == 503 else None
+
+
+def test_code_that_exits_with_3_while_it_is_imported_is_not_started_again_and_again(folder):
+    folder.save("serve.py", script("one"))
+    with serving(folder) as server:
+        pid = server.wait_for_version("one")
+        folder.save("serve.py", "import sys\nsys.exit(3)\n")
+        server.wait_for_log("the old code keeps serving")
+        assert server.version() == ("one", pid)
 
 
 def test_invalid_arguments_are_reported_before_the_supervisor_starts(folder):

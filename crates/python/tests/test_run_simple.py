@@ -389,7 +389,8 @@ def test_the_debugger_trusts_the_host_name_that_was_bound(script):
 
     def ask(target, host):
         with Client(("127.0.0.2", program.port)) as client:
-            return client.send(f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()).read_response()
+            fields = f"Host: {host}\r\nAccept: text/html\r\n"
+            return client.send(f"GET {target} HTTP/1.1\r\n{fields}\r\n".encode()).read_response()
 
     page = ask("/fail", host)
     assert page.status == 500

@@ -4,12 +4,16 @@ The result is JSON in the form that ``json.rs`` of the crate ``amboss-debugger``
 application, so everything here has a limit, and no failure of that code leaves this module.
 """
 
+import contextvars
+import gc
 import json
 import platform
 import reprlib
+import threading
 import time
+from collections import deque
 from collections.abc import Iterator
-from types import TracebackType
+from types import FunctionType, ModuleType, TracebackType
 from typing import Any, Optional
 
 #: The maximum number of exceptions in the chain of causes.
@@ -24,31 +28,72 @@ MAX_VALUE = 200
 MAX_ITEMS = 1000
 #: The maximum size of an integer that is printed, in bits. Printing takes quadratic time.
 MAX_BITS = 1000
-#: How long values are printed with their own ``repr``, in seconds. A single call can't be interrupted.
+#: The maximum size of a container whose own ``repr`` is called, in characters and bytes of the texts in it.
+MAX_SIZE = 20_000
+#: Types whose ``repr`` prints what they contain.
+CONTAINERS = (str, list, tuple, dict, set, frozenset, deque)
+#: How long values are printed with their own ``repr``, in seconds.
 TIME = 0.5
+#: How long the whole report may take, in seconds. A call that goes on for longer is left alone in its thread, and the report
+#: is made without the texts of the application's values.
+MAX_TIME = 2
+#: How many threads may be left alone with such calls; after that, values are not printed at all.
+MAX_THREADS = 4
+#: The name of these threads.
+THREAD = "amboss-report"
 
 
 def collect(error: BaseException, traceback: Optional[TracebackType] = None) -> str:
     """Returns the report of an exception as JSON. ``traceback`` replaces the one of the exception."""
     if traceback is not None:
         error = error.with_traceback(traceback)
-    printer = Printer()
+    if sum(thread.name == THREAD for thread in threading.enumerate()) >= MAX_THREADS:
+        return _report(error, Types())
+    reports: list[str] = []
+    # The values of context variables, which proxies such as Flask's request stand for.
+    context = contextvars.copy_context()
+    work = threading.Thread(
+        target=lambda: reports.append(context.run(_report, error, Printer())), name=THREAD, daemon=True
+    )
+    try:
+        work.start()
+    except RuntimeError:
+        # The system has no thread, or the interpreter is ending.
+        return _report(error, Types())
+    work.join(MAX_TIME)
+    return reports[0] if reports else _report(error, Types())
+
+
+def _report(error: BaseException, printer: "Printer") -> str:
     causes = [_cause(exception, is_context, printer) for exception, is_context in _chain(error)]
     return json.dumps({"causes": causes, "versions": {"python": platform.python_version()}})
 
 
 def _chain(error: BaseException) -> Iterator[tuple[BaseException, bool]]:
-    """Yields the exception and its causes, each with whether the one before it was raised while it was handled."""
+    """Yields the exception and its causes, each with whether the one before it was raised while it was handled.
+
+    The exceptions of a group are its causes.
+    """
     seen: set[int] = set()
-    following: Optional[BaseException] = error
-    is_context = False
-    while following is not None and id(following) not in seen and len(seen) < MAX_CAUSES:
+    pending: list[tuple[Optional[BaseException], bool]] = [(error, False)]
+    while pending and len(seen) < MAX_CAUSES:
+        following, is_context = pending.pop(0)
+        if following is None or id(following) in seen:
+            continue
         seen.add(id(following))
         yield following, is_context
-        is_context = following.__cause__ is None
-        if is_context and following.__suppress_context__:
-            return
-        following = following.__context__ if is_context else following.__cause__
+        members = getattr(following, "exceptions", ()) if _is_group(following) else ()
+        causes: list[tuple[Optional[BaseException], bool]] = [(member, False) for member in members]
+        if following.__cause__ is not None:
+            causes.append((following.__cause__, False))
+        elif not following.__suppress_context__:
+            causes.append((following.__context__, True))
+        pending = [*causes, *pending]
+
+
+def _is_group(error: BaseException) -> bool:
+    # ``BaseExceptionGroup`` exists since Python 3.11, and as a package of the same name for earlier ones.
+    return any(kind.__name__ == "BaseExceptionGroup" for kind in type(error).__mro__)
 
 
 def _cause(error: BaseException, is_context: bool, printer: "Printer") -> dict[str, Any]:
@@ -57,7 +102,8 @@ def _cause(error: BaseException, is_context: bool, printer: "Printer") -> dict[s
         # The code that can't be compiled has no frame.
         line = error.lineno if isinstance(error.lineno, int) else 0
         frames.insert(0, {"file": _text(error.filename), "line": line, "function": "", "locals": []})
-    return {"kind": _type_name(type(error)), "message": _message(error), "is_context": is_context, "frames": frames}
+    message = printer.message(error)
+    return {"kind": _type_name(type(error)), "message": message, "is_context": is_context, "frames": frames}
 
 
 def _message(error: BaseException) -> str:
@@ -110,6 +156,10 @@ class Printer(reprlib.Repr):
         self.maxstring = self.maxother = MAX_VALUE
         self._deadline = time.monotonic() + TIME
 
+    def message(self, error: BaseException) -> str:
+        """Returns the text of an exception."""
+        return _message(error)
+
     def print(self, value: Any) -> str:
         """Returns the printed value."""
         try:
@@ -130,6 +180,8 @@ class Printer(reprlib.Repr):
                 return f"<{_type_name(kind)} of {len(x)} items>"
             if time.monotonic() > self._deadline:
                 return f"<{_type_name(kind)}>"
+            if (issubclass(kind, CONTAINERS) or hasattr(kind, "__dataclass_fields__")) and not _is_small(x):
+                return f"<{_type_name(kind)}>"
             return repr(x)
         except BaseException as error:  # noqa: BLE001 - whatever the application's code raises
             return _unprintable(x, error)
@@ -137,6 +189,38 @@ class Printer(reprlib.Repr):
     def repr_int(self, x: int, level: int) -> str:
         """Called for integers."""
         return repr(x) if x.bit_length() <= MAX_BITS else f"<int of {x.bit_length()} bits>"
+
+
+class Types(Printer):
+    """Prints only the types of values, so that no code of the application runs."""
+
+    def message(self, error: BaseException) -> str:
+        """Returns the text of an exception, as far as it is a plain one."""
+        texts = [argument for argument in error.args if type(argument) is str]
+        return _text(texts[0][:MAX_VALUE]) if texts else ""
+
+    def print(self, value: Any) -> str:
+        """Returns the type."""
+        return f"<{_type_name(type(value))}>"
+
+
+def _is_small(value: Any) -> bool:
+    """Whether the texts that are reachable from a container are so short that its ``repr`` is."""
+    size, seen, pending = 0, {id(value)}, [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, (str, bytes, bytearray)):
+            size += len(item)
+        elif isinstance(item, (type, ModuleType, FunctionType)):
+            continue
+        size += 1
+        if size > MAX_SIZE:
+            return False
+        for inner in gc.get_referents(item):
+            if id(inner) not in seen:
+                seen.add(id(inner))
+                pending.append(inner)
+    return True
 
 
 def _unprintable(value: Any, error: BaseException) -> str:

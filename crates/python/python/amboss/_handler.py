@@ -9,7 +9,9 @@ from . import _amboss
 class WSGIRequestHandler:
     """The handler of one request. To change the environ or the log, pass a subclass as ``request_handler``.
 
-    Without such a class the server does all of this itself, and faster.
+    Without such a class the server does all of this itself, and faster. Only the methods below are called: the server
+    reads requests and writes responses itself, so overriding others of Werkzeug's, such as ``run_wsgi`` and
+    ``send_response``, has no effect.
     """
 
     def __init__(self, environ: dict[str, Any]) -> None:
@@ -24,10 +26,19 @@ class WSGIRequestHandler:
     def _for_environ(cls, environ: dict[str, Any]) -> "WSGIRequestHandler":
         return cls(environ)
 
-    @property
-    def server_version(self) -> str:
-        """The value of the ``Server`` header."""
-        return f"amboss/{_amboss.__version__}"
+    #: The value of the ``Server`` header; empty for none. A subclass sets it for all its requests.
+    server_version: str = f"amboss/{_amboss.__version__}"
+
+    def version_string(self) -> str:
+        """Returns the value of the ``Server`` header. Called once, on an object without a request."""
+        return self.server_version
+
+    @classmethod
+    def _server_version(cls) -> str:
+        version = cls.__new__(cls).version_string().strip()
+        if not (version.isascii() and version.isprintable()):
+            raise ValueError(f"server_version must be printable ASCII, not {version!r}")
+        return version
 
     def make_environ(self) -> dict[str, Any]:
         """Returns the environ for the application."""

@@ -180,7 +180,7 @@ def _inside(path: str, folder: str) -> str:
     # The usual names of applications come first.
     files.sort(key=lambda name: name not in ("app.py", "wsgi.py", "application.py", "main.py"))
     if not files:
-        return "name a .py file, or a module"
+        return f"name a .py file, or a module; to serve its files, write {os.path.join('.', path)}"
     return f"name a file in it, as in {os.path.join(path, files[0])}"
 
 

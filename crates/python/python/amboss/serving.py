@@ -57,6 +57,15 @@ def _address(host: str, port: int) -> str:
 
 def _check_options(options: dict[str, Any]) -> dict[str, Any]:
     """Checks the options that ``make_server`` and ``run_simple`` share, and returns them as the server takes them."""
+    for name, kind, example in (("trusted_proxies", str, "'127.0.0.1,10.0.0.0/8'"), ("threads", int, "16")):
+        if options[name] is not None and type(options[name]) is not kind:
+            raise TypeError(f"{name} must be {kind.__name__}, as {example}, not {options[name]!r}")
+    if type(options["processes"]) is not int:
+        raise TypeError(f"processes must be int, as 1, not {options['processes']!r}")
+    if options["processes"] < 1:
+        raise ValueError(f"processes must be 1 or more, not {options['processes']}")
+    if isinstance(options["allowed_hosts"], str):
+        raise TypeError(f"allowed_hosts must be a list of names, as [{options['allowed_hosts']!r}]")
     threaded, processes, threads = options["threaded"], options["processes"], options["threads"]
     body_mode, body_directory = options["body_mode"], options["body_directory"]
     if threaded and processes > 1:
@@ -74,6 +83,8 @@ def _check_options(options: dict[str, Any]) -> dict[str, Any]:
     if options["forwarded_hops"] is not None:
         hops = ",".join(f"{name}={number}" for name, number in options["forwarded_hops"].items())
         options = {**options, "forwarded_hops": hops}
+    if options["allowed_hosts"] is not None:
+        options = {**options, "allowed_hosts": list(options["allowed_hosts"])}
     if options["request_handler"] is WSGIRequestHandler:
         # The server does the same itself, and faster.
         options = {**options, "request_handler": None}
@@ -192,7 +203,7 @@ def make_server(
         protocol
     :param use_debugger: whether to answer an exception with a page that explains it, as HTML, text or JSON
     :param debug_anywhere: whether the debugger may be used on addresses that other machines can reach, which can read
-        the source code then
+        the source code then, and with the PIN of Werkzeug's console also run code
     :param allowed_hosts: the hosts that requests are answered for, besides ``localhost`` and the names below it,
         ``host``, and IP addresses; others get 421. All hosts by default; with the debugger, none of the others
     :param fd: a listening socket to use instead of ``host`` and ``port``; it stays open when the server is closed
@@ -219,7 +230,7 @@ def make_server(
             "proxy_protocol": proxy_protocol,
             "use_debugger": use_debugger,
             "debug_anywhere": debug_anywhere,
-            "allowed_hosts": None if allowed_hosts is None else list(allowed_hosts),
+            "allowed_hosts": allowed_hosts,
         }
     )
     addresses = [_address(host, port)] if fd is None else []
@@ -270,8 +281,8 @@ def run_simple(
     :param port: the port; 0 lets the system choose one, which the banner shows
     :param use_reloader: whether to restart this program in a child process when one of its modules changes
     :param use_debugger: whether to answer an exception with a page that explains it, as HTML, text or JSON
-    :param use_evalex: whether to use the page of Werkzeug's debugger instead, if Werkzeug is installed and there is one
-        process: its console runs code in the frames of the traceback
+    :param use_evalex: whether browsers on this machine get the page of Werkzeug's debugger instead, if Werkzeug is
+        installed and there is one process: its console runs code in the frames of the traceback
     :param extra_files: more files to watch: files, directories and glob patterns
     :param exclude_patterns: patterns of files to ignore, as in :mod:`fnmatch`
     :param reloader_interval: the interval between two scans of the ``stat`` reloader, in seconds
@@ -302,7 +313,7 @@ def run_simple(
     :param proxy_protocol: ``"required"`` or ``"optional"`` if trusted proxies begin connections with a header of the PROXY
         protocol
     :param debug_anywhere: whether the debugger may be used on addresses that other machines can reach, which can read
-        the source code then
+        the source code then, and with the PIN of Werkzeug's console also run code
     :param allowed_hosts: the hosts that requests are answered for, besides ``localhost`` and the names below it,
         ``hostname``, and IP addresses; others get 421. All hosts by default; with the debugger, none of the others
     :raises ValueError: if arguments contradict each other
@@ -328,7 +339,7 @@ def run_simple(
             "proxy_protocol": proxy_protocol,
             "use_debugger": use_debugger,
             "debug_anywhere": debug_anywhere,
-            "allowed_hosts": None if allowed_hosts is None else list(allowed_hosts),
+            "allowed_hosts": allowed_hosts,
         }
     )
     refusal = _monkey_patching.refusal()
@@ -338,7 +349,11 @@ def run_simple(
     if use_reloader and not is_running_from_reloader():
         _supervise(address, options, extra_files, exclude_patterns, reloader_interval, reloader_type, error_page)
     if use_debugger and use_evalex and processes <= 1:
-        application = _console.with_console(application, [hostname, *(options["allowed_hosts"] or ())])
+        names = [host for host, app in options["hosts"] if callable(app)]
+        applications = [application, *(app for _, app in options["hosts"] if callable(app))]
+        application, *own = _console.with_console(applications, debug_anywhere)
+        wrapped = dict(zip(names, own))
+        options["hosts"] = [(host, wrapped.get(host, app)) for host, app in options["hosts"]]
     _startup_report.disable()
     try:
         _amboss.run([address], application, options)
@@ -370,15 +385,17 @@ def _static_path(path: StaticFile) -> str:
     return os.path.join(os.path.dirname(spec.origin), folder)
 
 
-def _import_werkzeug(argument: str, module: str, name: str) -> Any:
-    import importlib
-
-    try:
-        return getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            f"{argument} needs Werkzeug; run: pip install werkzeug, or leave the argument out"
-        ) from None
+def _certificate_words(ssl_context: Optional[SSLContext]) -> list[str]:
+    """Returns the flags for the certificate, with which the supervisor serves the error page."""
+    if ssl_context is None:
+        return []
+    if isinstance(ssl_context, str):
+        return ["--adhoc"]
+    words = []
+    for certificate, *key in [ssl_context] if isinstance(ssl_context, tuple) else ssl_context:
+        words.append(f"--cert={os.path.abspath(certificate)}")
+        words.append(f"--key={os.path.abspath(next(filter(None, key), certificate))}")
+    return words
 
 
 def _supervise(
@@ -397,7 +414,7 @@ def _supervise(
     if reloader_type not in ("auto", "stat", "notify", "watchdog"):
         raise ValueError(f"reloader_type must be 'auto', 'stat' or 'notify', not {reloader_type!r}")
     # Errors in the options are raised here, instead of in every child.
-    fingerprint = _amboss.check([address], options)
+    _amboss.check([address], options)
     program = _respawn.respawn_command()
     # Each option and its value are one word, because a path or a pattern may begin with a dash.
     words: list[str] = [f"--bind={address}", "--reload", "--watch-reported", f"--reloader-type={reloader_type}"]
@@ -405,7 +422,8 @@ def _supervise(
     # Relative paths are relative to the current directory, which ``shut_down_before_exec`` changes.
     words += [f"--extra-files={os.path.abspath(path)}" for path in extra_files or ()]
     words += [f"--exclude-patterns={pattern}" for pattern in exclude_patterns or ()]
-    words += [f"--allowed-host={host}" for host in options["allowed_hosts"] or ()]
+    # The page answers only for known hosts, and these are among them.
+    words += [f"--allowed-host={host}" for host in [*(options["allowed_hosts"] or ()), *dict(options["hosts"])]]
     if error_page:
         words.append("--error-page")
     if options["quiet"]:
@@ -415,9 +433,10 @@ def _supervise(
         words.append(f"--forwarded-allow-ips={options['trusted_proxies']}")
     if options["proxy_protocol"] is not None:
         words.append(f"--proxy-protocol={options['proxy_protocol']}")
-    if options["ssl_context"] is not None:
-        words.append("--url-scheme=https")
-        if fingerprint is not None:
-            words.append(f"--fingerprint={fingerprint}")
+    if options["forwarded_hops"] is not None:
+        words.append(f"--forwarded-hops={options['forwarded_hops']}")
+    if options["forwarded_rfc7239"]:
+        words.append("--forwarded-rfc7239")
+    words += _certificate_words(options["ssl_context"])
     _respawn.shut_down_before_exec()
     os.execv(sys.executable, [sys.executable, "-m", "amboss", *words, "--", *program])

@@ -14,7 +14,12 @@ use crate::wsgi::connection_state::ConnectionState;
 pub(crate) struct PyRequestHandler {
     /// Whether the user has passed a handler class.
     pub(crate) is_custom: bool,
+    /// The value of the Server field; `None` for no such field.
+    pub(crate) server_version: Option<String>,
 }
+
+/// The value of the Server field without a handler class.
+pub(crate) const SERVER_VERSION: &str = concat!("amboss/", env!("CARGO_PKG_VERSION"));
 
 /// A log of a server whose handler class logs requests itself: requests are timed and reported to the handler, even if the
 /// inner log discards them.
@@ -60,6 +65,6 @@ impl RequestHandler for PyRequestHandler {
     }
 
     fn server_version(&self) -> Option<&str> {
-        Some(concat!("amboss/", env!("CARGO_PKG_VERSION")))
+        self.server_version.as_deref()
     }
 }
