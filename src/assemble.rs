@@ -46,6 +46,14 @@ pub(crate) fn assemble_server(
     Ok(server)
 }
 
+/// Ends what this process has started and would leave behind: CGI scripts that are still running, and programs of hosts.
+pub(crate) fn end_children() {
+    #[cfg(all(unix, feature = "reload", feature = "cli"))]
+    crate::cli::host_program::end_programs();
+    #[cfg(all(unix, feature = "toolkit"))]
+    amboss_toolkit::cgi::kill_scripts();
+}
+
 /// Loads the application, and sets the options that depend on it: the applications of hosts, and the settings.
 pub(crate) fn load_app(
     loader: &mut impl AppLoader,

@@ -12,7 +12,8 @@ use crate::options::RunOptions;
 /// The line that is printed at the start, if other machines may see the pages.
 pub(crate) const WARNING: &str =
     " * WARNING: The debugger is on for other machines as well (--debug-anywhere). Everyone \
-                                  who can reach this server can read its source code. Stop it when you have finished.";
+                                  who can reach this server can read its source code, and with the PIN of a console also \
+                                  run code. Stop it when you have finished.";
 
 /// Wraps an application in the debugger, if the options ask for it.
 pub(crate) fn wrap(app: Arc<dyn Application>, options: &RunOptions) -> Arc<dyn Application> {

@@ -23,7 +23,10 @@ impl DevApp {
     /// Makes the application for a server with these settings. `concurrency` describes in words how requests run.
     pub fn new(settings: &Settings, concurrency: &str) -> DevApp {
         let (limits, timeouts) = (&settings.limits, &settings.timeouts);
-        let body = limits.body.map_or_else(|| "no limit".into(), |limit| format!("{limit} bytes"));
+        let body = match limits.body {
+            Some(limit) => format!("at most {limit} bytes (413)"),
+            None => format!("at most {} bytes (413), or any number if it is streamed", limits.collected_body),
+        };
         let settings = vec![
             ("requests run", concurrency.to_owned()),
             ("request line", format!("at most {} bytes (414)", limits.head.request_line)),
@@ -31,7 +34,7 @@ impl DevApp {
                 "header section",
                 format!("at most {} bytes and {} fields (431)", limits.head.header_section, limits.head.fields),
             ),
-            ("request body", format!("{body} (413)")),
+            ("request body", body),
             ("connections", format!("at most {}", limits.connections)),
             ("whole head within", format!("{:?} (408)", timeouts.head)),
             ("idle connections kept", format!("{:?}", timeouts.idle)),

@@ -41,10 +41,6 @@ pub struct LaunchPlan {
     /// process. The caller has to make sure that the loaded state survives a fork: other threads do not exist in the
     /// worker. Can't be combined with `use_reloader`, because the code would not be loaded again.
     pub fork: Option<Arc<ForkWith>>,
-    /// The scheme of the program's URLs in the banner, if the program itself handles TLS.
-    pub program_scheme: Option<&'static str>,
-    /// The fingerprint of the program's certificate, for the banner.
-    pub program_fingerprint: Option<String>,
     /// The binding's knowledge about the sources of the programs, if the plan is made by a language binding.
     pub sources: Option<Arc<dyn SourceKnowledge>>,
 }

@@ -18,6 +18,7 @@ use amboss_toolkit::files::FolderOptions;
 use crate::error::{RunError, RunErrorKind};
 #[cfg(all(unix, feature = "reload"))]
 use crate::launch_plan::LaunchPlan;
+use crate::option_checks::check_proxies;
 #[cfg(all(unix, feature = "reload"))]
 use crate::reload_options::{OnLoadFailure, ReloaderType};
 
@@ -165,6 +166,7 @@ impl RunOptions {
     /// # Errors
     /// Returns an error if options contradict each other.
     pub fn resolve(self) -> Result<(Concurrency, Settings), RunError> {
+        check_proxies(&self.settings.proxies).map_err(|message| RunErrorKind::Options(message.into()))?;
         let RunOptions { threaded, processes, request_handler, passthrough_errors, mut settings, .. } = self;
         #[cfg(feature = "tls")]
         if let Some(context) = self.ssl_context {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use amboss_core::{Address, Application, Listeners, Server};
 
 use crate::app_loader::{AppLoader, StaticApp};
-use crate::assemble::{assemble_server, bind, load_app};
+use crate::assemble::{assemble_server, bind, end_children, load_app};
 use crate::banner::banner;
 use crate::error::RunError;
 #[cfg(all(unix, feature = "reload"))]
@@ -16,7 +16,6 @@ use crate::live_reload::BuildId;
 use crate::options::RunOptions;
 #[cfg(all(unix, feature = "reload"))]
 use crate::supervise::{self, Forked, WorkerProcess};
-use crate::surroundings;
 use crate::worker::Worker;
 
 /// Serves an application until the server is told to stop.
@@ -153,7 +152,7 @@ impl<L: AppLoader> ServerBuilder<L> {
     pub fn check(&self) -> Result<(), RunError> {
         self.options.clone().resolve()?;
         #[cfg(feature = "toolkit")]
-        surroundings::check(&self.options)?;
+        crate::surroundings::check(&self.options)?;
         Ok(())
     }
 
@@ -176,7 +175,7 @@ impl<L: AppLoader> ServerBuilder<L> {
                 return self.supervise();
             }
         }
-        let (quiet, fingerprint, scheme) = (self.options.quiet, self.fingerprint(), self.scheme());
+        let (quiet, fingerprint, scheme) = (self.options.quiet, self.options.fingerprint(), self.options.scheme());
         let hosts = self.shown_hosts();
         // Bind first: an error is reported at once, and clients that connect early wait until the application is
         // loaded.
@@ -190,7 +189,7 @@ impl<L: AppLoader> ServerBuilder<L> {
             say!("{}", banner(server.local_addrs(), scheme, fingerprint.as_deref(), &hosts).trim_end());
         }
         let served = self.loader.serve(server);
-        surroundings::end();
+        end_children();
         Ok(served?)
     }
 
@@ -216,7 +215,7 @@ impl<L: AppLoader> ServerBuilder<L> {
                            changes; use either preloading or the reloader.";
             return Err(RunErrorKind::Options(message.into()).into());
         }
-        let (fingerprint, scheme, hosts) = (self.fingerprint(), self.scheme(), self.shown_hosts());
+        let (fingerprint, scheme, hosts) = (self.options.fingerprint(), self.options.scheme(), self.shown_hosts());
         let listeners = self.listeners.take();
         let (options, addresses) = (&self.options, &self.addresses);
         let code = supervise::supervise(options, &self.plan, || {
@@ -235,7 +234,7 @@ impl<L: AppLoader> ServerBuilder<L> {
     /// Adds to the options what follows from the addresses, and checks that they go together.
     fn complete_options(&mut self) -> Result<(), RunError> {
         #[cfg(feature = "toolkit")]
-        self.options.bound_names.extend(surroundings::names_of(&self.addresses));
+        self.options.bound_names.extend(crate::surroundings::names_of(&self.addresses));
         #[cfg(feature = "debugger")]
         crate::debug_pages::check_addresses(&self.options, &self.addresses)?;
         Ok(())
@@ -251,23 +250,6 @@ impl<L: AppLoader> ServerBuilder<L> {
 
     fn take_listeners(&mut self) -> Result<Listeners, RunError> {
         listen(self.listeners.take(), &self.addresses, &self.options)
-    }
-
-    /// Returns the scheme of the server's URLs; the plan may set it for another program.
-    fn scheme(&self) -> &'static str {
-        #[cfg(all(unix, feature = "reload"))]
-        if let Some(scheme) = self.plan.program_scheme {
-            return scheme;
-        }
-        self.options.scheme()
-    }
-
-    fn fingerprint(&self) -> Option<String> {
-        #[cfg(all(unix, feature = "reload"))]
-        if self.plan.program_fingerprint.is_some() {
-            return self.plan.program_fingerprint.clone();
-        }
-        self.options.fingerprint()
     }
 }
 

@@ -5,19 +5,13 @@ use std::sync::Arc;
 
 use amboss_core::{Address, Application};
 use amboss_toolkit::files::StaticFiles;
-use amboss_toolkit::middleware::{AllowedHosts, VirtualHosts};
+use amboss_toolkit::middleware::{check_host, AllowedHosts, VirtualHosts};
 
 use crate::error::{RunError, RunErrorKind};
 use crate::options::RunOptions;
 
 /// The advice on the page for a host that is not allowed.
 const ADVICE: &str = "If the server is yours, start it with --allowed-host NAME, or add the name to allowed_hosts.";
-
-/// Ends what the options have started and this process leaves behind: CGI scripts that are still running.
-pub(crate) fn end() {
-    #[cfg(all(unix, feature = "toolkit"))]
-    amboss_toolkit::cgi::kill_scripts();
-}
 
 /// Puts the middleware that the options ask for around an application. From the outside: static files and CGI scripts,
 /// which are the same for all hosts, then the applications of the hosts. `assemble` puts the debugger, live reload and
@@ -29,6 +23,7 @@ pub(crate) fn end() {
 /// # Errors
 /// A folder or a file that can't be served, a prefix or a host that can't be used.
 pub(crate) fn wrap(app: Arc<dyn Application>, options: &RunOptions) -> Result<Arc<dyn Application>, RunError> {
+    options.allowed_hosts.iter().flatten().try_for_each(|host| check_host(host)).map_err(unusable)?;
     let mut app = app;
     if !options.hosts.is_empty() {
         let mut hosts = VirtualHosts::new(app);
@@ -79,7 +74,7 @@ fn with_files(
     let mut files = StaticFiles::new(app);
     for Mount { prefix, path, .. } in mounts {
         files = if path.is_file() {
-            files.file(prefix, path)
+            files.file_with_options(prefix, path, &options.folder_options)
         } else {
             files.folder_with_options(prefix, path, options.folder_options.clone())
         }

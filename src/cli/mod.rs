@@ -16,6 +16,8 @@ mod devcert;
 mod exec_python;
 mod find_python;
 mod hang_up;
+#[cfg(all(unix, feature = "reload"))]
+pub(crate) mod host_program;
 mod log_file;
 mod own_app_loader;
 mod respawn;
@@ -70,10 +72,11 @@ pub fn run(argv: impl IntoIterator<Item = OsString>, runner: &mut dyn Runner) ->
 /// Serves a folder, the development application, another program, or the error page. `respawn_args` are the arguments
 /// with which a supervisor starts its children; the error page has none, because it is itself a child.
 fn serve_own_app(serve: &ServeArgs, respawn_args: Option<&[OsString]>, runner: &mut dyn Runner) -> u8 {
-    let options = match serve.options() {
+    let mut options = match serve.options() {
         Ok(options) => options,
         Err(message) => return usage_error(&message),
     };
+    set_programs(serve, &mut options, runner);
     #[cfg(all(unix, feature = "reload"))]
     let plan = {
         let mut plan = serve.plan();
@@ -94,6 +97,14 @@ fn serve_own_app(serve: &ServeArgs, respawn_args: Option<&[OsString]>, runner: &
     exit_code(builder.run())
 }
 
+/// Sets the applications of the hosts that are programs.
+fn set_programs(serve: &ServeArgs, options: &mut RunOptions, runner: &dyn Runner) {
+    #[cfg(all(unix, feature = "reload"))]
+    host_program::set_programs(&mut options.hosts, serve.site.programs(), runner);
+    #[cfg(not(all(unix, feature = "reload")))]
+    let _ = (serve, options, runner);
+}
+
 /// Returns the command's own application: a folder, or the development application.
 ///
 /// # Errors
@@ -110,10 +121,11 @@ fn own_app(serve: &ServeArgs, options: &RunOptions) -> Result<Arc<dyn Applicatio
 
 /// Serves the Python applications that the command line names, beside the command's own one if APP is none of them.
 fn serve_python_apps(serve: &ServeArgs, args: &[OsString], runner: &mut dyn Runner) -> u8 {
-    let options = match serve.options() {
+    let mut options = match serve.options() {
         Ok(options) => options,
         Err(message) => return usage_error(&message),
     };
+    set_programs(serve, &mut options, runner);
     let own_app = match serve.python_target() {
         Some(_) => None,
         None => match own_app(serve, &options) {

@@ -18,7 +18,7 @@ pub(super) fn set_commands(plan: &mut LaunchPlan, arguments: &[OsString], runner
     plan.sources = runner.sources();
     let Some(argv) = runner.respawn_argv() else {
         // The supervisor's default for the other command lines is this executable with its arguments.
-        plan.exec_wrapper = std::env::current_exe().ok().map(|this| vec![this.into(), EXEC_AS_CHILD.into()]);
+        plan.exec_wrapper = exec_wrapper(runner);
         return;
     };
     let command = |subcommand: Option<&str>, arguments: &[OsString]| {
@@ -29,8 +29,17 @@ pub(super) fn set_commands(plan: &mut LaunchPlan, arguments: &[OsString], runner
         plan.respawn_command = Some(command(None, arguments));
     } else if !plan.watch_reported {
         // The wrapper costs another start of the interpreter, and only programs that do not know amboss need it.
-        plan.exec_wrapper = Some(command(Some(EXEC_AS_CHILD), &[]));
+        plan.exec_wrapper = exec_wrapper(runner);
     }
+}
+
+/// Returns the command that executes the program which is appended to it as a child of a supervisor.
+#[cfg(all(unix, feature = "reload"))]
+pub(super) fn exec_wrapper(runner: &dyn Runner) -> Option<Vec<OsString>> {
+    let this = || std::env::current_exe().ok().map(|this| vec![this.into()]);
+    let mut argv = runner.respawn_argv().or_else(this)?;
+    argv.push(EXEC_AS_CHILD.into());
+    Some(argv)
 }
 
 /// Checks that a supervisor has started this process to serve the error page.

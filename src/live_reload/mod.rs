@@ -79,6 +79,8 @@ impl Application for LiveReload {
         if self.build.is_error_page || !for_page {
             return self.app.call(environ, start_response);
         }
+        // The script can't be added to a compressed page.
+        environ.remove("HTTP_ACCEPT_ENCODING");
         let script = ScriptTag::new(format!("/__amboss__/live.js?{}", self.build.id));
         let mut injector = HtmlInjector::new(start_response, script.len());
         let body = self.app.call(environ, &mut injector)?;
@@ -88,6 +90,7 @@ impl Application for LiveReload {
             script.encoded(encoding.or_from_bom(&prefix))
         }))
     }
+
     /// The script is immediate. The events are not: their stream waits for the next change.
     fn is_immediate(&self, head: Head<'_>, before_blocking: &mut dyn FnMut()) -> bool {
         let path = head.target().split(|&byte| byte == b'?').next().unwrap_or_default();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use amboss_core::{AppError, Application, Body, Environ, StartResponse};
-use amboss_debugger::{negotiate, FailureReport, Page, Project};
+use amboss_debugger::{is_from_this_machine, negotiate, FailureReport, Page, Project};
 
 use super::variables;
 
@@ -18,6 +18,8 @@ const TITLE: &str = "The newest code doesn't run";
 pub(crate) struct ErrorPage {
     report: FailureReport,
     page: Page,
+    /// Whether clients on other machines get the report as well, which has source code in it.
+    allow_remote: bool,
 }
 
 impl ErrorPage {
@@ -27,16 +29,20 @@ impl ErrorPage {
     }
 
     /// Returns the error page, if this process was started for it.
-    pub(super) fn from_env() -> Option<ErrorPage> {
+    pub(super) fn from_env(allow_remote: bool) -> Option<ErrorPage> {
         let path = PathBuf::from(std::env::var_os(variables::ERROR_PAGE)?);
         let output = std::fs::read(path).unwrap_or_default();
         let report = FailureReport::from_output(TITLE, &output, &Project::current());
-        Some(ErrorPage { report, page: Page::from_env().poll(POLL_INTERVAL) })
+        Some(ErrorPage { report, page: Page::from_env().poll(POLL_INTERVAL), allow_remote })
     }
 }
 
 impl Application for ErrorPage {
     fn call(&self, environ: &mut Environ<'_>, start_response: &mut dyn StartResponse) -> Result<Body, AppError> {
+        if !self.allow_remote && !is_from_this_machine(environ) {
+            start_response.start("503 Service Unavailable", &[("Content-Type", "text/plain"), ("Retry-After", "1")])?;
+            return Ok(Body::from("The newest code doesn't run. The log of the server says why.\n"));
+        }
         let format = negotiate(&environ.header("Accept").unwrap_or_default());
         let rendered = self.page.render(&self.report, format);
         let mut fields = rendered.fields;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-use crate::surroundings;
+use crate::assemble::end_children;
 use crate::sync::lock;
 use amboss_core::{IdleConnection, ProxyOrigin, Receiver, Server, ShutdownHandle, StoredBody};
 use amboss_reload::{ControlMessage, ControlSender, ControlSocket, RequestBody};
@@ -97,7 +97,7 @@ impl Orders {
                     self.server_to_stop().shutdown();
                     thread::sleep(orphan_timeout);
                     // The supervisor would have killed this process by now.
-                    surroundings::end();
+                    end_children();
                     std::process::exit(1);
                 }
             }

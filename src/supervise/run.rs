@@ -69,6 +69,9 @@ pub(crate) fn supervise(
     if let Some(banner) = banner {
         say!("{}", banner.trim_end());
     }
+    if let Some(watch) = watch.as_ref().filter(|_| !options.quiet) {
+        say!(" * Restarting with {}", watch.backend());
+    }
     let handle = supervisor.handle();
     *lock(&slot) = Some(handle.clone());
     if let Some(output) = first_failure {
@@ -153,7 +156,6 @@ impl Watcher {
         program: Program,
         fallback: Arc<FallbackState>,
     ) -> Watcher {
-        say!(" * Restarting with {}", watch.backend());
         let (ended, waker) = (Arc::new(AtomicBool::new(false)), watch.waker());
         let logged_reason = watch.fallback_reason().map(str::to_owned);
         if let Some(reason) = &logged_reason {

@@ -12,7 +12,7 @@ use std::os::unix::net::UnixListener;
 use std::thread;
 use std::time::Duration;
 
-use amboss_core::{IdleConnection, Receiver};
+use amboss_core::{IdleConnection, Receiver, Socket};
 use amboss_reload::ControlSender;
 
 use super::orders::message_of;
@@ -44,6 +44,14 @@ impl SharedSocket {
     }
 }
 
+/// Whether the client is still there: it may have left before its connection was accepted.
+fn is_connected(socket: &Socket) -> bool {
+    match socket {
+        Socket::Tcp(stream) => stream.peer_addr().is_ok(),
+        Socket::Unix(stream) => stream.peer_addr().is_ok(),
+    }
+}
+
 /// Accepts on these sockets, each in a thread of its own, until the server stops. The first connection that arrives
 /// after that is sent to the supervisor.
 pub(super) fn accept_all(sockets: Vec<OwnedFd>, receiver: &Receiver, supervisor: &ControlSender) -> io::Result<()> {
@@ -53,6 +61,9 @@ pub(super) fn accept_all(sockets: Vec<OwnedFd>, receiver: &Receiver, supervisor:
             match shared.accept() {
                 Ok(socket) => {
                     if let Err(refused) = receiver.adopt(IdleConnection::new(socket.into())) {
+                        if !is_connected(&refused.socket) {
+                            continue;
+                        }
                         let _ = supervisor.send(&message_of(refused));
                         return;
                     }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use amboss_core::Listeners;
+use amboss_core::{Listeners, LocalAddr};
 use amboss_reload::{ignore_interrupts, ControlMessage, Forked, Inherited, SupervisorOptions};
 
 use super::error_page::ErrorPage;
@@ -16,12 +16,11 @@ use super::orders::Orders;
 use super::shared_sockets::accept_all;
 use super::variables;
 use crate::app_loader::AppLoader;
-use crate::assemble::{assemble_server, load_app};
+use crate::assemble::{assemble_server, end_children, load_app};
 use crate::error::RunError;
 use crate::launch_plan::LaunchPlan;
 use crate::live_reload::BuildId;
 use crate::options::RunOptions;
-use crate::surroundings;
 use crate::worker::Worker;
 
 /// The sockets and orders that this process has received from a supervisor.
@@ -77,6 +76,18 @@ impl WorkerProcess {
         BuildId { id, is_error_page: ErrorPage::is_wanted() }
     }
 
+    /// Whether other machines can reach one of the sockets. The developer who allows that wants to see the error page there.
+    fn is_reachable(&self) -> bool {
+        let own = self.listeners.local_addrs();
+        let own = own.iter().filter_map(|address| match address {
+            LocalAddr::Tcp(address) => Some(*address),
+            _ => None,
+        });
+        let shared = self.shared.iter().filter_map(|socket| socket.try_clone().ok());
+        let shared = shared.filter_map(|socket| TcpListener::from(socket).local_addr().ok());
+        own.chain(shared).any(|address| !address.ip().to_canonical().is_loopback())
+    }
+
     /// Serves the loader's application, or the error page in its place.
     pub(crate) fn serve(self, loader: &mut impl AppLoader, mut options: RunOptions) -> Result<(), RunError> {
         let sender = self.orders.as_ref().map(|orders| orders.sender.clone());
@@ -84,7 +95,7 @@ impl WorkerProcess {
         let worker = Worker::supervised(sender, variables::is_set(variables::RELOADING), server_fd);
         options.live_reload |= variables::is_set(variables::LIVE_RELOAD);
         options.settings.runtime.multiprocess |= options.workers > 1 || variables::is_set(variables::MULTIPROCESS);
-        let app = match ErrorPage::from_env() {
+        let app = match ErrorPage::from_env(self.is_reachable()) {
             Some(page) => Arc::new(page),
             None => load_app(loader, &worker, &mut options)?,
         };
@@ -94,7 +105,7 @@ impl WorkerProcess {
         loader.started(&server, &worker)?;
         let Some(orders) = self.orders else {
             let served = loader.serve(server);
-            surroundings::end();
+            end_children();
             return Ok(served?);
         };
         orders.set_server(&server);
@@ -103,7 +114,7 @@ impl WorkerProcess {
         // first turn of the loop.
         orders.sender.send(&ControlMessage::Ready)?;
         let served = loader.serve(server);
-        surroundings::end();
+        end_children();
         let _ = orders.sender.send(&ControlMessage::Drained);
         Ok(served?)
     }

@@ -182,7 +182,6 @@ fn contradictory_flags_are_refused_with_a_message() {
         (&["app", "another"], "unexpected argument 'another'"),
         (&["app", "-r", "--watch-reported"], "<PROGRAM>..."),
         (&["-r", "--watch-reported"], "<PROGRAM>..."),
-        (&["--fingerprint", "AB"], "<PROGRAM>..."),
         (&["--timeout", "3"], "--timeout is for a Python application; name one, as in amboss shop:app"),
         (&["--max-requests", "3"], "--max-requests is for a Python application"),
         (&["--preload", "-w", "2"], "--preload is for a Python application"),
@@ -212,7 +211,7 @@ fn the_help_lists_the_flags_and_their_defaults() {
         assert!(help.contains(part), "{part} in {help}");
     }
     // The arguments that only programs use.
-    for part in ["__", "--watch-reported", "--url-scheme", "--fingerprint"] {
+    for part in ["__", "--watch-reported"] {
         assert!(!help.contains(part), "{part} in {help}");
     }
 }

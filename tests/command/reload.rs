@@ -256,17 +256,6 @@ fn files_and_programs_that_can_t_be_used_are_refused_with_a_message_and_code_2()
 }
 
 #[test]
-fn the_banner_shows_scheme_and_fingerprint_of_a_program_that_handles_tls() {
-    let dir = test_dir();
-    let flags =
-        ["--url-scheme", "https", "--fingerprint", "AB:CD", "-b", "127.0.0.1:0", "-w", "1", "--", "sleep", "60"];
-    let running = Running::start(&mut amboss_in(&dir, &flags));
-    let printed = running.output();
-    assert!(printed.starts_with(" * Running on https://127.0.0.1:"), "{printed}");
-    assert!(printed.contains("\n * Certificate fingerprint (SHA-256): AB:CD\nPress"), "{printed}");
-}
-
-#[test]
 fn the_error_page_is_served_on_inherited_sockets_whatever_arguments_follow() {
     let dir = test_dir();
     dir.write("why", "a syntax error");

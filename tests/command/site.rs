@@ -234,7 +234,15 @@ fn what_can_not_be_served_is_refused_in_one_sentence_before_anything_is_served()
         (&["--allowed-host", "*"], "give a name without a scheme and a port"),
         (&["--vhost", "api.localhost"], "write it as host=app"),
         (&["--vhost", &of("a.localhost", &missing)], "missing does not exist: create it, or correct the path"),
-        (&["--vhost", &of("a.localhost:81", &www)], "is not the name of a host: write it without a port"),
+        (
+            &["--vhost", &of("a.localhost:81", &www)],
+            "is not the name of a host: give a name without a scheme and a port",
+        ),
+        (&["--vhost", &of("a.test", &www), "--vhost", &of("a.test.", &www)], "two applications for the host"),
+        (&["--allowed-host", "a.test,b.test"], "give a name without a scheme and a port"),
+        (&["--allowed-host", "münchen.test"], "as browsers send it"),
+        (&["--cache", "-1", &www], "give whole seconds, from 0 to 31536000"),
+        (&["--proxy-protocol", "--forwarded-allow-ips", ""], "name them with --forwarded-allow-ips"),
         (&["--vhost", &of("a.test", &www), "--vhost", &of("A.test", &www)], "two applications for the host"),
         (&["--allowed-host", ""], "give a name without a scheme and a port"),
         #[cfg(unix)]
@@ -252,7 +260,7 @@ fn what_can_not_be_served_is_refused_in_one_sentence_before_anything_is_served()
 mod supervised {
     use std::os::unix::fs::PermissionsExt;
 
-    use amboss_testkit::{child_processes, skip, wait_until};
+    use amboss_testkit::{child_processes, is_alive, skip, wait_for, wait_until};
 
     use super::*;
     use crate::running::{amboss_in, Running};
@@ -295,6 +303,93 @@ mod supervised {
                 assert_eq!(connect(running.port()).get("/docs/a.txt").text(), "a text\n", "{arguments:?}");
             }
         }
+    }
+
+    /// Whether they have begun their response or not.
+    #[test]
+    fn scripts_end_with_the_server() {
+        let site = site();
+        let script = "#!/bin/sh\necho $$ > \"$QUERY_STRING\"\nsleep 100\n";
+        site.write("cgi/wait", script);
+        std::fs::set_permissions(site.join("cgi/wait"), PermissionsExt::from_mode(0o755)).unwrap();
+        for workers in ["1", "2"] {
+            let arguments = ["-p", "0", "--cgi", "/cgi=cgi", "--graceful-timeout", "0.2", "--workers", workers];
+            let running = Running::start(&mut amboss_in(&site, &arguments));
+            let name = format!("pid{workers}");
+            let mut client = connect(running.port());
+            client.send(format!("GET /cgi/wait?{name} HTTP/1.1\r\nHost: a\r\n\r\n"));
+            let pid = wait_for("the script runs", || {
+                std::fs::read_to_string(site.join(&format!("cgi/{name}"))).ok()?.trim().parse::<u32>().ok()
+            });
+            running.signal("TERM");
+            wait_until("the script is gone", || !is_alive(pid));
+        }
+    }
+
+    #[test]
+    fn a_host_can_be_a_program() {
+        let site = site();
+        let program = |name: &str, text: &str| {
+            site.write(name, &format!("#!/bin/sh\n{text}\n"));
+            std::fs::set_permissions(site.join(name), PermissionsExt::from_mode(0o755)).unwrap();
+        };
+        program("serve", &format!("echo $$ > pid; exec '{}' --quiet $1", env!("CARGO_BIN_EXE_amboss")));
+        program("fails", "echo no such luck >&2; exit 1");
+        for workers in ["1", "2"] {
+            let _ = std::fs::remove_file(site.join("pid"));
+            let arguments = [
+                "-p",
+                "0",
+                "-w",
+                workers,
+                "--vhost",
+                "app.localhost=./serve ./www",
+                "--vhost",
+                "bad.localhost=./fails",
+            ];
+            let running = Running::start(&mut amboss_in(&site, &arguments));
+            let port = running.port();
+            let ask = |host: &str, path: &str| {
+                let mut client = connect(port);
+                client.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
+                client.response()
+            };
+            assert!(is_app(&ask("localhost", "/")));
+            assert_eq!(ask("app.localhost", "/docs/a.txt").text(), "a text\n");
+            assert_eq!(ask("app.localhost", "/docs/b.txt").status, 404);
+            let failed = ask("bad.localhost", "/");
+            assert!(failed.status == 502 && failed.text().contains("can't be started"), "{}", failed.text());
+            running.wait_for_output("no such luck");
+            let pid = || std::fs::read_to_string(site.join("pid")).ok()?.trim().parse::<u32>().ok();
+            let first = pid().unwrap();
+            std::process::Command::new("kill").args(["-KILL", &first.to_string()]).status().unwrap();
+            let second = wait_for("another one runs", || pid().filter(|&pid| pid != first));
+            assert_eq!(ask("app.localhost", "/docs/a.txt").text(), "a text\n");
+            running.signal("TERM");
+            wait_until("the program has ended", || !is_alive(second));
+        }
+        let arguments = ["--processes", "2", "--vhost", &format!("a.localhost={}", site.join_str("serve"))];
+        refuses(&arguments, "--processes would start the program of --vhost for each request");
+    }
+
+    #[test]
+    fn a_page_of_a_folder_reloads_when_its_file_is_saved() {
+        let site = site();
+        site.write("www/index.html.gz", "compressed before");
+        let running = Running::start(&mut amboss_in(&site, &["-p", "0", "--reload", "--live", "./www"]));
+        let page = |path: &str| {
+            connect(running.port()).with_fields("Accept: text/html\r\nAccept-Encoding: gzip\r\n").get(path)
+        };
+        let id = || {
+            let text = page("/").text();
+            text.split("live.js?").nth(1).map(|rest| rest.split('"').next().unwrap_or_default().to_owned())
+        };
+        let before = wait_for("the page has the script", id);
+        let listing = page("/docs/");
+        assert!(listing.text().contains("/__amboss__/live.js"), "{}", listing.text());
+        assert!(listing.field("Content-Security-Policy").is_some_and(|policy| policy.contains("script-src 'self'")));
+        site.write("www/index.html", "<!doctype html><p>saved");
+        wait_until("the server is another one", || id().is_some_and(|id| id != before));
     }
 
     #[test]

@@ -16,6 +16,10 @@ pub(super) fn find(args: &ServeArgs) -> Option<String> {
     if let Some(flag) = args.site.without_folder(args.folder().is_some()) {
         return Some(format!("{flag} is for a folder of files; name one, as in amboss ./site"));
     }
+    #[cfg(all(unix, feature = "reload"))]
+    if args.processes.is_some() && !args.site.programs().is_empty() {
+        return Some("--processes would start the program of --vhost for each request; leave out one of them".into());
+    }
     if !args.needs_python() {
         let flag = args.app.given()?;
         return Some(format!("{flag} is for a Python application; name one, as in amboss shop:app"));

@@ -9,8 +9,8 @@ use crate::RunOptions;
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Development", group = ArgGroup::new("reloading").multiple(true))]
 pub(super) struct DebugArgs {
-    /// For development: --reload, --live, and pages that explain failures, with Werkzeug's console if APP's interpreter
-    /// has Werkzeug; on addresses of this machine only
+    /// For development: --reload, --live, and pages that explain failures; for browsers those of Werkzeug, with its
+    /// console, if APP's interpreter has it and there is one worker; on addresses of this machine only
     #[arg(long, group = "reloading")]
     debug: bool,
 

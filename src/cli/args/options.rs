@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::serve::{Bodies, Color, Format, ServeArgs};
 use super::site;
 use crate::cli::log_file::LogFile;
+use crate::option_checks::check_proxies;
 #[cfg(all(unix, feature = "reload"))]
 use crate::LaunchPlan;
 use crate::{Address, BodyMode, Log, LogFormat, NoLog, RunOptions, Settings, TextLog};
@@ -72,7 +73,11 @@ impl ServeArgs {
         self.site.apply(&mut options, &self.addresses())?;
         self.debug.apply(&mut options);
         #[cfg(all(unix, feature = "reload"))]
-        self.reload.apply(&mut options);
+        {
+            self.reload.apply(&mut options);
+            // A served folder is what its author changes.
+            options.extra_files.extend(self.folder().map(Path::to_owned));
+        }
         #[cfg(feature = "tls")]
         {
             options.ssl_context = self.tls.context(&self.addresses())?;
@@ -95,6 +100,7 @@ impl ServeArgs {
     fn settings(&self) -> Result<Settings, String> {
         let mut settings = Settings::default();
         self.proxies.apply(&mut settings.proxies);
+        check_proxies(&settings.proxies)?;
         settings.timeouts.shutdown = self.graceful_timeout;
         settings.timeouts.queued = self.queue_timeout;
         match self.threads {

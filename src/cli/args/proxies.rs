@@ -23,7 +23,7 @@ pub(super) struct ProxyArgs {
     forwarded_rfc7239: bool,
 
     /// Read the client's address from a PROXY protocol header, version 1 or 2, in front of each connection from a trusted
-    /// proxy
+    /// proxy. X-Forwarded fields are then believed only if that address is one of a trusted proxy as well
     #[arg(long, value_enum, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "required")]
     proxy_protocol: Option<Header>,
 }

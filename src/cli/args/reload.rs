@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::seconds;
 use crate::{LaunchPlan, OnLoadFailure, ReloaderType, RunOptions};
@@ -44,21 +44,6 @@ pub(super) struct ReloadArgs {
     /// Watch the files that PROGRAM reports, and --extra-files, instead of the current directory
     #[arg(long, hide = true, requires_all = ["reload", "program"])]
     watch_reported: bool,
-
-    /// Scheme of PROGRAM's URLs, if it handles TLS itself
-    #[arg(long, hide = true, value_name = "SCHEME", value_enum, requires = "program")]
-    url_scheme: Option<Scheme>,
-
-    /// SHA-256 fingerprint of PROGRAM's certificate
-    #[arg(long, hide = true, value_name = "TEXT", requires = "program")]
-    fingerprint: Option<String>,
-}
-
-/// The scheme of a URL.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Scheme {
-    Http,
-    Https,
 }
 
 impl ReloadArgs {
@@ -89,12 +74,6 @@ impl ReloadArgs {
 
     /// Returns what the flags say about starting workers.
     pub(super) fn plan(&self) -> LaunchPlan {
-        let program_scheme = self.url_scheme.map(|scheme| match scheme {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-        });
-        let program_fingerprint = self.fingerprint.clone();
-        let watch_reported = self.watch_reported;
-        LaunchPlan { watch_reported, program_scheme, program_fingerprint, ..LaunchPlan::default() }
+        LaunchPlan { watch_reported: self.watch_reported, ..LaunchPlan::default() }
     }
 }

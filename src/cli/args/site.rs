@@ -7,7 +7,10 @@ use std::time::Duration;
 use clap::Args;
 
 use super::seconds;
+#[cfg(all(unix, feature = "reload"))]
+use crate::cli::host_program;
 use crate::toolkit::files::{Folder, FolderOptions};
+use crate::toolkit::middleware::check_host;
 use crate::toolkit::Response;
 use crate::{Address, Application, RunOptions};
 
@@ -15,16 +18,19 @@ use crate::{Address, Application, RunOptions};
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Files, CGI scripts and hosts")]
 pub(in crate::cli) struct SiteArgs {
-    /// Serve a folder below a prefix of the path, or a file at a path, without the application; may be repeated
-    #[arg(long = "static", value_name = "/PREFIX=PATH", value_parser = mount)]
+    /// Serve a folder below a prefix of the path, or a file at a path, without the application and for all hosts; may be
+    /// repeated. Names that begin with a dot, and links that lead out of the folder, are not served
+    #[arg(long = "static", value_name = "/PREFIX=PATH", value_parser = |text: &str| mount(text, "/static=./assets"))]
     static_files: Vec<(String, PathBuf)>,
 
-    /// Run the CGI scripts of a folder below a prefix of the path; may be repeated
+    /// Run the CGI scripts of a folder below a prefix of the path, for all hosts; may be repeated. A script has 30 seconds
+    /// for its head and 5 minutes in total
     #[cfg(unix)]
-    #[arg(long, value_name = "/PREFIX=FOLDER", value_parser = mount)]
+    #[arg(long, value_name = "/PREFIX=FOLDER", value_parser = |text: &str| mount(text, "/cgi-bin=./cgi-bin"))]
     cgi: Vec<(String, PathBuf)>,
 
-    /// Answer unknown paths in a folder with its index.html, for applications that route in the browser
+    /// Answer a browser's requests for pages that a folder does not have with its index.html, for applications that route
+    /// in the browser
     #[arg(long)]
     spa: bool,
 
@@ -33,17 +39,19 @@ pub(in crate::cli) struct SiteArgs {
     no_listing: bool,
 
     /// How long browsers may use a file without asking again [default: they always ask]
-    #[arg(long, value_name = "SECONDS", value_parser = seconds::cache)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds::cache, allow_hyphen_values = true)]
     cache: Option<Duration>,
 
-    /// Answer requests for a host, or for all names below (*.NAME), with another application: a folder, as a path that
-    /// begins with ./, ../ or /, or a Python application; may be repeated
+    /// Answer requests for a host, or for all names below (*.NAME), with another application: a folder or a program, as a
+    /// path that begins with ./, ../ or /, or a Python application; may be repeated. A program, with arguments behind
+    /// spaces, is started with the first request, by each worker, and inherits a socket (AMBOSS_SERVER_FD, LISTEN_FDS) to which requests
+    /// are passed on
     #[arg(long, value_name = "HOST=APP", value_parser = vhost)]
     vhost: Vec<(String, String)>,
 
     /// Answer only requests for this host, for localhost and the names below it, for the hosts of --bind, and for IP
     /// addresses; others get 421. *.NAME stands for all names below; may be repeated
-    #[arg(long, value_name = "NAME", value_parser = host)]
+    #[arg(long, value_name = "NAME", value_parser = host, allow_hyphen_values = true)]
     allowed_host: Vec<String>,
 }
 
@@ -64,7 +72,8 @@ impl SiteArgs {
 
     /// Returns a flag that has no effect without a folder; `serves_folder`: whether the application is one.
     pub(super) fn without_folder(&self, serves_folder: bool) -> Option<&'static str> {
-        let serves_folder = serves_folder || self.vhost.iter().any(|(_, target)| folder(target).is_some());
+        let serves_folder =
+            serves_folder || self.vhost.iter().any(|(_, target)| folder(target).is_some() && !is_program(target));
         let has_folder = serves_folder || !self.static_files.is_empty();
         let flags = [
             (self.spa && !has_folder, "--spa"),
@@ -86,7 +95,15 @@ impl SiteArgs {
 
     /// Returns the hosts with Python applications, and the names of these applications.
     pub(in crate::cli) fn python_hosts(&self) -> Vec<(String, String)> {
-        self.vhost.iter().filter(|(_, target)| folder(target).is_none()).cloned().collect()
+        let is_python = |target: &str| folder(target).is_none() && !is_program(target);
+        self.vhost.iter().filter(|(_, target)| is_python(target)).cloned().collect()
+    }
+
+    /// Returns the hosts with programs, and the command lines of these.
+    #[cfg(all(unix, feature = "reload"))]
+    pub(in crate::cli) fn programs(&self) -> Vec<(String, Vec<std::ffi::OsString>)> {
+        let program = |(host, target): &(String, String)| Some((host.clone(), host_program::parse(target)?));
+        self.vhost.iter().filter_map(program).collect()
     }
 
     /// Copies the flags into the options of a server with these addresses. The loader of a Python application replaces
@@ -96,7 +113,7 @@ impl SiteArgs {
     /// A message: a folder or a host can't be used.
     pub(super) fn apply(&self, options: &mut RunOptions, addresses: &[Address]) -> Result<(), String> {
         for (host, target) in &self.vhost {
-            let app: Arc<dyn Application> = match folder(target) {
+            let app: Arc<dyn Application> = match folder(target).filter(|_| !is_program(target)) {
                 Some(folder) => {
                     let folder = Folder::with_options(folder, self.folder_options(true));
                     Arc::new(folder.map_err(|error| error.to_string())?)
@@ -117,10 +134,10 @@ impl SiteArgs {
 }
 
 /// Parses `/prefix=path`.
-fn mount(text: &str) -> Result<(String, PathBuf), String> {
+fn mount(text: &str, example: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
         Some((prefix, path)) if prefix.starts_with('/') && !path.is_empty() => Ok((prefix.to_owned(), path.into())),
-        _ => Err("write it as /prefix=path, as in /static=./assets".into()),
+        _ => Err(format!("write it as /prefix=path, as in {example}")),
     }
 }
 
@@ -132,13 +149,20 @@ fn vhost(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Checks that a text can be the name of a host. With a port, it would match no request.
+/// Checks that a text is the name of a host.
 fn host(text: &str) -> Result<String, String> {
-    let name = text.strip_prefix("*.").unwrap_or(text);
-    if name.is_empty() || name.contains(['/', ':', ' ', '*']) {
-        return Err("give a name without a scheme and a port, as in dev.example.org or *.example.org".into());
+    check_host(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// Whether the application of a host is a program.
+fn is_program(target: &str) -> bool {
+    #[cfg(all(unix, feature = "reload"))]
+    return host_program::parse(target).is_some();
+    #[cfg(not(all(unix, feature = "reload")))]
+    {
+        let _ = target;
+        false
     }
-    Ok(text.to_owned())
 }
 
 /// Returns the folder that an APP names: a path that begins with a dot or a slash and is no file of Python. Other paths
@@ -180,18 +204,18 @@ mod tests {
 
     #[test]
     fn a_mount_is_a_prefix_and_a_path() {
-        assert_eq!(mount("/a=b=c"), Ok(("/a".into(), "b=c".into())));
+        assert_eq!(mount("/a=b=c", ""), Ok(("/a".into(), "b=c".into())));
         for text in ["a=b", "/a", "/a=", "=b", ""] {
-            assert!(mount(text).unwrap_err().contains("/static=./assets"), "{text}");
+            assert!(mount(text, "/static=./assets").unwrap_err().contains("/static=./assets"), "{text}");
         }
     }
 
     #[test]
     fn an_allowed_host_is_a_name_alone() {
-        for text in ["dev.example.org", "*.example.org", "LOCALHOST"] {
+        for text in ["dev.example.org", "*.example.org", "LOCALHOST", "[::1]"] {
             assert_eq!(host(text), Ok(text.into()));
         }
-        for text in ["", "a b", "http://a", "a:80", "a/b"] {
+        for text in ["", "a b", "http://a", "a:80", "a/b", "a,b", "a?b", "..", "*"] {
             assert!(host(text).unwrap_err().contains("without a scheme and a port"), "{text}");
         }
     }
