@@ -18,7 +18,7 @@ use super::path::{encode, has_encoded_slash, RelativePath};
 use super::request::{accepts, denied, is_read, method_not_allowed, names};
 use super::root::{Lookup, Opened, Root};
 use super::send::Source;
-use super::{listing, precompressed};
+use super::{listing, looked_up, precompressed};
 
 /// An application that serves the files of a folder; see the [module](super) for what is served and how.
 ///
@@ -39,7 +39,7 @@ pub struct Folder {
 /// What answers a request.
 // Nearly all values are files, so a box would save nothing.
 #[allow(clippy::large_enum_variant)]
-enum Found<'p> {
+pub(super) enum Found<'p> {
     File {
         file: File,
         metadata: Metadata,
@@ -61,6 +61,19 @@ pub(super) enum Presence {
     /// A file, a redirect to one, or a refusal.
     File,
     Listing,
+}
+
+impl Found<'_> {
+    pub(super) fn into_owned(self) -> Found<'static> {
+        match self {
+            Found::File { file, metadata, path, is_fallback } => {
+                Found::File { file, metadata, path: Cow::Owned(path.into_owned()), is_fallback }
+            }
+            Found::Redirect { slash } => Found::Redirect { slash },
+            Found::Listing => Found::Listing,
+            Found::Denied => Found::Denied,
+        }
+    }
 }
 
 impl Folder {
@@ -101,7 +114,11 @@ impl Folder {
         }
         let Some(root) = self.root.current() else { return Ok(None) };
         let wants_html = || is_read(environ) && accepts(environ, b"text/html");
-        let Some(found) = self.find(&root, &path, &wants_html)? else { return Ok(None) };
+        let found = match looked_up::take(self, &full_path[prefix.len()..]) {
+            Some(found) => Some(found),
+            None => self.find(&root, &path, &wants_html)?,
+        };
+        let Some(found) = found else { return Ok(None) };
         if !is_read(environ) {
             return method_not_allowed(start_response).map(Some);
         }
@@ -126,13 +143,17 @@ impl Folder {
     }
 
     /// The kind of answer to a GET request whose path begins with `prefix`.
-    pub(super) fn presence(&self, path: &[u8], prefix: &str, head: Head<'_>) -> Presence {
+    pub(super) fn presence(&self, full_path: &[u8], prefix: &str, head: Head<'_>) -> Presence {
         let wants_html = || head.get_all("accept").any(|accept| names(accept, b"text/html"));
-        let Some(path) = RelativePath::parse(&path[prefix.len()..], self.options.hidden) else { return Presence::None };
+        let below = &full_path[prefix.len()..];
+        let Some(path) = RelativePath::parse(below, self.options.hidden) else { return Presence::None };
         let Some(root) = self.root.current() else { return Presence::None };
         match self.find(&root, &path, &wants_html) {
             Ok(Some(Found::Listing)) => Presence::Listing,
-            Ok(Some(_)) => Presence::File,
+            Ok(Some(found)) => {
+                looked_up::keep(self, below, found);
+                Presence::File
+            }
             Ok(None) | Err(_) => Presence::None,
         }
     }

@@ -46,6 +46,7 @@ mod entries;
 mod error;
 mod folder;
 mod listing;
+mod looked_up;
 mod multipart;
 mod options;
 mod page;

@@ -140,3 +140,29 @@ fn only_the_listings_of_a_folder_are_not_immediate() {
         assert_eq!(app.is_immediate(owned.environ().head(), &mut || {}), expected, "{path}");
     }
 }
+
+/// It can't reach the application beside the limit on threads, and it is served as it was.
+#[test]
+fn a_file_that_is_deleted_after_the_question_is_still_the_answer() {
+    let (folder, app) = mounted();
+    let mut owned = EnvironBuilder::new("/static/a.txt").build().unwrap();
+    assert!(app.is_immediate(owned.environ().head(), &mut || {}));
+    std::fs::remove_file(folder.join("assets/a.txt")).unwrap();
+    assert_eq!(text(&get(&app, "/static/a.txt")), "assets/a.txt");
+    assert_eq!(text(&get(&app, "/static/a.txt")), "app GET /static/a.txt", "and for no other request");
+}
+
+#[test]
+fn what_was_found_for_one_path_is_no_answer_for_another() {
+    let (folder, app) = mounted();
+    folder.write("assets/b.txt", "b");
+    let mut owned = EnvironBuilder::new("/static/a.txt").build().unwrap();
+    for path in ["/static/b.txt", "/static/special/b.txt", "/static/none"] {
+        assert!(app.is_immediate(owned.environ().head(), &mut || {}));
+        assert_ne!(text(&get(&app, path)), "assets/a.txt", "{path}");
+    }
+    assert!(app.is_immediate(owned.environ().head(), &mut || {}));
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    folder.write("assets/a.txt", "changed");
+    assert_eq!(text(&get(&app, "/static/a.txt")), "changed", "a result is not kept");
+}
