@@ -245,10 +245,13 @@ def test_a_module_may_be_deleted_and_restored(folder):
     folder.save("shop.py", importing("names"))
     with reloading(folder, "--error-page") as server:
         server.wait_for_version("one")
-        path.unlink()
-        assert "No module named 'names'" in page(server)
+        # Now the file is known to be watched: a file that is gone before that looks like one that never was there.
         folder.save("names.py", "NAME = 'two'\n")
         server.wait_for_version("two")
+        path.unlink()
+        assert "No module named 'names'" in page(server)
+        folder.save("names.py", "NAME = 'three'\n")
+        server.wait_for_version("three")
 
 
 def test_extra_files_are_watched_and_excluded_ones_are_not(folder):
