@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use amboss_core::{make_server_on, Address, Application, Listeners, Server};
+use amboss_core::{make_server_on, Address, Application, Listeners, ServeError, Server};
 
 use crate::app_loader::AppLoader;
 use crate::error::{RunError, RunErrorKind};
@@ -46,10 +46,17 @@ pub(crate) fn assemble_server(
     Ok(server)
 }
 
+/// Serves until the server stops, and ends what would be left behind then.
+pub(crate) fn serve(loader: &mut impl AppLoader, server: Server) -> Result<(), ServeError> {
+    let served = loader.serve(server);
+    end_children();
+    served
+}
+
 /// Ends what this process has started and would leave behind: CGI scripts that are still running, and programs of hosts.
 pub(crate) fn end_children() {
     #[cfg(all(unix, feature = "reload", feature = "cli"))]
-    crate::cli::host_program::end_programs();
+    crate::host_program::end_programs();
     #[cfg(all(unix, feature = "toolkit"))]
     amboss_toolkit::cgi::kill_scripts();
 }

@@ -75,6 +75,8 @@ mod debug_pages;
 mod dev_app;
 mod error;
 
+#[cfg(all(unix, feature = "reload", feature = "cli"))]
+mod host_program;
 #[cfg(all(unix, feature = "reload"))]
 mod launch_plan;
 mod live_reload;

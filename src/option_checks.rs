@@ -1,6 +1,6 @@
 //! Checks of the options that need more than the options themselves.
 
-use amboss_core::{Address, ProxyProtocol, ProxySettings};
+use amboss_core::Address;
 
 use crate::error::RunError;
 use crate::options::RunOptions;
@@ -29,17 +29,4 @@ impl RunOptions {
             say!("{}", crate::debug_pages::WARNING);
         }
     }
-}
-
-/// Checks that someone may send the PROXY headers that are asked for.
-///
-/// # Errors
-/// A message: no proxy is trusted.
-pub(crate) fn check_proxies(proxies: &ProxySettings) -> Result<(), String> {
-    if proxies.protocol != ProxyProtocol::Off && proxies.trusted.is_empty() {
-        return Err("only trusted proxies send a PROXY header, and none is trusted; name them with \
-                    --forwarded-allow-ips (trusted_proxies), or leave out --proxy-protocol (proxy_protocol)"
-            .into());
-    }
-    Ok(())
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 #[cfg(feature = "toolkit")]
 use amboss_core::Application;
-use amboss_core::{Concurrency, RequestHandler, Settings};
+use amboss_core::{Concurrency, ProxyProtocol, ProxySettings, RequestHandler, Settings};
 #[cfg(feature = "tls")]
 use amboss_tls::SslContext;
 #[cfg(feature = "toolkit")]
@@ -18,7 +18,6 @@ use amboss_toolkit::files::FolderOptions;
 use crate::error::{RunError, RunErrorKind};
 #[cfg(all(unix, feature = "reload"))]
 use crate::launch_plan::LaunchPlan;
-use crate::option_checks::check_proxies;
 #[cfg(all(unix, feature = "reload"))]
 use crate::reload_options::{OnLoadFailure, ReloaderType};
 
@@ -189,4 +188,17 @@ impl RunOptions {
         settings.passthrough_errors |= passthrough_errors;
         Ok((concurrency, settings))
     }
+}
+
+/// Checks that someone may send the PROXY headers that are asked for.
+///
+/// # Errors
+/// A message: no proxy is trusted.
+pub(crate) fn check_proxies(proxies: &ProxySettings) -> Result<(), String> {
+    if proxies.protocol != ProxyProtocol::Off && proxies.trusted.is_empty() {
+        return Err("only trusted proxies send a PROXY header, and none is trusted; name them with \
+                    --forwarded-allow-ips (trusted_proxies), or leave out --proxy-protocol (proxy_protocol)"
+            .into());
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use amboss_core::{Address, Application, Listeners, Server};
 
 use crate::app_loader::{AppLoader, StaticApp};
-use crate::assemble::{assemble_server, bind, end_children, load_app};
+use crate::assemble::{assemble_server, bind, load_app, serve};
 use crate::banner::banner;
 use crate::error::RunError;
 #[cfg(all(unix, feature = "reload"))]
@@ -188,9 +188,7 @@ impl<L: AppLoader> ServerBuilder<L> {
         if !quiet {
             say!("{}", banner(server.local_addrs(), scheme, fingerprint.as_deref(), &hosts).trim_end());
         }
-        let served = self.loader.serve(server);
-        end_children();
-        Ok(served?)
+        Ok(serve(&mut self.loader, server)?)
     }
 
     /// Serves in a worker that was forked by [`LaunchPlan::fork`].

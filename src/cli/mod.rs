@@ -16,8 +16,6 @@ mod devcert;
 mod exec_python;
 mod find_python;
 mod hang_up;
-#[cfg(all(unix, feature = "reload"))]
-pub(crate) mod host_program;
 mod log_file;
 mod own_app_loader;
 mod respawn;
@@ -100,7 +98,13 @@ fn serve_own_app(serve: &ServeArgs, respawn_args: Option<&[OsString]>, runner: &
 /// Sets the applications of the hosts that are programs.
 fn set_programs(serve: &ServeArgs, options: &mut RunOptions, runner: &dyn Runner) {
     #[cfg(all(unix, feature = "reload"))]
-    host_program::set_programs(&mut options.hosts, serve.site.programs(), runner);
+    for (host, argv) in serve.site.programs() {
+        let program = crate::host_program::HostProgram::new(&host, argv, respawn::exec_wrapper(runner));
+        // Replaces the placeholder.
+        if let Some((_, app)) = options.hosts.iter_mut().find(|(known, _)| *known == host) {
+            *app = Arc::new(program);
+        }
+    }
     #[cfg(not(all(unix, feature = "reload")))]
     let _ = (serve, options, runner);
 }

@@ -16,7 +16,7 @@ use super::orders::Orders;
 use super::shared_sockets::accept_all;
 use super::variables;
 use crate::app_loader::AppLoader;
-use crate::assemble::{assemble_server, end_children, load_app};
+use crate::assemble::{assemble_server, load_app, serve};
 use crate::error::RunError;
 use crate::launch_plan::LaunchPlan;
 use crate::live_reload::BuildId;
@@ -103,18 +103,13 @@ impl WorkerProcess {
         // Only the server holds the listeners, so this process stops listening when the server does.
         let server = assemble_server(self.listeners, app, options, build_id)?;
         loader.started(&server, &worker)?;
-        let Some(orders) = self.orders else {
-            let served = loader.serve(server);
-            end_children();
-            return Ok(served?);
-        };
+        let Some(orders) = self.orders else { return Ok(serve(loader, server)?) };
         orders.set_server(&server);
         accept_all(self.shared, &server.receiver(), &orders.sender)?;
         // Reported before the loop runs: the sockets are listening, and a client that connects now waits only for the
         // first turn of the loop.
         orders.sender.send(&ControlMessage::Ready)?;
-        let served = loader.serve(server);
-        end_children();
+        let served = serve(loader, server);
         let _ = orders.sender.send(&ControlMessage::Drained);
         Ok(served?)
     }

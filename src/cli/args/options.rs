@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::serve::{Bodies, Color, Format, ServeArgs};
 use super::site;
 use crate::cli::log_file::LogFile;
-use crate::option_checks::check_proxies;
+use crate::options::check_proxies;
 #[cfg(all(unix, feature = "reload"))]
 use crate::LaunchPlan;
 use crate::{Address, BodyMode, Log, LogFormat, NoLog, RunOptions, Settings, TextLog};

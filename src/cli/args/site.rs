@@ -7,8 +7,6 @@ use std::time::Duration;
 use clap::Args;
 
 use super::seconds;
-#[cfg(all(unix, feature = "reload"))]
-use crate::cli::host_program;
 use crate::toolkit::files::{Folder, FolderOptions};
 use crate::toolkit::middleware::check_host;
 use crate::toolkit::Response;
@@ -44,8 +42,8 @@ pub(in crate::cli) struct SiteArgs {
 
     /// Answer requests for a host, or for all names below (*.NAME), with another application: a folder or a program, as a
     /// path that begins with ./, ../ or /, or a Python application; may be repeated. A program, with arguments behind
-    /// spaces, is started with the first request, by each worker, and inherits a socket (AMBOSS_SERVER_FD, LISTEN_FDS) to which requests
-    /// are passed on
+    /// spaces, is started with the first request, by each worker, and inherits a socket (AMBOSS_SERVER_FD, LISTEN_FDS)
+    /// to which requests are passed on
     #[arg(long, value_name = "HOST=APP", value_parser = vhost)]
     vhost: Vec<(String, String)>,
 
@@ -102,8 +100,7 @@ impl SiteArgs {
     /// Returns the hosts with programs, and the command lines of these.
     #[cfg(all(unix, feature = "reload"))]
     pub(in crate::cli) fn programs(&self) -> Vec<(String, Vec<std::ffi::OsString>)> {
-        let program = |(host, target): &(String, String)| Some((host.clone(), host_program::parse(target)?));
-        self.vhost.iter().filter_map(program).collect()
+        self.vhost.iter().filter_map(|(host, target)| Some((host.clone(), program(target)?))).collect()
     }
 
     /// Copies the flags into the options of a server with these addresses. The loader of a Python application replaces
@@ -154,10 +151,23 @@ fn host(text: &str) -> Result<String, String> {
     check_host(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
 }
 
+/// The words of a command line whose program is a file that can be executed, named by a path that begins with a dot or a
+/// slash. The words are separated by spaces.
+#[cfg(all(unix, feature = "reload"))]
+fn program(target: &str) -> Option<Vec<std::ffi::OsString>> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let mut words = target.split(' ').filter(|word| !word.is_empty());
+    let path = words.next().filter(|path| ["./", "../", "/"].iter().any(|beginning| path.starts_with(beginning)))?;
+    let metadata = Path::new(path).metadata().ok()?;
+    let is_program = metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 && !path.ends_with(".py");
+    is_program.then(|| std::iter::once(path).chain(words).map(Into::into).collect())
+}
+
 /// Whether the application of a host is a program.
 fn is_program(target: &str) -> bool {
     #[cfg(all(unix, feature = "reload"))]
-    return host_program::parse(target).is_some();
+    return program(target).is_some();
     #[cfg(not(all(unix, feature = "reload")))]
     {
         let _ = target;

@@ -34,8 +34,8 @@ MAX_SIZE = 20_000
 CONTAINERS = (str, list, tuple, dict, set, frozenset, deque)
 #: How long values are printed with their own ``repr``, in seconds.
 TIME = 0.5
-#: How long the whole report may take, in seconds. A call that goes on for longer is left alone in its thread, and the report
-#: is made without the texts of the application's values.
+#: How long the whole report may take, in seconds. A call that goes on for longer is left alone in its thread, and the
+#: report is made without the texts of the application's values.
 MAX_TIME = 2
 #: How many threads may be left alone with such calls; after that, values are not printed at all.
 MAX_THREADS = 4

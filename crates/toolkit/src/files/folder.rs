@@ -13,6 +13,7 @@ use crate::head_path::decoded_path;
 use crate::response::Response;
 
 use super::error::FilesError;
+use super::found::Found;
 use super::options::FolderOptions;
 use super::path::{encode, has_encoded_slash, RelativePath};
 use super::request::{accepts, denied, is_read, method_not_allowed, names};
@@ -36,24 +37,6 @@ pub struct Folder {
     cache_control: String,
 }
 
-/// What answers a request.
-// Nearly all values are files, so a box would save nothing.
-#[allow(clippy::large_enum_variant)]
-pub(super) enum Found<'p> {
-    File {
-        file: File,
-        metadata: Metadata,
-        path: Cow<'p, [u8]>,
-        is_fallback: bool,
-    },
-    /// There is something at another spelling of the path: with a slash at its end, or with single slashes.
-    Redirect {
-        slash: bool,
-    },
-    Listing,
-    Denied,
-}
-
 /// The kind of answer to a GET request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Presence {
@@ -61,19 +44,6 @@ pub(super) enum Presence {
     /// A file, a redirect to one, or a refusal.
     File,
     Listing,
-}
-
-impl Found<'_> {
-    pub(super) fn into_owned(self) -> Found<'static> {
-        match self {
-            Found::File { file, metadata, path, is_fallback } => {
-                Found::File { file, metadata, path: Cow::Owned(path.into_owned()), is_fallback }
-            }
-            Found::Redirect { slash } => Found::Redirect { slash },
-            Found::Listing => Found::Listing,
-            Found::Denied => Found::Denied,
-        }
-    }
 }
 
 impl Folder {
@@ -114,7 +84,7 @@ impl Folder {
         }
         let Some(root) = self.root.current() else { return Ok(None) };
         let wants_html = || is_read(environ) && accepts(environ, b"text/html");
-        let found = match looked_up::take(self, &full_path[prefix.len()..]) {
+        let found = match looked_up::take(self.address(), &full_path[prefix.len()..]) {
             Some(found) => Some(found),
             None => self.find(&root, &path, &wants_html)?,
         };
@@ -151,11 +121,16 @@ impl Folder {
         match self.find(&root, &path, &wants_html) {
             Ok(Some(Found::Listing)) => Presence::Listing,
             Ok(Some(found)) => {
-                looked_up::keep(self, below, found);
+                looked_up::keep(self.address(), below, found);
                 Presence::File
             }
             Ok(None) | Err(_) => Presence::None,
         }
+    }
+
+    /// Distinguishes the folder from others, for as long as it stays where it is.
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
     }
 
     fn find<'p>(

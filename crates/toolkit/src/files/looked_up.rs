@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-use super::folder::{Folder, Found};
+use super::found::Found;
 
 /// How old a result may be. The answer follows the question at once and in the same thread; a result that is older belongs
 /// to a request that something else has answered.
@@ -24,21 +24,16 @@ thread_local! {
     static LAST: RefCell<Option<LookedUp>> = const { RefCell::new(None) };
 }
 
-/// Keeps a result for the next call in this thread.
-pub(super) fn keep(folder: &Folder, path: &[u8], found: Found<'_>) {
-    let looked_up =
-        LookedUp { folder: address(folder), path: path.to_vec(), found: found.into_owned(), at: Instant::now() };
+/// Keeps a result for the next call in this thread. `folder` is the address of the folder.
+pub(super) fn keep(folder: usize, path: &[u8], found: Found<'_>) {
+    let looked_up = LookedUp { folder, path: path.to_vec(), found: found.into_owned(), at: Instant::now() };
     LAST.with(|last| *last.borrow_mut() = Some(looked_up));
 }
 
 /// Takes the result for a path below a folder, if it is the last one of this thread.
-pub(super) fn take(folder: &Folder, path: &[u8]) -> Option<Found<'static>> {
+pub(super) fn take(folder: usize, path: &[u8]) -> Option<Found<'static>> {
     LAST.with(|last| {
-        let fits = |last: &LookedUp| last.folder == address(folder) && last.path == path && last.at.elapsed() < MAX_AGE;
+        let fits = |last: &LookedUp| last.folder == folder && last.path == path && last.at.elapsed() < MAX_AGE;
         last.borrow_mut().take_if(|last| fits(last)).map(|last| last.found)
     })
-}
-
-fn address(folder: &Folder) -> usize {
-    std::ptr::from_ref(folder).addr()
 }

@@ -45,6 +45,7 @@
 mod entries;
 mod error;
 mod folder;
+mod found;
 mod listing;
 mod looked_up;
 mod multipart;

@@ -39,8 +39,8 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Makes the endpoint of a bound address, with the host's name if it was bound by one. An IPv6 address is in brackets, since
-    /// URLs are made of it (RFC 3875 §4.1.14, PEP 3333).
+    /// Makes the endpoint of a bound address, with the host's name if it was bound by one. An IPv6 address is in brackets,
+    /// since URLs are made of it (RFC 3875 §4.1.14, PEP 3333).
     pub(crate) fn new(host: Option<&str>, local: SocketAddr) -> Endpoint {
         let name = host.map_or_else(|| local.ip().to_canonical().to_string(), str::to_owned);
         let name = if name.contains(':') && !name.starts_with('[') { format!("[{name}]") } else { name };

@@ -3,15 +3,12 @@
 use std::ffi::OsString;
 use std::io;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use amboss_reload::{EventHandler, Program, Protocol, Supervisor, SupervisorHandle, SupervisorOptions, WorkerFailure};
 
-use super::runner::Runner;
 use crate::sync::lock;
 use crate::toolkit::{HttpError, ReverseProxy};
 use crate::{AppError, Application, Body, Environ, StartResponse};
@@ -38,19 +35,9 @@ pub(crate) fn end_programs() {
     running.into_iter().for_each(|program| drop(program.thread.join()));
 }
 
-/// The words of a command line whose program is a file that can be executed, named by a path that begins with a dot or a
-/// slash. The words are separated by spaces.
-pub(super) fn parse(target: &str) -> Option<Vec<OsString>> {
-    let mut words = target.split(' ').filter(|word| !word.is_empty());
-    let path = words.next().filter(|path| ["./", "../", "/"].iter().any(|beginning| path.starts_with(beginning)))?;
-    let metadata = Path::new(path).metadata().ok()?;
-    let is_program = metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 && !path.ends_with(".py");
-    is_program.then(|| std::iter::once(path).chain(words).map(OsString::from).collect())
-}
-
 /// An application that passes requests on to a program. The program is started with the first request, by the process
 /// that serves: a supervisor, which only checks its options, starts none.
-pub(super) struct HostProgram {
+pub(crate) struct HostProgram {
     host: String,
     argv: Vec<OsString>,
     exec_wrapper: Option<Vec<OsString>>,
@@ -107,8 +94,9 @@ impl EventHandler for Events {
 }
 
 impl HostProgram {
-    pub(super) fn new(host: &str, argv: Vec<OsString>, runner: &dyn Runner) -> HostProgram {
-        let exec_wrapper = super::respawn::exec_wrapper(runner);
+    /// Makes an application of a command line. `exec_wrapper`: the command that executes a program as a child of a
+    /// supervisor.
+    pub(crate) fn new(host: &str, argv: Vec<OsString>, exec_wrapper: Option<Vec<OsString>>) -> HostProgram {
         HostProgram { host: host.to_owned(), argv, exec_wrapper, proxy: Mutex::new(None), state: Arc::default() }
     }
 
@@ -158,19 +146,6 @@ impl Application for HostProgram {
             _ => HttpError::new(502)
                 .with_description("The program of this host can't be started. The log of the server says why.")
                 .respond(start_response),
-        }
-    }
-}
-
-/// Replaces the placeholders of hosts whose application is a program.
-pub(super) fn set_programs(
-    hosts: &mut [(String, Arc<dyn Application>)],
-    programs: Vec<(String, Vec<OsString>)>,
-    runner: &dyn Runner,
-) {
-    for (host, argv) in programs {
-        if let Some((_, app)) = hosts.iter_mut().find(|(known, _)| *known == host) {
-            *app = Arc::new(HostProgram::new(&host, argv, runner));
         }
     }
 }
