@@ -1,5 +1,6 @@
 //! Loading the application, and the hooks of the process that serves it.
 
+use std::fmt;
 use std::sync::Arc;
 
 use amboss_core::{Application, ServeError, Server, Settings};
@@ -67,12 +68,50 @@ pub trait AppLoader {
         Ok(())
     }
 
-    /// Serves until the server is told to stop.
+    /// Returns the name of the event loop that drives the server as its guest, for the banner; `None` for a server that
+    /// drives itself. Called after the application has been loaded. A loader with such a loop overrides
+    /// [`serve`](AppLoader::serve), too.
+    fn guest_of(&self) -> Option<String> {
+        None
+    }
+
+    /// Serves until the server is told to stop. A loader whose server is a guest may return before that, and keep the server
+    /// and `end` until the server has stopped.
     ///
     /// # Errors
     /// The error that ended the server.
-    fn serve(&mut self, mut server: Server) -> Result<(), ServeError> {
-        server.serve_forever()
+    fn serve(&mut self, mut server: Server, end: ServeEnd) -> Result<(), ServeError> {
+        let served = server.serve_forever();
+        drop(end);
+        served
+    }
+}
+
+/// What this process has to do when its server has stopped: it ends what it has started and would leave behind, and tells
+/// its supervisor. Dropping the value does that.
+#[derive(Default)]
+pub struct ServeEnd {
+    steps: Vec<Box<dyn FnOnce() + Send>>,
+}
+
+impl ServeEnd {
+    /// Adds a step, which follows those that were added before.
+    #[must_use]
+    pub(crate) fn then(mut self, step: impl FnOnce() + Send + 'static) -> ServeEnd {
+        self.steps.push(Box::new(step));
+        self
+    }
+}
+
+impl Drop for ServeEnd {
+    fn drop(&mut self) {
+        self.steps.drain(..).for_each(|step| step());
+    }
+}
+
+impl fmt::Debug for ServeEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServeEnd").field("steps", &self.steps.len()).finish()
     }
 }
 
@@ -94,8 +133,12 @@ impl<L: AppLoader + ?Sized> AppLoader for &mut L {
         (**self).started(server, worker)
     }
 
-    fn serve(&mut self, server: Server) -> Result<(), ServeError> {
-        (**self).serve(server)
+    fn guest_of(&self) -> Option<String> {
+        (**self).guest_of()
+    }
+
+    fn serve(&mut self, server: Server, end: ServeEnd) -> Result<(), ServeError> {
+        (**self).serve(server, end)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use amboss_core::{make_server_on, Address, Application, Listeners, ServeError, Server};
 
-use crate::app_loader::AppLoader;
+use crate::app_loader::{AppLoader, ServeEnd};
 use crate::error::{RunError, RunErrorKind};
 use crate::live_reload::{BuildId, LiveReload};
 use crate::options::RunOptions;
@@ -46,11 +46,14 @@ pub(crate) fn assemble_server(
     Ok(server)
 }
 
-/// Serves until the server stops, and ends what would be left behind then.
-pub(crate) fn serve(loader: &mut impl AppLoader, server: Server) -> Result<(), ServeError> {
-    let served = loader.serve(server);
-    end_children();
-    served
+/// Serves until the server stops, and ends what would be left behind then. After that follows `then`. If the server is a
+/// guest, this may return before it stops.
+pub(crate) fn serve(
+    loader: &mut impl AppLoader,
+    server: Server,
+    then: impl FnOnce() + Send + 'static,
+) -> Result<(), ServeError> {
+    loader.serve(server, ServeEnd::default().then(end_children).then(then))
 }
 
 /// Ends what this process has started and would leave behind: CGI scripts that are still running, and programs of hosts.
@@ -68,6 +71,7 @@ pub(crate) fn load_app(
     options: &mut RunOptions,
 ) -> Result<Arc<dyn Application>, RunError> {
     let app = loader.load_app(worker)?;
+    options.guest_of = loader.guest_of();
     #[cfg(feature = "toolkit")]
     crate::surroundings::set_hosts(options, loader.hosts());
     loader.configure(&mut options.settings)?;

@@ -8,8 +8,15 @@ use amboss_core::LocalAddr;
 ///
 /// A wildcard address is shown with a loopback URL and with the URL of the interface that has the default route. The
 /// certificate's fingerprint can be compared with the one that a browser shows. `hosts` are names that the server answers
-/// with applications of their own; those below `localhost` need no entry in a DNS (RFC 6761 §6.3).
-pub fn banner(addresses: &[LocalAddr], scheme: &str, fingerprint: Option<&str>, hosts: &[String]) -> String {
+/// with applications of their own; those below `localhost` need no entry in a DNS (RFC 6761 §6.3). `guest_of` names the
+/// event loop that drives the server.
+pub fn banner(
+    addresses: &[LocalAddr],
+    scheme: &str,
+    fingerprint: Option<&str>,
+    hosts: &[String],
+    guest_of: Option<&str>,
+) -> String {
     let mut text = String::new();
     let mut line = |address: &str| {
         text.push_str(" * Running on ");
@@ -38,8 +45,17 @@ pub fn banner(addresses: &[LocalAddr], scheme: &str, fingerprint: Option<&str>, 
     if let Some(fingerprint) = fingerprint {
         text.push_str(&format!(" * Certificate fingerprint (SHA-256): {fingerprint}\n"));
     }
+    if let Some(event_loop) = guest_of {
+        text.push_str(&guest_line(event_loop));
+        text.push('\n');
+    }
     text.push_str("Press CTRL+C to quit\n");
     text
+}
+
+/// Returns the line that names the event loop that drives the server as its guest.
+pub(crate) fn guest_line(event_loop: &str) -> String {
+    format!(" * Requests run in greenlets of {event_loop}")
 }
 
 /// Returns the address of the interface that the system would use for a public address. Connecting a UDP socket sends
@@ -73,17 +89,18 @@ mod tests {
             LocalAddr::Tcp("[::1]:5000".parse().unwrap()),
             LocalAddr::Unix(Some("/tmp/a.sock".into())),
         ];
-        let text = banner(&addresses, "http", None, &[]);
+        let text = banner(&addresses, "http", None, &[], None);
         assert_eq!(
             text,
             " * Running on http://127.0.0.1:5000\n * Running on http://[::1]:5000\n * Running on unix:///tmp/a.sock\n\
              Press CTRL+C to quit\n"
         );
-        let text = banner(&addresses[..1], "https", Some("AB:CD"), &["api.localhost".to_owned()]);
+        let text = banner(&addresses[..1], "https", Some("AB:CD"), &["api.localhost".to_owned()], Some("gevent"));
         let fingerprint = " * Certificate fingerprint (SHA-256): AB:CD\n";
         let running = " * Running on https://127.0.0.1:5000\n * Running on https://api.localhost:5000\n";
-        assert_eq!(text, format!("{running}{fingerprint}Press CTRL+C to quit\n"));
-        let text = banner(&[LocalAddr::Tcp("0.0.0.0:80".parse().unwrap())], "http", None, &[]);
+        let guest = " * Requests run in greenlets of gevent\n";
+        assert_eq!(text, format!("{running}{fingerprint}{guest}Press CTRL+C to quit\n"));
+        let text = banner(&[LocalAddr::Tcp("0.0.0.0:80".parse().unwrap())], "http", None, &[], None);
         assert!(
             text.starts_with(" * Running on all addresses (0.0.0.0)\n * Running on http://127.0.0.1:80\n"),
             "{text}"

@@ -97,17 +97,20 @@ pub use amboss_core::http::{HeadLimits, Leniency};
 pub use amboss_core::{
     hijack, make_server, make_server_from_systemd, make_server_on, on_upgrade, wants_color, AccessRecord, Address,
     AddressError, AppError, Application, BaseWsgiServer, Body, BodyMode, Client, CloseReason, Collected, Concurrency,
-    Environ, Extensions, ForkingWsgiServer, ForwardedHops, ForwardedHopsError, IdleConnection, Input, InputError,
-    InputErrorKind, Limits, Listeners, LocalAddr, Log, LogFormat, NoLog, Peer, ProxyOrigin, ProxyProtocol,
-    ProxySettings, Receiver, RequestHandler, Runtime, ServeError, ServeErrorKind, Server, Settings, ShutdownHandle,
-    Socket, StartError, StartErrorKind, StartResponse, StoredBody, TextLog, ThreadedWsgiServer, Timeouts, Transport,
-    TransportLayer, TrustedPeers, TrustedPeersError, Upgraded,
+    DetachedId, Environ, Extensions, FailureResponse, ForkingWsgiServer, ForwardedHops, ForwardedHopsError,
+    IdleConnection, Input, InputError, InputErrorKind, Limits, Listeners, LocalAddr, Log, LogFormat, NoLog, Peer,
+    ProxyOrigin, ProxyProtocol, ProxySettings, Receiver, RequestHandler, ResponseFilter, Runtime, ServeError,
+    ServeErrorKind, Server, Settings, ShutdownHandle, Socket, StartError, StartErrorKind, StartResponse, StoredBody,
+    TextLog, ThreadedWsgiServer, Timeouts, Transport, TransportLayer, TrustedPeers, TrustedPeersError, Upgraded,
+    WriteProgress,
 };
+#[cfg(unix)]
+pub use amboss_core::{Guest, GuestEvents};
 #[cfg(feature = "tls")]
 pub use amboss_tls::{
     make_ssl_devcert, ClientCertificates, LocalCa, PlainHttpPolicy, SslContext, SslError, SslErrorKind,
 };
-pub use app_loader::{AppLoader, StaticApp};
+pub use app_loader::{AppLoader, ServeEnd, StaticApp};
 pub use banner::banner;
 #[cfg(feature = "cli")]
 pub use dev_app::DevApp;

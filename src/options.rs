@@ -110,6 +110,10 @@ pub struct RunOptions {
     pub reopen_logs: Option<Arc<dyn Fn() + Send + Sync>>,
     /// The request handler; with `None`, the server uses the one in `settings`.
     pub request_handler: Option<Arc<dyn RequestHandler>>,
+    /// The name of the event loop that drives the server as its guest, such as `gevent`, for the banner of a supervisor.
+    /// `None` for a server that drives itself. In the process that serves, the loader decides
+    /// ([`AppLoader::guest_of`](crate::AppLoader::guest_of)).
+    pub guest_of: Option<String>,
     /// Whether an error of the application ends the server.
     pub passthrough_errors: bool,
     /// Whether to use the next free port, and print it, if the port is in use.
@@ -176,6 +180,7 @@ impl RunOptions {
                 return Err(RunErrorKind::Options("Cannot have a multi-thread and multi-process server.".into()).into());
             }
             (_, 2..) => Concurrency::Processes,
+            _ if self.guest_of.is_some() => Concurrency::Guest,
             (Some(false), _) => Concurrency::Single,
             _ => Concurrency::Threads,
         };

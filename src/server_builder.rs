@@ -183,12 +183,16 @@ impl<L: AppLoader> ServerBuilder<L> {
         self.options.warn();
         let worker = Worker::default();
         let server = load_server(&mut self.loader, &worker, listeners, self.options)?;
+        let guest_of = self.loader.guest_of();
         // Before the banner, so that CTRL+C already works as the banner says.
         self.loader.started(&server, &worker)?;
         if !quiet {
-            say!("{}", banner(server.local_addrs(), scheme, fingerprint.as_deref(), &hosts).trim_end());
+            say!(
+                "{}",
+                banner(server.local_addrs(), scheme, fingerprint.as_deref(), &hosts, guest_of.as_deref()).trim_end()
+            );
         }
-        Ok(serve(&mut self.loader, server)?)
+        Ok(serve(&mut self.loader, server, || ())?)
     }
 
     /// Serves in a worker that was forked by [`LaunchPlan::fork`].
@@ -218,8 +222,9 @@ impl<L: AppLoader> ServerBuilder<L> {
         let (options, addresses) = (&self.options, &self.addresses);
         let code = supervise::supervise(options, &self.plan, || {
             let listeners = listen(listeners, addresses, options)?;
-            let banner =
-                (!options.quiet).then(|| banner(&listeners.local_addrs(), scheme, fingerprint.as_deref(), &hosts));
+            let banner = (!options.quiet).then(|| {
+                banner(&listeners.local_addrs(), scheme, fingerprint.as_deref(), &hosts, options.guest_of.as_deref())
+            });
             Ok((listeners, banner))
         })?;
         if code == 0 {

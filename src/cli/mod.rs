@@ -35,7 +35,7 @@ use own_app_loader::OwnAppLoader;
 pub use exec_python::exec_python;
 pub use hang_up::HangUp;
 pub use log_file::ReopenLogs;
-pub use runner::{AppConfig, Runner, Signals};
+pub use runner::{AppConfig, Runner, Signals, WorkerClass};
 
 /// Exit code when the command could not serve.
 const FAILED: u8 = 1;
@@ -157,6 +157,9 @@ fn serve_python_apps(serve: &ServeArgs, args: &[OsString], runner: &mut dyn Runn
         timeout: None,
         max_requests: None,
         max_requests_jitter: 0,
+        worker_class: None,
+        worker_connections: app::WORKER_CONNECTIONS,
+        greenlet_conflict: serve.greenlet_conflict(),
         preload: false,
         arguments,
     };

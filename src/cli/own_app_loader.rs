@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::runner::{Runner, Signals};
-use crate::{AppLoader, Application, RunError, RunOptions, ServeError, Server, Worker};
+use crate::{AppLoader, Application, RunError, RunOptions, ServeEnd, ServeError, Server, Worker};
 
 /// The loader of an application of the command. It leaves signal handlers and waiting to the runner.
 pub(super) struct OwnAppLoader<'a> {
@@ -28,7 +28,9 @@ impl AppLoader for OwnAppLoader<'_> {
         self.runner.started(server, worker, self.signals.clone())
     }
 
-    fn serve(&mut self, server: Server) -> Result<(), ServeError> {
-        self.runner.wait(server)
+    fn serve(&mut self, server: Server, end: ServeEnd) -> Result<(), ServeError> {
+        let served = self.runner.wait(server);
+        drop(end);
+        served
     }
 }

@@ -71,6 +71,28 @@ impl Signals {
     }
 }
 
+/// How requests run in a worker: gunicorn's worker classes, as far as there is a counterpart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerClass {
+    /// In threads.
+    Threads,
+    /// In greenlets of gevent.
+    Gevent,
+    /// In greenlets of eventlet.
+    Eventlet,
+}
+
+impl WorkerClass {
+    /// Returns the name of the library whose greenlets run requests.
+    pub fn library(self) -> Option<&'static str> {
+        match self {
+            WorkerClass::Threads => None,
+            WorkerClass::Gevent => Some("gevent"),
+            WorkerClass::Eventlet => Some("eventlet"),
+        }
+    }
+}
+
 /// The settings for serving a Python application.
 #[derive(Clone)]
 pub struct AppConfig {
@@ -91,6 +113,12 @@ pub struct AppConfig {
     pub max_requests: Option<u64>,
     /// The maximum of the random number that each worker adds to `max_requests`.
     pub max_requests_jitter: u64,
+    /// How requests run in a worker; `None` for threads, unless the application has replaced them.
+    pub worker_class: Option<WorkerClass>,
+    /// The maximum number of requests that run at once in greenlets.
+    pub worker_connections: usize,
+    /// Why requests can't run in greenlets, if a flag excludes that.
+    pub greenlet_conflict: Option<String>,
     /// Whether the application is imported once and the workers are forked from that process.
     pub preload: bool,
     /// The command's arguments without `--python`.

@@ -20,7 +20,7 @@ pub(crate) use build_id::start_timestamp;
 pub(crate) use build_id::BuildId;
 use event_stream::EventStreams;
 pub(crate) use event_stream::ShutdownSlot;
-use html_injector::{HtmlInjector, HtmlResponse};
+use html_injector::HtmlInjector;
 use script_tag::ScriptTag;
 use unlogged::Unlogged;
 
@@ -82,13 +82,12 @@ impl Application for LiveReload {
         // The script can't be added to a compressed page.
         environ.remove("HTTP_ACCEPT_ENCODING");
         let script = ScriptTag::new(format!("/__amboss__/live.js?{}", self.build.id));
-        let mut injector = HtmlInjector::new(start_response, script.len());
+        let mut injector = HtmlInjector::new(start_response, script);
         let body = self.app.call(environ, &mut injector)?;
-        let Some(HtmlResponse { encoding, mut prefix }) = injector.response() else { return Ok(body) };
-        Ok(body.followed_by_with(move |first| {
-            prefix.extend_from_slice(first);
-            script.encoded(encoding.or_from_bom(&prefix))
-        }))
+        Ok(match injector.into_script() {
+            Some(script) => body.followed_by_with(move |first| script.after(first)),
+            None => body,
+        })
     }
 
     /// The script is immediate. The events are not: their stream waits for the next change.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use amboss_core::{Listeners, LocalAddr};
+use amboss_core::{Application, Listeners, LocalAddr};
 use amboss_reload::{ignore_interrupts, ControlMessage, Forked, Inherited, SupervisorOptions};
 
 use super::error_page::ErrorPage;
@@ -17,6 +17,7 @@ use super::shared_sockets::accept_all;
 use super::variables;
 use crate::app_loader::AppLoader;
 use crate::assemble::{assemble_server, load_app, serve};
+use crate::banner::guest_line;
 use crate::error::RunError;
 use crate::launch_plan::LaunchPlan;
 use crate::live_reload::BuildId;
@@ -96,23 +97,42 @@ impl WorkerProcess {
         options.live_reload |= variables::is_set(variables::LIVE_RELOAD);
         options.settings.runtime.multiprocess |= options.workers > 1 || variables::is_set(variables::MULTIPROCESS);
         let app = match ErrorPage::from_env(self.is_reachable()) {
-            Some(page) => Arc::new(page),
-            None => load_app(loader, &worker, &mut options)?,
+            Some(page) => {
+                options.guest_of = None;
+                Arc::new(page)
+            }
+            None => load_app_and_say(loader, &worker, &mut options)?,
         };
         let build_id = self.build_id();
         // Only the server holds the listeners, so this process stops listening when the server does.
         let server = assemble_server(self.listeners, app, options, build_id)?;
         loader.started(&server, &worker)?;
-        let Some(orders) = self.orders else { return Ok(serve(loader, server)?) };
+        let Some(orders) = self.orders else { return Ok(serve(loader, server, || ())?) };
         orders.set_server(&server);
         accept_all(self.shared, &server.receiver(), &orders.sender)?;
         // Reported before the loop runs: the sockets are listening, and a client that connects now waits only for the
         // first turn of the loop.
         orders.sender.send(&ControlMessage::Ready)?;
-        let served = serve(loader, server);
-        let _ = orders.sender.send(&ControlMessage::Drained);
-        Ok(served?)
+        let drained = move || {
+            let _ = orders.sender.send(&ControlMessage::Drained);
+        };
+        Ok(serve(loader, server, drained)?)
     }
+}
+
+/// Loads the application. The supervisor's banner can't name an event loop that drives the server because the application
+/// uses it, so this process does.
+fn load_app_and_say(
+    loader: &mut impl AppLoader,
+    worker: &Worker,
+    options: &mut RunOptions,
+) -> Result<Arc<dyn Application>, RunError> {
+    let expected = options.guest_of.take();
+    let app = load_app(loader, worker, options)?;
+    if let Some(event_loop) = options.guest_of.as_ref().filter(|_| expected.is_none() && !options.quiet) {
+        say!("{}", guest_line(event_loop));
+    }
+    Ok(app)
 }
 
 /// Reports the files of which this program consists to the supervisor, from a process that ends before it serves. Has no

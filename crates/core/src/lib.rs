@@ -68,10 +68,13 @@ pub use server::{
     Handshake, HandshakeInfo, IdleConnection, Interest, Limits, Listeners, LocalAddr, Log, LogFormat, MayHandOver,
     NoLog, PlainHttpPolicy, PollerKind, ProxyOrigin, ProxyProtocol, ProxySettings, Receiver, RequestHandler, Runtime,
     ServeError, ServeErrorKind, Server, Settings, ShutdownHandle, Socket, StoredBody, TextLog, ThreadedWsgiServer,
-    Timeouts, Transport, TransportLayer, TrustedPeers, TrustedPeersError, Upgraded,
+    Timeouts, Transport, TransportLayer, TrustedPeers, TrustedPeersError, Upgraded, WriteProgress,
 };
+#[cfg(unix)]
+pub use server::{Guest, GuestEvents};
 pub use wsgi::{
-    create_environ, run_wsgi_app, AppError, AppResponse, Application, Body, ByteStr, Client, Collected, Environ,
-    EnvironBuilder, EnvironError, EnvironErrorKind, Extensions, ForwardedHops, ForwardedHopsError, Input, InputError,
-    InputErrorKind, OwnedEnviron, Peer, RunAppError, RunAppErrorKind, StartError, StartErrorKind, StartResponse,
+    create_environ, run_wsgi_app, AppError, AppResponse, Application, Body, ByteStr, Client, Collected, DetachedId,
+    Environ, EnvironBuilder, EnvironError, EnvironErrorKind, Extensions, FailureResponse, ForwardedHops,
+    ForwardedHopsError, Input, InputError, InputErrorKind, OwnedEnviron, Peer, ResponseFilter, RunAppError,
+    RunAppErrorKind, StartError, StartErrorKind, StartResponse,
 };

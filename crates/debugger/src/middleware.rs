@@ -4,19 +4,23 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use amboss_core::http::Head;
 use amboss_core::{
-    catch_panic, AppError, Application, Body, Environ, InputError, Log, RequestHandler, StartError, StartErrorKind,
-    StartResponse, TextLog,
+    catch_panic, AppError, Application, Body, DetachedId, Environ, FailureResponse, InputError, Log, RequestHandler,
+    ResponseFilter, StartError, StartErrorKind, StartResponse, TextLog,
 };
 
-use crate::negotiate::negotiate;
+use crate::negotiate::{negotiate, Format};
 use crate::page::Page;
 use crate::project::Project;
+use crate::render::Rendered;
 use crate::report::FailureReport;
 use crate::request::RequestInfo;
+
+/// The status of the pages.
+const FAILED: &str = "500 Internal Server Error";
 
 /// The environ's key that says that pages load the script of the live reload.
 const LIVE_RELOAD: &str = "amboss.live";
@@ -58,13 +62,97 @@ pub fn explain_error(error: &AppError, project: &Project) -> Option<FailureRepor
 /// ```
 pub struct DebugPages<A> {
     app: A,
+    pages: Arc<Pages>,
+    allow_remote: bool,
+    handler: Arc<dyn RequestHandler>,
+    log: Arc<dyn Log>,
+}
+
+/// What makes the pages. A response that is detached from its call keeps it.
+#[derive(Clone)]
+struct Pages {
     project: Project,
     page: Page,
     versions: Vec<(String, String)>,
-    allow_remote: bool,
     explain: Arc<Explain>,
-    handler: Arc<dyn RequestHandler>,
-    log: Arc<dyn Log>,
+}
+
+/// What a page shows of the request, and how.
+#[derive(Clone)]
+struct Requested {
+    request: RequestInfo,
+    format: Format,
+    live_reload: bool,
+}
+
+impl Requested {
+    fn from_environ(environ: &Environ<'_>) -> Requested {
+        Requested {
+            request: RequestInfo::from_environ(environ),
+            format: negotiate(&environ.header("Accept").unwrap_or_default()),
+            live_reload: environ.get(LIVE_RELOAD).is_some(),
+        }
+    }
+}
+
+impl Pages {
+    fn render(&self, requested: Requested, report: FailureReport) -> Rendered {
+        let add_version =
+            |report: FailureReport, (name, version): &(String, String)| report.with_version(name, version);
+        let report = self.versions.iter().fold(report, add_version).with_request(requested.request);
+        let page = self.page.clone().live_reload(self.page.live_reload || requested.live_reload);
+        page.render(&report, requested.format)
+    }
+}
+
+/// Passes a response on. If the application detaches it from its call, a filter makes the page for a later failure.
+struct Detaching<'a> {
+    inner: &'a mut dyn StartResponse,
+    pages: &'a Arc<Pages>,
+    /// Set after the call, when the request is known as the application has seen it.
+    requested: Option<Arc<OnceLock<Requested>>>,
+}
+
+impl StartResponse for Detaching<'_> {
+    fn begin(&mut self, status: &str, fields: &[(&str, &[u8])], error: Option<&AppError>) -> Result<(), StartError> {
+        self.inner.begin(status, fields, error)
+    }
+
+    fn write(&mut self, data: &[u8]) -> Result<(), StartError> {
+        self.inner.write(data)
+    }
+
+    fn early_hints(&mut self, fields: &[(&str, &[u8])]) -> Result<(), StartError> {
+        self.inner.early_hints(fields)
+    }
+
+    fn flush(&mut self) -> Result<(), StartError> {
+        self.inner.flush()
+    }
+
+    fn detach(&mut self, mut filters: Vec<Box<dyn ResponseFilter>>) -> Option<DetachedId> {
+        let requested = Arc::default();
+        filters.push(Box::new(LaterFailure { pages: self.pages.clone(), requested: Arc::clone(&requested) }));
+        let id = self.inner.detach(filters)?;
+        self.requested = Some(requested);
+        Some(id)
+    }
+}
+
+/// Makes the page for an application that fails after it has detached its response.
+struct LaterFailure {
+    pages: Arc<Pages>,
+    requested: Arc<OnceLock<Requested>>,
+}
+
+impl ResponseFilter for LaterFailure {
+    fn failure(&mut self, error: &AppError) -> Option<FailureResponse> {
+        let requested = self.requested.get()?.clone();
+        let report = (self.pages.explain)(error, &self.pages.project)?;
+        let Rendered { fields, body } = self.pages.render(requested, report);
+        let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value.into_bytes())).collect();
+        Some(FailureResponse { status: FAILED.to_owned(), fields, body: body.into_bytes() })
+    }
 }
 
 /// The request handler that behaves as the server does.
@@ -78,11 +166,13 @@ impl<A: Application> DebugPages<A> {
     pub fn new(app: A) -> DebugPages<A> {
         DebugPages {
             app,
-            project: Project::current(),
-            page: Page::from_env(),
-            versions: Vec::new(),
+            pages: Arc::new(Pages {
+                project: Project::current(),
+                page: Page::from_env(),
+                versions: Vec::new(),
+                explain: Arc::new(explain_error),
+            }),
             allow_remote: false,
-            explain: Arc::new(explain_error),
             handler: Arc::new(DefaultHandler),
             log: Arc::new(TextLog::stderr()),
         }
@@ -91,21 +181,21 @@ impl<A: Application> DebugPages<A> {
     /// Sets the project, whose frames are open.
     #[must_use]
     pub fn project(mut self, project: Project) -> DebugPages<A> {
-        self.project = project;
+        self.pages_mut().project = project;
         self
     }
 
     /// Sets the settings of the pages.
     #[must_use]
     pub fn page(mut self, page: Page) -> DebugPages<A> {
-        self.page = page;
+        self.pages_mut().page = page;
         self
     }
 
     /// Adds the version of a program or library to the pages.
     #[must_use]
     pub fn version(mut self, name: &str, version: &str) -> DebugPages<A> {
-        self.versions.push((name.to_owned(), version.to_owned()));
+        self.pages_mut().versions.push((name.to_owned(), version.to_owned()));
         self
     }
 
@@ -120,7 +210,7 @@ impl<A: Application> DebugPages<A> {
     /// runtime has errors that know more than their text. Not called for panics.
     #[must_use]
     pub fn explain(mut self, explain: Arc<Explain>) -> DebugPages<A> {
-        self.explain = explain;
+        self.pages_mut().explain = explain;
         self
     }
 
@@ -140,6 +230,10 @@ impl<A: Application> DebugPages<A> {
         self
     }
 
+    fn pages_mut(&mut self) -> &mut Pages {
+        Arc::make_mut(&mut self.pages)
+    }
+
     /// Whether the client of this request may get a page.
     fn may_respond(&self, environ: &Environ<'_>) -> bool {
         self.allow_remote || is_from_this_machine(environ)
@@ -152,16 +246,11 @@ impl<A: Application> DebugPages<A> {
         report: FailureReport,
         error: AppError,
     ) -> Result<Body, AppError> {
-        let add_version =
-            |report: FailureReport, (name, version): &(String, String)| report.with_version(name, version);
-        let report = self.versions.iter().fold(report, add_version).with_request(RequestInfo::from_environ(environ));
-        let format = negotiate(&environ.header("Accept").unwrap_or_default());
-        let page = self.page.clone().live_reload(self.page.live_reload || environ.get(LIVE_RELOAD).is_some());
-        let rendered = page.render(&report, format);
+        let rendered = self.pages.render(Requested::from_environ(environ), report);
         let fields: Vec<(&str, &[u8])> =
             rendered.fields.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
         // This replaces a head that has been set. It fails if the head has been sent.
-        if start_response.begin("500 Internal Server Error", &fields, Some(&error)).is_err() {
+        if start_response.begin(FAILED, &fields, Some(&error)).is_err() {
             return Err(error);
         }
         self.handler.handle_error(&error, environ.head().request_line(), &*self.log);
@@ -175,14 +264,19 @@ impl<A: Application> Application for DebugPages<A> {
             return self.app.call(environ, start_response);
         }
         // The page can replace the head until the first block has been sent.
-        match catch_panic(|| self.app.call(environ, start_response).and_then(Body::with_first_block)) {
+        let mut detaching = Detaching { inner: start_response, pages: &self.pages, requested: None };
+        let called = catch_panic(|| self.app.call(environ, &mut detaching).and_then(Body::with_first_block));
+        if let Some(requested) = detaching.requested {
+            let _ = requested.set(Requested::from_environ(environ));
+        }
+        match called {
             Ok(Ok(body)) => Ok(body),
-            Ok(Err(error)) => match (self.explain)(&error, &self.project) {
+            Ok(Err(error)) => match (self.pages.explain)(&error, &self.pages.project) {
                 Some(report) => self.respond(environ, start_response, report, error),
                 None => Err(error),
             },
             Err(panic) => {
-                let report = FailureReport::from_panic(&panic.to_string(), &self.project);
+                let report = FailureReport::from_panic(&panic.to_string(), &self.pages.project);
                 // The server's words for a panic.
                 let error = format!("panic in the application: {panic}").into();
                 self.respond(environ, start_response, report, error)
@@ -228,6 +322,6 @@ fn is_of_the_client(error: &(dyn Error + 'static)) -> bool {
 impl<A> fmt::Debug for DebugPages<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct("DebugPages");
-        fields.field("project", &self.project).field("allow_remote", &self.allow_remote).finish_non_exhaustive()
+        fields.field("project", &self.pages.project).field("allow_remote", &self.allow_remote).finish_non_exhaustive()
     }
 }

@@ -4,19 +4,21 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use amboss::{Application, Listeners, LocalAddr, ServerBuilder, ShutdownHandle, Worker};
+use amboss::{Listeners, LocalAddr, RunOptions, ServeEnd, ServerBuilder, ShutdownHandle, Worker};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
-use crate::app_loader::{LoadedApps, PyAppLoader};
+use crate::app_loader::{GuestSlot, LoadedApps, PyAppLoader};
 use crate::errors::{from_run_error, from_serve_error};
-use crate::options::{make_application, parse_addresses, to_run_options, Options};
+use crate::options::{library, make_application, parse_addresses, to_run_options, AppSetup, Options};
 use crate::runtime::ffi::with_borrowed_fd;
 use crate::runtime::finalize::detach;
 use crate::runtime::main_thread::{run_in_thread, serve_forever, stop_at_once, stop_gracefully_first};
 use crate::runtime::signals;
 use crate::runtime::sync::lock;
+use crate::worker::guest::{Guest, GuestParts};
 use crate::worker::module_reporter::ModuleReporter;
+use crate::wsgi::task::TaskHost;
 
 /// The timeout of `handle_request` when none is given: 100 years.
 const NO_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -26,6 +28,8 @@ const NO_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 pub(crate) struct Server {
     /// `None` while it serves, and after it was closed.
     server: Mutex<Option<amboss::Server>>,
+    /// What the server needs as the guest of a hub; `None` if requests run in threads.
+    guest: Mutex<Option<GuestParts>>,
     handle: ShutdownHandle,
     local_addrs: Vec<LocalAddr>,
 }
@@ -53,11 +57,16 @@ impl Server {
         options: Options<'_>,
         fd: Option<i32>,
     ) -> PyResult<Server> {
-        let run = to_run_options(py, &options)?;
+        let (mut run, logs) = to_run_options(py, &options)?;
+        if options.greenlets.is_some() {
+            run.settings.runtime.threads = options.worker_connections;
+        }
         let addresses = parse_addresses(&addresses)?;
         let listeners = fd.map(duplicate_listener).transpose()?;
-        let shutdown = Arc::default();
-        let app = Arc::new(make_application(py, app, &run, options.request_handler, &shutdown)?);
+        let setup = setup(&options, &run);
+        let shutdown = setup.shutdown.clone();
+        let app = make_application(py, app, &run, &setup)?;
+        let guest = Mutex::new(setup.guest(logs, options.worker_connections, run.use_debugger));
         let builder = ServerBuilder::new(app).bind_all(addresses).options(run);
         let server = detach(py, || match listeners {
             Some(listeners) => builder.listeners(listeners).build(),
@@ -66,7 +75,7 @@ impl Server {
         let server = server.map_err(|error| from_run_error(py, error))?;
         let (handle, local_addrs) = (server.shutdown_handle(), server.local_addrs().to_vec());
         let _ = shutdown.set(handle.clone());
-        Ok(Server { server: Mutex::new(Some(server)), handle, local_addrs })
+        Ok(Server { server: Mutex::new(Some(server)), guest, handle, local_addrs })
     }
 
     /// Returns the bound addresses: `(host, port)`, or `("unix://path", 0)`.
@@ -86,6 +95,16 @@ impl Server {
         let (server, result) = serve_forever(py, server, stop_gracefully_first)?;
         *self.server() = server;
         result.map_err(|error| from_serve_error(py, error))
+    }
+
+    /// Makes the server the guest of the hub of gevent or eventlet, which drives it instead of `serve_forever`. Raises
+    /// RuntimeError if its requests run in threads.
+    fn become_guest(&self, py: Python<'_>) -> PyResult<Guest> {
+        let server = self.take()?;
+        let Some(parts) = lock(&self.guest).take() else {
+            return Err(PyRuntimeError::new_err("the requests of this server run in threads"));
+        };
+        Guest::new(py, server, parts, ServeEnd::default())
     }
 
     /// Serves one request; returns False if none arrives within `timeout` seconds.
@@ -136,39 +155,58 @@ pub(crate) fn make_ssl_devcert(
     amboss::make_ssl_devcert(&base_path, host, cn).map_err(|error| PyOSError::new_err(error.to_string()))
 }
 
-/// Serves an application until the server stops, under a supervisor or without one.
+/// Serves an application until the server stops, under a supervisor or without one. If requests run in greenlets, returns
+/// the server when it is ready, for its hub to drive.
 #[pyfunction]
-pub(crate) fn run(py: Python<'_>, addresses: Vec<String>, app: Py<PyAny>, options: Options<'_>) -> PyResult<()> {
-    let run = to_run_options(py, &options)?;
+pub(crate) fn run(
+    py: Python<'_>,
+    addresses: Vec<String>,
+    app: Py<PyAny>,
+    options: Options<'_>,
+) -> PyResult<Option<Guest>> {
+    let (run, logs) = to_run_options(py, &options)?;
     let addresses = parse_addresses(&addresses)?;
-    let shutdown = Arc::default();
-    let make_app = |app: Py<PyAny>| make_application(py, app, &run, options.request_handler.clone(), &shutdown);
-    let mut main = make_app(app)?;
-    let mut hosts = Vec::new();
-    for (host, app) in options.hosts.iter().filter(|(_, app)| app.is_callable()) {
-        hosts.push((host.clone(), make_app(app.clone().unbind())?));
+    let mut setup = setup(&options, &run);
+    let is_app = |(_, app): &&(String, Bound<'_, PyAny>)| app.is_callable();
+    let hosts = options.hosts.iter().filter(is_app).map(|(host, app)| (host.clone(), app.clone().unbind()));
+    let hosts: Vec<(String, Py<PyAny>)> = hosts.collect();
+    // Reports what can't be served before anything is started.
+    for app in hosts.iter().map(|(_, app)| app).chain([&app]) {
+        make_application(py, app.clone_ref(py), &run, &setup)?;
     }
+    let (made_for, use_debugger, connections) = (run.clone(), run.use_debugger, options.worker_connections);
     let make = move |py: Python<'_>, worker: &Worker| {
         if let Some(reporter) = ModuleReporter::start(py, worker, None)? {
-            let reporter = Arc::new(reporter);
-            for application in hosts.iter_mut().map(|(_, app)| app).chain([&mut main]) {
-                let reporter = reporter.clone();
-                application.set_after_call(move |py| reporter.report_new(py));
-            }
+            setup.after_call = Some(Arc::new(move |py| reporter.report_new(py)));
         }
-        let hosts = hosts.into_iter().map(|(host, app)| (host, Arc::new(app) as Arc<dyn Application>)).collect();
-        Ok(LoadedApps { main: Arc::new(main), hosts, shutdown })
+        let main = make_application(py, app, &made_for, &setup)?;
+        let made = |(host, app)| Ok((host, make_application(py, app, &made_for, &setup)?));
+        let hosts = hosts.into_iter().map(made).collect::<PyResult<_>>()?;
+        let shutdown = setup.shutdown.clone();
+        Ok(LoadedApps { main, hosts, shutdown, guest: setup.guest(logs, connections, use_debugger) })
     };
-    let loader = PyAppLoader::new(make, signals::script_installer(&run));
+    let slot = GuestSlot::default();
+    let loader = PyAppLoader::new(make, slot.clone(), signals::script_installer(&run));
     let builder = ServerBuilder::with_loader(loader).bind_all(addresses).options(run);
-    detach(py, || builder.run()).map_err(|error| from_run_error(py, error))
+    detach(py, || builder.run()).map_err(|error| from_run_error(py, error))?;
+    let guest = lock(&slot).take();
+    Ok(guest)
+}
+
+/// Returns what the applications of a server share.
+fn setup(options: &Options<'_>, run: &RunOptions) -> AppSetup {
+    AppSetup {
+        handler_class: options.request_handler.clone().map(Bound::unbind),
+        host: options.greenlets.as_deref().map(|name| Arc::new(TaskHost::new(library(name), run.settings.log.clone()))),
+        ..AppSetup::default()
+    }
 }
 
 /// Raises the errors that the options would cause in a process started later, and prints a line about options that put
 /// the user at risk.
 #[pyfunction]
 pub(crate) fn check(py: Python<'_>, addresses: Vec<String>, options: Options<'_>) -> PyResult<()> {
-    let run = to_run_options(py, &options)?;
+    let (run, _) = to_run_options(py, &options)?;
     run.check(&parse_addresses(&addresses)?).map_err(|error| from_run_error(py, error))?;
     run.warn();
     Ok(())

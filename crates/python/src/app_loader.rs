@@ -1,16 +1,18 @@
 //! Creates Python applications in the process that serves them, when the library asks for them.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use amboss::{
-    AppLoader, Application, RunError, RunErrorKind, ServeError, ServeErrorKind, Server, Settings, ShutdownHandle,
-    Worker,
+    AppLoader, Application, RunError, RunErrorKind, ServeEnd, ServeError, ServeErrorKind, Server, Settings,
+    ShutdownHandle, Worker,
 };
 use pyo3::prelude::*;
 
 use crate::errors::{to_app_error, to_run_error};
 use crate::runtime::ffi::attach;
+use crate::runtime::sync::lock;
 use crate::runtime::{main_thread, thread_stack};
+use crate::worker::guest::{Guest, GuestParts};
 
 /// A function that installs signal handlers for a server.
 type InstallSignals = Box<dyn FnOnce(ShutdownHandle, &Worker) -> PyResult<()> + Send>;
@@ -22,7 +24,12 @@ pub(crate) struct LoadedApps {
     pub(crate) hosts: Vec<(String, Arc<dyn Application>)>,
     /// Receives the handle of the server.
     pub(crate) shutdown: Arc<OnceLock<ShutdownHandle>>,
+    /// Set if requests run in greenlets.
+    pub(crate) guest: Option<GuestParts>,
 }
+
+/// Receives a server that is the guest of a hub. It is driven when no Rust code is on the stack any more.
+pub(crate) type GuestSlot = Arc<Mutex<Option<Guest>>>;
 
 /// Creates the application when the library asks for it, and serves while Python's main thread waits for signals.
 pub(crate) struct PyAppLoader<F> {
@@ -30,19 +37,30 @@ pub(crate) struct PyAppLoader<F> {
     install_signals: Option<InstallSignals>,
     shutdown: Option<Arc<OnceLock<ShutdownHandle>>>,
     hosts: Vec<(String, Arc<dyn Application>)>,
+    guest: Option<GuestParts>,
+    slot: GuestSlot,
 }
 
 impl<F> PyAppLoader<F>
 where
     F: FnOnce(Python<'_>, &Worker) -> PyResult<LoadedApps>,
 {
-    /// `make` creates the applications; `install_signals` runs before the server serves.
+    /// `make` creates the applications; `install_signals` runs before the server serves. `slot` receives a server whose
+    /// requests run in greenlets.
     pub(crate) fn new(
         make: F,
+        slot: GuestSlot,
         install_signals: impl FnOnce(ShutdownHandle, &Worker) -> PyResult<()> + Send + 'static,
     ) -> PyAppLoader<F> {
         let install_signals: InstallSignals = Box::new(install_signals);
-        PyAppLoader { make: Some(make), install_signals: Some(install_signals), shutdown: None, hosts: Vec::new() }
+        PyAppLoader {
+            make: Some(make),
+            install_signals: Some(install_signals),
+            shutdown: None,
+            hosts: Vec::new(),
+            guest: None,
+            slot,
+        }
     }
 }
 
@@ -58,9 +76,10 @@ where
             py.import("amboss._child_environment")?.call_method1("sockets_adopted", (worker.server_fd(),))?;
             make(py, worker)
         });
-        let LoadedApps { main, hosts, shutdown } = apps.map_err(to_run_error)?;
+        let LoadedApps { main, hosts, shutdown, guest } = apps.map_err(to_run_error)?;
         self.shutdown = Some(shutdown);
         self.hosts = hosts;
+        self.guest = guest;
         Ok(main)
     }
 
@@ -71,6 +90,9 @@ where
     fn configure(&mut self, settings: &mut Settings) -> Result<(), RunError> {
         // The application may have called `threading.stack_size` while it was imported.
         settings.runtime.thread_stack_size = Some(attach(thread_stack::size));
+        if let Some(guest) = &self.guest {
+            settings.runtime.threads = guest.connections;
+        }
         Ok(())
     }
 
@@ -82,8 +104,19 @@ where
         install.map_or(Ok(()), |install| install(server.shutdown_handle(), worker)).map_err(to_run_error)
     }
 
-    fn serve(&mut self, server: Server) -> Result<(), ServeError> {
-        flatten(attach(|py| main_thread::serve_forever(py, server, main_thread::stop_gracefully_first)))
+    fn guest_of(&self) -> Option<String> {
+        self.guest.as_ref().map(|guest| guest.host.library.to_owned())
+    }
+
+    fn serve(&mut self, server: Server, end: ServeEnd) -> Result<(), ServeError> {
+        let Some(parts) = self.guest.take() else {
+            let outcome = attach(|py| main_thread::serve_forever(py, server, main_thread::stop_gracefully_first));
+            drop(end);
+            return flatten(outcome);
+        };
+        let guest = attach(|py| Guest::new(py, server, parts, end).map_err(|error| to_app_error(py, error)));
+        *lock(&self.slot) = Some(guest.map_err(ServeErrorKind::Application)?);
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::sync::Arc;
 
-use amboss::cli::{self, AppConfig, Runner, Signals};
+use amboss::cli::{self, AppConfig, Runner, Signals, WorkerClass};
 use amboss::{
     AppLoader, Application, RunError, RunErrorKind, ServeError, ServeErrorKind, Server, ServerBuilder, SourceKnowledge,
     Worker,
@@ -13,25 +13,30 @@ use amboss::{
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
 use pyo3::prelude::*;
 
-use crate::app_loader::{flatten, LoadedApps, PyAppLoader};
+use crate::app_loader::{flatten, GuestSlot, LoadedApps, PyAppLoader};
 use crate::errors::{to_run_error, AppException};
-use crate::options::{apply_python_settings, make_application};
+use crate::options::{apply_python_settings, library, make_application, AppSetup};
 use crate::runtime::ffi::attach;
 use crate::runtime::process::{flush_streams, fork_worker};
+use crate::runtime::sync::lock;
 use crate::runtime::{main_thread, signals};
+use crate::worker::guest::Guest;
 use crate::worker::in_flight;
 use crate::worker::module_reporter::ModuleReporter;
 use crate::worker::python_sources::PythonSources;
 use crate::worker::watchdog::Watchdog;
+use crate::wsgi::application::AfterCall;
+use crate::wsgi::task::TaskHost;
 
 /// The exit code if the application can't be loaded.
 const EXIT_NO_APPLICATION: i32 = 2;
 /// The exit code if CTRL+C ends the command at once: the second one, or the first before it serves.
 const EXIT_INTERRUPTED: u8 = 130;
 
-/// Runs the command line and returns the exit code.
+/// Runs the command line and returns the exit code. If requests run in greenlets, returns the server when it is ready, for
+/// its hub to drive.
 #[pyfunction]
-pub(crate) fn main(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<u8> {
+pub(crate) fn main(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<(u8, Option<Guest>)> {
     let respawn_command = vec![sys_executable(py)?, "-m".into(), "amboss".into()];
     let words = std::iter::once(OsString::from("amboss")).chain(arguments);
     // CTRL+C is ignored until it is known which process handles it. A supervisor, if there is one, handles CTRL+C
@@ -39,7 +44,8 @@ pub(crate) fn main(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<u8> {
     signals::module(py)?.call_method0("discard_interrupts")?;
     // The application may start processes and wait for them.
     signals::module(py)?.call_method0("restore_sigchld")?;
-    let mut runner = PyRunner { respawn_command, interrupted: false };
+    let slot = GuestSlot::default();
+    let mut runner = PyRunner { respawn_command, interrupted: false, slot: slot.clone() };
     let code = py.detach(|| cli::run(words, &mut runner));
     let code = if runner.interrupted { EXIT_INTERRUPTED } else { code };
     if in_flight::count() > 0 {
@@ -47,7 +53,8 @@ pub(crate) fn main(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<u8> {
         flush_streams(py);
         py.import("os")?.call_method1("_exit", (code,))?;
     }
-    Ok(code)
+    let guest = lock(&slot).take();
+    Ok((code, guest))
 }
 
 fn sys_executable(py: Python<'_>) -> PyResult<OsString> {
@@ -60,6 +67,7 @@ struct PyRunner {
     respawn_command: Vec<OsString>,
     /// Whether CTRL+C has ended the server at once.
     interrupted: bool,
+    slot: GuestSlot,
 }
 
 impl Runner for PyRunner {
@@ -74,6 +82,10 @@ impl Runner for PyRunner {
             if amboss::is_running_from_reloader() || !config.options.wants_supervisor(&config.plan) || config.preload {
                 // This process imports the application, and CTRL+C must end the import.
                 signals::module(py)?.call_method0("raise_interrupts")?;
+                if let Some(library) = config.worker_class.and_then(WorkerClass::library) {
+                    // Before the application is imported, so that it imports what has been replaced.
+                    py.import("amboss._monkey_patching")?.call_method1("patch", (library,))?;
+                }
             }
             PyResult::Ok(())
         })
@@ -84,6 +96,8 @@ impl Runner for PyRunner {
         }
         let watchdog = Watchdog::new(&config).map(Arc::new);
         let options = config.options.clone();
+        let (class, conflict) = (config.worker_class, config.greenlet_conflict.clone());
+        let connections = config.worker_connections;
         // Werkzeug's console keeps the frames of earlier requests, so it works in a single process only.
         let has_console = options.use_debugger && options.workers <= 1;
         let make = move |py: Python<'_>, worker: &Worker| {
@@ -94,9 +108,17 @@ impl Runner for PyRunner {
                 let console = py.import("amboss._console")?;
                 apps = console.call_method1("with_console", (apps, options.debug_anywhere))?.extract()?;
             }
-            targets.prepare(py, apps, &options, worker, reporter, watchdog.as_ref())
+            let greenlets = greenlets_of(py, class, conflict)?;
+            let setup = AppSetup {
+                after_call: reporter
+                    .map(|reporter| Arc::new(move |py: Python<'_>| reporter.report_new(py)) as AfterCall),
+                watchdog,
+                host: greenlets.map(|library| Arc::new(TaskHost::new(library, options.settings.log.clone()))),
+                ..AppSetup::default()
+            };
+            targets.prepare(py, apps, &options, worker, setup, connections)
         };
-        let loader = PyAppLoader::new(make, signals::installer(&config.options));
+        let loader = PyAppLoader::new(make, self.slot.clone(), signals::installer(&config.options));
         let served = ServerBuilder::with_loader(loader)
             .bind_all(config.addresses)
             .options(config.options)
@@ -145,6 +167,8 @@ fn is_interrupt(error: &RunError) -> bool {
 fn serve_preloaded(targets: Targets, mut config: AppConfig) -> Result<(), RunError> {
     let apps = attach(|py| {
         let apps = explain_failure(py, targets.load(py))?;
+        // An application that needs greenlets is refused.
+        greenlets_of(py, config.worker_class, config.greenlet_conflict.clone())?;
         // From now on the supervisor handles CTRL+C.
         signals::module(py)?.call_method0("discard_interrupts")?;
         PyResult::Ok(apps.into_iter().map(Bound::unbind).collect::<Vec<_>>())
@@ -178,9 +202,9 @@ fn serve_in_fork(forked: amboss::Forked, targets: &Targets, apps: &[Py<PyAny>], 
         // Discards the signals that the parent process received during the import.
         signals::module(py)?.call_method0("defer_until_installed")?;
         let apps = apps.into_iter().map(|app| app.into_bound(py)).collect();
-        targets.prepare(py, apps, &options, worker, None, watchdog.as_ref())
+        targets.prepare(py, apps, &options, worker, AppSetup { watchdog, ..AppSetup::default() }, 0)
     };
-    let loader = PyAppLoader::new(make, signals::installer(&config.options));
+    let loader = PyAppLoader::new(make, GuestSlot::default(), signals::installer(&config.options));
     match ServerBuilder::with_loader(loader).options(config.options.clone()).run_forked(forked) {
         Ok(()) => 0,
         Err(error) => {
@@ -200,6 +224,32 @@ impl AppLoader for SupervisorOnly {
     fn load_app(&mut self, _: &Worker) -> Result<Arc<dyn Application>, RunError> {
         Err(RunErrorKind::Options("with --preload, only forked workers serve".into()).into())
     }
+}
+
+/// Returns the library in whose greenlets the imported application has to be served; `None` for threads. `conflict` is the
+/// reason why that is impossible.
+fn greenlets_of(
+    py: Python<'_>,
+    class: Option<WorkerClass>,
+    conflict: Option<String>,
+) -> PyResult<Option<&'static str>> {
+    let named = class.map(|class| class.library().unwrap_or("threads"));
+    let found = py.import("amboss._monkey_patching")?.call_method1("greenlets", (named,));
+    let found: Option<String> = match found {
+        Ok(found) => found.extract()?,
+        Err(error) if error.is_instance_of::<PyRuntimeError>(py) => return Err(refuse(&error.value(py).to_string())),
+        Err(error) => return Err(error),
+    };
+    match (found, conflict) {
+        (Some(_), Some(conflict)) => Err(refuse(&conflict)),
+        (found, _) => Ok(found.as_deref().map(library)),
+    }
+}
+
+/// Prints why the application can't be served, and returns the exit.
+fn refuse(message: &str) -> PyErr {
+    let _ = writeln!(std::io::stderr(), "amboss: {message}");
+    PySystemExit::new_err(EXIT_NO_APPLICATION)
 }
 
 /// Imported applications, or the name of the first one that can't be imported, with the reason.
@@ -238,39 +288,31 @@ impl Targets {
         names.map(|name| load(name).map_err(|error| (name.clone(), error))).collect()
     }
 
-    /// Makes the server's applications from those that [`load`](Targets::load) has imported, with module reports and the
-    /// watchdog.
+    /// Makes the server's applications from those that [`load`](Targets::load) has imported. `connections` is the maximum
+    /// number of greenlets.
     fn prepare(
         &self,
         py: Python<'_>,
         apps: Vec<Bound<'_, PyAny>>,
         options: &amboss::RunOptions,
         worker: &Worker,
-        reporter: Option<ModuleReporter>,
-        watchdog: Option<&Arc<Watchdog>>,
+        setup: AppSetup,
+        connections: usize,
     ) -> PyResult<LoadedApps> {
-        let shutdown = Arc::default();
-        if let Some(watchdog) = watchdog {
-            watchdog.start(worker.clone(), options.settings.log.clone(), Arc::clone(&shutdown));
+        let shutdown = setup.shutdown.clone();
+        if let Some(watchdog) = &setup.watchdog {
+            watchdog.start(worker.clone(), options.settings.log.clone(), shutdown.clone());
         }
-        let reporter = reporter.map(Arc::new);
-        let mut made = apps.into_iter().map(|app| -> PyResult<Arc<dyn Application>> {
-            let mut application = make_application(py, app.unbind(), options, None, &shutdown)?;
-            if let Some(reporter) = reporter.clone() {
-                application.set_after_call(move |py| reporter.report_new(py));
-            }
-            if let Some(watchdog) = watchdog {
-                application.set_watchdog(watchdog.clone());
-            }
-            Ok(Arc::new(application))
-        });
+        let mut made = apps.into_iter().map(|app| make_application(py, app.unbind(), options, &setup));
         let main = match &self.own_app {
             Some(app) => Some(app.clone()),
             None => made.next().transpose()?,
         };
         let main = main.ok_or_else(|| PyRuntimeError::new_err("there is no application to serve"))?;
         let names = self.hosts.iter().map(|(host, _)| host.clone());
-        let hosts = names.zip(made).map(|(host, app)| Ok((host, app?))).collect::<PyResult<_>>()?;
-        Ok(LoadedApps { main, hosts, shutdown })
+        let hosts = names.zip(&mut made).map(|(host, app)| Ok((host, app?))).collect::<PyResult<_>>()?;
+        drop(made);
+        let guest = setup.guest(Arc::default(), connections, options.use_debugger);
+        Ok(LoadedApps { main, hosts, shutdown, guest })
     }
 }

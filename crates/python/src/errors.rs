@@ -32,6 +32,8 @@ pub(crate) struct AppException {
     /// Whether this is an unhandled [`ClientDisconnected`], which is not an error of the application.
     pub(crate) is_disconnect: bool,
     traceback: String,
+    /// The report for the debugger's pages, if it has been made already.
+    pub(crate) report: Option<String>,
 }
 
 impl AppException {
@@ -40,7 +42,13 @@ impl AppException {
             is_disconnect: error.is_instance_of::<ClientDisconnected>(py),
             traceback: format_traceback(py, &error),
             error,
+            report: None,
         }
+    }
+
+    /// Makes the exception of a greenlet, whose traceback and report Python code has made there.
+    pub(crate) fn reported(py: Python<'_>, error: PyErr, traceback: String, report: Option<String>) -> AppException {
+        AppException { is_disconnect: error.is_instance_of::<ClientDisconnected>(py), traceback, error, report }
     }
 
     /// Whether the client has disconnected or has sent a request body that can't be read, and the application has not

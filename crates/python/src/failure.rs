@@ -22,6 +22,9 @@ pub(crate) fn explain(error: &AppError, project: &Project) -> Option<FailureRepo
 
 fn collect(exception: &AppException, project: &Project) -> Option<FailureReport> {
     let collected: PyResult<String> = attach(|py| {
+        if let Some(report) = &exception.report {
+            return Ok(report.clone());
+        }
         let error = &exception.error;
         py.import("amboss._failure")?.call_method1("collect", (error.value(py), error.traceback(py)))?.extract()
     });

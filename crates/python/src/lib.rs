@@ -38,6 +38,8 @@ fn _amboss(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("ClientDisconnected", py.get_type::<errors::ClientDisconnected>())?;
     module.add_class::<wsgi::file_wrapper::FileWrapper>()?;
     module.add_class::<api::Server>()?;
+    module.add_class::<worker::guest::Guest>()?;
+    module.add_class::<wsgi::task::Task>()?;
     module.add_function(wrap_pyfunction!(api::make_ssl_devcert, module)?)?;
     module.add_function(wrap_pyfunction!(api::run, module)?)?;
     module.add_function(wrap_pyfunction!(command::main, module)?)?;

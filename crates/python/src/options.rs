@@ -16,10 +16,14 @@ use pyo3::types::{PyString, PyTuple};
 use crate::failure;
 use crate::runtime::process::{flush_streams, fork_for_request};
 use crate::runtime::{gil, thread_stack};
-use crate::wsgi::application::PyApplication;
+use crate::worker::guest::GuestParts;
+use crate::worker::watchdog::Watchdog;
+use crate::wsgi::application::{AfterCall, PyApplication};
 use crate::wsgi::convert::type_name;
 use crate::wsgi::environ::ServerInfo;
-use crate::wsgi::request_handler::{HandlerLog, PyRequestHandler, SERVER_VERSION};
+use crate::wsgi::request_handler::{DeferredLogs, HandlerLog, PyRequestHandler, SERVER_VERSION};
+use crate::wsgi::task::TaskHost;
+use crate::wsgi::task_application::TaskApplication;
 
 /// The options that `make_server` and `run_simple` share, as `amboss/serving.py` passes them.
 #[derive(FromPyObject)]
@@ -43,6 +47,9 @@ pub(crate) struct Options<'py> {
     use_debugger: bool,
     debug_anywhere: bool,
     allowed_hosts: Option<Vec<String>>,
+    /// The library in whose greenlets requests run; `None` for threads.
+    pub(crate) greenlets: Option<String>,
+    pub(crate) worker_connections: usize,
 }
 
 /// The default maximum number of requests that run at once in a process. Waiting for the GIL counts as running; more
@@ -54,8 +61,9 @@ const DEFAULT_THREADS: usize = 16;
 /// fifth fewer requests.
 const BATCH: Duration = Duration::from_millis(2);
 
-/// Converts options to settings.
-pub(crate) fn to_run_options(py: Python<'_>, options: &Options<'_>) -> PyResult<RunOptions> {
+/// Converts options to settings. The requests that handlers of users have to log are kept in the second value, if the
+/// server becomes a guest.
+pub(crate) fn to_run_options(py: Python<'_>, options: &Options<'_>) -> PyResult<(RunOptions, Arc<DeferredLogs>)> {
     let mut run = RunOptions::default();
     run.threaded = options.threaded;
     run.processes = options.processes;
@@ -78,13 +86,18 @@ pub(crate) fn to_run_options(py: Python<'_>, options: &Options<'_>) -> PyResult<
         run.ssl_context = Some(to_ssl_context(context)?);
     }
     apply_python_settings(py, &mut run, options.threads);
+    if options.greenlets.is_some() {
+        run.guest_of.clone_from(&options.greenlets);
+    }
+    let deferred = Arc::<DeferredLogs>::default();
     if let Some(handler) = &options.request_handler {
         let version: String = handler.call_method0("_server_version")?.extract()?;
         let server_version = (!version.is_empty()).then_some(version);
-        run.request_handler = Some(Arc::new(PyRequestHandler { is_custom: true, server_version }));
+        run.request_handler =
+            Some(Arc::new(PyRequestHandler { is_custom: true, deferred: deferred.clone(), server_version }));
         run.settings.log = Arc::new(HandlerLog(run.settings.log.clone()));
     }
-    Ok(run)
+    Ok((run, deferred))
 }
 
 /// Converts the application of a host: a folder, or a placeholder for a WSGI application, which replaces it when it is
@@ -134,7 +147,8 @@ pub(crate) fn apply_python_settings(py: Python<'_>, run: &mut RunOptions, thread
     run.settings.runtime.may_hand_over = Some(Arc::new(gil::is_released));
     run.explain_error = Some(Arc::new(failure::explain));
     let server_version = Some(SERVER_VERSION.to_owned());
-    run.request_handler = Some(Arc::new(PyRequestHandler { is_custom: false, server_version }));
+    run.request_handler =
+        Some(Arc::new(PyRequestHandler { is_custom: false, deferred: Arc::default(), server_version }));
     // Python programs fork without exec, as with multiprocessing.
     run.settings.runtime.guard_forks = true;
     run.settings.runtime.fork = Some(Arc::new(fork_for_request));
@@ -146,27 +160,60 @@ fn is_gil_enabled(py: Python<'_>) -> bool {
     ask().unwrap_or(true)
 }
 
-/// Makes the server's application from a WSGI application. `shutdown` receives the handle of the server later.
+/// What the applications of a server share.
+#[derive(Default)]
+pub(crate) struct AppSetup {
+    /// The user's `WSGIRequestHandler` class.
+    pub(crate) handler_class: Option<Py<PyAny>>,
+    /// Receives the handle of the server later.
+    pub(crate) shutdown: Arc<OnceLock<ShutdownHandle>>,
+    /// Runs after each call.
+    pub(crate) after_call: Option<AfterCall>,
+    pub(crate) watchdog: Option<Arc<Watchdog>>,
+    /// Set if requests run in greenlets.
+    pub(crate) host: Option<Arc<TaskHost>>,
+}
+
+impl AppSetup {
+    /// Returns what the server needs as the guest of a hub; `None` if requests run in threads.
+    pub(crate) fn guest(self, logs: Arc<DeferredLogs>, connections: usize, use_debugger: bool) -> Option<GuestParts> {
+        let AppSetup { host, watchdog, after_call, .. } = self;
+        host.map(|host| GuestParts { host, logs, watchdog, after_requests: after_call, connections, use_debugger })
+    }
+}
+
+/// Returns the name of a library as a constant.
+pub(crate) fn library(name: &str) -> &'static str {
+    if name == "eventlet" {
+        "eventlet"
+    } else {
+        "gevent"
+    }
+}
+
+/// Makes the server's application from a WSGI application.
 pub(crate) fn make_application(
     py: Python<'_>,
     app: Py<PyAny>,
     run: &RunOptions,
-    handler_class: Option<Bound<'_, PyAny>>,
-    shutdown: &Arc<OnceLock<ShutdownHandle>>,
-) -> PyResult<PyApplication> {
+    setup: &AppSetup,
+) -> PyResult<Arc<dyn Application>> {
     if !app.bind(py).is_callable() {
         return Err(PyTypeError::new_err(format!(
             "a WSGI application is called with environ and start_response, and {} can't be called",
             type_name(app.bind(py))
         )));
     }
-    let server = ServerInfo { log: run.settings.log.clone(), shutdown: shutdown.clone() };
-    let mut application = PyApplication::new(py, app, handler_class.map(Bound::unbind), &server)?;
-    if run.processes > 1 {
-        // A process that answers one request exits without finalizing the interpreter, which would lose its output.
-        application.set_after_call(flush_streams);
+    let server = ServerInfo { log: run.settings.log.clone(), shutdown: setup.shutdown.clone() };
+    let handler_class = setup.handler_class.as_ref().map(|class| class.clone_ref(py));
+    let watchdog = setup.watchdog.clone();
+    if let Some(host) = setup.host.clone() {
+        return Ok(Arc::new(TaskApplication::new(py, host, app, handler_class, &server, watchdog)?));
     }
-    Ok(application)
+    // A process that answers one request exits without finalizing the interpreter, which would lose its output.
+    let flush: Option<AfterCall> = (run.processes > 1).then(|| Arc::new(flush_streams) as AfterCall);
+    let after_call = setup.after_call.clone().or(flush);
+    Ok(Arc::new(PyApplication::new(py, app, handler_class, &server, after_call, watchdog)?))
 }
 
 /// Converts an `ssl_context` argument: `'adhoc'`, the files of a certificate and its key, or a list of such pairs.

@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 #[cfg(all(unix, feature = "reload"))]
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 #[cfg(all(unix, feature = "reload"))]
 use super::seconds;
-use crate::cli::runner::AppConfig;
+use crate::cli::runner::{AppConfig, WorkerClass};
+
+/// The default maximum number of requests that run at once in greenlets, as in gunicorn.
+pub(in crate::cli) const WORKER_CONNECTIONS: usize = 1000;
 
 /// The flags of Python applications.
 #[derive(Args, Debug)]
@@ -20,7 +23,17 @@ pub(in crate::cli) struct AppArgs {
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
 
-    /// Replace a worker in which a request runs longer than this [default: never]
+    /// How requests run in a worker: in threads, or in greenlets of gevent or eventlet, which replace Python's blocking
+    /// functions before APP is imported [default: threads, or the greenlets of the library that APP uses so]
+    #[arg(short = 'k', long, value_enum, value_name = "CLASS")]
+    worker_class: Option<WorkerClassArg>,
+
+    /// Maximum number of requests that run at once in greenlets [default: 1000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    worker_connections: Option<u32>,
+
+    /// Replace a worker in which a request runs longer than this, or whose greenlets have not been switched for so long
+    /// [default: never]
     #[cfg(all(unix, feature = "reload"))]
     #[arg(long, value_name = "SECONDS", value_parser = seconds::timeout)]
     timeout: Option<Duration>,
@@ -50,15 +63,19 @@ impl AppArgs {
     /// Returns a flag that was given; each of them needs a Python application.
     pub(super) fn given(&self) -> Option<&'static str> {
         let python = (self.python.is_some(), "--python");
+        let class = (self.worker_class.is_some(), "--worker-class");
+        let connections = (self.worker_connections.is_some(), "--worker-connections");
         #[cfg(all(unix, feature = "reload"))]
         let flags = [
             python,
+            class,
+            connections,
             (self.timeout.is_some(), "--timeout"),
             (self.max_requests.is_some(), "--max-requests"),
             (self.preload, "--preload"),
         ];
         #[cfg(not(all(unix, feature = "reload")))]
-        let flags = [python];
+        let flags = [python, class, connections];
         flags.into_iter().find(|(given, _)| *given).map(|(_, flag)| flag)
     }
 
@@ -73,18 +90,61 @@ impl AppArgs {
         self.preload
     }
 
-    /// Copies the flags that concern supervision into the settings of the application.
+    /// Copies the flags into the settings of the application.
     #[cfg(all(unix, feature = "reload"))]
     pub(in crate::cli) fn apply(&self, config: &mut AppConfig) {
+        self.apply_worker_class(config);
         config.timeout = self.timeout;
         config.max_requests = self.max_requests;
         config.max_requests_jitter = self.max_requests_jitter.unwrap_or(0).into();
         config.preload = self.preload;
     }
 
-    /// Does nothing: all of these flags need a supervisor.
+    /// Copies the flags that need no supervisor into the settings of the application.
     #[cfg(not(all(unix, feature = "reload")))]
-    pub(in crate::cli) fn apply(&self, _: &mut AppConfig) {}
+    pub(in crate::cli) fn apply(&self, config: &mut AppConfig) {
+        self.apply_worker_class(config);
+    }
+
+    fn apply_worker_class(&self, config: &mut AppConfig) {
+        config.worker_class = self.worker_class.map(WorkerClass::from);
+        if let Some(connections) = self.worker_connections {
+            config.worker_connections = connections as usize;
+        }
+        config.options.guest_of = config.worker_class.and_then(WorkerClass::library).map(str::to_owned);
+    }
+
+    /// Returns the name of the library whose greenlets run requests, if the flags name one.
+    pub(super) fn greenlets_of(&self) -> Option<&'static str> {
+        self.worker_class.map(WorkerClass::from).and_then(WorkerClass::library)
+    }
+
+    /// Whether the number of greenlets was given for requests that run in threads.
+    pub(super) fn has_connections_for_threads(&self) -> bool {
+        self.worker_connections.is_some() && matches!(self.worker_class, Some(WorkerClassArg::Threads))
+    }
+}
+
+/// The values of `--worker-class`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum WorkerClassArg {
+    /// A thread for each running request
+    #[value(alias = "gthread")]
+    Threads,
+    /// A greenlet of gevent for each running request
+    Gevent,
+    /// A greenlet of eventlet for each running request
+    Eventlet,
+}
+
+impl From<WorkerClassArg> for WorkerClass {
+    fn from(class: WorkerClassArg) -> WorkerClass {
+        match class {
+            WorkerClassArg::Threads => WorkerClass::Threads,
+            WorkerClassArg::Gevent => WorkerClass::Gevent,
+            WorkerClassArg::Eventlet => WorkerClass::Eventlet,
+        }
+    }
 }
 
 /// Returns the arguments without `--python`, for the interpreter that it names. No other argument can look like this

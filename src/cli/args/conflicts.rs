@@ -33,8 +33,37 @@ pub(super) fn find(args: &ServeArgs) -> Option<String> {
              them"
         ));
     }
+    if args.app.has_connections_for_threads() {
+        return Some("--worker-connections is for greenlets; for threads, use --threads".into());
+    }
+    if let Some(message) = args.app.greenlets_of().and_then(|_| with_greenlets(args)) {
+        return Some(message);
+    }
     let message = "--processes would fork the interpreter for each request; use --workers N instead";
     args.processes.is_some().then(|| message.into())
+}
+
+/// Returns the message for a flag that excludes requests in greenlets, whether a flag asks for them or the application.
+pub(super) fn with_greenlets(args: &ServeArgs) -> Option<String> {
+    if args.threads.is_some() {
+        return Some("--threads is for threads, and requests run in greenlets here; use --worker-connections".into());
+    }
+    if args.single {
+        return Some(
+            "--single runs one request at a time, and greenlets are for many; use --worker-connections 1".into(),
+        );
+    }
+    if args.processes.is_some() {
+        return Some("--processes runs each request in a process, and greenlets share one; use --workers".into());
+    }
+    #[cfg(all(unix, feature = "reload"))]
+    if args.app.is_preloading() {
+        return Some(
+            "--preload forks workers from one process, and greenlets begin in each worker; leave it out".into(),
+        );
+    }
+    let flag = args.site.blocking_flag()?;
+    Some(format!("{flag} waits for another process, and all greenlets with it; serve that by another amboss"))
 }
 
 /// Returns the message for a conflict with a PROGRAM.

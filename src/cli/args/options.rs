@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::conflicts;
 use super::serve::{Bodies, Color, Format, ServeArgs};
 use super::site;
 use crate::cli::log_file::LogFile;
@@ -20,6 +21,11 @@ const PORT: u16 = 5000;
 const PYTHON_THREADS: usize = 16;
 
 impl ServeArgs {
+    /// Returns the message for a flag that excludes requests in greenlets.
+    pub(in crate::cli) fn greenlet_conflict(&self) -> Option<String> {
+        conflicts::with_greenlets(self)
+    }
+
     /// Whether neither an address nor a port was given.
     fn is_default_address(&self) -> bool {
         self.bind.is_empty() && self.port.is_none()

@@ -103,6 +103,15 @@ impl SiteArgs {
         self.vhost.iter().filter_map(|(host, target)| Some((host.clone(), program(target)?))).collect()
     }
 
+    /// Returns a flag by which requests wait for another process in the thread of the server.
+    pub(super) fn blocking_flag(&self) -> Option<&'static str> {
+        #[cfg(unix)]
+        if !self.cgi.is_empty() {
+            return Some("--cgi");
+        }
+        self.vhost.iter().any(|(_, target)| is_program(target)).then_some("--vhost with a program")
+    }
+
     /// Copies the flags into the options of a server with these addresses. The loader of a Python application replaces
     /// the applications of [`python_hosts`](SiteArgs::python_hosts).
     ///

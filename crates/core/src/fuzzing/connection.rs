@@ -146,6 +146,7 @@ fn drive(
             Step::Flush => panic!("a flush leads to another flush"),
             Step::Queued | Step::Dispatch => readable = false,
             Step::Fork => unreachable!("this scheduler never asks for a fork"),
+            Step::Detached => unreachable!("this scheduler has no tasks"),
             Step::Upgrade => return connection.into_upgrade().map(|(_, _, ahead)| ahead),
             Step::Close => return None,
         }

@@ -72,13 +72,15 @@
 //! | admission | the decision whether the application may run now, based on the number of free slots |
 //! | batch | the connections that one poll has found ready; their responses are written together |
 //! | connection | one client's TCP or Unix connection, and the state machine that serves it |
+//! | detached request | a request whose application answers after its call has returned, in a task of another event loop |
 //! | detached thread | a pool thread that runs a request while another thread has the loop |
 //! | dispatch | to route a request with a complete head to the application; with `Step::Dispatch`, in another thread |
 //! | drain | to read and discard the part of a request body that the application has not read |
-//! | driver | the code that runs a loop and decides where the application runs: `run/{single,threaded,forking}` |
+//! | driver | the code that runs a loop and decides where the application runs: `run/{single,threaded,forking,guest}` |
 //! | event loop | waits for sockets and deadlines, returns connections that are ready; one thread at a time owns it |
 //! | exchange | a request and its response |
 //! | flush | to send the contents of the write buffer |
+//! | guest | a server whose loop is driven by another event loop, which it never blocks |
 //! | hand over | to transfer a connection to another process (the *successor*), or a loop to another thread |
 //! | leader | the thread that owns the loop: it polls, reads, and runs the application |
 //! | leader pool | the threads of one loop: a leader, a monitor, detached threads and idle threads |
@@ -131,6 +133,7 @@ mod sync;
 mod sys;
 mod upgrade;
 
+pub use connection::detached::WriteProgress;
 pub use error::{ServeError, ServeErrorKind};
 pub use handler::{BodyMode, RequestHandler};
 pub use handover::{IdleConnection, StoredBody};
@@ -144,6 +147,8 @@ pub use log::{wants_color, AccessRecord, CloseReason, Log, LogFormat, NoLog, Tex
 pub use panics::{catch_panic, CaughtPanic};
 pub use proxies::{ProxyOrigin, ProxyProtocol, ProxySettings, TrustedPeers, TrustedPeersError};
 pub use receiver::Receiver;
+#[cfg(unix)]
+pub use run::guest::{Guest, GuestEvents};
 pub use server::{
     make_server, make_server_from_systemd, make_server_on, BaseWsgiServer, Concurrency, ForkingWsgiServer, Server,
     ThreadedWsgiServer,

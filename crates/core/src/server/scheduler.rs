@@ -4,6 +4,8 @@
 //! run, and it announces every call that may block, so that the driver can let another thread run the loop during the
 //! call.
 
+use crate::wsgi::DetachedId;
+
 /// Whether the application may run now, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
@@ -50,6 +52,12 @@ pub(crate) trait Scheduler {
 
     /// Announces that the wait for the client has ended.
     fn end_client_wait(&mut self) {}
+
+    /// Returns the key under which the application may answer the request later; `None` if the driver requires the
+    /// response to be made during the call.
+    fn detached_id(&self) -> Option<DetachedId> {
+        None
+    }
 
     /// Whether this thread holds the event loop, so that other connections wait for it.
     fn holds_loop(&self) -> bool {

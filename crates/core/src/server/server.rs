@@ -17,6 +17,8 @@ use super::receiver::Receiver;
 #[cfg(unix)]
 use super::run::forking;
 #[cfg(unix)]
+use super::run::guest::Guest;
+#[cfg(unix)]
 use super::run::leader_pool::POOL_THREADS;
 use super::run::{single, threaded};
 use super::service::{Failure, Service};
@@ -34,6 +36,8 @@ pub enum Concurrency {
     Threads,
     /// One process for each running request.
     Processes,
+    /// One task of another event loop for each running request ([`Server::into_guest`]).
+    Guest,
 }
 
 /// A bound server, made by [`make_server`] or by the `bind` of one of the three kinds, which dereference to this type.
@@ -99,6 +103,7 @@ pub fn make_server_on(
         Concurrency::Single => serve_one_at_a_time,
         Concurrency::Threads => serve_with_threads,
         Concurrency::Processes => serve_with_processes,
+        Concurrency::Guest => serve_as_guest,
     };
     Server::new(listeners, Arc::new(app), concurrency, serve, settings)
 }
@@ -145,7 +150,9 @@ impl Server {
         let info = ServerInfo {
             software: String::new(),
             shutdown: Box::new(move || application_handle.shutdown()),
-            multithread: concurrency == Concurrency::Threads && settings.runtime.threads > 1,
+            // A task may be suspended while another one runs, so an application can't tell tasks from threads.
+            multithread: matches!(concurrency, Concurrency::Threads | Concurrency::Guest)
+                && settings.runtime.threads > 1,
             multiprocess: concurrency == Concurrency::Processes || settings.runtime.multiprocess,
             run_once: false,
         };
@@ -153,10 +160,14 @@ impl Server {
         let service = Arc::new(Service::new(app, settings, info));
         let waker = Arc::new(Waker::new()?);
         shutdown.register(waker.clone());
-        let threads = concurrency == Concurrency::Threads;
+        let batches = matches!(concurrency, Concurrency::Threads | Concurrency::Guest);
         let Listeners(listeners) = listeners;
-        let group = if threads { LoopGroup::new(&service.settings, listeners) } else { LoopGroup::single(listeners) };
-        let event_loop = Box::new(EventLoop::new(service.clone(), group.clone(), 0, waker.clone(), threads)?);
+        let group = match concurrency {
+            Concurrency::Threads => LoopGroup::new(&service.settings, listeners),
+            Concurrency::Guest => LoopGroup::guest(service.settings.runtime.threads, listeners),
+            Concurrency::Single | Concurrency::Processes => LoopGroup::single(listeners),
+        };
+        let event_loop = Box::new(EventLoop::new(service.clone(), group.clone(), 0, waker.clone(), batches)?);
         let weak_group = Arc::downgrade(&group);
         shutdown.set_counter(move || weak_group.upgrade().map_or(0, |group| group.open()));
         Ok(Server { event_loop: Some(event_loop), concurrency, serve, service, waker, shutdown, group, local })
@@ -223,6 +234,26 @@ impl Server {
         Ok(result?)
     }
 
+    /// Makes this server the guest of another event loop, which drives it instead of
+    /// [`serve_forever`](Server::serve_forever).
+    ///
+    /// # Errors
+    /// If the server was not made with [`Concurrency::Guest`], has served already, passes errors of the application through
+    /// ([`Settings::passthrough_errors`]), or waits with poll(2), which has no descriptor that another loop could watch.
+    #[cfg(unix)]
+    pub fn into_guest(mut self) -> Result<Guest, ServeError> {
+        let event_loop = self.event_loop.take().filter(|_| self.concurrency == Concurrency::Guest);
+        let Some(event_loop) = event_loop else {
+            let message = "only a server that was made with Concurrency::Guest and has not served can be a guest";
+            return Err(ServeErrorKind::Settings(message.into()).into());
+        };
+        if self.service.settings.passthrough_errors {
+            let message = "passthrough_errors ends the function that serves, and a guest has none; leave it out";
+            return Err(ServeErrorKind::Settings(message.into()).into());
+        }
+        Guest::new(event_loop, self.service.clone(), self.shutdown.clone())
+    }
+
     /// Returns or resumes the failure of the application that has ended the server.
     fn propagate_failure(&self) -> Result<(), ServeError> {
         let failure = lock(&self.service.failure).take();
@@ -235,6 +266,12 @@ impl Server {
             },
         }
     }
+}
+
+/// Not possible: another event loop drives a guest.
+fn serve_as_guest(_: &mut Server) -> Result<(), ServeError> {
+    let message = "a server with Concurrency::Guest is driven by another event loop; call into_guest";
+    Err(ServeErrorKind::Settings(message.into()).into())
 }
 
 fn serve_one_at_a_time(server: &mut Server) -> Result<(), ServeError> {

@@ -63,7 +63,7 @@ pub struct Settings {
 pub struct Runtime {
     /// The maximum number of requests that a [`ThreadedWsgiServer`](super::ThreadedWsgiServer) runs at once; 64. Each
     /// running request has a thread, and a waiting one has none, so this bounds what the application uses at the same time,
-    /// not the number of clients.
+    /// not the number of clients. A [`Guest`](super::Guest) runs at most this number of requests at once.
     pub threads: usize,
     /// The maximum number of event loops that a [`ThreadedWsgiServer`](super::ThreadedWsgiServer) runs. Each can keep one
     /// core busy with short requests. 0, the default, stands for one loop per core, but at most a quarter of `threads`.

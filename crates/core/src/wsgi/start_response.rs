@@ -1,6 +1,7 @@
 //! PEP 3333's `start_response`, and the `write` callable that it returns.
 
 use super::error::{AppError, StartError};
+use super::response_filter::{DetachedId, ResponseFilter};
 
 /// The receiver of status and header fields. It is a trait, so that middleware can wrap it:
 ///
@@ -68,6 +69,16 @@ pub trait StartResponse {
     /// [`StartErrorKind::Io`](crate::StartErrorKind::Io) if the client has closed the connection or is too slow.
     fn flush(&mut self) -> Result<(), StartError> {
         Ok(())
+    }
+
+    /// Detaches the response from the call: whatever the application returns then is ignored, unless it is an error, and
+    /// the response follows through a [`Guest`](crate::Guest). `None` if the server does not run as a guest of another
+    /// event loop, or if middleware around the application does not support detached responses, as by default.
+    ///
+    /// Middleware that changes responses appends its filter, and passes the call on to the `StartResponse` that it wraps.
+    fn detach(&mut self, filters: Vec<Box<dyn ResponseFilter>>) -> Option<DetachedId> {
+        let _ = filters;
+        None
     }
 
     /// Calls [`begin`](StartResponse::begin) with field values that are text, and without an error.

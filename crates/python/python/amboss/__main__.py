@@ -9,7 +9,12 @@ def main() -> int:
     """Runs the command line."""
     _startup_report.disable()
     _signals.defer_until_installed()
-    return _amboss.main(sys.argv[1:])
+    code, guest = _amboss.main(sys.argv[1:])
+    if guest is not None:
+        from . import _greenlets
+
+        _greenlets.serve(guest, exits=True)
+    return code
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import traceback
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, Callable, Optional
 
-from . import _monkey_patching
 
 #: The names that are tried if the target names no object.
 DEFAULT_NAMES = ("app", "application")
@@ -33,9 +32,6 @@ def load_app(target: str) -> Callable[..., Any]:
     module_name, expression = _split(target)
     module = _import(module_name)
     app = _default(module, target) if expression is None else _evaluate(module, expression, target)
-    refusal = _monkey_patching.refusal()
-    if refusal is not None:
-        raise TargetError(refusal)
     # ``_default`` returns only callables, so ``expression`` is not ``None`` here.
     if not callable(app):
         hint = ""

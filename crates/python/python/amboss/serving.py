@@ -66,6 +66,7 @@ def _check_options(options: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"processes must be 1 or more, not {options['processes']}")
     if isinstance(options["allowed_hosts"], str):
         raise TypeError(f"allowed_hosts must be a list of names, as [{options['allowed_hosts']!r}]")
+    options = {**options, "greenlets": _greenlets_of(options)}
     threaded, processes, threads = options["threaded"], options["processes"], options["threads"]
     body_mode, body_directory = options["body_mode"], options["body_directory"]
     if threaded and processes > 1:
@@ -91,6 +92,27 @@ def _check_options(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
+def _greenlets_of(options: dict[str, Any]) -> Optional[str]:
+    """Returns the library in whose greenlets requests run; ``None`` for threads."""
+    worker_class, connections = options["worker_class"], options["worker_connections"]
+    if worker_class not in (None, "threads", *_monkey_patching.LIBRARIES):
+        raise ValueError(f"worker_class must be 'threads', 'gevent' or 'eventlet', not {worker_class!r}")
+    if type(connections) is not int or connections < 1:
+        raise ValueError(f"worker_connections must be an int of 1 or more, not {connections!r}")
+    library = _monkey_patching.greenlets(worker_class)
+    if library is None:
+        return None
+    for name, is_given, instead in (
+        ("threads", options["threads"] is not None, "use worker_connections"),
+        ("processes", options["processes"] > 1, "use one process, or the command amboss with --workers"),
+        ("threaded=False", options["threaded"] is False, "use worker_connections=1"),
+        ("passthrough_errors", options["passthrough_errors"], "leave it out"),
+    ):
+        if is_given:
+            raise ValueError(f"{name} does not go together with requests in greenlets of {library}; {instead}")
+    return library
+
+
 class BaseWSGIServer:
     """A server that listens, and serves on request. Made by :func:`make_server`."""
 
@@ -100,10 +122,10 @@ class BaseWSGIServer:
     def __init__(
         self, addresses: list[str], app: WSGIApplication, options: dict[str, Any], fd: Optional[int] = None
     ) -> None:
-        refusal = _monkey_patching.refusal()
-        if refusal is not None:
-            raise RuntimeError(refusal)
         self._server = _amboss.Server(addresses, app, options, fd)
+        #: The library in whose greenlets requests run; ``None`` for threads.
+        self._greenlets: Optional[str] = options["greenlets"]
+        self._guest: Optional[_amboss.Guest] = None
         self.app = app
         self.ssl_context = options["ssl_context"]
         self.passthrough_errors = options["passthrough_errors"]
@@ -118,7 +140,10 @@ class BaseWSGIServer:
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Serves until :meth:`shutdown` is called or CTRL+C is pressed. ``poll_interval`` is ignored."""
         try:
-            self._server.serve_forever()
+            if self._greenlets is None:
+                self._server.serve_forever()
+            else:
+                self._serve_in_greenlets()
         except KeyboardInterrupt:
             pass
         finally:
@@ -130,7 +155,21 @@ class BaseWSGIServer:
         :param timeout: how long to wait for a request, in seconds
         :return: whether there was a request
         """
-        return self._server.handle_request(timeout)
+        if self._greenlets is None:
+            return self._server.handle_request(timeout)
+        from . import _greenlets
+
+        return _greenlets.Driver(self._as_guest()).serve(1, timeout) > 0
+
+    def _serve_in_greenlets(self) -> None:
+        from . import _greenlets
+
+        _greenlets.serve(self._as_guest(), exits=False)
+
+    def _as_guest(self) -> "_amboss.Guest":
+        if self._guest is None:
+            self._guest = self._server.become_guest()
+        return self._guest
 
     def shutdown(self) -> None:
         """Makes :meth:`serve_forever` return. May be called from any thread."""
@@ -139,6 +178,8 @@ class BaseWSGIServer:
     def server_close(self) -> None:
         """Closes the listening sockets."""
         self._server.server_close()
+        if self._guest is not None:
+            self._guest.finish()
 
     def __enter__(self) -> "BaseWSGIServer":
         return self
@@ -171,6 +212,8 @@ def make_server(
     fd: Optional[int] = None,
     *,
     threads: Optional[int] = None,
+    worker_class: Optional[str] = None,
+    worker_connections: int = 1000,
     quiet: bool = False,
     body_mode: str = "collect",
     body_directory: Optional[str] = None,
@@ -189,6 +232,9 @@ def make_server(
     :param threaded: whether each request runs in a thread; True by default, unless ``processes`` is more than 1
     :param processes: if more than 1, each request runs in a process; the maximum number of these processes
     :param threads: the maximum number of requests that run at once; 16 by default
+    :param worker_class: how requests run: in ``"threads"``, or in greenlets of ``"gevent"`` or ``"eventlet"``; by default
+        in greenlets of the library that has replaced Python's threads in this program, else in threads
+    :param worker_connections: the maximum number of requests that run at once in greenlets
     :param quiet: whether to write no access log
     :param body_mode: ``"collect"`` calls the application after the request body is complete, so that a slow upload does
         not occupy a thread; ``"stream"`` lets the application read the body as it arrives
@@ -209,13 +255,15 @@ def make_server(
     :param fd: a listening socket to use instead of ``host`` and ``port``; it stays open when the server is closed
     :raises OSError: if the server can't listen on the address
     :raises ValueError: if arguments contradict each other
-    :raises RuntimeError: if gevent or eventlet has replaced Python's threads
+    :raises RuntimeError: if the library of the worker class is not installed, or another one has replaced Python's threads
     """
     options = _check_options(
         {
             "threaded": threaded,
             "processes": processes,
             "threads": threads,
+            "worker_class": worker_class,
+            "worker_connections": worker_connections,
             "request_handler": request_handler,
             "passthrough_errors": passthrough_errors,
             "ssl_context": ssl_context,
@@ -262,6 +310,8 @@ def run_simple(
     *,
     hosts: Optional[Mapping[str, Union[WSGIApplication, str]]] = None,
     threads: Optional[int] = None,
+    worker_class: Optional[str] = None,
+    worker_connections: int = 1000,
     error_page: bool = False,
     quiet: bool = False,
     body_mode: str = "collect",
@@ -298,6 +348,9 @@ def run_simple(
     :param hosts: further WSGI applications, or folders, by the host for which they answer: a name such as
         ``"api.localhost"``, or ``"*.localhost"`` for all names below
     :param threads: the maximum number of requests that run at once; 16 by default
+    :param worker_class: how requests run: in ``"threads"``, or in greenlets of ``"gevent"`` or ``"eventlet"``; by default
+        in greenlets of the library that has replaced Python's threads in this program, else in threads
+    :param worker_connections: the maximum number of requests that run at once in greenlets
     :param error_page: whether to answer every request with an error page while the code can't be loaded, instead of
         serving the previous code
     :param quiet: whether to write no banner and no access log
@@ -317,7 +370,8 @@ def run_simple(
     :param allowed_hosts: the hosts that requests are answered for, besides ``localhost`` and the names below it,
         ``hostname``, and IP addresses; others get 421. All hosts by default; with the debugger, none of the others
     :raises ValueError: if arguments contradict each other
-    :raises SystemExit: if the server can't listen on the address, or gevent or eventlet has replaced Python's threads
+    :raises SystemExit: if the server can't listen on the address
+    :raises RuntimeError: if the library of the worker class is not installed, or another one has replaced Python's threads
     """
     address = _address(hostname, port)
     options = _check_options(
@@ -325,6 +379,8 @@ def run_simple(
             "threaded": threaded,
             "processes": processes,
             "threads": threads,
+            "worker_class": worker_class,
+            "worker_connections": worker_connections,
             "request_handler": request_handler,
             "passthrough_errors": passthrough_errors,
             "ssl_context": ssl_context,
@@ -342,10 +398,6 @@ def run_simple(
             "allowed_hosts": allowed_hosts,
         }
     )
-    refusal = _monkey_patching.refusal()
-    if refusal is not None:
-        print(f"amboss: {refusal}", file=sys.stderr)
-        raise SystemExit(2)
     if use_reloader and not is_running_from_reloader():
         _supervise(address, options, extra_files, exclude_patterns, reloader_interval, reloader_type, error_page)
     if use_debugger and use_evalex and processes <= 1:
@@ -356,7 +408,11 @@ def run_simple(
         options["hosts"] = [(host, wrapped.get(host, app)) for host, app in options["hosts"]]
     _startup_report.disable()
     try:
-        _amboss.run([address], application, options)
+        guest = _amboss.run([address], application, options)
+        if guest is not None:
+            from . import _greenlets
+
+            _greenlets.serve(guest, exits=False)
     except KeyboardInterrupt:
         pass
     except OSError as error:

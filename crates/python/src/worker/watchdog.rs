@@ -46,7 +46,12 @@ pub(crate) struct Watchdog {
     running: Mutex<Running>,
     request_began: Condvar,
     worker: Mutex<Option<Worker>>,
+    /// The key of the hub of greenlets, which is timed in place of the requests; `NO_HUB` if there is none.
+    hub: AtomicU64,
 }
+
+/// The value of [`Watchdog::hub`] without a hub.
+const NO_HUB: u64 = u64::MAX;
 
 #[derive(Default)]
 struct Running {
@@ -149,6 +154,7 @@ impl Watchdog {
             running: Mutex::default(),
             request_began: Condvar::new(),
             worker: Mutex::new(None),
+            hub: AtomicU64::new(NO_HUB),
         })
     }
 
@@ -176,10 +182,15 @@ impl Watchdog {
 
     /// Counts and times a request that begins in this thread.
     pub(crate) fn begin_request<'a>(self: &'a Arc<Watchdog>, py: Python<'_>) -> RequestGuard<'a> {
+        self.count_request();
+        self.resume_request(py)
+    }
+
+    /// Counts a request that begins.
+    pub(crate) fn count_request(&self) {
         if self.max_requests > 0 && self.served.fetch_add(1, Ordering::Relaxed) + 1 == self.max_requests {
             self.request_replacement();
         }
-        self.resume_request(py)
     }
 
     /// Times a request that continues in this thread, to produce its next block.
@@ -209,11 +220,37 @@ impl Watchdog {
         }
     }
 
+    /// Times the hub of greenlets, in whose thread this is called: from now on it has to call
+    /// [`beat`](Watchdog::beat) more often than the timeout. Returns the interval, and `None` if there is no timeout.
+    pub(crate) fn watch_hub(self: &Arc<Watchdog>, py: Python<'_>) -> Option<Duration> {
+        /// How many times the hub is to report within the timeout.
+        const BEATS: u32 = 4;
+        let timeout = self.timeout?;
+        let mut guard = self.resume_request(py);
+        self.hub.store(guard.id.take()?, Ordering::Relaxed);
+        Some(timeout / BEATS)
+    }
+
+    /// Notes that the hub runs.
+    pub(crate) fn beat(&self) {
+        if let Some(hub) = self.running().requests.get_mut(&self.hub.load(Ordering::Relaxed)) {
+            hub.since = Instant::now();
+        }
+    }
+
+    fn has_hub(&self) -> bool {
+        self.hub.load(Ordering::Relaxed) != NO_HUB
+    }
+
     /// Waits for an overdue request, then has this worker replaced and ends the process.
     fn watch(&self, timeout: Duration, log: &Arc<dyn Log>, shutdown: &OnceLock<ShutdownHandle>) {
         let thread = self.wait_for_overdue(timeout);
         let seconds = timeout.as_secs_f64();
-        log.error(&format!("a request has been running for {seconds} seconds (--timeout); this worker is replaced"));
+        let what = match self.has_hub() {
+            true => "a greenlet has not given way to others",
+            false => "a request has been running",
+        };
+        log.error(&format!("{what} for {seconds} seconds (--timeout); this worker is replaced"));
         self.request_replacement();
         // Log the stack in a separate thread, which blocks forever if the request's code never releases the GIL.
         let log = log.clone();

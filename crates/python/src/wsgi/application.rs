@@ -17,13 +17,16 @@ use crate::worker::in_flight::InFlight;
 use crate::worker::watchdog::{RequestGuard, Watchdog};
 use crate::wsgi::body::make_body;
 use crate::wsgi::connection_state::ConnectionState;
-use crate::wsgi::environ::{EnvironBuilder, ServerInfo};
+use crate::wsgi::current_request::CurrentRequest;
+use crate::wsgi::environ::{EnvironBuilder, RequestInput, ServerInfo};
 use crate::wsgi::error_stream::flush_errors;
+use crate::wsgi::input::Input;
 use crate::wsgi::input_progress::InputProgress;
 use crate::wsgi::start_response::StartResponse;
+use crate::wsgi::task::SWITCHING_PROTOCOLS;
 
 /// A function that runs after each call, in the same thread.
-type AfterCall = Box<dyn Fn(Python<'_>) + Send + Sync>;
+pub(crate) type AfterCall = Arc<dyn Fn(Python<'_>) + Send + Sync>;
 
 /// A WSGI application.
 pub(crate) struct PyApplication {
@@ -33,6 +36,7 @@ pub(crate) struct PyApplication {
     handler_class: Option<Py<PyAny>>,
     log: Arc<dyn Log>,
     after_call: Option<AfterCall>,
+    /// Times and counts requests.
     watchdog: Option<Arc<Watchdog>>,
 }
 
@@ -42,25 +46,17 @@ impl PyApplication {
         app: Py<PyAny>,
         handler_class: Option<Py<PyAny>>,
         server: &ServerInfo,
+        after_call: Option<AfterCall>,
+        watchdog: Option<Arc<Watchdog>>,
     ) -> PyResult<PyApplication> {
         Ok(PyApplication {
             app,
             environs: EnvironBuilder::new(py, server)?,
             handler_class,
             log: server.log.clone(),
-            after_call: None,
-            watchdog: None,
+            after_call,
+            watchdog,
         })
-    }
-
-    /// Sets a function that runs after each call.
-    pub(crate) fn set_after_call(&mut self, after_call: impl Fn(Python<'_>) + Send + Sync + 'static) {
-        self.after_call = Some(Box::new(after_call));
-    }
-
-    /// Sets the watchdog that times and counts requests.
-    pub(crate) fn set_watchdog(&mut self, watchdog: Arc<Watchdog>) {
-        self.watchdog = Some(watchdog);
     }
 
     fn serve(
@@ -76,7 +72,12 @@ impl PyApplication {
         let progress = InputProgress::new(length, streamed, expects_continue);
         let timer = guard.and_then(RequestGuard::client_wait_timer);
         let request = Bound::new(py, StartResponse::new(progress, timer))?;
-        let (dict, socket) = self.environs.build(py, environ, &request)?;
+        let input = match request.get().progress.left() {
+            Some(0) => RequestInput::Empty,
+            _ => RequestInput::Body(Py::new(py, Input::new(request.clone().unbind()))?),
+        };
+        let current = CurrentRequest::Call(request.clone().unbind());
+        let (dict, socket) = self.environs.build(py, environ, &current, input)?;
         let dict = match &self.handler_class {
             None => dict.into_any(),
             Some(class) => handle_environ(class.bind(py), dict, environ)?,
@@ -93,10 +94,7 @@ impl PyApplication {
                 return Ok(Body::empty());
             }
         } else if request.get().is_switching_protocols() {
-            return Err(PyRuntimeError::new_err(
-                "status 101 was passed to start_response, which can't hand over the connection; write the response to \
-                 environ['werkzeug.socket'] instead (not over TLS), and continue there",
-            ));
+            return Err(PyRuntimeError::new_err(SWITCHING_PROTOCOLS));
         }
         result
     }

@@ -13,7 +13,7 @@ use crate::runtime::ffi::attach;
 use crate::runtime::finalize::detach;
 use crate::worker::in_flight::InFlight;
 use crate::worker::watchdog::Watchdog;
-use crate::wsgi::convert::{body_block, type_name};
+use crate::wsgi::convert::{body_block, not_iterable};
 use crate::wsgi::error_stream::flush_errors;
 use crate::wsgi::socket::ConnectionSocket;
 
@@ -171,16 +171,6 @@ impl BlockIterator {
         flush_errors();
         result
     }
-}
-
-/// Returns the exception for a result that is not iterable.
-fn not_iterable(result: &Bound<'_, PyAny>) -> PyErr {
-    let mut message =
-        format!("the application must return an iterable of bytes, such as [b'...'], not {}", type_name(result));
-    if result.is_callable() {
-        message.push_str("; if it makes the application, name what it returns: module:factory(...)");
-    }
-    PyTypeError::new_err(message)
 }
 
 impl Iterator for BlockIterator {

@@ -12,7 +12,7 @@ use pyo3::types::{PyBytes, PyList, PyTuple};
 use crate::runtime::finalize::detach;
 use crate::worker::watchdog::Watchdog;
 use crate::wsgi::block_iterator::{BlockIterator, CloseOnce};
-use crate::wsgi::convert::body_block;
+use crate::wsgi::convert::join;
 use crate::wsgi::file_wrapper::FileWrapper;
 use crate::wsgi::socket::ConnectionSocket;
 use crate::wsgi::start_response::StartResponse;
@@ -21,10 +21,6 @@ use crate::wsgi::werkzeug_response::is_single_block;
 /// The maximum unread rest of a request body that is kept for an application that reads while its response is iterated:
 /// the server has read that much ahead in any case.
 const MAX_KEPT_INPUT: u64 = 16 * 1024;
-
-/// The maximum total size of blocks of a list or tuple that are joined. One block has a Content-Length and needs one
-/// write, and an HTTP/1.0 client can keep its connection.
-const MAX_JOINED: usize = 64 * 1024;
 
 /// Makes a body from the application's result. Produces the first block, because an iterable may call `start_response`
 /// as late as that.
@@ -83,24 +79,6 @@ pub(crate) fn make_body<'py>(
         }
         Ok(Some(first)) => Ok(blocks.into_body(py, &first, socket)),
     }
-}
-
-/// Joins all blocks. Returns `None` if there are no blocks, or if they are too large or not all `bytes`; the caller
-/// handles these cases.
-fn join(blocks: &[Bound<'_, PyAny>]) -> PyResult<Option<Vec<u8>>> {
-    if let [single] = blocks {
-        return Ok(Some(body_block(single)?.as_bytes().to_vec()));
-    }
-    let mut joined = Vec::new();
-    for block in blocks {
-        match block.cast_exact::<PyBytes>() {
-            Ok(block) if joined.len() + block.as_bytes().len() <= MAX_JOINED => {
-                joined.extend_from_slice(block.as_bytes());
-            }
-            _ => return Ok(None),
-        }
-    }
-    Ok((!blocks.is_empty()).then_some(joined))
 }
 
 /// Makes the rest of the request body available after the application's call. Returns true if nothing is left, or if

@@ -1,7 +1,6 @@
 //! What a connection keeps between its requests.
 
-use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -10,6 +9,7 @@ use crate::runtime::ffi::ref_count;
 use crate::runtime::sync::lock;
 use crate::wsgi::environ_objects::EarlyHints;
 use crate::wsgi::socket::ConnectionSocket;
+use crate::wsgi::task::Handlers;
 
 /// The environ's key for the connection's socket.
 pub(crate) const SOCKET: &str = "werkzeug.socket";
@@ -27,7 +27,7 @@ pub(crate) struct ConnectionState {
     socket: Mutex<Option<Py<ConnectionSocket>>>,
     /// The request handlers of requests that have not been logged yet, oldest first, if the user has a handler class;
     /// `None` for a handler that could not be created.
-    handlers: Mutex<VecDeque<Option<Py<PyAny>>>>,
+    handlers: Handlers,
 }
 
 impl ConnectionState {
@@ -36,7 +36,7 @@ impl ConnectionState {
         early_hints: Py<EarlyHints>,
         socket: Option<Py<ConnectionSocket>>,
     ) -> ConnectionState {
-        ConnectionState { template, early_hints, socket: Mutex::new(socket), handlers: Mutex::default() }
+        ConnectionState { template, early_hints, socket: Mutex::new(socket), handlers: Handlers::default() }
     }
 
     /// Returns the socket object for a request: the previous request's, unless an application has kept a reference to
@@ -52,17 +52,18 @@ impl ConnectionState {
         Ok(socket.as_ref().map(|socket| socket.bind(py).clone()))
     }
 
+    /// Returns the request handlers, for a request that adds its own later.
+    pub(crate) fn handlers(&self) -> Handlers {
+        self.handlers.clone()
+    }
+
     /// Adds the handler of a request that begins; `None` if it could not be created.
     pub(crate) fn push_handler(&self, handler: Option<Py<PyAny>>) {
-        self.handlers().push_back(handler);
+        lock(&self.handlers).push_back(handler);
     }
 
     /// Removes the handler of the oldest request that has not been logged.
     pub(crate) fn pop_handler(&self) -> Option<Py<PyAny>> {
-        self.handlers().pop_front().flatten()
-    }
-
-    fn handlers(&self) -> MutexGuard<'_, VecDeque<Option<Py<PyAny>>>> {
-        lock(&self.handlers)
+        lock(&self.handlers).pop_front().flatten()
     }
 }

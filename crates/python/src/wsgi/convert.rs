@@ -12,6 +12,10 @@ use crate::runtime::ffi::latin1_bytes;
 /// The number of header fields that are kept without a heap allocation; most responses have no more.
 pub(crate) const INLINE_FIELDS: usize = 8;
 
+/// The maximum total size of blocks of a list or tuple that are joined. One block has a Content-Length and needs one
+/// write, and an HTTP/1.0 client can keep its connection.
+const MAX_JOINED: usize = 64 * 1024;
+
 /// A header's name and value.
 pub(crate) type HeaderPair<'py> = (Bound<'py, PyString>, Bound<'py, PyString>);
 
@@ -58,4 +62,32 @@ pub(crate) fn native_bytes<'a>(text: &'a Bound<'_, PyString>, what: &str) -> PyR
     latin1_bytes(text).ok_or_else(|| {
         PyValueError::new_err(format!("{what} contains characters outside latin-1 ({text:?}); encode them (PEP 3333)"))
     })
+}
+
+/// Joins all blocks. Returns `None` if there are no blocks, or if they are too large or not all `bytes`; the caller
+/// handles these cases.
+pub(crate) fn join(blocks: &[Bound<'_, PyAny>]) -> PyResult<Option<Vec<u8>>> {
+    if let [single] = blocks {
+        return Ok(Some(body_block(single)?.as_bytes().to_vec()));
+    }
+    let mut joined = Vec::new();
+    for block in blocks {
+        match block.cast_exact::<PyBytes>() {
+            Ok(block) if joined.len() + block.as_bytes().len() <= MAX_JOINED => {
+                joined.extend_from_slice(block.as_bytes());
+            }
+            _ => return Ok(None),
+        }
+    }
+    Ok((!blocks.is_empty()).then_some(joined))
+}
+
+/// Returns the exception for a result that is not iterable.
+pub(crate) fn not_iterable(result: &Bound<'_, PyAny>) -> PyErr {
+    let mut message =
+        format!("the application must return an iterable of bytes, such as [b'...'], not {}", type_name(result));
+    if result.is_callable() {
+        message.push_str("; if it makes the application, name what it returns: module:factory(...)");
+    }
+    PyTypeError::new_err(message)
 }

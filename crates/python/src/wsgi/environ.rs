@@ -13,12 +13,12 @@ use pyo3::types::{PyDict, PyString};
 use crate::runtime::ffi::latin1;
 use crate::runtime::sync::lock;
 use crate::wsgi::connection_state::{ConnectionState, SOCKET};
+use crate::wsgi::current_request::CurrentRequest;
 use crate::wsgi::environ_objects::{ClientStatus, EarlyHints, Shutdown};
 use crate::wsgi::error_stream::ErrorStream;
 use crate::wsgi::file_wrapper::FileWrapper;
 use crate::wsgi::input::{EmptyInput, Input};
 use crate::wsgi::socket::ConnectionSocket;
-use crate::wsgi::start_response::StartResponse;
 
 /// The maximum number of header names whose keys are cached: more than clients use, and a bound against attackers who
 /// invent names.
@@ -34,6 +34,15 @@ type KeyCache = HashMap<Box<[u8]>, Option<Py<PyString>>>;
 pub(crate) struct ServerInfo {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) shutdown: Arc<OnceLock<ShutdownHandle>>,
+}
+
+/// `wsgi.input` of a request.
+pub(crate) enum RequestInput {
+    /// That of a request without a body.
+    Empty,
+    /// Set later, by the greenlet that answers the request.
+    Later,
+    Body(Py<Input>),
 }
 
 /// Builds the environ of each request.
@@ -104,7 +113,8 @@ impl EnvironBuilder {
         &self,
         py: Python<'py>,
         environ: &mut Environ<'_>,
-        request: &Bound<'py, StartResponse>,
+        request: &CurrentRequest,
+        input: RequestInput,
     ) -> PyResult<(Bound<'py, PyDict>, Option<Bound<'py, ConnectionSocket>>)> {
         if environ.connection_extensions().get::<ConnectionState>().is_none() {
             let state = self.connection_state(py, environ)?;
@@ -113,18 +123,19 @@ impl EnvironBuilder {
         let Some(state) = environ.connection_extensions().get::<ConnectionState>() else {
             unreachable!("the state was inserted above")
         };
-        state.early_hints.get().set_request(request);
+        state.early_hints.get().set_request(request.clone_ref(py));
         let socket = state.socket(py)?;
         if let Some(socket) = &socket {
-            socket.get().begin(request);
+            socket.get().begin(request.clone_ref(py));
         }
         let dict = state.template.bind(py).copy()?;
         self.set_request_line(py, environ, &dict)?;
         let keys = &self.keys;
-        if request.get().progress.left() == Some(0) {
-            dict.set_item(keys.input.bind(py), self.empty_input.bind(py))?;
-        } else {
-            dict.set_item(keys.input.bind(py), Py::new(py, Input::new(request.clone().unbind()))?)?;
+        match input {
+            RequestInput::Body(input) => dict.set_item(keys.input.bind(py), input)?,
+            RequestInput::Empty | RequestInput::Later => {
+                dict.set_item(keys.input.bind(py), self.empty_input.bind(py))?;
+            }
         }
         if environ.is_forwarded() {
             set_forwarded(py, environ, &dict)?;

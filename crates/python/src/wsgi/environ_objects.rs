@@ -3,14 +3,11 @@
 use std::sync::{Arc, Mutex, OnceLock};
 
 use amboss::{Client, ShutdownHandle};
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
-use crate::errors::from_start_error;
-use crate::runtime::finalize::detach;
 use crate::runtime::sync::lock;
 use crate::wsgi::convert::{header_pairs, native_bytes};
-use crate::wsgi::start_response::StartResponse;
+use crate::wsgi::current_request::CurrentRequest;
 
 /// The client of a connection. Its bound method is `amboss.client_disconnected`.
 #[pyclass(frozen, module = "amboss._amboss")]
@@ -37,13 +34,14 @@ impl ClientStatus {
 #[pyclass(frozen, module = "amboss._amboss")]
 #[derive(Default)]
 pub(crate) struct EarlyHints {
-    request: Mutex<Option<Py<StartResponse>>>,
+    request: Mutex<Option<CurrentRequest>>,
 }
 
 impl EarlyHints {
     /// Sends hints for `request` from now on.
-    pub(crate) fn set_request(&self, request: &Bound<'_, StartResponse>) {
-        *lock(&self.request) = Some(request.clone().unbind());
+    pub(crate) fn set_request(&self, request: CurrentRequest) {
+        // The previous one is dropped after the lock is released, because that may run Python code.
+        let _previous = lock(&self.request).replace(request);
     }
 }
 
@@ -60,17 +58,8 @@ impl EarlyHints {
             request.as_ref().map(|request| request.clone_ref(py))
         };
         let Some(request) = request else { return Ok(()) };
-        let sent = detach(py, || {
-            let fields: Vec<(&str, &[u8])> = fields.iter().map(|(name, value)| (*name, &**value)).collect();
-            request.get().server.with_detached(|server, _| server.early_hints(&fields))
-        });
-        match sent {
-            Some(Ok(())) => Ok(()),
-            Some(Err(error)) => Err(from_start_error(&error)),
-            None => Err(PyRuntimeError::new_err(
-                "early hints must be sent before the response, and the request has been answered",
-            )),
-        }
+        let fields: Vec<(&str, &[u8])> = fields.iter().map(|(name, value)| (*name, &**value)).collect();
+        request.early_hints(py, &fields)
     }
 }
 

@@ -13,10 +13,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyTuple};
 
-use crate::errors::from_start_error;
-use crate::runtime::finalize::detach;
 use crate::runtime::sync::lock;
-use crate::wsgi::start_response::StartResponse;
+use crate::wsgi::current_request::CurrentRequest;
 
 /// The connection's socket during one request.
 #[pyclass(frozen, module = "amboss._amboss")]
@@ -28,11 +26,13 @@ pub(crate) struct ConnectionSocket {
 #[derive(Default)]
 struct State {
     /// The current request; `None` when it is over.
-    request: Option<Py<StartResponse>>,
+    request: Option<CurrentRequest>,
     /// The Python sockets that were created for the current request.
     sockets: Vec<Py<PyAny>>,
     /// The status that the application has sent (0 if unknown); `None` until the application takes over the connection.
     taken_over: Option<u16>,
+    /// Whether the responses to earlier requests have to be sent before the application can write.
+    waits_for_earlier: bool,
     /// Whether the response body is iterated after the application's call, so that the request continues.
     has_body: bool,
 }
@@ -52,8 +52,8 @@ impl ConnectionSocket {
     }
 
     /// Begins a request.
-    pub(crate) fn begin(&self, request: &Bound<'_, StartResponse>) {
-        let state = State { request: Some(request.clone().unbind()), ..State::default() };
+    pub(crate) fn begin(&self, request: CurrentRequest) {
+        let state = State { request: Some(request), ..State::default() };
         // The old state is dropped after the lock is released, because that may run Python code.
         let _previous = std::mem::replace(&mut *self.state(), state);
     }
@@ -147,16 +147,23 @@ impl ConnectionSocket {
     fn open<'py>(slf: &Bound<'py, ConnectionSocket>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let this = slf.get();
-        match &this.state().request {
-            Some(request) => request.get().stop_timing(),
+        let request = match &this.state().request {
+            Some(request) => request.clone_ref(py),
             None => return Err(request_is_over()),
-        }
+        };
+        request.stop_timing();
         let descriptor = match this.client.socket() {
             Ok(Some(socket)) => socket,
             Ok(None) => return Err(PyOSError::new_err("the connection's socket can't be used directly over TLS")),
             Err(error) => return Err(error.into()),
         };
-        let socket = socket_class(py)?.call1((slf, descriptor.into_raw_fd()))?;
+        let socket = match &request {
+            CurrentRequest::Call(_) => socket_class(py)?.call1((slf, descriptor.into_raw_fd()))?,
+            CurrentRequest::Task(task) => {
+                let open = py.import("amboss._task_socket")?.getattr("open_socket")?;
+                open.call1((slf, task.get().library(), descriptor.into_raw_fd()))?
+            }
+        };
         let is_over = {
             let mut state = this.state();
             state.sockets.push(socket.clone().unbind());
@@ -170,26 +177,35 @@ impl ConnectionSocket {
         Ok(socket)
     }
 
+    /// Ends the request, and returns the sockets that its greenlet has to close.
+    fn end_task(&self) -> Vec<Py<PyAny>> {
+        let (request, sockets) = {
+            let mut state = self.state();
+            (state.request.take(), std::mem::take(&mut state.sockets))
+        };
+        drop(request);
+        sockets
+    }
+
     /// Whether the application has taken over the connection.
     fn is_taken_over(&self) -> bool {
         self.state().taken_over.is_some()
     }
 
     /// Takes over the connection. Called before every write; the first call sends the responses to earlier requests.
-    fn take_over(&self, py: Python<'_>, status: u16) -> PyResult<()> {
+    /// False if the application has to wait for these, and then to call this again.
+    fn take_over(&self, py: Python<'_>, status: u16) -> PyResult<bool> {
         let request = {
             let mut state = self.state();
             let Some(request) = &state.request else { return Err(request_is_over()) };
-            let request = state.taken_over.is_none().then(|| request.clone_ref(py));
+            let request = (state.taken_over.is_none() || state.waits_for_earlier).then(|| request.clone_ref(py));
             state.taken_over.get_or_insert(status);
             request
         };
-        let Some(request) = request else { return Ok(()) };
-        match detach(py, || request.get().server.with_detached(|server, _| server.flush())) {
-            // `None`: the body is being iterated, so the earlier responses have been sent.
-            Some(Ok(())) | None => Ok(()),
-            Some(Err(error)) => Err(from_start_error(&error)),
-        }
+        let Some(request) = request else { return Ok(true) };
+        let is_ready = request.take_over(py, status)?;
+        self.state().waits_for_earlier = !is_ready;
+        Ok(is_ready)
     }
 }
 

@@ -3,16 +3,16 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use amboss::{AppError, StartErrorKind};
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
-use smallvec::SmallVec;
 
 use crate::errors::from_start_error;
 use crate::runtime::ffi::ScopedBorrow;
 use crate::runtime::finalize::detach;
 use crate::worker::watchdog::ClientWaitTimer;
-use crate::wsgi::convert::{body_block, header_pairs, native_bytes, type_name, INLINE_FIELDS};
+use crate::wsgi::convert::body_block;
+use crate::wsgi::head::{answered, exception_of, from_begin_error, with_head};
 use crate::wsgi::input_progress::InputProgress;
 
 /// The callable that an application gets for a request. Called with a status and headers, it is `start_response` and
@@ -63,40 +63,23 @@ impl StartResponse {
         headers: &Bound<'_, PyAny>,
         exc_info: Option<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let status = status.cast::<PyString>().map_err(|_| {
-            PyTypeError::new_err(format!("the status must be a str like '200 OK', not {}", type_name(status)))
-        })?;
-        let status = native_bytes(status, "the status")?;
-        let status = std::str::from_utf8(&status).map_err(|_| PyValueError::new_err("the status must be ASCII"))?;
-        let pairs = header_pairs(headers)?;
-        let mut texts = SmallVec::<[_; INLINE_FIELDS]>::with_capacity(pairs.len());
-        for (name, value) in &pairs {
-            texts.push((native_bytes(name, "a header name")?, native_bytes(value, "a header value")?));
-        }
-        let mut fields = SmallVec::<[(&str, &[u8]); INLINE_FIELDS]>::with_capacity(texts.len());
-        for (name, value) in &texts {
-            let name = std::str::from_utf8(name)
-                .map_err(|_| PyValueError::new_err(format!("a header name must be ASCII, and {name:?} is not")))?;
-            fields.push((name, value));
-        }
         // The server only needs to know that there was an error; Python keeps the exception.
         let error: Option<AppError> = exc_info.as_ref().map(|_| "replaced".into());
-        let answered = || PyRuntimeError::new_err("start_response was called after the request was answered");
         // After the application's call, the head has been sent or is about to be.
         let too_late = |exc_info: Option<_>| exc_info.map_or_else(|| Ok(answered()), |info| exception_of(&info));
-        match self.server.with(py, |server, _| server.begin(status, &fields, error.as_ref())) {
-            Some(Ok(())) => {
+        let begun = with_head(status, headers, |status, fields| {
+            let begun = self.server.with(py, |server, _| server.begin(status, fields, error.as_ref()));
+            if let Some(Ok(())) = begun {
                 self.switching_protocols.store(status.starts_with("101"), Ordering::Relaxed);
-                Ok(())
             }
+            begun
+        })?;
+        match begun {
+            Some(Ok(())) => Ok(()),
             None => Err(too_late(exc_info)?),
             Some(Err(error)) => Err(match error.kind() {
-                StartErrorKind::Twice => PyRuntimeError::new_err(
-                    "start_response was called a second time without exc_info; pass sys.exc_info() to replace the \
-                     response",
-                ),
                 StartErrorKind::HeadSent => too_late(exc_info)?,
-                _ => from_start_error(&error),
+                _ => from_begin_error(&error),
             }),
         }
     }
@@ -151,17 +134,4 @@ impl StartResponse {
         }
         Ok(slf.clone())
     }
-}
-
-/// Returns the exception of an `exc_info` tuple, with its traceback.
-fn exception_of(exc_info: &Bound<'_, PyAny>) -> PyResult<PyErr> {
-    let exc_info = exc_info.cast::<PyTuple>().map_err(|_| {
-        PyTypeError::new_err(format!(
-            "exc_info must be a tuple like that of sys.exc_info(), not {}",
-            type_name(exc_info)
-        ))
-    })?;
-    let value = exc_info.get_item(1)?;
-    let value = value.call_method1("with_traceback", (exc_info.get_item(2)?,))?;
-    Ok(PyErr::from_value(value))
 }

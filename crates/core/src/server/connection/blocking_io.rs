@@ -9,6 +9,7 @@ use crate::server::io::transport::Transport;
 use crate::server::scheduler::Scheduler;
 use crate::server::service::Service;
 use crate::server::sys::Interest;
+use crate::wsgi::ResponseFilter;
 
 /// How long the first wait for a client may take before the scheduler is told about it.
 const SHORT_WAIT: Duration = Duration::from_millis(1);
@@ -26,6 +27,8 @@ pub(super) struct BlockingIo<'c> {
     /// Whether this exchange has already waited for the client for longer than [`SHORT_WAIT`].
     pub(super) is_slow: bool,
     pub(super) progress: ResponseProgress,
+    /// The filters of the response, if the application has detached it from its call.
+    pub(super) detached: Option<Vec<Box<dyn ResponseFilter>>>,
 }
 
 impl BlockingIo<'_> {

@@ -26,6 +26,7 @@ impl Connection {
             State::Head if self.read_buffer.as_ref().is_none_or(|buffer| buffer.is_empty()) => after(timeouts.idle),
             State::Head => after(timeouts.head),
             State::Drain(_) => transfer_deadline(timeouts, &self.draining),
+            State::Detached(detached) => detached.deadline(timeouts),
             State::Collect(request) => transfer_deadline(timeouts, &request.transfer),
             State::Linger { .. } => after(timeouts.linger),
             _ => u64::MAX,
@@ -41,6 +42,9 @@ impl Connection {
 
     /// Ends the connection or refuses its request, because the deadline has passed.
     pub(crate) fn time_out(&mut self, service: &Service, now: u64) -> Step {
+        if let State::Detached(_) = self.state {
+            return self.time_out_task();
+        }
         if self.writing.is_some() {
             self.set_close_reason(CloseReason::WriteTimeout);
             return self.close();

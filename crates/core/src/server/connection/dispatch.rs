@@ -210,6 +210,7 @@ impl Connection {
             scheduler: &mut *scheduler,
             is_slow: false,
             progress: ResponseProgress::NotStarted,
+            detached: None,
         });
         let mut source = input_source(&io, store.as_ref(), &mut body, rest, filled, framing, streams);
         // The connection's extensions are always there: they are taken out only when the connection ends.
@@ -224,9 +225,12 @@ impl Connection {
             InputSource::InBuffer(body) => (body.length().map_or(0, |length| length as usize), filled),
             InputSource::Stored(_) => (0, filled),
         };
-        let progress = io.into_inner().progress;
-        // Inside the blocking call, because closing a large file takes a while, too.
-        drop(store);
+        let BlockingIo { progress, detached, .. } = io.into_inner();
+        // An application that fails has detached nothing.
+        let detached = detached.filter(|_| matches!(call.result, Ok(Ok(_))));
+        let store = store.filter(|_| detached.is_some());
+        // A store that is no longer needed has been dropped inside the blocking call, because closing a large file takes a
+        // while, too.
         service.exit_blocking(scheduler);
 
         buffer.end = buffer.start + length + arrived;
@@ -241,6 +245,9 @@ impl Connection {
             clock: std::mem::take(&mut self.clock),
             progress,
         };
+        if let Some(filters) = detached {
+            return self.detach(service, exchange, store, filters);
+        }
         self.finish_call(service, scheduler, exchange, call);
     }
 

@@ -47,6 +47,7 @@ impl Connection {
                 }
                 State::Collect(_) => self.collect_body(service, scheduler, &mut readable, now),
                 State::Respond(_) => self.send_response(service, scheduler),
+                State::Detached(_) => return self.continue_task(service, readable, now),
                 State::Drain(_) => self.drain_body(service, &mut readable, now),
                 State::Linger { .. } => self.linger(service, scheduler, now),
                 State::Upgrade(_) if self.write_buffer.unsent() == 0 => return Step::Upgrade,

@@ -48,6 +48,7 @@ impl Connection {
                 Step::Read
             }
             State::Respond(_) | State::Upgrade(_) => Step::Yield,
+            State::Detached(_) => Step::Detached,
             State::Collect(_) | State::Drain(_) if self.transport.has_buffered() => Step::Yield,
             State::Collect(_) | State::Drain(_) | State::Linger { .. } => Step::Read,
             &State::Closing(CloseMode::Linger { announced }) => self.shut_down_write(announced, now),

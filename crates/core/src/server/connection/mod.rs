@@ -32,6 +32,7 @@
 //! | `status` | answers the event loop's questions about a connection |
 //! | `abort` | handles failures of the application, and closes its bodies |
 //! | `refusal` | writes responses of the server's own, such as 400 and 503 |
+//! | `detached` | writes the response of an application that answers after its call has returned |
 //! | `collect`, `drain` | read a body before the application runs, and the rest of a body that it has not read |
 //! | `flush` | sends the write buffer, and decides what the connection does next |
 //! | `deadlines` | computes the deadline of the current state, and times the connection out |
@@ -50,6 +51,7 @@ mod body_reader;
 mod body_source;
 mod collect;
 mod deadlines;
+pub(crate) mod detached;
 mod dispatch;
 mod drain;
 mod drive;
@@ -86,6 +88,7 @@ use super::sys;
 use super::upgrade::OnUpgrade;
 use crate::wsgi::{Extensions, Peer, Presence};
 use body_source::BodySource;
+use detached::Detached;
 use read_buffer::ReadBuffer;
 use state::{
     CloseMode, CollectedRequest, Exchange, PendingLog, PendingProxyHeader, RequestClock, Response, State, Transfer,
@@ -132,6 +135,8 @@ pub(crate) struct Connection {
     /// The body source of a response that was given up; dropping it may run application code.
     abandoned_source: Option<BodySource>,
     close_reason: Option<CloseReason>,
+    /// Whether the task that answers a detached request has to be resumed.
+    wakes_task: bool,
     /// The number of requests answered so far.
     answered: u64,
 }
@@ -166,6 +171,7 @@ impl Connection {
             pending_log: Vec::new(),
             abandoned_source: None,
             close_reason: None,
+            wakes_task: false,
             answered: 0,
         }
     }
@@ -265,6 +271,23 @@ impl Connection {
         }
     }
 
+    /// Begins or continues to answer a request after its application's call has returned.
+    fn continue_detached(&mut self, detached: Box<Detached>) {
+        self.state = State::Detached(detached);
+    }
+
+    /// Takes a detached request out of the state, for one step of its response, as
+    /// [`take_response`](Connection::take_response) does.
+    fn take_detached(&mut self) -> Option<Box<Detached>> {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Detached(detached) => Some(detached),
+            state => {
+                self.state = state;
+                None
+            }
+        }
+    }
+
     /// Ends an exchange whose response is complete in the write buffer. The next state reads the next request, drains
     /// the rest of this request's body, or closes the connection.
     #[inline]
@@ -331,8 +354,10 @@ impl Connection {
     /// Ends the connection. The body source of a response that was being sent is kept in `abandoned_source`, to be dropped
     /// outside of the event loop.
     fn close(&mut self) -> Step {
-        if let State::Respond(response) = std::mem::replace(&mut self.state, State::Closed) {
-            self.abandoned_source = Some(response.source);
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Respond(response) => self.abandoned_source = Some(response.source),
+            State::Detached(_) => self.wakes_task = true,
+            _ => {}
         }
         self.clear_buffer();
         Step::Close

@@ -26,10 +26,7 @@ impl Connection {
         body: Body,
         on_upgrade: Option<OnUpgrade>,
     ) {
-        exchange.context.keep_alive &= exchange.body.is_drainable(service.settings.limits.drain);
-        // While the application ran, the server may have begun to hand over its connections, and one with a transport
-        // layer can't be handed over.
-        exchange.context.keep_alive &= self.is_plain() || !service.hands_over.load(Ordering::Relaxed);
+        self.limit_keep_alive(service, &mut exchange);
         let status = match exchange.progress {
             ResponseProgress::HeadSet { head, .. } | ResponseProgress::Streaming { head, .. } => head.status(),
             ResponseProgress::NotStarted => {
@@ -69,6 +66,15 @@ impl Connection {
                 self.continue_response(Box::new(Response { exchange, source, streaming: false }));
             }
         }
+    }
+
+    /// Makes the request the last of its connection, if the connection can't stay open after it.
+    #[inline]
+    pub(super) fn limit_keep_alive(&self, service: &Service, exchange: &mut Exchange) {
+        exchange.context.keep_alive &= exchange.body.is_drainable(service.settings.limits.drain);
+        // While the application ran, the server may have begun to hand over its connections, and one with a transport
+        // layer can't be handed over.
+        exchange.context.keep_alive &= self.is_plain() || !service.hands_over.load(Ordering::Relaxed);
     }
 
     /// Completes a head that has been set, with the framing fields for a body of this length.
@@ -141,7 +147,7 @@ impl Connection {
 
     /// Ends a response that is completely in the write buffer.
     #[inline]
-    fn end_buffered_response(
+    pub(super) fn end_buffered_response(
         &mut self,
         service: &Service,
         mut exchange: Exchange,

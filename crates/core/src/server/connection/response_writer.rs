@@ -4,8 +4,9 @@ use std::cell::RefCell;
 
 use super::blocking_io::BlockingIo;
 use super::state::ResponseProgress;
+use super::write_buffer::WriteBuffer;
 use crate::http::{BodyWriter, ResponseContext, ResponseHead, Version};
-use crate::wsgi::{AppError, StartError, StartErrorKind, StartResponse};
+use crate::wsgi::{AppError, DetachedId, ResponseFilter, StartError, StartErrorKind, StartResponse};
 
 /// A writer that puts heads, and the data that the application passes to `write`, into the write buffer.
 pub(super) struct ResponseWriter<'c, 'i> {
@@ -13,31 +14,46 @@ pub(super) struct ResponseWriter<'c, 'i> {
     pub(super) context: ResponseContext,
 }
 
+/// Checks that a head can be set (PEP 3333): there is none yet, or with `exc_info`, one that has not been sent.
+#[inline]
+pub(super) fn check_can_set_head(progress: &ResponseProgress, replaces: bool) -> Result<(), StartError> {
+    match progress {
+        ResponseProgress::NotStarted => Ok(()),
+        ResponseProgress::HeadSet { .. } if replaces => Ok(()),
+        ResponseProgress::Streaming { .. } if replaces => Err(StartErrorKind::HeadSent.into()),
+        _ => Err(StartErrorKind::Twice.into()),
+    }
+}
+
+/// Puts a head into the write buffer, in place of one that has been set but not sent if `replaces`.
+#[inline]
+pub(super) fn set_head(
+    progress: &mut ResponseProgress,
+    write_buffer: &mut WriteBuffer,
+    status: &str,
+    fields: &[(&str, &[u8])],
+    replaces: bool,
+) -> Result<(), StartError> {
+    check_can_set_head(progress, replaces)?;
+    let head_start = progress.head_start().unwrap_or(write_buffer.bytes.len());
+    write_buffer.bytes.truncate(head_start);
+    match ResponseHead::start(&mut write_buffer.bytes, status, fields.iter().copied()) {
+        Ok(head) => {
+            *progress = ResponseProgress::HeadSet { head, head_start };
+            Ok(())
+        }
+        Err(error) => {
+            *progress = ResponseProgress::NotStarted;
+            Err(StartErrorKind::Response(error).into())
+        }
+    }
+}
+
 impl StartResponse for ResponseWriter<'_, '_> {
     #[inline]
     fn begin(&mut self, status: &str, fields: &[(&str, &[u8])], error: Option<&AppError>) -> Result<(), StartError> {
         let io = &mut *self.io.borrow_mut();
-        let head_start = match (&io.progress, error) {
-            (ResponseProgress::NotStarted, _) => io.write_buffer.bytes.len(),
-            // PEP 3333: with `exc_info`, a head that has not been sent is replaced.
-            (ResponseProgress::HeadSet { head_start, .. }, Some(_)) => {
-                let head_start = *head_start;
-                io.write_buffer.bytes.truncate(head_start);
-                head_start
-            }
-            (_, None) => return Err(StartErrorKind::Twice.into()),
-            (ResponseProgress::Streaming { .. }, Some(_)) => return Err(StartErrorKind::HeadSent.into()),
-        };
-        match ResponseHead::start(&mut io.write_buffer.bytes, status, fields.iter().copied()) {
-            Ok(head) => {
-                io.progress = ResponseProgress::HeadSet { head, head_start };
-                Ok(())
-            }
-            Err(error) => {
-                io.progress = ResponseProgress::NotStarted;
-                Err(StartErrorKind::Response(error).into())
-            }
-        }
+        set_head(&mut io.progress, io.write_buffer, status, fields, error.is_some())
     }
 
     fn early_hints(&mut self, fields: &[(&str, &[u8])]) -> Result<(), StartError> {
@@ -55,6 +71,13 @@ impl StartResponse for ResponseWriter<'_, '_> {
 
     fn flush(&mut self) -> Result<(), StartError> {
         self.io.borrow_mut().send_interim(b"").map_err(|error| StartErrorKind::Io(error).into())
+    }
+
+    fn detach(&mut self, filters: Vec<Box<dyn ResponseFilter>>) -> Option<DetachedId> {
+        let io = &mut *self.io.borrow_mut();
+        let id = io.scheduler.detached_id()?;
+        io.detached = Some(filters);
+        Some(id)
     }
 
     fn write(&mut self, data: &[u8]) -> Result<(), StartError> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::body_source::BodySource;
+use super::detached::Detached;
 use super::read_buffer::ReadBuffer;
 use super::request_body::RequestBody;
 use crate::http::{BodyWriter, ResponseContext, ResponseHead, ResponsePlan};
@@ -32,6 +33,8 @@ pub(crate) enum Step {
     Queued,
     /// A separate process for a complete request.
     Fork,
+    /// The task that answers a detached request, or what the task itself waits for.
+    Detached,
     /// Another thread for a complete request, because the application is expected to block.
     Dispatch,
     /// Nothing more in HTTP: response 101 has been sent, and the connection leaves the server
@@ -53,6 +56,8 @@ pub(super) enum State {
     Collect(Box<CollectedRequest>),
     /// A response is being sent.
     Respond(Box<Response>),
+    /// The application answers the request after its call has returned.
+    Detached(Box<Detached>),
     /// The part of a body that the application has not read is read and discarded.
     Drain(RequestBody),
     /// The write buffer is sent, and then the connection closes.

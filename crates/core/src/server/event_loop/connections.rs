@@ -62,6 +62,7 @@ impl EventLoop {
                 self.ready.push_runnable(token);
             }
             Step::Queued | Step::Fork => self.queue(token, connection),
+            Step::Detached => self.watch_detached(token, connection),
             // There is no other thread for it: this one advances it again.
             Step::Dispatch => {
                 self.slab.park(token, connection, u64::MAX);
@@ -158,6 +159,33 @@ impl EventLoop {
         }
     }
 
+    /// Parks a connection whose request is detached, until its task or its socket has something to do.
+    fn watch_detached(&mut self, token: Token, mut connection: Box<Connection>) {
+        if connection.take_wakeup() {
+            self.wakeups.push(token);
+        }
+        let interest = connection.task_interest();
+        let deadline = connection.deadline(&self.service);
+        self.next_deadline_check = self.next_deadline_check.min(deadline);
+        let now = self.now;
+        let Some(slot) = self.slab.slot(token) else { return };
+        slot.deadline = deadline;
+        slot.timeout_deferred &= deadline <= now;
+        slot.connection = Some(connection);
+        match (interest, slot.registered) {
+            (Some(interest), _) => {
+                if !self.register(token, interest) {
+                    self.remove(token);
+                    self.wakeups.push(token);
+                }
+            }
+            // The next request is read when this one has been answered. Most clients send it only then, so the socket
+            // stays registered for reading until it is reported.
+            (None, Some(PollInterest::Read) | None) => {}
+            (None, Some(_)) => self.unregister(token),
+        }
+    }
+
     /// Parks a connection that only waits for its client to close, which the client has announced.
     #[inline]
     fn await_close(&mut self, token: Token, connection: Box<Connection>) {
@@ -198,7 +226,7 @@ impl EventLoop {
         result.is_ok()
     }
 
-    pub(super) fn unregister(&mut self, token: Token) {
+    pub(crate) fn unregister(&mut self, token: Token) {
         let Some(slot) = self.slab.slot(token) else { return };
         if slot.registered.take().is_some() {
             let Some(fd) = slot.socket.as_ref().map(|socket| sys::raw(socket.handle())) else { return };
@@ -209,6 +237,9 @@ impl EventLoop {
     /// Closes a connection.
     pub(super) fn close(&mut self, token: Token, mut connection: Box<Connection>) {
         self.remains.extend(connection.take_remains());
+        if connection.take_wakeup() {
+            self.wakeups.push(token);
+        }
         drop(connection);
         // Not `Arc::get_mut`, which also requires that there are no weak references: an application that checks whether
         // its client has left holds one.

@@ -49,6 +49,7 @@ mod wait_queue;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::connection::read_buffer::ReadBuffer;
 use super::connection::Remains;
@@ -109,6 +110,8 @@ pub(crate) struct EventLoop {
     pub(crate) ended_children: Vec<u64>,
     /// Whether another thread has woken the loop, so that the driver has to check its queues.
     pub(crate) notified: bool,
+    /// The detached requests whose tasks have something to do.
+    pub(crate) wakeups: Vec<Token>,
     /// The number of requests answered in this loop. Counted only by the driver with a single thread.
     pub(crate) answered: u64,
 }
@@ -152,6 +155,7 @@ impl EventLoop {
             next_trim: None,
             ended_children: Vec::new(),
             notified: false,
+            wakeups: Vec::new(),
             answered: 0,
         })
     }
@@ -159,6 +163,39 @@ impl EventLoop {
     /// Returns the number of connections in the batch that have not been returned by [`next`](EventLoop::next) yet.
     pub(crate) fn batch_left(&self) -> usize {
         self.ready.len()
+    }
+
+    /// Returns the descriptor that is readable while the loop has something to do; `None` if its poller has none.
+    #[cfg(unix)]
+    pub(crate) fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        self.poller.descriptor()
+    }
+
+    /// Whether the responses of the batch have been held back as long as they may.
+    pub(crate) fn is_batch_late(&self) -> bool {
+        self.ready.batch_age() > self.service.settings.runtime.batch_delay
+    }
+
+    /// Whether there is something to do that the poller does not report.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.ready.has_pending()
+            || !self.wakeups.is_empty()
+            || self.has_queued() && self.available_slots() > 0
+            || self.stopping.has_begun() && self.slab.open() == 0
+    }
+
+    /// Restarts the clock of the batch, because its responses have been written.
+    pub(crate) fn restart_batch(&mut self) {
+        self.ready.restart_batch();
+    }
+
+    /// Returns how long the loop may wait before it has to be polled again; `None` for as long as its descriptor is not
+    /// readable.
+    pub(crate) fn time_to_poll(&self) -> Option<Duration> {
+        let now = self.service.now();
+        let late = Duration::from_millis(now.saturating_sub(self.now));
+        self.poll_timeout([None, self.service.settings.log.flush(!self.ready.has_runnable())])
+            .map(|left| left.saturating_sub(late))
     }
 
     /// Returns the number of open connections.

@@ -104,7 +104,7 @@ impl EventLoop {
 
     /// Returns how long the poller may wait: until the first deadline, at most for the shortest of `limits`, and not at
     /// all while connections have more to do.
-    fn poll_timeout(&self, limits: [Option<Duration>; 2]) -> Option<Duration> {
+    pub(super) fn poll_timeout(&self, limits: [Option<Duration>; 2]) -> Option<Duration> {
         let deadlines = [
             Some(self.next_deadline_check),
             self.next_trim,

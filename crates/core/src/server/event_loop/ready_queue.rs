@@ -86,6 +86,11 @@ impl ReadyQueue {
         !self.runnable.is_empty()
     }
 
+    /// Whether anything is to be done: a connection of the batch, one that continues, or a response to write.
+    pub(super) fn has_pending(&self) -> bool {
+        !self.batch.is_empty() || !self.runnable.is_empty() || !self.pending_flush.is_empty()
+    }
+
     pub(super) fn take_runnable(&mut self) -> Vec<Token> {
         std::mem::take(&mut self.runnable)
     }

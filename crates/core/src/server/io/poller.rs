@@ -15,6 +15,7 @@ use crate::server::sys::{self, Raw};
 pub(crate) enum PollInterest {
     Read,
     Write,
+    ReadWrite,
     /// Only the end of the connection in both directions, or its reset, which the system always reports.
     HangUp,
     /// Connections to accept from a listener that several pollers watch. The system need not wake all of them
@@ -92,6 +93,16 @@ impl Poller {
         }
     }
 
+    /// Returns the descriptor that is readable while a watched descriptor is ready; `None` with poll(2), which has none.
+    #[cfg(unix)]
+    pub(crate) fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        match self {
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            Poller::Epoll(epoll) => Some(std::os::fd::AsFd::as_fd(&epoll.fd)),
+            Poller::Poll(_) => None,
+        }
+    }
+
     /// Waits until a descriptor is ready, at most for `timeout` if there is one, and appends the tokens of all ready
     /// descriptors to `ready`.
     pub(crate) fn wait(&mut self, ready: &mut Vec<u64>, timeout: Option<Duration>) -> io::Result<()> {
@@ -133,6 +144,7 @@ impl Epoll {
         let events = match interest {
             PollInterest::Read => sys::EPOLLIN,
             PollInterest::Write => sys::EPOLLOUT,
+            PollInterest::ReadWrite => sys::EPOLLIN | sys::EPOLLOUT,
             PollInterest::HangUp => 0,
             PollInterest::Accept => sys::EPOLLIN | sys::EPOLLEXCLUSIVE,
         };
@@ -160,6 +172,7 @@ impl Poll {
         let events = match interest {
             PollInterest::Read | PollInterest::Accept => sys::POLLIN,
             PollInterest::Write => sys::POLLOUT,
+            PollInterest::ReadWrite => sys::POLLIN | sys::POLLOUT,
             PollInterest::HangUp => 0,
         };
         self.fds.push(sys::PollFd { fd, events, revents: 0 });

@@ -115,6 +115,11 @@ impl LoopGroup {
         LoopGroup::with_limits(1, 1, 0, listeners)
     }
 
+    /// Makes a group of one loop, whose guest runs up to `tasks` requests at a time.
+    pub(crate) fn guest(tasks: usize, listeners: Vec<Arc<Listener>>) -> Arc<LoopGroup> {
+        LoopGroup::with_limits(1, tasks.max(1), 0, listeners)
+    }
+
     fn with_limits(
         max_loops: usize,
         threads: usize,
