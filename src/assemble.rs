@@ -71,7 +71,7 @@ pub(crate) fn load_app(
     options: &mut RunOptions,
 ) -> Result<Arc<dyn Application>, RunError> {
     let app = loader.load_app(worker)?;
-    options.guest_of = loader.guest_of();
+    options.guest_of = loader.guest_of().or_else(|| options.guest_of.take());
     #[cfg(feature = "toolkit")]
     crate::surroundings::set_hosts(options, loader.hosts());
     loader.configure(&mut options.settings)?;

@@ -158,7 +158,7 @@ fn serve_python_apps(serve: &ServeArgs, args: &[OsString], runner: &mut dyn Runn
         max_requests: None,
         max_requests_jitter: 0,
         worker_class: None,
-        worker_connections: app::WORKER_CONNECTIONS,
+        worker_connections: None,
         greenlet_conflict: serve.greenlet_conflict(),
         preload: false,
         arguments,

@@ -115,8 +115,8 @@ pub struct AppConfig {
     pub max_requests_jitter: u64,
     /// How requests run in a worker; `None` for threads, unless the application has replaced them.
     pub worker_class: Option<WorkerClass>,
-    /// The maximum number of requests that run at once in greenlets.
-    pub worker_connections: usize,
+    /// The maximum number of requests that run at once in greenlets, if it was given.
+    pub worker_connections: Option<usize>,
     /// Why requests can't run in greenlets, if a flag excludes that.
     pub greenlet_conflict: Option<String>,
     /// Whether the application is imported once and the workers are forked from that process.

@@ -164,7 +164,9 @@ pub(crate) fn run(
     app: Py<PyAny>,
     options: Options<'_>,
 ) -> PyResult<Option<Guest>> {
-    let (run, logs) = to_run_options(py, &options)?;
+    let (mut run, logs) = to_run_options(py, &options)?;
+    // The loader tells it, and a worker prints it, since its supervisor does not know.
+    run.guest_of = None;
     let addresses = parse_addresses(&addresses)?;
     let mut setup = setup(&options, &run);
     let is_app = |(_, app): &&(String, Bound<'_, PyAny>)| app.is_callable();

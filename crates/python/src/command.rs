@@ -30,6 +30,8 @@ use crate::wsgi::task::TaskHost;
 
 /// The exit code if the application can't be loaded.
 const EXIT_NO_APPLICATION: i32 = 2;
+/// The default maximum number of requests that run at once in greenlets, as in gunicorn.
+const DEFAULT_CONNECTIONS: usize = 1000;
 /// The exit code if CTRL+C ends the command at once: the second one, or the first before it serves.
 const EXIT_INTERRUPTED: u8 = 130;
 
@@ -89,7 +91,10 @@ impl Runner for PyRunner {
             }
             PyResult::Ok(())
         })
-        .map_err(to_run_error)?;
+        .map_err(|error| match attach(|py| error.is_instance_of::<PyKeyboardInterrupt>(py)) {
+            true => RunErrorKind::Exit(EXIT_INTERRUPTED.into()).into(),
+            false => to_run_error(error),
+        })?;
         let targets = Targets::new(target, &config);
         if config.preload {
             return serve_preloaded(targets, config);
@@ -109,6 +114,12 @@ impl Runner for PyRunner {
                 apps = console.call_method1("with_console", (apps, options.debug_anywhere))?.extract()?;
             }
             let greenlets = greenlets_of(py, class, conflict)?;
+            if greenlets.is_none() && connections.is_some() {
+                return Err(refuse(
+                    "--worker-connections is for greenlets, and this application uses threads; add --worker-class gevent, or \
+                     use --threads",
+                ));
+            }
             let setup = AppSetup {
                 after_call: reporter
                     .map(|reporter| Arc::new(move |py: Python<'_>| reporter.report_new(py)) as AfterCall),
@@ -116,7 +127,7 @@ impl Runner for PyRunner {
                 host: greenlets.map(|library| Arc::new(TaskHost::new(library, options.settings.log.clone()))),
                 ..AppSetup::default()
             };
-            targets.prepare(py, apps, &options, worker, setup, connections)
+            targets.prepare(py, apps, &options, worker, setup, connections.unwrap_or(DEFAULT_CONNECTIONS))
         };
         let loader = PyAppLoader::new(make, self.slot.clone(), signals::installer(&config.options));
         let served = ServerBuilder::with_loader(loader)

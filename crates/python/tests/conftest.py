@@ -17,6 +17,7 @@ import amboss
 import pytest
 
 from client import Client
+from greenlets import GREENLETS, THREAD_OPTIONS
 from waiting import TIMEOUT, wait_until
 
 # A shell starts background jobs with SIGINT ignored, and `nohup` with SIGHUP ignored, and programs inherit that.
@@ -143,6 +144,8 @@ def serve(log: Log) -> Iterator[Callable[..., RunningServer]]:
     running: list[RunningServer] = []
 
     def start(app: Any, validate: bool = True, **options: Any) -> RunningServer:
+        if GREENLETS is not None and not THREAD_OPTIONS & options.keys():
+            options["worker_class"] = GREENLETS
         served = RunningServer(amboss.make_server("127.0.0.1", 0, validator(app) if validate else app, **options))
         running.append(served)
         return served

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from greenlets import needs_threads
 from commands import Folder, serving_command
 from waiting import TIMEOUT, wait_until
 
@@ -329,6 +330,7 @@ def test_errors_accepts_only_str(serve, log):
     assert "not bytes" in seen[0]
 
 
+@needs_threads
 def test_lines_of_different_threads_are_not_mixed(serve, log):
     together = threading.Barrier(4)
 

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from greenlets import needs_threads
 from waiting import TIMEOUT, wait_until
 
 PLAIN = [("Content-Type", "text/plain")]
@@ -28,6 +29,7 @@ def test_shutdown_stops_the_server_after_the_response(serve):
         served.client()
 
 
+@needs_threads
 def test_shutdown_lets_other_requests_finish(serve, gate):
     entered = threading.Event()
 

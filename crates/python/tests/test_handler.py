@@ -6,6 +6,7 @@ import amboss
 import pytest
 from amboss.serving import WSGIRequestHandler
 
+from greenlets import needs_threads
 from waiting import TIMEOUT, wait_until
 
 PLAIN = [("Content-Type", "text/plain")]
@@ -72,6 +73,7 @@ def test_log_request_is_called_with_status_and_size(serve, log):
     assert '"GET /a HTTP/1.1" 200' not in log.text
 
 
+@needs_threads
 def test_log_request_is_called_for_each_concurrent_request(serve):
     seen = []
     together = threading.Barrier(5)

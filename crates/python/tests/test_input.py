@@ -10,6 +10,7 @@ import threading
 import amboss
 import pytest
 
+from greenlets import needs_threads
 from waiting import TIMEOUT, wait_until
 
 PLAIN = [("Content-Type", "text/plain")]
@@ -278,6 +279,7 @@ def test_the_input_can_not_be_read_after_the_response(serve):
         kept[0].read()
 
 
+@needs_threads
 def test_the_input_can_be_read_in_another_thread(serve):
     def app(environ, start_response):
         seen = []

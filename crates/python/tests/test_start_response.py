@@ -197,7 +197,7 @@ def test_write_after_the_response_is_an_error(serve):
     kept = []
 
     def app(environ, start_response):
-        kept.append(start_response("200 OK", PLAIN))
+        kept[:] = [start_response("200 OK", PLAIN), start_response]
         return [b"done"]
 
     served = serve(app, validate=False)
@@ -205,7 +205,7 @@ def test_write_after_the_response_is_an_error(serve):
     with pytest.raises(RuntimeError, match="after the request was answered"):
         kept[0](b"too late")
     with pytest.raises(RuntimeError, match="after the request was answered"):
-        kept[0]("200 OK", [])
+        kept[1]("200 OK", [])
 
 
 WRONG = {

@@ -11,9 +11,6 @@ use clap::{Args, ValueEnum};
 use super::seconds;
 use crate::cli::runner::{AppConfig, WorkerClass};
 
-/// The default maximum number of requests that run at once in greenlets, as in gunicorn.
-pub(in crate::cli) const WORKER_CONNECTIONS: usize = 1000;
-
 /// The flags of Python applications.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Python applications")]
@@ -108,9 +105,7 @@ impl AppArgs {
 
     fn apply_worker_class(&self, config: &mut AppConfig) {
         config.worker_class = self.worker_class.map(WorkerClass::from);
-        if let Some(connections) = self.worker_connections {
-            config.worker_connections = connections as usize;
-        }
+        config.worker_connections = self.worker_connections.map(|connections| connections as usize);
         config.options.guest_of = config.worker_class.and_then(WorkerClass::library).map(str::to_owned);
     }
 

@@ -13,6 +13,7 @@
 //! | `loop_group` | several event loops in one server |
 //! | `handle_request` | one request at a time, on demand |
 //! | `addresses` | what a server can listen on |
+//! | `guest` | a server that another event loop drives |
 //! | `handover` | connections that move to another server |
 //! | `upgrade` | connections that leave HTTP |
 //! | `transport` | layers between sockets and HTTP |
@@ -57,6 +58,9 @@ mod handle_request;
 
 #[cfg(unix)]
 mod addresses;
+
+#[cfg(unix)]
+mod guest;
 
 mod handover;
 

@@ -13,7 +13,7 @@ def main() -> int:
     if guest is not None:
         from . import _greenlets
 
-        _greenlets.serve(guest, exits=True)
+        _greenlets.serve(_greenlets.Driver(guest), exits=True)
     return code
 
 

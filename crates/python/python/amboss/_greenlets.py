@@ -5,11 +5,9 @@ application and writes its blocks. Where a client is slow, the greenlet waits in
 Python code of the application runs in frames of this module, with no Rust code below that a switch would move away.
 """
 
-import io
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from typing import Any, Callable, Optional
@@ -24,11 +22,13 @@ class Driver:
     """The driver of one server."""
 
     def __init__(self, guest: "_amboss.Guest") -> None:
-        self._guest = guest
+        self.guest = guest
+        #: The process that serves.
+        self.process = 0
         self._hub = _hubs.hub_of(guest.library)
         self._current = _hubs.current_greenlet
         #: The greenlets that wait, by their requests.
-        self._waiting: dict[_amboss.Task, Any] = {}
+        self._waiting: dict[_amboss.Task, list[Any]] = {}
         #: Requests that were resumed before their greenlets began to wait.
         self._resumed: set[_amboss.Task] = set()
         self._is_scheduled = False
@@ -37,6 +37,11 @@ class Driver:
         self._cancel_timer: Optional[Callable[[], None]] = None
         self._cancel_beat: Optional[Callable[[], None]] = None
         self._running = 0
+        #: Whether the time after which `serve` returns is over.
+        self._is_late = False
+        #: Whether requests have had their time to end after the server has stopped.
+        self._is_expired = False
+        self._cancel_deadline: Optional[Callable[[], None]] = None
         self._served = 0
         #: The number of requests after which `serve` returns.
         self._wanted: Optional[int] = None
@@ -51,35 +56,39 @@ class Driver:
         :param timeout: the time in seconds after which to return if no request runs
         :return: the number of requests that were served
         """
-        self._caller, self._wanted = self._current(), requests
-        beat = self._guest.begin()
+        self._caller, self._wanted, self._is_late = self._current(), requests, False
+        self.process = os.getpid()
+        beat = self.guest.begin(_thread_key())
         if beat is not None:
             self._beat(beat)
-        self._hub.watch(self._guest.fileno(), self._poll)
-        deadline = float("inf") if timeout is None else time.monotonic() + timeout
-        cancel_deadline = None if timeout is None else self._hub.call_later(timeout, self._resume_caller)
+        self._hub.watch(self.guest.fileno(), self._poll)
+        self._is_scheduled = False
+        cancel_deadline = None if timeout is None else self._hub.call_later(timeout, self._time_is_over)
         self._schedule()
         try:
-            while not self._is_over and self._failure is None:
-                if self._has_served_all() or self._running == 0 and time.monotonic() >= deadline:
+            while self._failure is None and not (self._is_over and self._running == 0):
+                if self._is_expired or self._has_served_all() or self._is_late and self._running == 0:
                     break
                 self._hub.switch()
         finally:
             self._hub.close()
-            for cancel in (self._cancel_timer, self._cancel_beat, cancel_deadline):
+            for cancel in (self._cancel_timer, self._cancel_beat, self._cancel_deadline, cancel_deadline):
                 if cancel is not None:
                     cancel()
         if self._failure is not None:
             raise self._failure
-        return self._served
+        served = self._served if requests is None else min(self._served, requests)
+        # Requests that were answered beside the ones that were asked for count for the next call.
+        self._served -= served
+        return served
 
     def _has_served_all(self) -> bool:
-        return self._wanted is not None and self._served >= self._wanted and not self._guest.is_pending()
+        return self._wanted is not None and self._served >= self._wanted and not self.guest.is_pending()
 
     # In the hub
 
     def _beat(self, interval: float) -> None:
-        self._guest.beat()
+        self.guest.beat()
         self._cancel_beat = self._hub.call_later(interval, lambda: self._beat(interval))
 
     def _schedule(self) -> None:
@@ -95,8 +104,12 @@ class Driver:
     def _poll(self) -> None:
         if self._is_over or self._failure is not None:
             return
+        if os.getpid() != self.process:
+            # The application has forked this process, which has nothing of the server.
+            self._hub.close()
+            return
         try:
-            arrived, resumed, logs, timeout, self._is_over = self._guest.poll()
+            arrived, resumed, logs, timeout, self._is_over = self.guest.poll()
         except BaseException as error:
             self._failure = error
             self._resume_caller()
@@ -105,17 +118,22 @@ class Driver:
             self._running += 1
             self._hub.spawn(self._handle, task)
         for entry in logs:
-            self._hub.spawn(_log_request, entry)
+            self._hub.spawn(self._log_request, entry)
         if timeout is not None:
             self._set_timer(timeout)
-        if self._is_over or self._has_served_all():
+        if self._is_over:
+            # The application may still close its results.
+            self._cancel_deadline = self._hub.call_later(self.guest.graceful_timeout, self._expire)
+        if self._is_over or self._has_served_all() or self._is_late and self._running == 0:
             self._hub.call_soon(self._resume_caller)
         for task in resumed:
-            greenlet = self._waiting.get(task)
-            if greenlet is None:
+            greenlets = self._waiting.get(task)
+            if greenlets is None:
                 self._resumed.add(task)
             else:
-                greenlet.switch()
+                # What the event was is found out by each of them.
+                for greenlet in list(greenlets):
+                    greenlet.switch()
 
     def _set_timer(self, timeout: float) -> None:
         """Polls after this time, unless that happens earlier in any case."""
@@ -134,6 +152,14 @@ class Driver:
         self._due, self._cancel_timer = float("inf"), None
         self._poll()
 
+    def _expire(self) -> None:
+        self._is_expired = True
+        self._resume_caller()
+
+    def _time_is_over(self) -> None:
+        self._is_late = True
+        self._resume_caller()
+
     def _resume_caller(self) -> None:
         self._caller.switch()
 
@@ -144,30 +170,40 @@ class Driver:
         if task in self._resumed:
             self._resumed.discard(task)
             return
-        self._waiting[task] = self._current()
+        own = self._current()
+        greenlets = self._waiting.setdefault(task, [])
+        greenlets.append(own)
         try:
             self._hub.switch()
         finally:
             # An exception, such as that of a timeout, may have been thrown into this greenlet instead.
-            del self._waiting[task]
+            greenlets.remove(own)
+            if not greenlets and self._waiting.get(task) is greenlets:
+                del self._waiting[task]
+
+    def _wait_until_ready(self, task: "_amboss.Task") -> None:
+        while not task.is_ready():
+            self.wait(task)
 
     def _handle(self, task: "_amboss.Task") -> None:
+        environ = task.take_environ()
         try:
-            self._answer(task)
+            self._answer(task, environ)
         except BaseException as error:
             self._fail(task, error)
         finally:
-            self._end_sockets(task)
+            _end_sockets(environ)
             self._resumed.discard(task)
             self._running -= 1
             self._served += 1
-            if not self._is_scheduled and not self._is_over and self._guest.is_pending():
+            if not self._is_over:
                 self._schedule()
+            elif self._running == 0:
+                self._hub.call_soon(self._resume_caller)
 
-    def _answer(self, task: "_amboss.Task") -> None:
-        environ = task.environ
+    def _answer(self, task: "_amboss.Task", environ: dict[str, Any]) -> None:
         if task.has_body:
-            environ["wsgi.input"] = io.BufferedReader(_Input(self, task), _Input.READ)
+            environ["wsgi.input"] = Input(self, task)
         handler_class = task.handler_class
         if handler_class is not None:
             handler = None
@@ -179,7 +215,7 @@ class Driver:
 
         def write(block: bytes) -> None:
             if task.write(block) is False:
-                self.wait(task)
+                self._wait_until_ready(task)
 
         def start_response(status: Any, headers: Any, exc_info: Any = None) -> Callable[[bytes], None]:
             task.begin(status, headers, exc_info)
@@ -209,7 +245,7 @@ class Driver:
             if kind is _amboss.FileWrapper:
                 sent = task.send_file(result)
                 if sent is False:
-                    self.wait(task)
+                    self._wait_until_ready(task)
                 if sent is not None:
                     task.finish(at_once=True)
                     return
@@ -226,9 +262,9 @@ class Driver:
                 task.finish(last)
                 return
             for block in blocks:
-                progress = task.write(block)
+                progress = task.write(block, True)
                 if progress is False:
-                    self.wait(task)
+                    self._wait_until_ready(task)
                 elif progress is None:
                     break
             task.finish(at_once=True)
@@ -248,7 +284,7 @@ class Driver:
         error = error.with_traceback(trace)
         text = _format(error)
         report = None
-        if self._guest.use_debugger:
+        if self.guest.use_debugger:
             from . import _failure
 
             report = _failure.collect(error, trace)
@@ -257,35 +293,108 @@ class Driver:
         except RuntimeError:
             # The response has ended already.
             task.log_error(text)
+        except Exception:
+            task.fail(error, type(error).__name__)
 
-    def _end_sockets(self, task: "_amboss.Task") -> None:
-        socket = task.environ.get("werkzeug.socket") if task.environ is not None else None
-        end_task = getattr(type(socket), "end_task", None)
-        if end_task is not None:
-            for one in socket.end_task():
-                one._end()
+    def _log_request(self, entry: tuple[Any, int, int]) -> None:
+        handler, status, size = entry
+        try:
+            handler.log_request(status, size)
+        except Exception as error:
+            self.guest.log_error(f"error in log_request: {_format(error)}")
 
 
-class _Input(io.RawIOBase):
-    """The request body, as far as it has arrived; waits for more in the hub."""
+class Input:
+    """``wsgi.input``: the request body. Waits in the hub for what has not arrived.
+
+    What has arrived stays when a wait is interrupted, as by a timeout, and is returned by the next read.
+    """
 
     #: The number of bytes that are read at once.
-    READ = 64 * 1024
+    _READ = 64 * 1024
 
     def __init__(self, driver: Driver, task: "_amboss.Task") -> None:
         self._driver = driver
         self._task = task
+        self._arrived = bytearray()
 
-    def readable(self) -> bool:
-        return True
+    def read(self, size: Optional[int] = None, /) -> bytes:
+        """Reads up to ``size`` bytes, by default all that are left."""
+        size = _size(size)
+        while (size is None or len(self._arrived) < size) and self._receive():
+            pass
+        return self._take(len(self._arrived) if size is None else size)
 
-    def readinto(self, buffer: Any) -> int:
+    def readline(self, size: Optional[int] = None, /) -> bytes:
+        """Reads a line including its line feed, or up to ``size`` bytes of it."""
+        size = _size(size)
+        searched = 0
         while True:
-            data = self._task.read(len(buffer))
+            end = self._arrived.find(b"\n", searched, size)
+            if end >= 0:
+                return self._take(end + 1)
+            searched = len(self._arrived)
+            if size is not None and searched >= size:
+                return self._take(size)
+            if not self._receive():
+                return self._take(searched)
+
+    def readlines(self, hint: Optional[int] = None, /) -> list[bytes]:
+        """Reads all lines, or lines until their total length reaches ``hint`` bytes."""
+        hint, total, lines = _size(hint) or None, 0, []
+        for line in self:
+            lines.append(line)
+            total += len(line)
+            if hint is not None and total >= hint:
+                break
+        return lines
+
+    def __iter__(self) -> "Input":
+        return self
+
+    def __next__(self) -> bytes:
+        line = self.readline()
+        if not line:
+            raise StopIteration
+        return line
+
+    def _receive(self) -> bool:
+        """Receives some bytes; returns False at the end of the body."""
+        while True:
+            data = self._task.read(self._READ)
             if data is not None:
-                buffer[: len(data)] = data
-                return len(data)
+                self._arrived += data
+                return bool(data)
             self._driver.wait(self._task)
+
+    def _take(self, size: int) -> bytes:
+        data = bytes(self._arrived[:size])
+        del self._arrived[:size]
+        return data
+
+
+def _size(size: Optional[int]) -> Optional[int]:
+    """Converts a size argument; ``None`` and negative numbers mean everything."""
+    if size is None:
+        return None
+    if not isinstance(size, int):
+        raise TypeError(f"a size must be an int or None, not {type(size).__name__}")
+    return None if size < 0 else size
+
+
+def _end_sockets(environ: dict[str, Any]) -> None:
+    """Ends ``werkzeug.socket``, which is valid only during its request."""
+    socket = environ.get("werkzeug.socket")
+    end_task = getattr(type(socket), "end_task", None)
+    if end_task is not None:
+        for one in end_task(socket):
+            one._end()
+
+
+def _thread_key() -> int:
+    """Returns the key of this thread in ``sys._current_frames()``; the libraries replace ``threading.get_ident``."""
+    own = sys._getframe()
+    return next(key for key, frame in sys._current_frames().items() if frame is own)
 
 
 def _format(error: BaseException) -> str:
@@ -310,22 +419,13 @@ def _close(task: "_amboss.Task", result: Any) -> None:
         task.log_error(f"error in the response's close(): {_format(error)}")
 
 
-def _log_request(entry: Any) -> None:
-    handler, status, size = entry
-    try:
-        handler.log_request(status, size)
-    except Exception:
-        sys.stderr.write(f"error in log_request: {traceback.format_exc()}")
-
-
-def serve(guest: "_amboss.Guest", exits: bool) -> None:
+def serve(driver: Driver, exits: bool) -> None:
     """Serves until the server has stopped. The first CTRL+C lets the running requests finish.
 
     :param exits: whether a second CTRL+C ends the process; otherwise it raises KeyboardInterrupt
     """
-    driver = Driver(guest)
-    is_main = threading.current_thread() is threading.main_thread()
-    handles = is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    guest = driver.guest
 
     def interrupt(*_: Any) -> None:
         if guest.is_stopping:
@@ -336,11 +436,22 @@ def serve(guest: "_amboss.Guest", exits: bool) -> None:
         guest.shutdown()
         sys.stderr.write("Stopping when the running requests are done; press CTRL+C again to stop at once.\n")
 
-    if handles:
-        signal.signal(signal.SIGINT, interrupt)
+    handles = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    try:
+        if handles:
+            signal.signal(signal.SIGINT, interrupt)
+    except ValueError:
+        # This is not the main thread. The libraries replace what `threading` knows about that.
+        handles = False
     try:
         driver.serve()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        guest.log_error(f"the server ends, because {type(error).__name__} was raised in {guest.library}'s hub: {error}")
+        raise
     finally:
         if handles:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        guest.finish()
+        if os.getpid() == driver.process:
+            guest.finish()

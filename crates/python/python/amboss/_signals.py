@@ -78,13 +78,16 @@ def install_in_script(stop: Action, hang_up: HangUp) -> None:
 
     TERM stops the server gracefully, and HUP and USR1 don't end it.
     """
-    if threading.current_thread() is not threading.main_thread():
-        return
     actions = ((signal.SIGTERM, stop), (signal.SIGHUP, lambda: hang_up(False)), (signal.SIGUSR1, _do_nothing))
     for number, action in actions:
         if signal.getsignal(number) == signal.SIG_DFL:
-            _script_handlers[number] = _handler(action)
-            signal.signal(number, _script_handlers[number])
+            handler = _handler(action)
+            try:
+                signal.signal(number, handler)
+            except ValueError:
+                # This is not the main thread. `threading` does not know that if eventlet has replaced it.
+                return
+            _script_handlers[number] = handler
     if _script_handlers:
         _call_in_forked_children(uninstall_in_script)
 

@@ -1,5 +1,6 @@
 """``werkzeug.socket`` of a request that runs in a greenlet: the connection's socket, as gevent or eventlet sees sockets."""
 
+import _socket
 import importlib
 import socket
 from typing import Any, Callable
@@ -18,6 +19,7 @@ class TaskSocket:
         self._owner = owner
         self._inner = inner
         self._sleep = sleep
+        self._is_closed = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -32,7 +34,10 @@ class TaskSocket:
         return repr(self._inner)
 
     def close(self) -> None:
-        self._inner.close()
+        # The libraries' sockets can be closed only once.
+        if not self._is_closed:
+            self._is_closed = True
+            self._inner.close()
 
     def dup(self) -> "TaskSocket":
         copy: TaskSocket = self._owner.open()
@@ -89,7 +94,14 @@ class TaskSocket:
 
     def _end(self) -> None:
         """Closes the socket when the request ends, even if the application has kept a reference to it."""
-        self._inner.close()
+        self.close()
+
+
+def closed(owner: Any) -> TaskSocket:
+    """Makes a closed socket, for a request that is over."""
+    inner = _socket.socket()
+    inner.close()
+    return TaskSocket(owner, inner, lambda _: None)
 
 
 def open_socket(owner: Any, library: str, descriptor: int) -> TaskSocket:

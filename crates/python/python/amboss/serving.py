@@ -125,7 +125,8 @@ class BaseWSGIServer:
         self._server = _amboss.Server(addresses, app, options, fd)
         #: The library in whose greenlets requests run; ``None`` for threads.
         self._greenlets: Optional[str] = options["greenlets"]
-        self._guest: Optional[_amboss.Guest] = None
+        #: Drives this server in greenlets, from its first use on.
+        self._driver: Any = None
         self.app = app
         self.ssl_context = options["ssl_context"]
         self.passthrough_errors = options["passthrough_errors"]
@@ -157,19 +158,20 @@ class BaseWSGIServer:
         """
         if self._greenlets is None:
             return self._server.handle_request(timeout)
-        from . import _greenlets
-
-        return _greenlets.Driver(self._as_guest()).serve(1, timeout) > 0
+        served: int = self._as_guest().serve(1, timeout)
+        return served > 0
 
     def _serve_in_greenlets(self) -> None:
         from . import _greenlets
 
         _greenlets.serve(self._as_guest(), exits=False)
 
-    def _as_guest(self) -> "_amboss.Guest":
-        if self._guest is None:
-            self._guest = self._server.become_guest()
-        return self._guest
+    def _as_guest(self) -> Any:
+        if self._driver is None:
+            from . import _greenlets
+
+            self._driver = _greenlets.Driver(self._server.become_guest())
+        return self._driver
 
     def shutdown(self) -> None:
         """Makes :meth:`serve_forever` return. May be called from any thread."""
@@ -178,8 +180,8 @@ class BaseWSGIServer:
     def server_close(self) -> None:
         """Closes the listening sockets."""
         self._server.server_close()
-        if self._guest is not None:
-            self._guest.finish()
+        if self._driver is not None:
+            self._driver.guest.finish()
 
     def __enter__(self) -> "BaseWSGIServer":
         return self
@@ -412,7 +414,7 @@ def run_simple(
         if guest is not None:
             from . import _greenlets
 
-            _greenlets.serve(guest, exits=False)
+            _greenlets.serve(_greenlets.Driver(guest), exits=False)
     except KeyboardInterrupt:
         pass
     except OSError as error:

@@ -1,9 +1,11 @@
 //! A server that is the guest of gevent's or eventlet's hub, as `amboss/_greenlets.py` drives it.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use amboss::{GuestEvents, Log, ServeEnd, Server, ShutdownHandle};
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 use crate::errors::from_serve_error;
 use crate::runtime::sync::lock;
@@ -31,6 +33,7 @@ pub(crate) struct Guest {
     parts: GuestParts,
     shutdown: ShutdownHandle,
     log: Arc<dyn Log>,
+    graceful_timeout: Duration,
     /// Dropped when the server has stopped.
     end: Mutex<Option<ServeEnd>>,
 }
@@ -43,9 +46,10 @@ impl Guest {
     /// Makes a guest of a server. `end` follows when it has stopped.
     pub(crate) fn new(py: Python<'_>, server: Server, parts: GuestParts, end: ServeEnd) -> PyResult<Guest> {
         let (shutdown, log) = (server.shutdown_handle(), server.settings().log.clone());
+        let graceful_timeout = server.settings().timeouts.shutdown;
         parts.logs.activate();
         parts.host.set_guest(Some(server.into_guest().map_err(|error| from_serve_error(py, error))?));
-        Ok(Guest { parts, shutdown, log, end: Mutex::new(Some(end)) })
+        Ok(Guest { parts, shutdown, log, graceful_timeout, end: Mutex::new(Some(end)) })
     }
 }
 
@@ -57,16 +61,23 @@ impl Guest {
         self.parts.host.library
     }
 
+    /// How long running requests may take when the server stops, in seconds.
+    #[getter]
+    fn graceful_timeout(&self) -> f64 {
+        self.graceful_timeout.as_secs_f64()
+    }
+
     #[getter]
     fn use_debugger(&self) -> bool {
         self.parts.use_debugger
     }
 
-    /// Makes the calling thread the one of the hub. Returns how often `beat` has to be called, in seconds; None for never.
-    fn begin(&self, py: Python<'_>) -> Option<f64> {
+    /// Makes the calling thread the one of the hub. `thread` is its key in `sys._current_frames()`. Returns how often `beat`
+    /// has to be called, in seconds; None for never.
+    fn begin(&self, thread: u64) -> Option<f64> {
         self.parts.host.enter_thread();
         let watchdog = self.parts.watchdog.as_ref()?;
-        watchdog.watch_hub(py).map(|interval| interval.as_secs_f64())
+        watchdog.watch_hub(thread).map(|interval| interval.as_secs_f64())
     }
 
     /// Notes that the hub runs, for `--timeout`.
@@ -109,6 +120,11 @@ impl Guest {
     #[getter]
     fn is_stopping(&self) -> bool {
         self.shutdown.is_requested()
+    }
+
+    /// Writes an error to the server's log.
+    fn log_error(&self, text: Bound<'_, PyString>) {
+        self.log.error(&text.to_string_lossy());
     }
 
     /// Ends what the server has begun, after `poll` has said that it has stopped.

@@ -198,7 +198,11 @@ impl Watchdog {
         if self.timeout.is_none() {
             return RequestGuard { watchdog: self, id: None };
         }
-        let thread = thread_ident(py);
+        RequestGuard { watchdog: self, id: Some(self.insert(thread_ident(py))) }
+    }
+
+    /// Begins to time a request that runs in a thread. Returns its key.
+    fn insert(&self, thread: u64) -> u64 {
         let mut running = self.running();
         let id = running.next_id;
         running.next_id += 1;
@@ -207,7 +211,7 @@ impl Watchdog {
             running.is_idle = false;
             self.request_began.notify_one();
         }
-        RequestGuard { watchdog: self, id: Some(id) }
+        id
     }
 
     fn running(&self) -> MutexGuard<'_, Running> {
@@ -220,14 +224,13 @@ impl Watchdog {
         }
     }
 
-    /// Times the hub of greenlets, in whose thread this is called: from now on it has to call
-    /// [`beat`](Watchdog::beat) more often than the timeout. Returns the interval, and `None` if there is no timeout.
-    pub(crate) fn watch_hub(self: &Arc<Watchdog>, py: Python<'_>) -> Option<Duration> {
+    /// Times the hub of greenlets: from now on it has to call [`beat`](Watchdog::beat) more often than the timeout. `thread`
+    /// is its key in `sys._current_frames()`. Returns the interval, and `None` if there is no timeout.
+    pub(crate) fn watch_hub(self: &Arc<Watchdog>, thread: u64) -> Option<Duration> {
         /// How many times the hub is to report within the timeout.
         const BEATS: u32 = 4;
         let timeout = self.timeout?;
-        let mut guard = self.resume_request(py);
-        self.hub.store(guard.id.take()?, Ordering::Relaxed);
+        self.hub.store(self.insert(thread), Ordering::Relaxed);
         Some(timeout / BEATS)
     }
 

@@ -31,6 +31,8 @@ struct State {
     sockets: Vec<Py<PyAny>>,
     /// The status that the application has sent (0 if unknown); `None` until the application takes over the connection.
     taken_over: Option<u16>,
+    /// Whether the request runs in a greenlet.
+    is_task: bool,
     /// Whether the responses to earlier requests have to be sent before the application can write.
     waits_for_earlier: bool,
     /// Whether the response body is iterated after the application's call, so that the request continues.
@@ -53,7 +55,8 @@ impl ConnectionSocket {
 
     /// Begins a request.
     pub(crate) fn begin(&self, request: CurrentRequest) {
-        let state = State { request: Some(request), ..State::default() };
+        let is_task = matches!(request, CurrentRequest::Task(_));
+        let state = State { request: Some(request), is_task, ..State::default() };
         // The old state is dropped after the lock is released, because that may run Python code.
         let _previous = std::mem::replace(&mut *self.state(), state);
     }
@@ -96,7 +99,10 @@ impl ConnectionSocket {
         let py = slf.py();
         let (last, is_over) = slf.get().last_socket(py);
         if is_over {
-            return socket_class(py)?.call_method1("closed", (slf,));
+            return match slf.get().state().is_task {
+                true => py.import("amboss._task_socket")?.call_method1("closed", (slf,)),
+                false => socket_class(py)?.call_method1("closed", (slf,)),
+            };
         }
         if let Some(last) = last {
             let last = last.into_bound(py);

@@ -14,7 +14,7 @@ use std::thread::{self, ThreadId};
 use amboss::{AppError, DetachedId, Guest, Log, StartError, StartErrorKind, WriteProgress};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use crate::errors::{from_start_error, AppException, InputError};
 use crate::runtime::sync::lock;
@@ -126,7 +126,8 @@ pub(crate) struct TaskParts {
 pub(crate) struct Task {
     host: Arc<TaskHost>,
     id: DetachedId,
-    environ: OnceLock<Py<PyDict>>,
+    /// Taken by the greenlet, because the environ refers to this request: a cycle would never be freed.
+    environ: Mutex<Option<Py<PyDict>>>,
     parts: OnceLock<TaskParts>,
     /// Whether the response has ended.
     is_over: AtomicBool,
@@ -141,7 +142,7 @@ impl Task {
         Task {
             host,
             id,
-            environ: OnceLock::new(),
+            environ: Mutex::default(),
             parts: OnceLock::new(),
             is_over: AtomicBool::new(false),
             switching_protocols: AtomicBool::new(false),
@@ -151,7 +152,7 @@ impl Task {
 
     /// Completes the request, before its greenlet begins.
     pub(crate) fn complete(&self, environ: Py<PyDict>, parts: TaskParts) {
-        let _ = self.environ.set(environ);
+        *lock(&self.environ) = Some(environ);
         let _ = self.parts.set(parts);
     }
 
@@ -221,9 +222,9 @@ impl Task {
         Ok(self.parts()?.handler_class.as_ref().map(|class| class.clone_ref(py)))
     }
 
-    #[getter]
-    fn environ(&self, py: Python<'_>) -> Option<Py<PyDict>> {
-        self.environ.get().map(|environ| environ.clone_ref(py))
+    /// Returns the environ, once.
+    fn take_environ(&self) -> Option<Py<PyDict>> {
+        lock(&self.environ).take()
     }
 
     #[getter]
@@ -272,13 +273,25 @@ impl Task {
     }
 
     /// Sends a block at once. True if the response takes more, False if its client has to be waited for first, None if it
-    /// needs no more.
-    fn write(&self, block: &Bound<'_, PyAny>) -> PyResult<Option<bool>> {
+    /// needs no more. `is_result`: whether the block is one of the result, and not of a call of PEP 3333's `write`.
+    #[pyo3(signature = (block, is_result = false))]
+    fn write(&self, block: &Bound<'_, PyAny>, is_result: bool) -> PyResult<Option<bool>> {
         let block = body_block(block)?;
+        self.check_protocol()?;
         if self.is_over.load(Ordering::Relaxed) {
             return Err(PyRuntimeError::new_err("write was called after the request was answered"));
         }
-        progress(self.guest()?.write(self.id, block.as_bytes()))
+        match self.guest()?.write(self.id, block.as_bytes()) {
+            Err(error) if is_result && matches!(error.kind(), StartErrorKind::NotStarted) => {
+                Err(PyRuntimeError::new_err("the application returned without calling start_response"))
+            }
+            written => progress(written),
+        }
+    }
+
+    /// Whether the response takes more, and a file has been sent.
+    fn is_ready(&self) -> PyResult<bool> {
+        self.guest()?.is_ready(self.id).map_err(|error| from_start_error(&error))
     }
 
     /// Sends the file of a wrapper. True when it has been sent, False if that has to be waited for, None if the response
@@ -356,7 +369,15 @@ impl Task {
     /// Ends the response because the application has raised an exception, whose traceback is `text`. `report` is the report
     /// for the debugger's pages.
     #[pyo3(signature = (error, text, report = None))]
-    fn fail(&self, py: Python<'_>, error: Bound<'_, PyAny>, text: String, report: Option<String>) -> PyResult<()> {
+    fn fail(
+        &self,
+        py: Python<'_>,
+        error: Bound<'_, PyAny>,
+        text: Bound<'_, PyString>,
+        report: Option<String>,
+    ) -> PyResult<()> {
+        // A lone surrogate in the text does not make this fail.
+        let text = text.to_string_lossy().into_owned();
         let error: AppError = Box::new(AppException::reported(py, PyErr::from_value(error), text, report));
         let guest = self.guest()?;
         if self.end() {
@@ -366,8 +387,8 @@ impl Task {
     }
 
     /// Writes an error to the server's log.
-    fn log_error(&self, text: &str) {
-        self.host.log.error(text);
+    fn log_error(&self, text: Bound<'_, PyString>) {
+        self.host.log.error(&text.to_string_lossy());
     }
 }
 

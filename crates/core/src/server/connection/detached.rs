@@ -6,8 +6,10 @@
 //! been too slow; the task then repeats the call.
 
 use std::fs::File;
-use std::io::{self, Seek};
+use std::io;
 
+use super::body_source::{open_source, BodySource};
+use super::response::COPIED;
 use super::response_writer::{check_can_set_head, set_head};
 use super::state::{Exchange, ResponseProgress, State};
 use super::write_buffer::WriteBuffer;
@@ -52,7 +54,9 @@ pub(super) struct Detached {
     filters: Vec<Box<dyn ResponseFilter>>,
     /// The file that is being sent.
     file: Option<PendingFile>,
-    waits: Waits,
+    /// Whether a task waits for more of the request body, and whether one waits for the client to take what was written.
+    waits_for_input: bool,
+    waits_for_room: bool,
     /// When the task began to wait for input, in the service's milliseconds.
     waiting_since: u64,
     /// Why the client can't be reached any more.
@@ -76,18 +80,10 @@ struct PendingFile {
     left: u64,
 }
 
-/// What the task waits for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Waits {
-    Nothing,
-    Input,
-    Room,
-}
-
 impl Detached {
     /// Returns the deadline of the wait for input, in the service's milliseconds; `u64::MAX` for none.
     pub(super) fn deadline(&self, timeouts: &Timeouts) -> u64 {
-        if self.waits != Waits::Input {
+        if !self.waits_for_input {
             return u64::MAX;
         }
         let body = &self.exchange.body;
@@ -98,7 +94,7 @@ impl Detached {
     /// Ends the wait for input, whose time counts for the minimum rate.
     fn end_input_wait(&mut self, now: u64) {
         self.exchange.body.waited += now.saturating_sub(self.waiting_since);
-        self.waits = Waits::Nothing;
+        self.waits_for_input = false;
     }
 
     fn fail_input(&mut self, kind: InputErrorKind) {
@@ -134,7 +130,8 @@ impl Connection {
             input,
             filters,
             file: None,
-            waits: Waits::Nothing,
+            waits_for_input: false,
+            waits_for_room: false,
             waiting_since: 0,
             lost: None,
             hijacked: None,
@@ -154,18 +151,14 @@ impl Connection {
         } else if self.write_buffer.unsent() > 0 {
             self.flush_for_task(service, &mut detached);
         }
-        let is_ready = match detached.waits {
-            Waits::Nothing => false,
-            Waits::Input => {
-                if readable && self.receive_for_task(service, &mut detached) {
-                    detached.end_input_wait(now);
-                }
-                detached.waits == Waits::Nothing
-            }
-            Waits::Room => detached.file.is_none() && self.unsent_of_task(&detached) <= service.settings.limits.unsent,
-        };
-        if is_ready || detached.waits != Waits::Nothing && detached.lost.is_some() {
-            detached.waits = Waits::Nothing;
+        let is_lost = detached.lost.is_some();
+        let has_input = readable && detached.waits_for_input && self.receive_for_task(service, &mut detached);
+        if detached.waits_for_input && (has_input || is_lost) {
+            detached.end_input_wait(now);
+            self.wakes_task = true;
+        }
+        if detached.waits_for_room && (is_lost || self.has_room(service, &detached)) {
+            detached.waits_for_room = false;
             self.wakes_task = true;
         }
         self.continue_detached(detached);
@@ -181,7 +174,7 @@ impl Connection {
         } else {
             detached.fail_input(InputErrorKind::TooSlow);
         }
-        detached.waits = Waits::Nothing;
+        (detached.waits_for_input, detached.waits_for_room) = (false, false);
         self.wakes_task = true;
         self.continue_detached(detached);
         Step::Detached
@@ -199,7 +192,7 @@ impl Connection {
     pub(crate) fn task_interest(&self) -> Option<PollInterest> {
         let State::Detached(detached) = &self.state else { return None };
         let writes = detached.file.is_some() || self.unsent_of_task(detached) > 0;
-        match (detached.waits == Waits::Input, writes) {
+        match (detached.waits_for_input, writes) {
             (true, true) => Some(PollInterest::ReadWrite),
             (true, false) => Some(PollInterest::Read),
             (false, true) => Some(PollInterest::Write),
@@ -258,14 +251,16 @@ impl Connection {
         if let Some(kind) = detached.lost {
             return Err(lost(kind));
         }
-        match detached.exchange.progress {
-            ResponseProgress::NotStarted => return Err(StartErrorKind::NotStarted.into()),
-            // The head is sent with the first block that is not empty (PEP 3333).
-            _ if block.is_empty() => return Ok(WriteProgress::Ready),
-            _ => {}
+        // The head is sent with the first block that is not empty, and may be set as late as that (PEP 3333).
+        if block.is_empty() {
+            return Ok(WriteProgress::Ready);
+        }
+        if let ResponseProgress::NotStarted = detached.exchange.progress {
+            return Err(StartErrorKind::NotStarted.into());
         }
         detached.filters.iter_mut().for_each(|filter| filter.block(block));
-        self.finish_task_head(service, &mut detached.exchange, None);
+        // The application may go on reading the request body, so it is not known yet whether the rest can be drained.
+        self.finish_task_head(service, &mut detached.exchange, None, false);
         let ResponseProgress::Streaming { writer, .. } = &mut detached.exchange.progress else {
             return Err(StartErrorKind::NotStarted.into());
         };
@@ -275,8 +270,8 @@ impl Connection {
         self.flush_for_task(service, detached);
         match detached.lost {
             Some(kind) => Err(lost(kind)),
-            None if self.write_buffer.unsent() > service.settings.limits.unsent => {
-                detached.waits = Waits::Room;
+            None if !self.has_room(service, detached) => {
+                detached.waits_for_room = true;
                 Ok(WriteProgress::Full)
             }
             None if is_complete => Ok(WriteProgress::Complete),
@@ -291,25 +286,21 @@ impl Connection {
     /// # Errors
     /// [`StartErrorKind::NotStarted`] before the head was set; [`StartErrorKind::Io`] if the client has gone, or the file
     /// can't be used.
-    pub(crate) fn file_for_task(
-        &mut self,
-        service: &Service,
-        mut file: File,
-    ) -> Result<Option<WriteProgress>, StartError> {
-        let offset = file.stream_position().map_err(StartErrorKind::Io)?;
-        let length = file.metadata().map_err(StartErrorKind::Io)?.len().saturating_sub(offset);
+    pub(crate) fn file_for_task(&mut self, service: &Service, file: File) -> Result<Option<WriteProgress>, StartError> {
+        let (source, _) = open_source(Body::file(file)).map_err(StartErrorKind::Io)?;
+        let BodySource::File { file, offset, left: length, .. } = source else { return Ok(None) };
         let Some(mut detached) = self.take_detached() else { return Err(lost(io::ErrorKind::NotConnected)) };
         let sent = match (&detached.exchange.progress, detached.lost) {
             (_, Some(kind)) => Err(lost(kind)),
             (ResponseProgress::NotStarted, _) => Err(StartErrorKind::NotStarted.into()),
             (ResponseProgress::HeadSet { .. }, _) if detached.filters.is_empty() => {
-                self.finish_task_head(service, &mut detached.exchange, Some(length));
+                self.finish_task_head(service, &mut detached.exchange, Some(length), true);
                 detached.file = Some(PendingFile { file, offset, left: length });
                 self.send_file_for_task(service, &mut detached);
                 match (detached.lost, &detached.file) {
                     (Some(kind), _) => Err(lost(kind)),
                     (None, Some(_)) => {
-                        detached.waits = Waits::Room;
+                        detached.waits_for_room = true;
                         Ok(Some(WriteProgress::Full))
                     }
                     (None, None) => Ok(Some(WriteProgress::Complete)),
@@ -319,6 +310,19 @@ impl Connection {
         };
         self.continue_detached(detached);
         sent
+    }
+
+    /// Whether the response takes more now, and a file has been sent. If not, the task is resumed when it does.
+    ///
+    /// # Errors
+    /// [`StartErrorKind::Io`] if the client has gone.
+    pub(crate) fn ask_for_task(&mut self, service: &Service) -> Result<bool, StartError> {
+        let Some(mut detached) = self.take_detached() else { return Err(lost(io::ErrorKind::NotConnected)) };
+        let has_room = self.has_room(service, &detached);
+        detached.waits_for_room |= !has_room;
+        let result = detached.lost.map_or(Ok(has_room), |kind| Err(lost(kind)));
+        self.continue_detached(detached);
+        result
     }
 
     /// Reads bytes of the request body that have arrived. Returns their number, 0 at the end of the body, and `None` if the
@@ -375,9 +379,7 @@ impl Connection {
         detached.hijacked.get_or_insert(status);
         self.flush_for_task(service, &mut detached);
         let left = self.unsent_of_task(&detached);
-        if left > 0 {
-            detached.waits = Waits::Room;
-        }
+        detached.waits_for_room |= left > 0;
         let result = detached.lost.map_or(Ok(left == 0), |kind| Err(lost(kind)));
         self.continue_detached(detached);
         result
@@ -397,7 +399,14 @@ impl Connection {
         }
         filters.iter_mut().for_each(|filter| filter.block(last));
         let tail: Vec<u8> = filters.iter_mut().flat_map(|filter| filter.end()).collect();
-        self.finish_task_head(service, &mut exchange, Some((last.len() + tail.len()) as u64));
+        let is_set = matches!(exchange.progress, ResponseProgress::HeadSet { .. });
+        if is_set && last.len() + tail.len() > COPIED {
+            // The loop sends it piece by piece, and the log learns how much the client has received.
+            let body = Body::from([last, &tail].concat());
+            self.begin_response(service, &mut SingleThread, exchange, body, None);
+            return if self.is_responding() { Step::Yield } else { Step::Flush };
+        }
+        self.finish_task_head(service, &mut exchange, Some((last.len() + tail.len()) as u64), true);
         let ResponseProgress::Streaming { head, plan, mut writer } = exchange.progress else {
             self.abort(service, exchange, "the application returned without calling start_response".into());
             return Step::Flush;
@@ -441,7 +450,7 @@ impl Connection {
             return Step::Flush;
         }
         self.report(service, &exchange, &error);
-        self.finish_task_head(service, &mut exchange, Some(body.len() as u64));
+        self.finish_task_head(service, &mut exchange, Some(body.len() as u64), true);
         if let ResponseProgress::Streaming { head, plan, mut writer } = exchange.progress {
             writer.append(&body, &mut self.write_buffer.bytes);
             self.end_buffered_response(service, exchange, &head, plan, writer);
@@ -481,11 +490,13 @@ impl Connection {
         self.peer_gone()
     }
 
-    /// Completes a head that has been set, as [`finish_head`](Connection::finish_head) does. From now on it is known whether
-    /// the connection can stay open.
-    fn finish_task_head(&mut self, service: &Service, exchange: &mut Exchange, length: Option<u64>) {
+    /// Completes a head that has been set, as [`finish_head`](Connection::finish_head) does. `has_read`: whether the
+    /// application reads no more of the request body.
+    fn finish_task_head(&mut self, service: &Service, exchange: &mut Exchange, length: Option<u64>, has_read: bool) {
         if let ResponseProgress::HeadSet { .. } = exchange.progress {
-            self.limit_keep_alive(service, exchange);
+            if has_read {
+                self.limit_keep_alive(service, exchange);
+            }
             self.finish_head(service, exchange, length);
         }
     }
@@ -494,6 +505,11 @@ impl Connection {
     fn unsent_of_task(&self, detached: &Detached) -> usize {
         let end = detached.exchange.progress.head_start().unwrap_or(self.write_buffer.bytes.len());
         end.saturating_sub(self.write_buffer.sent)
+    }
+
+    /// Whether the task can send more: no file is being sent, and little is left in the write buffer.
+    fn has_room(&self, service: &Service, detached: &Detached) -> bool {
+        detached.file.is_none() && self.unsent_of_task(detached) <= service.settings.limits.unsent
     }
 
     /// Sends the write buffer as far as the socket takes it.
@@ -629,8 +645,10 @@ impl Connection {
                 self.send_interim_for_task(service, detached, b"HTTP/1.1 100 Continue\r\n\r\n");
             }
             if !self.receive_for_task(service, detached) {
-                detached.waits = Waits::Input;
-                detached.waiting_since = service.now();
+                if !detached.waits_for_input {
+                    detached.waits_for_input = true;
+                    detached.waiting_since = service.now();
+                }
                 return Ok(None);
             }
         }

@@ -49,6 +49,8 @@ impl Connection {
             }
             State::Respond(_) | State::Upgrade(_) => Step::Yield,
             State::Detached(_) => Step::Detached,
+            // The rest of a body, or a part of it, may have arrived with the request.
+            State::Drain(_) if self.read_buffer.as_ref().is_some_and(|buffer| !buffer.is_empty()) => Step::Yield,
             State::Collect(_) | State::Drain(_) if self.transport.has_buffered() => Step::Yield,
             State::Collect(_) | State::Drain(_) | State::Linger { .. } => Step::Read,
             &State::Closing(CloseMode::Linger { announced }) => self.shut_down_write(announced, now),

@@ -14,7 +14,7 @@ use crate::wsgi::Body;
 
 /// The maximum size in bytes of a body that is copied behind its head, so that one write sends both, and the next
 /// request can be processed before that write.
-const COPIED: usize = 16 * 1024;
+pub(super) const COPIED: usize = 16 * 1024;
 
 impl Connection {
     /// Begins the response to a request whose application has returned `body`.

@@ -32,8 +32,8 @@ const LOOP: usize = 0;
 
 /// A server that is the guest of another event loop, made by [`Server::into_guest`](super::super::Server::into_guest).
 ///
-/// None of its methods waits for a client. A method of a request whose connection has ended reports that the client has
-/// gone ([`StartErrorKind::Io`]); the request has to be finished in any case.
+/// The host calls all methods in one thread; a task of another thread might find its connection in use. None of the methods
+/// waits for a client. A method of a request whose connection has ended reports that the client has gone ([`StartErrorKind::Io`]); the request has to be finished in any case.
 pub struct Guest {
     event_loop: Mutex<Box<EventLoop>>,
     service: Arc<Service>,
@@ -45,7 +45,7 @@ pub struct Guest {
 /// What [`Guest::poll`] has found.
 #[derive(Debug, Default)]
 pub struct GuestEvents {
-    /// The requests whose tasks can continue: what they waited for has happened, or has failed.
+    /// The requests whose tasks can continue: what one of them waited for has happened, or has failed.
     pub resumed: Vec<DetachedId>,
     /// How long the host may wait before it polls again; `None` as long as the descriptor is not readable.
     pub timeout: Option<Duration>,
@@ -99,11 +99,14 @@ impl Guest {
                 Next::Notified => is_over = self.process_notifications(),
             }
         }
-        is_over |= self.process_notifications();
+        lock(&self.event_loop).flush_responses();
+        is_over = is_over || self.process_notifications();
         let mut event_loop = lock(&self.event_loop);
         event_loop.flush_responses();
         let resumed = event_loop.wakeups.drain(..).map(DetachedId).collect();
-        Ok(GuestEvents { resumed, timeout: event_loop.time_to_poll(), is_over })
+        // What is left to do without an event of the poller: connections that continue, or the end of a stop.
+        let timeout = if event_loop.is_pending() { Some(Duration::ZERO) } else { event_loop.time_to_poll() };
+        Ok(GuestEvents { resumed, timeout, is_over })
     }
 
     /// Advances a connection, without the lock while its application runs.
@@ -133,6 +136,7 @@ impl Guest {
     /// Processes requests to stop and the queue. Returns true if the server has stopped.
     fn process_notifications(&self) -> bool {
         let mut event_loop = lock(&self.event_loop);
+        event_loop.notified = false;
         event_loop.receive_connections();
         event_loop.resume_queued(self.group.available_slots(LOOP));
         event_loop.stop_if_requested(&self.shutdown, 0)
@@ -181,6 +185,15 @@ impl Guest {
     /// Those of [`StartResponse::write`](crate::StartResponse::write), and those of the file.
     pub fn send_file(&self, id: DetachedId, file: File) -> Result<Option<WriteProgress>, StartError> {
         self.with(id, |connection, service| connection.file_for_task(service, file)).unwrap_or_else(gone)
+    }
+
+    /// Whether a response takes more now, and its file has been sent. If not, the task is resumed when it does. For tasks
+    /// that were resumed for another reason.
+    ///
+    /// # Errors
+    /// [`StartErrorKind::Io`] if the client has gone.
+    pub fn is_ready(&self, id: DetachedId) -> Result<bool, StartError> {
+        self.with(id, |connection, service| connection.ask_for_task(service)).unwrap_or_else(gone)
     }
 
     /// Reads bytes of the request body. Returns their number, 0 at the end of the body, and `None` if the task has to wait
