@@ -68,7 +68,7 @@ pub use server::{
     Handshake, HandshakeInfo, IdleConnection, Interest, Limits, Listeners, LocalAddr, Log, LogFormat, MayHandOver,
     NoLog, PlainHttpPolicy, PollerKind, ProxyOrigin, ProxyProtocol, ProxySettings, Receiver, RequestHandler, Runtime,
     ServeError, ServeErrorKind, Server, Settings, ShutdownHandle, Socket, StoredBody, TextLog, ThreadedWsgiServer,
-    Timeouts, Transport, TransportLayer, TrustedPeers, TrustedPeersError, Upgraded, WriteProgress,
+    Timeouts, Transport, TransportLayer, TransportWaker, TrustedPeers, TrustedPeersError, Upgraded, WriteProgress,
 };
 #[cfg(unix)]
 pub use server::{Guest, GuestEvents};

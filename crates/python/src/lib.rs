@@ -13,6 +13,7 @@
 //! | `app_loader` | creates the application in the process that serves |
 //! | `options` | options of the Python functions as settings of the server |
 //! | `failure` | reports of exceptions for the debugger's pages |
+//! | `ssl` | TLS by a context of Python's `ssl` module |
 //! | `wsgi` | PEP 3333: environ, `start_response`, request and response bodies |
 //! | `worker` | request timeouts and limits, reports to the supervisor |
 //! | `errors` | exceptions and conversions |
@@ -25,6 +26,7 @@ mod errors;
 mod failure;
 mod options;
 mod runtime;
+mod ssl;
 mod worker;
 mod wsgi;
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use amboss::toolkit::files::Folder;
 use amboss::toolkit::Response;
 use amboss::{
-    Address, Application, BodyMode, ProxyProtocol, ProxySettings, RunOptions, ShutdownHandle, SslContext, TextLog,
+    Address, Application, BodyMode, Log, ProxyProtocol, ProxySettings, RunOptions, ShutdownHandle, SslContext, TextLog,
+    TransportLayer,
 };
 use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -16,6 +17,7 @@ use pyo3::types::{PyString, PyTuple};
 use crate::failure;
 use crate::runtime::process::{flush_streams, fork_for_request};
 use crate::runtime::{gil, thread_stack};
+use crate::ssl::PySslLayer;
 use crate::worker::guest::GuestParts;
 use crate::worker::watchdog::Watchdog;
 use crate::wsgi::application::{AfterCall, PyApplication};
@@ -83,7 +85,11 @@ pub(crate) fn to_run_options(py: Python<'_>, options: &Options<'_>) -> PyResult<
     run.debug_anywhere = options.debug_anywhere;
     run.allowed_hosts.clone_from(&options.allowed_hosts);
     if let Some(context) = &options.ssl_context {
-        run.ssl_context = Some(to_ssl_context(context)?);
+        if context.is_instance(&py.import("ssl")?.getattr("SSLContext")?)? {
+            run.settings.transport = Some(to_transport_layer(context, options, run.settings.log.clone())?);
+        } else {
+            run.ssl_context = Some(to_ssl_context(context)?);
+        }
     }
     apply_python_settings(py, &mut run, options.threads);
     if options.greenlets.is_some() {
@@ -216,6 +222,21 @@ pub(crate) fn make_application(
     Ok(Arc::new(PyApplication::new(py, app, handler_class, &server, after_call, watchdog)?))
 }
 
+/// Converts an `ssl.SSLContext`.
+fn to_transport_layer(
+    context: &Bound<'_, PyAny>,
+    options: &Options<'_>,
+    log: Arc<dyn Log>,
+) -> PyResult<Arc<dyn TransportLayer>> {
+    if options.processes > 1 {
+        return Err(PyValueError::new_err(
+            "an ssl.SSLContext is used by a thread, which a process for a request does not have; use threads, or pass \
+             (certfile, keyfile)",
+        ));
+    }
+    Ok(Arc::new(PySslLayer::new(context.clone().unbind(), log)))
+}
+
 /// Converts an `ssl_context` argument: `'adhoc'`, the files of a certificate and its key, or a list of such pairs.
 fn to_ssl_context(context: &Bound<'_, PyAny>) -> PyResult<SslContext> {
     let result = if let Ok(name) = context.cast::<PyString>() {
@@ -240,8 +261,7 @@ fn to_ssl_context(context: &Bound<'_, PyAny>) -> PyResult<SslContext> {
         first.and_then(|first| others.iter().try_fold(first, add))
     } else {
         return Err(PyTypeError::new_err(format!(
-            "ssl_context must be 'adhoc' or (certfile, keyfile), not {}: TLS is implemented outside of Python, which \
-             can't use a context of the ssl module",
+            "ssl_context must be 'adhoc', (certfile, keyfile), a list of such pairs or an ssl.SSLContext, not {}",
             type_name(context)
         )));
     };

@@ -141,7 +141,7 @@ pub use hijack::hijack;
 pub use io::address::{Address, AddressError, LocalAddr};
 pub use io::poller::PollerKind;
 pub use io::socket::Socket;
-pub use io::transport::{Handshake, HandshakeInfo, PlainHttpPolicy, Transport, TransportLayer};
+pub use io::transport::{Handshake, HandshakeInfo, PlainHttpPolicy, Transport, TransportLayer, TransportWaker};
 pub use listener::Listeners;
 pub use log::{wants_color, AccessRecord, CloseReason, Log, LogFormat, NoLog, TextLog};
 pub use panics::{catch_panic, CaughtPanic};

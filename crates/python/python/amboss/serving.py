@@ -4,10 +4,13 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Callable, NoReturn, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, NoReturn, Optional, Union
 
 from . import _amboss, _console, _monkey_patching, _respawn, _signals, _startup_report
 from ._handler import WSGIRequestHandler
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = [
     "BaseWSGIServer",
@@ -24,7 +27,7 @@ WSGIApplication = Callable[..., Iterable[bytes]]
 StaticFile = Union[str, "os.PathLike[str]", tuple[str, str]]
 StaticFiles = Union[Mapping[str, StaticFile], Iterable[tuple[str, StaticFile]]]
 CertificateFiles = Union[tuple[str], tuple[str, Optional[str]]]
-SSLContext = Union[str, CertificateFiles, Sequence[CertificateFiles]]
+SSLContext = Union[str, CertificateFiles, Sequence[CertificateFiles], "ssl.SSLContext"]
 
 
 def is_running_from_reloader() -> bool:
@@ -346,7 +349,7 @@ def run_simple(
         such as ``"/static"`` to a folder, to a file, or to ``(package, folder)``
     :param passthrough_errors: whether an exception of the application stops the server and is raised here
     :param ssl_context: ``"adhoc"``, ``(certfile, keyfile)``, or a list of such pairs: a client gets the certificate with
-        the name that it asks for (SNI), or else the first one
+        the name that it asks for (SNI), or else the first one. Or an ``ssl.SSLContext``, which is slower than these
     :param hosts: further WSGI applications, or folders, by the host for which they answer: a name such as
         ``"api.localhost"``, or ``"*.localhost"`` for all names below
     :param threads: the maximum number of requests that run at once; 16 by default
@@ -447,10 +450,13 @@ def _certificate_words(ssl_context: Optional[SSLContext]) -> list[str]:
     """Returns the flags for the certificate, with which the supervisor serves the error page."""
     if ssl_context is None:
         return []
-    if isinstance(ssl_context, str):
+    if isinstance(ssl_context, tuple):
+        ssl_context = [ssl_context]
+    if isinstance(ssl_context, str) or not isinstance(ssl_context, Sequence):
+        # The supervisor can't use a context of the ssl module. It has no certificate of its own, but speaks TLS.
         return ["--adhoc"]
     words = []
-    for certificate, *key in [ssl_context] if isinstance(ssl_context, tuple) else ssl_context:
+    for certificate, *key in ssl_context:
         words.append(f"--cert={os.path.abspath(certificate)}")
         words.append(f"--key={os.path.abspath(next(filter(None, key), certificate))}")
     return words

@@ -78,7 +78,7 @@ use std::time::{Duration, Instant};
 use super::body_store::BodyStore;
 use super::io::fork_guard::ForkGuard;
 use super::io::socket::Socket;
-use super::io::transport::{HandshakeInfo, Transport};
+use super::io::transport::{HandshakeInfo, Transport, TransportWaker};
 use super::listener::Endpoint;
 use super::log::CloseReason;
 use super::panics::{self, AppOwned};
@@ -400,6 +400,11 @@ impl Connection {
         if let Some(buffer) = &mut self.read_buffer {
             buffer.clear();
         }
+    }
+
+    /// Gives the transport a handle that wakes the loop for this connection.
+    pub(crate) fn set_waker(&mut self, waker: TransportWaker) {
+        self.transport.set_waker(waker);
     }
 
     /// Keeps processes that the application forks from holding this connection's descriptor open.

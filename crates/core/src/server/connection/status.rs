@@ -21,6 +21,11 @@ impl Connection {
             && self.read_buffer.as_ref().is_none_or(|buffer| buffer.is_empty())
     }
 
+    /// Whether what is left to write waits for the transport, and not for the socket.
+    pub(crate) fn awaits_transport(&self) -> bool {
+        self.transport.awaits_waker()
+    }
+
     /// Whether the connection waits for a request, or for the rest of a head or PROXY header.
     pub(crate) fn is_reading_head(&self) -> bool {
         matches!(self.state, State::Head | State::ProxyHeader(_))

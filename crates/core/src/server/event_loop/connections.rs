@@ -7,7 +7,9 @@ use super::EventLoop;
 use crate::server::connection::{Connection, Step};
 use crate::server::io::poller::PollInterest;
 use crate::server::io::socket::Socket;
+use crate::server::io::transport::TransportWaker;
 use crate::server::log::CloseReason;
+use crate::server::sync::lock;
 use crate::server::sys;
 
 /// The maximum number of spare read buffers.
@@ -17,6 +19,10 @@ impl EventLoop {
     pub(crate) fn insert(&mut self, socket: Arc<Socket>, mut connection: Box<Connection>) {
         connection.guard_from_forks(&socket);
         let token = self.slab.insert(socket, connection);
+        let waker = TransportWaker::new(token, self.woken.clone(), self.waker.clone());
+        if let Some(connection) = self.slab.slot(token).and_then(|slot| slot.connection.as_mut()) {
+            connection.set_waker(waker);
+        }
         self.note_open();
         // The first request has often arrived already: read before waiting.
         self.ready.push(token, true);
@@ -52,9 +58,13 @@ impl EventLoop {
                 self.spare_buffers.push(buffer);
             }
         }
+        if !self.woken_elsewhere.is_empty() {
+            self.note_returned(token);
+        }
         match step {
             Step::Read => self.watch(token, connection, PollInterest::Read),
             Step::AwaitClose => self.await_close(token, connection),
+            Step::Write if connection.awaits_transport() => self.watch(token, connection, PollInterest::HangUp),
             Step::Write => self.watch(token, connection, PollInterest::Write),
             Step::Flush => self.flush_later(token, connection),
             Step::Yield => {
@@ -72,6 +82,31 @@ impl EventLoop {
                 self.log_end(&mut connection);
                 self.close(token, connection);
             }
+        }
+    }
+
+    /// Puts the connections whose transports have woken this loop into the batch.
+    pub(super) fn resume_woken(&mut self) {
+        let woken = std::mem::take(&mut *lock(&self.woken));
+        for token in woken {
+            match self.slab.slot(token) {
+                None => {}
+                // What the transport has done is of no use before the request runs.
+                Some(slot) if slot.queued => {}
+                Some(slot) if slot.connection.is_some() => self.ready.push(token, true),
+                Some(_) => self.woken_elsewhere.push(token),
+            }
+        }
+    }
+
+    /// Advances a connection again that comes back from another thread, if its transport has made progress meanwhile.
+    #[cold]
+    fn note_returned(&mut self, token: Token) {
+        let before = self.woken_elsewhere.len();
+        self.woken_elsewhere.retain(|other| *other != token);
+        if self.woken_elsewhere.len() < before {
+            lock(&self.woken).push(token);
+            self.waker.wake();
         }
     }
 

@@ -48,7 +48,7 @@ mod tests;
 mod wait_queue;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::connection::read_buffer::ReadBuffer;
@@ -110,6 +110,10 @@ pub(crate) struct EventLoop {
     pub(crate) ended_children: Vec<u64>,
     /// Whether another thread has woken the loop, so that the driver has to check its queues.
     pub(crate) notified: bool,
+    /// The connections whose transports have woken this loop.
+    woken: Arc<Mutex<Vec<Token>>>,
+    /// Those of them that other threads advance, so that the loop learns about it when they come back.
+    woken_elsewhere: Vec<Token>,
     /// The detached requests whose tasks have something to do.
     pub(crate) wakeups: Vec<Token>,
     /// The number of requests answered in this loop. Counted only by the driver with a single thread.
@@ -155,6 +159,8 @@ impl EventLoop {
             next_trim: None,
             ended_children: Vec::new(),
             notified: false,
+            woken: Arc::default(),
+            woken_elsewhere: Vec::new(),
             wakeups: Vec::new(),
             answered: 0,
         })

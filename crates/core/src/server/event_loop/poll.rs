@@ -122,6 +122,7 @@ impl EventLoop {
     fn handle_event(&mut self, event: u64) {
         if event == WAKER {
             self.waker.reset();
+            self.resume_woken();
             self.notified = true;
         } else if event & LISTENER != 0 {
             self.accept((event & !LISTENER) as usize);

@@ -3,12 +3,14 @@
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::server::sys::{self, Interest};
 
 use super::socket::Socket;
+use super::waker::Waker;
+use crate::server::sync::lock;
 
 /// A non-blocking stream of bytes in both directions. A call that can do nothing now returns
 /// [`io::ErrorKind::WouldBlock`].
@@ -22,6 +24,17 @@ pub trait Transport: Send {
     /// When the handshake fails. The server then closes the connection.
     fn handshake(&mut self) -> io::Result<Handshake> {
         Ok(Handshake::Done(HandshakeInfo::default()))
+    }
+
+    /// Gives the transport a handle with which another thread, in which it makes progress, wakes the event loop for this
+    /// connection. Called before the first use, and again when the connection moves to another loop.
+    fn set_waker(&mut self, waker: TransportWaker) {
+        let _ = waker;
+    }
+
+    /// Whether a write that returned `WouldBlock` waits for such progress, and not for the socket.
+    fn awaits_waker(&self) -> bool {
+        false
     }
 
     /// Whether this transport holds received bytes, so that a read may succeed although the socket is not readable.
@@ -111,12 +124,32 @@ pub trait Transport: Send {
     }
 }
 
+/// A handle that wakes an event loop for one connection, from any thread ([`Transport::set_waker`]).
+#[derive(Clone, Debug)]
+pub struct TransportWaker {
+    token: u64,
+    woken: Arc<Mutex<Vec<u64>>>,
+    waker: Arc<Waker>,
+}
+
+impl TransportWaker {
+    pub(in crate::server) fn new(token: u64, woken: Arc<Mutex<Vec<u64>>>, waker: Arc<Waker>) -> TransportWaker {
+        TransportWaker { token, woken, waker }
+    }
+
+    /// Makes the loop advance the connection, as if its socket were ready. Has no effect if the connection has ended.
+    pub fn wake(&self) {
+        lock(&self.woken).push(self.token);
+        self.waker.wake();
+    }
+}
+
 /// The progress of a [`Transport`]'s handshake.
 #[derive(Debug)]
 pub enum Handshake {
     /// No byte from the client has arrived.
     NotStarted,
-    /// The handshake continues when the socket is readable.
+    /// The handshake continues when the socket is readable, or when the transport has woken the loop.
     Read,
     /// The handshake continues when the socket is writable.
     Write,
@@ -134,6 +167,13 @@ pub struct HandshakeInfo {
     pub variables: Vec<(&'static str, Vec<u8>)>,
     /// How the server itself responds to every request of this connection; `None` passes them to the application.
     pub plain_http: Option<PlainHttpPolicy>,
+}
+
+impl HandshakeInfo {
+    /// The info of a connection that speaks plain HTTP on a port for HTTPS. The server redirects its requests.
+    pub fn plain_http() -> HandshakeInfo {
+        HandshakeInfo { plain_http: Some(PlainHttpPolicy::Redirect), ..HandshakeInfo::default() }
+    }
 }
 
 impl Default for HandshakeInfo {
