@@ -159,13 +159,16 @@ class Script:
     """A Python program in its own process."""
 
     def __init__(self, path: Path, arguments: list[str], environment: dict) -> None:
+        self.watch([sys.executable, "-u", str(path), *arguments], environment, path.parent)
+
+    def watch(self, command: list[str], environment: dict, folder: Path) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-u", str(path), *arguments],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, **environment},
-            cwd=str(path.parent),
+            cwd=str(folder),
         )
         self.out = ""
         self.err = ""

@@ -1,8 +1,8 @@
 //! What all Python tables need: the options, the virtual environment with the servers, and the applications.
 
 use super::app_folder::AppFolder;
-use super::options::Options;
-use super::peers::Peer;
+use super::options::{Options, Table};
+use super::peers::{Peer, GREENLETS};
 use super::venv::Venv;
 use super::wheel;
 use crate::result::Result;
@@ -17,6 +17,8 @@ pub struct Bench {
     pub apps: AppFolder,
     /// The peers that were asked for and could be installed.
     pub peers: Vec<&'static Peer>,
+    /// The servers of the table of greenlets that could be installed, if that table is printed.
+    pub greenlets: Vec<&'static Peer>,
 }
 
 impl Bench {
@@ -27,19 +29,25 @@ impl Bench {
     /// When the virtual environment or the applications cannot be created.
     pub fn prepare(options: Options) -> Result<Bench> {
         let venv = Venv::open(&options.python)?;
-        let mut peers = Vec::new();
-        for peer in &options.peers {
+        let install = |peer: &&'static Peer| {
             let installed = peer.packages.iter().try_for_each(|package| match *package {
                 wheel::PACKAGE => wheel::install(&venv, options.wheel.as_deref()),
                 package => venv.require(package),
             });
-            match installed {
-                Ok(()) => peers.push(*peer),
-                Err(reason) => println!("skipped: {}: {reason}", peer.name),
+            if let Err(reason) = &installed {
+                println!("skipped: {}: {reason}", peer.name);
             }
+            installed.is_ok()
+        };
+        let only_greenlets = options.tables == [Table::Greenlets];
+        let peers = options.peers.iter().copied().filter(|_| !only_greenlets).filter(install).collect();
+        let wants_greenlets = options.tables.contains(&Table::Greenlets);
+        let greenlets = GREENLETS.iter().filter(|_| wants_greenlets).filter(install).collect();
+        if wants_greenlets {
+            venv.require("flask")?;
         }
         println!("{}: {}", venv.python, venv.installed()?.join(", "));
-        Ok(Bench { options, venv, apps: AppFolder::create()?, peers })
+        Ok(Bench { options, venv, apps: AppFolder::create()?, peers, greenlets })
     }
 
     /// Whether a peer of this package takes part.

@@ -10,6 +10,7 @@ mod app_folder;
 mod bench;
 mod computing;
 mod files;
+mod greenlets;
 mod memory;
 mod mounts;
 mod options;
@@ -60,6 +61,7 @@ fn run_table(bench: &Bench, table: Table) -> Result<()> {
         }
         Table::Memory => memory::run(bench),
         Table::Sleepers => sleepers::run(bench),
+        Table::Greenlets => greenlets::run(bench),
         Table::Reload => reload::run(bench),
     }
 }

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 pub const HELP: &str = "\
 cargo run --release -p amboss-bench -- python [options]
 
-  --tables a,b,c  only these: hello, flask, 10k, upload, files, memory, sleepers, reload (all)
+  --tables a,b,c  only these: hello, flask, 10k, upload, files, memory, sleepers, greenlets,
+                  reload (all)
   --peers a,b,c   only these: amboss, bjoern, granian, uwsgi, gunicorn-sync, gunicorn-gthread, gunicorn-gevent,
                   waitress, cheroot, werkzeug (all)
   --rounds N      rounds per figure: tables show medians, and the minimum and maximum of ratios (7)
@@ -33,11 +34,12 @@ pub enum Table {
     Files,
     Memory,
     Sleepers,
+    Greenlets,
     Reload,
 }
 
 /// All tables, in the order in which they are printed.
-const TABLES: [Table; 8] = [
+const TABLES: [Table; 9] = [
     Table::Hello,
     Table::Flask,
     Table::TenKib,
@@ -45,6 +47,7 @@ const TABLES: [Table; 8] = [
     Table::Files,
     Table::Memory,
     Table::Sleepers,
+    Table::Greenlets,
     Table::Reload,
 ];
 
@@ -59,6 +62,7 @@ impl Table {
             Table::Files => "files",
             Table::Memory => "memory",
             Table::Sleepers => "sleepers",
+            Table::Greenlets => "greenlets",
             Table::Reload => "reload",
         }
     }

@@ -89,6 +89,36 @@ pub const PEERS: &[Peer] = &[
     },
 ];
 
+/// The servers whose requests run in greenlets, each in one process, with amboss first. They have a table of their own.
+pub const GREENLETS: &[Peer] = &[
+    Peer {
+        name: "amboss -k gevent",
+        packages: &["amboss", "gevent"],
+        command: "python -m amboss -q -k gevent -b 127.0.0.1:PORT OBJECT",
+        has_threads: false,
+    },
+    Peer {
+        name: "gunicorn -k gevent",
+        packages: &["gunicorn", "gevent", "packaging"],
+        command: "python -m gunicorn -w 1 -k gevent --no-control-socket --log-level warning -b 127.0.0.1:PORT OBJECT",
+        has_threads: false,
+    },
+    Peer {
+        name: "gevent.pywsgi",
+        packages: &["gevent"],
+        command: "python launch.py pywsgi PORT OBJECT",
+        has_threads: false,
+    },
+    Peer {
+        name: "uwsgi --gevent",
+        packages: &["uwsgi", "gevent"],
+        command: "uwsgi --http-socket 127.0.0.1:PORT --home ENVIRONMENT --pythonpath . --module OBJECT --need-app \
+                  --die-on-term --disable-logging --add-header Connection:close --gevent 1000 --gevent-monkey-patch \
+                  --listen 128",
+        has_threads: false,
+    },
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,8 +126,9 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_packages_are_pinned() {
-        for (index, peer) in PEERS.iter().enumerate() {
-            assert!(PEERS[..index].iter().all(|other| other.name != peer.name), "{}", peer.name);
+        let all: Vec<&Peer> = PEERS.iter().chain(GREENLETS).collect();
+        for (index, peer) in all.iter().enumerate() {
+            assert!(all[..index].iter().all(|other| other.name != peer.name), "{}", peer.name);
             for package in peer.packages {
                 let pinned = REQUIREMENTS.lines().any(|line| line.starts_with(&format!("{package}==")));
                 assert!(pinned || *package == wheel::PACKAGE, "{package}");

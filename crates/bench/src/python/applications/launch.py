@@ -18,6 +18,12 @@ def serve_bjoern(app: WSGIApplication, port: int) -> None:
     bjoern.run(app, "127.0.0.1", port)
 
 
+def serve_pywsgi(app: WSGIApplication, port: int) -> None:
+    from gevent.pywsgi import WSGIServer
+
+    WSGIServer(("127.0.0.1", port), app, log=None, backlog=1024).serve_forever()
+
+
 def serve_werkzeug(app: WSGIApplication, port: int, **options: Any) -> None:
     from werkzeug.serving import WSGIRequestHandler, run_simple
 
@@ -30,10 +36,16 @@ def serve_werkzeug(app: WSGIApplication, port: int, **options: Any) -> None:
 
 def main() -> None:
     server, port, target = sys.argv[1:]
+    if server == "pywsgi":
+        from gevent import monkey
+
+        monkey.patch_all()
     module, _, name = target.partition(":")
     app = getattr(importlib.import_module(module), name)
     if server == "bjoern":
         serve_bjoern(app, int(port))
+    elif server == "pywsgi":
+        serve_pywsgi(app, int(port))
     elif server == "werkzeug":
         serve_werkzeug(app, int(port))
     else:

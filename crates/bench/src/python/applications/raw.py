@@ -39,6 +39,12 @@ def upload(environ: WSGIEnvironment, start_response: StartResponse) -> list[byte
     return fixed(str(length - left).encode(), start_response)
 
 
+def waits(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+    """Sleeps 0.2 s for /sleep and 2 s for /long."""
+    time.sleep({"/sleep": 0.2, "/long": 2}.get(environ["PATH_INFO"], 0))
+    return fixed(HELLO, start_response)
+
+
 def naps(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
     """Sleeps 50 ms for /sleep, and responds with the path."""
     path = environ["PATH_INFO"]
