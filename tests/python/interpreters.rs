@@ -16,13 +16,15 @@ pub struct Interpreter {
     pub path: PathBuf,
     /// Major, minor and patch version.
     pub version: (u32, u32, u32),
+    /// Whether it was built without the interpreter lock (PEP 703).
+    pub is_free_threaded: bool,
 }
 
 impl Interpreter {
     /// Returns the version, as in `3.12.1`.
     pub fn name(&self) -> String {
         let (major, minor, patch) = self.version;
-        format!("{major}.{minor}.{patch}")
+        format!("{major}.{minor}.{patch}{}", if self.is_free_threaded { "t" } else { "" })
     }
 }
 
@@ -32,17 +34,25 @@ pub enum Wanted {
     Default,
     Oldest,
     Newest,
+    /// One without the interpreter lock, which is not among the others.
+    FreeThreaded,
 }
 
 /// Returns the interpreter that a test wants, or why it can't have it.
 pub fn find(wanted: Wanted) -> Result<Interpreter, String> {
     static FOUND: OnceLock<Vec<Interpreter>> = OnceLock::new();
     let found = FOUND.get_or_init(search);
-    let default = found.first().ok_or("no CPython 3.9 or newer was found")?;
+    let default = found.iter().find(|one| !one.is_free_threaded).ok_or("no CPython 3.9 or newer was found")?;
+    let with_lock = || found.iter().filter(|one| !one.is_free_threaded);
     let other = match wanted {
         Wanted::Default => return Ok(default.clone()),
-        Wanted::Oldest => found.iter().min_by_key(|interpreter| interpreter.version),
-        Wanted::Newest => found.iter().max_by_key(|interpreter| interpreter.version),
+        Wanted::Oldest => with_lock().min_by_key(|interpreter| interpreter.version),
+        Wanted::Newest => with_lock().max_by_key(|interpreter| interpreter.version),
+        Wanted::FreeThreaded => {
+            // PyO3 supports none before 3.14.
+            let free = found.iter().find(|one| one.is_free_threaded && one.version >= (3, 14, 0)).cloned();
+            return free.ok_or("there is no CPython 3.14 or newer without the interpreter lock".into());
+        }
     };
     match other {
         Some(other) if other.version != default.version => Ok(other.clone()),
@@ -61,6 +71,7 @@ fn search() -> Vec<Interpreter> {
         installed.sort();
         names.extend(installed);
     }
+    names.push(PathBuf::from(format!("python3.{NEWEST}t")));
     let mut found: Vec<Interpreter> = Vec::new();
     for interpreter in names.iter().filter_map(inspect) {
         if !found.contains(&interpreter) {
@@ -73,12 +84,13 @@ fn search() -> Vec<Interpreter> {
 /// Asks an interpreter for its path and version; `None` if it is too old or can't create virtual environments.
 fn inspect(name: &PathBuf) -> Option<Interpreter> {
     let question = "import sys, venv, ensurepip; assert sys.implementation.name == 'cpython'; \
-                    print(*sys.version_info[:3], getattr(sys, '_base_executable', sys.executable))";
+                    print(*sys.version_info[:3], int(not getattr(sys, '_is_gil_enabled', lambda: True)()), getattr(sys, '_base_executable', sys.executable))";
     let output = Command::new(name).args(["-c", question]).output().ok().filter(|output| output.status.success())?;
     let text = String::from_utf8(output.stdout).ok()?;
-    let mut words = text.trim_end().splitn(4, ' ');
+    let mut words = text.trim_end().splitn(5, ' ');
     let mut number = || words.next()?.parse().ok();
     let version = (number()?, number()?, number()?);
+    let is_free_threaded = number()? == 1;
     let path = PathBuf::from(words.next()?);
-    (version >= (OLDEST.0, OLDEST.1, 0)).then_some(Interpreter { path, version })
+    (version >= (OLDEST.0, OLDEST.1, 0)).then_some(Interpreter { path, version, is_free_threaded })
 }

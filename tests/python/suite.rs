@@ -50,6 +50,7 @@ const FAST: &[&str] = &[
     "test_file_wrapper",
     "test_flask",
     "test_forks",
+    "test_free_threaded",
     "test_handler",
     "test_heads",
     "test_input",
@@ -88,6 +89,12 @@ fn files_that_depend_on_the_version_pass_with_the_oldest_interpreter() {
 #[test]
 fn files_that_depend_on_the_version_pass_with_the_newest_interpreter() {
     files_that_depend_on_the_version(Wanted::Newest);
+}
+
+/// Without the interpreter lock, what is shared between threads shows whether it is guarded.
+#[test]
+fn files_pass_without_the_interpreter_lock() {
+    pytest(Wanted::FreeThreaded, &[FAST, &["test_limits", "test_robust"]].concat());
 }
 
 #[test]

@@ -26,7 +26,12 @@ pub fn installed(interpreter: &Interpreter) -> Result<PathBuf, SetupError> {
 
 fn install(interpreter: &Interpreter) -> Result<PathBuf, SetupError> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let requirements = fs::read_to_string(root.join("crates/python/tests/requirements.txt")).unwrap();
+    let mut requirements = fs::read_to_string(root.join("crates/python/tests/requirements.txt")).unwrap();
+    if interpreter.is_free_threaded {
+        // They need the interpreter lock.
+        let needs_lock = |line: &&str| line.starts_with("gevent") || line.starts_with("eventlet");
+        requirements = requirements.lines().filter(|line| !needs_lock(line)).map(|line| format!("{line}\n")).collect();
+    }
     let base = with_requirements(interpreter, "", &requirements)?;
     let default = find(Wanted::Default).map_err(SetupError::Skipped)?;
     let tools = with_requirements(&default, "maturin-", MATURIN)?;
@@ -79,7 +84,7 @@ fn hash_sources(root: &Path) -> u64 {
     for folder in ["src", "crates/python/python", "crates/python/src", "crates/python/Cargo.toml"] {
         collect_files(&root.join(folder), &mut files);
     }
-    for package in ["core", "tls", "reload"] {
+    for package in ["core", "tls", "reload", "toolkit", "debugger"] {
         let package = root.join("crates").join(package);
         collect_files(&package.join("src"), &mut files);
         collect_files(&package.join("Cargo.toml"), &mut files);

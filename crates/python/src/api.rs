@@ -10,13 +10,13 @@ use pyo3::prelude::*;
 
 use crate::app_loader::{GuestSlot, LoadedApps, PyAppLoader};
 use crate::errors::{from_run_error, from_serve_error};
+use crate::guest::{Guest, GuestParts};
 use crate::options::{library, make_application, parse_addresses, to_run_options, AppSetup, Options};
 use crate::runtime::ffi::with_borrowed_fd;
 use crate::runtime::finalize::detach;
 use crate::runtime::main_thread::{run_in_thread, serve_forever, stop_at_once, stop_gracefully_first};
 use crate::runtime::signals;
 use crate::runtime::sync::lock;
-use crate::worker::guest::{Guest, GuestParts};
 use crate::worker::module_reporter::ModuleReporter;
 use crate::wsgi::task::TaskHost;
 

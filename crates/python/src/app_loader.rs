@@ -9,10 +9,10 @@ use amboss::{
 use pyo3::prelude::*;
 
 use crate::errors::{to_app_error, to_run_error};
+use crate::guest::{Guest, GuestParts};
 use crate::runtime::ffi::attach;
 use crate::runtime::sync::lock;
 use crate::runtime::{main_thread, thread_stack};
-use crate::worker::guest::{Guest, GuestParts};
 
 /// A function that installs signal handlers for a server.
 type InstallSignals = Box<dyn FnOnce(ShutdownHandle, &Worker) -> PyResult<()> + Send>;

@@ -15,12 +15,12 @@ use pyo3::prelude::*;
 
 use crate::app_loader::{flatten, GuestSlot, LoadedApps, PyAppLoader};
 use crate::errors::{to_run_error, AppException};
+use crate::guest::Guest;
 use crate::options::{apply_python_settings, library, make_application, AppSetup};
 use crate::runtime::ffi::attach;
 use crate::runtime::process::{flush_streams, fork_worker};
 use crate::runtime::sync::lock;
 use crate::runtime::{main_thread, signals};
-use crate::worker::guest::Guest;
 use crate::worker::in_flight;
 use crate::worker::module_reporter::ModuleReporter;
 use crate::worker::python_sources::PythonSources;

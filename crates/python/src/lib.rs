@@ -12,6 +12,7 @@
 //! | `api` | `make_server` and `run_simple` |
 //! | `app_loader` | creates the application in the process that serves |
 //! | `options` | options of the Python functions as settings of the server |
+//! | `guest` | a server that gevent's or eventlet's hub drives |
 //! | `failure` | reports of exceptions for the debugger's pages |
 //! | `ssl` | TLS by a context of Python's `ssl` module |
 //! | `wsgi` | PEP 3333: environ, `start_response`, request and response bodies |
@@ -24,6 +25,7 @@ mod app_loader;
 mod command;
 mod errors;
 mod failure;
+mod guest;
 mod options;
 mod runtime;
 mod ssl;
@@ -40,7 +42,7 @@ fn _amboss(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("ClientDisconnected", py.get_type::<errors::ClientDisconnected>())?;
     module.add_class::<wsgi::file_wrapper::FileWrapper>()?;
     module.add_class::<api::Server>()?;
-    module.add_class::<worker::guest::Guest>()?;
+    module.add_class::<guest::Guest>()?;
     module.add_class::<wsgi::task::Task>()?;
     module.add_function(wrap_pyfunction!(api::make_ssl_devcert, module)?)?;
     module.add_function(wrap_pyfunction!(api::run, module)?)?;

@@ -15,10 +15,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
 use crate::failure;
+use crate::guest::GuestParts;
 use crate::runtime::process::{flush_streams, fork_for_request};
 use crate::runtime::{gil, thread_stack};
 use crate::ssl::PySslLayer;
-use crate::worker::guest::GuestParts;
 use crate::worker::watchdog::Watchdog;
 use crate::wsgi::application::{AfterCall, PyApplication};
 use crate::wsgi::convert::type_name;
@@ -150,7 +150,9 @@ pub(crate) fn apply_python_settings(py: Python<'_>, run: &mut RunOptions, thread
     run.settings.runtime.loops = usize::from(is_gil_enabled(py));
     run.settings.runtime.thread_stack_size = Some(thread_stack::size(py));
     run.settings.runtime.batch_delay = BATCH;
-    run.settings.runtime.may_hand_over = Some(Arc::new(gil::is_released));
+    if is_gil_enabled(py) {
+        run.settings.runtime.may_hand_over = Some(Arc::new(gil::is_released));
+    }
     run.explain_error = Some(Arc::new(failure::explain));
     let server_version = Some(SERVER_VERSION.to_owned());
     run.request_handler =

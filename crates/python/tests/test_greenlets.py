@@ -407,6 +407,48 @@ def app(environ, start_response):
 """
 
 
+def test_a_greenlet_that_waits_for_a_request_that_ends_is_resumed(script):
+    program = script(
+        """
+        import gevent
+        from gevent import monkey
+
+        monkey.patch_all()
+        import socket
+        import amboss
+
+        outcome = []
+
+        def app(environ, start_response):
+            def read():
+                try:
+                    environ["wsgi.input"].read()
+                except ValueError as error:
+                    outcome.append(str(error))
+
+            gevent.spawn(read)
+            gevent.sleep(0.1)
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            return [b"answered"]
+
+        server = amboss.make_server("127.0.0.1", 0, app, quiet=True, body_mode="stream")
+
+        def use():
+            with socket.create_connection(("127.0.0.1", server.port)) as client:
+                client.sendall(b"POST / HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 5\\r\\n\\r\\n")
+                assert b"answered" in client.recv(1000)
+                gevent.sleep(0.1)
+            print(outcome)
+            server.shutdown()
+
+        gevent.spawn(use)
+        server.serve_forever()
+        """
+    )
+    assert program.wait_for_exit() == 0, program.err
+    assert "its request has been answered" in program.out
+
+
 def test_a_timeout_in_a_read_loses_nothing(script):
     program = script(
         """

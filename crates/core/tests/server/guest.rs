@@ -77,7 +77,7 @@ fn host_with(change: impl FnOnce(&mut Settings), filters: fn() -> Vec<Box<dyn Re
     let thread = thread::spawn(move || loop {
         let events = {
             let _turn = polling.lock().unwrap();
-            polled.poll().unwrap()
+            polled.poll(|| false).unwrap()
         };
         found.lock().unwrap().extend(events.resumed);
         if events.is_over {

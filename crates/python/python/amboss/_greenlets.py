@@ -26,7 +26,7 @@ class Driver:
         #: The process that serves.
         self.process = 0
         self._hub = _hubs.hub_of(guest.library)
-        self._current = _hubs.current_greenlet
+        self._current = _hubs.current_greenlet()
         #: The greenlets that wait, by their requests.
         self._waiting: dict[_amboss.Task, list[Any]] = {}
         #: Requests that were resumed before their greenlets began to wait.
@@ -67,7 +67,7 @@ class Driver:
         self._schedule()
         try:
             while self._failure is None and not (self._is_over and self._running == 0):
-                if self._is_expired or self._has_served_all() or self._is_late and self._running == 0:
+                if self._is_expired or self._has_served_all() or (self._is_late and self._running == 0):
                     break
                 self._hub.switch()
         finally:
@@ -108,32 +108,38 @@ class Driver:
             # The application has forked this process, which has nothing of the server.
             self._hub.close()
             return
-        try:
-            arrived, resumed, logs, timeout, self._is_over = self.guest.poll()
-        except BaseException as error:
-            self._failure = error
-            self._resume_caller()
-            return
-        for task in arrived:
-            self._running += 1
-            self._hub.spawn(self._handle, task)
-        for entry in logs:
-            self._hub.spawn(self._log_request, entry)
+        has_more = True
+        while has_more:
+            try:
+                arrived, resumed, logs, timeout, has_more, self._is_over = self.guest.poll()
+            except BaseException as error:
+                self._failure = error
+                self._resume_caller()
+                return
+            for task in arrived:
+                self._running += 1
+                self._hub.start(self._handle, task)
+            for entry in logs:
+                self._hub.start(self._log_request, entry)
+            for task in resumed:
+                self._resume(task)
         if timeout is not None:
             self._set_timer(timeout)
         if self._is_over:
             # The application may still close its results.
             self._cancel_deadline = self._hub.call_later(self.guest.graceful_timeout, self._expire)
-        if self._is_over or self._has_served_all() or self._is_late and self._running == 0:
+        if self._is_over or self._has_served_all() or (self._is_late and self._running == 0):
             self._hub.call_soon(self._resume_caller)
-        for task in resumed:
-            greenlets = self._waiting.get(task)
-            if greenlets is None:
-                self._resumed.add(task)
-            else:
-                # What the event was is found out by each of them.
-                for greenlet in list(greenlets):
-                    greenlet.switch()
+
+    def _resume(self, task: "_amboss.Task") -> None:
+        """Resumes the greenlets that wait for a request, or remembers that for one that begins to wait."""
+        greenlets = self._waiting.get(task)
+        if greenlets is None:
+            self._resumed.add(task)
+        else:
+            # What the event was is found out by each of them.
+            for greenlet in list(greenlets):
+                greenlet.switch()
 
     def _set_timer(self, timeout: float) -> None:
         """Polls after this time, unless that happens earlier in any case."""
@@ -186,14 +192,17 @@ class Driver:
             self.wait(task)
 
     def _handle(self, task: "_amboss.Task") -> None:
-        environ = task.take_environ()
+        app, environ, has_body, handler_class = task.open()
         try:
-            self._answer(task, environ)
+            self._answer(task, app, environ, has_body, handler_class)
         except BaseException as error:
             self._fail(task, error)
         finally:
             _end_sockets(environ)
             self._resumed.discard(task)
+            if task in self._waiting:
+                # Another greenlet waits for the same request, and learns now that it is over.
+                self._hub.call_soon(lambda: self._resume(task))
             self._running -= 1
             self._served += 1
             if not self._is_over:
@@ -201,10 +210,11 @@ class Driver:
             elif self._running == 0:
                 self._hub.call_soon(self._resume_caller)
 
-    def _answer(self, task: "_amboss.Task", environ: dict[str, Any]) -> None:
-        if task.has_body:
+    def _answer(
+        self, task: "_amboss.Task", app: Any, environ: dict[str, Any], has_body: bool, handler_class: Any
+    ) -> None:
+        if has_body:
             environ["wsgi.input"] = Input(self, task)
-        handler_class = task.handler_class
         if handler_class is not None:
             handler = None
             try:
@@ -222,7 +232,7 @@ class Driver:
             return write
 
         try:
-            result = task.app(environ, start_response)
+            result = app(environ, start_response)
         except ConnectionError:
             # Frameworks raise it to say that nothing more is to be sent.
             if not task.is_hijacked:
@@ -258,7 +268,7 @@ class Driver:
             if task.is_single_block(result):
                 last = next((block for block in blocks if block), b"")
                 is_closed = True
-                _call_close(result)
+                _close(task, result)
                 task.finish(last)
                 return
             for block in blocks:
@@ -268,11 +278,6 @@ class Driver:
                 elif progress is None:
                     break
             task.finish(at_once=True)
-        except BaseException:
-            if not is_closed:
-                is_closed = True
-                _close(task, result)
-            raise
         finally:
             if not is_closed:
                 _close(task, result)
@@ -405,16 +410,12 @@ def _format(error: BaseException) -> str:
         return "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
 
 
-def _call_close(result: Any) -> None:
-    close = getattr(result, "close", None)
-    if close is not None:
-        close()
-
-
 def _close(task: "_amboss.Task", result: Any) -> None:
     """Calls ``close()`` of a result whose response can't be changed any more."""
     try:
-        _call_close(result)
+        close = getattr(result, "close", None)
+        if close is not None:
+            close()
     except BaseException as error:
         task.log_error(f"error in the response's close(): {_format(error)}")
 

@@ -3,7 +3,8 @@
 A hub runs in a greenlet of its own. Callbacks run there too, and must not block; they switch into the greenlets that may.
 """
 
-from typing import Any, Callable, Optional, Protocol
+import importlib
+from typing import Any, Callable, Protocol
 
 Callback = Callable[[], None]
 
@@ -20,8 +21,8 @@ class Hub(Protocol):
     def call_later(self, seconds: float, callback: Callback) -> Callback:
         """Calls ``callback`` once, after this time. Returns a function that cancels the call."""
 
-    def spawn(self, function: Callable[[Any], None], argument: Any) -> None:
-        """Starts a greenlet."""
+    def start(self, function: Callable[[Any], None], argument: Any) -> None:
+        """Starts a greenlet from a callback, and returns when it waits for the first time or ends."""
 
     def switch(self) -> None:
         """Lets other greenlets run until something switches back to this one."""
@@ -34,11 +35,9 @@ class GeventHub:
     """The hub of gevent."""
 
     def __init__(self) -> None:
-        import gevent
-
-        self._hub = gevent.get_hub()
+        self._hub: Any = importlib.import_module("gevent").get_hub()
         self._watcher: Any = None
-        self._spawn = gevent.spawn
+        self._greenlet = greenlet_type()
         self.switch: Callback = self._hub.switch
         self.call_soon: Callable[[Callback], Any] = self._hub.loop.run_callback
 
@@ -56,8 +55,8 @@ class GeventHub:
 
         return cancel
 
-    def spawn(self, function: Callable[[Any], None], argument: Any) -> None:
-        self._spawn(function, argument)
+    def start(self, function: Callable[[Any], None], argument: Any) -> None:
+        self._greenlet(function, self._hub).switch(argument)
 
     def close(self) -> None:
         if self._watcher is not None:
@@ -69,12 +68,9 @@ class EventletHub:
     """The hub of eventlet."""
 
     def __init__(self) -> None:
-        import eventlet
-        import eventlet.hubs
-
-        self._hub = eventlet.hubs.get_hub()
+        self._hub: Any = importlib.import_module("eventlet.hubs").get_hub()
         self._listener: Any = None
-        self._spawn_n = eventlet.spawn_n
+        self._greenlet = greenlet_type()
 
     def watch(self, descriptor: int, callback: Callback) -> None:
         self._listener = self._hub.add(
@@ -88,8 +84,8 @@ class EventletHub:
         cancel: Callback = self._hub.schedule_call_global(seconds, callback).cancel
         return cancel
 
-    def spawn(self, function: Callable[[Any], None], argument: Any) -> None:
-        self._spawn_n(function, argument)
+    def start(self, function: Callable[[Any], None], argument: Any) -> None:
+        self._greenlet(function, self._hub.greenlet).switch(argument)
 
     def switch(self) -> None:
         self._hub.switch()
@@ -104,12 +100,12 @@ def hub_of(library: str) -> Hub:
     return EventletHub() if library == "eventlet" else GeventHub()
 
 
-def current_greenlet() -> Any:
-    """Returns the greenlet that runs."""
-    import greenlet
-
-    return greenlet.getcurrent()
+def greenlet_type() -> Any:
+    """Returns the type of greenlets."""
+    return importlib.import_module("greenlet").greenlet
 
 
-#: What a greenlet is resumed with, if it waits in :meth:`Hub.switch`.
-Resume = Optional[Callback]
+def current_greenlet() -> Callable[[], Any]:
+    """Returns the function that returns the greenlet that runs."""
+    getcurrent: Callable[[], Any] = importlib.import_module("greenlet").getcurrent
+    return getcurrent

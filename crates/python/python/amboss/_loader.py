@@ -11,7 +11,6 @@ import traceback
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, Callable, Optional
 
-
 #: The names that are tried if the target names no object.
 DEFAULT_NAMES = ("app", "application")
 

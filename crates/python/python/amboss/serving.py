@@ -450,13 +450,12 @@ def _certificate_words(ssl_context: Optional[SSLContext]) -> list[str]:
     """Returns the flags for the certificate, with which the supervisor serves the error page."""
     if ssl_context is None:
         return []
-    if isinstance(ssl_context, tuple):
-        ssl_context = [ssl_context]
     if isinstance(ssl_context, str) or not isinstance(ssl_context, Sequence):
-        # The supervisor can't use a context of the ssl module. It has no certificate of its own, but speaks TLS.
+        # The supervisor can't use a context of the ssl module. It speaks TLS with a certificate of its own.
         return ["--adhoc"]
     words = []
-    for certificate, *key in ssl_context:
+    files: Any = [ssl_context] if isinstance(ssl_context, tuple) else ssl_context
+    for certificate, *key in files:
         words.append(f"--cert={os.path.abspath(certificate)}")
         words.append(f"--key={os.path.abspath(next(filter(None, key), certificate))}")
     return words

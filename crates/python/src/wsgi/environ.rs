@@ -3,15 +3,15 @@
 //! The entries that all requests of a server share are built once, and those that all requests of a connection share
 //! are built once per connection. A request copies that dict and adds its own entries.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use amboss::{Environ, Log, ShutdownHandle};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use crate::runtime::ffi::latin1;
-use crate::runtime::sync::lock;
 use crate::wsgi::connection_state::{ConnectionState, SOCKET};
 use crate::wsgi::current_request::CurrentRequest;
 use crate::wsgi::environ_objects::{ClientStatus, EarlyHints, Shutdown};
@@ -20,7 +20,7 @@ use crate::wsgi::file_wrapper::FileWrapper;
 use crate::wsgi::input::{EmptyInput, Input};
 use crate::wsgi::socket::ConnectionSocket;
 
-/// The maximum number of header names whose keys are cached: more than clients use, and a bound against attackers who
+/// The maximum number of header names whose keys a thread caches: more than clients use, and a bound against attackers who
 /// invent names.
 const MAX_CACHED_NAMES: usize = 512;
 
@@ -29,6 +29,12 @@ const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "
 
 /// Keys by field names as clients send them; `None` for a field that is left out of the environ.
 type KeyCache = HashMap<Box<[u8]>, Option<Py<PyString>>>;
+
+thread_local! {
+    /// The keys that this thread has used. A cache for all threads would need a lock, which serialises the event loops where
+    /// the interpreter has none.
+    static FIELD_KEYS: RefCell<KeyCache> = RefCell::default();
+}
 
 /// The parts of the server that the environ refers to.
 pub(crate) struct ServerInfo {
@@ -49,7 +55,6 @@ pub(crate) enum RequestInput {
 pub(crate) struct EnvironBuilder {
     template: Py<PyDict>,
     empty_input: Py<EmptyInput>,
-    field_keys: Mutex<KeyCache>,
     methods: HashMap<&'static [u8], Py<PyString>>,
     versions: [Py<PyString>; 2],
     empty: Py<PyString>,
@@ -100,7 +105,6 @@ impl EnvironBuilder {
         Ok(EnvironBuilder {
             template: template.unbind(),
             empty_input: Py::new(py, EmptyInput)?,
-            field_keys: Mutex::new(HashMap::new()),
             methods,
             versions: [version("HTTP/1.1"), version("HTTP/1.0")],
             empty: empty.unbind(),
@@ -185,7 +189,6 @@ impl EnvironBuilder {
     /// Sets the entries that come from header fields, except for `Host`.
     fn set_fields(&self, py: Python<'_>, environ: &Environ<'_>, dict: &Bound<'_, PyDict>) -> PyResult<()> {
         let mut expected = dict.len();
-        let mut field_keys = lock(&self.field_keys);
         for field in environ.head().fields() {
             if field.name.eq_ignore_ascii_case(b"host") {
                 continue;
@@ -195,20 +198,7 @@ impl EnvironBuilder {
                 // body.
                 continue;
             }
-            let key = match field_keys.get(field.name) {
-                Some(Some(key)) => key.clone_ref(py),
-                Some(None) => continue,
-                None => {
-                    let key = field_key(py, field.name);
-                    if field_keys.len() < MAX_CACHED_NAMES {
-                        field_keys.insert(field.name.into(), key.as_ref().map(|key| key.clone_ref(py)));
-                    }
-                    match key {
-                        Some(key) => key,
-                        None => continue,
-                    }
-                }
-            };
+            let Some(key) = cached_field_key(py, field.name) else { continue };
             dict.set_item(key.bind(py), latin1(py, field.value)?)?;
             expected += 1;
         }
@@ -273,6 +263,20 @@ fn set_forwarded(py: Python<'_>, environ: &Environ<'_>, dict: &Bound<'_, PyDict>
         originals.set_item(PyString::intern(py, name), value)?;
     }
     dict.set_item(PyString::intern(py, "werkzeug.proxy_fix.orig"), originals)
+}
+
+/// Returns the key for a field name, which this thread may have cached.
+fn cached_field_key(py: Python<'_>, name: &[u8]) -> Option<Py<PyString>> {
+    FIELD_KEYS.with_borrow_mut(|keys| match keys.get(name) {
+        Some(key) => key.as_ref().map(|key| key.clone_ref(py)),
+        None => {
+            let key = field_key(py, name);
+            if keys.len() < MAX_CACHED_NAMES {
+                keys.insert(name.into(), key.as_ref().map(|key| key.clone_ref(py)));
+            }
+            key
+        }
+    })
 }
 
 /// Returns the key for a field name; `None` if the name contains `_`, because it would get the same key as a name with

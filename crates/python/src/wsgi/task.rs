@@ -89,6 +89,11 @@ impl TaskHost {
         let _replaced = lock(&self.running).insert(id, again);
     }
 
+    /// Whether requests have arrived since the last call of [`take_arrived`](TaskHost::take_arrived).
+    pub(crate) fn has_arrived(&self) -> bool {
+        !lock(&self.arrived).is_empty()
+    }
+
     /// Takes the requests that have arrived since the last call.
     pub(crate) fn take_arrived(&self) -> Vec<Py<Task>> {
         std::mem::take(&mut *lock(&self.arrived))
@@ -205,6 +210,9 @@ impl Task {
     }
 }
 
+/// The application, the environ, whether there is a body, and the user's handler class.
+type Opened = (Py<PyAny>, Py<PyDict>, bool, Option<Py<PyAny>>);
+
 /// The message for an application that responds 101 without taking over the socket.
 pub(crate) const SWITCHING_PROTOCOLS: &str =
     "status 101 was passed to start_response, which can't hand over the connection; write the response to \
@@ -212,24 +220,13 @@ pub(crate) const SWITCHING_PROTOCOLS: &str =
 
 #[pymethods]
 impl Task {
-    #[getter]
-    fn app(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        Ok(self.parts()?.app.clone_ref(py))
-    }
-
-    #[getter]
-    fn handler_class(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        Ok(self.parts()?.handler_class.as_ref().map(|class| class.clone_ref(py)))
-    }
-
-    /// Returns the environ, once.
-    fn take_environ(&self) -> Option<Py<PyDict>> {
-        lock(&self.environ).take()
-    }
-
-    #[getter]
-    fn has_body(&self) -> PyResult<bool> {
-        Ok(self.parts()?.has_body)
+    /// Returns the application, the environ, whether the request has a body, and the user's handler class. Called once.
+    fn open(&self, py: Python<'_>) -> PyResult<Opened> {
+        let parts = self.parts()?;
+        let environ = lock(&self.environ).take();
+        let environ = environ.ok_or_else(|| PyRuntimeError::new_err("the request has been opened already"))?;
+        let handler_class = parts.handler_class.as_ref().map(|class| class.clone_ref(py));
+        Ok((parts.app.clone_ref(py), environ, parts.has_body, handler_class))
     }
 
     #[getter]

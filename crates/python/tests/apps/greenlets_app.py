@@ -44,7 +44,7 @@ def app(environ, start_response):
             time.sleep(0.005)
         body = b"locked"
     elif path == "/queue":
-        answer: "queue.Queue[str]" = queue.Queue()
+        answer: queue.Queue[str] = queue.Queue()
         jobs.put(answer)
         body = answer.get().encode()
     elif path == "/fetch":

@@ -49,6 +49,8 @@ pub struct GuestEvents {
     pub resumed: Vec<DetachedId>,
     /// How long the host may wait before it polls again; `None` as long as the descriptor is not readable.
     pub timeout: Option<Duration>,
+    /// Whether this is only a part of what has happened: the host polls again at once.
+    pub has_more: bool,
     /// Whether the server has stopped: the host does not poll it again.
     pub is_over: bool,
 }
@@ -73,22 +75,28 @@ impl Guest {
         self.descriptor
     }
 
-    /// Does what can be done without waiting: the events of one poll of the system.
+    /// Does what can be done without waiting: the events of one poll of the system. `returns` is asked after each of them
+    /// whether to return before the next one, for example because a request has arrived whose task is to run first; the
+    /// result then [has more](GuestEvents::has_more).
     ///
     /// # Errors
     /// When the system fails to report sockets, or this process was forked from the one that made the server.
-    pub fn poll(&self) -> io::Result<GuestEvents> {
-        let polls = {
+    pub fn poll(&self, mut returns: impl FnMut() -> bool) -> io::Result<GuestEvents> {
+        let (polls, mut has_batch) = {
             let mut event_loop = lock(&self.event_loop);
-            // What the tasks have written since the last poll.
-            event_loop.flush_responses();
-            event_loop.polls
+            let has_batch = event_loop.batch_left() > 0;
+            if !has_batch {
+                // What the tasks have written since the last poll.
+                event_loop.flush_responses();
+            }
+            (event_loop.polls, has_batch)
         };
         let mut is_over = false;
         while !is_over {
             let next = {
                 let mut event_loop = lock(&self.event_loop);
-                if event_loop.polls > polls && event_loop.batch_left() == 0 {
+                has_batch |= event_loop.polls > polls;
+                if has_batch && event_loop.batch_left() == 0 {
                     break;
                 }
                 event_loop.next(Some(Duration::ZERO))?
@@ -98,6 +106,10 @@ impl Guest {
                 Next::Discard(remains) => drop(remains),
                 Next::Notified => is_over = self.process_notifications(),
             }
+            if returns() {
+                let resumed = lock(&self.event_loop).wakeups.drain(..).map(DetachedId).collect();
+                return Ok(GuestEvents { resumed, timeout: None, has_more: true, is_over });
+            }
         }
         lock(&self.event_loop).flush_responses();
         is_over = is_over || self.process_notifications();
@@ -106,7 +118,7 @@ impl Guest {
         let resumed = event_loop.wakeups.drain(..).map(DetachedId).collect();
         // What is left to do without an event of the poller: connections that continue, or the end of a stop.
         let timeout = if event_loop.is_pending() { Some(Duration::ZERO) } else { event_loop.time_to_poll() };
-        Ok(GuestEvents { resumed, timeout, is_over })
+        Ok(GuestEvents { resumed, timeout, has_more: false, is_over })
     }
 
     /// Advances a connection, without the lock while its application runs.

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::errors::from_serve_error;
+use crate::runtime::ffi::keep_data_stacks;
 use crate::runtime::sync::lock;
 use crate::worker::watchdog::Watchdog;
 use crate::wsgi::application::AfterCall;
@@ -39,8 +40,8 @@ pub(crate) struct Guest {
 }
 
 /// What one poll has found: the requests that have arrived, those whose greenlets can continue, the requests to log, the
-/// time in seconds until the next poll, and whether the server has stopped.
-type Polled = (Vec<Py<Task>>, Vec<Py<Task>>, Vec<DeferredLog>, Option<f64>, bool);
+/// time in seconds until the next poll, whether there is more to poll for now, and whether the server has stopped.
+type Polled = (Vec<Py<Task>>, Vec<Py<Task>>, Vec<DeferredLog>, Option<f64>, bool, bool);
 
 impl Guest {
     /// Makes a guest of a server. `end` follows when it has stopped.
@@ -48,6 +49,7 @@ impl Guest {
         let (shutdown, log) = (server.shutdown_handle(), server.settings().log.clone());
         let graceful_timeout = server.settings().timeouts.shutdown;
         parts.logs.activate();
+        keep_data_stacks(py);
         parts.host.set_guest(Some(server.into_guest().map_err(|error| from_serve_error(py, error))?));
         Ok(Guest { parts, shutdown, log, graceful_timeout, end: Mutex::new(Some(end)) })
     }
@@ -95,7 +97,8 @@ impl Guest {
     /// Does what can be done without waiting.
     fn poll(&self, py: Python<'_>) -> PyResult<Polled> {
         let host = &self.parts.host;
-        let GuestEvents { resumed, timeout, is_over, .. } = host.guest()?.poll()?;
+        // A request runs before the next one is read, while its objects are in the processor's caches.
+        let GuestEvents { resumed, timeout, has_more, is_over } = host.guest()?.poll(|| host.has_arrived())?;
         if host.take_ended() {
             if let Some(after_requests) = &self.parts.after_requests {
                 after_requests(py);
@@ -103,7 +106,7 @@ impl Guest {
         }
         let resumed = host.running(py, &resumed);
         let timeout = timeout.map(|timeout| timeout.as_secs_f64());
-        Ok((host.take_arrived(), resumed, self.parts.logs.take(), timeout, is_over))
+        Ok((host.take_arrived(), resumed, self.parts.logs.take(), timeout, has_more, is_over))
     }
 
     /// Whether there is something to do that the descriptor does not show.
