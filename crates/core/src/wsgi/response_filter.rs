@@ -45,7 +45,7 @@ pub struct FailureResponse {
 
 impl FailureResponse {
     /// Changes the response as a filter asks for.
-    pub(crate) fn apply(&mut self, filter: &mut dyn ResponseFilter) {
+    pub fn apply(&mut self, filter: &mut dyn ResponseFilter) {
         let fields: Vec<(&str, &[u8])> = self.fields.iter().map(|(name, value)| (&**name, &**value)).collect();
         if let Some(changed) = filter.head(&fields) {
             self.fields = changed;
