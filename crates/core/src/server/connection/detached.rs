@@ -11,7 +11,7 @@ use std::io;
 use super::body_source::{open_source, BodySource};
 use super::response::COPIED;
 use super::response_writer::{check_can_set_head, set_head};
-use super::state::{Exchange, ResponseProgress, State};
+use super::state::{Detached, DetachedInput, Exchange, PendingFile, ResponseProgress, State};
 use super::write_buffer::WriteBuffer;
 use super::{Connection, Step};
 use crate::http::{ResponseFraming, ResponseHead, Version};
@@ -22,7 +22,6 @@ use crate::server::io::poller::PollInterest;
 use crate::server::log::CloseReason;
 use crate::server::scheduler::SingleThread;
 use crate::server::service::Service;
-use crate::server::settings::Timeouts;
 use crate::server::sys;
 use crate::wsgi::{
     AppError, Body, FailureResponse, InputErrorKind, ResponseFilter, Source, StartError, StartErrorKind,
@@ -43,63 +42,6 @@ pub enum WriteProgress {
     Full,
     /// It needs no more: its Content-Length is reached, or it has no body.
     Complete,
-}
-
-/// A request that its application has not answered yet.
-pub(super) struct Detached {
-    exchange: Exchange,
-    /// The head of the request, in a buffer of exactly its size.
-    head: ReadBuffer,
-    input: DetachedInput,
-    filters: Vec<Box<dyn ResponseFilter>>,
-    /// The file that is being sent.
-    file: Option<PendingFile>,
-    /// Whether a task waits for more of the request body, and whether one waits for the client to take what was written.
-    waits_for_input: bool,
-    waits_for_room: bool,
-    /// When the task began to wait for input, in the service's milliseconds.
-    waiting_since: u64,
-    /// Why the client can't be reached any more.
-    lost: Option<io::ErrorKind>,
-    /// The status of the response that the application has written to the socket itself; 0 if it is unknown.
-    hijacked: Option<u16>,
-}
-
-/// The body of a detached request.
-enum DetachedInput {
-    /// Complete, and read up to `position`.
-    Collected { store: Option<BodyStore>, bytes: Vec<u8>, position: u64 },
-    /// Read as it arrives.
-    Streamed,
-}
-
-/// A part of a file that has not been sent.
-struct PendingFile {
-    file: File,
-    offset: u64,
-    left: u64,
-}
-
-impl Detached {
-    /// Returns the deadline of the wait for input, in the service's milliseconds; `u64::MAX` for none.
-    pub(super) fn deadline(&self, timeouts: &Timeouts) -> u64 {
-        if !self.waits_for_input {
-            return u64::MAX;
-        }
-        let body = &self.exchange.body;
-        // Only the time that the server has waited counts for the minimum rate.
-        timeouts.transfer_deadline(self.waiting_since.saturating_sub(body.waited), self.waiting_since, body.received)
-    }
-
-    /// Ends the wait for input, whose time counts for the minimum rate.
-    fn end_input_wait(&mut self, now: u64) {
-        self.exchange.body.waited += now.saturating_sub(self.waiting_since);
-        self.waits_for_input = false;
-    }
-
-    fn fail_input(&mut self, kind: InputErrorKind) {
-        self.exchange.body.failed = Some(kind.into());
-    }
 }
 
 impl Connection {

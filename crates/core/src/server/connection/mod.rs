@@ -88,10 +88,10 @@ use super::sys;
 use super::upgrade::OnUpgrade;
 use crate::wsgi::{Extensions, Peer, Presence};
 use body_source::BodySource;
-use detached::Detached;
 use read_buffer::ReadBuffer;
 use state::{
-    CloseMode, CollectedRequest, Exchange, PendingLog, PendingProxyHeader, RequestClock, Response, State, Transfer,
+    CloseMode, CollectedRequest, Detached, Exchange, PendingLog, PendingProxyHeader, RequestClock, Response, State,
+    Transfer,
 };
 use write_buffer::WriteBuffer;
 

@@ -1,19 +1,20 @@
 //! The states of a connection and the data of each. The transitions are methods of [`Connection`](super::Connection).
 
+use std::fs::File;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::body_source::BodySource;
-use super::detached::Detached;
 use super::read_buffer::ReadBuffer;
 use super::request_body::RequestBody;
 use crate::http::{BodyWriter, ResponseContext, ResponseHead, ResponsePlan};
 use crate::server::body_store::BodyStore;
 use crate::server::io::socket::Socket;
 use crate::server::panics::AppOwned;
-use crate::server::settings::millis;
+use crate::server::settings::{millis, Timeouts};
 use crate::server::upgrade::OnUpgrade;
-use crate::wsgi::Extensions;
+use crate::wsgi::{Extensions, InputErrorKind, ResponseFilter};
 
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,4 +211,61 @@ pub(crate) struct Remains {
     pub(super) _source: Option<BodySource>,
     pub(super) _on_upgrade: Option<OnUpgrade>,
     pub(super) _body: Option<BodyStore>,
+}
+
+/// A request that its application has not answered yet.
+pub(super) struct Detached {
+    pub(super) exchange: Exchange,
+    /// The head of the request, in a buffer of exactly its size.
+    pub(super) head: ReadBuffer,
+    pub(super) input: DetachedInput,
+    pub(super) filters: Vec<Box<dyn ResponseFilter>>,
+    /// The file that is being sent.
+    pub(super) file: Option<PendingFile>,
+    /// Whether a task waits for more of the request body, and whether one waits for the client to take what was written.
+    pub(super) waits_for_input: bool,
+    pub(super) waits_for_room: bool,
+    /// When the task began to wait for input, in the service's milliseconds.
+    pub(super) waiting_since: u64,
+    /// Why the client can't be reached any more.
+    pub(super) lost: Option<io::ErrorKind>,
+    /// The status of the response that the application has written to the socket itself; 0 if it is unknown.
+    pub(super) hijacked: Option<u16>,
+}
+
+/// The body of a detached request.
+pub(super) enum DetachedInput {
+    /// Complete, and read up to `position`.
+    Collected { store: Option<BodyStore>, bytes: Vec<u8>, position: u64 },
+    /// Read as it arrives.
+    Streamed,
+}
+
+/// A part of a file that has not been sent.
+pub(super) struct PendingFile {
+    pub(super) file: File,
+    pub(super) offset: u64,
+    pub(super) left: u64,
+}
+
+impl Detached {
+    /// Returns the deadline of the wait for input, in the service's milliseconds; `u64::MAX` for none.
+    pub(super) fn deadline(&self, timeouts: &Timeouts) -> u64 {
+        if !self.waits_for_input {
+            return u64::MAX;
+        }
+        let body = &self.exchange.body;
+        // Only the time that the server has waited counts for the minimum rate.
+        timeouts.transfer_deadline(self.waiting_since.saturating_sub(body.waited), self.waiting_since, body.received)
+    }
+
+    /// Ends the wait for input, whose time counts for the minimum rate.
+    pub(super) fn end_input_wait(&mut self, now: u64) {
+        self.exchange.body.waited += now.saturating_sub(self.waiting_since);
+        self.waits_for_input = false;
+    }
+
+    pub(super) fn fail_input(&mut self, kind: InputErrorKind) {
+        self.exchange.body.failed = Some(kind.into());
+    }
 }
