@@ -236,6 +236,13 @@ fn to_transport_layer(
              (certfile, keyfile)",
         ));
     }
+    let ssl = context.py().import("ssl")?;
+    if context.getattr("protocol")?.eq(ssl.getattr("PROTOCOL_TLS_CLIENT")?)? {
+        return Err(PyValueError::new_err(
+            "this ssl.SSLContext is a client's; create it with ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) and load a \
+             certificate",
+        ));
+    }
     Ok(Arc::new(PySslLayer::new(context.clone().unbind(), log)))
 }
 
@@ -263,8 +270,8 @@ fn to_ssl_context(context: &Bound<'_, PyAny>) -> PyResult<SslContext> {
         first.and_then(|first| others.iter().try_fold(first, add))
     } else {
         return Err(PyTypeError::new_err(format!(
-            "ssl_context must be 'adhoc', (certfile, keyfile), a list of such pairs or an ssl.SSLContext, not {}",
-            type_name(context)
+            "ssl_context must be 'adhoc' or (certfile, keyfile), a list of such pairs or an ssl.SSLContext, not {}",
+            context.repr()?
         )));
     };
     result.map_err(|error| PyOSError::new_err(error.to_string()))

@@ -181,36 +181,19 @@ def test_every_kind_of_callable_is_served(folder, target, answers):
 
 
 PATCHED = {
-    "gevent": ("import gevent.monkey\ngevent.monkey.patch_all()\n", "gevent.monkey.patch_all"),
-    "eventlet": ("import eventlet\neventlet.monkey_patch()\n", "eventlet.monkey_patch"),
+    "gevent": "import gevent.monkey\ngevent.monkey.patch_all()\n",
+    "eventlet": "import eventlet\neventlet.monkey_patch()\n",
 }
 
 
 @pytest.mark.parametrize("by", PATCHED)
-@pytest.mark.parametrize("more", [[], ["-w", "2"], ["--preload"]])
-def test_an_application_with_green_threads_is_refused(tmp_path, by, more):
+@pytest.mark.parametrize("more", [[], ["-w", "2"]])
+def test_an_application_that_patches_itself_is_served(tmp_path, by, more):
     pytest.importorskip(by)
-    patch, called = PATCHED[by]
     folder = Folder(tmp_path / "work")
-    folder.save("green.py", patch + app("green"))
-    code, output = run(["-p", "0", "-q", *more, "green:app"], folder.path)
-    assert code == 2, output
-    assert output.count("amboss: ") == 1 and output.count(called) == 1 and "remove that call" in output, output
-
-
-@pytest.mark.parametrize("by", PATCHED)
-def test_a_script_with_green_threads_is_refused(tmp_path, by):
-    pytest.importorskip(by)
-    patch, called = PATCHED[by]
-    for options in ["", ", use_reloader=True"]:
-        folder = Folder(tmp_path / f"work{len(options)}")
-        serve = f"from amboss import run_simple\nrun_simple('127.0.0.1', 0, app{options})\n"
-        folder.save("serve.py", patch + app("green") + serve)
-        code, output = run(["serve.py"], folder.path, [sys.executable])
-        assert code == 2 and output.startswith("amboss: ") and called in output, output
-    folder.save("make.py", patch + "import amboss\namboss.make_server('127.0.0.1', 0, lambda *_: [])\n")
-    code, output = run(["make.py"], folder.path, [sys.executable])
-    assert code == 1 and "RuntimeError: Python's threads were replaced" in output, output
+    folder.save("green.py", PATCHED[by] + app("green"))
+    with serving_command(folder.path, "green:app", *more) as server:
+        assert server.version()[0] == "green"
 
 
 def test_a_program_that_does_not_patch_threading_is_served(tmp_path):

@@ -63,6 +63,19 @@ def test_a_saved_script_and_its_saved_modules_are_served(folder):
         assert "Traceback" not in server.log()
 
 
+@pytest.mark.parametrize("patch", ["import gevent.monkey as by; by.patch_all()", "import eventlet as by; by.monkey_patch()"])
+def test_a_saved_script_that_patches_itself_is_served(folder, patch):
+    pytest.importorskip(patch.split()[1].split(".")[0])
+    folder.save("serve.py", script("one", before=f"{patch}\n"))
+    with serving(folder) as server:
+        server.wait_for_version("one")
+        folder.save("serve.py", script("two", before=f"{patch}\n"))
+        server.wait_for_version("two")
+        assert server.log().count("Requests run in greenlets of") == 2
+        server.interrupt()
+        assert server.wait_for_exit() == 0
+
+
 @pytest.mark.parametrize(
     "broken",
     [

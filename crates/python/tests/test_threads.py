@@ -307,6 +307,7 @@ def test_idle_connections_occupy_no_thread(serve):
         for client in idle:
             client.send(b"GET / HTTP/1.1\r\nHost: local")
         assert served.get().body == b"done"
-        assert threads_of_the_process() <= before + 1
+        # Each loop may start one; without the interpreter lock, there are two loops.
+        assert threads_of_the_process() <= before + 2
         for client in idle:
             assert client.send(b"host\r\n\r\n").read_response().body == b"done"

@@ -104,12 +104,13 @@ class Driver:
     def _poll(self) -> None:
         if self._is_over or self._failure is not None:
             return
-        if os.getpid() != self.process:
-            # The application has forked this process, which has nothing of the server.
-            self._hub.close()
-            return
         has_more = True
         while has_more:
+            # Tested for each poll: the greenlet that the last one started may have forked this process.
+            if os.getpid() != self.process:
+                # This process has nothing of the server.
+                self._hub.close()
+                return
             try:
                 arrived, resumed, logs, timeout, has_more, self._is_over = self.guest.poll()
             except BaseException as error:
