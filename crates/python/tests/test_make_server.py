@@ -240,7 +240,11 @@ WRONG = {
     "no threads": ({"threads": 0}, ValueError, ""),
     "an unknown certificate": ({"ssl_context": ("/no/such.crt", "/no/such.key")}, OSError, "/no/such.crt"),
     "an unknown word": ({"ssl_context": "ad hoc"}, ValueError, "'adhoc' or (certfile, keyfile)"),
-    "a client's SSLContext": ({"ssl_context": ssl.create_default_context()}, ValueError, "PROTOCOL_TLS_SERVER"),
+    "a client's SSLContext": (
+        {"ssl_context": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)},
+        ValueError,
+        "PROTOCOL_TLS_SERVER",
+    ),
     "a tuple of three": ({"ssl_context": ("a", "b", "c")}, TypeError, "not a tuple of 3"),
     "a tuple of three in a list": ({"ssl_context": [("a", "b", "c")]}, TypeError, "not a tuple of 3"),
     "no certificates": ({"ssl_context": []}, ValueError, "at least one (certfile, keyfile)"),
