@@ -94,12 +94,7 @@ def test_after_a_broken_save_the_old_code_or_a_page_is_served(folder, broken, ha
         pid = server.wait_for_version("one")
         folder.save("serve.py", broken)
         if has_page:
-
-            def page():
-                response = server.get(headers="Accept: text/html\r\n")
-                return response if response.status == 503 else None
-
-            body = server.wait_until(page, "the page").body
+            body = server.wait_until(lambda: failing(server, "Accept: text/html\r\n"), "the page").body
             assert b"Error" in body and b"serve.py" in body, body
         else:
             server.wait_for_log("the old code keeps serving")

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::slab::Token;
+use super::slab::{Slot, Token};
 use super::EventLoop;
 use crate::server::connection::{Connection, Step};
 use crate::server::io::poller::PollInterest;
@@ -182,16 +182,21 @@ impl EventLoop {
         if let Some(until) = last_request.filter(|_| connection.is_idle()) {
             deadline = deadline.min(until);
         }
-        self.next_deadline_check = self.next_deadline_check.min(deadline);
-        let now = self.now;
-        let Some(slot) = self.slab.slot(token) else { return };
-        slot.deadline = deadline;
-        // Single bytes of a slow client move some deadlines. They must not defer the timeout each time.
-        slot.timeout_deferred &= deadline <= now;
-        slot.connection = Some(connection);
-        if !self.register(token, interest) {
+        if self.park_until(token, connection, deadline).is_some() && !self.register(token, interest) {
             self.remove(token);
         }
+    }
+
+    /// Parks a connection until its socket has an event or its deadline has passed. `None` if it has been removed.
+    #[inline]
+    fn park_until(&mut self, token: Token, connection: Box<Connection>, deadline: u64) -> Option<&mut Slot> {
+        self.next_deadline_check = self.next_deadline_check.min(deadline);
+        let slot = self.slab.slot(token)?;
+        slot.deadline = deadline;
+        // Single bytes of a slow client move some deadlines. They must not defer the timeout each time.
+        slot.timeout_deferred &= deadline <= self.now;
+        slot.connection = Some(connection);
+        Some(slot)
     }
 
     /// Parks a connection whose request is detached, until its task or its socket has something to do.
@@ -201,12 +206,7 @@ impl EventLoop {
         }
         let interest = connection.task_interest();
         let deadline = connection.deadline(&self.service);
-        self.next_deadline_check = self.next_deadline_check.min(deadline);
-        let now = self.now;
-        let Some(slot) = self.slab.slot(token) else { return };
-        slot.deadline = deadline;
-        slot.timeout_deferred &= deadline <= now;
-        slot.connection = Some(connection);
+        let Some(slot) = self.park_until(token, connection, deadline) else { return };
         match (interest, slot.registered) {
             (Some(interest), _) => {
                 if !self.register(token, interest) {

@@ -33,7 +33,8 @@ const LOOP: usize = 0;
 /// A server that is the guest of another event loop, made by [`Server::into_guest`](super::super::Server::into_guest).
 ///
 /// The host calls all methods in one thread; a task of another thread might find its connection in use. None of the methods
-/// waits for a client. A method of a request whose connection has ended reports that the client has gone ([`StartErrorKind::Io`]); the request has to be finished in any case.
+/// waits for a client. A method of a request whose connection has ended reports that the client has gone
+/// ([`StartErrorKind::Io`]); the request has to be finished in any case.
 pub struct Guest {
     event_loop: Mutex<Box<EventLoop>>,
     service: Arc<Service>,
