@@ -43,6 +43,9 @@ impl Framing {
         if head.repeated(Known::ContentType) {
             return Err(error(head, ErrorKind::ContentTypeRepeated));
         }
+        if !head.has_framing() {
+            return Ok(Framing { keep_alive: http11, ..Framing::empty() });
+        }
 
         let length = content_length(head)?;
         let mut keep_alive = http11;
@@ -63,6 +66,8 @@ impl Framing {
         Framing::with_body(head, leniency, length, Framing { keep_alive, upgrade, ..Framing::empty() })
     }
 
+    /// The framing of a request without a body and without a field that says anything about the connection.
+    #[inline]
     fn empty() -> Framing {
         Framing { body: BodyLength::Known(0), keep_alive: false, expects_continue: false, upgrade: false }
     }

@@ -15,6 +15,7 @@
 //! Invariant: the whole input and the same input cut anywhere give the same result.
 
 mod fast_path;
+mod known;
 mod options;
 mod slow_path;
 mod state;
@@ -28,8 +29,8 @@ use fast_path::FastPath;
 use slow_path::SlowPath;
 use state::{ParserState, Stage};
 
+pub(crate) use known::Known;
 pub use options::{HeadLimits, HeadOptions};
-pub(crate) use state::Known;
 pub use view::{Field, Head};
 
 /// A resumable parser of request heads. One parser reads any number of heads, one after another.

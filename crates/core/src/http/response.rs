@@ -8,7 +8,7 @@
 use super::body_writer::ResponseFraming;
 use super::error::{ResponseError, ResponseErrorKind};
 use super::status::{allows_body, reason_phrase};
-use super::syntax::{append_decimal, is_token, is_value_byte, parse_decimal};
+use super::syntax::{is_token, is_value_byte, parse_decimal};
 use super::version::Version;
 
 /// The properties of a request that its response depends on.
@@ -188,35 +188,46 @@ impl ResponseHead {
         date: Option<&[u8; 29]>,
         server: Option<&str>,
     ) -> ResponsePlan {
-        if let (false, Some(server)) = (self.has_server, server) {
-            out.extend_from_slice(b"Server: ");
-            out.extend_from_slice(server.as_bytes());
-            out.extend_from_slice(b"\r\n");
+        let server = server.map_or_else(String::new, server_line);
+        self.finish_with_lines(out, answering, length, date.map(date_line).as_ref().map_or(b"", |line| line), &server)
+    }
+
+    /// As [`finish`](ResponseHead::finish), with the complete lines of `Date` and `Server`, or empty text for none.
+    #[inline]
+    pub(crate) fn finish_with_lines(
+        &self,
+        out: &mut Vec<u8>,
+        answering: ResponseContext,
+        length: Option<u64>,
+        date_line: &[u8],
+        server_line: &str,
+    ) -> ResponsePlan {
+        if !self.has_server {
+            out.extend_from_slice(server_line.as_bytes());
         }
-        if let (false, Some(date)) = (self.has_date, date) {
-            out.extend_from_slice(b"Date: ");
-            out.extend_from_slice(date);
-            out.extend_from_slice(b"\r\n");
+        if !self.has_date {
+            out.extend_from_slice(date_line);
         }
         let mut keep_alive = answering.keep_alive;
+        let mut end = HeadEnd::default();
         let framing = if self.status == 205 {
             // RFC 9110 §15.3.6: no content. RFC 9112 §6.3 has no rule for 205, so it needs a length of 0.
-            append_length(out, 0);
+            end.push_length(0);
             ResponseFraming::Length(0)
         } else if !allows_body(self.status) {
             ResponseFraming::Empty
         } else if answering.head {
             if let (None, Some(length @ 1..)) = (self.content_length, length) {
-                append_length(out, length);
+                end.push_length(length);
             }
             ResponseFraming::Empty
         } else if let Some(declared) = self.content_length {
             ResponseFraming::Length(declared)
         } else if let Some(length) = length {
-            append_length(out, length);
+            end.push_length(length);
             ResponseFraming::Length(length)
         } else if answering.version == Version::Http11 {
-            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+            end.push(b"Transfer-Encoding: chunked\r\n");
             ResponseFraming::Chunked
         } else {
             keep_alive = false;
@@ -225,19 +236,65 @@ impl ResponseHead {
         if self.status == 101 {
             keep_alive = false;
         } else if !keep_alive {
-            out.extend_from_slice(b"Connection: close\r\n");
+            end.push(b"Connection: close\r\n");
         } else if answering.version == Version::Http10 {
-            out.extend_from_slice(b"Connection: keep-alive\r\n");
+            end.push(b"Connection: keep-alive\r\n");
         }
-        out.extend_from_slice(b"\r\n");
+        end.push(b"\r\n");
+        out.extend_from_slice(&end.bytes[..end.length]);
         ResponsePlan { framing, keep_alive }
     }
 }
 
-fn append_length(out: &mut Vec<u8>, length: u64) {
-    out.extend_from_slice(b"Content-Length: ");
-    append_decimal(out, length);
-    out.extend_from_slice(b"\r\n");
+/// The line of a `Date` field.
+pub(crate) fn date_line(date: &[u8; 29]) -> [u8; 37] {
+    let mut line = *b"Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
+    line[6..35].copy_from_slice(date);
+    line
+}
+
+/// The line of a `Server` field.
+pub(crate) fn server_line(server: &str) -> String {
+    format!("Server: {server}\r\n")
+}
+
+/// The lines that end a head, which are composed here and then appended at once.
+struct HeadEnd {
+    bytes: [u8; HeadEnd::LONGEST],
+    length: usize,
+}
+
+impl Default for HeadEnd {
+    #[inline]
+    fn default() -> HeadEnd {
+        HeadEnd { bytes: [0; HeadEnd::LONGEST], length: 0 }
+    }
+}
+
+impl HeadEnd {
+    /// More than a line of Content-Length or Transfer-Encoding, one of Connection, and the empty line.
+    const LONGEST: usize = 96;
+
+    /// Appends text whose length is known when this is compiled, which takes a few instructions.
+    #[inline]
+    fn push<const N: usize>(&mut self, text: &[u8; N]) {
+        self.bytes[self.length..][..N].copy_from_slice(text);
+        self.length += N;
+    }
+
+    /// Appends the line of a Content-Length.
+    #[inline]
+    fn push_length(&mut self, length: u64) {
+        self.push(b"Content-Length: ");
+        let digits = length.checked_ilog10().unwrap_or(0) as usize + 1;
+        let mut rest = length;
+        for place in self.bytes[self.length..][..digits].iter_mut().rev() {
+            *place = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        self.length += digits;
+        self.push(b"\r\n");
+    }
 }
 
 /// Parses a status: three digits, then nothing or SP and a phrase without control characters (RFC 9112 §4).
@@ -326,6 +383,10 @@ mod tests {
             let (text, plan) = write(status, fields, *answering, *length).unwrap();
             assert_eq!(text, format!("HTTP/1.1 {status}\r\n{expected}\r\n"));
             assert_eq!(plan, ResponsePlan { framing: *framing, keep_alive: *keep_alive }, "{text}");
+        }
+        for length in [0, 9, 10, 99, 100, 12_345, u64::MAX] {
+            let (text, _) = write("200 OK", &[], V11, Some(length)).unwrap();
+            assert_eq!(text, format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"));
         }
         let switch = [("Upgrade", "echo"), ("Connection", "Upgrade")];
         let (text, plan) = write("101 Switching Protocols", &switch, V11, Some(0)).unwrap();

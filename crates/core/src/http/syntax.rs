@@ -6,6 +6,8 @@ pub(super) const TOKEN: u8 = 1;
 pub(super) const VALUE: u8 = 2;
 /// Bit of a visible ASCII byte in [`CLASSES`] (VCHAR of RFC 5234).
 pub(super) const VISIBLE: u8 = 4;
+/// Bit of a byte that may stand unescaped in a host name in [`CLASSES`]: unreserved and sub-delims (RFC 3986 §3.2.2).
+pub(super) const REG_NAME: u8 = 8;
 
 /// The classes of each byte, as a set of bits. This table is the definition that every vector kernel is tested against.
 pub(super) const CLASSES: [u8; 256] = {
@@ -30,6 +32,15 @@ pub(super) const CLASSES: [u8; 256] = {
         if b.is_ascii_graphic() {
             class |= VISIBLE;
         }
+        // RFC 3986 §2.2 and §2.3: unreserved and sub-delims
+        if b.is_ascii_alphanumeric()
+            || matches!(
+                b,
+                b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
+            )
+        {
+            class |= REG_NAME;
+        }
         table[byte] = class;
         byte += 1;
     }
@@ -46,6 +57,12 @@ pub(super) const fn is_tchar(byte: u8) -> bool {
 #[inline]
 pub(super) const fn is_value_byte(byte: u8) -> bool {
     CLASSES[byte as usize] & VALUE != 0
+}
+
+/// Whether a byte may stand unescaped in a host name: unreserved and sub-delims (RFC 3986 §3.2.2).
+#[inline]
+pub(super) const fn is_reg_name(byte: u8) -> bool {
+    CLASSES[byte as usize] & REG_NAME != 0
 }
 
 /// Whether the bytes are a `token`: one `tchar` or more (RFC 9110 §5.6.2).
@@ -65,21 +82,6 @@ pub(super) fn parse_decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Appends a number in decimal digits.
-pub(super) fn append_decimal(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
-}
-
 /// The members of a comma-separated list, without empty members (RFC 9110 §5.6.1).
 pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
@@ -97,11 +99,6 @@ mod tests {
         for text in ["", "-1", "+1", "1 ", "0x1", "1_0", "18446744073709551616"] {
             assert_eq!(parse_decimal(text.as_bytes()), None, "{text}");
         }
-        for number in [0, 9, 10, 12_345, u64::MAX] {
-            let mut out = Vec::new();
-            append_decimal(&mut out, number);
-            assert_eq!(out, number.to_string().into_bytes());
-        }
     }
 
     #[test]
@@ -116,6 +113,8 @@ mod tests {
             let special = b"!#$%&'*+-.^_`|~".contains(&byte);
             assert_eq!(is_tchar(byte), byte.is_ascii_alphanumeric() || special, "{byte:#04x}");
             assert_eq!(is_value_byte(byte), byte == b'\t' || byte >= 0x20 && byte != 0x7f, "{byte:#04x}");
+            let in_name = b"-._~!$&'()*+,;=".contains(&byte);
+            assert_eq!(is_reg_name(byte), byte.is_ascii_alphanumeric() || in_name, "{byte:#04x}");
         }
         assert!(is_token(b"GET") && !is_token(b"") && !is_token(b"a b"));
     }

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use super::error::{Error, ErrorKind};
 use super::head::Head;
 use super::leniency::Leniency;
-use super::syntax::parse_decimal;
+use super::syntax::{is_reg_name, parse_decimal};
 
 /// The form of a request-target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,17 +98,20 @@ impl<'a> Target<'a> {
         leniency: Leniency,
     ) -> Result<Target<'a>, ErrorKind> {
         let mut target = target;
-        // A fragment is for the client only and is not part of a target (RFC 9112 §3.2).
-        if let Some(hash) = target.iter().position(|&byte| byte == b'#') {
-            if !leniency.raw_target {
-                return Err(ErrorKind::Target);
+        let mut path_end = target.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(target.len());
+        let mut query = &b""[..];
+        if path_end < target.len() {
+            // A fragment is for the client only and is not part of a target (RFC 9112 §3.2).
+            if let Some(hash) = target.iter().position(|&byte| byte == b'#') {
+                if !leniency.raw_target {
+                    return Err(ErrorKind::Target);
+                }
+                target = &target[..hash];
+                path_end = path_end.min(hash);
             }
-            target = &target[..hash];
+            query = target.get(path_end + 1..).unwrap_or_default();
         }
-        let (mut path, query) = match target.iter().position(|&byte| byte == b'?') {
-            Some(mark) => (&target[..mark], &target[mark + 1..]),
-            None => (target, &b""[..]),
-        };
+        let mut path = &target[..path_end];
         // `//a/b` is the path /a/b. The extra slash is removed, so that no application takes `a` for a host.
         while path.len() > 1 && path[0] == b'/' && path[1] == b'/' {
             path = &path[1..];
@@ -167,7 +170,22 @@ fn hex(digit: u8) -> u8 {
 
 /// Whether a value is `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2.2). An empty value is valid: a client sends
 /// it if its target has no authority (RFC 9112 §3.2).
+#[inline]
 pub fn host_is_valid(host: &[u8]) -> bool {
+    // Nearly every host is a name or an IPv4 address without escapes, and a port without leading zeros.
+    let end = host.iter().position(|&byte| !is_reg_name(byte)).unwrap_or(host.len());
+    match &host[end..] {
+        [] => true,
+        [b':', port @ ..] if port.len() <= 5 && port.iter().all(u8::is_ascii_digit) => {
+            port.len() < 5 || port <= &b"65535"[..]
+        }
+        _ => unusual_host_is_valid(host),
+    }
+}
+
+/// As [`host_is_valid`], for every value.
+#[inline(never)]
+fn unusual_host_is_valid(host: &[u8]) -> bool {
     let (name, port) = match host {
         [b'[', literal @ ..] => {
             let Some(end) = literal.iter().position(|&byte| byte == b']') else { return false };
@@ -204,17 +222,6 @@ fn ip_literal_is_valid(address: &[u8]) -> bool {
     }
 }
 
-/// Whether a byte is in unreserved or sub-delims of RFC 3986.
-#[inline]
-fn is_reg_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
-        )
-}
-
-#[inline]
 fn reg_name_is_valid(name: &[u8]) -> bool {
     let mut rest = name;
     while let Some((&byte, after)) = rest.split_first() {
@@ -302,6 +309,9 @@ mod tests {
             "a",
             "a.example:80",
             "a:",
+            "a:0",
+            "a:65535",
+            "a:0000080",
             "127.0.0.1:5000",
             "[::1]",
             "[::1]:80",
@@ -311,13 +321,13 @@ mod tests {
             "xn--a",
             "*",
         ] {
-            assert!(host_is_valid(valid.as_bytes()), "{valid}");
+            assert!(host_is_valid(valid.as_bytes()) && unusual_host_is_valid(valid.as_bytes()), "{valid}");
         }
         for invalid in [
             "a b", "a/b", "a@b", "a?b", "a#b", "a,b:x", "a:80:80", "a:-1", "a:65536", "a:8_0", "[::1", "::1", "[::1]x",
             "[g::]", "[v.a]", "[]", "a\\b", "a%2", "a%zz", "a\u{e4}", "<a>", "\"a\"", "a\u{0}",
         ] {
-            assert!(!host_is_valid(invalid.as_bytes()), "{invalid}");
+            assert!(!host_is_valid(invalid.as_bytes()) && !unusual_host_is_valid(invalid.as_bytes()), "{invalid}");
         }
     }
 }

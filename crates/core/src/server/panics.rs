@@ -98,22 +98,29 @@ pub(crate) fn install_hook() {
 }
 
 /// Runs code of the application and catches its panic.
-pub(crate) fn catch<R>(run: impl FnOnce() -> R) -> Result<R, Panic> {
+///
+/// The panic is boxed, so that the usual result is small: it is moved several times for each request.
+#[inline]
+pub(crate) fn catch<R>(run: impl FnOnce() -> R) -> Result<R, Box<Panic>> {
     let outer = CATCHING.replace(true);
     // Unwind safety: after a panic, the values that the application has borrowed are discarded, and the state of the
     // connection changes only between calls.
     let result = panic::catch_unwind(AssertUnwindSafe(run));
     CATCHING.set(outer);
-    result.map_err(|payload| {
-        let report = REPORT.with(|slot| slot.borrow_mut().take());
-        // There is no report if another hook has replaced this one.
-        let report = report.unwrap_or_else(|| PanicReport { headline: "panicked".into(), backtrace: String::new() });
-        Panic { report, payload: AppOwned::new(payload) }
-    })
+    result.map_err(describe)
+}
+
+/// Adds the report of the panic that this thread has just caught.
+#[cold]
+fn describe(payload: Box<dyn Any + Send>) -> Box<Panic> {
+    let report = REPORT.with(|slot| slot.borrow_mut().take());
+    // There is no report if another hook has replaced this one.
+    let report = report.unwrap_or_else(|| PanicReport { headline: "panicked".into(), backtrace: String::new() });
+    Box::new(Panic { report, payload: AppOwned::new(payload) })
 }
 
 /// A panic that [`catch_panic`] has caught. `Display` writes the message and the backtrace.
-pub struct CaughtPanic(Panic);
+pub struct CaughtPanic(Box<Panic>);
 
 impl CaughtPanic {
     /// The location and the message, such as `panicked at src/main.rs:3:5:` and a second line.

@@ -14,20 +14,21 @@ use super::panics::{self, Panic};
 use super::scheduler::Scheduler;
 use super::settings::Settings;
 use super::sync::lock;
-use crate::http::{imf_fixdate, ResponseContext, ResponseHead, ResponsePlan};
+use crate::http::{date_line, imf_fixdate, server_line, ResponseContext, ResponseHead, ResponsePlan};
 use crate::wsgi::{AppError, Application, ServerInfo};
 
 /// A failure of the application that ends the server ([`Settings::passthrough_errors`]).
 pub(super) enum Failure {
     Error(AppError),
-    Panic(Panic),
+    Panic(Box<Panic>),
 }
 
 pub(crate) struct Service {
     pub(super) app: Arc<dyn Application>,
     pub(crate) settings: Settings,
     pub(super) info: ServerInfo,
-    pub(super) server_field: Option<String>,
+    /// The line of the `Server` field; empty without one.
+    server_line: String,
     /// Whether each request is the last of its connection, because the server is stopping or serves only one request.
     pub(super) last_request: AtomicBool,
     /// Whether plain connections are exempt from `last_request`, because they continue in another process.
@@ -46,15 +47,15 @@ impl Service {
     pub(crate) fn new(app: Arc<dyn Application>, settings: Settings, mut info: ServerInfo) -> Service {
         panics::install_hook();
         let settings = Settings { log: Arc::new(PanicSafeLog::new(settings.log)), ..settings };
-        let server_field = settings.handler.server_version().map(str::to_owned);
-        info.software = server_field.clone().unwrap_or_default();
+        info.software = settings.handler.server_version().unwrap_or_default().to_owned();
+        let server_line = settings.handler.server_version().map_or_else(String::new, server_line);
         Service {
             wants_access: settings.log.wants_access(),
             body_budget: BodyBudget::new(&settings.limits),
             app,
             settings,
             info,
-            server_field,
+            server_line,
             last_request: AtomicBool::new(false),
             hands_over: AtomicBool::new(false),
             failure: Mutex::new(None),
@@ -112,13 +113,8 @@ impl Service {
         context: ResponseContext,
         length: Option<u64>,
     ) -> ResponsePlan {
-        head.finish(
-            out,
-            context,
-            length,
-            Some(&date(self.seconds.load(Ordering::Relaxed))),
-            self.server_field.as_deref(),
-        )
+        let date_line = current_date_line(self.seconds.load(Ordering::Relaxed));
+        head.finish_with_lines(out, context, length, &date_line, &self.server_line)
     }
 
     /// Calls a hook of the request handler. The hook is code of the embedder, and the errors passed to it are formatted
@@ -160,17 +156,17 @@ fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// Returns the `Date` of a response, formatted once a second in each thread.
+/// Returns the line of a response's `Date`, formatted once a second in each thread.
 #[inline]
-fn date(now: u64) -> [u8; 29] {
+fn current_date_line(now: u64) -> [u8; 37] {
     thread_local! {
-        static DATE: Cell<(u64, [u8; 29])> = const { Cell::new((u64::MAX, [0; 29])) };
+        static DATE: Cell<(u64, [u8; 37])> = const { Cell::new((u64::MAX, [0; 37])) };
     }
-    let (second, text) = DATE.get();
+    let (second, line) = DATE.get();
     if second == now {
-        return text;
+        return line;
     }
-    let text = imf_fixdate(now);
-    DATE.set((now, text));
-    text
+    let line = date_line(&imf_fixdate(now));
+    DATE.set((now, line));
+    line
 }

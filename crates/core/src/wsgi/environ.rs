@@ -119,6 +119,12 @@ impl<'a> Environ<'a> {
         self.value(key).map(ByteStr::new)
     }
 
+    /// Whether neither middleware nor a proxy has changed anything, so that the head has the values of all keys.
+    #[inline]
+    fn is_unchanged(&self) -> bool {
+        self.overrides.is_empty() && self.forwarded.is_none()
+    }
+
     fn value(&self, key: &str) -> Option<Cow<'_, [u8]>> {
         if let Some((_, value)) = self.overrides.iter().rev().find(|(changed, _)| changed == key) {
             return value.as_deref().map(Cow::Borrowed);
@@ -135,9 +141,7 @@ impl<'a> Environ<'a> {
         let value: &[u8] = match key {
             "REQUEST_METHOD" => self.head.method(),
             "SCRIPT_NAME" => b"",
-            // `OPTIONS *` concerns the server as a whole and has no path.
-            "PATH_INFO" if self.target.form == TargetForm::Asterisk => b"",
-            "PATH_INFO" => return Some(percent_decode(self.target.path)),
+            "PATH_INFO" => return Some(self.decoded_path()),
             "QUERY_STRING" => self.target.query,
             "REQUEST_URI" | "RAW_URI" => self.head.target(),
             "SERVER_PROTOCOL" => self.head.version().as_str().as_bytes(),
@@ -263,6 +267,9 @@ impl<'a> Environ<'a> {
     /// # }
     /// ```
     pub fn method(&self) -> ByteStr<'_> {
+        if self.is_unchanged() {
+            return ByteStr::new(Cow::Borrowed(self.head.method()));
+        }
         self.get("REQUEST_METHOD").unwrap_or_default()
     }
 
@@ -274,6 +281,9 @@ impl<'a> Environ<'a> {
     /// # }
     /// ```
     pub fn path(&self) -> ByteStr<'_> {
+        if self.is_unchanged() {
+            return ByteStr::new(self.decoded_path());
+        }
         self.get("PATH_INFO").unwrap_or_default()
     }
 
@@ -286,6 +296,9 @@ impl<'a> Environ<'a> {
     /// # }
     /// ```
     pub fn query(&self) -> ByteStr<'_> {
+        if self.is_unchanged() {
+            return ByteStr::new(Cow::Borrowed(self.target.query));
+        }
         self.get("QUERY_STRING").unwrap_or_default()
     }
 
@@ -355,6 +368,16 @@ impl<'a> Environ<'a> {
         self.head.known(Known::TransferEncoding)?;
         self.input.collected()?;
         self.input.length()
+    }
+
+    /// The percent-decoded path of the target.
+    #[inline]
+    fn decoded_path(&self) -> Cow<'a, [u8]> {
+        match self.target.form {
+            // `OPTIONS *` concerns the server as a whole and has no path.
+            TargetForm::Asterisk => Cow::Borrowed(b""),
+            _ => percent_decode(self.target.path),
+        }
     }
 
     /// The host: the authority of an absolute-form target replaces Host (RFC 9112 §3.2.2).

@@ -8,7 +8,7 @@
 
 use super::super::scan::{Class, Kernel, KernelTask, Token, Value, Visible, BLOCK};
 use super::super::version::Version;
-use super::state::{record_known, span, trim, FieldSpan, ParserState, Stage, UNFOLDED};
+use super::state::{span, trim, FieldSpan, ParserState, Stage, UNFOLDED};
 
 /// Reads well-formed lines until the head is complete or another kind of line begins.
 pub(super) struct FastPath<'p, 'b> {
@@ -100,7 +100,7 @@ impl KernelTask for FastPath<'_, '_> {
             let Some(slot) = parser.fields.get_mut(count) else { break None };
             let (from, to) = trim(input, colon + 1, end);
             *slot = FieldSpan { name: span(line, colon), value: span(from, to) };
-            record_known(&mut parser.known, &mut parser.repeated, &input[line..colon], count);
+            parser.known.record(&input[line..colon], count);
             parser.raw_end = end as u32;
             count += 1;
             line = end + 2;

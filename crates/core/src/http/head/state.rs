@@ -5,6 +5,7 @@
 
 use super::super::error::{Error, ErrorKind};
 use super::super::version::Version;
+use super::known::KnownFields;
 use super::options::HeadOptions;
 
 /// A range of bytes in the input. 32 bits are enough: [`ParserState::begin_fields`] bounds the header section.
@@ -28,24 +29,6 @@ pub(super) struct FieldSpan {
 
 /// Marks a value that was folded: its span refers to `ParserState::unfolded` instead of the input.
 pub(super) const UNFOLDED: u32 = 1 << 31;
-
-/// The fields that a server has to know about, recorded while parsing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Known {
-    Host,
-    ContentLength,
-    TransferEncoding,
-    Connection,
-    Expect,
-    Upgrade,
-    ContentType,
-    /// Any field in which proxies describe the request: `Forwarded`, or one that begins with `X-Forwarded-`.
-    Forwarding,
-}
-
-const KNOWN: usize = 8;
-/// Stands in `ParserState::known` for a field that was not sent.
-pub(super) const ABSENT: u16 = u16::MAX;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -79,8 +62,7 @@ pub(super) struct ParserState {
     pub(super) version: Version,
     pub(super) fields: Box<[FieldSpan]>,
     pub(super) count: usize,
-    pub(super) known: [u16; KNOWN],
-    pub(super) repeated: u8,
+    pub(super) known: KnownFields,
     pub(super) unfolded: Vec<u8>,
 }
 
@@ -97,10 +79,9 @@ impl ParserState {
             method: Span::default(),
             target: Span::default(),
             version: Version::Http11,
-            fields: vec![FieldSpan::default(); options.limits.fields.min(usize::from(ABSENT))].into_boxed_slice(),
+            fields: vec![FieldSpan::default(); options.limits.fields.min(usize::from(u16::MAX))].into_boxed_slice(),
             count: 0,
-            known: [ABSENT; KNOWN],
-            repeated: 0,
+            known: KnownFields::default(),
             unfolded: Vec::new(),
         }
     }
@@ -112,8 +93,7 @@ impl ParserState {
         self.position = 0;
         self.mark = 0;
         self.count = 0;
-        self.known = [ABSENT; KNOWN];
-        self.repeated = 0;
+        self.known.clear();
         self.unfolded.clear();
     }
 
@@ -125,7 +105,7 @@ impl ParserState {
         if self.count >= self.fields.len() {
             return Err(Error::new(ErrorKind::TooManyFields, self.mark));
         }
-        record_known(&mut self.known, &mut self.repeated, &buffer[self.mark..self.name_end], self.count);
+        self.known.record(&buffer[self.mark..self.name_end], self.count);
         self.fields[self.count] = FieldSpan { name: span(self.mark, self.name_end), value: span(start, end) };
         self.count += 1;
         Ok(())
@@ -183,42 +163,6 @@ impl ParserState {
         self.mark = start;
         self.position = start;
         self.stage = Stage::Name;
-    }
-}
-
-/// Records the index of a field that a server has to know about.
-#[inline(always)]
-pub(super) fn record_known(known: &mut [u16; KNOWN], repeated: &mut u8, name: &[u8], index: usize) {
-    /// Compares a token with a name in lower case, all bytes at once. Setting the bit of lower case changes only
-    /// letters here: no other byte of a token would become a byte of one of these names.
-    #[inline(always)]
-    fn is<const N: usize>(name: &[u8], full: &[u8; N]) -> bool {
-        name.first_chunk::<N>().is_some_and(|name| {
-            let mut difference = 0;
-            for i in 0..N {
-                difference |= (name[i] | 0x20) ^ full[i];
-            }
-            difference == 0
-        })
-    }
-    let which = match name.len() {
-        4 if is(name, b"host") => Known::Host,
-        10 if is(name, b"connection") => Known::Connection,
-        14 if is(name, b"content-length") => Known::ContentLength,
-        12 if is(name, b"content-type") => Known::ContentType,
-        17 if is(name, b"transfer-encoding") => Known::TransferEncoding,
-        6 if is(name, b"expect") => Known::Expect,
-        7 if is(name, b"upgrade") => Known::Upgrade,
-        9 if is(name, b"forwarded") => Known::Forwarding,
-        // -For; -Host and -Port; -Proto; -Prefix.
-        15..=18 if name[0] | 0x20 == b'x' && is(name, b"x-forwarded-") => Known::Forwarding,
-        _ => return,
-    };
-    let slot = &mut known[which as usize];
-    if *slot == ABSENT {
-        *slot = index as u16;
-    } else {
-        *repeated |= 1 << which as u8;
     }
 }
 

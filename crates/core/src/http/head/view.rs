@@ -3,7 +3,8 @@
 use super::super::leniency::Leniency;
 use super::super::target::Target;
 use super::super::version::Version;
-use super::state::{FieldSpan, Known, ParserState, Span, ABSENT, UNFOLDED};
+use super::known::Known;
+use super::state::{FieldSpan, ParserState, Span, UNFOLDED};
 
 /// A field line: name and value as they were sent, without the white space around the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,22 +83,25 @@ impl<'a> Head<'a> {
     /// The value of the first field of a known kind.
     #[inline]
     pub(crate) fn known(&self, known: Known) -> Option<&'a [u8]> {
-        match self.parser.known[known as usize] {
-            ABSENT => None,
-            index => Some(self.field(&self.parser.fields[usize::from(index)]).value),
-        }
+        self.parser.known.first(known).map(|index| self.field(&self.parser.fields[index]).value)
     }
 
     /// Whether there is a field of a known kind.
     #[inline]
     pub(crate) fn has(&self, known: Known) -> bool {
-        self.parser.known[known as usize] != ABSENT
+        self.parser.known.has(known)
+    }
+
+    /// Whether there is a field on which the framing depends.
+    #[inline]
+    pub(crate) fn has_framing(&self) -> bool {
+        self.parser.known.has_any(Known::FRAMING)
     }
 
     /// Whether there is more than one field of a known kind.
     #[inline]
     pub(crate) fn repeated(&self, known: Known) -> bool {
-        self.parser.repeated & 1 << known as u8 != 0
+        self.parser.known.is_repeated(known)
     }
 
     /// The values of all fields of a known kind; costs nothing if there is none.

@@ -39,7 +39,7 @@ impl Connection {
             let (plan, written) = self.write_error(service, status, &message, None, exchange.context);
             self.log_when_written(service, &mut exchange, status, written);
             self.answered += 1;
-            self.end_exchange(exchange, plan.keep_alive);
+            self.end_exchange(&mut exchange, plan.keep_alive);
         }
         // An error of the request body is the client's fault and must not end the server.
         if input_error.is_none() {
@@ -135,7 +135,7 @@ impl Connection {
     }
 
     /// Reports a panic that happened too late to change the response.
-    pub(super) fn report_panic(&self, service: &Service, exchange: &Exchange, place: &str, panic: Panic) {
+    pub(super) fn report_panic(&self, service: &Service, exchange: &Exchange, place: &str, panic: Box<Panic>) {
         let report = format!("panic in {place}: {}", panic.report);
         service.record_failure(|| Failure::Panic(panic));
         self.report(service, exchange, &report.into());

@@ -358,7 +358,7 @@ impl Connection {
                 writer.append(block, &mut self.write_buffer.bytes);
             }
         }
-        self.end_buffered_response(service, exchange, &head, plan, writer);
+        self.end_buffered_response(service, &mut exchange, &head, plan, writer);
         Step::Flush
     }
 
@@ -395,7 +395,7 @@ impl Connection {
         self.finish_task_head(service, &mut exchange, Some(body.len() as u64), true);
         if let ResponseProgress::Streaming { head, plan, mut writer } = exchange.progress {
             writer.append(&body, &mut self.write_buffer.bytes);
-            self.end_buffered_response(service, exchange, &head, plan, writer);
+            self.end_buffered_response(service, &mut exchange, &head, plan, writer);
         }
         Step::Flush
     }

@@ -55,11 +55,17 @@ enum BodyDelivery {
 
 /// The result of an application call.
 struct CallResult {
-    result: Result<Result<Body, AppError>, Panic>,
+    result: Result<Result<Body, AppError>, Box<Panic>>,
+    /// `None` for most requests, which leave nothing in the environ's extensions.
+    extensions: Option<Box<TakenExtensions>>,
+}
+
+/// What an application call has left in the environ's extensions.
+struct TakenExtensions {
     on_upgrade: Option<OnUpgrade>,
     hijacked: Option<Hijacked>,
-    /// Panics that happened while the environ's extensions were dropped.
-    extension_panics: Vec<Panic>,
+    /// Panics that happened while the other extensions were dropped.
+    panics: Vec<Panic>,
 }
 
 impl Connection {
@@ -254,14 +260,18 @@ impl Connection {
     /// Begins the response after the application has returned, failed or panicked.
     #[inline]
     fn finish_call(&mut self, service: &Service, scheduler: &mut dyn Scheduler, exchange: Exchange, call: CallResult) {
-        for panic in call.extension_panics {
-            self.report_panic(service, &exchange, "the environ's extensions", panic);
-        }
-        if let Some(hijacked) = call.hijacked {
-            return self.end_hijacked(service, scheduler, &exchange, call.result, hijacked);
+        let mut on_upgrade = None;
+        if let Some(extensions) = call.extensions {
+            for panic in extensions.panics {
+                self.report_panic(service, &exchange, "the environ's extensions", Box::new(panic));
+            }
+            if let Some(hijacked) = extensions.hijacked {
+                return self.end_hijacked(service, scheduler, &exchange, call.result, hijacked);
+            }
+            on_upgrade = extensions.on_upgrade;
         }
         match call.result {
-            Ok(Ok(body)) => self.begin_response(service, scheduler, exchange, body, call.on_upgrade),
+            Ok(Ok(body)) => self.begin_response(service, scheduler, exchange, body, on_upgrade),
             Ok(Err(error)) => self.abort(service, exchange, error),
             Err(panic) => {
                 let report = format!("panic in the application: {}", panic.report);
@@ -296,12 +306,19 @@ fn call_application(service: &Service, environ: &mut Environ<'_>, writer: &mut R
         service.settings.handler.make_environ(environ);
         service.app.call(environ, writer)
     });
-    // Dropping an extension runs application code, which may be slow or panic.
-    let on_upgrade = environ.extensions_mut().remove::<OnUpgrade>();
-    let hijacked = environ.extensions_mut().remove::<Hijacked>();
-    let extension_panics =
-        environ.extensions_mut().take().filter_map(|extension| panics::catch(|| drop(extension)).err()).collect();
-    CallResult { result, on_upgrade, hijacked, extension_panics }
+    let extensions = environ.extensions_mut();
+    let extensions = (!extensions.is_empty()).then(|| Box::new(TakenExtensions::of(extensions)));
+    CallResult { result, extensions }
+}
+
+impl TakenExtensions {
+    /// Takes everything out. Dropping an extension runs application code, which may be slow or panic.
+    #[cold]
+    fn of(extensions: &mut Extensions) -> TakenExtensions {
+        let (on_upgrade, hijacked) = (extensions.remove(), extensions.remove());
+        let panics = extensions.take().filter_map(|extension| panics::catch(|| drop(extension)).err());
+        TakenExtensions { on_upgrade, hijacked, panics: panics.map(|panic| *panic).collect() }
+    }
 }
 
 /// Refuses a body whose declared length exceeds a limit.

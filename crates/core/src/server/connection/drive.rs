@@ -140,7 +140,9 @@ impl Connection {
         None
     }
 
-    /// Discards input until the client closes or the linger timeout has passed.
+    /// Discards input until the client closes or the linger timeout has passed. Not inlined, so that no other step needs
+    /// stack for its buffer.
+    #[inline(never)]
     fn linger(&mut self, service: &Service, scheduler: &mut dyn Scheduler, now: u64) -> Option<Step> {
         if now >= self.state_entered_at + millis(service.settings.timeouts.linger) {
             return Some(self.close());

@@ -16,7 +16,7 @@ impl Connection {
         service: &Service,
         scheduler: &mut dyn Scheduler,
         exchange: &Exchange,
-        result: Result<Result<Body, AppError>, Panic>,
+        result: Result<Result<Body, AppError>, Box<Panic>>,
         hijacked: Hijacked,
     ) {
         self.discard_head(exchange);

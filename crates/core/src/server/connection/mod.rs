@@ -89,6 +89,7 @@ use super::upgrade::OnUpgrade;
 use crate::wsgi::{Extensions, Peer, Presence};
 use body_source::BodySource;
 use read_buffer::ReadBuffer;
+use request_body::RequestBody;
 use state::{
     CloseMode, CollectedRequest, Detached, Exchange, PendingLog, PendingProxyHeader, RequestClock, Response, State,
     Transfer,
@@ -291,7 +292,7 @@ impl Connection {
     /// Ends an exchange whose response is complete in the write buffer. The next state reads the next request, drains
     /// the rest of this request's body, or closes the connection.
     #[inline]
-    fn end_exchange(&mut self, exchange: Exchange, keep_alive: bool) {
+    fn end_exchange(&mut self, exchange: &mut Exchange, keep_alive: bool) {
         let has_more = self.read_buffer.as_ref().is_some_and(|buffer| buffer.len() > exchange.consumed);
         let body = &exchange.body;
         // `body` can rule out a keep-alive that the response head has announced: the head was sent before it was known
@@ -315,7 +316,7 @@ impl Connection {
             State::Head
         } else {
             self.draining = Transfer::default();
-            State::Drain(exchange.body)
+            State::Drain(std::mem::replace(&mut exchange.body, RequestBody::finished()))
         };
     }
 

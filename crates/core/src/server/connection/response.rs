@@ -55,7 +55,7 @@ impl Connection {
                 if data.len() <= COPIED || has_no_body || is_chunked =>
             {
                 writer.append(&data, &mut self.write_buffer.bytes);
-                self.end_buffered_response(service, exchange, &head, plan, writer);
+                self.end_buffered_response(service, &mut exchange, &head, plan, writer);
             }
             (progress, source) => {
                 if let Some(head_start) = progress.head_start().filter(|&start| self.write_buffer.sent < start) {
@@ -142,7 +142,7 @@ impl Connection {
         if !is_written {
             self.log_when_written(service, &mut exchange, status, writer.written());
         }
-        self.finish_response(service, exchange, plan, writer, is_whole);
+        self.finish_response(service, &mut exchange, plan, writer, is_whole);
     }
 
     /// Ends a response that is completely in the write buffer.
@@ -150,13 +150,13 @@ impl Connection {
     pub(super) fn end_buffered_response(
         &mut self,
         service: &Service,
-        mut exchange: Exchange,
+        exchange: &mut Exchange,
         head: &ResponseHead,
         plan: ResponsePlan,
         writer: BodyWriter,
     ) {
         let is_whole = writer.end(&mut self.write_buffer.bytes);
-        self.log_when_written(service, &mut exchange, head.status(), writer.written());
+        self.log_when_written(service, exchange, head.status(), writer.written());
         self.finish_response(service, exchange, plan, writer, is_whole);
     }
 
@@ -165,7 +165,7 @@ impl Connection {
     fn finish_response(
         &mut self,
         service: &Service,
-        exchange: Exchange,
+        exchange: &mut Exchange,
         plan: ResponsePlan,
         writer: BodyWriter,
         is_whole: bool,

@@ -5,8 +5,12 @@ use std::cell::RefCell;
 use super::blocking_io::BlockingIo;
 use super::state::ResponseProgress;
 use super::write_buffer::WriteBuffer;
-use crate::http::{BodyWriter, ResponseContext, ResponseHead, Version};
+use crate::http::{BodyWriter, RepeatedHead, ResponseContext, ResponseHead, Version};
 use crate::wsgi::{AppError, DetachedId, ResponseFilter, StartError, StartErrorKind, StartResponse};
+
+thread_local! {
+    static REPEATED_HEAD: RefCell<RepeatedHead> = RefCell::default();
+}
 
 /// A writer that puts heads, and the data that the application passes to `write`, into the write buffer.
 pub(super) struct ResponseWriter<'c, 'i> {
@@ -37,7 +41,7 @@ pub(super) fn set_head(
     check_can_set_head(progress, replaces)?;
     let head_start = progress.head_start().unwrap_or(write_buffer.bytes.len());
     write_buffer.bytes.truncate(head_start);
-    match ResponseHead::start(&mut write_buffer.bytes, status, fields.iter().copied()) {
+    match REPEATED_HEAD.with_borrow_mut(|repeated| repeated.start(&mut write_buffer.bytes, status, fields)) {
         Ok(head) => {
             *progress = ResponseProgress::HeadSet { head, head_start };
             Ok(())

@@ -33,7 +33,7 @@ enum Sent {
     /// The application's blocks failed.
     Failed(AppError),
     /// The application's blocks panicked.
-    Panicked(Panic),
+    Panicked(Box<Panic>),
 }
 
 impl Connection {

@@ -118,7 +118,7 @@ impl EventLoop {
         if self.ready.push_flush(token, is_streaming) {
             self.flush_responses();
             self.requeue_runnable(true);
-        } else if !self.ready.is_empty() && self.ready.batch_age() > self.service.settings.runtime.batch_delay {
+        } else if !self.ready.is_empty() && self.ready.is_batch_older_than(self.service.settings.runtime.batch_delay) {
             self.service.update_date();
             self.flush_responses();
             // The following responses are batched again: if they were written one by one, each write would wake its

@@ -91,7 +91,8 @@ impl FailureText {
         match self {
             FailureText::Error(text) => Failure::Error(Box::new(ChildError(text))),
             FailureText::Panic(text) => {
-                Failure::Panic(Panic { report: PanicReport::from_text(&text), payload: AppOwned::new(Box::new(text)) })
+                let (report, payload) = (PanicReport::from_text(&text), AppOwned::new(Box::new(text) as _));
+                Failure::Panic(Box::new(Panic { report, payload }))
             }
         }
     }
