@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::cache::cache_dir;
 use crate::interpreters::Interpreter;
 
 /// Why a test can't run.
@@ -17,15 +18,6 @@ pub enum SetupError {
     Skipped(String),
     /// The setup has failed, so the test fails.
     Failed(String),
-}
-
-/// Returns the directory for environments that are kept between runs.
-fn cache_dir() -> PathBuf {
-    let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    from("AMBOSS_TEST_CACHE").unwrap_or_else(|| {
-        let home = || from("HOME").map(|home| home.join(".cache"));
-        from("XDG_CACHE_HOME").or_else(home).unwrap_or_else(std::env::temp_dir).join("amboss-tests")
-    })
 }
 
 /// An exclusive lock on a file, against other runs at the same time. Dropping it unlocks the file.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
+use crate::cache::cache_dir;
+
 /// The oldest CPython that the package supports.
 const OLDEST: (u32, u32) = (3, 9);
 /// The newest minor version that is searched in PATH.
@@ -51,7 +53,9 @@ pub fn find(wanted: Wanted) -> Result<Interpreter, String> {
         Wanted::FreeThreaded => {
             // PyO3 supports none before 3.14.
             let free = found.iter().find(|one| one.is_free_threaded && one.version >= (3, 14, 0)).cloned();
-            return free.ok_or("there is no CPython 3.14 or newer without the interpreter lock".into());
+            let missing =
+                "there is no CPython 3.14 without the interpreter lock; tests/python/build_free_threaded makes one";
+            return free.ok_or(missing.into());
         }
     };
     match other {
@@ -71,7 +75,10 @@ fn search() -> Vec<Interpreter> {
         installed.sort();
         names.extend(installed);
     }
-    names.push(PathBuf::from(format!("python3.{NEWEST}t")));
+    let free_threaded = format!("python3.{NEWEST}t");
+    // As `build_free_threaded` installs it.
+    names.push(cache_dir().join(&free_threaded).join("bin").join(&free_threaded));
+    names.push(free_threaded.into());
     let mut found: Vec<Interpreter> = Vec::new();
     for interpreter in names.iter().filter_map(inspect) {
         if !found.contains(&interpreter) {

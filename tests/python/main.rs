@@ -11,6 +11,8 @@
 //! here (finding interpreters, a cache key, one build at a time) would stay.
 #![cfg(unix)]
 
+mod cache;
+
 mod environment;
 
 mod interpreters;
