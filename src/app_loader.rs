@@ -41,6 +41,21 @@ pub trait AppLoader {
     /// The reason why the application can't be loaded; [`ServerBuilder::run`](crate::ServerBuilder::run) returns it.
     fn load_app(&mut self, worker: &Worker) -> Result<Arc<dyn Application>, RunError>;
 
+    /// Prepares a spare worker ([`LaunchPlan::spare`](crate::LaunchPlan::spare)): does ahead of time what does not depend
+    /// on files that may change before the application is loaded. Returns false if that is impossible; this process then
+    /// ends, and the next worker is started when it is needed. Called before [`load_app`](AppLoader::load_app).
+    #[cfg(all(unix, feature = "reload"))]
+    fn prepare_spare(&mut self) -> bool {
+        false
+    }
+
+    /// Whether what [`prepare_spare`](AppLoader::prepare_spare) has done is what a process that starts now would do. If
+    /// not, this process ends, and another one is started.
+    #[cfg(all(unix, feature = "reload"))]
+    fn is_spare_current(&mut self) -> bool {
+        true
+    }
+
     /// Returns further applications, each for a host. An application replaces the one of
     /// [`RunOptions::hosts`](crate::RunOptions::hosts) with the same host. Called after the application has been loaded.
     #[cfg(feature = "toolkit")]
@@ -118,6 +133,16 @@ impl fmt::Debug for ServeEnd {
 impl<L: AppLoader + ?Sized> AppLoader for &mut L {
     fn load_app(&mut self, worker: &Worker) -> Result<Arc<dyn Application>, RunError> {
         (**self).load_app(worker)
+    }
+
+    #[cfg(all(unix, feature = "reload"))]
+    fn prepare_spare(&mut self) -> bool {
+        (**self).prepare_spare()
+    }
+
+    #[cfg(all(unix, feature = "reload"))]
+    fn is_spare_current(&mut self) -> bool {
+        (**self).is_spare_current()
     }
 
     #[cfg(feature = "toolkit")]

@@ -32,6 +32,10 @@ pub struct LaunchPlan {
     /// workers [report](crate::Worker::report_files), and `extra_files`, instead of the project's directory and the
     /// executable. Such workers also report when they are ready, so a long import is not taken for a failed start.
     pub watch_reported: bool,
+    /// Whether the supervisor keeps a spare: a worker that is started ahead of time, prepares itself
+    /// ([`AppLoader::prepare_spare`](crate::AppLoader::prepare_spare)), and serves after the next change. Only with
+    /// [`use_reloader`](crate::RunOptions::use_reloader).
+    pub spare: bool,
     /// Whether even a single worker without a reloader has a supervisor, which replaces it when it dies or [requests a
     /// replacement](crate::Worker::request_replacement).
     pub supervised: bool,
@@ -59,6 +63,7 @@ impl fmt::Debug for LaunchPlan {
             .field("respawn_command", &self.respawn_command)
             .field("error_page_command", &self.error_page_command)
             .field("watch_reported", &self.watch_reported)
+            .field("spare", &self.spare)
             .field("supervised", &self.supervised)
             .finish_non_exhaustive()
     }

@@ -168,7 +168,7 @@ impl<L: AppLoader> ServerBuilder<L> {
         self.complete_options()?;
         #[cfg(all(unix, feature = "reload"))]
         {
-            if let Some(process) = WorkerProcess::inherited(&self.options, &self.plan)? {
+            if let Some(process) = WorkerProcess::inherited(&self.options, &self.plan, &mut self.loader)? {
                 return process.serve(&mut self.loader, self.options);
             }
             if self.options.wants_supervisor(&self.plan) {

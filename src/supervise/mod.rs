@@ -16,6 +16,7 @@
 //! | `cargo_program` | finds the cargo project of a program, and builds it |
 //! | `worker_process` | runs a worker: takes over the sockets, serves, and reports to the supervisor |
 //! | `orders` | follows the supervisor's orders in a worker |
+//! | `spare` | waits in a worker that was started ahead of time |
 //! | `shared_sockets` | accepts on sockets that are shared with another program |
 //! | `error_page` | is the application that shows why the newest code can't be loaded |
 //! | `variables` | defines the environment variables of workers |
@@ -29,6 +30,7 @@ mod program;
 mod rebuild;
 mod run;
 mod shared_sockets;
+mod spare;
 mod variables;
 mod watched_files;
 mod worker_process;

@@ -90,6 +90,7 @@ fn supervisor_options(options: &RunOptions, plan: &LaunchPlan, kind: &ProgramKin
     supervisor.workers = options.workers.max(1);
     // When reloading, wait for the next save instead of retrying.
     supervisor.retry = !options.use_reloader;
+    supervisor.spare = plan.spare && options.use_reloader;
     supervisor.fatal_exit_code = supervisor.retry.then_some(EXIT_USAGE);
     supervisor.drain_timeout = options.settings.timeouts.shutdown.saturating_mul(DRAIN_TIMEOUTS);
     if plan.watch_reported {

@@ -14,6 +14,7 @@ use amboss_reload::{ignore_interrupts, ControlMessage, Forked, Inherited, Superv
 use super::error_page::ErrorPage;
 use super::orders::Orders;
 use super::shared_sockets::accept_all;
+use super::spare;
 use super::variables;
 use crate::app_loader::AppLoader;
 use crate::assemble::{assemble_server, load_app, serve};
@@ -36,12 +37,16 @@ pub(crate) struct WorkerProcess {
 
 impl WorkerProcess {
     /// Takes over the sockets and the control connection that a supervisor has passed to this process. Returns `None`
-    /// if no supervisor has started it. Called only once.
+    /// if no supervisor has started it. Called only once. In a spare, it returns when the supervisor needs a worker.
     ///
     /// With [`LaunchPlan::program`], the workers run another program, and this process serves the error page in its
     /// place.
-    pub(crate) fn inherited(options: &RunOptions, plan: &LaunchPlan) -> io::Result<Option<WorkerProcess>> {
-        let Some(inherited) = Inherited::from_env()? else { return Ok(None) };
+    pub(crate) fn inherited(
+        options: &RunOptions,
+        plan: &LaunchPlan,
+        loader: &mut impl AppLoader,
+    ) -> io::Result<Option<WorkerProcess>> {
+        let Some(mut inherited) = Inherited::from_env()? else { return Ok(None) };
         let sockets = inherited.take_listeners()?;
         let (listeners, shared) = if plan.program.is_some() {
             // A server has to listen on some address, but no client connects to this one.
@@ -50,8 +55,14 @@ impl WorkerProcess {
             (Listeners::adopt(sockets)?, Vec::new())
         };
         let orders = match inherited.take_control()? {
-            Some(control) => {
+            Some(mut control) => {
                 ignore_interrupts()?;
+                if inherited.is_spare {
+                    match spare::await_start(&mut control, loader)? {
+                        Some(generation) => inherited.generation = generation,
+                        None => std::process::exit(0),
+                    }
+                }
                 Some(Orders::follow(control, options.reopen_logs.clone(), orphan_timeout())?)
             }
             None => None,

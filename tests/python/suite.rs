@@ -34,6 +34,7 @@ slow_files! {
     test_reload_load,
     test_reload_scripts,
     test_robust,
+    test_spare,
     test_typing,
     test_workers,
 }

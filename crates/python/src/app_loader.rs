@@ -6,6 +6,7 @@ use amboss::{
     AppLoader, Application, RunError, RunErrorKind, ServeEnd, ServeError, ServeErrorKind, Server, Settings,
     ShutdownHandle, Worker,
 };
+use pyo3::call::PyCallArgs;
 use pyo3::prelude::*;
 
 use crate::errors::{to_app_error, to_run_error};
@@ -34,6 +35,8 @@ pub(crate) type GuestSlot = Arc<Mutex<Option<Guest>>>;
 /// Creates the application when the library asks for it, and serves while Python's main thread waits for signals.
 pub(crate) struct PyAppLoader<F> {
     make: Option<F>,
+    /// The target that a spare prepares for.
+    spare_target: Option<String>,
     install_signals: Option<InstallSignals>,
     shutdown: Option<Arc<OnceLock<ShutdownHandle>>>,
     hosts: Vec<(String, Arc<dyn Application>)>,
@@ -55,6 +58,7 @@ where
         let install_signals: InstallSignals = Box::new(install_signals);
         PyAppLoader {
             make: Some(make),
+            spare_target: None,
             install_signals: Some(install_signals),
             shutdown: None,
             hosts: Vec::new(),
@@ -64,10 +68,31 @@ where
     }
 }
 
+impl<F> PyAppLoader<F> {
+    /// Sets what `amboss._spare` prepares a spare worker for: the target of the application that is loaded first.
+    pub(crate) fn with_spare_target(self, target: Option<String>) -> PyAppLoader<F> {
+        PyAppLoader { spare_target: target, ..self }
+    }
+}
+
+/// Calls a function of `amboss._spare` that answers with true or false. An exception counts as false: a worker is then
+/// started as usual, and reports what is wrong.
+fn ask_spare(function: &str, arguments: impl for<'py> PyCallArgs<'py>) -> bool {
+    attach(|py| py.import("amboss._spare")?.call_method1(function, arguments)?.extract()).unwrap_or(false)
+}
+
 impl<F> AppLoader for PyAppLoader<F>
 where
     F: FnOnce(Python<'_>, &Worker) -> PyResult<LoadedApps>,
 {
+    fn prepare_spare(&mut self) -> bool {
+        self.spare_target.as_ref().is_some_and(|target| ask_spare("prepare", (target,)))
+    }
+
+    fn is_spare_current(&mut self) -> bool {
+        ask_spare("is_current", ())
+    }
+
     fn load_app(&mut self, worker: &Worker) -> Result<Arc<dyn Application>, RunError> {
         let Some(make) = self.make.take() else {
             return Err(RunErrorKind::Options("the application was loaded already".into()).into());

@@ -105,6 +105,7 @@ impl Runner for PyRunner {
         let connections = config.worker_connections;
         // Werkzeug's console keeps the frames of earlier requests, so it works in a single process only.
         let has_console = options.use_debugger && options.workers <= 1;
+        let spare_target = targets.main.clone();
         let make = move |py: Python<'_>, worker: &Worker| {
             let loaded = targets.load(py);
             let reporter = ModuleReporter::start(py, worker, loaded.as_ref().err().map(|(_, error)| error))?;
@@ -129,7 +130,8 @@ impl Runner for PyRunner {
             };
             targets.prepare(py, apps, &options, worker, setup, connections.unwrap_or(DEFAULT_CONNECTIONS))
         };
-        let loader = PyAppLoader::new(make, self.slot.clone(), signals::installer(&config.options));
+        let loader = PyAppLoader::new(make, self.slot.clone(), signals::installer(&config.options))
+            .with_spare_target(spare_target);
         let served = ServerBuilder::with_loader(loader)
             .bind_all(config.addresses)
             .options(config.options)

@@ -21,6 +21,10 @@ pub(super) fn find(args: &ServeArgs) -> Option<String> {
         return Some("--processes would start the program of --vhost for each request; leave out one of them".into());
     }
     if !args.needs_python() {
+        #[cfg(all(unix, feature = "reload"))]
+        if args.reload.keeps_spare() {
+            return Some("--spare is for a Python application; name one, as in amboss --spare shop:app".into());
+        }
         let flag = args.app.given()?;
         return Some(format!("{flag} is for a Python application; name one, as in amboss shop:app"));
     }
@@ -61,6 +65,10 @@ pub(super) fn with_greenlets(args: &ServeArgs) -> Option<String> {
         return Some(
             "--preload forks workers from one process, and greenlets begin in each worker; leave it out".into(),
         );
+    }
+    #[cfg(all(unix, feature = "reload"))]
+    if args.reload.keeps_spare() {
+        return Some("--spare imports libraries before greenlets replace parts of them; leave it out".into());
     }
     let flag = args.site.blocking_flag()?;
     Some(format!("{flag} waits for another process, and all greenlets with it; serve that by another amboss"))

@@ -1,5 +1,6 @@
-//! The time from a save to the first response of the new code of a Flask application, with amboss and with other
-//! reloaders; and the part of it that no reloader can avoid: starting the interpreter and importing Flask.
+//! The time from a save to the first response of the new code of a Flask application and of a Django project, with
+//! amboss and with other reloaders; and what a reloader that starts an interpreter then can't avoid: its start and the
+//! import of the framework.
 
 use super::bench::Bench;
 use super::server::Server;
@@ -20,7 +21,40 @@ const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// open.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-const SOURCE: &str = include_str!("applications/reloaded.py");
+/// An application that is saved.
+struct Project {
+    name: &'static str,
+    package: &'static str,
+    /// The object to serve, in the words of the servers.
+    object: &'static str,
+    /// The file that is saved.
+    file: &'static str,
+    source: &'static str,
+    /// The program that makes the other files, as arguments of the interpreter.
+    create: &'static [&'static str],
+    import: &'static str,
+}
+
+const PROJECTS: &[Project] = &[
+    Project {
+        name: "Flask",
+        package: "flask",
+        object: "reloaded:app",
+        file: "reloaded.py",
+        source: include_str!("applications/reloaded.py"),
+        create: &["-c", "pass"],
+        import: "import flask",
+    },
+    Project {
+        name: "a started Django project",
+        package: "django",
+        object: "project.wsgi:application",
+        file: "project/urls.py",
+        source: include_str!("applications/django_urls.py"),
+        create: &["-m", "django", "startproject", "project", "."],
+        import: "import django.core.wsgi",
+    },
+];
 
 /// A server with a reloader.
 struct Reloader {
@@ -33,6 +67,11 @@ struct Reloader {
 
 const RELOADERS: &[Reloader] = &[
     Reloader { name: "amboss -r", packages: &["amboss"], command: "python -m amboss -q -r -b 127.0.0.1:PORT OBJECT" },
+    Reloader {
+        name: "amboss -r --spare",
+        packages: &["amboss"],
+        command: "python -m amboss -q -r --spare -b 127.0.0.1:PORT OBJECT",
+    },
     Reloader {
         name: "werkzeug, stat (1 s)",
         packages: &["werkzeug"],
@@ -72,13 +111,21 @@ enum Kind {
     Starts(&'static str),
 }
 
-/// Runs the benchmark and prints its table.
+/// Runs the benchmark and prints its tables.
 ///
 /// # Errors
 ///
-/// When Flask cannot be installed.
+/// When a framework cannot be installed, or a project cannot be started.
 pub fn run(bench: &Bench) -> Result<()> {
-    bench.venv.require("flask")?;
+    for project in PROJECTS {
+        bench.venv.require(project.package)?;
+        output(Command::new(bench.venv.program("python")).args(project.create).current_dir(bench.apps.path()))?;
+        measure(bench, project)?;
+    }
+    Ok(())
+}
+
+fn measure(bench: &Bench, project: &Project) -> Result<()> {
     let mut candidates: Vec<Candidate> = RELOADERS
         .iter()
         // The first package is that of the peer, which is installed if the peer was asked for.
@@ -89,16 +136,16 @@ pub fn run(bench: &Bench) -> Result<()> {
             Candidate { name: reloader.name, kind: Kind::Saves(reloader), times: installed.map(|()| Vec::new()) }
         })
         .collect();
-    for (name, code) in [("(python -c pass)", "pass"), ("(python -c \"import flask\")", "import flask")] {
+    for (name, code) in [("(the interpreter)", "pass"), ("(and the framework's import)", project.import)] {
         candidates.push(Candidate { name, kind: Kind::Starts(code), times: Ok(Vec::new()) });
     }
     let rounds = bench.options.rounds;
     for round in 1..=rounds {
         for candidate in &mut candidates {
             let Ok(times) = &mut candidate.times else { continue };
-            eprintln!("reload: round {round} of {rounds}, {}", candidate.name);
+            eprintln!("reload, {}: round {round} of {rounds}, {}", project.name, candidate.name);
             let more = match candidate.kind {
-                Kind::Saves(reloader) => measure_saves(bench, reloader),
+                Kind::Saves(reloader) => measure_saves(bench, project, reloader),
                 Kind::Starts(code) => measure_starts(bench, code),
             };
             match more {
@@ -114,7 +161,7 @@ pub fn run(bench: &Bench) -> Result<()> {
             Err(reason) => table.missing_row(candidate.name, reason),
         }
     }
-    table.print("Python, from a save to the first response of the new code, Flask");
+    table.print(&format!("Python, from a save to the first response of the new code, {}", project.name));
     Ok(())
 }
 
@@ -135,10 +182,10 @@ fn measure_starts(bench: &Bench, code: &str) -> Result<Vec<Duration>> {
         .collect()
 }
 
-/// Measures how long this reloader takes for each save.
-fn measure_saves(bench: &Bench, reloader: &Reloader) -> Result<Vec<Duration>> {
-    save(bench, 0)?;
-    let server = Server::start(bench, reloader.name, reloader.command, "reloaded:app", false)?;
+/// Measures how long this reloader takes for each save of a project.
+fn measure_saves(bench: &Bench, project: &Project, reloader: &Reloader) -> Result<Vec<Duration>> {
+    save(bench, project, 0)?;
+    let server = Server::start(bench, reloader.name, reloader.command, project.object, false)?;
     wait_for(server.port, 0)?;
     (1..=SAVES)
         .map(|number| {
@@ -146,7 +193,7 @@ fn measure_saves(bench: &Bench, reloader: &Reloader) -> Result<Vec<Duration>> {
             // once a second are measured at different points of their interval.
             std::thread::sleep(Duration::from_millis(1000 + 170 * number as u64));
             let began = Instant::now();
-            save(bench, number)?;
+            save(bench, project, number)?;
             wait_for(server.port, number)?;
             Ok(began.elapsed())
         })
@@ -155,9 +202,9 @@ fn measure_saves(bench: &Bench, reloader: &Reloader) -> Result<Vec<Duration>> {
 
 /// Writes an application that responds with this number. Each is longer than the one before, because Python considers
 /// compiled code up to date when the source has the same size and the same modification time in seconds.
-fn save(bench: &Bench, number: usize) -> Result<()> {
-    let path = bench.apps.path().join("reloaded.py");
-    let text = format!("{}# {}\n", SOURCE.replace("NUMBER", &number.to_string()), "x".repeat(number));
+fn save(bench: &Bench, project: &Project, number: usize) -> Result<()> {
+    let path = bench.apps.path().join(project.file);
+    let text = format!("{}# {}\n", project.source.replace("NUMBER", &number.to_string()), "x".repeat(number));
     std::fs::write(&path, text).map_err(|error| format!("can't write {}: {error}", path.display()))
 }
 

@@ -50,5 +50,5 @@ def sockets_adopted(server_fd: Optional[int]) -> None:
     if SERVER_FD in _hidden and server_fd is not None:
         _hidden[SERVER_FD] = b"%d" % server_fd
     if os.environ.pop("AMBOSS_SERVER_FD", None) is not None:
-        for name in ("AMBOSS_CONTROL_FD", "LISTEN_FDS", "LISTEN_PID"):
+        for name in ("AMBOSS_CONTROL_FD", "AMBOSS_SPARE", "LISTEN_FDS", "LISTEN_PID"):
             os.environ.pop(name, None)

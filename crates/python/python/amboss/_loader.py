@@ -26,8 +26,8 @@ def load_app(target: str) -> Callable[..., Any]:
         may be a dotted attribute, the module may be a path to a ``.py`` file, and the object may be left out
     :raises TargetError: if the target can't be parsed, or the object is not a WSGI application
     """
-    if sys.path[:1] not in ([""], [os.getcwd()]):
-        sys.path.insert(0, os.getcwd())
+    for folder in _working_directory():
+        sys.path.insert(0, folder)
     module_name, expression = _split(target)
     module = _import(module_name)
     app = _default(module, target) if expression is None else _evaluate(module, expression, target)
@@ -40,6 +40,26 @@ def load_app(target: str) -> Callable[..., Any]:
     _check_signature(app, target, expression)
     application: Callable[..., Any] = app
     return application
+
+
+def _working_directory() -> list[str]:
+    """Returns the working directory, unless modules are searched there first already."""
+    return [] if sys.path[:1] in ([""], [os.getcwd()]) else [os.getcwd()]
+
+
+def locate(target: str) -> tuple[list[str], str]:
+    """Returns what :func:`load_app` begins with: the folders that it puts in front of ``sys.path``, one after the other,
+    and the name of the module that it imports.
+
+    :param target: as for :func:`load_app`
+    :raises TargetError: if the target can't be parsed
+    """
+    folders = _working_directory()
+    name, _ = _split(target)
+    if name.endswith(".py") or os.sep in name:
+        folder, name = _module_of_file(os.path.abspath(name))
+        folders.append(folder)
+    return folders, name
 
 
 def _check_signature(app: Any, target: str, expression: Optional[str]) -> None:
@@ -142,13 +162,7 @@ def _import_file(path: str) -> ModuleType:
         raise TargetError(f"there is no file {path!r}; fix the path, or name a module")
     if not full.endswith(".py"):
         raise TargetError(f"{path!r} is not a Python file; name one that ends with .py")
-    folder, name = os.path.split(full[: -len(".py")])
-    if name == "__init__":
-        folder, name = os.path.split(folder)
-    # A file in a package is imported as part of it, so that it can use relative imports.
-    while os.path.isfile(os.path.join(folder, "__init__.py")):
-        folder, package = os.path.split(folder)
-        name = f"{package}.{name}"
+    folder, name = _module_of_file(full)
     # Python also puts the directory of a script first.
     sys.path.insert(0, folder)
     if all(part.isidentifier() for part in name.split(".")) and name not in sys.modules:
@@ -162,6 +176,18 @@ def _import_file(path: str) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def _module_of_file(full: str) -> tuple[str, str]:
+    """Returns the folder in which the import system finds a source file, and the name of its module."""
+    folder, name = os.path.split(full[: -len(".py")])
+    if name == "__init__":
+        folder, name = os.path.split(folder)
+    # A file in a package is imported as part of it, so that it can use relative imports.
+    while os.path.isfile(os.path.join(folder, "__init__.py")):
+        folder, package = os.path.split(folder)
+        name = f"{package}.{name}"
+    return folder, name
 
 
 def _inside(path: str, folder: str) -> str:

@@ -4,6 +4,8 @@ pub(super) const RUN_MAIN: &str = "AMBOSS_RUN_MAIN";
 pub(super) const SERVER_FD: &str = "AMBOSS_SERVER_FD";
 pub(super) const CONTROL_FD: &str = "AMBOSS_CONTROL_FD";
 pub(super) const GENERATION: &str = "AMBOSS_GENERATION";
+/// Set if the child is a spare.
+pub(crate) const SPARE: &str = "AMBOSS_SPARE";
 /// The supervisor's process id; read only by the exec wrapper.
 pub(super) const SUPERVISOR: &str = "AMBOSS_SUPERVISOR";
 /// Appended to the supervisor's process id if the child is to be killed with the supervisor.
@@ -16,11 +18,12 @@ pub(super) const LISTEN_FDS: &str = "LISTEN_FDS";
 pub(super) const LISTEN_PID: &str = "LISTEN_PID";
 
 /// Variables that this process got from its own parent and that do not apply to the programs it starts.
-pub(super) const NOT_PASSED_ON: [&str; 12] = [
+pub(super) const NOT_PASSED_ON: [&str; 13] = [
     RUN_MAIN,
     SERVER_FD,
     CONTROL_FD,
     GENERATION,
+    SPARE,
     SUPERVISOR,
     LISTEN_FDS,
     LISTEN_PID,

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Mutex;
 
 use super::control::{ControlMessage, ControlSocket};
-use super::env::{CONTROL_FD, GENERATION, RUN_MAIN, SERVER_FD};
+use super::env::{CONTROL_FD, GENERATION, RUN_MAIN, SERVER_FD, SPARE};
 use crate::sync::lock;
 
 /// Whether this process is a forked child, for which no variables are set.
@@ -33,6 +33,7 @@ pub fn is_running_from_reloader() -> bool {
 /// | `LISTEN_FDS`, `LISTEN_PID` | the same for programs that use systemd's socket activation, `sd_listen_fds(3)` |
 /// | `AMBOSS_CONTROL_FD` | the descriptor of the [`ControlSocket`] |
 /// | `AMBOSS_GENERATION` | counts the replacements; the children of one rolling restart share it |
+/// | `AMBOSS_SPARE` | set if the process is a [spare](crate::SupervisorOptions::spare): it prepares itself, sends [`Waiting`](ControlMessage::Waiting), and waits for [`Start`](ControlMessage::Start) |
 /// | `WERKZEUG_SERVER_FD` | the descriptor of the first listening socket, for programs that get `WERKZEUG_RUN_MAIN` |
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -41,8 +42,10 @@ pub struct Inherited {
     listeners: Vec<RawFd>,
     /// The descriptor of the control socket, unless the program is not expected to use one.
     control: Option<RawFd>,
-    /// Counts the replacements, from 1.
+    /// Counts the replacements, from 1. A spare learns it when it starts.
     pub generation: u64,
+    /// Whether this process is a spare.
+    pub is_spare: bool,
 }
 
 impl Inherited {
@@ -73,6 +76,7 @@ impl Inherited {
             listeners: numbers(SERVER_FD)?,
             control: numbers(CONTROL_FD)?.first().copied(),
             generation: variable(GENERATION).and_then(|value| value.to_str()?.parse().ok()).unwrap_or(0),
+            is_spare: variable(SPARE).is_some(),
         })
     }
 
@@ -164,9 +168,10 @@ mod tests {
     #[test]
     fn descriptors_are_read_from_the_environment() {
         let inherited = from(&[(SERVER_FD, "3,4"), (CONTROL_FD, "5"), (GENERATION, "7")]).unwrap();
-        assert_eq!(inherited, Inherited { listeners: vec![3, 4], control: Some(5), generation: 7 });
+        assert_eq!(inherited, Inherited { listeners: vec![3, 4], control: Some(5), generation: 7, is_spare: false });
         let inherited = from(&[(SERVER_FD, "3")]).unwrap();
-        assert_eq!(inherited, Inherited { listeners: vec![3], control: None, generation: 0 });
+        assert_eq!(inherited, Inherited { listeners: vec![3], ..Inherited::default() });
+        assert!(from(&[(SERVER_FD, "3"), (SPARE, "true")]).unwrap().is_spare);
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod spawn;
 pub(crate) use child::ChildProcess;
 pub use control::{ControlMessage, ControlSender, ControlSocket, RequestBody};
 pub(crate) use control::{Received, WeakControlSender};
+pub(crate) use env::SPARE;
 pub use exec_wrapper::exec_as_child;
 pub use fork::{Forked, ForkedChild};
 pub use inherited::{is_running_from_reloader, set_blocking, Inherited};

@@ -24,6 +24,7 @@ mod processes;
 mod reporter;
 mod semaphore;
 mod signals;
+mod spare;
 mod state;
 mod thread_registry;
 mod worker_threads;

@@ -40,6 +40,12 @@ pub struct SupervisorOptions {
     /// The maximum number of connections that are held while no worker can take them (1024); beyond that, the oldest
     /// are closed. Each needs a descriptor, so at most half of the process's descriptor limit is used.
     pub max_held_connections: usize,
+    /// Whether a spare is kept: a worker that is started ahead of time, prepares itself, and waits until the supervisor
+    /// needs a worker (false). For programs whose start takes long and mostly depends on code that rarely changes. The
+    /// program has to know about spares: see [`Inherited::is_spare`](crate::Inherited::is_spare). A spare that exits, or
+    /// is not prepared when it is needed, costs nothing but its own time. Not for [forked](crate::Program::forked)
+    /// programs, whose start is short.
+    pub spare: bool,
     /// Whether signals are handled while the supervisor runs (true): INT, TERM, QUIT, HUP, TTIN, TTOU, USR1.
     pub handle_signals: bool,
     /// Descriptors of this process that a [forked](crate::Program::forked) worker closes, in addition to the
@@ -63,6 +69,7 @@ impl Default for SupervisorOptions {
             restart_limit: 5,
             restart_limit_interval: Duration::from_secs(1),
             max_held_connections: 1024,
+            spare: false,
             handle_signals: true,
             close_in_fork: Vec::new(),
         }

@@ -19,6 +19,7 @@ use super::input::Input;
 use super::options::{Protocol, SupervisorOptions};
 use super::reporter::Reporter;
 use super::semaphore::Semaphore;
+use super::spare::Spare;
 use super::state::{ProcessControl, StateEvent, WorkerCommand};
 use super::thread_registry::ThreadRegistry;
 use super::worker_threads::{copy_stderr, read_control, wait_for_exit};
@@ -38,6 +39,7 @@ pub(super) struct Processes {
     /// Limits the connections that were received and not handled yet.
     unhandled: Arc<Semaphore>,
     threads: ThreadRegistry,
+    spare: Option<Spare>,
 }
 
 impl Drop for Processes {
@@ -87,11 +89,14 @@ impl Processes {
             fd_registry: FdRegistry::default(),
             unhandled: Arc::new(Semaphore::new()),
             threads: ThreadRegistry::default(),
+            spare: None,
         }
     }
 
     /// Closes the supervisor's copies of the listening sockets; the workers close theirs as they stop.
     pub(super) fn stop_listening(&mut self) {
+        // A spare has copies, too.
+        self.spare = None;
         if self.listeners.take().is_some() {
             self.reporter.handler.stopping();
         }
@@ -166,6 +171,9 @@ impl Processes {
 
     fn start_process(&mut self, generation: u64, program: &Program) -> io::Result<(ChildProcess, Option<UnixStream>)> {
         self.control_sockets.retain(|control| control.upgrade().is_some());
+        if let Some(started) = self.spare.take_if(|spare| spare.is_of(program)).and_then(|it| it.activate(generation)) {
+            return Ok((started.0, Some(started.1)));
+        }
         let listeners = self.listeners.as_deref().unwrap_or_default();
         let with_control = self.options.protocol.has_control_socket();
         if !program.is_forked() {
@@ -205,6 +213,7 @@ impl Processes {
 
 impl ProcessControl for Processes {
     fn start(&mut self, id: u64, generation: u64, program: &Program) -> io::Result<()> {
+        // For a spare as well, which has read nothing of the program itself yet.
         let started = SystemTime::now();
         let (process, control) = self.start_process(generation, program)?;
         let pid = process.id();
@@ -217,6 +226,16 @@ impl ProcessControl for Processes {
         self.running.insert(id, worker);
         self.reporter.handler.started(generation, pid);
         Ok(())
+    }
+
+    fn prepare_spare(&mut self, program: &Program) {
+        // The old one's end frees memory first.
+        self.spare = None;
+        let with_control = self.options.protocol.has_control_socket() && !program.is_forked();
+        if let Some(listeners) = self.listeners.as_deref().filter(|_| with_control) {
+            // Without one, the next worker is started as usual, and reports what is wrong.
+            self.spare = Spare::start(program, listeners).ok();
+        }
     }
 
     fn command(&mut self, id: u64, command: WorkerCommand) {

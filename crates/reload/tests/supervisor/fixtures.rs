@@ -129,8 +129,38 @@ fn run_as_worker() {
         return;
     }
     let inherited = Inherited::from_env().unwrap().unwrap();
-    let control = inherited.take_control().unwrap().unwrap();
+    let mut control = inherited.take_control().unwrap().unwrap();
+    if inherited.is_spare {
+        wait_as_spare(&mut control);
+    }
     serve(control, inherited.take_listeners().unwrap());
+}
+
+/// The file in which spares write their process ids.
+pub fn spares(code: &std::path::Path) -> PathBuf {
+    code.with_extension("spares")
+}
+
+/// Waits as a spare whose code may say how it misbehaves.
+fn wait_as_spare(control: &mut ControlSocket) {
+    let words = code();
+    let code = PathBuf::from(std::env::var_os(CODE).unwrap());
+    let mut file = std::fs::File::options().create(true).append(true).open(spares(&code)).unwrap();
+    if !words.contains("unprepared") {
+        control.send(&ControlMessage::Waiting).unwrap();
+    }
+    writeln!(file, "{}", std::process::id()).unwrap();
+    let start = control.receive().unwrap();
+    let Some(ControlMessage::Start { generation }) = start else { std::process::exit(0) };
+    assert!(generation > 1);
+    if words.contains("refuses") {
+        std::process::exit(0);
+    }
+    if words.contains("silent") {
+        let _ = control.receive();
+        std::process::exit(0);
+    }
+    control.send(&ControlMessage::Accepted).unwrap();
 }
 
 /// Forks a worker, which is a copy of the supervisor's process.

@@ -4,6 +4,7 @@
 //!   ones.
 //! - `restarts`: workers that die, ask for a restart, or exit.
 //! - `successors`: workers that ask to be replaced.
+//! - `spares`: workers that are started ahead of time.
 //! - `signals`: the effect of each signal on a supervisor in a separate process.
 //! - `plain_programs`: programs that do not use the control socket, systemd's variables, and the exec wrapper.
 //! - `forked`: workers that are copies of the supervisor's process.
@@ -24,6 +25,8 @@ mod replacement;
 mod restarts;
 
 mod successors;
+
+mod spares;
 
 mod signals;
 

@@ -39,6 +39,9 @@ pub struct RequestBody {
 /// | `F` | child → supervisor | files that the program consists of, as absolute paths separated by NUL |
 /// | `X` | child → supervisor | replace this child: start another one, and when that is ready, send `H` |
 /// | `L` | child → supervisor | the child stops of its own accord: start another one |
+/// | `W` | child → supervisor | waits: the child is a spare that is prepared |
+/// | `G` | supervisor → child | go: the spare becomes a worker of the generation in the payload (eight bytes) |
+/// | `A` | child → supervisor | accepted: the spare starts as a worker |
 /// | `S` | supervisor → child | stop: finish the running requests, then exit |
 /// | `H` | supervisor → child | drain: stop accepting, finish the requests, hand idle connections back, send `D`, exit |
 /// | `U` | supervisor → child | reopen the log files |
@@ -67,6 +70,15 @@ pub enum ControlMessage {
     /// The child asks for a successor, and serves until it is told to [`Drain`](ControlMessage::Drain) because the
     /// successor is ready.
     ReplaceMe,
+    /// The child is a [spare](crate::SupervisorOptions::spare) that is prepared.
+    Waiting,
+    /// The spare becomes a worker. It sends [`Accepted`](ControlMessage::Accepted), or exits if it is out of date.
+    Start {
+        /// The worker's generation.
+        generation: u64,
+    },
+    /// The spare starts as a worker.
+    Accepted,
     /// The child stops without an order, and the supervisor has to start another one in its place.
     Leaving,
     /// Finish the running requests, then exit.
@@ -112,6 +124,9 @@ impl ControlMessage {
             ControlMessage::Drained => b'D',
             ControlMessage::Files(_) => b'F',
             ControlMessage::ReplaceMe => b'X',
+            ControlMessage::Waiting => b'W',
+            ControlMessage::Start { .. } => b'G',
+            ControlMessage::Accepted => b'A',
             ControlMessage::Leaving => b'L',
             ControlMessage::Stop => b'S',
             ControlMessage::Drain => b'H',
@@ -135,6 +150,7 @@ impl ControlMessage {
                 let files: Vec<&[u8]> = files.iter().map(|file| file.as_os_str().as_bytes()).collect();
                 Cow::Owned(files.join(&0))
             }
+            ControlMessage::Start { generation } => Cow::Owned(generation.to_be_bytes().to_vec()),
             _ => Cow::Borrowed(&[]),
         }
     }
@@ -195,6 +211,9 @@ impl ControlMessage {
                 ControlMessage::Files(paths.filter(|path| path.is_absolute()).collect())
             }
             b'X' => ControlMessage::ReplaceMe,
+            b'W' => ControlMessage::Waiting,
+            b'G' => ControlMessage::Start { generation: u64::from_be_bytes(payload.try_into().ok()?) },
+            b'A' => ControlMessage::Accepted,
             b'L' => ControlMessage::Leaving,
             b'S' => ControlMessage::Stop,
             b'H' => ControlMessage::Drain,

@@ -10,6 +10,8 @@ use crate::process::Program;
 pub(in crate::supervisor) trait ProcessControl {
     /// Starts a program as the worker `id`.
     fn start(&mut self, id: u64, generation: u64, program: &Program) -> io::Result<()>;
+    /// Starts a spare of a program, in place of any other spare.
+    fn prepare_spare(&mut self, program: &Program);
     fn command(&mut self, id: u64, command: WorkerCommand);
     fn report(&mut self, event: StateEvent);
 }

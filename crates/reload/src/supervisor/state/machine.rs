@@ -25,6 +25,16 @@ pub(super) enum StartGate {
     ClosedUntilReplaced,
 }
 
+/// The spare for the next start.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum SpareState {
+    /// There is none since the last start.
+    Used,
+    /// One is started at this time, unless a worker is started before.
+    Due(Instant),
+    Started,
+}
+
 #[derive(Debug)]
 pub(super) struct Stopping {
     pub(super) exit_code: i32,
@@ -52,6 +62,7 @@ pub(in crate::supervisor) struct SupervisorState {
     pub(super) successor_backoff: Backoff,
     pub(super) restart_limiter: RestartLimiter,
     pub(super) stopping: Option<Stopping>,
+    pub(super) spare: SpareState,
 }
 
 impl SupervisorState {
@@ -72,6 +83,7 @@ impl SupervisorState {
             successor_backoff: backoff(),
             restart_limiter: RestartLimiter::new(options.restart_limit, options.restart_limit_interval),
             stopping: None,
+            spare: SpareState::Used,
             options,
         };
         state.begin_rolling_restart(program);

@@ -1,11 +1,14 @@
 //! Keeping the right number of workers: in a rolling restart, for workers that died, and for those that asked for a
 //! successor.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::interface::{FailureReason, ProcessControl, StateEvent};
-use super::machine::{StartGate, SupervisorState};
+use super::machine::{SpareState, StartGate, SupervisorState};
 use super::worker::{StopStage, Version, Worker, WorkerState};
+
+/// How long nothing may have been started before a spare is (500 ms): the first requests to the new code go first.
+const SPARE_DELAY: Duration = Duration::from_millis(500);
 
 impl SupervisorState {
     /// When [`tick`](SupervisorState::tick) has to be called at the latest.
@@ -15,7 +18,11 @@ impl SupervisorState {
             _ => None,
         };
         let successor = self.successor_at.filter(|_| self.stopping.is_none());
-        self.workers.iter().filter_map(Worker::due).chain(gate_opens).chain(successor).min()
+        let spare = match self.spare {
+            SpareState::Due(when) if self.stopping.is_none() => Some(when),
+            _ => None,
+        };
+        self.workers.iter().filter_map(Worker::due).chain(gate_opens).chain(successor).chain(spare).min()
     }
 
     /// Handles expired deadlines, and starts and stops workers until their number is right.
@@ -28,6 +35,22 @@ impl SupervisorState {
             self.successor_at = self.successor_at.filter(|&when| when > now);
             self.continue_rolling_restart(now, processes);
             self.adjust_worker_count(now, processes);
+            self.request_spare(now, processes);
+        }
+    }
+
+    /// Starts a spare once nothing has been started for a while.
+    fn request_spare(&mut self, now: Instant, processes: &mut impl ProcessControl) {
+        if !self.options.spare || self.expects_worker() {
+            return;
+        }
+        match self.spare {
+            SpareState::Used => self.spare = SpareState::Due(now + SPARE_DELAY),
+            SpareState::Due(when) if when <= now => {
+                self.spare = SpareState::Started;
+                processes.prepare_spare(&self.program);
+            }
+            SpareState::Due(_) | SpareState::Started => {}
         }
     }
 
@@ -127,6 +150,7 @@ impl SupervisorState {
     fn start(&mut self, version: &Version, now: Instant, processes: &mut impl ProcessControl) {
         self.last_id += 1;
         let id = self.last_id;
+        self.spare = SpareState::Used;
         match processes.start(id, version.generation, &version.program) {
             Ok(()) => self.workers.push(Worker::new(id, version.clone(), now, &self.options)),
             Err(error) => {

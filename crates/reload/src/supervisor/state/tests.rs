@@ -3,6 +3,7 @@
 mod failures;
 mod fallback;
 mod replacement;
+mod spares;
 mod stopping;
 mod successors;
 
@@ -30,6 +31,10 @@ impl ProcessControl for Recorder {
         }
         self.lines.push(format!("start {id} g{generation} {}", program.path.display()));
         Ok(())
+    }
+
+    fn prepare_spare(&mut self, program: &Program) {
+        self.lines.push(format!("spare of {}", program.path.display()));
     }
 
     fn command(&mut self, id: u64, command: WorkerCommand) {
