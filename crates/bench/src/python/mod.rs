@@ -20,6 +20,7 @@ mod rounds;
 mod server;
 mod sleepers;
 mod throughput;
+mod tls;
 mod venv;
 mod wheel;
 
@@ -62,6 +63,7 @@ fn run_table(bench: &Bench, table: Table) -> Result<()> {
         Table::Memory => memory::run(bench),
         Table::Sleepers => sleepers::run(bench),
         Table::Greenlets => greenlets::run(bench),
+        Table::Tls => tls::run(bench),
         Table::Reload => reload::run(bench),
     }
 }

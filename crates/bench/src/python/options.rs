@@ -10,7 +10,7 @@ pub const HELP: &str = "\
 cargo run --release -p amboss-bench -- python [options]
 
   --tables a,b,c  only these: hello, flask, 10k, upload, files, memory, sleepers, greenlets,
-                  reload (all)
+                  tls, reload (all)
   --peers a,b,c   only these: amboss, bjoern, granian, uwsgi, gunicorn-sync, gunicorn-gthread, gunicorn-gevent,
                   waitress, cheroot, werkzeug (all)
   --rounds N      rounds per figure: tables show medians, and the minimum and maximum of ratios (7)
@@ -35,11 +35,12 @@ pub enum Table {
     Memory,
     Sleepers,
     Greenlets,
+    Tls,
     Reload,
 }
 
 /// All tables, in the order in which they are printed.
-const TABLES: [Table; 9] = [
+const TABLES: [Table; 10] = [
     Table::Hello,
     Table::Flask,
     Table::TenKib,
@@ -48,6 +49,7 @@ const TABLES: [Table; 9] = [
     Table::Memory,
     Table::Sleepers,
     Table::Greenlets,
+    Table::Tls,
     Table::Reload,
 ];
 
@@ -63,6 +65,7 @@ impl Table {
             Table::Memory => "memory",
             Table::Sleepers => "sleepers",
             Table::Greenlets => "greenlets",
+            Table::Tls => "tls",
             Table::Reload => "reload",
         }
     }

@@ -24,6 +24,18 @@ def serve_pywsgi(app: WSGIApplication, port: int) -> None:
     WSGIServer(("127.0.0.1", port), app, log=None, backlog=1024).serve_forever()
 
 
+def serve_amboss(app: WSGIApplication, port: int, kind: str) -> None:
+    """Serves over TLS, with the same certificate by rustls (``files``) or by Python's ``ssl`` (``context``)."""
+    import ssl
+
+    from amboss import make_ssl_devcert, run_simple
+
+    files = make_ssl_devcert("server", host="localhost")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*files)
+    run_simple("127.0.0.1", port, app, ssl_context=context if kind == "context" else files, quiet=True)
+
+
 def serve_werkzeug(app: WSGIApplication, port: int, **options: Any) -> None:
     from werkzeug.serving import WSGIRequestHandler, run_simple
 
@@ -46,6 +58,8 @@ def main() -> None:
         serve_bjoern(app, int(port))
     elif server == "pywsgi":
         serve_pywsgi(app, int(port))
+    elif server.startswith("amboss-"):
+        serve_amboss(app, int(port), server.partition("-")[2])
     elif server == "werkzeug":
         serve_werkzeug(app, int(port))
     else:
