@@ -48,7 +48,8 @@ class Session:
                 self._pending = b""
             if closes:
                 self._close()
-            while True:
+            # Without new bytes from the client there is nothing to decrypt, and with none left the last read would raise.
+            while self._incoming.pending or self._object.pending() or has_ended:
                 block = self._object.read(_READ)
                 if not block:
                     closed = True

@@ -1,5 +1,6 @@
 //! The state of one TLS connection, which the transport in the event loop and the engine share.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -11,6 +12,12 @@ use crate::runtime::sync::lock;
 
 /// How many encrypted bytes are read from a socket at once: a TLS record with its header, several times.
 const READ: usize = 64 * 1024;
+
+thread_local! {
+    /// Where bytes are read to before they are appended to what has been received. A new buffer would have to be cleared
+    /// for each read.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
+}
 
 /// The maximum number of bytes that wait for the engine or the application in one direction, before the socket is read no
 /// further.
@@ -52,6 +59,8 @@ pub(super) struct ChannelState {
     pub(super) is_queued: bool,
     /// Whether there is more for the engine than what it is processing.
     pub(super) has_more: bool,
+    /// The number of threads that wait until the engine has processed the channel.
+    pub(super) waiting: usize,
     pub(super) waker: Option<TransportWaker>,
     /// The connection's `amboss._tls.Session`, which only the engine uses.
     pub(super) session: Option<Py<PyAny>>,
@@ -73,24 +82,34 @@ impl ChannelState {
     /// # Errors
     /// Those of the socket, but neither `WouldBlock` nor `Interrupted`.
     pub(super) fn receive(&mut self, socket: &Socket) -> io::Result<bool> {
-        let mut is_new = false;
-        while !self.has_ended && self.received.len() < MAX_BUFFERED && self.decrypted.len() < MAX_BUFFERED {
-            let start = self.received.len();
-            self.received.resize(start + READ, 0);
-            let read = (&mut &*socket).read(&mut self.received[start..]);
-            self.received.truncate(start + *read.as_ref().unwrap_or(&0));
-            match read {
-                Ok(0) => {
-                    self.has_ended = true;
-                    is_new = true;
+        BUFFER.with_borrow_mut(|buffer| {
+            let mut is_new = false;
+            while !self.has_ended && !self.is_full() {
+                match (&mut &*socket).read(buffer) {
+                    Ok(0) => {
+                        self.has_ended = true;
+                        is_new = true;
+                    }
+                    Ok(count) => {
+                        self.received.extend_from_slice(&buffer[..count]);
+                        is_new = true;
+                        if count < buffer.len() {
+                            // The poller reports what follows.
+                            break;
+                        }
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) => return Err(error),
                 }
-                Ok(_) => is_new = true,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
             }
-        }
-        Ok(is_new)
+            Ok(is_new)
+        })
+    }
+
+    /// Whether so much waits for the engine or the application that the socket is not read.
+    pub(super) fn is_full(&self) -> bool {
+        self.received.len() >= MAX_BUFFERED || self.decrypted.len() >= MAX_BUFFERED
     }
 
     /// Sends encrypted bytes as far as the socket takes them. Returns whether all have been sent.

@@ -25,6 +25,8 @@ pub(super) struct Engine {
 struct Queue {
     channels: Vec<Arc<Channel>>,
     is_running: bool,
+    /// Whether the thread waits to be notified, which costs a system call.
+    is_waiting: bool,
     /// Whether the server is gone, so that the thread ends.
     is_over: bool,
 }
@@ -57,8 +59,10 @@ impl Engine {
                 self.log.error(&format!("can't start the thread for TLS, so its connections wait: {error}"));
             }
         }
-        drop(queue);
-        self.changed.notify_one();
+        if std::mem::take(&mut queue.is_waiting) {
+            drop(queue);
+            self.changed.notify_one();
+        }
     }
 
     /// Ends the thread when it has processed what it has.
@@ -75,6 +79,7 @@ impl Engine {
                     if queue.is_over {
                         return;
                     }
+                    queue.is_waiting = true;
                     queue = self.changed.wait(queue).unwrap_or_else(std::sync::PoisonError::into_inner);
                 }
                 std::mem::take(&mut queue.channels)
@@ -152,7 +157,9 @@ impl Engine {
                 state.is_queued = true;
                 lock(&self.queue).channels.push(channel.clone());
             }
-            channel.processed.notify_all();
+            if state.waiting > 0 {
+                channel.processed.notify_all();
+            }
             state.waker.clone()
         };
         if let Some(waker) = waker {

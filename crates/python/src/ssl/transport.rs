@@ -130,12 +130,13 @@ impl Transport for PySslTransport {
             self.receive(&mut state)?;
             return Err(io::ErrorKind::WouldBlock.into());
         }
+        let was_full = state.is_full();
         let (front, _) = state.decrypted.as_slices();
         let count = front.len().min(buffer.len());
         buffer[..count].copy_from_slice(&front[..count]);
         state.decrypted.drain(..count);
-        if state.decrypted.is_empty() {
-            // What was left in the socket because too much was buffered.
+        if was_full && !state.is_full() {
+            // What was left in the socket.
             self.receive(&mut state)?;
         }
         Ok(count)
@@ -195,12 +196,9 @@ impl Transport for PySslTransport {
                 return Ok(false);
             }
             if state.is_queued {
-                drop(
-                    self.channel
-                        .processed
-                        .wait_timeout_while(state, left, |state| state.is_queued)
-                        .unwrap_or_else(PoisonError::into_inner),
-                );
+                state.waiting += 1;
+                let waited = self.channel.processed.wait_timeout_while(state, left, |state| state.is_queued);
+                waited.unwrap_or_else(PoisonError::into_inner).0.waiting -= 1;
             } else {
                 drop(state);
                 self.socket().wait(interest, left)?;
