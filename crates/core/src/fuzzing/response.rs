@@ -1,8 +1,10 @@
 //! `response`: no status, field or body that an application gives can split a response.
 
+use std::cell::RefCell;
+
 use super::input::{escape, split_prefix};
 use super::reader;
-use crate::http::{allows_body, BodyWriter, ResponseContext, ResponseFraming, ResponseHead, Version};
+use crate::http::{allows_body, BodyWriter, RepeatedHead, ResponseContext, ResponseFraming, ResponseHead, Version};
 
 /// Separates status, fields and body. This byte and [`UNIT`] can't occur in them.
 const RECORD: u8 = 0x1e;
@@ -13,6 +15,7 @@ const UNIT: u8 = 0x1f;
 /// follow, separated by 0x1E, with 0x1F between the name and the value of a field.
 ///
 /// - A refused head leaves the buffer unchanged.
+/// - A head is the same when it repeats one that the thread has written before.
 /// - A strict reader reads an accepted response as one head with the same status, the same fields in the same order and
 ///   no others except framing, date and server, and as one body with the same bytes.
 pub fn response(data: &[u8]) {
@@ -31,7 +34,9 @@ pub fn response(data: &[u8]) {
 
     const BEFORE: &[u8] = b"an earlier response";
     let mut out = BEFORE.to_vec();
-    let started = ResponseHead::start(&mut out, &status, fields.iter().map(|(name, value)| (name.as_str(), *value)));
+    let borrowed: Vec<(&str, &[u8])> = fields.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    let started = ResponseHead::start(&mut out, &status, borrowed.iter().copied());
+    check_repetition(&status, &borrowed, &out[BEFORE.len()..]);
     let Ok(head) = started else {
         assert_eq!(out, BEFORE, "a refused head leaves bytes in the buffer");
         return;
@@ -70,6 +75,18 @@ pub fn response(data: &[u8]) {
     assert!(allows_body(seen.status) || seen.status == 101 || seen.body.is_empty());
     assert_eq!(plan.keep_alive, !seen.closes, "the plan and the written bytes disagree: {}", escape(wire));
     assert!(!plan.keep_alive || answering.keep_alive);
+}
+
+fn check_repetition(status: &str, fields: &[(&str, &[u8])], expected: &[u8]) {
+    thread_local! {
+        static REPEATED: RefCell<RepeatedHead> = RefCell::default();
+    }
+    for _ in 0..2 {
+        let mut out = Vec::new();
+        let started = REPEATED.with_borrow_mut(|repeated| repeated.start(&mut out, status, fields));
+        assert_eq!(escape(&out), escape(expected));
+        assert!(started.is_ok() || out.is_empty());
+    }
 }
 
 fn check_fields(seen: &reader::Response, fields: &[(String, &[u8])], status: u16) {
