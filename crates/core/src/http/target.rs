@@ -303,6 +303,24 @@ mod tests {
     }
 
     #[test]
+    fn the_usual_and_the_complete_check_of_a_host_agree() {
+        const ALPHABET: &[u8] = b"a:%0[]9@";
+        let mut texts: Vec<Vec<u8>> = vec![Vec::new()];
+        for _ in 0..6 {
+            let longer =
+                |text: &Vec<u8>| ALPHABET.iter().map(|&byte| [&text[..], &[byte]].concat()).collect::<Vec<_>>();
+            texts = texts.iter().flat_map(longer).collect();
+            for text in &texts {
+                assert_eq!(host_is_valid(text), unusual_host_is_valid(text), "{}", String::from_utf8_lossy(text));
+            }
+        }
+        for port in 0..=70_000 {
+            let host = format!("a:{port}");
+            assert_eq!(host_is_valid(host.as_bytes()), port <= 65_535, "{host}");
+        }
+    }
+
+    #[test]
     fn a_host_is_a_name_or_an_address_with_an_optional_port() {
         for valid in [
             "",
