@@ -45,14 +45,17 @@ pub trait AppLoader {
     /// on files that may change before the application is loaded. Returns false if that is impossible; this process then
     /// ends, and the next worker is started when it is needed. Called before [`load_app`](AppLoader::load_app).
     #[cfg(all(unix, feature = "reload"))]
-    fn prepare_spare(&mut self) -> bool {
+    fn prepare_spare(&mut self, worker: &Worker) -> bool {
+        let _ = worker;
         false
     }
 
-    /// Whether what [`prepare_spare`](AppLoader::prepare_spare) has done is what a process that starts now would do. If
-    /// not, this process ends, and another one is started.
+    /// Called when the spare becomes a worker of this generation. Returns whether what
+    /// [`prepare_spare`](AppLoader::prepare_spare) has done is what a process that starts now would do. If not, this
+    /// process ends, and another one is started.
     #[cfg(all(unix, feature = "reload"))]
-    fn is_spare_current(&mut self) -> bool {
+    fn start_spare(&mut self, generation: u64) -> bool {
+        let _ = generation;
         true
     }
 
@@ -136,13 +139,13 @@ impl<L: AppLoader + ?Sized> AppLoader for &mut L {
     }
 
     #[cfg(all(unix, feature = "reload"))]
-    fn prepare_spare(&mut self) -> bool {
-        (**self).prepare_spare()
+    fn prepare_spare(&mut self, worker: &Worker) -> bool {
+        (**self).prepare_spare(worker)
     }
 
     #[cfg(all(unix, feature = "reload"))]
-    fn is_spare_current(&mut self) -> bool {
-        (**self).is_spare_current()
+    fn start_spare(&mut self, generation: u64) -> bool {
+        (**self).start_spare(generation)
     }
 
     #[cfg(feature = "toolkit")]

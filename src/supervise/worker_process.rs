@@ -58,7 +58,9 @@ impl WorkerProcess {
             Some(mut control) => {
                 ignore_interrupts()?;
                 if inherited.is_spare {
-                    match spare::await_start(&mut control, loader)? {
+                    let server_fd = listeners.as_fds().next().map(|socket| socket.as_raw_fd());
+                    let worker = Worker::supervised(Some(control.sender()), true, server_fd);
+                    match spare::await_start(&mut control, loader, &worker)? {
                         Some(generation) => inherited.generation = generation,
                         None => std::process::exit(0),
                     }

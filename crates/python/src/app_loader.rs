@@ -85,12 +85,12 @@ impl<F> AppLoader for PyAppLoader<F>
 where
     F: FnOnce(Python<'_>, &Worker) -> PyResult<LoadedApps>,
 {
-    fn prepare_spare(&mut self) -> bool {
-        self.spare_target.as_ref().is_some_and(|target| ask_spare("prepare", (target,)))
+    fn prepare_spare(&mut self, worker: &Worker) -> bool {
+        self.spare_target.as_ref().is_some_and(|target| ask_spare("prepare", (target, worker.server_fd())))
     }
 
-    fn is_spare_current(&mut self) -> bool {
-        ask_spare("is_current", ())
+    fn start_spare(&mut self, generation: u64) -> bool {
+        ask_spare("start", (generation,))
     }
 
     fn load_app(&mut self, worker: &Worker) -> Result<Arc<dyn Application>, RunError> {

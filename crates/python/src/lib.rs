@@ -49,5 +49,6 @@ fn _amboss(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(command::main, module)?)?;
     module.add_function(wrap_pyfunction!(api::check, module)?)?;
     module.add_function(wrap_pyfunction!(worker::module_reporter::report_files, module)?)?;
+    module.add_function(wrap_pyfunction!(runtime::ffi::observe, module)?)?;
     Ok(())
 }

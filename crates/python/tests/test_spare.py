@@ -1,6 +1,7 @@
 """``amboss -r --spare``: an interpreter that has imported the libraries takes the place of the worker after a save."""
 
 import contextlib
+import subprocess
 import sys
 import textwrap
 
@@ -9,6 +10,9 @@ import pytest
 from commands import Folder, is_alive, run, serving_command
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the spare by /proc")
+
+#: True in a process that was started as a spare. Other variables may contain the name as well.
+IN_SPARE = r"b'\0AMBOSS_SPARE=' in open('/proc/self/environ', 'rb').read()"
 
 #: An application that responds with an expression and its process.
 RESPONDS = """
@@ -30,9 +34,9 @@ class Project(Folder):
         super().__init__(path / "work")
         self.installed = Folder(path / "site-packages")
 
-    def serving(self, *arguments):
+    def serving(self, *arguments, target="shop:app"):
         more = {"env": {"PYTHONPATH": str(self.installed.path)}}
-        return serving_command(self.path, "-r", "--spare", *arguments, "shop:app", **more)
+        return serving_command(self.path, "-r", "--spare", *arguments, target, **more)
 
 
 @pytest.fixture
@@ -52,7 +56,7 @@ def spares(server):
     found = set()
     for pid in server.processes():
         with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
-            if b"AMBOSS_SPARE=" in file.read():
+            if b"\0AMBOSS_SPARE=" in b"\0" + file.read():
                 found.add(pid)
     return found
 
@@ -130,12 +134,26 @@ def test_a_library_is_imported_after_what_the_program_does_before(project):
 
 
 @linux
-@pytest.mark.parametrize("change", ["program", "module", "library", "data", "shadow"])
+@pytest.mark.parametrize(
+    "change", ["program", "module", "appended", "filled", "library", "data", "shadow", "optional", "installed", "listed"]
+)
 def test_a_spare_that_is_out_of_date_is_not_used(project, change):
     data = project.installed.save("data.txt", "one")
-    project.installed.save("lib.py", f"import os\nNAME = os.environ.get('NAME') or open({str(data)!r}).read()\n")
-    project.save("part.py", "import lib\n")
-    project.save("shop.py", "import part, lib\n" + responding("lib.NAME"))
+    library = f"""
+        import os
+        NAME = os.environ.get('NAME') or open({str(data)!r}).read()
+        NAME = os.listdir('plugins')[0] if os.path.exists('plugins') else NAME
+        try:
+            from optional import NAME
+        except ImportError:
+            pass
+    """
+    project.installed.save("lib.py", library)
+    project.save("part.py", "import json\n")
+    project.save("empty.py", "")
+    project.save("shop.py", "import part, empty, lib\n" + responding("lib.NAME"))
+    if change == "listed":
+        project.save("plugins/one", "")
     with project.serving("--extra-files", str(project.installed.path)) as server:
         served = {server.wait_for_version("one")}
         spare = wait_for_spare(server, served)
@@ -143,13 +161,21 @@ def test_a_spare_that_is_out_of_date_is_not_used(project, change):
             project.save("shop.py", "import os\nos.environ['NAME'] = 'two'\nimport lib\n" + responding("lib.NAME"))
         elif change == "module":
             project.save("part.py", "import os\nos.environ['NAME'] = 'two'\nimport lib\n")
+        elif change == "appended":
+            project.save("part.py", "import json\nimport os\nos.environ['NAME'] = 'two'\n")
+        elif change == "filled":
+            project.save("empty.py", "import os\nos.environ['NAME'] = 'two'\n")
         elif change == "library":
             project.installed.save("lib.py", "NAME = 'two'\n")
         elif change == "data":
             project.installed.save("data.txt", "two")
         else:
-            project.save("lib.py", "NAME = 'two'\n")
-            project.save("shop.py", "import part, lib\n" + responding("lib.NAME") + "#\n")
+            if change == "listed":
+                (project.path / "plugins/one").rename(project.path / "plugins/two")
+            else:
+                folder = project.installed if change == "installed" else project
+                folder.save("lib.py" if change == "shadow" else "optional.py", "NAME = 'two'\n")
+            project.save("shop.py", "import part, empty, lib\n" + responding("lib.NAME") + "#\n")
         assert server.wait_for_version("two") != spare
         server.wait_until(lambda: not is_alive(spare), "the end of the spare")
 
@@ -163,21 +189,51 @@ def test_a_spare_that_is_out_of_date_is_not_used(project, change):
         "import socket; s = socket.create_server(('', 0)); socket.create_connection(s.getsockname()).close(); s.close()",
         "import subprocess; subprocess.call(['true'])",
         "open(__file__ + '.log', 'w').close()",
+        "import os; os.mkdir(__file__ + '.folder')",
         "import gevent",
         "import part",
-        "1 / 0 if 'AMBOSS_SPARE' in __import__('os').environ else None",
+        "import sys; sys.path.insert(0, '/nowhere')",
+        "import sys, types; sys.modules['part'] = types.ModuleType('part')",
+        f"{IN_SPARE} and 1 / 0",
     ],
 )
 def test_a_spare_ends_if_a_library_does_more_than_define(project, effect):
     project.installed.save("lib.py", effect + "\n")
     project.save("part.py", "")
-    project.save("shop.py", "import lib\n" + responding("'one'"))
+    project.save("shop.py", "import lib, part\n" + responding("'one'"))
     with project.serving() as server:
+        served = {server.wait_for_version("one")}
+        made = set(project.installed.path.iterdir())
+        for path in made - {project.installed.path / "lib.py"}:
+            path.rmdir() if path.is_dir() else path.unlink()
+        server.wait_until(lambda: spares(server) - served, "a spare")
+        server.wait_until(lambda: not spares(server) - served, "the end of the spare")
+        # It ended before the effect.
+        assert list(project.installed.path.iterdir()) == [project.installed.path / "lib.py"]
+        project.save("shop.py", "import lib, part\n" + responding("'two'"))
+        server.wait_for_version("two")
+
+
+@linux
+def test_a_file_in_a_folder_that_a_library_leaves_is_found_again(project):
+    project.installed.save("lib.py", "import os\nos.chdir('/')\n")
+    project.save("shop.py", "import lib\n" + responding("'one'"))
+    with project.serving(target="./shop.py:app") as server:
         served = {server.wait_for_version("one")}
         server.wait_until(lambda: spares(server) - served, "a spare")
         server.wait_until(lambda: not spares(server) - served, "the end of the spare")
         project.save("shop.py", "import lib\n" + responding("'two'"))
         server.wait_for_version("two")
+
+
+@linux
+def test_a_spare_that_imports_ends_with_its_supervisor(project):
+    project.installed.save("lib.py", f"import time\n{IN_SPARE} and time.sleep(300)\n")
+    project.save("shop.py", "import lib\n" + responding("'one'"))
+    with project.serving() as server:
+        spare = wait_for_spare(server, {server.wait_for_version("one")})
+        server.signal("SIGKILL")
+        server.wait_until(lambda: not is_alive(spare), "the end of the spare")
 
 
 @linux
@@ -219,6 +275,8 @@ def app(environ, start_response):
         "limits": [sys.getrecursionlimit(), sys.getswitchinterval()],
         "arguments": [sys.argv, list(sys.flags), getattr(sys, "orig_argv", None)],
         "directory": os.getcwd(),
+        "library": [lib.IMPORTER, lib.ENVIRONMENT],
+        "generation": int(os.environ["AMBOSS_GENERATION"]) > VERSION,
         "streams": [sys.stdout.name, sys.stderr.name, sys.stderr.line_buffering],
     }
     return [json.dumps(state, default=repr).encode()]
@@ -226,9 +284,21 @@ def app(environ, start_response):
 
 
 @linux
-@pytest.mark.parametrize("libraries", ["flask", "django.core.wsgi, django.db.models", "falcon, bottle, requests", "numpy"])
+@pytest.mark.parametrize(
+    "libraries", ["flask", "django.core.wsgi, django.db.models", "falcon, bottle, requests", "numpy"]
+)
 def test_a_worker_that_was_a_spare_is_like_any_other(project, libraries):
-    begin = f"import {libraries}\n"
+    library = """
+        import os, sys
+        ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "AMBOSS_GENERATION"}
+        frame = sys._getframe()
+        while frame.f_back is not None and "importlib" in frame.f_back.f_code.co_filename:
+            frame = frame.f_back
+        frame = frame.f_back
+        IMPORTER = [frame.f_globals["__name__"], frame.f_code.co_filename, frame.f_lineno]
+    """
+    project.installed.save("lib.py", library)
+    begin = f"import {libraries}\nimport lib\n"
     project.save("shop.py", f"{begin}VERSION = 0\n{STATE}")
     with project.serving() as server:
         started = server.json()
@@ -270,7 +340,7 @@ def beginning(tmp_path, monkeypatch):
             file = tmp_path / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(textwrap.dedent(text))
-        return [tuple(one) for one in _spare._Imports(name, {})]
+        return [(one.module, one.names) for one in _spare._Imports(name, {})]
 
     return ask
 
@@ -291,6 +361,10 @@ def beginning(tmp_path, monkeypatch):
         ("import json\ntry:\n    import ujson\nexcept ImportError:\n    pass\nimport os", [("json", ())]),
         ("import typing\nif typing.TYPE_CHECKING:\n    import a\nimport os", [("typing", ()), ("os", ())]),
         ("TYPE_CHECKING = True\nif TYPE_CHECKING:\n    import a\nimport os", []),
+        ("import typing\ntyping = X\nif typing.TYPE_CHECKING:\n    import os", [("typing", ())]),
+        ("import typing\ntyping = 1\nif typing.TYPE_CHECKING:\n    import os\nimport json", [("typing", ())]),
+        ("import json\nX = set()\nimport os", [("json", ())]),
+        ("import json\n__path__ = ['a']\nimport os", [("json", ())]),
         ("from json import *\nimport os", []),
         ("import json\nimport nowhere_at_all\nimport os", [("json", ())]),
         ("import json\nthis is no Python", []),
@@ -317,9 +391,59 @@ def test_modules_of_the_program_are_followed(beginning, tmp_path):
     files["pack/second.py"] = files["pack/second.py"].replace("..pack", ".")
     assert beginning({**files, "pack/first.py": "run()"}) == done[:1]
     assert beginning({**files, "pack/NAME.py": ""}) == done, "NAME may be the module"
+    renamed = files["pack/__init__.py"].replace("import second", "import second as NAME")
+    assert beginning({**files, "pack/__init__.py": renamed}) == done
     (tmp_path / "pack/NAME.py").unlink()
     done.append(("decimal", ()))
     assert beginning(files) == done
     files["pack/second.py"] = "import decimal"
     assert beginning(files) == [*done, ("textwrap", ()), ("os", ())]
     assert beginning(files, "pack.second") == [*done, ("textwrap", ())]
+
+
+def test_the_observer_sees_the_events_of_an_audit_hook_and_can_prevent_them(tmp_path):
+    """In a process of its own, since a hook of ``sys.addaudithook`` can't be removed."""
+    script = """
+        import os, sys
+        from amboss._amboss import observe
+
+        path = sys.argv[1]
+        ours, theirs = [], []
+        record = lambda event, arguments: ours.append((event, arguments))
+        # Registered last, so that it sees what the other one does not prevent.
+        observe(None)
+        sys.addaudithook(lambda event, arguments: theirs.append((event, arguments)))
+
+        def work():
+            open(path, "w").close()
+            os.listdir(os.path.dirname(path))
+            os.remove(path)
+            compile("1", "text", "eval")
+
+        observe(record)
+        theirs.clear()
+        work()
+        count = len(theirs)
+        observe(None)
+        assert ours and ours == theirs[:count], (ours, theirs)
+        ours.clear()
+        work()
+        assert not ours
+
+        def prevent(event, arguments):
+            if event == "open":
+                raise PermissionError("prevented")
+
+        observe(prevent)
+        try:
+            open(path, "w")
+        except PermissionError as error:
+            assert str(error) == "prevented"
+        else:
+            raise AssertionError("not prevented")
+        observe(None)
+        assert not os.path.exists(path)
+    """
+    words = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "file")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

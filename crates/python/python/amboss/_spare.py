@@ -10,14 +10,18 @@ time (see :class:`_Observer`), if anything that was read has changed since, or i
 
 import _thread
 import ast
+import contextlib
 import importlib.util
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, PathFinder, SourceFileLoader
 from typing import Any, NamedTuple, Optional, Union
 
+from ._amboss import observe
+from ._child_environment import sockets_adopted
 from ._loader import locate
 from ._modules import PACKAGES
 
@@ -25,17 +29,42 @@ from ._modules import PACKAGES
 PATCHING = ("gevent", "eventlet")
 
 
-class _Import(NamedTuple):
-    """An import statement, with absolute names: ``from module import names``, or ``import module`` without names."""
+class _Import:
+    """An import statement of a module of the program, with absolute names: ``from module import names``, or
+    ``import module`` without names."""
+
+    def __init__(self, module: str, names: tuple[str, ...], importer: ModuleSpec, line: int) -> None:
+        self.module = module
+        self.names = names
+        self._importer = importer
+        self._line = line
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Import) and (self.module, self.names) == (other.module, other.names)
+
+    def __hash__(self) -> int:
+        return hash((self.module, self.names))
+
+    def run(self) -> None:
+        """Runs the statement, as if it stood in a module of that name, file and line: a warning may name them."""
+        text = f"from {self.module} import {', '.join(self.names)}" if self.names else f"import {self.module}"
+        code = compile("\n" * (self._line - 1) + text, str(self._importer.origin), "exec")
+        exec(code, {"__name__": self._importer.name, "__package__": self._importer.parent})
+
+
+class _Statement(NamedTuple):
+    """An import statement as it is written."""
 
     module: str
+    level: int
     names: tuple[str, ...]
+    line: int
 
 
 class _Beginning(NamedTuple):
     """The import statements at the top of a source file."""
 
-    imports: tuple[tuple[str, int, tuple[str, ...]], ...]
+    imports: tuple[_Statement, ...]
     #: The names that the statements assign, except for those of modules of the same package.
     names: frozenset[str]
     #: Whether the file has no other statements.
@@ -43,14 +72,21 @@ class _Beginning(NamedTuple):
     #: The source, up to the first line of the first other statement.
     source: bytes
 
+    def is_of(self, source: bytes) -> bool:
+        """Whether a source begins in this way."""
+        return source == self.source if self.is_whole else source.startswith(self.source)
 
-def prepare(target: str) -> bool:
+
+def prepare(target: str, server_fd: Optional[int]) -> bool:
     """Imports the libraries with which the program begins.
 
     :param target: as for :func:`amboss._loader.load_app`
+    :param server_fd: the descriptor of the first listening socket
     :returns: whether the interpreter may wait now; if not, it has to end, as it has to if a library can't be imported
     """
     global _spare
+    # As before a program is loaded: libraries may keep a copy of the environment.
+    sockets_adopted(server_fd)
     spare = _Spare(target)
     if not spare.prepare():
         return False
@@ -58,8 +94,12 @@ def prepare(target: str) -> bool:
     return True
 
 
-def is_current() -> bool:
-    """Whether a worker that is started now would be in the state of this interpreter."""
+def start(generation: int) -> bool:
+    """Makes this interpreter a worker of a generation, if a worker that is started now would be in the same state.
+
+    :returns: whether it is; if not, the interpreter has to end
+    """
+    os.environ["AMBOSS_GENERATION"] = str(generation)
     return _spare is not None and _spare.is_current()
 
 
@@ -74,17 +114,23 @@ class _Spare:
         # As when the program is loaded.
         for folder in self._folders:
             sys.path.insert(0, folder)
-        imports = list(_Imports(self._module, self._beginnings))
+        program = _Imports(self._module, self._beginnings)
+        imports = list(program)
         if any(statement.module.partition(".")[0] in PATCHING for statement in imports):
             return False
+        path, directory = sys.path[:], os.getcwd()
         with self._observer:
-            for module, names in imports:
-                __import__(module, {}, {}, names, 0)
+            for statement in imports:
+                statement.run()
         self._done = imports
-        if not all(_is_in_package(os.path.realpath(file)) for file in self._observer.imported_files):
-            # A library has imported a module of the program.
+        if self._observer.has_seen_effects or any(name in sys.modules for name in PATCHING):
             return False
-        return not self._observer.has_seen_effects and not any(name in sys.modules for name in PATCHING)
+        if sys.path != path or os.getcwd() != directory:
+            # The program would be loaded from elsewhere.
+            return False
+        # A library may have imported a module of the program, or put something in its place.
+        files = (os.path.realpath(file) for file in self._observer.imported_files)
+        return all(map(_is_in_package, files)) and sys.modules.keys().isdisjoint(program.followed)
 
     def is_current(self) -> bool:
         importlib.invalidate_caches()
@@ -103,7 +149,8 @@ class _Imports:
         self._name = name
         self._beginnings = beginnings
         self._specs: dict[str, Optional[ModuleSpec]] = {}
-        self._followed: set[str] = set()
+        #: The modules of the program that were looked at.
+        self.followed: set[str] = set()
         self._is_over = False
 
     def __iter__(self) -> Iterator[_Import]:
@@ -111,10 +158,12 @@ class _Imports:
         is_own = not is_installed(self._find(self._name.partition(".")[0]))
         return self._follow(self._name, ()) if is_own else iter(())
 
-    def _follow(self, name: str, names: tuple[str, ...]) -> Iterator[_Import]:
+    def _follow(
+        self, name: str, names: tuple[str, ...], importer: Optional[ModuleSpec] = None, line: int = 0
+    ) -> Iterator[_Import]:
         """Yields what an import statement imports, and sets ``_is_over`` at the first statement of another kind."""
-        if is_installed(self._find(name.partition(".")[0])):
-            yield _Import(name, names)
+        if importer is not None and is_installed(self._find(name.partition(".")[0])):
+            yield _Import(name, names, importer, line)
             return
         parts = name.split(".")
         for end in range(1, len(parts) + 1):
@@ -136,22 +185,22 @@ class _Imports:
                 return
 
     def _run(self, name: str) -> Iterator[_Import]:
-        if name in self._followed:
+        if name in self.followed:
             return
-        self._followed.add(name)
+        self.followed.add(name)
         spec = self._find(name)
         beginning = self._beginning(spec)
         if spec is None or beginning is None:
             self._is_over = True
             return
-        for module, level, names in beginning.imports:
+        for module, level, names, line in beginning.imports:
             if level > 0:
                 try:
                     module = importlib.util.resolve_name("." * level + module, spec.parent)
                 except ImportError:
                     self._is_over = True
                     return
-            yield from self._follow(module, names)
+            yield from self._follow(module, names, spec, line)
             if self._is_over:
                 return
         self._is_over = not beginning.is_whole
@@ -177,8 +226,8 @@ class _Imports:
             with open(spec.origin, "rb") as file:
                 source = file.read()
             known = self._beginnings.get(spec.origin)
-            if known is None or not source.startswith(known.source):
-                known = self._beginnings[spec.origin] = _parse(source)
+            if known is None or not known.is_of(source):
+                known = self._beginnings[spec.origin] = _parse(source, spec.origin)
         except (OSError, SyntaxError, ValueError):
             return None
         return known
@@ -203,50 +252,64 @@ def _is_in_package(path: str) -> bool:
     return path.startswith(os.path.join(library, "")) or any(os.sep + packages in path for packages in PACKAGES)
 
 
-def _parse(source: bytes) -> _Beginning:
-    imports: list[tuple[str, int, tuple[str, ...]]] = []
+def _parse(source: bytes, path: str) -> _Beginning:
+    imports: list[_Statement] = []
     names: set[str] = set()
-    for statement in ast.parse(source).body:
+    assigned: set[str] = set()
+    with warnings.catch_warnings():
+        # They are shown when the program is compiled.
+        warnings.simplefilter("ignore")
+        body = ast.parse(source, path).body
+    for statement in body:
         if isinstance(statement, ast.Import):
             for alias in statement.names:
-                imports.append((alias.name, 0, ()))
+                imports.append(_Statement(alias.name, 0, (), statement.lineno))
                 names.add(alias.asname or alias.name.partition(".")[0])
         elif isinstance(statement, ast.ImportFrom) and statement.names[0].name != "*":
             if statement.module != "__future__":
                 wanted = tuple(alias.name for alias in statement.names)
-                imports.append((statement.module or "", statement.level, wanted))
-            if statement.module:
-                names.update(alias.asname or alias.name for alias in statement.names)
+                imports.append(_Statement(statement.module or "", statement.level, wanted, statement.lineno))
+            # ``from . import name`` assigns a module of the same package, and often imports it.
+            own = statement.module is None and statement.level == 1
+            names.update(alias.asname or alias.name for alias in statement.names if alias.asname or not own)
         elif isinstance(statement, ast.Assign) and _is_plain(statement.targets) and _is_literal(statement.value):
-            names.update(target.id for target in statement.targets if isinstance(target, ast.Name))
-        elif not (_is_constant(statement) or _is_for_type_checkers(statement, imports)):
+            assigned.update(target.id for target in statement.targets if isinstance(target, ast.Name))
+        elif not (_is_constant(statement) or _is_for_type_checkers(statement, imports, assigned)):
             # The whole line, since the next version of the file may continue it.
             lines = source.splitlines(keepends=True)[: statement.lineno]
-            return _Beginning(tuple(imports), frozenset(names), False, b"".join(lines))
-    return _Beginning(tuple(imports), frozenset(names), True, source)
+            return _Beginning(tuple(imports), frozenset(names | assigned), False, b"".join(lines))
+    return _Beginning(tuple(imports), frozenset(names | assigned), True, source)
 
 
 def _is_constant(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
-def _is_for_type_checkers(statement: ast.stmt, imports: list[tuple[str, int, tuple[str, ...]]]) -> bool:
+def _is_for_type_checkers(statement: ast.stmt, imports: list[_Statement], assigned: set[str]) -> bool:
     """Whether a statement is ``if TYPE_CHECKING:``, whose body never runs."""
-    if not isinstance(statement, ast.If) or statement.orelse:
+    if not isinstance(statement, ast.If) or statement.orelse or not assigned.isdisjoint(("TYPE_CHECKING", "typing")):
         return False
     test = ast.unparse(statement.test)
+    from_typing = [one.names for one in imports if one.module == "typing" and one.level == 0]
     if test == "typing.TYPE_CHECKING":
-        return ("typing", 0, ()) in imports
-    return test == "TYPE_CHECKING" and any(
-        module == "typing" and level == 0 and "TYPE_CHECKING" in names for module, level, names in imports
-    )
+        return () in from_typing
+    return test == "TYPE_CHECKING" and any("TYPE_CHECKING" in names for names in from_typing)
+
+
+#: Names between double underscores that have no meaning for the import system.
+_HARMLESS = ("__all__", "__author__", "__copyright__", "__license__", "__version__")
 
 
 def _is_plain(targets: list[ast.expr]) -> bool:
-    return all(isinstance(target, ast.Name) for target in targets)
+    return all(
+        isinstance(target, ast.Name) and (not target.id.startswith("__") or target.id in _HARMLESS)
+        for target in targets
+    )
 
 
 def _is_literal(value: ast.expr) -> bool:
+    if any(isinstance(node, ast.Call) for node in ast.walk(value)):
+        return False
     try:
         ast.literal_eval(value)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
@@ -254,12 +317,15 @@ def _is_literal(value: ast.expr) -> bool:
     return True
 
 
+class _Effect(Exception):
+    """An import does something that must not happen ahead of time. It is raised before that happens."""
+
+
 class _Observer:
     """Observes what imports do, by the interpreter's audit events (PEP 578).
 
     Sockets and other open files, threads, processes and files that are written must not exist twice, nor before the
-    program asks for them.
-    What was read must not change before the program runs.
+    program asks for them. What was read must not change before the program runs.
     """
 
     #: Events that begin so must not happen. A socket may be made to find out whether the system has IPv6, as long as it
@@ -280,7 +346,7 @@ class _Observer:
     #: Events that begin as a forbidden one and only ask for the name of this machine.
     HARMLESS = ("socket.gethostname",)
     #: Events that change files; the first argument is the path.
-    CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate")
+    CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "os.link", "os.symlink", "os.chmod")
     #: Events that list a folder.
     LISTS = ("os.listdir", "os.scandir")
     WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -290,13 +356,14 @@ class _Observer:
         #: The files of the modules that were imported.
         self.imported_files: set[str] = set()
         self._modules: set[str] = set()
-        self._is_observing = False
         self._began = 0
         self._threads = 0
         self._descriptors = 0
         self._paths: set[Union[str, bytes]] = set()
         self._states: dict[Union[str, bytes], Optional[tuple[int, ...]]] = {}
-        self._origins: dict[str, Optional[str]] = {}
+        #: The modules that were searched, found or not.
+        self._searched: set[str] = set()
+        self._places: dict[str, object] = {}
 
     def __enter__(self) -> None:
         self._modules = set(sys.modules)
@@ -304,59 +371,73 @@ class _Observer:
         # CPython has no event for new threads before 3.12.
         self._threads = _thread._count()
         self._descriptors = len(os.listdir("/dev/fd"))
-        self._is_observing = True
-        # Can't be removed.
-        sys.addaudithook(self._hook)
+        observe(self._hook)
 
     def __exit__(self, *_: object) -> None:
-        self._is_observing = False
+        observe(None)
         self.has_seen_effects |= _thread._count() > self._threads or len(os.listdir("/dev/fd")) > self._descriptors
-        modules = list(sys.modules.items())
-        files = {name: getattr(module, "__file__", None) for name, module in modules}
+        files = {name: getattr(module, "__file__", None) for name, module in list(sys.modules.items())}
         self._paths.update(file for file in files.values() if isinstance(file, str))
         new = (file for name, file in files.items() if name not in self._modules)
         self.imported_files = {file for file in new if isinstance(file, str)}
+        # A package that is installed or removed changes its folder.
+        self._paths.update(folder for folder in sys.path if _is_in_package(os.path.realpath(folder)))
         self._states = {path: _state(path) for path in self._paths}
         # A file that has changed meanwhile may have changed after it was read.
         last = self._began - _TICK
         self.has_seen_effects |= any(state is not None and max(state[2:]) > last for state in self._states.values())
-        # Of the modules without a file, some are found in another way, and all are safe from the program's own.
-        names = (name for name, module in modules if "." not in name and getattr(module, "__file__", None))
-        self._origins = {name: _origin(name) for name in names}
+        names = {name for name in files if "." not in name} | {name for name in self._searched if name not in files}
+        self._places = {name: _place(name) for name in names}
 
     def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if not self._is_observing:
-            return
         path: Any = arguments[0] if arguments else None
-        if event == "open":
+        is_effect = False
+        if event == "import":
+            self._searched.add(path)
+        elif event == "open":
             if isinstance(path, int):
                 return
             if arguments[2] & self.WRITES:
-                self.has_seen_effects |= not _is_cache(path)
+                is_effect = not _is_cache(path)
             else:
-                self._paths.add(path)
+                self._read(path)
         elif event in self.LISTS:
-            # The program's own folders are listed when a module is searched, and change with each save.
-            if isinstance(path, (str, bytes)) and _is_in_package(os.path.realpath(os.fsdecode(path))):
+            # The import system lists the program's own folders, too, which change with each save.
+            if not isinstance(path, (str, bytes)):
+                return
+            by_import = sys._getframe(1).f_code.co_filename.startswith("<frozen importlib")
+            if not by_import or _is_in_package(os.path.realpath(os.fsdecode(path))):
                 self._paths.add(path)
         elif event in self.CHANGES:
-            self.has_seen_effects |= not _is_cache(path)
-        elif event.startswith(self.FORBIDDEN) and event not in self.HARMLESS:
+            is_effect = not _is_cache(path)
+        else:
+            is_effect = event.startswith(self.FORBIDDEN) and event not in self.HARMLESS
+        if is_effect:
             self.has_seen_effects = True
+            raise _Effect(event)
+
+    def _read(self, path: Union[str, bytes]) -> None:
+        self._paths.add(path)
+        if _is_cache(path):
+            # The source of the compiled module.
+            with contextlib.suppress(ValueError):
+                self._paths.add(importlib.util.source_from_cache(os.fsdecode(path)))
 
     def is_unchanged(self) -> bool:
-        """Whether all files are as they were read, and each module would be found in the same place.
-
-        A few modules are found in none, since a package has registered them.
-        """
+        """Whether all files are as they were read, and each module would be found where it was, or still nowhere."""
         if any(_state(path) != state for path, state in self._states.items()):
             return False
-        return all(_origin(name) == origin for name, origin in self._origins.items())
+        return all(_place(name) == place for name, place in self._places.items())
 
 
-def _origin(name: str) -> Optional[str]:
-    spec = PathFinder.find_spec(name)
-    return None if spec is None else spec.origin
+def _place(name: str) -> object:
+    """Returns where a module would be found: its file, or its folders if it has none; ``None`` if it would not be."""
+    parent, _, _ = name.rpartition(".")
+    path = getattr(sys.modules.get(parent), "__path__", ()) if parent else None
+    spec = PathFinder.find_spec(name, path)
+    if spec is None:
+        return None
+    return spec.origin or list(spec.submodule_search_locations or ())
 
 
 def _is_cache(path: Any) -> bool:
@@ -369,7 +450,7 @@ _TICK = 20_000_000
 
 
 def _state(path: Union[str, bytes]) -> Optional[tuple[int, ...]]:
-    """Returns numbers that change with the file; ``None`` if there is no file. The last two are times in nanoseconds."""
+    """Returns numbers that change with the file, of which the last two are times in nanoseconds; ``None`` without one."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):

@@ -6,10 +6,12 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
+use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
-use std::os::raw::{c_int, c_void};
+use std::os::raw::{c_char, c_int, c_void};
 use std::ptr::NonNull;
-use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, Once, OnceLock, TryLockError};
 
 use amboss::{Input, StartResponse};
 use pyo3::ffi;
@@ -41,6 +43,65 @@ pub(crate) fn attach<R>(run: impl FnOnce(Python<'_>) -> R) -> R {
     });
     outer.disarm();
     result.unwrap_or_else(|| park_forever())
+}
+
+/// Receives the audit events of the interpreter (PEP 578), while there is one.
+static OBSERVER: Mutex<Option<Py<PyAny>>> = Mutex::new(None);
+/// Whether there is an observer. The hook itself can't be removed.
+static IS_OBSERVED: AtomicBool = AtomicBool::new(false);
+
+extern "C" {
+    /// <https://docs.python.org/3/c-api/sys.html#c.PySys_AddAuditHook>
+    fn PySys_AddAuditHook(
+        hook: extern "C" fn(*const c_char, *mut ffi::PyObject, *mut c_void) -> c_int,
+        data: *mut c_void,
+    ) -> c_int;
+}
+
+/// Calls a function with the name and the arguments of each audit event, until it is called with `None`. An exception of
+/// the function ends what has raised the event. Events that the function itself raises are not reported.
+///
+/// A hook of `sys.addaudithook` could not be removed, and would cost a call of Python for each later event.
+#[pyfunction]
+pub(crate) fn observe(hook: Option<Py<PyAny>>) -> PyResult<()> {
+    static INSTALLED: Once = Once::new();
+    let is_observed = hook.is_some();
+    let previous = std::mem::replace(&mut *lock(&OBSERVER), hook);
+    IS_OBSERVED.store(is_observed, Ordering::SeqCst);
+    drop(previous);
+    // SAFETY: the interpreter is initialized, and this thread is attached to it. The hook is a function of this library,
+    // which is never unloaded, and it does not use the data.
+    INSTALLED.call_once(|| unsafe {
+        PySys_AddAuditHook(report_audit_event, std::ptr::null_mut());
+    });
+    Ok(())
+}
+
+extern "C" fn report_audit_event(event: *const c_char, arguments: *mut ffi::PyObject, _: *mut c_void) -> c_int {
+    thread_local! {
+        static IS_INSIDE: Cell<bool> = const { Cell::new(false) };
+    }
+    if !IS_OBSERVED.load(Ordering::Relaxed) || IS_INSIDE.get() || event.is_null() || arguments.is_null() {
+        return 0;
+    }
+    // SAFETY: the interpreter calls a hook in a thread that is attached, with the name of the event as a string that ends
+    // with a NUL, and with a borrowed reference to a tuple. Both live until this function returns.
+    let (py, event, arguments) = unsafe {
+        let py = Python::assume_attached();
+        (py, CStr::from_ptr(event), Bound::from_borrowed_ptr(py, arguments))
+    };
+    let observer = lock(&OBSERVER).as_ref().map(|observer| observer.clone_ref(py));
+    let Some(observer) = observer else { return 0 };
+    IS_INSIDE.set(true);
+    let called = observer.bind(py).call1((event.to_string_lossy(), arguments));
+    IS_INSIDE.set(false);
+    match called {
+        Ok(_) => 0,
+        Err(error) => {
+            error.restore(py);
+            -1
+        }
+    }
 }
 
 /// A Python thread state that is kept until its thread ends.

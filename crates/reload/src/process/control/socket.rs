@@ -108,13 +108,7 @@ impl ControlSocket {
 
     /// Waits until [`read_once`](ControlSocket::read_once) does not have to wait.
     pub(crate) fn wait_readable(&self) -> io::Result<()> {
-        let mut sockets = [PollFd::new(&self.shared.stream, PollFlags::IN)];
-        while let Err(error) = poll(&mut sockets, None) {
-            if error != Errno::INTR {
-                return Err(error.into());
-            }
-        }
-        Ok(())
+        self.shared.wait_readable()
     }
 
     /// Reads once, and never beyond the end of a message.
@@ -146,6 +140,14 @@ impl ControlSender {
         self.shared.send(message)
     }
 
+    /// Waits until the other side has sent something, or is gone.
+    ///
+    /// # Errors
+    /// The system can't wait.
+    pub fn wait_for_input(&self) -> io::Result<()> {
+        self.shared.wait_readable()
+    }
+
     pub(crate) fn downgrade(&self) -> WeakControlSender {
         WeakControlSender { shared: Arc::downgrade(&self.shared) }
     }
@@ -170,6 +172,16 @@ impl AsFd for ControlSender {
 }
 
 impl SharedStream {
+    fn wait_readable(&self) -> io::Result<()> {
+        let mut sockets = [PollFd::new(&self.stream, PollFlags::IN)];
+        while let Err(error) = poll(&mut sockets, None) {
+            if error != Errno::INTR {
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
     fn send(&self, message: &ControlMessage) -> io::Result<()> {
         let frame = message.to_frame()?;
         let descriptors: Vec<BorrowedFd<'_>> = message.descriptors().collect();
