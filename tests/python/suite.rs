@@ -73,10 +73,10 @@ fn fast_files() {
     pytest(Wanted::Default, FAST);
 }
 
-/// Slow files that depend on the version of the interpreter: on how it finds modules, what failed imports print, how a
-/// script is restarted, and what many requests leave behind. The other slow files test HTTP, processes, frameworks and
+/// Slow files that depend on the version of the interpreter: on how it finds modules and reports imports, what failed
+/// imports print, how a script is restarted, and what many requests leave behind. The other slow files test HTTP, processes, frameworks and
 /// the package's types.
-const DEPENDS_ON_VERSION: [&str; 3] = ["test_command", "test_reload_scripts", "test_robust"];
+const DEPENDS_ON_VERSION: [&str; 4] = ["test_command", "test_reload_scripts", "test_robust", "test_spare"];
 
 fn files_that_depend_on_the_version(wanted: Wanted) {
     pytest(wanted, &[FAST, &DEPENDS_ON_VERSION].concat());

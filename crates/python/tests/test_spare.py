@@ -4,6 +4,7 @@ import contextlib
 import subprocess
 import sys
 import textwrap
+from importlib.util import find_spec
 
 import pytest
 
@@ -190,7 +191,7 @@ def test_a_spare_that_is_out_of_date_is_not_used(project, change):
         "import subprocess; subprocess.call(['true'])",
         "open(__file__ + '.log', 'w').close()",
         "import os; os.mkdir(__file__ + '.folder')",
-        "import gevent",
+        pytest.param("import gevent", marks=pytest.mark.skipif(find_spec("gevent") is None, reason="needs gevent")),
         "import part",
         "import sys; sys.path.insert(0, '/nowhere')",
         "import sys, types; sys.modules['part'] = types.ModuleType('part')",

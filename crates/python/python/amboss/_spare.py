@@ -17,7 +17,14 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
-from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, PathFinder, SourceFileLoader
+from importlib.machinery import (
+    BuiltinImporter,
+    FileFinder,
+    FrozenImporter,
+    ModuleSpec,
+    PathFinder,
+    SourceFileLoader,
+)
 from typing import Any, NamedTuple, Optional, Union
 
 from ._amboss import observe
@@ -133,7 +140,10 @@ class _Spare:
         return all(map(_is_in_package, files)) and sys.modules.keys().isdisjoint(program.followed)
 
     def is_current(self) -> bool:
-        importlib.invalidate_caches()
+        # Not ``importlib.invalidate_caches``, which imports more than an application may ever need.
+        for finder in list(sys.path_importer_cache.values()):
+            if isinstance(finder, FileFinder):
+                finder.invalidate_caches()
         imports = list(_Imports(self._module, self._beginnings))
         is_current = imports[: len(self._done)] == self._done and self._observer.is_unchanged()
         # Loading the program inserts them again.
