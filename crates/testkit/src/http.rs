@@ -106,7 +106,18 @@ impl<S: Read + Write> Client<S> {
 
     /// Sends a GET request without waiting for the response.
     pub fn send_get(&mut self, path: &str) {
-        self.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{}\r\n", self.fields));
+        self.send(self.get_request(path));
+    }
+
+    fn get_request(&self, path: &str) -> String {
+        format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{}\r\n", self.fields)
+    }
+
+    /// Sends a GET request, and returns when it is running: it is pipelined behind one whose response has arrived.
+    #[track_caller]
+    pub fn start_get(&mut self, path: &str) {
+        self.send(self.get_request("/") + &self.get_request(path));
+        self.try_response().unwrap();
     }
 
     /// Sends a GET request and reads the response.

@@ -18,7 +18,7 @@ fn forked_workers_serve_and_are_replaced_and_stop_like_other_workers() {
     let mut client = Client::connect(supervisor.addr);
     assert_eq!(client.get("/").text(), "1");
     let mut running = Client::connect(supervisor.addr);
-    start_request(&mut running, "/sleep/300");
+    running.start_get("/sleep/300");
     code.save("2 forked");
     supervisor.signal(Signal::HUP);
     assert_eq!(running.response().text(), "1");
@@ -30,7 +30,7 @@ fn forked_workers_serve_and_are_replaced_and_stop_like_other_workers() {
     });
     client.try_get("/replace-me").unwrap();
     wait_until("a successor was started", || supervisor.log.pids().len() == 5);
-    start_request(&mut client, "/sleep/200");
+    client.start_get("/sleep/200");
     supervisor.signal(Signal::TERM);
     assert_eq!(client.response().text(), "2");
     assert_eq!(supervisor.exit_code(), Some(0));

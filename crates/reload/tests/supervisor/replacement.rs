@@ -58,7 +58,7 @@ fn a_running_request_finishes_in_the_old_worker() {
     let code = CodeFile::new("1");
     let supervisor = TestSupervisor::ready(worker(code.path()), reloading());
     let mut client = Client::connect(supervisor.addr);
-    start_request(&mut client, "/sleep/400");
+    client.start_get("/sleep/400");
     code.save("2");
     supervisor.handle.replace(None);
     supervisor.log.expect(1, "replaced 1 2");
@@ -230,7 +230,7 @@ fn idle_connections_of_a_worker_that_dies_while_it_drains_are_not_lost() {
     let mut idle = Client::connect(supervisor.addr);
     assert_eq!(idle.get("/").text(), "1");
     let mut running = Client::connect(supervisor.addr);
-    start_request(&mut running, "/sleep/60000");
+    running.start_get("/sleep/60000");
     code.save("2");
     supervisor.handle.replace(None);
     wait_until("the idle connection moves to the new worker", || idle.get("/").text() == "2");
@@ -246,7 +246,7 @@ fn connections_are_held_while_there_is_no_worker() {
     let supervisor = TestSupervisor::ready(worker(code.path()), reloading());
     // The new worker becomes ready, and dies before the old one has handed its connection back.
     let mut slow = Client::connect(supervisor.addr);
-    start_request(&mut slow, "/sleep/2500");
+    slow.start_get("/sleep/2500");
     code.save("2 then_exit=1");
     supervisor.handle.replace(None);
     supervisor.log.expect(1, "failures=1");

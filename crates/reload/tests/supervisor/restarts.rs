@@ -110,7 +110,7 @@ fn a_stop_lets_running_requests_finish() {
     let code = CodeFile::new("1");
     let supervisor = TestSupervisor::ready(worker(code.path()), SupervisorOptions::default());
     let mut client = Client::connect(supervisor.addr);
-    start_request(&mut client, "/sleep/300");
+    client.start_get("/sleep/300");
     supervisor.handle.stop();
     assert_eq!(client.response().text(), "1");
     assert_eq!(supervisor.exit_code(), 0);

@@ -70,7 +70,7 @@ fn term_and_int_stop_gracefully() {
         let mut supervisor = SupervisorProcess::start(&code, 2);
         supervisor.log.expect(2, "ready 1");
         let mut client = Client::connect(supervisor.addr);
-        start_request(&mut client, "/sleep/300");
+        client.start_get("/sleep/300");
         supervisor.signal(signal);
         assert_eq!(client.response().text(), "1");
         assert_eq!(supervisor.exit_code(), Some(0));
@@ -83,7 +83,7 @@ fn a_second_int_stops_at_once() {
     let code = CodeFile::new("1");
     let mut supervisor = SupervisorProcess::start(&code, 1);
     supervisor.log.expect(1, "ready 1");
-    start_request(&mut Client::connect(supervisor.addr), "/sleep/60000");
+    Client::connect(supervisor.addr).start_get("/sleep/60000");
     let first = std::time::Instant::now();
     supervisor.signal(Signal::INT);
     supervisor.log.expect(1, "press CTRL+C again");
@@ -117,7 +117,7 @@ fn quit_stops_at_once() {
     let code = CodeFile::new("1");
     let mut supervisor = SupervisorProcess::start(&code, 1);
     supervisor.log.expect(1, "ready 1");
-    start_request(&mut Client::connect(supervisor.addr), "/sleep/60000");
+    Client::connect(supervisor.addr).start_get("/sleep/60000");
     supervisor.signal(Signal::QUIT);
     assert_eq!(supervisor.exit_code(), Some(131));
     assert!(supervisor.log.pids().into_iter().all(|pid| !is_alive(pid)));

@@ -15,7 +15,7 @@ fn a_worker_that_asks_to_be_replaced_is_replaced_without_losing_requests_or_conn
     let mut idle = Client::connect(supervisor.addr);
     let first = idle.try_get("/pid").unwrap().text();
     let mut running = Client::connect(supervisor.addr);
-    start_request(&mut running, "/sleep/400");
+    running.start_get("/sleep/400");
     code.save("2");
     assert_eq!(supervisor.get("/replace-me"), "1");
     wait_until("the connection moves to the successor", || idle.get("/").text() == "2");

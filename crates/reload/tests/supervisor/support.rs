@@ -16,13 +16,6 @@ use rustix::process::{kill_process, Pid, Signal};
 
 use crate::fixtures;
 
-/// Sends a request, and returns when it is running: it is pipelined behind one whose response has arrived.
-#[track_caller]
-pub fn start_request(client: &mut Client, path: &str) {
-    client.send(format!("GET / HTTP/1.1\r\n\r\nGET {path} HTTP/1.1\r\n\r\n"));
-    client.try_response().unwrap();
-}
-
 /// A file with the "code" of workers, see `fixtures`. Removed when it is dropped.
 pub struct CodeFile {
     path: PathBuf,
