@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use amboss_core::{Application, Listeners, LocalAddr};
-use amboss_reload::{ignore_interrupts, ControlMessage, Forked, Inherited, SupervisorOptions};
+use amboss_reload::{ignore_interrupts, ControlMessage, ControlSender, Forked, Inherited, SupervisorOptions};
 
 use super::error_page::ErrorPage;
 use super::orders::Orders;
@@ -58,8 +58,7 @@ impl WorkerProcess {
             Some(mut control) => {
                 ignore_interrupts()?;
                 if inherited.is_spare {
-                    let server_fd = listeners.as_fds().next().map(|socket| socket.as_raw_fd());
-                    let worker = Worker::supervised(Some(control.sender()), true, server_fd);
+                    let worker = worker_of(Some(control.sender()), &listeners);
                     match spare::await_start(&mut control, loader, &worker)? {
                         Some(generation) => inherited.generation = generation,
                         None => std::process::exit(0),
@@ -104,9 +103,7 @@ impl WorkerProcess {
 
     /// Serves the loader's application, or the error page in its place.
     pub(crate) fn serve(self, loader: &mut impl AppLoader, mut options: RunOptions) -> Result<(), RunError> {
-        let sender = self.orders.as_ref().map(|orders| orders.sender.clone());
-        let server_fd = self.listeners.as_fds().next().map(|socket| socket.as_raw_fd());
-        let worker = Worker::supervised(sender, variables::is_set(variables::RELOADING), server_fd);
+        let worker = worker_of(self.orders.as_ref().map(|orders| orders.sender.clone()), &self.listeners);
         options.live_reload |= variables::is_set(variables::LIVE_RELOAD);
         options.settings.runtime.multiprocess |= options.workers > 1 || variables::is_set(variables::MULTIPROCESS);
         let app = match ErrorPage::from_env(self.is_reachable()) {
@@ -131,6 +128,12 @@ impl WorkerProcess {
         };
         Ok(serve(loader, server, drained)?)
     }
+}
+
+/// Returns what this process knows about itself as a worker with these sockets.
+fn worker_of(sender: Option<ControlSender>, listeners: &Listeners) -> Worker {
+    let server_fd = listeners.as_fds().next().map(|socket| socket.as_raw_fd());
+    Worker::supervised(sender, variables::is_set(variables::RELOADING), server_fd)
 }
 
 /// Loads the application. The supervisor's banner can't name an event loop that drives the server because the application

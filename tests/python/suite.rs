@@ -74,8 +74,8 @@ fn fast_files() {
 }
 
 /// Slow files that depend on the version of the interpreter: on how it finds modules and reports imports, what failed
-/// imports print, how a script is restarted, and what many requests leave behind. The other slow files test HTTP, processes, frameworks and
-/// the package's types.
+/// imports print, how a script is restarted, and what many requests leave behind. The other slow files test HTTP,
+/// processes, frameworks and the package's types.
 const DEPENDS_ON_VERSION: [&str; 4] = ["test_command", "test_reload_scripts", "test_robust", "test_spare"];
 
 fn files_that_depend_on_the_version(wanted: Wanted) {

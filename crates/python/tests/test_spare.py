@@ -79,6 +79,12 @@ def wait_for_spare(server, served):
     return server.wait_until(ask, "a spare that waits")
 
 
+def wait_until_spare_gives_up(server, served):
+    """Waits for a spare, and until it has ended by itself."""
+    server.wait_until(lambda: spares(server) - served, "a spare")
+    server.wait_until(lambda: not spares(server) - served, "the end of the spare")
+
+
 @linux
 def test_the_spare_becomes_the_worker_and_the_next_one_follows(project):
     project.installed.save("lib.py", "NAME = 'lib'\n")
@@ -112,8 +118,12 @@ def test_one_of_several_new_workers_was_the_spare(project, how):
 
 
 @linux
-def test_a_spare_ends_with_its_supervisor(project):
-    project.save("shop.py", responding("'one'"))
+@pytest.mark.parametrize(
+    "library", ["", f"import time\n{IN_SPARE} and time.sleep(300)\n"], ids=["waiting", "importing"]
+)
+def test_a_spare_ends_with_its_supervisor(project, library):
+    project.installed.save("lib.py", library)
+    project.save("shop.py", "import lib\n" + responding("'one'"))
     with project.serving() as server:
         spare = wait_for_spare(server, {server.wait_for_version("one")})
         server.signal("SIGKILL")
@@ -207,8 +217,7 @@ def test_a_spare_ends_if_a_library_does_more_than_define(project, effect):
         made = set(project.installed.path.iterdir())
         for path in made - {project.installed.path / "lib.py"}:
             path.rmdir() if path.is_dir() else path.unlink()
-        server.wait_until(lambda: spares(server) - served, "a spare")
-        server.wait_until(lambda: not spares(server) - served, "the end of the spare")
+        wait_until_spare_gives_up(server, served)
         # It ended before the effect.
         assert list(project.installed.path.iterdir()) == [project.installed.path / "lib.py"]
         project.save("shop.py", "import lib, part\n" + responding("'two'"))
@@ -221,20 +230,9 @@ def test_a_file_in_a_folder_that_a_library_leaves_is_found_again(project):
     project.save("shop.py", "import lib\n" + responding("'one'"))
     with project.serving(target="./shop.py:app") as server:
         served = {server.wait_for_version("one")}
-        server.wait_until(lambda: spares(server) - served, "a spare")
-        server.wait_until(lambda: not spares(server) - served, "the end of the spare")
+        wait_until_spare_gives_up(server, served)
         project.save("shop.py", "import lib\n" + responding("'two'"))
         server.wait_for_version("two")
-
-
-@linux
-def test_a_spare_that_imports_ends_with_its_supervisor(project):
-    project.installed.save("lib.py", f"import time\n{IN_SPARE} and time.sleep(300)\n")
-    project.save("shop.py", "import lib\n" + responding("'one'"))
-    with project.serving() as server:
-        spare = wait_for_spare(server, {server.wait_for_version("one")})
-        server.signal("SIGKILL")
-        server.wait_until(lambda: not is_alive(spare), "the end of the spare")
 
 
 @linux

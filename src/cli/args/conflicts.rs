@@ -21,11 +21,10 @@ pub(super) fn find(args: &ServeArgs) -> Option<String> {
         return Some("--processes would start the program of --vhost for each request; leave out one of them".into());
     }
     if !args.needs_python() {
+        let flag = args.app.given();
         #[cfg(all(unix, feature = "reload"))]
-        if args.reload.keeps_spare() {
-            return Some("--spare is for a Python application; name one, as in amboss --spare shop:app".into());
-        }
-        let flag = args.app.given()?;
+        let flag = flag.or_else(|| args.reload.keeps_spare().then_some("--spare"));
+        let flag = flag?;
         return Some(format!("{flag} is for a Python application; name one, as in amboss shop:app"));
     }
     #[cfg(all(unix, feature = "reload"))]

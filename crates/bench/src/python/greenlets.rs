@@ -3,7 +3,7 @@
 
 use super::bench::Bench;
 use super::peers::Peer;
-use super::rounds::{measure_in_rounds, Entry};
+use super::rounds::{measure_in_rounds, ratio_to, Entry};
 use super::server::Server;
 use super::throughput::{self, FLASK, HELLO};
 use crate::http_client::HttpClient;
@@ -124,9 +124,6 @@ fn tabulate(entries: &[Entry<Measured>]) -> Table {
         let best = others.fold(vec![f64::INFINITY; seconds.len()], |best, other| {
             best.iter().zip(other.values(|round| round.seconds)).map(|(best, value)| best.min(value)).collect()
         });
-        let to_gunicorn = |value: &dyn Fn(&Measured) -> f64| {
-            table::ratio_cell(gunicorn.and_then(|peer| Spread::of_ratios(&entry.values(value), &peer.values(value))))
-        };
         table.row(vec![
             entry.peer.name.into(),
             format!("{:.3} s", entry.median(|round| round.seconds)),
@@ -134,9 +131,9 @@ fn tabulate(entries: &[Entry<Measured>]) -> Table {
             format!("{:.1}", entry.median(|round| round.idle) / 1024.0),
             format!("{:.1}", entry.median(|round| round.waiting) / 1024.0),
             format!("{:.0}", entry.median(|round| round.hello)),
-            to_gunicorn(&|round| round.hello),
+            ratio_to(gunicorn, entry, |round| round.hello),
             format!("{:.0}", entry.median(|round| round.flask)),
-            to_gunicorn(&|round| round.flask),
+            ratio_to(gunicorn, entry, |round| round.flask),
         ]);
     }
     table

@@ -41,10 +41,9 @@ pub fn subject<T>(entries: &[Entry<T>]) -> Option<&Entry<T>> {
     entries.iter().find(|entry| entry.peer.name == SUBJECT && entry.outcome.is_ok())
 }
 
-/// The cell with the ratio of a value to that of the subject.
-pub fn ratio_to_subject<T>(entries: &[Entry<T>], entry: &Entry<T>, value: impl Fn(&T) -> f64) -> String {
-    let ratio = subject(entries).and_then(|subject| Spread::of_ratios(&entry.values(&value), &subject.values(&value)));
-    table::ratio_cell(ratio)
+/// The cell with the ratio of a value to that of another entry, if there is one.
+pub fn ratio_to<T>(other: Option<&Entry<T>>, entry: &Entry<T>, value: impl Fn(&T) -> f64) -> String {
+    table::ratio_cell(other.and_then(|other| Spread::of_ratios(&entry.values(&value), &other.values(&value))))
 }
 
 /// Measures all peers in as many rounds as the options say. A peer that fails is not measured again.
@@ -85,9 +84,9 @@ mod tests {
         let other = Entry { peer: peer("amboss"), outcome: Ok(vec![200.0, 150.0, 200.0]) };
         let failed = Entry { peer: peer(SUBJECT), outcome: Err("is not installed".into()) };
         let entries = [subject, other];
-        assert_eq!(ratio_to_subject(&entries, &entries[1], |&value| value), "2.00 (1.50 to 4.00)");
+        assert_eq!(ratio_to(super::subject(&entries), &entries[1], |&value| value), "2.00 (1.50 to 4.00)");
         let [_, other] = entries;
         let entries = [failed, other];
-        assert_eq!(ratio_to_subject(&entries, &entries[1], |&value| value), "–");
+        assert_eq!(ratio_to(super::subject(&entries), &entries[1], |&value| value), "–");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::bench::Bench;
 use super::peers::{Peer, RUST};
-use super::rounds::{measure_in_rounds, ratio_to_subject, Entry};
+use super::rounds::{measure_in_rounds, ratio_to, subject, Entry};
 use super::server::Server;
 use crate::benchmark::{self, Sample, Unit};
 use crate::http_client::{field, HttpClient};
@@ -12,7 +12,7 @@ use crate::table::{self, Table};
 use std::io::{self, Write};
 
 /// The numbers of connections, with a table for each.
-const CONNECTIONS: [usize; 2] = [16, 64];
+pub const CONNECTIONS: [usize; 2] = [16, 64];
 
 /// How long the load before the first measurement of a new process takes, in seconds.
 const WARM_UP_SECONDS: u32 = 1;
@@ -64,10 +64,11 @@ pub const LARGE_UPLOAD: Workload =
     Workload { title: "10 MiB uploads", upload: Some(10 << 20), body: || (10 << 20).to_string(), ..UPLOAD };
 
 /// The measurements of one peer in one round.
-struct Measured {
+pub struct Measured {
     /// A sample for each number of connections.
-    samples: Vec<Sample>,
-    notes: Vec<&'static str>,
+    pub samples: Vec<Sample>,
+    /// What the table says about the peer besides.
+    pub notes: Vec<&'static str>,
 }
 
 /// Runs the benchmark and prints its tables.
@@ -85,7 +86,8 @@ pub fn run(bench: &Bench, workload: &Workload) -> Result<()> {
         let entries =
             measure_in_rounds(bench, &title, peers, |peer| measure(bench, workload, script.as_ref(), peer, pinned));
         for (index, connections) in CONNECTIONS.iter().enumerate() {
-            tabulate(&entries, index).print(&format!("{title}, {connections} connections"));
+            tabulate(&entries, index, subject(&entries), "÷ bjoern")
+                .print(&format!("{title}, {connections} connections"));
         }
     }
     Ok(())
@@ -155,10 +157,16 @@ impl Workload {
     }
 }
 
-fn tabulate(entries: &[Entry<Measured>], index: usize) -> Table {
+/// The table for one number of connections, with ratios to `other`.
+pub fn tabulate(
+    entries: &[Entry<Measured>],
+    index: usize,
+    other: Option<&Entry<Measured>>,
+    ratio: &'static str,
+) -> Table {
     let rate = |round: &Measured| round.samples[index].report.rate;
     let cpu = |round: &Measured| round.samples[index].cpu_micros;
-    let mut table = Table::new(&["server", "req/s", "÷ bjoern", "CPU µs/req", "÷ bjoern", "p99", "errors"]);
+    let mut table = Table::new(&["server", "req/s", ratio, "CPU µs/req", ratio, "p99", "errors"]);
     for entry in entries {
         let name = entry.peer.name;
         let Some(measured) = entry.measured(&mut table) else { continue };
@@ -167,9 +175,9 @@ fn tabulate(entries: &[Entry<Measured>], index: usize) -> Table {
             // Error responses may be faster than correct ones.
             if errors > 0 { format!("{name} (!)") } else { name.into() },
             format!("{:.0}", entry.median(rate)),
-            ratio_to_subject(entries, entry, rate),
+            ratio_to(other, entry, rate),
             format!("{:.1}", entry.median(cpu)),
-            ratio_to_subject(entries, entry, cpu),
+            ratio_to(other, entry, cpu),
             table::median_duration(entry.values(|round| round.samples[index].report.p99.as_secs_f64())),
             errors.to_string(),
         ]);

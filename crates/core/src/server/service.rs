@@ -47,8 +47,9 @@ impl Service {
     pub(crate) fn new(app: Arc<dyn Application>, settings: Settings, mut info: ServerInfo) -> Service {
         panics::install_hook();
         let settings = Settings { log: Arc::new(PanicSafeLog::new(settings.log)), ..settings };
-        info.software = settings.handler.server_version().unwrap_or_default().to_owned();
-        let server_line = settings.handler.server_version().map_or_else(String::new, server_line);
+        let version = settings.handler.server_version();
+        info.software = version.unwrap_or_default().to_owned();
+        let server_line = version.map_or_else(String::new, server_line);
         Service {
             wants_access: settings.log.wants_access(),
             body_budget: BodyBudget::new(&settings.limits),

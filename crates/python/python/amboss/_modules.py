@@ -33,14 +33,19 @@ def record_imports() -> None:
         sys.meta_path.insert(0, _ImportRecorder())
 
 
+def library_folders() -> tuple[str, ...]:
+    """Returns the directories of the standard library, without symbolic links and with a separator at the end."""
+    # ``sysconfig`` knows these paths as well, but takes a millisecond to import, which delays every new process.
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    folders = [os.path.dirname(os.__file__), os.path.join(sys.base_exec_prefix, sys.platlibdir, version)]
+    return tuple({os.path.join(os.path.realpath(folder), "") for folder in folders})
+
+
 class ModuleReporter:
     """Lists the files of imported modules, each of them once."""
 
     def __init__(self) -> None:
-        # ``sysconfig`` knows these paths as well, but takes a millisecond to import, which delays every new process.
-        version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-        folders = [os.path.dirname(os.__file__), os.path.join(sys.base_exec_prefix, sys.platlibdir, version)]
-        self._library = tuple({os.path.join(os.path.realpath(folder), "") for folder in folders})
+        self._library = library_folders()
         self._own = os.path.realpath(os.path.dirname(__file__))
         self._real: dict[str, str] = {}
         self._reported: set[str] = set()

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple, Optional, Union
 from ._amboss import observe
 from ._child_environment import sockets_adopted
 from ._loader import locate
-from ._modules import PACKAGES
+from ._modules import PACKAGES, library_folders
 
 #: Libraries that replace parts of the standard library: a program with one of them begins by doing so.
 PATCHING = ("gevent", "eventlet")
@@ -136,8 +136,8 @@ class _Spare:
             # The program would be loaded from elsewhere.
             return False
         # A library may have imported a module of the program, or put something in its place.
-        files = (os.path.realpath(file) for file in self._observer.imported_files)
-        return all(map(_is_in_package, files)) and sys.modules.keys().isdisjoint(program.followed)
+        are_installed = all(map(_is_in_package, self._observer.imported_files))
+        return are_installed and sys.modules.keys().isdisjoint(program.followed)
 
     def is_current(self) -> bool:
         # Not ``importlib.invalidate_caches``, which imports more than an application may ever need.
@@ -165,14 +165,14 @@ class _Imports:
 
     def __iter__(self) -> Iterator[_Import]:
         # An installed program is code of the program as well.
-        is_own = not is_installed(self._find(self._name.partition(".")[0]))
+        is_own = not _is_installed(self._find(self._name.partition(".")[0]))
         return self._follow(self._name, ()) if is_own else iter(())
 
     def _follow(
         self, name: str, names: tuple[str, ...], importer: Optional[ModuleSpec] = None, line: int = 0
     ) -> Iterator[_Import]:
         """Yields what an import statement imports, and sets ``_is_over`` at the first statement of another kind."""
-        if importer is not None and is_installed(self._find(name.partition(".")[0])):
+        if importer is not None and _is_installed(self._find(name.partition(".")[0])):
             yield _Import(name, names, importer, line)
             return
         parts = name.split(".")
@@ -243,7 +243,7 @@ class _Imports:
         return known
 
 
-def is_installed(spec: Optional[ModuleSpec]) -> bool:
+def _is_installed(spec: Optional[ModuleSpec]) -> bool:
     """Whether a top-level module belongs to the interpreter or to an installed package, not to the program."""
     if spec is None:
         return False
@@ -252,14 +252,16 @@ def is_installed(spec: Optional[ModuleSpec]) -> bool:
     if spec.origin is None:
         # A folder without ``__init__.py``, to which the program may contribute.
         return False
-    return _is_in_package(os.path.realpath(spec.origin))
+    return _is_in_package(spec.origin)
 
 
-def _is_in_package(path: str) -> bool:
+_LIBRARY = library_folders()
+
+
+def _is_in_package(path: Union[str, bytes]) -> bool:
     """Whether a path belongs to the standard library or to an installed package."""
-    library = os.path.dirname(os.path.realpath(os.__file__))
-    path = os.path.join(path, "")
-    return path.startswith(os.path.join(library, "")) or any(os.sep + packages in path for packages in PACKAGES)
+    path = os.path.join(os.path.realpath(os.fsdecode(path)), "")
+    return path.startswith(_LIBRARY) or any(os.sep + packages in path for packages in PACKAGES)
 
 
 def _parse(source: bytes, path: str) -> _Beginning:
@@ -391,7 +393,7 @@ class _Observer:
         new = (file for name, file in files.items() if name not in self._modules)
         self.imported_files = {file for file in new if isinstance(file, str)}
         # A package that is installed or removed changes its folder.
-        self._paths.update(folder for folder in sys.path if _is_in_package(os.path.realpath(folder)))
+        self._paths.update(folder for folder in sys.path if _is_in_package(folder))
         self._states = {path: _state(path) for path in self._paths}
         # A file that has changed meanwhile may have changed after it was read.
         last = self._began - _TICK
@@ -416,7 +418,7 @@ class _Observer:
             if not isinstance(path, (str, bytes)):
                 return
             by_import = sys._getframe(1).f_code.co_filename.startswith("<frozen importlib")
-            if not by_import or _is_in_package(os.path.realpath(os.fsdecode(path))):
+            if not by_import or _is_in_package(path):
                 self._paths.add(path)
         elif event in self.CHANGES:
             is_effect = not _is_cache(path)
@@ -460,7 +462,7 @@ _TICK = 20_000_000
 
 
 def _state(path: Union[str, bytes]) -> Optional[tuple[int, ...]]:
-    """Returns numbers that change with the file, of which the last two are times in nanoseconds; ``None`` without one."""
+    """Returns numbers that change with the file, the last two of them times in nanoseconds; ``None`` without a file."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):
