@@ -1,21 +1,27 @@
 //! `response`: no status, field or body that an application gives can split a response.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use super::input::{escape, split_prefix};
 use super::reader;
-use crate::http::{allows_body, BodyWriter, RepeatedHead, ResponseContext, ResponseFraming, ResponseHead, Version};
+use crate::http::{
+    allows_body, BodyWriter, RepeatedEnd, RepeatedHead, ResponseContext, ResponseFraming, ResponseHead, ResponsePlan,
+    Version,
+};
 
 /// Separates status, fields and body. This byte and [`UNIT`] can't occur in them.
 const RECORD: u8 = 0x1e;
 /// Separates the name of a field from its value.
 const UNIT: u8 = 0x1f;
+/// The time of the responses, in Unix seconds.
+const SECOND: u64 = 0;
 
 /// Writes a response and reads it back. The first byte of the input is a set of options. Status, fields and body
 /// follow, separated by 0x1E, with 0x1F between the name and the value of a field.
 ///
 /// - A refused head leaves the buffer unchanged.
-/// - A head is the same when it repeats one that the thread has written before.
+/// - A head is the same when it repeats one that the thread has written before, and so is its end.
 /// - A strict reader reads an accepted response as one head with the same status, the same fields in the same order and
 ///   no others except framing, date and server, and as one body with the same bytes.
 pub fn response(data: &[u8]) {
@@ -44,10 +50,14 @@ pub fn response(data: &[u8]) {
     let version = if option & 1 == 0 { Version::Http11 } else { Version::Http10 };
     let answering = ResponseContext { version, head: option & 2 != 0, keep_alive: option & 4 == 0 };
     let known = (option & 8 == 0).then_some(body.len() as u64);
-    let date = crate::http::imf_fixdate(0);
+    let date = crate::http::imf_fixdate(SECOND);
     let date = (option & 16 == 0).then_some(&date);
     let server = (option & 32 == 0).then_some("anvil");
+    let end = out.len();
     let plan = head.finish(&mut out, answering, known, date, server);
+    if let (Some(_), Some(server)) = (date, server) {
+        check_repeated_end(&head, answering, known, server, (plan, &out[end..]));
+    }
     let mut writer = BodyWriter::new(plan.framing);
     let (first, second) = body.split_at(body.len() / 2);
     writer.append(first, &mut out);
@@ -87,6 +97,29 @@ fn check_repetition(status: &str, fields: &[(&str, &[u8])], expected: &[u8]) {
         assert_eq!(escape(&out), escape(expected));
         assert!(started.is_ok() || out.is_empty());
     }
+}
+
+fn check_repeated_end(
+    head: &ResponseHead,
+    answering: ResponseContext,
+    length: Option<u64>,
+    server: &str,
+    (plan, end): (ResponsePlan, &[u8]),
+) {
+    thread_local! {
+        static REPEATED: RefCell<(RepeatedEnd, Arc<str>)> = RefCell::new((RepeatedEnd::default(), "".into()));
+    }
+    REPEATED.with_borrow_mut(|(repeated, server_line)| {
+        if server_line.is_empty() {
+            *server_line = crate::http::server_line(server).into();
+        }
+        for _ in 0..2 {
+            let mut out = Vec::new();
+            let repeated_plan = repeated.finish(head, &mut out, answering, length, SECOND, server_line);
+            assert_eq!(escape(&out), escape(end));
+            assert_eq!(repeated_plan, plan);
+        }
+    });
 }
 
 fn check_fields(seen: &reader::Response, fields: &[(String, &[u8])], status: u16) {

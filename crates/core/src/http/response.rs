@@ -44,7 +44,7 @@ pub struct ResponsePlan {
 /// out.extend_from_slice(b"hello");
 /// assert_eq!(out, b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello");
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResponseHead {
     status: u16,
     content_length: Option<u64>,

@@ -141,10 +141,16 @@ fn strip_scheme(target: &[u8]) -> Option<&[u8]> {
 /// use amboss_core::http::percent_decode;
 /// assert_eq!(percent_decode(b"/a%20b%2"), &b"/a b%2"[..]);
 /// ```
+#[inline]
 pub fn percent_decode(encoded: &[u8]) -> Cow<'_, [u8]> {
-    let Some(first) = encoded.iter().position(|&byte| byte == b'%') else {
-        return Cow::Borrowed(encoded);
-    };
+    match encoded.iter().position(|&byte| byte == b'%') {
+        None => Cow::Borrowed(encoded),
+        Some(first) => Cow::Owned(decode_from(encoded, first)),
+    }
+}
+
+/// Decodes text whose first `%` is at `first`.
+fn decode_from(encoded: &[u8], first: usize) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(encoded.len());
     decoded.extend_from_slice(&encoded[..first]);
     let mut rest = &encoded[first..];
@@ -158,7 +164,7 @@ pub fn percent_decode(encoded: &[u8]) -> Cow<'_, [u8]> {
             _ => decoded.push(byte),
         }
     }
-    Cow::Owned(decoded)
+    decoded
 }
 
 fn hex(digit: u8) -> u8 {

@@ -1,7 +1,7 @@
 //! The state that all connections of a server share: the application, the settings, the clock, and whether the server
 //! is stopping.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -14,8 +14,12 @@ use super::panics::{self, Panic};
 use super::scheduler::Scheduler;
 use super::settings::Settings;
 use super::sync::lock;
-use crate::http::{date_line, imf_fixdate, server_line, ResponseContext, ResponseHead, ResponsePlan};
+use crate::http::{server_line, RepeatedEnd, ResponseContext, ResponseHead, ResponsePlan};
 use crate::wsgi::{AppError, Application, ServerInfo};
+
+thread_local! {
+    static REPEATED_END: RefCell<RepeatedEnd> = RefCell::default();
+}
 
 /// A failure of the application that ends the server ([`Settings::passthrough_errors`]).
 pub(super) enum Failure {
@@ -28,7 +32,7 @@ pub(crate) struct Service {
     pub(crate) settings: Settings,
     pub(super) info: ServerInfo,
     /// The line of the `Server` field; empty without one.
-    server_line: String,
+    server_line: Arc<str>,
     /// Whether each request is the last of its connection, because the server is stopping or serves only one request.
     pub(super) last_request: AtomicBool,
     /// Whether plain connections are exempt from `last_request`, because they continue in another process.
@@ -49,7 +53,7 @@ impl Service {
         let settings = Settings { log: Arc::new(PanicSafeLog::new(settings.log)), ..settings };
         let version = settings.handler.server_version();
         info.software = version.unwrap_or_default().to_owned();
-        let server_line = version.map_or_else(String::new, server_line);
+        let server_line = version.map_or_else(String::new, server_line).into();
         Service {
             wants_access: settings.log.wants_access(),
             body_budget: BodyBudget::new(&settings.limits),
@@ -114,8 +118,8 @@ impl Service {
         context: ResponseContext,
         length: Option<u64>,
     ) -> ResponsePlan {
-        let date_line = current_date_line(self.seconds.load(Ordering::Relaxed));
-        head.finish_with_lines(out, context, length, &date_line, &self.server_line)
+        let second = self.seconds.load(Ordering::Relaxed);
+        REPEATED_END.with_borrow_mut(|repeated| repeated.finish(head, out, context, length, second, &self.server_line))
     }
 
     /// Calls a hook of the request handler. The hook is code of the embedder, and the errors passed to it are formatted
@@ -155,19 +159,4 @@ impl Service {
 
 fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// Returns the line of a response's `Date`, formatted once a second in each thread.
-#[inline]
-fn current_date_line(now: u64) -> [u8; 37] {
-    thread_local! {
-        static DATE: Cell<(u64, [u8; 37])> = const { Cell::new((u64::MAX, [0; 37])) };
-    }
-    let (second, line) = DATE.get();
-    if second == now {
-        return line;
-    }
-    let line = date_line(&imf_fixdate(now));
-    DATE.set((now, line));
-    line
 }

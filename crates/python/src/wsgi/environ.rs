@@ -24,11 +24,16 @@ use crate::wsgi::socket::ConnectionSocket;
 /// invent names.
 const MAX_CACHED_NAMES: usize = 512;
 
-/// Methods whose strings are shared by all requests.
-const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "PROPFIND"];
+/// The method and the protocol of most requests.
+const USUAL_METHOD: &str = "GET";
+const USUAL_PROTOCOL: &str = "HTTP/1.1";
 
-/// Keys by field names as clients send them; `None` for a field that is left out of the environ.
-type KeyCache = HashMap<Box<[u8]>, Option<Py<PyString>>>;
+/// Other methods whose strings are shared by all requests.
+const METHODS: [&str; 8] = ["POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "PROPFIND"];
+
+/// Keys by field names as clients send them; `None` for a field that is left out of the environ. The hash function is
+/// seeded at random; for such short names a look-up takes half of the time that it takes with the standard library's.
+type KeyCache = HashMap<Box<[u8]>, Option<Py<PyString>>, foldhash::fast::RandomState>;
 
 thread_local! {
     /// The keys that this thread has used. A cache for all threads would need a lock, which serialises the event loops where
@@ -54,25 +59,17 @@ pub(crate) enum RequestInput {
 /// Builds the environ of each request.
 pub(crate) struct EnvironBuilder {
     template: Py<PyDict>,
-    empty_input: Py<EmptyInput>,
-    methods: HashMap<&'static [u8], Py<PyString>>,
-    versions: [Py<PyString>; 2],
-    empty: Py<PyString>,
+    methods: [(&'static str, Py<PyString>); METHODS.len()],
     keys: Keys,
 }
 
 macro_rules! keys {
     ($($field:ident = $name:literal,)*) => {
-        /// Interned keys of the entries that every request sets.
+        /// Interned keys of the entries that requests set.
         struct Keys { $($field: Py<PyString>,)* }
         impl Keys {
             fn new(py: Python<'_>) -> Keys {
                 Keys { $($field: PyString::intern(py, $name).unbind(),)* }
-            }
-            /// Inserts all keys into a template, so that a copy of the dict does not have to grow for them.
-            fn reserve(&self, dict: &Bound<'_, PyDict>) -> PyResult<()> {
-                $(dict.set_item(self.$field.bind(dict.py()), "")?;)*
-                Ok(())
             }
         }
     };
@@ -100,16 +97,18 @@ impl EnvironBuilder {
         template.set_item("wsgi.file_wrapper", py.get_type::<FileWrapper>())?;
         template.set_item("werkzeug.server.shutdown", Py::new(py, Shutdown::new(server.shutdown.clone()))?)?;
         template.set_item("SCRIPT_NAME", &empty)?;
-        let methods = METHODS.iter().map(|name| (name.as_bytes(), PyString::intern(py, name).unbind())).collect();
-        let version = |name| PyString::intern(py, name).unbind();
-        Ok(EnvironBuilder {
-            template: template.unbind(),
-            empty_input: Py::new(py, EmptyInput)?,
-            methods,
-            versions: [version("HTTP/1.1"), version("HTTP/1.0")],
-            empty: empty.unbind(),
-            keys: Keys::new(py),
-        })
+        let methods = METHODS.map(|name| (name, PyString::intern(py, name).unbind()));
+        let keys = Keys::new(py);
+        // The values of most requests; the others set theirs.
+        template.set_item(&keys.method, USUAL_METHOD)?;
+        template.set_item(&keys.query, &empty)?;
+        template.set_item(&keys.protocol, USUAL_PROTOCOL)?;
+        template.set_item(&keys.input, Py::new(py, EmptyInput)?)?;
+        // Every request sets these. They are there already, so that a copy of the dict does not have to grow.
+        for key in [&keys.path, &keys.uri, &keys.raw_uri, &keys.host] {
+            template.set_item(key, &empty)?;
+        }
+        Ok(EnvironBuilder { template: template.unbind(), methods, keys })
     }
 
     /// Builds the environ of a request, and returns its `werkzeug.socket` as well.
@@ -135,11 +134,8 @@ impl EnvironBuilder {
         let dict = state.template.bind(py).copy()?;
         self.set_request_line(py, environ, &dict)?;
         let keys = &self.keys;
-        match input {
-            RequestInput::Body(input) => dict.set_item(keys.input.bind(py), input)?,
-            RequestInput::Empty | RequestInput::Later => {
-                dict.set_item(keys.input.bind(py), self.empty_input.bind(py))?;
-            }
+        if let RequestInput::Body(input) = input {
+            dict.set_item(keys.input.bind(py), input)?;
         }
         if environ.is_forwarded() {
             set_forwarded(py, environ, &dict)?;
@@ -158,9 +154,11 @@ impl EnvironBuilder {
         let keys = &self.keys;
         let head = environ.head();
         let method = head.method();
-        match self.methods.get(method) {
-            Some(name) => dict.set_item(keys.method.bind(py), name.bind(py))?,
-            None => dict.set_item(keys.method.bind(py), latin1(py, method)?)?,
+        if method != USUAL_METHOD.as_bytes() {
+            match self.methods.iter().find(|(name, _)| name.as_bytes() == method) {
+                Some((_, name)) => dict.set_item(keys.method.bind(py), name.bind(py))?,
+                None => dict.set_item(keys.method.bind(py), latin1(py, method)?)?,
+            }
         }
         let target = head.target();
         let uri = latin1(py, target)?;
@@ -175,15 +173,17 @@ impl EnvironBuilder {
                 keys.path.bind(py),
                 if path.len() == target.len() { uri.clone() } else { latin1(py, path)? },
             )?;
-            dict.set_item(keys.query.bind(py), self.empty.bind(py))?;
         } else {
             dict.set_item(keys.path.bind(py), latin1(py, &environ.path())?)?;
             dict.set_item(keys.query.bind(py), latin1(py, &environ.get("QUERY_STRING").unwrap_or_default())?)?;
         }
         dict.set_item(keys.raw_uri.bind(py), &uri)?;
         dict.set_item(keys.uri.bind(py), uri)?;
-        let version = usize::from(head.version().as_str() == "HTTP/1.0");
-        dict.set_item(keys.protocol.bind(py), self.versions[version].bind(py))
+        let protocol = head.version().as_str();
+        if protocol != USUAL_PROTOCOL {
+            dict.set_item(keys.protocol.bind(py), PyString::intern(py, protocol))?;
+        }
+        Ok(())
     }
 
     /// Sets the entries that come from header fields, except for `Host`.
@@ -246,7 +246,6 @@ impl EnvironBuilder {
         } else {
             None
         };
-        self.keys.reserve(&template)?;
         Ok(ConnectionState::new(template.unbind(), early_hints, socket))
     }
 }

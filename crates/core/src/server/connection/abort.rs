@@ -15,11 +15,11 @@ use crate::wsgi::{AppError, Body, Kind};
 impl Connection {
     /// Ends the exchange because the application failed: with a 500 if the head has not been sent, else by cutting the
     /// connection.
-    pub(super) fn abort(&mut self, service: &Service, mut exchange: Exchange, error: AppError) {
+    pub(super) fn abort(&mut self, service: &Service, exchange: &mut Exchange, error: AppError) {
         let input_error = exchange.body.failed;
-        self.report(service, &exchange, &error);
+        self.report(service, exchange, &error);
         if let ResponseProgress::Streaming { head, plan, writer } = exchange.progress {
-            self.log(service, &exchange, head.status(), writer.written());
+            self.log(service, exchange, head.status(), writer.written());
             self.set_close_reason(CloseReason::ResponseAborted);
             if plan.framing == ResponseFraming::Close {
                 // The end of this body is the end of the connection, so only a reset tells the client that the body is
@@ -30,16 +30,16 @@ impl Connection {
             }
             self.begin_closing(CloseMode::Immediate);
         } else {
-            self.discard_head(&exchange);
+            self.discard_head(exchange);
             exchange.context.keep_alive &= exchange.body.is_drainable(service.settings.limits.drain);
             let (status, message) = match input_error {
                 Some(error) => (error.status(), error.to_string()),
                 None => (500, "the application failed; see the server's log".to_owned()),
             };
             let (plan, written) = self.write_error(service, status, &message, None, exchange.context);
-            self.log_when_written(service, &mut exchange, status, written);
+            self.log_when_written(service, exchange, status, written);
             self.answered += 1;
-            self.end_exchange(&mut exchange, plan.keep_alive);
+            self.end_exchange(exchange, plan.keep_alive);
         }
         // An error of the request body is the client's fault and must not end the server.
         if input_error.is_none() {
@@ -51,8 +51,7 @@ impl Connection {
 
     /// Ends the exchange because of a failure that `serve_forever` reports: the client gets no response, and the
     /// connection is cut.
-    pub(super) fn abort_silently(&mut self, exchange: Exchange) {
-        drop(exchange);
+    pub(super) fn abort_silently(&mut self) {
         self.set_close_reason(CloseReason::ResponseAborted);
         self.begin_closing(CloseMode::Immediate);
     }
@@ -65,9 +64,9 @@ impl Connection {
         response: Box<Response>,
         error: AppError,
     ) {
-        let Response { exchange, source, .. } = *response;
+        let Response { mut exchange, source, .. } = *response;
         self.close_source(service, scheduler, &exchange, source);
-        self.abort(service, exchange, error);
+        self.abort(service, &mut exchange, error);
     }
 
     /// Ends a response because the client has gone. The application learns about it from its body's `close()`.

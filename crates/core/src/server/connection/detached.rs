@@ -11,7 +11,7 @@ use std::io;
 use super::body_source::{open_source, BodySource};
 use super::response::COPIED;
 use super::response_writer::{check_can_set_head, set_head};
-use super::state::{Detached, DetachedInput, Exchange, PendingFile, ResponseProgress, State};
+use super::state::{Detached, DetachedInput, Exchange, PendingFile, Response, ResponseProgress, State};
 use super::write_buffer::WriteBuffer;
 use super::{Connection, Step};
 use crate::http::{ResponseFraming, ResponseHead, Version};
@@ -345,12 +345,14 @@ impl Connection {
         if is_set && last.len() + tail.len() > COPIED {
             // The loop sends it piece by piece, and the log learns how much the client has received.
             let body = Body::from([last, &tail].concat());
-            self.begin_response(service, &mut SingleThread, exchange, body, None);
-            return if self.is_responding() { Step::Yield } else { Step::Flush };
+            let rest = self.begin_response(service, &mut SingleThread, &mut exchange, body, None);
+            let Some(source) = rest else { return Step::Flush };
+            self.continue_response(Box::new(Response { exchange, source, streaming: false }));
+            return Step::Yield;
         }
         self.finish_task_head(service, &mut exchange, Some((last.len() + tail.len()) as u64), true);
         let ResponseProgress::Streaming { head, plan, mut writer } = exchange.progress else {
-            self.abort(service, exchange, "the application returned without calling start_response".into());
+            self.abort(service, &mut exchange, "the application returned without calling start_response".into());
             return Step::Flush;
         };
         for block in [last, &tail] {
@@ -358,7 +360,7 @@ impl Connection {
                 writer.append(block, &mut self.write_buffer.bytes);
             }
         }
-        self.end_buffered_response(service, &mut exchange, &head, plan, writer);
+        self.end_buffered_response(service, &mut exchange, head.status(), plan, writer);
         Step::Flush
     }
 
@@ -382,20 +384,20 @@ impl Connection {
         }
         let is_sent = matches!(exchange.progress, ResponseProgress::Streaming { .. });
         let Some(FailureResponse { status, fields, body }) = replacement.filter(|_| !is_sent) else {
-            self.abort(service, exchange, error);
+            self.abort(service, &mut exchange, error);
             return Step::Flush;
         };
         self.discard_head(&exchange);
         exchange.progress = ResponseProgress::NotStarted;
         if set_head(&mut exchange.progress, &mut self.write_buffer, &status, &as_fields(&fields), false).is_err() {
-            self.abort(service, exchange, error);
+            self.abort(service, &mut exchange, error);
             return Step::Flush;
         }
         self.report(service, &exchange, &error);
         self.finish_task_head(service, &mut exchange, Some(body.len() as u64), true);
         if let ResponseProgress::Streaming { head, plan, mut writer } = exchange.progress {
             writer.append(&body, &mut self.write_buffer.bytes);
-            self.end_buffered_response(service, &mut exchange, &head, plan, writer);
+            self.end_buffered_response(service, &mut exchange, head.status(), plan, writer);
         }
         Step::Flush
     }

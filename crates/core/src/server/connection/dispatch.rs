@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use super::blocking_io::BlockingIo;
 use super::body_reader::BodyReader;
+use super::body_source::BodySource;
 use super::read_buffer::SLACK;
 use super::request_body::RequestBody;
 use super::response_writer::ResponseWriter;
-use super::state::{Exchange, ResponseProgress};
+use super::state::{Exchange, Response, ResponseProgress};
 use super::{Connection, Step};
 use crate::http::target::is_https;
 use crate::http::{BodyLength, Error, ErrorKind, Framing, Head, ResponseContext, Target, TargetForm};
@@ -240,7 +241,7 @@ impl Connection {
         service.exit_blocking(scheduler);
 
         buffer.end = buffer.start + length + arrived;
-        let exchange = Exchange {
+        let mut exchange = Exchange {
             head_length: length,
             consumed: length + consumed,
             context,
@@ -254,34 +255,45 @@ impl Connection {
         if let Some(filters) = detached {
             return self.detach(service, exchange, store, filters);
         }
-        self.finish_call(service, scheduler, exchange, call);
+        if let Some(source) = self.finish_call(service, scheduler, &mut exchange, call) {
+            self.continue_response(Box::new(Response { exchange, source, streaming: false }));
+        }
     }
 
-    /// Begins the response after the application has returned, failed or panicked.
+    /// Begins the response after the application has returned, failed or panicked. Returns the body if it is sent in
+    /// parts.
     #[inline]
-    fn finish_call(&mut self, service: &Service, scheduler: &mut dyn Scheduler, exchange: Exchange, call: CallResult) {
+    fn finish_call(
+        &mut self,
+        service: &Service,
+        scheduler: &mut dyn Scheduler,
+        exchange: &mut Exchange,
+        call: CallResult,
+    ) -> Option<BodySource> {
         let mut on_upgrade = None;
         if let Some(extensions) = call.extensions {
             for panic in extensions.panics {
-                self.report_panic(service, &exchange, "the environ's extensions", Box::new(panic));
+                self.report_panic(service, exchange, "the environ's extensions", Box::new(panic));
             }
             if let Some(hijacked) = extensions.hijacked {
-                return self.end_hijacked(service, scheduler, &exchange, call.result, hijacked);
+                self.end_hijacked(service, scheduler, exchange, call.result, hijacked);
+                return None;
             }
             on_upgrade = extensions.on_upgrade;
         }
         match call.result {
-            Ok(Ok(body)) => self.begin_response(service, scheduler, exchange, body, on_upgrade),
+            Ok(Ok(body)) => return self.begin_response(service, scheduler, exchange, body, on_upgrade),
             Ok(Err(error)) => self.abort(service, exchange, error),
             Err(panic) => {
                 let report = format!("panic in the application: {}", panic.report);
                 if service.record_failure(|| Failure::Panic(panic)) {
-                    self.abort_silently(exchange);
+                    self.abort_silently();
                 } else {
                     self.abort(service, exchange, report.into());
                 }
             }
         }
+        None
     }
 }
 

@@ -414,8 +414,10 @@ impl Connection {
     }
 
     /// Ends the wait for a thread. Returns how long the request has waited.
+    #[inline]
     fn end_queueing(&mut self) -> Duration {
-        let queued_for = self.queued_at.take().map_or(Duration::ZERO, |since| since.elapsed());
+        let Some(since) = self.queued_at.take() else { return Duration::ZERO };
+        let queued_for = since.elapsed();
         self.clock.queued_for += queued_for;
         queued_for
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::body_source::{file_as_blocks, open_source, BodySource};
 use super::state::{CloseMode, Exchange, Response, ResponseProgress};
 use super::Connection;
-use crate::http::{BodyWriter, ResponseFraming, ResponseHead, ResponsePlan};
+use crate::http::{BodyWriter, ResponseFraming, ResponsePlan};
 use crate::server::log::CloseReason;
 use crate::server::scheduler::Scheduler;
 use crate::server::service::Service;
@@ -17,53 +17,59 @@ use crate::wsgi::Body;
 pub(super) const COPIED: usize = 16 * 1024;
 
 impl Connection {
-    /// Begins the response to a request whose application has returned `body`.
+    /// Begins the response to a request whose application has returned `body`. Returns the body if it is sent in parts;
+    /// the caller then continues the response.
     pub(super) fn begin_response(
         &mut self,
         service: &Service,
         scheduler: &mut dyn Scheduler,
-        mut exchange: Exchange,
+        exchange: &mut Exchange,
         body: Body,
         on_upgrade: Option<OnUpgrade>,
-    ) {
-        self.limit_keep_alive(service, &mut exchange);
-        let status = match exchange.progress {
+    ) -> Option<BodySource> {
+        self.limit_keep_alive(service, exchange);
+        let status = match &exchange.progress {
             ResponseProgress::HeadSet { head, .. } | ResponseProgress::Streaming { head, .. } => head.status(),
             ResponseProgress::NotStarted => {
-                self.close_body(service, scheduler, &exchange, body);
+                self.close_body(service, scheduler, exchange, body);
                 let error = "the application returned without calling start_response";
-                return self.abort(service, exchange, error.into());
+                self.abort(service, exchange, error.into());
+                return None;
             }
         };
         if status == 101 {
-            self.close_body(service, scheduler, &exchange, body);
-            return self.switch_protocols(service, exchange, on_upgrade);
+            self.close_body(service, scheduler, exchange, body);
+            self.switch_protocols(service, exchange, on_upgrade);
+            return None;
         }
         let (source, length) = match open_source(body) {
             Ok(opened) => opened,
-            Err(error) => return self.abort(service, exchange, error.into()),
+            Err(error) => {
+                self.abort(service, exchange, error.into());
+                return None;
+            }
         };
         let has_no_body = exchange.context.head || !crate::http::allows_body(status);
         // The framing of blocks is decided when the first block is known; all other bodies have a known framing now.
         if has_no_body || !matches!(source, BodySource::Blocks(_)) {
-            self.finish_head(service, &mut exchange, length);
+            self.finish_head(service, exchange, length);
         }
         let is_chunked = matches!(exchange.progress, ResponseProgress::Streaming { plan, .. }
             if plan.framing == ResponseFraming::Chunked);
-        match (exchange.progress, source) {
-            (ResponseProgress::Streaming { head, plan, mut writer }, BodySource::Bytes { data, .. })
+        match (&exchange.progress, source) {
+            (&ResponseProgress::Streaming { plan, mut writer, .. }, BodySource::Bytes { data, .. })
                 if data.len() <= COPIED || has_no_body || is_chunked =>
             {
                 writer.append(&data, &mut self.write_buffer.bytes);
-                self.end_buffered_response(service, &mut exchange, &head, plan, writer);
+                self.end_buffered_response(service, exchange, status, plan, writer);
+                None
             }
             (progress, source) => {
                 if let Some(head_start) = progress.head_start().filter(|&start| self.write_buffer.sent < start) {
                     // Earlier responses do not have to wait for the first block of this one.
                     let _ = self.write_buffer.flush_to(head_start, &mut *self.transport);
                 }
-                let source = if is_chunked { file_as_blocks(source) } else { source };
-                self.continue_response(Box::new(Response { exchange, source, streaming: false }));
+                Some(if is_chunked { file_as_blocks(source) } else { source })
             }
         }
     }
@@ -87,7 +93,7 @@ impl Connection {
     }
 
     /// Leaves HTTP after response 101 (RFC 9110 §7.8).
-    fn switch_protocols(&mut self, service: &Service, mut exchange: Exchange, on_upgrade: Option<OnUpgrade>) {
+    fn switch_protocols(&mut self, service: &Service, exchange: &mut Exchange, on_upgrade: Option<OnUpgrade>) {
         let error = match &on_upgrade {
             None => Some("the application responded with 101 but did not set a handler; call amboss_core::on_upgrade"),
             // The client has to offer the upgrade.
@@ -105,9 +111,9 @@ impl Connection {
             (error, _) => return self.abort(service, exchange, error.unwrap_or_default().into()),
         };
         // Has no effect if the application has called `write`: the head is complete then.
-        self.finish_head(service, &mut exchange, None);
+        self.finish_head(service, exchange, None);
         debug_assert!(matches!(exchange.progress, ResponseProgress::Streaming { plan, .. } if !plan.keep_alive));
-        self.log_when_written(service, &mut exchange, 101, 0);
+        self.log_when_written(service, exchange, 101, 0);
         let consumed = exchange.consumed;
         if let Some(buffer) = &mut self.read_buffer {
             buffer.next_request(consumed);
@@ -151,12 +157,12 @@ impl Connection {
         &mut self,
         service: &Service,
         exchange: &mut Exchange,
-        head: &ResponseHead,
+        status: u16,
         plan: ResponsePlan,
         writer: BodyWriter,
     ) {
         let is_whole = writer.end(&mut self.write_buffer.bytes);
-        self.log_when_written(service, exchange, head.status(), writer.written());
+        self.log_when_written(service, exchange, status, writer.written());
         self.finish_response(service, exchange, plan, writer, is_whole);
     }
 

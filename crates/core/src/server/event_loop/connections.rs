@@ -157,20 +157,12 @@ impl EventLoop {
     /// Parks a connection until its socket is ready, or its deadline has passed.
     #[inline]
     fn watch(&mut self, token: Token, mut connection: Box<Connection>, interest: PollInterest) {
-        if let (Some(successor), PollInterest::Read) = (self.stopping.successor(), interest) {
-            match self.hand_over(token, connection, &successor) {
-                Ok(()) => return,
-                Err(kept) => connection = kept,
+        let mut latest = u64::MAX;
+        if self.stopping.has_begun() {
+            match self.end_while_stopping(token, connection, interest) {
+                Some((kept, until)) => (connection, latest) = (kept, until),
+                None => return,
             }
-        }
-        let last_request = self.stopping.last_request_until(&connection, self.now);
-        let closes = connection.is_idle() && last_request.is_none();
-        if self.stopping.has_begun() && (closes || connection.awaits_close()) {
-            if closes {
-                connection.close_idle(CloseReason::Shutdown);
-            }
-            self.log_end(&mut connection);
-            return self.close(token, connection);
         }
         if self.excess > 0 && interest == PollInterest::Read && connection.is_idle() {
             match self.send_to_other_loop(token, connection) {
@@ -178,13 +170,36 @@ impl EventLoop {
                 Err(kept) => connection = kept,
             }
         }
-        let mut deadline = connection.deadline(&self.service);
-        if let Some(until) = last_request.filter(|_| connection.is_idle()) {
-            deadline = deadline.min(until);
-        }
-        if self.park_until(token, connection, deadline).is_some() && !self.register(token, interest) {
+        let deadline = connection.deadline(&self.service).min(latest);
+        let Some(slot) = self.park_until(token, connection, deadline) else { return };
+        if slot.registered != Some(interest) && !self.register(token, interest) {
             self.remove(token);
         }
+    }
+
+    /// Hands over or closes a connection of a loop that is stopping. Returns it if it stays open, and until when.
+    #[cold]
+    fn end_while_stopping(
+        &mut self,
+        token: Token,
+        mut connection: Box<Connection>,
+        interest: PollInterest,
+    ) -> Option<(Box<Connection>, u64)> {
+        if let (Some(successor), PollInterest::Read) = (self.stopping.successor(), interest) {
+            connection = self.hand_over(token, connection, &successor).err()?;
+        }
+        let last_request = self.stopping.last_request_until(&connection, self.now);
+        let is_idle = connection.is_idle();
+        let closes = is_idle && last_request.is_none();
+        if closes || connection.awaits_close() {
+            if closes {
+                connection.close_idle(CloseReason::Shutdown);
+            }
+            self.log_end(&mut connection);
+            self.close(token, connection);
+            return None;
+        }
+        Some((connection, last_request.filter(|_| is_idle).unwrap_or(u64::MAX)))
     }
 
     /// Parks a connection until its socket has an event or its deadline has passed. `None` if it has been removed.

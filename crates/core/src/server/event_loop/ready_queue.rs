@@ -21,8 +21,10 @@ pub(super) struct ReadyQueue {
     streaming: usize,
     /// When the batch began, or when its responses were last written.
     batch_started: Instant,
-    /// How many times [`is_batch_older_than`](ReadyQueue::is_batch_older_than) answers without reading the clock.
-    answers_without_clock: u32,
+    /// How many times [`is_batch_older_than`](ReadyQueue::is_batch_older_than) has been asked about this batch.
+    asked: u32,
+    /// The value of `asked` at which it reads the clock again.
+    next_reading: u32,
     /// Whether the responses of a batch are written together.
     batch_writes: bool,
 }
@@ -35,7 +37,8 @@ impl ReadyQueue {
             pending_flush: Vec::new(),
             streaming: 0,
             batch_started: Instant::now(),
-            answers_without_clock: 0,
+            asked: 0,
+            next_reading: 1,
             batch_writes,
         }
     }
@@ -69,7 +72,7 @@ impl ReadyQueue {
     /// Restarts the batch's clock: a new batch begins, or its responses have been written.
     pub(super) fn restart_batch(&mut self) {
         self.batch_started = Instant::now();
-        self.answers_without_clock = 0;
+        (self.asked, self.next_reading) = (0, 1);
     }
 
     /// Returns how long ago the batch began, or its responses were last written.
@@ -79,13 +82,13 @@ impl ReadyQueue {
 
     /// Whether the batch is older than `limit`. Asked after each response, and reads the clock after some of them.
     pub(super) fn is_batch_older_than(&mut self, limit: Duration) -> bool {
-        if self.answers_without_clock > 0 {
-            self.answers_without_clock -= 1;
+        self.asked += 1;
+        if self.asked < self.next_reading {
             return false;
         }
         let age = self.batch_age();
-        // If all responses so far took less than a quarter of the limit, the next three will hardly exceed it.
-        self.answers_without_clock = if age < limit / 4 { 3 } else { 0 };
+        // If all responses so far took less than a quarter of the limit, three times as many will hardly exceed it.
+        self.next_reading = if age < limit / 4 { self.asked * 4 } else { self.asked + 1 };
         age > limit
     }
 

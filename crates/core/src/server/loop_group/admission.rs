@@ -18,7 +18,11 @@ const MAX_FILE_WRITES: usize = 16;
 
 impl LoopGroup {
     /// Returns the number of slots that other loops and detached threads hold, or may hold.
+    #[inline]
     fn taken_slots(&self, index: usize) -> usize {
+        if self.members.len() == 1 {
+            return self.detached.load(Ordering::SeqCst);
+        }
         let others = self.members.iter().enumerate().filter(|&(other, _)| other != index);
         let running = others.filter(|(_, member)| member.load.running.load(Ordering::SeqCst)).count();
         self.detached.load(Ordering::SeqCst) + running
