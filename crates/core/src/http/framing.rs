@@ -3,8 +3,8 @@
 use super::error::{Error, ErrorKind};
 use super::head::{Head, Known};
 use super::leniency::Leniency;
+use super::repeated_host::repeated_host_is_valid;
 use super::syntax::{is_token, list, parse_decimal};
-use super::target::host_is_valid;
 use super::version::Version;
 
 /// The length of a request body.
@@ -122,7 +122,7 @@ fn check_host(head: &Head<'_>, http11: bool, leniency: Leniency) -> Result<(), E
         None if http11 => Err(error(head, ErrorKind::HostMissing)),
         None => Ok(()),
         Some(_) if head.repeated(Known::Host) => Err(error(head, ErrorKind::HostRepeated)),
-        Some(host) if !host_is_valid(host) => Err(error(head, ErrorKind::HostMalformed)),
+        Some(host) if !repeated_host_is_valid(host) => Err(error(head, ErrorKind::HostMalformed)),
         Some(_) => Ok(()),
     }
 }

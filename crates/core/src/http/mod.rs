@@ -62,6 +62,7 @@ mod leniency;
 mod proxy_header;
 mod repeated_end;
 mod repeated_head;
+mod repeated_host;
 mod response;
 pub(crate) mod scan;
 mod status;

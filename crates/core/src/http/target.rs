@@ -48,6 +48,7 @@ impl<'a> Target<'a> {
     /// # Errors
     /// [`ErrorKind::Target`] if the target has none of the four forms, [`ErrorKind::TargetForm`] if the method does not
     /// allow its form, [`ErrorKind::HostMalformed`] for a malformed authority.
+    #[inline(always)]
     pub fn of(head: &Head<'a>, leniency: Leniency) -> Result<Target<'a>, Error> {
         let position = head.method().len() + 1;
         Target::parse_parts(head.method(), head.target(), leniency).map_err(|kind| Error::new(kind, position))
@@ -61,8 +62,17 @@ impl<'a> Target<'a> {
         Target::parse_parts(method, target, leniency).map_err(|kind| Error::new(kind, 0))
     }
 
-    #[inline]
+    #[inline(always)]
     fn parse_parts(method: &[u8], target: &'a [u8], leniency: Leniency) -> Result<Target<'a>, ErrorKind> {
+        match target.first() {
+            Some(b'/') if method != b"CONNECT" => Target::split(TargetForm::Origin, None, target, leniency),
+            _ => Target::parse_other(method, target, leniency),
+        }
+    }
+
+    /// Splits a target that is not in origin-form.
+    #[inline(never)]
+    fn parse_other(method: &[u8], target: &'a [u8], leniency: Leniency) -> Result<Target<'a>, ErrorKind> {
         if method == b"CONNECT" {
             // RFC 9112 §3.2.3: CONNECT allows authority-form only.
             let colon = target.iter().rposition(|&byte| byte == b':').ok_or(ErrorKind::TargetForm)?;
@@ -72,7 +82,6 @@ impl<'a> Target<'a> {
             return Ok(Target { form: TargetForm::Authority, authority: Some(target), path: b"", query: b"" });
         }
         match target.first() {
-            Some(b'/') => Target::split(TargetForm::Origin, None, target, leniency),
             Some(b'*') if target.len() == 1 && method == b"OPTIONS" => {
                 Ok(Target { form: TargetForm::Asterisk, authority: None, path: target, query: b"" })
             }
@@ -90,7 +99,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn split(
         form: TargetForm,
         authority: Option<&'a [u8]>,

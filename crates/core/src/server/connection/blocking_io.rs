@@ -26,7 +26,7 @@ pub(super) struct BlockingIo<'c> {
     pub(super) scheduler: &'c mut dyn Scheduler,
     /// Whether this exchange has already waited for the client for longer than [`SHORT_WAIT`].
     pub(super) is_slow: bool,
-    pub(super) progress: ResponseProgress,
+    pub(super) progress: &'c mut ResponseProgress,
     /// The filters of the response, if the application has detached it from its call.
     pub(super) detached: Option<Vec<Box<dyn ResponseFilter>>>,
 }

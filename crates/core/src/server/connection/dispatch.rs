@@ -173,7 +173,6 @@ impl Connection {
         is_immediate: bool,
     ) {
         self.needs_slot = false;
-        let store = self.body.take();
         let Some(buffer) = self.read_buffer.as_mut() else { return };
         let streams = framing.body != BodyLength::Known(0) && !collected;
         let mut body = RequestBody::finished();
@@ -194,6 +193,17 @@ impl Connection {
             version: head.version(),
             head: head.method() == b"HEAD",
             keep_alive: framing.keep_alive && !service.is_last_request(session.is_none()),
+        };
+        let mut exchange = Exchange {
+            head_length: length,
+            consumed: length,
+            context,
+            client_closes: !framing.keep_alive && framing.body == BodyLength::Known(0),
+            upgrade_offered: framing.upgrade,
+            is_immediate,
+            body,
+            clock: std::mem::take(&mut self.clock),
+            progress: ResponseProgress::NotStarted,
         };
         let connection = ConnectionInfo {
             server_name: &self.endpoint.name,
@@ -216,10 +226,10 @@ impl Connection {
             service,
             scheduler: &mut *scheduler,
             is_slow: false,
-            progress: ResponseProgress::NotStarted,
+            progress: &mut exchange.progress,
             detached: None,
         });
-        let mut source = input_source(&io, store.as_ref(), &mut body, rest, filled, framing, streams);
+        let mut source = input_source(&io, self.body.as_ref(), &mut exchange.body, rest, filled, framing, streams);
         // The connection's extensions are always there: they are taken out only when the connection ends.
         let mut no_extensions = Extensions::default();
         let kept = self.extensions.get_mut().unwrap_or(&mut no_extensions);
@@ -232,27 +242,19 @@ impl Connection {
             InputSource::InBuffer(body) => (body.length().map_or(0, |length| length as usize), filled),
             InputSource::Stored(_) => (0, filled),
         };
-        let BlockingIo { progress, detached, .. } = io.into_inner();
+        let BlockingIo { detached, .. } = io.into_inner();
         // An application that fails has detached nothing.
         let detached = detached.filter(|_| matches!(call.result, Ok(Ok(_))));
-        let store = store.filter(|_| detached.is_some());
-        // A store that is no longer needed has been dropped inside the blocking call, because closing a large file takes a
-        // while, too.
+        if detached.is_none() {
+            // Inside the blocking call, because closing a large file takes a while, too.
+            self.body = None;
+        }
         service.exit_blocking(scheduler);
 
         buffer.end = buffer.start + length + arrived;
-        let mut exchange = Exchange {
-            head_length: length,
-            consumed: length + consumed,
-            context,
-            client_closes: !framing.keep_alive && framing.body == BodyLength::Known(0),
-            upgrade_offered: framing.upgrade,
-            is_immediate,
-            body,
-            clock: std::mem::take(&mut self.clock),
-            progress,
-        };
+        exchange.consumed += consumed;
         if let Some(filters) = detached {
+            let store = self.body.take();
             return self.detach(service, exchange, store, filters);
         }
         if let Some(source) = self.finish_call(service, scheduler, &mut exchange, call) {

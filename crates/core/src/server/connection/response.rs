@@ -10,7 +10,7 @@ use crate::server::log::CloseReason;
 use crate::server::scheduler::Scheduler;
 use crate::server::service::Service;
 use crate::server::upgrade::OnUpgrade;
-use crate::wsgi::Body;
+use crate::wsgi::{Body, Kind};
 
 /// The maximum size in bytes of a body that is copied behind its head, so that one write sends both, and the next
 /// request can be processed before that write.
@@ -42,6 +42,17 @@ impl Connection {
             self.switch_protocols(service, exchange, on_upgrade);
             return None;
         }
+        let has_no_body = exchange.context.head || !crate::http::allows_body(status);
+        if let Kind::Bytes(data) = &body.0 {
+            self.finish_head(service, exchange, Some(data.len() as u64));
+            if let ResponseProgress::Streaming { plan, mut writer, .. } = exchange.progress {
+                if data.len() <= COPIED || has_no_body || plan.framing == ResponseFraming::Chunked {
+                    writer.append(data, &mut self.write_buffer.bytes);
+                    self.end_buffered_response(service, exchange, status, plan, writer);
+                    return None;
+                }
+            }
+        }
         let (source, length) = match open_source(body) {
             Ok(opened) => opened,
             Err(error) => {
@@ -49,29 +60,17 @@ impl Connection {
                 return None;
             }
         };
-        let has_no_body = exchange.context.head || !crate::http::allows_body(status);
         // The framing of blocks is decided when the first block is known; all other bodies have a known framing now.
         if has_no_body || !matches!(source, BodySource::Blocks(_)) {
             self.finish_head(service, exchange, length);
         }
         let is_chunked = matches!(exchange.progress, ResponseProgress::Streaming { plan, .. }
             if plan.framing == ResponseFraming::Chunked);
-        match (&exchange.progress, source) {
-            (&ResponseProgress::Streaming { plan, mut writer, .. }, BodySource::Bytes { data, .. })
-                if data.len() <= COPIED || has_no_body || is_chunked =>
-            {
-                writer.append(&data, &mut self.write_buffer.bytes);
-                self.end_buffered_response(service, exchange, status, plan, writer);
-                None
-            }
-            (progress, source) => {
-                if let Some(head_start) = progress.head_start().filter(|&start| self.write_buffer.sent < start) {
-                    // Earlier responses do not have to wait for the first block of this one.
-                    let _ = self.write_buffer.flush_to(head_start, &mut *self.transport);
-                }
-                Some(if is_chunked { file_as_blocks(source) } else { source })
-            }
+        if let Some(head_start) = exchange.progress.head_start().filter(|&start| self.write_buffer.sent < start) {
+            // Earlier responses do not have to wait for the first block of this one.
+            let _ = self.write_buffer.flush_to(head_start, &mut *self.transport);
         }
+        Some(if is_chunked { file_as_blocks(source) } else { source })
     }
 
     /// Makes the request the last of its connection, if the connection can't stay open after it.

@@ -57,12 +57,12 @@ impl StartResponse for ResponseWriter<'_, '_> {
     #[inline]
     fn begin(&mut self, status: &str, fields: &[(&str, &[u8])], error: Option<&AppError>) -> Result<(), StartError> {
         let io = &mut *self.io.borrow_mut();
-        set_head(&mut io.progress, io.write_buffer, status, fields, error.is_some())
+        set_head(io.progress, io.write_buffer, status, fields, error.is_some())
     }
 
     fn early_hints(&mut self, fields: &[(&str, &[u8])]) -> Result<(), StartError> {
         let io = &mut *self.io.borrow_mut();
-        if let ResponseProgress::Streaming { .. } = io.progress {
+        if let ResponseProgress::Streaming { .. } = *io.progress {
             return Err(StartErrorKind::HeadSent.into());
         }
         let mut hints = Vec::new();
@@ -89,11 +89,11 @@ impl StartResponse for ResponseWriter<'_, '_> {
         if data.is_empty() && !matches!(io.progress, ResponseProgress::NotStarted) {
             return Ok(());
         }
-        if let ResponseProgress::HeadSet { head, .. } = io.progress {
+        if let ResponseProgress::HeadSet { head, .. } = *io.progress {
             let plan = io.service.finish_head(&head, &mut io.write_buffer.bytes, self.context, None);
-            io.progress = ResponseProgress::Streaming { head, plan, writer: BodyWriter::new(plan.framing) };
+            *io.progress = ResponseProgress::Streaming { head, plan, writer: BodyWriter::new(plan.framing) };
         }
-        let ResponseProgress::Streaming { writer, .. } = &mut io.progress else {
+        let ResponseProgress::Streaming { writer, .. } = &mut *io.progress else {
             return Err(StartErrorKind::NotStarted.into());
         };
         writer.append(data, &mut io.write_buffer.bytes);
