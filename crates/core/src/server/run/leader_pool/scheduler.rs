@@ -15,8 +15,9 @@ pub(super) struct PoolThread<'p> {
     /// The loop, until the first application call. From then on it stays in `shared_loop` until the connection has been
     /// advanced; between pipelined requests only the call counter is advanced.
     event_loop: Option<Box<EventLoop>>,
-    /// The call counter's value for this thread: odd during a call, in which another thread may claim the loop; even
-    /// between two calls, when the loop is this thread's; 0 if there was no call, or the loop is known to be lost.
+    /// The call counter's value for this thread: odd from the beginning of a call, when another thread may claim the
+    /// loop; even once the call has ended and the loop is this thread's; 0 if there was no call, or the loop is known to
+    /// be lost.
     call: u64,
     /// Whether the leader has acquired a slot for its request.
     admitted: bool,
@@ -83,6 +84,11 @@ impl<'p> PoolThread<'p> {
 impl Scheduler for PoolThread<'_> {
     #[inline]
     fn admit(&mut self) -> Admission {
+        if self.admitted && self.call & 1 == 1 && self.holds_loop() {
+            // A pipelined request continues in the slot of the one before it. If another thread claims the loop now, it
+            // transfers that slot to this thread, as during a call.
+            return Admission::Run;
+        }
         // Only the thread that has the loop may count as the leader that runs a request.
         self.end_call();
         let LeaderPool { group, index, .. } = &**self.pool;
@@ -109,12 +115,16 @@ impl Scheduler for PoolThread<'_> {
         if let Some(event_loop) = self.event_loop.take() {
             *lock(&self.pool.shared_loop) = Some(event_loop);
             self.call = self.pool.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        } else {
-            self.end_call();
-            if self.call == 0 || !self.pool.try_claim(self.call, 1) {
+        } else if self.call != 0 {
+            // The next odd number: the monitor takes this for another call.
+            let advance = 1 + (self.call & 1);
+            if !self.pool.try_claim(self.call, advance) {
+                self.call = 0;
                 return;
             }
-            self.call += 1;
+            self.call += advance;
+        } else {
+            return;
         }
         if self.pool.monitor_parked.load(Ordering::SeqCst) {
             self.pool.wake_monitor();

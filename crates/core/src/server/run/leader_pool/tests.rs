@@ -72,6 +72,34 @@ fn a_claimed_loop_is_lost_and_the_call_keeps_a_slot() {
 }
 
 #[test]
+fn a_pipelined_request_continues_in_the_slot_of_the_one_before_it() {
+    for is_claimed in [false, true] {
+        let (pool, event_loop) = pool(|settings| settings.runtime.threads = 2);
+        let mut leader = PoolThread::leading(&pool, event_loop, false);
+        assert_eq!(leader.admit(), Admission::Run);
+        leader.enter_blocking();
+        assert_eq!(leader.admit(), Admission::Run);
+        let before = pool.calls.load(Ordering::SeqCst);
+        assert_eq!(before % 2, 1, "the loop can still be claimed");
+        let claimed = is_claimed.then(|| pool.claim_from_call(before).flatten().expect("the call runs"));
+        leader.enter_blocking();
+        assert_eq!((leader.holds_loop(), pool.claim_from_call(before).is_some()), (!is_claimed, false));
+        assert_eq!(pool.calls.load(Ordering::SeqCst), before + if is_claimed { 1 } else { 2 }, "another call");
+        assert_eq!(leader.reclaim().is_some(), !is_claimed);
+        if let Some(event_loop) = claimed {
+            // The slot belongs to the thread now, and the next leader can take the other one only.
+            let mut next = PoolThread::leading(&pool, event_loop, true);
+            assert_eq!(next.admit(), Admission::Dispatch);
+            pool.note_detached();
+            assert_eq!(next.admit(), Admission::Queue);
+            pool.note_completed();
+            pool.note_completed();
+        }
+        assert_eq!((pool.detached.load(Ordering::SeqCst), pool.group.available_slots(0)), (0, 2));
+    }
+}
+
+#[test]
 fn between_two_calls_the_loop_is_the_leaders() {
     let (pool, event_loop) = pool(|_| {});
     let mut leader = PoolThread::leading(&pool, event_loop, false);
