@@ -62,10 +62,22 @@ impl<'a> Target<'a> {
         Target::parse_parts(method, target, leniency).map_err(|kind| Error::new(kind, 0))
     }
 
+    /// As [`Target::of`] for a head whose target has been split before, without an error to compose.
+    #[inline(always)]
+    pub(crate) fn of_checked(head: &Head<'a>, leniency: Leniency) -> Option<Target<'a>> {
+        let (method, target) = (head.method(), head.target());
+        match target.first() {
+            Some(b'/') if method != b"CONNECT" => Target::split(TargetForm::Origin, None, target, leniency),
+            _ => Target::parse_other(method, target, leniency).ok(),
+        }
+    }
+
     #[inline(always)]
     fn parse_parts(method: &[u8], target: &'a [u8], leniency: Leniency) -> Result<Target<'a>, ErrorKind> {
         match target.first() {
-            Some(b'/') if method != b"CONNECT" => Target::split(TargetForm::Origin, None, target, leniency),
+            Some(b'/') if method != b"CONNECT" => {
+                Target::split(TargetForm::Origin, None, target, leniency).ok_or(ErrorKind::Target)
+            }
             _ => Target::parse_other(method, target, leniency),
         }
     }
@@ -94,18 +106,19 @@ impl<'a> Target<'a> {
                 if !host_is_valid(authority) || matches!(authority.first(), None | Some(b':')) {
                     return Err(ErrorKind::HostMalformed);
                 }
-                Target::split(TargetForm::Absolute, Some(authority), path, leniency)
+                Target::split(TargetForm::Absolute, Some(authority), path, leniency).ok_or(ErrorKind::Target)
             }
         }
     }
 
+    /// Splits the path from the query; `None` if there is a fragment that leniency does not allow.
     #[inline(always)]
     fn split(
         form: TargetForm,
         authority: Option<&'a [u8]>,
         target: &'a [u8],
         leniency: Leniency,
-    ) -> Result<Target<'a>, ErrorKind> {
+    ) -> Option<Target<'a>> {
         let mut target = target;
         let mut path_end = target.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(target.len());
         let mut query = &b""[..];
@@ -113,7 +126,7 @@ impl<'a> Target<'a> {
             // A fragment is for the client only and is not part of a target (RFC 9112 §3.2).
             if let Some(hash) = target.iter().position(|&byte| byte == b'#') {
                 if !leniency.raw_target {
-                    return Err(ErrorKind::Target);
+                    return None;
                 }
                 target = &target[..hash];
                 path_end = path_end.min(hash);
@@ -128,7 +141,7 @@ impl<'a> Target<'a> {
         if path.is_empty() {
             path = b"/";
         }
-        Ok(Target { form, authority, path, query })
+        Some(Target { form, authority, path, query })
     }
 }
 

@@ -49,6 +49,11 @@ impl Body {
         Body(Kind::Bytes(Cow::Borrowed(b"")))
     }
 
+    /// Takes the body, and leaves an empty one.
+    pub(crate) fn take(&mut self) -> Body {
+        std::mem::replace(self, Body::empty())
+    }
+
     /// Creates a body from an iterator over blocks of bytes. Empty blocks send nothing.
     ///
     /// If the `size_hint` after the first block says that no block follows, the body is sent with a Content-Length.

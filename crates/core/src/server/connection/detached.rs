@@ -344,8 +344,8 @@ impl Connection {
         let is_set = matches!(exchange.progress, ResponseProgress::HeadSet { .. });
         if is_set && last.len() + tail.len() > COPIED {
             // The loop sends it piece by piece, and the log learns how much the client has received.
-            let body = Body::from([last, &tail].concat());
-            let rest = self.begin_response(service, &mut SingleThread, &mut exchange, body, None);
+            let mut body = Body::from([last, &tail].concat());
+            let rest = self.begin_response(service, &mut SingleThread, &mut exchange, &mut body, &mut None);
             let Some(source) = rest else { return Step::Flush };
             self.continue_response(Box::new(Response { exchange, source, streaming: false }));
             return Step::Yield;

@@ -54,9 +54,11 @@ enum BodyDelivery {
     Collected,
 }
 
-/// The result of an application call.
-struct CallResult {
-    result: Result<Result<Body, AppError>, Box<Panic>>,
+/// An application call. Its result stays where the call has put it until the response begins.
+#[derive(Default)]
+struct Call {
+    /// `None` until the application has returned or panicked.
+    result: Option<Result<Result<Body, AppError>, Box<Panic>>>,
     /// `None` for most requests, which leave nothing in the environ's extensions.
     extensions: Option<Box<TakenExtensions>>,
 }
@@ -79,7 +81,10 @@ impl Connection {
         }
         let Some(buffer) = &self.read_buffer else { return None };
         let head = buffer.parser.head(&buffer.bytes[buffer.start..buffer.end]);
-        let framing = match self.check_head(service, &head, length) {
+        // Used where it is: a copy right after it was written takes longer than all of `Framing::of`.
+        let framing = Framing::of(&head, service.settings.leniency);
+        let checked = framing.as_ref().map_err(|error| *error);
+        let framing = match checked.and_then(|framing| self.check_head(service, &head, framing, length)) {
             Ok(framing) => framing,
             Err(error) => {
                 self.refuse(service, error);
@@ -92,11 +97,11 @@ impl Connection {
         }
         let mut collected = self.body.is_some();
         if framing.body != BodyLength::Known(0) && !collected {
-            match self.body_delivery(service, length, &framing) {
+            match self.body_delivery(service, length, framing) {
                 Ok(BodyDelivery::Streamed) => {}
                 Ok(BodyDelivery::InBuffer) => collected = true,
                 Ok(BodyDelivery::Collected) => {
-                    self.collect(service, length, &framing);
+                    self.collect(service, length, framing);
                     return None;
                 }
                 Err(error) => {
@@ -111,7 +116,7 @@ impl Connection {
         match if is_immediate { Admission::Run } else { scheduler.admit() } {
             Admission::Run => {
                 self.end_queueing();
-                self.run_application(service, scheduler, length, &framing, collected, is_immediate);
+                self.run_application(service, scheduler, length, framing, collected, is_immediate);
                 None
             }
             Admission::Queue => {
@@ -126,12 +131,17 @@ impl Connection {
         }
     }
 
-    /// Checks the framing and the target of a head. The error is the reason for a refusal.
-    fn check_head(&self, service: &Service, head: &Head<'_>, length: usize) -> Result<Framing, Error> {
-        let leniency = service.settings.leniency;
-        let framing = Framing::of(head, leniency)?;
-        check_length(&framing, service.settings.limits.body, length)?;
-        let target = Target::of(head, leniency)?;
+    /// Checks the length of the body and the target of a head. The error is the reason for a refusal.
+    #[inline]
+    fn check_head<'f>(
+        &self,
+        service: &Service,
+        head: &Head<'_>,
+        framing: &'f Framing,
+        length: usize,
+    ) -> Result<&'f Framing, Error> {
+        check_length(framing, service.settings.limits.body, length)?;
+        let target = Target::of(head, service.settings.leniency)?;
         // The client of a Unix socket is a proxy on this machine, whose own clients may use TLS.
         let is_plain = self.session.is_none() && !matches!(self.provenance.peers.socket, Peer::Local);
         match target.form {
@@ -187,7 +197,7 @@ impl Connection {
         let (head_bytes, rest) = buffer.bytes[buffer.start..end - SLACK].split_at_mut(length);
         let head = buffer.parser.head(head_bytes);
         // Can't fail: `check_head` has parsed the target already.
-        let Ok(target) = Target::of(&head, service.settings.leniency) else { return };
+        let Some(target) = Target::of_checked(&head, service.settings.leniency) else { return };
         let session = self.session.as_deref();
         let context = ResponseContext {
             version: head.version(),
@@ -235,7 +245,8 @@ impl Connection {
         let kept = self.extensions.get_mut().unwrap_or(&mut no_extensions);
         let mut environ = Environ::new(head, target, &service.info, connection, forwarded, source.as_source(), kept);
         let mut writer = ResponseWriter { io: &io, context };
-        let call = call_application(service, &mut environ, &mut writer);
+        let mut call = Call::default();
+        call.run(service, &mut environ, &mut writer);
         // Bytes that were decoded but not consumed by the application count as read.
         let (consumed, arrived) = match source {
             InputSource::Streamed(BodyReader { unread, .. }) => (unread.start, unread.end),
@@ -244,7 +255,7 @@ impl Connection {
         };
         let BlockingIo { detached, .. } = io.into_inner();
         // An application that fails has detached nothing.
-        let detached = detached.filter(|_| matches!(call.result, Ok(Ok(_))));
+        let detached = detached.filter(|_| matches!(call.result, Some(Ok(Ok(_)))));
         if detached.is_none() {
             // Inside the blocking call, because closing a large file takes a while, too.
             self.body = None;
@@ -257,7 +268,7 @@ impl Connection {
             let store = self.body.take();
             return self.detach(service, exchange, store, filters);
         }
-        if let Some(source) = self.finish_call(service, scheduler, &mut exchange, call) {
+        if let Some(source) = self.finish_call(service, scheduler, &mut exchange, &mut call) {
             self.continue_response(Box::new(Response { exchange, source, streaming: false }));
         }
     }
@@ -270,23 +281,27 @@ impl Connection {
         service: &Service,
         scheduler: &mut dyn Scheduler,
         exchange: &mut Exchange,
-        call: CallResult,
+        call: &mut Call,
     ) -> Option<BodySource> {
         let mut on_upgrade = None;
-        if let Some(extensions) = call.extensions {
+        if let Some(extensions) = call.extensions.take() {
             for panic in extensions.panics {
                 self.report_panic(service, exchange, "the environ's extensions", Box::new(panic));
             }
             if let Some(hijacked) = extensions.hijacked {
-                self.end_hijacked(service, scheduler, exchange, call.result, hijacked);
+                if let Some(result) = call.result.take() {
+                    self.end_hijacked(service, scheduler, exchange, result, hijacked);
+                }
                 return None;
             }
             on_upgrade = extensions.on_upgrade;
         }
-        match call.result {
-            Ok(Ok(body)) => return self.begin_response(service, scheduler, exchange, body, on_upgrade),
-            Ok(Err(error)) => self.abort(service, exchange, error),
-            Err(panic) => {
+        if let Some(Ok(Ok(body))) = &mut call.result {
+            return self.begin_response(service, scheduler, exchange, body, &mut on_upgrade);
+        }
+        match call.result.take() {
+            Some(Ok(Err(error))) => self.abort(service, exchange, error),
+            Some(Err(panic)) => {
                 let report = format!("panic in the application: {}", panic.report);
                 if service.record_failure(|| Failure::Panic(panic)) {
                     self.abort_silently();
@@ -294,6 +309,7 @@ impl Connection {
                     self.abort(service, exchange, report.into());
                 }
             }
+            Some(Ok(Ok(_))) | None => {}
         }
         None
     }
@@ -313,16 +329,23 @@ fn is_immediate(service: &Service, scheduler: &mut dyn Scheduler, head: Head<'_>
     is_immediate
 }
 
-/// Calls the application, and takes out what it has left in the environ's extensions.
-#[inline]
-fn call_application(service: &Service, environ: &mut Environ<'_>, writer: &mut ResponseWriter<'_, '_>) -> CallResult {
-    let result = panics::catch(|| {
-        service.settings.handler.make_environ(environ);
-        service.app.call(environ, writer)
-    });
-    let extensions = environ.extensions_mut();
-    let extensions = (!extensions.is_empty()).then(|| Box::new(TakenExtensions::of(extensions)));
-    CallResult { result, extensions }
+impl Call {
+    /// Calls the application, and takes out what it has left in the environ's extensions.
+    #[inline]
+    fn run(&mut self, service: &Service, environ: &mut Environ<'_>, writer: &mut ResponseWriter<'_, '_>) {
+        let result = &mut self.result;
+        let caught = panics::catch(|| {
+            service.settings.handler.make_environ(environ);
+            *result = Some(Ok(service.app.call(environ, writer)));
+        });
+        if let Err(panic) = caught {
+            self.result = Some(Err(panic));
+        }
+        let extensions = environ.extensions_mut();
+        if !extensions.is_empty() {
+            self.extensions = Some(Box::new(TakenExtensions::of(extensions)));
+        }
+    }
 }
 
 impl TakenExtensions {

@@ -24,22 +24,22 @@ impl Connection {
         service: &Service,
         scheduler: &mut dyn Scheduler,
         exchange: &mut Exchange,
-        body: Body,
-        on_upgrade: Option<OnUpgrade>,
+        body: &mut Body,
+        on_upgrade: &mut Option<OnUpgrade>,
     ) -> Option<BodySource> {
         self.limit_keep_alive(service, exchange);
         let status = match &exchange.progress {
             ResponseProgress::HeadSet { head, .. } | ResponseProgress::Streaming { head, .. } => head.status(),
             ResponseProgress::NotStarted => {
-                self.close_body(service, scheduler, exchange, body);
+                self.close_body(service, scheduler, exchange, body.take());
                 let error = "the application returned without calling start_response";
                 self.abort(service, exchange, error.into());
                 return None;
             }
         };
         if status == 101 {
-            self.close_body(service, scheduler, exchange, body);
-            self.switch_protocols(service, exchange, on_upgrade);
+            self.close_body(service, scheduler, exchange, body.take());
+            self.switch_protocols(service, exchange, on_upgrade.take());
             return None;
         }
         let has_no_body = exchange.context.head || !crate::http::allows_body(status);
@@ -53,7 +53,7 @@ impl Connection {
                 }
             }
         }
-        let (source, length) = match open_source(body) {
+        let (source, length) = match open_source(body.take()) {
             Ok(opened) => opened,
             Err(error) => {
                 self.abort(service, exchange, error.into());
