@@ -100,9 +100,9 @@ impl EnvironBuilder {
         let methods = METHODS.map(|name| (name, PyString::intern(py, name).unbind()));
         let keys = Keys::new(py);
         // The values of most requests; the others set theirs.
-        template.set_item(&keys.method, USUAL_METHOD)?;
+        template.set_item(&keys.method, PyString::intern(py, USUAL_METHOD))?;
         template.set_item(&keys.query, &empty)?;
-        template.set_item(&keys.protocol, USUAL_PROTOCOL)?;
+        template.set_item(&keys.protocol, PyString::intern(py, USUAL_PROTOCOL))?;
         template.set_item(&keys.input, Py::new(py, EmptyInput)?)?;
         // Every request sets these. They are there already, so that a copy of the dict does not have to grow.
         for key in [&keys.path, &keys.uri, &keys.raw_uri, &keys.host] {

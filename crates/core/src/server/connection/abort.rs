@@ -51,7 +51,8 @@ impl Connection {
 
     /// Ends the exchange because of a failure that `serve_forever` reports: the client gets no response, and the
     /// connection is cut.
-    pub(super) fn abort_silently(&mut self) {
+    pub(super) fn abort_silently(&mut self, exchange: &Exchange) {
+        self.discard_head(exchange);
         self.set_close_reason(CloseReason::ResponseAborted);
         self.begin_closing(CloseMode::Immediate);
     }

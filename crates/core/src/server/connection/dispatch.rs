@@ -304,7 +304,7 @@ impl Connection {
             Some(Err(panic)) => {
                 let report = format!("panic in the application: {}", panic.report);
                 if service.record_failure(|| Failure::Panic(panic)) {
-                    self.abort_silently();
+                    self.abort_silently(exchange);
                 } else {
                     self.abort(service, exchange, report.into());
                 }

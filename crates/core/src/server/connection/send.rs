@@ -62,7 +62,7 @@ impl Connection {
                     if service.record_failure(|| Failure::Panic(panic)) {
                         let Response { exchange, source, .. } = *response;
                         self.close_source(service, scheduler, &exchange, source);
-                        self.abort_silently();
+                        self.abort_silently(&exchange);
                     } else {
                         self.fail_streaming(service, scheduler, response, report.into());
                     }

@@ -21,10 +21,8 @@ pub(super) struct ReadyQueue {
     streaming: usize,
     /// When the batch began, or when its responses were last written.
     batch_started: Instant,
-    /// How many times [`is_batch_older_than`](ReadyQueue::is_batch_older_than) has been asked about this batch.
-    asked: u32,
-    /// The value of `asked` at which it reads the clock again.
-    next_reading: u32,
+    /// How many times [`is_batch_older_than`](ReadyQueue::is_batch_older_than) answers without reading the clock.
+    answers_without_clock: u32,
     /// Whether the responses of a batch are written together.
     batch_writes: bool,
 }
@@ -37,8 +35,7 @@ impl ReadyQueue {
             pending_flush: Vec::new(),
             streaming: 0,
             batch_started: Instant::now(),
-            asked: 0,
-            next_reading: 1,
+            answers_without_clock: 0,
             batch_writes,
         }
     }
@@ -72,7 +69,7 @@ impl ReadyQueue {
     /// Restarts the batch's clock: a new batch begins, or its responses have been written.
     pub(super) fn restart_batch(&mut self) {
         self.batch_started = Instant::now();
-        (self.asked, self.next_reading) = (0, 1);
+        self.answers_without_clock = 0;
     }
 
     /// Returns how long ago the batch began, or its responses were last written.
@@ -82,13 +79,13 @@ impl ReadyQueue {
 
     /// Whether the batch is older than `limit`. Asked after each response, and reads the clock after some of them.
     pub(super) fn is_batch_older_than(&mut self, limit: Duration) -> bool {
-        self.asked += 1;
-        if self.asked < self.next_reading {
+        if self.answers_without_clock > 0 {
+            self.answers_without_clock -= 1;
             return false;
         }
         let age = self.batch_age();
-        // If all responses so far took less than a quarter of the limit, three times as many will hardly exceed it.
-        self.next_reading = if age < limit / 4 { self.asked * 4 } else { self.asked + 1 };
+        // If all responses so far took less than a quarter of the limit, the next three will hardly exceed it.
+        self.answers_without_clock = if age < limit / 4 { 3 } else { 0 };
         age > limit
     }
 

@@ -28,12 +28,18 @@ impl LoopGroup {
         self.detached.load(Ordering::SeqCst) + running
     }
 
+    /// Whether a thread that has returned from a client wait waits for a slot.
+    #[inline]
+    pub(crate) fn has_returning(&self) -> bool {
+        self.returning.load(Ordering::SeqCst) > 0
+    }
+
     /// Returns an estimate of the number of requests that this loop may begin. A thread that has returned from a client
     /// wait goes first if it returned before the oldest request was queued here.
     #[inline]
     pub(crate) fn available_slots(&self, index: usize) -> usize {
         let mut taken = self.taken_slots(index);
-        if self.returning.load(Ordering::SeqCst) > 0 {
+        if self.has_returning() {
             taken += self.returned_before(index, &lock(&self.returned_at));
         }
         self.threads.saturating_sub(taken)
@@ -136,7 +142,7 @@ impl LoopGroup {
     /// Notifies the threads that have returned from a client wait that a slot may be free.
     #[inline]
     fn offer_slot(&self) {
-        if self.returning.load(Ordering::SeqCst) > 0 {
+        if self.has_returning() {
             let _returned_at = lock(&self.returned_at);
             self.slot_freed.notify_all();
         }

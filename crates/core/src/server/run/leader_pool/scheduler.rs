@@ -84,7 +84,7 @@ impl<'p> PoolThread<'p> {
 impl Scheduler for PoolThread<'_> {
     #[inline]
     fn admit(&mut self) -> Admission {
-        if self.admitted && self.call & 1 == 1 && self.holds_loop() {
+        if self.admitted && self.call & 1 == 1 && self.holds_loop() && !self.pool.group.has_returning() {
             // A pipelined request continues in the slot of the one before it. If another thread claims the loop now, it
             // transfers that slot to this thread, as during a call.
             return Admission::Run;

@@ -100,6 +100,28 @@ fn a_pipelined_request_continues_in_the_slot_of_the_one_before_it() {
 }
 
 #[test]
+fn a_pipelined_request_gives_way_to_a_thread_that_has_waited_for_its_client() {
+    let (pool, event_loop) = pool(|settings| settings.runtime.threads = 2);
+    let group = &pool.group;
+    group.expect_detached();
+    assert!(group.reserve_client_wait());
+    group.begin_client_wait();
+    let mut leader = PoolThread::leading(&pool, event_loop, false);
+    assert_eq!(leader.admit(), Admission::Run);
+    leader.enter_blocking();
+    group.expect_detached();
+    std::thread::scope(|scope| {
+        let returning = scope.spawn(|| group.end_client_wait());
+        wait_until("the thread waits for a slot", || group.has_returning());
+        assert_eq!(leader.admit(), Admission::Queue);
+        group.note_queued(0, Some(Instant::now()));
+        returning.join().unwrap();
+    });
+    assert!(leader.reclaim().is_some());
+    assert_eq!(group.available_slots(0), 0);
+}
+
+#[test]
 fn between_two_calls_the_loop_is_the_leaders() {
     let (pool, event_loop) = pool(|_| {});
     let mut leader = PoolThread::leading(&pool, event_loop, false);
