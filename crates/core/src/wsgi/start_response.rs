@@ -86,17 +86,23 @@ pub trait StartResponse {
     /// # Errors
     /// The same as `begin`.
     fn start(&mut self, status: &str, fields: &[(&str, &str)]) -> Result<(), StartError> {
-        // The fields of most heads fit into an array on the stack.
+        fn bytes<'f>(&(name, value): &(&'f str, &'f str)) -> (&'f str, &'f [u8]) {
+            (name, value.as_bytes())
+        }
+        // The fields of most heads fit into an array on the stack; the smaller it is, the sooner it is filled.
         const FEW: usize = 8;
-        if fields.len() <= FEW {
-            let mut few: [(&str, &[u8]); FEW] = [("", b""); FEW];
-            for (slot, (name, value)) in few.iter_mut().zip(fields) {
-                *slot = (name, value.as_bytes());
+        match fields {
+            [] => self.begin(status, &[], None),
+            [first] => self.begin(status, &[bytes(first)], None),
+            [first, second] => self.begin(status, &[bytes(first), bytes(second)], None),
+            _ if fields.len() <= FEW => {
+                let mut few: [(&str, &[u8]); FEW] = [("", b""); FEW];
+                for (slot, field) in few.iter_mut().zip(fields) {
+                    *slot = bytes(field);
+                }
+                self.begin(status, &few[..fields.len()], None)
             }
-            self.begin(status, &few[..fields.len()], None)
-        } else {
-            let many: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
-            self.begin(status, &many, None)
+            _ => self.begin(status, &fields.iter().map(bytes).collect::<Vec<_>>(), None),
         }
     }
 }

@@ -81,7 +81,7 @@ impl<'a> Head<'a> {
     }
 
     /// The value of the first field of a known kind.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn known(&self, known: Known) -> Option<&'a [u8]> {
         self.parser.known.first(known).map(|index| self.field(&self.parser.fields[index]).value)
     }

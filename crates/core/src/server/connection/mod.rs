@@ -312,12 +312,13 @@ impl Connection {
             // incomplete.
             self.head_timer_running = !has_more;
         }
-        self.state = if exchange.body.is_done() {
-            State::Head
-        } else {
+        if !exchange.body.is_done() {
             self.draining = Transfer::default();
-            State::Drain(std::mem::replace(&mut exchange.body, RequestBody::finished()))
-        };
+            self.state = State::Drain(std::mem::replace(&mut exchange.body, RequestBody::finished()));
+        } else if !matches!(self.state, State::Head) {
+            // Checked, because an assignment drops the old state, which takes longer.
+            self.state = State::Head;
+        }
     }
 
     /// Ends draining: the unread body has been discarded, and the next request follows.
