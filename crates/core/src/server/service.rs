@@ -109,8 +109,8 @@ impl Service {
         self.wants_access.then(Instant::now)
     }
 
-    /// Completes a head with `Date`, `Server` and framing.
-    #[inline]
+    /// Completes a head with `Date`, `Server` and framing. Not inlined, so that the look-up of the thread's value is.
+    #[inline(never)]
     pub(super) fn finish_head(
         &self,
         head: &ResponseHead,

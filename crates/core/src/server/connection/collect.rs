@@ -56,6 +56,7 @@ impl Connection {
     }
 
     /// Reads the body as far as it has arrived. Returns `None` if the state has changed.
+    #[inline(never)]
     pub(super) fn collect_body(
         &mut self,
         service: &Service,

@@ -316,7 +316,7 @@ impl Connection {
 }
 
 /// Asks the application whether it responds to a request without waiting.
-#[inline]
+#[inline(always)]
 fn is_immediate(service: &Service, scheduler: &mut dyn Scheduler, head: Head<'_>) -> bool {
     let mut has_blocked = false;
     let is_immediate = service.app.is_immediate(head, &mut || {

@@ -9,6 +9,7 @@ use crate::server::service::Service;
 
 impl Connection {
     /// Discards more of the body, up to a limit. Returns `None` if the state has changed.
+    #[inline(never)]
     pub(super) fn drain_body(&mut self, service: &Service, readable: &mut bool, now: u64) -> Option<Step> {
         if !self.draining.has_begun() {
             self.draining = Transfer::begin(now);

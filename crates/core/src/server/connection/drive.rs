@@ -16,6 +16,8 @@ const REQUESTS_IN_A_ROW: usize = 32;
 impl Connection {
     /// Advances the connection as far as possible, and returns what it waits for. `readable`: whether the socket may
     /// have something to read.
+    ///
+    /// The steps of rarer states are not inlined: every request would pay for the preparation of their code.
     #[inline]
     pub(crate) fn advance(
         &mut self,
@@ -61,6 +63,7 @@ impl Connection {
     }
 
     /// Continues the transport's handshake. Returns `None` if the state has changed.
+    #[inline(never)]
     fn shake_hands(&mut self, service: &Service, now: u64) -> Option<Step> {
         match self.transport.handshake() {
             Ok(Handshake::Done(session)) => {

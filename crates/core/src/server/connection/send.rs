@@ -38,6 +38,7 @@ enum Sent {
 
 impl Connection {
     /// Continues to send a response that did not fit into the write buffer. Returns `None` if the state has changed.
+    #[inline(never)]
     pub(super) fn send_response(&mut self, service: &Service, scheduler: &mut dyn Scheduler) -> Option<Step> {
         let mut response = self.take_response()?;
         let mut blocks = 0;
