@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::input::{escape, split_prefix};
 use super::reader;
 use crate::http::{
-    allows_body, BodyWriter, RepeatedEnd, RepeatedHead, ResponseContext, ResponseFraming, ResponseHead, ResponsePlan,
-    Version,
+    allows_body, BodyWriter, HeadEnding, RepeatedEnd, RepeatedHead, ResponseContext, ResponseFraming, ResponseHead,
+    ResponsePlan, Version,
 };
 
 /// Separates status, fields and body. This byte and [`UNIT`] can't occur in them.
@@ -16,6 +16,8 @@ const RECORD: u8 = 0x1e;
 const UNIT: u8 = 0x1f;
 /// The time of the responses, in Unix seconds.
 const SECOND: u64 = 0;
+/// The value of the `Server` field.
+const SERVER: &str = "anvil";
 
 /// Writes a response and reads it back. The first byte of the input is a set of options. Status, fields and body
 /// follow, separated by 0x1E, with 0x1F between the name and the value of a field.
@@ -52,11 +54,11 @@ pub fn response(data: &[u8]) {
     let known = (option & 8 == 0).then_some(body.len() as u64);
     let date = crate::http::imf_fixdate(SECOND);
     let date = (option & 16 == 0).then_some(&date);
-    let server = (option & 32 == 0).then_some("anvil");
+    let server = (option & 32 == 0).then_some(SERVER);
     let end = out.len();
     let plan = head.finish(&mut out, answering, known, date, server);
-    if let (Some(_), Some(server)) = (date, server) {
-        check_repeated_end(&head, answering, known, server, (plan, &out[end..]));
+    if date.is_some() && server.is_some() {
+        check_repeated_end(&head, answering, known, (plan, &out[end..]));
     }
     let mut writer = BodyWriter::new(plan.framing);
     let (first, second) = body.split_at(body.len() / 2);
@@ -103,19 +105,17 @@ fn check_repeated_end(
     head: &ResponseHead,
     answering: ResponseContext,
     length: Option<u64>,
-    server: &str,
     (plan, end): (ResponsePlan, &[u8]),
 ) {
     thread_local! {
-        static REPEATED: RefCell<(RepeatedEnd, Arc<str>)> = RefCell::new((RepeatedEnd::default(), "".into()));
+        static REPEATED: RefCell<(RepeatedEnd, Arc<str>)> =
+            RefCell::new((RepeatedEnd::default(), crate::http::server_line(SERVER).into()));
     }
     REPEATED.with_borrow_mut(|(repeated, server_line)| {
-        if server_line.is_empty() {
-            *server_line = crate::http::server_line(server).into();
-        }
+        let ending = HeadEnding { head, context: answering, length, second: SECOND, server_line };
         for _ in 0..2 {
             let mut out = Vec::new();
-            let repeated_plan = repeated.finish(head, &mut out, answering, length, SECOND, server_line);
+            let repeated_plan = repeated.finish(&mut out, &ending);
             assert_eq!(escape(&out), escape(end));
             assert_eq!(repeated_plan, plan);
         }

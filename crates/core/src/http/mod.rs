@@ -78,7 +78,7 @@ pub use framing::{BodyLength, Framing};
 pub use head::{Field, Head, HeadLimits, HeadOptions, HeadParser};
 pub use leniency::Leniency;
 pub use proxy_header::{ProxyHeader, ProxyHeaderError, ProxyHeaderErrorKind};
-pub(crate) use repeated_end::RepeatedEnd;
+pub(crate) use repeated_end::{HeadEnding, RepeatedEnd};
 pub(crate) use repeated_head::RepeatedHead;
 pub(crate) use response::server_line;
 pub use response::{is_hop_by_hop, ResponseContext, ResponseHead, ResponsePlan};

@@ -6,11 +6,20 @@
 use std::sync::Arc;
 
 use super::date::imf_fixdate;
+use super::repeated_head::REPLACED_AFTER;
 use super::response::{date_line, ResponseContext, ResponseHead, ResponsePlan};
 
-/// An end that differs from the one that is kept replaces it only each time that this number of ends has differed in a
-/// row, so that ends that never repeat cost little.
-const REPLACED_AFTER: u32 = 8;
+/// What the end of a head depends on.
+pub(crate) struct HeadEnding<'a> {
+    pub(crate) head: &'a ResponseHead,
+    pub(crate) context: ResponseContext,
+    /// The length of the body in bytes, if it is known.
+    pub(crate) length: Option<u64>,
+    /// The time in `Date`, in Unix seconds.
+    pub(crate) second: u64,
+    /// The complete line of `Server`, empty for none. Equal lines are the same only in the same allocation.
+    pub(crate) server_line: &'a Arc<str>,
+}
 
 /// The ends of heads that one thread completes.
 #[derive(Default)]
@@ -27,7 +36,6 @@ struct KeptEnd {
     head: ResponseHead,
     context: ResponseContext,
     length: Option<u64>,
-    /// Unix time in seconds.
     second: u64,
     server_line: Arc<str>,
     plan: ResponsePlan,
@@ -36,53 +44,30 @@ struct KeptEnd {
 
 impl KeptEnd {
     #[inline]
-    fn is(
-        &self,
-        head: &ResponseHead,
-        context: ResponseContext,
-        length: Option<u64>,
-        second: u64,
-        server_line: &Arc<str>,
-    ) -> bool {
-        self.second == second
-            && self.length == length
-            && self.head == *head
-            && self.context == context
-            && Arc::ptr_eq(&self.server_line, server_line)
+    fn is(&self, ending: &HeadEnding<'_>) -> bool {
+        self.second == ending.second
+            && self.length == ending.length
+            && self.head == *ending.head
+            && self.context == ending.context
+            && Arc::ptr_eq(&self.server_line, ending.server_line)
     }
 }
 
 impl RepeatedEnd {
-    /// As [`ResponseHead::finish`], with the complete line of `Server`, empty for none, and with the `Date` of `second`
-    /// (Unix time in seconds).
+    /// As [`ResponseHead::finish`], which does the work if the end differs from the last one.
     #[inline]
-    pub(crate) fn finish(
-        &mut self,
-        head: &ResponseHead,
-        out: &mut Vec<u8>,
-        context: ResponseContext,
-        length: Option<u64>,
-        second: u64,
-        server_line: &Arc<str>,
-    ) -> ResponsePlan {
-        if let Some(kept) = self.kept.as_ref().filter(|kept| kept.is(head, context, length, second, server_line)) {
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>, ending: &HeadEnding<'_>) -> ResponsePlan {
+        if let Some(kept) = self.kept.as_ref().filter(|kept| kept.is(ending)) {
             self.misses = 0;
             out.extend_from_slice(&kept.appended);
             return kept.plan;
         }
-        self.finish_other(head, out, context, length, second, server_line)
+        self.finish_other(out, ending)
     }
 
     #[inline(never)]
-    fn finish_other(
-        &mut self,
-        head: &ResponseHead,
-        out: &mut Vec<u8>,
-        context: ResponseContext,
-        length: Option<u64>,
-        second: u64,
-        server_line: &Arc<str>,
-    ) -> ResponsePlan {
+    fn finish_other(&mut self, out: &mut Vec<u8>, ending: &HeadEnding<'_>) -> ResponsePlan {
+        let &HeadEnding { head, context, length, second, server_line } = ending;
         let date = match self.date {
             Some((formatted_for, line)) if formatted_for == second => line,
             _ => self.date.insert((second, date_line(&imf_fixdate(second)))).1,
@@ -140,14 +125,15 @@ mod tests {
             for &(head, context, length, second, server_line) in &ends {
                 let (mut expected, date) = (b"before".to_vec(), date_line(&imf_fixdate(second)));
                 let wanted = head.finish_with_lines(&mut expected, context, length, &date, server_line);
+                let ending = HeadEnding { head: &head, context, length, second, server_line };
                 for _ in 0..times {
                     let mut out = b"before".to_vec();
-                    let plan = repeated.finish(&head, &mut out, context, length, second, server_line);
+                    let plan = repeated.finish(&mut out, &ending);
                     assert_eq!(String::from_utf8_lossy(&out), String::from_utf8_lossy(&expected));
                     assert_eq!(plan, wanted);
                 }
                 if times > REPLACED_AFTER {
-                    assert!(repeated.kept.as_ref().unwrap().is(&head, context, length, second, server_line));
+                    assert!(repeated.kept.as_ref().unwrap().is(&ending));
                 }
             }
         }

@@ -10,7 +10,7 @@ use super::response::ResponseHead;
 const MAX_KEPT: usize = 1024;
 /// A head that differs from the one that is kept replaces it only each time that this number of heads has differed in a
 /// row, so that heads that never repeat cost little.
-const REPLACED_AFTER: u32 = 8;
+pub(super) const REPLACED_AFTER: u32 = 8;
 
 /// A head that was checked and appended before.
 #[derive(Default)]

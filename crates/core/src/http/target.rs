@@ -62,16 +62,6 @@ impl<'a> Target<'a> {
         Target::parse_parts(method, target, leniency).map_err(|kind| Error::new(kind, 0))
     }
 
-    /// As [`Target::of`] for a head whose target has been split before, without an error to compose.
-    #[inline(always)]
-    pub(crate) fn of_checked(head: &Head<'a>, leniency: Leniency) -> Option<Target<'a>> {
-        let (method, target) = (head.method(), head.target());
-        match target.first() {
-            Some(b'/') if method != b"CONNECT" => Target::split(TargetForm::Origin, None, target, leniency),
-            _ => Target::parse_other(method, target, leniency).ok(),
-        }
-    }
-
     #[inline(always)]
     fn parse_parts(method: &[u8], target: &'a [u8], leniency: Leniency) -> Result<Target<'a>, ErrorKind> {
         match target.first() {

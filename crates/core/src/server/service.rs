@@ -14,7 +14,7 @@ use super::panics::{self, Panic};
 use super::scheduler::Scheduler;
 use super::settings::Settings;
 use super::sync::lock;
-use crate::http::{server_line, RepeatedEnd, ResponseContext, ResponseHead, ResponsePlan};
+use crate::http::{server_line, HeadEnding, RepeatedEnd, ResponseContext, ResponseHead, ResponsePlan};
 use crate::wsgi::{AppError, Application, ServerInfo};
 
 thread_local! {
@@ -119,7 +119,8 @@ impl Service {
         length: Option<u64>,
     ) -> ResponsePlan {
         let second = self.seconds.load(Ordering::Relaxed);
-        REPEATED_END.with_borrow_mut(|repeated| repeated.finish(head, out, context, length, second, &self.server_line))
+        let ending = HeadEnding { head, context, length, second, server_line: &self.server_line };
+        REPEATED_END.with_borrow_mut(|repeated| repeated.finish(out, &ending))
     }
 
     /// Calls a hook of the request handler. The hook is code of the embedder, and the errors passed to it are formatted

@@ -83,14 +83,17 @@ impl Connection {
         let head = buffer.parser.head(&buffer.bytes[buffer.start..buffer.end]);
         // Used where it is: a copy right after it was written takes longer than all of `Framing::of`.
         let framing = Framing::of(&head, service.settings.leniency);
-        let checked = framing.as_ref().map_err(|error| *error);
-        let framing = match checked.and_then(|framing| self.check_head(service, &head, framing, length)) {
+        let framing = match &framing {
             Ok(framing) => framing,
             Err(error) => {
-                self.refuse(service, error);
+                self.refuse(service, *error);
                 return None;
             }
         };
+        if let Err(error) = self.check_head(service, &head, framing, length) {
+            self.refuse(service, error);
+            return None;
+        }
         if let Some(policy) = self.session.as_ref().and_then(|session| session.plain_http) {
             self.refuse_plain_http(service, policy, length);
             return None;
@@ -133,13 +136,7 @@ impl Connection {
 
     /// Checks the length of the body and the target of a head. The error is the reason for a refusal.
     #[inline]
-    fn check_head<'f>(
-        &self,
-        service: &Service,
-        head: &Head<'_>,
-        framing: &'f Framing,
-        length: usize,
-    ) -> Result<&'f Framing, Error> {
+    fn check_head(&self, service: &Service, head: &Head<'_>, framing: &Framing, length: usize) -> Result<(), Error> {
         check_length(framing, service.settings.limits.body, length)?;
         let target = Target::of(head, service.settings.leniency)?;
         // The client of a Unix socket is a proxy on this machine, whose own clients may use TLS.
@@ -147,7 +144,7 @@ impl Connection {
         match target.form {
             TargetForm::Authority => Err(Error::new(ErrorKind::Connect, 0)),
             TargetForm::Absolute if is_plain && is_https(head.target()) => Err(Error::new(ErrorKind::Misdirected, 0)),
-            _ => Ok(framing),
+            _ => Ok(()),
         }
     }
 
@@ -197,7 +194,7 @@ impl Connection {
         let (head_bytes, rest) = buffer.bytes[buffer.start..end - SLACK].split_at_mut(length);
         let head = buffer.parser.head(head_bytes);
         // Can't fail: `check_head` has parsed the target already.
-        let Some(target) = Target::of_checked(&head, service.settings.leniency) else { return };
+        let Ok(target) = Target::of(&head, service.settings.leniency) else { return };
         let session = self.session.as_deref();
         let context = ResponseContext {
             version: head.version(),

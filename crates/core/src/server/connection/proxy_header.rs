@@ -40,7 +40,6 @@ impl Connection {
 
     /// Reads more of the PROXY header. Returns `None` if the state has changed or there may be more to read.
     #[cold]
-    #[inline(never)]
     pub(super) fn read_proxy_header(&mut self, service: &Service, now: u64) -> Option<Step> {
         let State::ProxyHeader(pending) = &mut self.state else { return None };
         let socket = pending.socket.clone();

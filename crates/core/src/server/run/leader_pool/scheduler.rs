@@ -75,9 +75,14 @@ impl<'p> PoolThread<'p> {
     #[inline]
     fn end_call(&mut self) {
         if self.call & 1 == 1 {
-            // The number distinguishes this thread's call from a call of the current leader.
-            self.call = if self.pool.try_claim(self.call, 1) { self.call + 1 } else { 0 };
+            self.advance_call(1);
         }
+    }
+
+    /// Advances the counter from this thread's call. The number distinguishes it from a call of the current leader.
+    #[inline]
+    fn advance_call(&mut self, advance: u64) {
+        self.call = if self.pool.try_claim(self.call, advance) { self.call + advance } else { 0 };
     }
 }
 
@@ -115,16 +120,14 @@ impl Scheduler for PoolThread<'_> {
         if let Some(event_loop) = self.event_loop.take() {
             *lock(&self.pool.shared_loop) = Some(event_loop);
             self.call = self.pool.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        } else if self.call != 0 {
-            // The next odd number: the monitor takes this for another call.
-            let advance = 1 + (self.call & 1);
-            if !self.pool.try_claim(self.call, advance) {
-                self.call = 0;
+        } else {
+            if self.call != 0 {
+                // The next odd number: the monitor takes this for another call.
+                self.advance_call(1 + (self.call & 1));
+            }
+            if self.call == 0 {
                 return;
             }
-            self.call += advance;
-        } else {
-            return;
         }
         if self.pool.monitor_parked.load(Ordering::SeqCst) {
             self.pool.wake_monitor();
