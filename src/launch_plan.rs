@@ -19,6 +19,9 @@ pub struct LaunchPlan {
     /// A program and its arguments to serve in place of this executable: any program that inherits its sockets from its
     /// parent (`AMBOSS_SERVER_FD`, `LISTEN_FDS`).
     pub program: Option<Vec<OsString>>,
+    /// The arguments with which this executable is started again as a worker, and for the error page; by default those of
+    /// this process.
+    pub arguments: Option<Vec<OsString>>,
     /// The command line that starts this program again as a worker, program first. Needed if this executable with its
     /// arguments does not start the program again, for example because an interpreter has removed its own arguments.
     pub respawn_command: Option<Vec<OsString>>,
@@ -60,6 +63,7 @@ impl fmt::Debug for LaunchPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LaunchPlan")
             .field("program", &self.program)
+            .field("arguments", &self.arguments)
             .field("respawn_command", &self.respawn_command)
             .field("error_page_command", &self.error_page_command)
             .field("watch_reported", &self.watch_reported)

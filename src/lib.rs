@@ -69,6 +69,8 @@ mod banner;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+#[cfg(feature = "cli")]
+mod config;
 #[cfg(feature = "debugger")]
 mod debug_pages;
 #[cfg(feature = "cli")]

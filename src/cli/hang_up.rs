@@ -6,7 +6,7 @@
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use super::log_file::ReopenLogs;
+use crate::config::log_file::ReopenLogs;
 use crate::{Log, RunOptions};
 
 /// The action for HUP in a process without a supervisor.

@@ -1,22 +1,22 @@
 //! The `amboss` command line. Two programs share it: the `amboss` binary, and the command that amboss's Python package
 //! installs. Each of them implements [`Runner`], which holds what differs. Not a stable interface.
 //!
-//! [`run`] parses the arguments (`args`), turns them into [`RunOptions`](crate::RunOptions), and then does one of the
-//! following:
+//! [`run`] parses the arguments (`command_line`), resolves the configuration (`crate::config`), turns it into
+//! [`RunOptions`](crate::RunOptions), and then does one of the following:
 //!
+//! - shows the configuration, or checks it;
 //! - serves Python applications: through [`Runner::serve`], or by replacing this process with a Python interpreter
 //!   (`exec_python`, which asks `find_python` for one);
 //! - serves a folder, the built-in development application or another program (`own_app_loader`);
 //! - creates a certificate (`devcert`);
 //! - runs as a child of a supervisor under one of two hidden subcommands (`respawn`).
 
-mod args;
+mod command_line;
 #[cfg(feature = "tls")]
 mod devcert;
 mod exec_python;
 mod find_python;
 mod hang_up;
-mod log_file;
 mod own_app_loader;
 mod respawn;
 mod runner;
@@ -24,18 +24,17 @@ mod runner;
 use std::ffi::OsString;
 use std::sync::Arc;
 
-use clap::error::ErrorKind;
-use clap::CommandFactory;
-
-use crate::toolkit::files::Folder;
+use crate::config::layers::Resolved;
+use crate::config::{self, target};
 use crate::{Application, DevApp, RunError, RunErrorKind, RunOptions, ServerBuilder};
-use args::{app, Cli, ServeArgs, Subcommand};
+use command_line::{Action, Serve, Task};
 use own_app_loader::OwnAppLoader;
 
+pub use crate::config::log_file::ReopenLogs;
+pub use crate::config::values::WorkerClass;
 pub use exec_python::exec_python;
 pub use hang_up::HangUp;
-pub use log_file::ReopenLogs;
-pub use runner::{AppConfig, Runner, Signals, WorkerClass};
+pub use runner::{AppConfig, Runner, Signals};
 
 /// Exit code when the command could not serve.
 const FAILED: u8 = 1;
@@ -46,38 +45,68 @@ pub fn run(argv: impl IntoIterator<Item = OsString>, runner: &mut dyn Runner) ->
     if argv.is_empty() {
         argv.push("amboss".into());
     }
-    let Cli { subcommand, serve } = match Cli::parse_checked(&argv) {
-        Ok(cli) => cli,
+    let (serve, is_error_page) = match command_line::parse(&argv) {
         Err(error) => return print(&error),
-    };
-    match subcommand {
+        Ok(Task::Serve(serve)) => (serve, false),
+        Ok(Task::ErrorPage(serve)) => (serve, true),
         #[cfg(feature = "tls")]
-        Some(Subcommand::Devcert(devcert)) => devcert.run().map_or_else(|message| usage_error(&message), |()| 0),
+        Ok(Task::Devcert(devcert)) => return devcert.run().map_or_else(|message| usage_error(&message), |()| 0),
         #[cfg(all(unix, feature = "reload"))]
-        Some(Subcommand::ExecAsChild { argv }) => {
+        Ok(Task::ExecAsChild(argv)) => {
             say!("amboss: {}", crate::exec_as_child(argv));
-            FAILED
+            return FAILED;
         }
-        Some(Subcommand::ErrorPage(serve)) => match respawn::check_error_page_wanted() {
-            Ok(()) => serve_own_app(&serve, None, runner),
-            Err(error) => exit_code(Err(error)),
-        },
-        None if serve.needs_python() => serve_python_apps(&serve, &argv[1..], runner),
-        None => serve_own_app(&serve, Some(&argv[1..]), runner),
+    };
+    if is_error_page {
+        if let Err(error) = respawn::check_error_page_wanted() {
+            return exit_code(Err(error));
+        }
     }
+    let Serve { given, file, isolated, action } = serve;
+    let resolved = match config::resolve(given, file.as_deref(), isolated || is_child()) {
+        Ok(resolved) => resolved,
+        Err(messages) => return print(&command_line::config_error(&messages)),
+    };
+    #[cfg(not(all(unix, feature = "reload")))]
+    if resolved.config.debug {
+        say!(" * --debug does not reload code here: that needs Unix, and amboss with the feature reload.");
+    }
+    match action {
+        Action::Print => {
+            print!("{}", config::show::print(&resolved));
+            0
+        }
+        _ if is_error_page => serve_own_app(&resolved, action, None, runner),
+        _ if target::needs_python(&resolved.config) => serve_python_apps(&resolved, action, runner),
+        _ => serve_own_app(&resolved, action, Some(resolved.arguments()), runner),
+    }
+}
+
+/// Whether a supervisor has started this process, with a command line that contains the whole configuration.
+fn is_child() -> bool {
+    #[cfg(all(unix, feature = "reload"))]
+    return crate::is_running_from_reloader();
+    #[cfg(not(all(unix, feature = "reload")))]
+    false
 }
 
 /// Serves a folder, the development application, another program, or the error page. `respawn_args` are the arguments
 /// with which a supervisor starts its children; the error page has none, because it is itself a child.
-fn serve_own_app(serve: &ServeArgs, respawn_args: Option<&[OsString]>, runner: &mut dyn Runner) -> u8 {
-    let mut options = match serve.options() {
+fn serve_own_app(
+    resolved: &Resolved,
+    action: Action,
+    respawn_args: Option<Vec<OsString>>,
+    runner: &mut dyn Runner,
+) -> u8 {
+    let config = &resolved.config;
+    let mut options = match config.options() {
         Ok(options) => options,
         Err(message) => return usage_error(&message),
     };
-    set_programs(serve, &mut options, runner);
+    set_programs(resolved, &mut options, runner);
     #[cfg(all(unix, feature = "reload"))]
     let plan = {
-        let mut plan = serve.plan();
+        let mut plan = config.plan();
         if let Some(args) = respawn_args {
             respawn::set_commands(&mut plan, args, runner);
         }
@@ -85,20 +114,38 @@ fn serve_own_app(serve: &ServeArgs, respawn_args: Option<&[OsString]>, runner: &
     };
     #[cfg(not(all(unix, feature = "reload")))]
     let _ = respawn_args;
-    let loader = match own_app(serve, &options) {
-        Ok(app) => OwnAppLoader::new(app, &options, runner),
+    let app = match own_app(resolved, &options) {
+        Ok(app) => app,
         Err(message) => return usage_error(&message),
     };
-    let builder = ServerBuilder::with_loader(loader).bind_all(serve.addresses()).options(options);
+    if action == Action::Check {
+        return checked(resolved, options.check(&config.addresses()));
+    }
+    let loader = OwnAppLoader::new(app, &options, runner);
+    let builder = ServerBuilder::with_loader(loader).bind_all(config.addresses()).options(options);
     #[cfg(all(unix, feature = "reload"))]
     let builder = builder.launch(plan);
     exit_code(builder.run())
 }
 
+/// Prints the result of a check, and returns the exit code.
+fn checked(resolved: &Resolved, result: Result<(), RunError>) -> u8 {
+    for (given, reason) in &resolved.unused {
+        say!("amboss: {} has no effect: {reason}", given.spelling());
+    }
+    match result {
+        Ok(()) => {
+            say!("amboss: the configuration is valid");
+            0
+        }
+        Err(error) => usage_error(&error.to_string()),
+    }
+}
+
 /// Sets the applications of the hosts that are programs.
-fn set_programs(serve: &ServeArgs, options: &mut RunOptions, runner: &dyn Runner) {
+fn set_programs(resolved: &Resolved, options: &mut RunOptions, runner: &dyn Runner) {
     #[cfg(all(unix, feature = "reload"))]
-    for (host, argv) in serve.site.programs() {
+    for (host, argv) in target::programs(&resolved.config) {
         let program = crate::host_program::HostProgram::new(&host, argv, respawn::exec_wrapper(runner));
         // Replaces the placeholder.
         if let Some((_, app)) = options.hosts.iter_mut().find(|(known, _)| *known == host) {
@@ -106,65 +153,73 @@ fn set_programs(serve: &ServeArgs, options: &mut RunOptions, runner: &dyn Runner
         }
     }
     #[cfg(not(all(unix, feature = "reload")))]
-    let _ = (serve, options, runner);
+    let _ = (resolved, options, runner);
 }
 
 /// Returns the command's own application: a folder, or the development application.
 ///
 /// # Errors
 /// A message: the folder can't be served.
-fn own_app(serve: &ServeArgs, options: &RunOptions) -> Result<Arc<dyn Application>, String> {
-    Ok(match serve.folder() {
-        Some(folder) => {
-            let folder = Folder::with_options(folder, serve.site.folder_options(true));
-            Arc::new(folder.map_err(|error| error.to_string())?)
-        }
-        None => Arc::new(DevApp::new(&options.settings, &serve.concurrency())),
+fn own_app(resolved: &Resolved, options: &RunOptions) -> Result<Arc<dyn Application>, String> {
+    let config = &resolved.config;
+    Ok(match config.app.as_deref().and_then(target::folder) {
+        Some(folder) => Arc::new(config.folder(folder)?),
+        None => Arc::new(DevApp::new(&options.settings, &config.concurrency())),
     })
 }
 
-/// Serves the Python applications that the command line names, beside the command's own one if APP is none of them.
-fn serve_python_apps(serve: &ServeArgs, args: &[OsString], runner: &mut dyn Runner) -> u8 {
-    let mut options = match serve.options() {
+/// Serves the Python applications of the configuration, beside the command's own one if APP is none of them.
+fn serve_python_apps(resolved: &Resolved, action: Action, runner: &mut dyn Runner) -> u8 {
+    let config = &resolved.config;
+    let mut options = match config.options() {
         Ok(options) => options,
         Err(message) => return usage_error(&message),
     };
-    set_programs(serve, &mut options, runner);
-    let own_app = match serve.python_target() {
+    set_programs(resolved, &mut options, runner);
+    let target = target::python_target(config);
+    let own_app = match target {
         Some(_) => None,
-        None => match own_app(serve, &options) {
+        None => match own_app(resolved, &options) {
             Ok(app) => Some(app),
             Err(message) => return usage_error(&message),
         },
     };
-    let arguments = app::without_python(args);
-    if let Some(python) = serve.app.python() {
+    let mut arguments = resolved.arguments();
+    if action == Action::Check {
+        if let Err(error) = options.check(&config.addresses()) {
+            return usage_error(&error.to_string());
+        }
+        arguments.push("--check-config".into());
+    }
+    if let Some(python) = &config.python.python {
         return exit_code(exec_python(Some(python), &arguments));
     }
     #[cfg(all(unix, feature = "reload"))]
     let plan = {
-        let mut plan = serve.plan();
-        respawn::set_commands(&mut plan, &arguments, runner);
+        let mut plan = config.plan();
+        respawn::set_commands(&mut plan, arguments.clone(), runner);
         plan
     };
-    let mut config = AppConfig {
-        addresses: serve.addresses(),
+    let python = &config.python;
+    options.guest_of = python.worker_class.and_then(WorkerClass::library).map(str::to_owned);
+    let app_config = AppConfig {
+        addresses: config.addresses(),
         options,
         own_app,
-        hosts: serve.site.python_hosts(),
+        hosts: target::python_hosts(config),
         #[cfg(all(unix, feature = "reload"))]
         plan,
-        timeout: None,
-        max_requests: None,
-        max_requests_jitter: 0,
-        worker_class: None,
-        worker_connections: None,
-        greenlet_conflict: serve.greenlet_conflict(),
-        preload: false,
+        timeout: python.timeout,
+        max_requests: python.max_requests,
+        max_requests_jitter: python.max_requests_jitter.into(),
+        worker_class: python.worker_class,
+        worker_connections: python.worker_connections.map(|connections| connections as usize),
+        greenlet_conflict: config::with_greenlets(resolved),
+        preload: python.preload,
+        check: action == Action::Check,
         arguments,
     };
-    serve.app.apply(&mut config);
-    exit_code(runner.serve(serve.python_target(), config))
+    exit_code(runner.serve(target, app_config))
 }
 
 /// Prints the error of a run, if there is one, and returns the exit code.
@@ -184,7 +239,7 @@ fn exit_code(result: Result<(), RunError>) -> u8 {
 
 /// Prints what to change on the command line, and returns exit code 2.
 fn usage_error(message: &str) -> u8 {
-    print(&Cli::command().error(ErrorKind::ValueValidation, message))
+    print(&command_line::usage_error(message))
 }
 
 /// Prints a clap error and returns its exit code. Help and version are errors too, with exit code 0.

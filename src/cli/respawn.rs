@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 
 #[cfg(all(unix, feature = "reload"))]
-use super::args::{ERROR_PAGE, EXEC_AS_CHILD};
+use super::command_line::{ERROR_PAGE, EXEC_AS_CHILD};
 #[cfg(all(unix, feature = "reload"))]
 use super::runner::Runner;
 #[cfg(all(unix, feature = "reload"))]
@@ -14,19 +14,20 @@ use crate::{RunError, RunErrorKind};
 
 /// Adds the command lines of this command, with these arguments, to a plan.
 #[cfg(all(unix, feature = "reload"))]
-pub(super) fn set_commands(plan: &mut LaunchPlan, arguments: &[OsString], runner: &dyn Runner) {
+pub(super) fn set_commands(plan: &mut LaunchPlan, arguments: Vec<OsString>, runner: &dyn Runner) {
     plan.sources = runner.sources();
     let Some(argv) = runner.respawn_argv() else {
-        // The supervisor's default for the other command lines is this executable with its arguments.
+        // The supervisor's default for the other command lines is this executable with these arguments.
         plan.exec_wrapper = exec_wrapper(runner);
+        plan.arguments = Some(arguments);
         return;
     };
     let command = |subcommand: Option<&str>, arguments: &[OsString]| {
         argv.iter().cloned().chain(subcommand.map(OsString::from)).chain(arguments.iter().cloned()).collect()
     };
-    plan.error_page_command = Some(command(Some(ERROR_PAGE), arguments));
+    plan.error_page_command = Some(command(Some(ERROR_PAGE), &arguments));
     if plan.program.is_none() {
-        plan.respawn_command = Some(command(None, arguments));
+        plan.respawn_command = Some(command(None, &arguments));
     } else if !plan.watch_reported {
         // The wrapper costs another start of the interpreter, and only programs that do not know amboss need it.
         plan.exec_wrapper = exec_wrapper(runner);

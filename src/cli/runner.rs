@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::hang_up::HangUp;
-use super::log_file::ReopenLogs;
+use crate::config::log_file::ReopenLogs;
+use crate::config::values::WorkerClass;
 use crate::{Address, Application, RunError, RunOptions, ServeError, Server, Worker};
 #[cfg(all(unix, feature = "reload"))]
 use crate::{LaunchPlan, SourceKnowledge};
@@ -71,28 +72,6 @@ impl Signals {
     }
 }
 
-/// How requests run in a worker: gunicorn's worker classes, as far as there is a counterpart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WorkerClass {
-    /// In threads.
-    Threads,
-    /// In greenlets of gevent.
-    Gevent,
-    /// In greenlets of eventlet.
-    Eventlet,
-}
-
-impl WorkerClass {
-    /// Returns the name of the library whose greenlets run requests.
-    pub fn library(self) -> Option<&'static str> {
-        match self {
-            WorkerClass::Threads => None,
-            WorkerClass::Gevent => Some("gevent"),
-            WorkerClass::Eventlet => Some("eventlet"),
-        }
-    }
-}
-
 /// The settings for serving a Python application.
 #[derive(Clone)]
 pub struct AppConfig {
@@ -121,6 +100,8 @@ pub struct AppConfig {
     pub greenlet_conflict: Option<String>,
     /// Whether the application is imported once and the workers are forked from that process.
     pub preload: bool,
-    /// The command's arguments without `--python`.
+    /// Whether the applications are only imported, to check them.
+    pub check: bool,
+    /// The arguments of a process that serves with this configuration.
     pub arguments: Vec<OsString>,
 }

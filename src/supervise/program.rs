@@ -52,7 +52,7 @@ pub(super) fn worker_program(
     let mut program = match kind {
         ProgramKind::Respawned => {
             let mut program = Program::new(this);
-            program.args = std::env::args_os().skip(1).collect();
+            program.args = own_arguments(plan);
             if let Some(argv) = &plan.respawn_command {
                 (program.path, program.args) = split_argv(argv)?;
             }
@@ -114,8 +114,13 @@ pub(super) fn error_page_program(program: &Program, plan: &LaunchPlan) -> Result
     }
     // This executable as it is now, even if another one is built in its place later.
     page.path = this_executable().unwrap_or_else(|| program.path.clone());
-    page.args = std::env::args_os().skip(1).collect();
+    page.args = own_arguments(plan);
     Ok(page)
+}
+
+/// Returns the arguments of this executable, as a worker and for the error page.
+fn own_arguments(plan: &LaunchPlan) -> Vec<OsString> {
+    plan.arguments.clone().unwrap_or_else(|| std::env::args_os().skip(1).collect())
 }
 
 /// Returns the path of this executable. On Linux, the path refers to the file that this process runs, even if another

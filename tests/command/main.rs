@@ -1,7 +1,9 @@
 //! Tests that run the built `amboss` command. This file tests the banner, ports, exit codes, signals, and the
 //! development application. The other files test:
 //!
+//! - `configuration`: files, environment variables, and which of them counts
 //! - `debugger`: `--debug`
+//! - `limits`: the effect of each limit and each timeout
 //! - `proxies`: nginx and haproxy in front
 //! - `python`: the search for an interpreter
 //! - `reload`: reloading, workers and other programs
@@ -13,7 +15,9 @@
 //!
 //! `running` contains what the tests with a supervisor share.
 
+mod configuration;
 mod debugger;
+mod limits;
 #[cfg(unix)]
 mod proxies;
 #[cfg(all(unix, feature = "reload"))]
@@ -51,7 +55,9 @@ struct Amboss {
 fn amboss(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_amboss"));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    for name in ["NO_COLOR", "CLICOLOR_FORCE", "LISTEN_FDS", "LISTEN_PID", "FORWARDED_ALLOW_IPS"] {
+    for name in
+        ["NO_COLOR", "CLICOLOR_FORCE", "LISTEN_FDS", "LISTEN_PID", "FORWARDED_ALLOW_IPS", "PORT", "WEB_CONCURRENCY"]
+    {
         command.env_remove(name);
     }
     command
@@ -241,7 +247,7 @@ fn an_invalid_command_line_is_refused_with_a_message_and_code_2() {
     fails(&["--port", "70000"], 2, "70000");
     fails(&["--port", "1", "--bind", "localhost:1"], 2, "cannot be used with");
     fails(&["--processes", "2", "--threads", "2"], 2, "'--processes <N>' cannot be used with '--threads <N>'");
-    fails(&["--single", "--processes", "2"], 2, "'--single' cannot be used with '--processes <N>'");
+    fails(&["--single", "--processes", "2"], 2, "'--processes <N>' cannot be used with '--single'");
     fails(&["--processes", "1"], 2, "1 is not in 2..=1000");
     fails(&["--nonsense"], 2, "--nonsense");
 }

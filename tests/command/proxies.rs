@@ -269,7 +269,7 @@ fn mistakes_in_the_flags_are_refused_with_a_sentence_and_code_2() {
     fails(&["--forwarded-allow-ips", "10.1.2.3/8"], 2, "write 10.0.0.0/8 for the whole network");
     fails(&["--forwarded-hops", "server=1"], 2, "the names are for, proto, host, port, prefix");
     fails(&["--forwarded-hops", "for=many"], 2, "the number has to be 0 or more");
-    fails(&["--proxy-protocol=v2"], 2, "[possible values: required, optional]");
+    fails(&["--proxy-protocol=v2"], 2, "[possible values: required, optional, off]");
     let output = amboss(&["--port", "0"]).env("FORWARDED_ALLOW_IPS", "proxy.local").output().expect("the command runs");
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("write an IP address"));

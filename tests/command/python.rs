@@ -114,12 +114,12 @@ fn the_search_ends_at_the_top_of_the_project_and_below_the_home_directory() {
 }
 
 #[test]
-fn the_interpreter_gets_all_arguments_but_python() {
+fn the_interpreter_gets_the_whole_configuration_but_python() {
     let dir = test_dir();
     interpreter(&dir, "python");
     for (given, expected) in [
         (&["shop:app", "--python", "./python"][..], &["shop:app"][..]),
-        (&["--python=./python", "-p", "0", "shop:make(\"a b\", n=1)"], &["-p", "0", "shop:make(\"a b\", n=1)"]),
+        (&["--python=./python", "-p", "0", "shop:make(\"a b\", n=1)"], &["--port=0", "shop:make(\"a b\", n=1)"]),
         (
             &[
                 "--timeout",
@@ -132,12 +132,16 @@ fn the_interpreter_gets_all_arguments_but_python() {
                 "a.py",
                 "-qq",
             ],
-            &["--timeout", "0.5", "--max-requests=9", "--max-requests-jitter", "3", "a.py", "-qq"],
+            &["--quiet", "--quiet", "--timeout=0.5", "--max-requests=9", "--max-requests-jitter=3", "a.py"],
         ),
-        (&["--preload", "-w", "4", "a.b", "--python=python"], &["--preload", "-w", "4", "a.b"]),
-        (&["-r", "--live", "--error-page", "a:b.c", "--python=python"], &["-r", "--live", "--error-page", "a:b.c"]),
-        (&["--single", "--python", "python", "--log-file", "log", "a"], &["--single", "--log-file", "log", "a"]),
+        (&["--preload", "-w", "4", "a.b", "--python=python"], &["--preload", "--workers=4", "a.b"]),
+        (
+            &["-r", "--live", "--error-page", "a:b.c", "--python=python"],
+            &["--live", "--reload", "--error-page", "a:b.c"],
+        ),
+        (&["--single", "--python", "python", "--log-file", "log", "a"], &["--single", "--log-file=log", "a"]),
     ] {
+        let expected = [&["--no-config"], expected].concat();
         assert_eq!(starts(&dir, &mut amboss_in_subdirectory(&dir, "", given), "python"), expected);
     }
 }
@@ -245,7 +249,7 @@ fn a_real_interpreter_runs_the_package_or_prints_how_to_install_it() {
         let output = amboss(&["shop:app", "-q"]).output().expect("the command runs");
         let err = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(5), "{err}");
-        assert_eq!(String::from_utf8_lossy(&output.stdout), "__main__ ['shop:app', '-q']\n");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "__main__ ['--no-config', '--quiet', 'shop:app']\n");
         assert!(err.contains(&printed) && err.is_empty() == printed.is_empty(), "{err}");
     }
     // An import error inside the package is reported as it is.

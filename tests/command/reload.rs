@@ -267,7 +267,7 @@ fn the_error_page_is_served_on_inherited_sockets_whatever_arguments_follow() {
         let mut command = Command::new("sh");
         command.arg("-c").arg("exec 3<&0 </dev/null; exec \"$0\" \"$@\"").arg(direct.get_program());
         command.args(direct.get_args()).stdin(OwnedFd::from(listener)).stderr(Stdio::null()).current_dir(dir.path());
-        command.env("AMBOSS_RUN_MAIN", "true").env("AMBOSS_SERVER_FD", "3").env("AMBOSS_ERROR_PAGE", "why");
+        command.env("AMBOSS_RUN_MAIN", "true").env("AMBOSS_SERVER_FD", "3").env("AMBOSS_CHILD_ERROR_PAGE", "why");
         let mut page = command.spawn().expect("the command starts");
         let response = get(port, "");
         let _ = page.kill();

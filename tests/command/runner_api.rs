@@ -75,7 +75,9 @@ fn a_runner_gets_the_settings_of_the_command_line() {
     assert_eq!(full.timeout, Some(Duration::from_millis(2500)));
     assert_eq!((full.max_requests, full.max_requests_jitter, full.preload), (Some(100), 20, true));
     assert!(full.plan.supervised && full.options.quiet && full.options.workers == 4);
-    assert_eq!(full.arguments, words(line));
+    let arguments = "--no-config --bind=localhost:0 --bind=unix:///tmp/shop.sock --threads=3 --quiet --timeout=2.5 \
+                     --max-requests=100 --max-requests-jitter=20 --preload --workers=4 --graceful-timeout=1.5 shop:app";
+    assert_eq!(full.arguments, words(arguments));
 
     assert_eq!(config_of("--single shop:app").options.threaded, Some(false));
     let reloading = config_of("shop:app -r");
@@ -88,8 +90,11 @@ fn a_runner_gets_the_settings_of_the_command_line() {
 #[test]
 fn a_supervisor_starts_the_interpreter_again() {
     let plan = config_of("-r shop:app --live").plan;
-    assert_eq!(plan.respawn_command, Some(words("/usr/bin/python -m amboss -r shop:app --live")));
-    assert_eq!(plan.error_page_command, Some(words("/usr/bin/python -m amboss __page -r shop:app --live")));
+    assert_eq!(plan.respawn_command, Some(words("/usr/bin/python -m amboss --no-config --live --reload shop:app")));
+    assert_eq!(
+        plan.error_page_command,
+        Some(words("/usr/bin/python -m amboss __page --no-config --live --reload shop:app"))
+    );
     assert_eq!(plan.exec_wrapper, None, "the wrapper would start the interpreter twice");
 }
 

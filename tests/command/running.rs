@@ -67,6 +67,12 @@ impl Running {
         self.0.signal(name);
     }
 
+    /// Returns the process ids of the children that run.
+    pub fn workers(&self) -> Vec<u32> {
+        let children = amboss_testkit::child_processes(self.pid()).into_iter();
+        children.filter(|(_, state)| *state != 'Z').map(|(pid, _)| pid).collect()
+    }
+
     /// Signals the whole process group, as a terminal does.
     pub fn signal_group(&self, name: &str) {
         self.0.signal_group(name);

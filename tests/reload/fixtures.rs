@@ -61,7 +61,7 @@ fn run() {
     }
     let code = std::fs::read_to_string(folder.join("code")).unwrap();
     // The process that serves the error page must start although the code is broken.
-    if amboss::is_running_from_reloader() && code.starts_with("bad") && !is_set("AMBOSS_ERROR_PAGE") {
+    if amboss::is_running_from_reloader() && code.starts_with("bad") && !is_set("AMBOSS_CHILD_ERROR_PAGE") {
         eprintln!("this code <can't> start");
         std::process::exit(1);
     }

@@ -81,7 +81,8 @@ impl Runner for PyRunner {
                 py.import("os")?.getattr("environ")?.call_method1("setdefault", ("FLASK_DEBUG", "1"))?;
             }
             apply_python_settings(py, &mut config.options, Some(threads));
-            if amboss::is_running_from_reloader() || !config.options.wants_supervisor(&config.plan) || config.preload {
+            let is_worker = amboss::is_running_from_reloader() || !config.options.wants_supervisor(&config.plan);
+            if is_worker || config.preload || config.check {
                 // This process imports the application, and CTRL+C must end the import.
                 signals::module(py)?.call_method0("raise_interrupts")?;
                 if let Some(library) = config.worker_class.and_then(WorkerClass::library) {
@@ -96,6 +97,9 @@ impl Runner for PyRunner {
             false => to_run_error(error),
         })?;
         let targets = Targets::new(target, &config);
+        if config.check {
+            return check(&targets, &config);
+        }
         if config.preload {
             return serve_preloaded(targets, config);
         }
@@ -167,6 +171,17 @@ impl Runner for PyRunner {
     fn sources(&self) -> Option<Arc<dyn SourceKnowledge>> {
         Some(Arc::new(PythonSources))
     }
+}
+
+/// Imports the applications without serving them.
+fn check(targets: &Targets, config: &AppConfig) -> Result<(), RunError> {
+    let imported = attach(|py| {
+        explain_failure(py, targets.load(py))?;
+        greenlets_of(py, config.worker_class, config.greenlet_conflict.clone()).map(drop)
+    });
+    imported.map_err(to_run_error)?;
+    let _ = writeln!(std::io::stderr(), "amboss: the configuration is valid, and the application can be imported");
+    Ok(())
 }
 
 /// Whether CTRL+C has ended the server.

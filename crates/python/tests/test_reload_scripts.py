@@ -441,7 +441,7 @@ def test_werkzeug_detects_no_reloader_without_reloading(folder):
 def test_hidden_variables_can_be_changed():
     code = """
         import os
-        os.environ.update(AMBOSS_RELOADING="true", AMBOSS_SERVER_FD="3", WERKZEUG_RUN_MAIN="true", OTHER="other")
+        os.environ.update(AMBOSS_CHILD_RELOADING="true", AMBOSS_SERVER_FD="3", WERKZEUG_RUN_MAIN="true", OTHER="other")
         import amboss
         assert os.environ["WERKZEUG_RUN_MAIN"] == "true" and "WERKZEUG_RUN_MAIN" not in list(os.environ)
         assert "WERKZEUG_SERVER_FD" not in os.environ and os.environ["OTHER"] == "other"

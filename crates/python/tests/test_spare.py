@@ -13,7 +13,7 @@ from commands import Folder, is_alive, run, serving_command
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the spare by /proc")
 
 #: True in a process that was started as a spare. Other variables may contain the name as well.
-IN_SPARE = r"b'\0AMBOSS_SPARE=' in open('/proc/self/environ', 'rb').read()"
+IN_SPARE = r"b'\0AMBOSS_CHILD_SPARE=' in open('/proc/self/environ', 'rb').read()"
 
 #: An application that responds with an expression and its process.
 RESPONDS = """
@@ -57,7 +57,7 @@ def spares(server):
     found = set()
     for pid in server.processes():
         with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
-            if b"\0AMBOSS_SPARE=" in b"\0" + file.read():
+            if b"\0AMBOSS_CHILD_SPARE=" in b"\0" + file.read():
                 found.add(pid)
     return found
 

@@ -31,7 +31,7 @@ class _Environment(dict[bytes, bytes]):
 
 def hide_reloader_variables() -> None:
     """Hides Werkzeug's variables, if a reloader has started this process."""
-    if not (os.environ.get("AMBOSS_RELOADING") and os.environ.get("AMBOSS_SERVER_FD")) or _hidden:
+    if not (os.environ.get("AMBOSS_CHILD_RELOADING") and os.environ.get("AMBOSS_SERVER_FD")) or _hidden:
         return
     for name in (RUN_MAIN, SERVER_FD):
         value = os.environb.pop(name, None)
@@ -50,5 +50,5 @@ def sockets_adopted(server_fd: Optional[int]) -> None:
     if SERVER_FD in _hidden and server_fd is not None:
         _hidden[SERVER_FD] = b"%d" % server_fd
     if os.environ.pop("AMBOSS_SERVER_FD", None) is not None:
-        for name in ("AMBOSS_CONTROL_FD", "AMBOSS_SPARE", "LISTEN_FDS", "LISTEN_PID"):
+        for name in ("AMBOSS_CONTROL_FD", "AMBOSS_CHILD_SPARE", "LISTEN_FDS", "LISTEN_PID"):
             os.environ.pop(name, None)

@@ -13,8 +13,8 @@ _is_serving = False
 def install() -> None:
     """Installs the report at exit, if a reloader has started this process. Called as early as possible."""
     # A process that this one starts inherits the environment, but not the descriptors that it names.
-    supervisor = os.environ.get("AMBOSS_SUPERVISOR", "").split(" ")[0]
-    if os.environ.get("AMBOSS_RELOADING") and os.environ.get("AMBOSS_CONTROL_FD") and supervisor == str(os.getppid()):
+    supervisor = os.environ.get("AMBOSS_CHILD_SUPERVISOR", "").split(" ")[0]
+    if os.environ.get("AMBOSS_CHILD_RELOADING") and os.environ.get("AMBOSS_CONTROL_FD") and supervisor == str(os.getppid()):
         atexit.register(_report)
         from ._modules import record_imports
 

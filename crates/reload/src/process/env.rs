@@ -5,9 +5,9 @@ pub(super) const SERVER_FD: &str = "AMBOSS_SERVER_FD";
 pub(super) const CONTROL_FD: &str = "AMBOSS_CONTROL_FD";
 pub(super) const GENERATION: &str = "AMBOSS_GENERATION";
 /// Set if the child is a spare.
-pub(crate) const SPARE: &str = "AMBOSS_SPARE";
+pub(crate) const SPARE: &str = "AMBOSS_CHILD_SPARE";
 /// The supervisor's process id; read only by the exec wrapper.
-pub(super) const SUPERVISOR: &str = "AMBOSS_SUPERVISOR";
+pub(super) const SUPERVISOR: &str = "AMBOSS_CHILD_SUPERVISOR";
 /// Appended to the supervisor's process id if the child is to be killed with the supervisor.
 pub(super) const KILL_SUFFIX: &str = " KILL";
 /// By this variable Werkzeug recognizes the child process of its reloader.

@@ -33,7 +33,7 @@ pub fn is_running_from_reloader() -> bool {
 /// | `LISTEN_FDS`, `LISTEN_PID` | the same for programs that use systemd's socket activation, `sd_listen_fds(3)` |
 /// | `AMBOSS_CONTROL_FD` | the descriptor of the [`ControlSocket`] |
 /// | `AMBOSS_GENERATION` | counts the replacements; the children of one rolling restart share it |
-/// | `AMBOSS_SPARE` | set if the process is a [spare](crate::SupervisorOptions::spare): it prepares itself, sends [`Waiting`](ControlMessage::Waiting), and waits for [`Start`](ControlMessage::Start) |
+/// | `AMBOSS_CHILD_SPARE` | set if the process is a [spare](crate::SupervisorOptions::spare): it prepares itself, sends [`Waiting`](ControlMessage::Waiting), and waits for [`Start`](ControlMessage::Start) |
 /// | `WERKZEUG_SERVER_FD` | the descriptor of the first listening socket, for programs that get `WERKZEUG_RUN_MAIN` |
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -50,7 +50,7 @@ fn systemds_variables_are_set_by_the_exec_wrapper() {
     assert_eq!(supervisor.get("/AMBOSS_SERVER_FD"), "3");
     assert_eq!(supervisor.get("/AMBOSS_RUN_MAIN"), "true");
     assert_eq!(supervisor.get("/AMBOSS_GENERATION"), "1");
-    assert_eq!(supervisor.get("/AMBOSS_SUPERVISOR"), "-");
+    assert_eq!(supervisor.get("/AMBOSS_CHILD_SUPERVISOR"), "-");
     assert_eq!(
         supervisor.log.pids(),
         [pid.parse::<u32>().unwrap()],

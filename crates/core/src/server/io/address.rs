@@ -64,7 +64,8 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Address, AddressError> {
         let error = |why: &str| Err(AddressError(format!("{text:?} is not an address to listen on: {why}")));
-        if let Some(path) = text.strip_prefix("unix://") {
+        // gunicorn and nginx write `unix:/path`.
+        if let Some(path) = text.strip_prefix("unix://").or_else(|| text.strip_prefix("unix:")) {
             if path.is_empty() {
                 return error("give the path of the socket, as in unix:///tmp/app.sock");
             }

@@ -1,0 +1,249 @@
+//! The server's options that follow from the configuration.
+
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::log_file::LogFile;
+use super::target;
+use super::values::{Color, Config};
+use crate::options::check_proxies;
+use crate::toolkit::files::{Folder, FolderOptions};
+use crate::toolkit::Response;
+use crate::{Address, Application, Log, NoLog, RunOptions, Settings, TextLog};
+#[cfg(all(unix, feature = "reload"))]
+use crate::{LaunchPlan, OnLoadFailure};
+
+/// The default port. If it is taken, the next free one is used.
+const PORT: u16 = 5000;
+
+/// The default number of threads for a Python application. It is lower than for other applications, because threads
+/// that wait for the interpreter lock count as well.
+const PYTHON_THREADS: usize = 16;
+
+impl Config {
+    /// Whether neither an address nor a port was given.
+    fn is_default_address(&self) -> bool {
+        self.bind.is_empty() && self.port.is_none()
+    }
+
+    /// Returns the addresses to listen on.
+    pub(crate) fn addresses(&self) -> Vec<Address> {
+        if self.bind.is_empty() {
+            return vec![Address::new("127.0.0.1", self.port.unwrap_or(PORT))];
+        }
+        self.bind.clone()
+    }
+
+    /// Describes in words how requests run.
+    pub(crate) fn concurrency(&self) -> String {
+        match (self.single, self.processes, self.threads) {
+            (true, ..) => "one request at a time".into(),
+            (_, Some(processes), _) => format!("a process for each running request, at most {processes}"),
+            (_, _, threads) => format!("a thread for each running request, at most {}", threads.unwrap_or(64)),
+        }
+    }
+
+    /// Returns the server options.
+    ///
+    /// # Errors
+    /// A message: a file can't be opened, a directory is missing, or a certificate can't be used.
+    pub(crate) fn options(&self) -> Result<RunOptions, String> {
+        let mut options = RunOptions { settings: self.settings()?, ..RunOptions::default() };
+        options.settings.log = self.log(&mut options)?;
+        options.processes = self.processes.map_or(1, usize::from);
+        options.threaded = self.single.then_some(false);
+        options.next_free_port = self.is_default_address();
+        options.quiet = self.log.quiet > 0;
+        options.from_systemd = self.is_default_address();
+        options.live_reload = self.live;
+        options.use_debugger = self.debug;
+        options.debug_anywhere = self.debug_anywhere;
+        self.apply_site(&mut options)?;
+        #[cfg(all(unix, feature = "reload"))]
+        self.apply_reload(&mut options);
+        #[cfg(feature = "tls")]
+        {
+            options.ssl_context = self.ssl_context()?;
+        }
+        Ok(options)
+    }
+
+    /// Returns all settings except the log.
+    fn settings(&self) -> Result<Settings, String> {
+        let mut settings = Settings::default();
+        settings.proxies = self.proxies.clone();
+        check_proxies(&settings.proxies)?;
+        settings.limits = self.limits;
+        settings.timeouts = self.timeouts;
+        settings.backlog = self.backlog;
+        #[cfg(unix)]
+        {
+            settings.unix_mode = self.unix_mode;
+        }
+        match self.threads {
+            Some(threads) => settings.runtime.threads = threads.into(),
+            None if target::needs_python(self) => settings.runtime.threads = PYTHON_THREADS,
+            None => {}
+        }
+        settings.body_mode = self.body_mode;
+        if let Some(directory) = &self.body_directory {
+            if !directory.is_dir() {
+                let directory = directory.display();
+                return Err(format!("--body-directory {directory} is not a directory; create it first"));
+            }
+            settings.body_directory = Some(directory.clone());
+        }
+        Ok(settings)
+    }
+
+    /// Opens the log, and sets the options that concern its file.
+    fn log(&self, options: &mut RunOptions) -> Result<Arc<dyn Log>, String> {
+        let format = self.log.format;
+        let log = match &self.log.file {
+            Some(path) => {
+                let file = LogFile::open(path)?;
+                let name = file.name();
+                #[cfg(all(unix, feature = "reload"))]
+                options.exclude_patterns.extend(name.pattern());
+                options.reopen_logs = Some(Arc::new(move || name.reopen()));
+                // `auto` means colours on a terminal only, and this log is a file.
+                TextLog::new(Box::new(file), format, self.log.color == Color::Always, false)
+            }
+            None => {
+                let terminal = io::stderr().is_terminal();
+                TextLog::new(Box::new(io::stderr()), format, self.wants_color(terminal), terminal)
+            }
+        };
+        Ok(match self.log.quiet {
+            0 => Arc::new(log),
+            1 => Arc::new(log.errors_only()),
+            _ => Arc::new(NoLog),
+        })
+    }
+
+    /// Whether to colour the log on stderr. `auto` follows the same rule as the core, `crate::wants_color`; anstream
+    /// would bring a second rule that also reads `CLICOLOR`, `TERM` and `CI`.
+    fn wants_color(&self, terminal: bool) -> bool {
+        match self.log.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => crate::wants_color(terminal),
+        }
+    }
+
+    /// Returns how folders are served. `listing`: whether they are listed unless the settings say otherwise.
+    pub(crate) fn folder_options(&self, listing: bool) -> FolderOptions {
+        let mut options = FolderOptions::default();
+        options.spa = self.site.spa;
+        options.listing = listing && !self.site.no_listing;
+        options.cache = self.site.cache;
+        options.precompressed = true;
+        options
+    }
+
+    /// Copies what stands around the application into the options. The loader of a Python application replaces the
+    /// applications of [`target::python_hosts`].
+    ///
+    /// # Errors
+    /// A message: a folder or a host can't be used.
+    fn apply_site(&self, options: &mut RunOptions) -> Result<(), String> {
+        for (host, app) in &self.site.vhost {
+            let app: Arc<dyn Application> = match target::folder(app).filter(|_| !target::is_program(app)) {
+                Some(folder) => Arc::new(self.folder(folder)?),
+                None => Arc::new(Response::empty(503)),
+            };
+            options.hosts.push((host.clone(), app));
+        }
+        options.static_files.clone_from(&self.site.static_files);
+        options.folder_options = self.folder_options(false);
+        #[cfg(unix)]
+        options.cgi.clone_from(&self.site.cgi);
+        options.allowed_hosts = (!self.site.allowed_host.is_empty()).then(|| self.site.allowed_host.clone());
+        // A forked worker and the error page of a PROGRAM know no addresses.
+        options.bound_names.extend(crate::surroundings::names_of(&self.addresses()));
+        crate::surroundings::check(options).map_err(|error| error.to_string())
+    }
+
+    /// Opens a folder that is served as an application.
+    ///
+    /// # Errors
+    /// A message: the folder can't be served.
+    pub(crate) fn folder(&self, folder: &Path) -> Result<Folder, String> {
+        Folder::with_options(folder, self.folder_options(true)).map_err(|error| error.to_string())
+    }
+
+    /// Copies the settings of reloading and workers into the options.
+    #[cfg(all(unix, feature = "reload"))]
+    fn apply_reload(&self, options: &mut RunOptions) {
+        let reload = &self.reload;
+        options.use_reloader = reload.reload;
+        options.reloader_type = reload.reloader_type;
+        options.reloader_interval = Some(reload.reloader_interval);
+        options.extra_files.clone_from(&reload.extra_files);
+        options.exclude_patterns.extend(reload.exclude_patterns.iter().cloned());
+        options.on_load_failure = if reload.error_page { OnLoadFailure::ErrorPage } else { OnLoadFailure::KeepServing };
+        options.workers = reload.workers.into();
+        // A served folder is what its author changes.
+        options.extra_files.extend(self.app.as_deref().and_then(target::folder).map(Path::to_owned));
+    }
+
+    /// Returns how a supervisor starts its workers.
+    #[cfg(all(unix, feature = "reload"))]
+    pub(crate) fn plan(&self) -> LaunchPlan {
+        let python = &self.python;
+        LaunchPlan {
+            program: (!self.program.is_empty()).then(|| self.program.clone()),
+            // A Python application reports its modules, including those that it failed to find.
+            watch_reported: self.reload.watch_reported || target::needs_python(self) && self.reload.reload,
+            spare: self.reload.spare,
+            supervised: python.timeout.is_some() || python.max_requests.is_some() || python.preload,
+            ..LaunchPlan::default()
+        }
+    }
+
+    /// Loads or makes the certificates, if HTTPS was asked for.
+    ///
+    /// # Errors
+    /// A message: why a certificate can't be used, or that the number of keys is wrong.
+    #[cfg(feature = "tls")]
+    fn ssl_context(&self) -> Result<Option<crate::SslContext>, String> {
+        use crate::{PlainHttpPolicy, SslContext};
+
+        let tls = &self.tls;
+        let (certs, keys) = (tls.cert.len(), tls.key.len());
+        if keys != 0 && keys != certs {
+            return Err(format!(
+                "the number of --cert is {certs}, and the number of --key is {keys}: give --key once for each --cert, in \
+                 the same order, and name a file that contains both with both flags"
+            ));
+        }
+        let context = match tls.cert.split_first() {
+            Some((first, others)) => {
+                let mut keys = tls.key.iter().map(std::path::PathBuf::as_path);
+                let first = SslContext::from_files(first, keys.next());
+                first.and_then(|first| {
+                    others.iter().try_fold(first, |all, cert| all.with_certificate(cert, keys.next()))
+                })
+            }
+            None if tls.adhoc => {
+                let addresses = self.addresses();
+                // The names that clients use for the server; a wildcard address has none.
+                let hosts: Vec<&str> = addresses.iter().filter_map(host).collect();
+                SslContext::adhoc_for(&hosts)
+            }
+            None => return Ok(None),
+        };
+        let plain = if tls.http_and_https { PlainHttpPolicy::Serve } else { PlainHttpPolicy::Redirect };
+        context.map(|context| Some(context.plain_http(plain))).map_err(|error| error.to_string())
+    }
+}
+
+/// Returns the host of an address that stands for one host.
+#[cfg(feature = "tls")]
+fn host(address: &Address) -> Option<&str> {
+    match address {
+        Address::Tcp { host, .. } if !matches!(host.as_str(), "" | "*" | "0.0.0.0" | "::") => Some(host),
+        _ => None,
+    }
+}

@@ -1,0 +1,180 @@
+//! The values of all settings, with their types.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use amboss_core::{Address, BodyMode, Limits, LogFormat, ProxySettings, Settings, Timeouts};
+
+#[cfg(all(unix, feature = "reload"))]
+use crate::reload_options::ReloaderType;
+
+/// The values of all settings.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) app: Option<String>,
+    pub(crate) program: Vec<OsString>,
+    pub(crate) bind: Vec<Address>,
+    pub(crate) port: Option<u16>,
+    pub(crate) backlog: i32,
+    #[cfg(unix)]
+    pub(crate) unix_mode: Option<u32>,
+    pub(crate) processes: Option<u16>,
+    pub(crate) threads: Option<u16>,
+    pub(crate) single: bool,
+    pub(crate) body_mode: BodyMode,
+    pub(crate) body_directory: Option<PathBuf>,
+    pub(crate) live: bool,
+    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) log: LogConfig,
+    pub(crate) python: PythonConfig,
+    pub(crate) site: SiteConfig,
+    pub(crate) proxies: ProxySettings,
+    pub(crate) debug: bool,
+    pub(crate) debug_anywhere: bool,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: TlsConfig,
+    #[cfg(all(unix, feature = "reload"))]
+    pub(crate) reload: ReloadConfig,
+}
+
+/// The log.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LogConfig {
+    pub(crate) format: LogFormat,
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) color: Color,
+    pub(crate) quiet: u8,
+}
+
+/// Whether the log is coloured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Color {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// How Python applications run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PythonConfig {
+    pub(crate) python: Option<PathBuf>,
+    pub(crate) worker_class: Option<WorkerClass>,
+    pub(crate) worker_connections: Option<u32>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) max_requests: Option<u64>,
+    pub(crate) max_requests_jitter: u32,
+    pub(crate) preload: bool,
+}
+
+/// How requests run in a worker: gunicorn's worker classes, as far as there is a counterpart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerClass {
+    /// In threads.
+    Threads,
+    /// In greenlets of gevent.
+    Gevent,
+    /// In greenlets of eventlet.
+    Eventlet,
+}
+
+impl WorkerClass {
+    /// Returns the name of the library whose greenlets run requests.
+    pub fn library(self) -> Option<&'static str> {
+        match self {
+            WorkerClass::Threads => None,
+            WorkerClass::Gevent => Some("gevent"),
+            WorkerClass::Eventlet => Some("eventlet"),
+        }
+    }
+}
+
+/// What stands around the application: files, CGI scripts and hosts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SiteConfig {
+    pub(crate) static_files: Vec<(String, PathBuf)>,
+    #[cfg(unix)]
+    pub(crate) cgi: Vec<(String, PathBuf)>,
+    pub(crate) spa: bool,
+    pub(crate) no_listing: bool,
+    pub(crate) cache: Option<Duration>,
+    pub(crate) vhost: Vec<(String, String)>,
+    pub(crate) allowed_host: Vec<String>,
+}
+
+/// HTTPS.
+#[cfg(feature = "tls")]
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TlsConfig {
+    pub(crate) adhoc: bool,
+    pub(crate) cert: Vec<PathBuf>,
+    pub(crate) key: Vec<PathBuf>,
+    pub(crate) http_and_https: bool,
+}
+
+/// Reloading and workers.
+#[cfg(all(unix, feature = "reload"))]
+#[derive(Clone, Debug)]
+pub(crate) struct ReloadConfig {
+    pub(crate) reload: bool,
+    pub(crate) reloader_type: ReloaderType,
+    pub(crate) reloader_interval: Duration,
+    pub(crate) extra_files: Vec<PathBuf>,
+    pub(crate) exclude_patterns: Vec<String>,
+    pub(crate) error_page: bool,
+    pub(crate) spare: bool,
+    pub(crate) workers: u16,
+    pub(crate) watch_reported: bool,
+}
+
+#[cfg(all(unix, feature = "reload"))]
+impl Default for ReloadConfig {
+    fn default() -> ReloadConfig {
+        ReloadConfig {
+            reload: false,
+            reloader_type: ReloaderType::Auto,
+            reloader_interval: Duration::from_secs(1),
+            extra_files: Vec::new(),
+            exclude_patterns: Vec::new(),
+            error_page: false,
+            spare: false,
+            workers: 1,
+            watch_reported: false,
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        let settings = Settings::default();
+        Config {
+            app: None,
+            program: Vec::new(),
+            bind: Vec::new(),
+            port: None,
+            backlog: settings.backlog,
+            #[cfg(unix)]
+            unix_mode: None,
+            processes: None,
+            threads: None,
+            single: false,
+            body_mode: BodyMode::Collect,
+            body_directory: None,
+            live: false,
+            limits: settings.limits,
+            timeouts: settings.timeouts,
+            log: LogConfig::default(),
+            python: PythonConfig::default(),
+            site: SiteConfig::default(),
+            proxies: settings.proxies,
+            debug: false,
+            debug_anywhere: false,
+            #[cfg(feature = "tls")]
+            tls: TlsConfig::default(),
+            #[cfg(all(unix, feature = "reload"))]
+            reload: ReloadConfig::default(),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Where settings come from: flags, the environment, files, and which of them counts.
+
+use std::process::Command;
+
+use amboss_testkit::TempDir;
+
+use crate::{amboss, get, Amboss};
+
+/// Returns the command in a directory with this `amboss.toml`.
+fn configured(dir: &TempDir, toml: &str, arguments: &[&str]) -> Command {
+    dir.write("amboss.toml", toml);
+    let mut command = amboss(arguments);
+    command.current_dir(dir.path());
+    command
+}
+
+/// Runs a command to its end; returns its exit code and its output, that of stdout first.
+fn finish(command: &mut Command) -> (Option<i32>, String) {
+    let output = command.output().expect("the command runs");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Asserts that a command fails with exit code 2 and this message.
+#[track_caller]
+fn refuses(command: &mut Command, message: &str) {
+    let (code, output) = finish(command);
+    assert!(code == Some(2) && output.contains(message), "{code:?}: {output}");
+}
+
+/// Returns the lines of `--print-config` for values that were given, without the spaces of the columns.
+fn printed(command: &mut Command) -> Vec<String> {
+    let (code, output) = finish(command.arg("--print-config"));
+    assert_eq!(code, Some(0), "{output}");
+    let given = output.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    given.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+fn a_flag_counts_more_than_a_variable_and_that_more_than_a_file() {
+    let dir = TempDir::new("config");
+    dir.write("one/file", "one");
+    dir.write("two/file", "two");
+    dir.write("three/file", "three");
+    let toml = "app = './one'\nbind = 'localhost:0'\nquiet = false\n";
+    let body = |command: &mut Command| {
+        let server = Amboss::spawn(command);
+        let mut client = crate::connect(server.port());
+        client.get("/file").text()
+    };
+    assert_eq!(body(&mut configured(&dir, toml, &[])), "one");
+    assert_eq!(body(configured(&dir, toml, &[]).env("AMBOSS_APP", "./two")), "two");
+    assert_eq!(body(configured(&dir, toml, &["./three"]).env("AMBOSS_APP", "./two")), "three");
+    assert_eq!(body(configured(&dir, "bind = 1", &["--no-config", "-p", "0", "./two"]).env("AMBOSS_X", "")), "two");
+}
+
+#[test]
+fn the_printed_configuration_names_each_source_and_is_a_file_itself() {
+    let dir = TempDir::new("config");
+    let toml = "threads = 8\nbacklog = 5\n[timeouts]\nidle = 2.5\n[limits]\nbody = '10M'\n";
+    let expected = [
+        "bind = [\"localhost:0\", \"unix:/x\"] # command line",
+        "backlog = 6 # AMBOSS_BACKLOG",
+        "threads = 8 # amboss.toml, line 1",
+        "[timeouts]",
+        "idle = \"2.5\" # amboss.toml, line 4",
+        "[limits]",
+        "body = \"10M\" # amboss.toml, line 6",
+    ];
+    let mut command = configured(&dir, toml, &["-b", "localhost:0", "-b", "unix:/x"]);
+    command.env("AMBOSS_BACKLOG", "6");
+    assert_eq!(printed(&mut command), expected);
+
+    let (_, file) = finish(&mut command);
+    let values = |lines: Vec<String>| -> Vec<String> {
+        lines.iter().map(|line| line.split(" #").next().unwrap_or_default().to_owned()).collect()
+    };
+    let again = printed(&mut configured(&dir, &file, &[]));
+    assert_eq!(values(again), values(expected.map(String::from).into()));
+}
+
+#[test]
+fn a_python_project_has_a_table_for_amboss() {
+    let dir = TempDir::new("config");
+    dir.write("pyproject.toml", "[project]\nname = 'shop'\n[tool.amboss]\nthreads = 3\n");
+    let mut command = amboss(&[]);
+    assert_eq!(
+        printed(command.current_dir(dir.path())),
+        ["threads = 3 # pyproject.toml, line 4", "[timeouts]", "[limits]"]
+    );
+    // The file of its own counts more.
+    assert_eq!(printed(&mut configured(&dir, "", &[])), ["[timeouts]", "[limits]"]);
+    // A file that does not concern amboss may be malformed.
+    std::fs::remove_file(dir.join("amboss.toml")).expect("the file is there");
+    dir.write("pyproject.toml", "[project");
+    assert_eq!(printed(amboss(&[]).current_dir(dir.path())), ["[timeouts]", "[limits]"]);
+}
+
+#[test]
+fn the_command_line_names_another_file() {
+    let dir = TempDir::new("config");
+    dir.write("other.toml", "threads = 4\n");
+    dir.write("gunicorn.conf.py", "workers = 2\n");
+    let command = |arguments: &[&str]| configured(&dir, "threads = 'none'", arguments);
+    assert_eq!(printed(&mut command(&["-c", "other.toml"]))[0], "threads = 4 # other.toml, line 1");
+    refuses(&mut command(&["-c", "absent.toml"]), "there is no configuration file 'absent.toml'; create it, or fix");
+    refuses(&mut command(&["-c", "gunicorn.conf.py"]), "`amboss migrate gunicorn -c gunicorn.conf.py` prints");
+    refuses(
+        &mut command(&[]),
+        "invalid value 'none' for threads (amboss.toml, line 1): give a whole number in 1..=10000",
+    );
+}
+
+#[test]
+fn a_check_tells_what_is_wrong_and_does_not_serve() {
+    let dir = TempDir::new("config");
+    let check = |toml: &str, arguments: &[&str]| {
+        let mut command = configured(&dir, toml, &[&["--check-config"], arguments].concat());
+        finish(&mut command)
+    };
+    assert_eq!(check("threads = 3", &[]), (Some(0), "amboss: the configuration is valid\n".into()));
+    let unused =
+        "amboss: spa (amboss.toml, line 1) has no effect: --spa is for a folder of files; name one, as in amboss \
+                  ./site\namboss: the configuration is valid\n";
+    assert_eq!(check("spa = true", &[]), (Some(0), unused.into()));
+    for (toml, message) in [
+        ("thread = 3", "error: amboss.toml, line 1: there is no setting thread; did you mean threads?\n"),
+        ("keep-alive = 3", "there is no setting keep-alive; it is written as timeouts.idle"),
+        (
+            "threads = 3\nsingle = true\n",
+            "'threads (amboss.toml, line 1)' cannot be used with 'single (amboss.toml, line 2)'",
+        ),
+        ("body-directory = '/not/there'", "/not/there is not a directory"),
+        ("app = './not-there'", "not-there"),
+        ("debug = true\nbind = '0.0.0.0:0'", "--debug-anywhere"),
+        ("static = ['/a=./not-there']", "not-there"),
+    ] {
+        let (code, output) = check(toml, &[]);
+        assert!(code == Some(2) && output.contains(message), "{toml}: {code:?}: {output}");
+    }
+    let (code, output) =
+        finish(configured(&dir, "", &["--check-config"]).env("AMBOSS_THREAD", "1").env("AMBOSS_PRT", "1"));
+    assert!(code == Some(2) && output.contains("did you mean AMBOSS_PORT?\nerror: "), "{output}");
+    assert!(output.contains("did you mean AMBOSS_THREADS?"), "{output}");
+}
+
+#[test]
+fn platforms_give_the_port_and_the_number_of_workers() {
+    let server = Amboss::spawn(amboss(&[]).env("PORT", "0"));
+    assert!(server.banner.contains("Running on all addresses (0.0.0.0)"), "{}", server.banner);
+    assert!(get(server.port(), "").starts_with("HTTP/1.1 200"));
+    let server = Amboss::spawn(amboss(&["-b", "127.0.0.1:0"]).env("PORT", "nonsense"));
+    assert!(get(server.port(), "").starts_with("HTTP/1.1 200"));
+    refuses(amboss(&[]).env("PORT", "nonsense"), "invalid value '0.0.0.0:nonsense' of PORT");
+    #[cfg(all(unix, feature = "reload"))]
+    {
+        let mut command = amboss(&["-w", "1"]);
+        assert_eq!(printed(command.env("WEB_CONCURRENCY", "3"))[0], "workers = 1 # command line");
+        let dir = TempDir::new("config");
+        let mut command = configured(&dir, "workers = 2", &[]);
+        assert_eq!(printed(command.env("WEB_CONCURRENCY", "3"))[0], "workers = 3 # WEB_CONCURRENCY");
+    }
+}
+
+#[cfg(all(unix, feature = "reload"))]
+#[test]
+fn a_switch_of_a_file_is_switched_off_on_the_command_line() {
+    use crate::running::{amboss_in, Running};
+
+    let dir = TempDir::new("config");
+    dir.write("site/file", "one");
+    dir.write("amboss.toml", "app = './site'\nbind = 'localhost:0'\nreload = true\n");
+    for (flags, workers) in [(&[][..], 1), (&["--no-reload"][..], 0)] {
+        let server = Running::start(&mut amboss_in(&dir, flags));
+        assert_eq!(crate::connect(server.port()).get("/file").text(), "one");
+        assert_eq!(server.workers().len(), workers, "{flags:?}");
+    }
+}
+
+#[cfg(all(unix, feature = "reload"))]
+#[test]
+fn workers_get_the_configuration_of_the_supervisor() {
+    use crate::running::{amboss_in, Running};
+    use amboss_testkit::{send_signal, wait_for};
+
+    let dir = TempDir::new("config");
+    dir.write("one/file", "one");
+    dir.write("amboss.toml", "app = './one'\nbind = 'localhost:0'\nworkers = 2\n");
+    let server = Running::start(amboss_in(&dir, &[]).env("AMBOSS_QUEUE_TIMEOUT", "5"));
+    // A worker that is started now would not start with this file.
+    dir.write("amboss.toml", "xyzzy = 1\n");
+    let workers = server.workers();
+    send_signal(workers[0], "KILL");
+    wait_for("another worker is there", || {
+        let now = server.workers();
+        (now.len() == 2 && !now.contains(&workers[0])).then_some(())
+    });
+    for _ in 0..10 {
+        assert!(crate::connect(server.port()).get("/file").text() == "one");
+    }
+    assert!(!server.output().contains("xyzzy"), "{}", server.output());
+}
