@@ -12,16 +12,19 @@ use crate::worker::Worker;
 
 /// Makes the server of this process. Around the application are, from the outside:
 ///
-/// 1. the check of the host, so that nothing inside says a word to another site;
-/// 2. live reload, which adds its script to the pages of all that follow;
-/// 3. the debugger, which explains the failures of all that follow;
-/// 4. static files, CGI scripts, and the applications of hosts (`surroundings`).
+/// 1. the root path, which all that follow have in their environ;
+/// 2. the check of the host, so that nothing inside says a word to another site;
+/// 3. live reload, which adds its script to the pages of all that follow;
+/// 4. the debugger, which explains the failures of all that follow;
+/// 5. static files, CGI scripts, and the applications of hosts (`surroundings`).
 pub(crate) fn assemble_server(
     listeners: Listeners,
     app: Arc<dyn Application>,
     options: RunOptions,
     build_id: BuildId,
 ) -> Result<Server, RunError> {
+    #[cfg(feature = "toolkit")]
+    let root_path = options.root_path.clone();
     #[cfg(feature = "toolkit")]
     let allowed_hosts = crate::surroundings::allowed_hosts(&options, build_id.is_error_page);
     #[cfg(feature = "toolkit")]
@@ -38,7 +41,7 @@ pub(crate) fn assemble_server(
         app = Arc::new(live);
     }
     #[cfg(feature = "toolkit")]
-    let app = crate::surroundings::restrict_hosts(app, allowed_hosts);
+    let app = crate::surroundings::with_root_path(crate::surroundings::restrict_hosts(app, allowed_hosts), root_path)?;
     let server = make_server_on(listeners, app, concurrency, settings)?;
     if let Some(shutdown) = shutdown {
         shutdown.set(server.shutdown_handle());

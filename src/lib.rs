@@ -84,8 +84,12 @@ mod launch_plan;
 mod live_reload;
 mod option_checks;
 mod options;
+#[cfg(all(unix, feature = "cli"))]
+mod pid_file;
 #[cfg(all(unix, feature = "reload"))]
 mod reload_options;
+#[cfg(all(target_os = "linux", feature = "cli"))]
+mod run_as;
 mod server_builder;
 #[cfg(all(unix, feature = "reload"))]
 mod supervise;
@@ -122,6 +126,8 @@ pub use launch_plan::{ForkWith, LaunchPlan, SourceKnowledge};
 pub use options::RunOptions;
 #[cfg(all(unix, feature = "reload"))]
 pub use reload_options::{OnLoadFailure, ReloaderType};
+#[cfg(all(target_os = "linux", feature = "cli"))]
+pub use run_as::RunAs;
 pub use server_builder::{run_simple, ServerBuilder};
 #[cfg(all(unix, feature = "reload"))]
 pub use supervise::{exec_as_child, is_running_from_reloader, report_files_before_exit, Forked};

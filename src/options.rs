@@ -91,6 +91,10 @@ pub struct RunOptions {
     /// [`toolkit::middleware::AllowedHosts`](crate::toolkit::middleware::AllowedHosts).
     #[cfg(feature = "toolkit")]
     pub allowed_hosts: Option<Vec<String>>,
+    /// The path below which clients find the application, such as `/shop`, because a proxy passes on what is below it. See
+    /// [`toolkit::middleware::RootPath`](crate::toolkit::middleware::RootPath).
+    #[cfg(feature = "toolkit")]
+    pub root_path: Option<String>,
     /// The names that the server is bound to, which are allowed hosts.
     #[cfg(feature = "toolkit")]
     pub(crate) bound_names: Vec<String>,
@@ -105,6 +109,12 @@ pub struct RunOptions {
     /// How the debugger's reports of errors are made; [`explain_error`](crate::debugger::explain_error) by default.
     #[cfg(feature = "debugger")]
     pub explain_error: Option<Arc<crate::debugger::Explain>>,
+    /// A file that contains the process ID of the server, or of the supervisor of workers, while it runs. Unix only.
+    #[cfg(all(unix, feature = "cli"))]
+    pub pid_file: Option<PathBuf>,
+    /// The user and the group as which requests run, if root starts the server. Linux only.
+    #[cfg(all(target_os = "linux", feature = "cli"))]
+    pub run_as: Option<crate::RunAs>,
     /// Reopens the logs. Called in the process that serves when its supervisor receives USR1. Without a supervisor, the
     /// program has to handle the signal itself.
     pub reopen_logs: Option<Arc<dyn Fn() + Send + Sync>>,
@@ -152,6 +162,15 @@ impl RunOptions {
     #[cfg(all(unix, feature = "reload"))]
     pub fn wants_supervisor(&self, plan: &LaunchPlan) -> bool {
         self.use_reloader || self.workers > 1 || plan.needs_supervisor()
+    }
+
+    /// Makes this process run as [`run_as`](RunOptions::run_as) says, if it says something.
+    pub(crate) fn give_up_rights(&self) -> Result<(), RunError> {
+        #[cfg(all(target_os = "linux", feature = "cli"))]
+        if let Some(run_as) = &self.run_as {
+            run_as.apply()?;
+        }
+        Ok(())
     }
 
     /// Returns the scheme of the server's URLs.

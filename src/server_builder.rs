@@ -14,6 +14,8 @@ use crate::error::RunErrorKind;
 use crate::launch_plan::LaunchPlan;
 use crate::live_reload::BuildId;
 use crate::options::RunOptions;
+#[cfg(all(unix, feature = "cli"))]
+use crate::pid_file::PidFile;
 #[cfg(all(unix, feature = "reload"))]
 use crate::supervise::{self, Forked, WorkerProcess};
 use crate::worker::Worker;
@@ -175,12 +177,15 @@ impl<L: AppLoader> ServerBuilder<L> {
                 return self.supervise();
             }
         }
+        #[cfg(all(unix, feature = "cli"))]
+        let pid_file = self.write_pid_file()?;
         let (quiet, fingerprint, scheme) = (self.options.quiet, self.options.fingerprint(), self.options.scheme());
         let hosts = self.shown_hosts();
         // Bind first: an error is reported at once, and clients that connect early wait until the application is
         // loaded.
         let listeners = self.take_listeners()?;
         self.options.warn();
+        self.options.give_up_rights()?;
         let worker = Worker::default();
         let server = load_server(&mut self.loader, &worker, listeners, self.options)?;
         let guest_of = self.loader.guest_of();
@@ -192,7 +197,22 @@ impl<L: AppLoader> ServerBuilder<L> {
                 banner(server.local_addrs(), scheme, fingerprint.as_deref(), &hosts, guest_of.as_deref()).trim_end()
             );
         }
-        Ok(serve(&mut self.loader, server, || ())?)
+        let end = move || {
+            #[cfg(all(unix, feature = "cli"))]
+            drop(pid_file);
+        };
+        Ok(serve(&mut self.loader, server, end)?)
+    }
+
+    /// Writes the process ID of this process, if the options name a file for it.
+    #[cfg(all(unix, feature = "cli"))]
+    fn write_pid_file(&self) -> Result<Option<PidFile>, RunError> {
+        let file = self.options.pid_file.as_deref().map(PidFile::write).transpose()?;
+        #[cfg(target_os = "linux")]
+        if let (Some(run_as), Some(file)) = (&self.options.run_as, &file) {
+            run_as.own(file.path());
+        }
+        Ok(file)
     }
 
     /// Serves in a worker that was forked by [`LaunchPlan::fork`].
@@ -217,6 +237,8 @@ impl<L: AppLoader> ServerBuilder<L> {
                            changes; use either preloading or the reloader.";
             return Err(RunErrorKind::Options(message.into()).into());
         }
+        #[cfg(feature = "cli")]
+        let _pid_file = self.write_pid_file()?;
         let (fingerprint, scheme, hosts) = (self.options.fingerprint(), self.options.scheme(), self.shown_hosts());
         let listeners = self.listeners.take();
         let (options, addresses) = (&self.options, &self.addresses);
@@ -261,6 +283,14 @@ fn listen(listeners: Option<Listeners>, addresses: &[Address], options: &RunOpti
     let listeners = listeners.map_or_else(|| bind(addresses, options), Ok)?;
     #[cfg(feature = "debugger")]
     crate::debug_pages::check_listeners(options, &listeners)?;
+    #[cfg(all(target_os = "linux", feature = "cli"))]
+    if let Some(run_as) = &options.run_as {
+        for address in listeners.local_addrs() {
+            if let amboss_core::LocalAddr::Unix(Some(path)) = address {
+                run_as.own(&path);
+            }
+        }
+    }
     Ok(listeners)
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use amboss_core::{Address, Application};
 use amboss_toolkit::files::StaticFiles;
-use amboss_toolkit::middleware::{check_host, AllowedHosts, VirtualHosts};
+use amboss_toolkit::middleware::{check_host, AllowedHosts, RootPath, VirtualHosts};
 
 use crate::error::{RunError, RunErrorKind};
 use crate::options::RunOptions;
@@ -104,6 +104,20 @@ pub(crate) fn set_hosts(options: &mut RunOptions, hosts: Vec<(String, Arc<dyn Ap
             Some((_, known)) => *known = app,
             None => options.hosts.push((host, app)),
         }
+    }
+}
+
+/// Puts the root path around an application.
+///
+/// # Errors
+/// The root path is not a path.
+pub(crate) fn with_root_path(
+    app: Arc<dyn Application>,
+    root_path: Option<String>,
+) -> Result<Arc<dyn Application>, RunError> {
+    match root_path {
+        Some(path) => Ok(Arc::new(RootPath::new(app, &path).map_err(unusable)?)),
+        None => Ok(app),
     }
 }
 

@@ -18,6 +18,7 @@ mod exec_python;
 mod find_python;
 mod hang_up;
 mod own_app_loader;
+mod process;
 mod respawn;
 mod runner;
 
@@ -71,14 +72,19 @@ pub fn run(argv: impl IntoIterator<Item = OsString>, runner: &mut dyn Runner) ->
     if resolved.config.debug {
         say!(" * --debug does not reload code here: that needs Unix, and amboss with the feature reload.");
     }
-    match action {
-        Action::Print => {
-            print!("{}", config::show::print(&resolved));
-            0
-        }
-        _ if is_error_page => serve_own_app(&resolved, action, None, runner),
-        _ if target::needs_python(&resolved.config) => serve_python_apps(&resolved, action, runner),
-        _ => serve_own_app(&resolved, action, Some(resolved.arguments()), runner),
+    if action == Action::Print {
+        print!("{}", config::show::print(&resolved));
+        return 0;
+    }
+    if let Err(message) = process::prepare(&resolved.config.process, runner) {
+        return print(&command_line::config_error(&[message]));
+    }
+    if is_error_page {
+        serve_own_app(&resolved, action, None, runner)
+    } else if target::needs_python(&resolved.config) {
+        serve_python_apps(&resolved, action, runner)
+    } else {
+        serve_own_app(&resolved, action, Some(resolved.arguments()), runner)
     }
 }
 
@@ -177,7 +183,7 @@ fn serve_python_apps(resolved: &Resolved, action: Action, runner: &mut dyn Runne
     };
     set_programs(resolved, &mut options, runner);
     let target = target::python_target(config);
-    let own_app = match target {
+    let own_app = match &target {
         Some(_) => None,
         None => match own_app(resolved, &options) {
             Ok(app) => Some(app),
@@ -219,7 +225,7 @@ fn serve_python_apps(resolved: &Resolved, action: Action, runner: &mut dyn Runne
         check: action == Action::Check,
         arguments,
     };
-    exit_code(runner.serve(target, app_config))
+    exit_code(runner.serve(target.as_deref(), app_config))
 }
 
 /// Prints the error of a run, if there is one, and returns the exit code.

@@ -28,6 +28,11 @@ pub trait Runner {
     /// Why the handlers can't be installed.
     fn started(&mut self, server: &Server, worker: &Worker, signals: Signals) -> Result<(), RunError>;
 
+    /// Sets an environment variable of this process, for the application.
+    fn set_variable(&mut self, name: &str, value: &str) {
+        std::env::set_var(name, value);
+    }
+
     /// Serves until that server is told to stop.
     ///
     /// # Errors

@@ -23,13 +23,14 @@ const PYPROJECT: &str = "pyproject.toml";
 /// The beginning of the table's name in `pyproject.toml`.
 const TABLE: &str = "tool.amboss";
 
-/// Returns the settings of the file that the command line names, or else of a file in the current directory.
+/// Returns the settings of the file that the command line names, or else of a file in the current directory. `named` is
+/// the path of that file, and the path as the command line has it.
 ///
 /// # Errors
 /// Messages: a file that can't be read, and keys and values that can't be used.
-pub(super) fn read(named: Option<&Path>) -> Result<Vec<Given>, Vec<String>> {
-    if let Some(path) = named {
-        return read_named(path);
+pub(super) fn read(named: Option<(&Path, &Path)>) -> Result<Vec<Given>, Vec<String>> {
+    if let Some((path, shown)) = named {
+        return read_named(path, &shown.display().to_string());
     }
     if let Some(text) = contents(Path::new(NAME))? {
         return parse(&text, NAME, false);
@@ -41,8 +42,7 @@ pub(super) fn read(named: Option<&Path>) -> Result<Vec<Given>, Vec<String>> {
     }
 }
 
-fn read_named(path: &Path) -> Result<Vec<Given>, Vec<String>> {
-    let shown = path.display().to_string();
+fn read_named(path: &Path, shown: &str) -> Result<Vec<Given>, Vec<String>> {
     if path.extension().is_some_and(|extension| extension == "py") {
         return Err(vec![format!(
             "'{shown}' is a program in Python, and amboss reads TOML; `amboss migrate gunicorn -c {shown}` prints an \
@@ -52,7 +52,7 @@ fn read_named(path: &Path) -> Result<Vec<Given>, Vec<String>> {
     let text = contents(path)?
         .ok_or_else(|| vec![format!("there is no configuration file '{shown}'; create it, or fix the path")])?;
     let is_pyproject = path.file_name().is_some_and(|name| name == PYPROJECT);
-    parse(&text, &shown, is_pyproject)
+    parse(&text, shown, is_pyproject)
 }
 
 /// Returns the contents of a file; `None` if there is none.

@@ -33,24 +33,34 @@ use layers::{Given, Resolved};
 /// The flag with which only the command line counts.
 pub(crate) const NO_CONFIG: &str = "no-config";
 
+/// Changes to the directory that the layers name, before the file of that directory is read and paths are used. Returns
+/// whether they name one.
+fn change_directory(layers: &[Vec<Given>]) -> Result<bool, Vec<String>> {
+    let given = layers.iter().flatten().find(|given| given.setting.name == "chdir");
+    let Some((given, [directory])) = given.map(|given| (given, &given.values[..])) else { return Ok(false) };
+    std::env::set_current_dir(directory).map(|()| true).map_err(|error| {
+        let (spelling, directory) = (given.spelling(), directory.to_string_lossy());
+        vec![format!("can't change to the directory '{directory}' of {spelling}: {error}")]
+    })
+}
+
 /// Resolves the configuration of this process from the command line, and, unless `isolated`, from its environment and a
 /// file: the one that `named` is, or one of the current directory.
 ///
 /// # Errors
 /// Messages: what can't be used, and what to do.
 pub(crate) fn resolve(flags: Vec<Given>, named: Option<&Path>, isolated: bool) -> Result<Resolved, Vec<String>> {
+    // The command line names the file from the directory where it was written.
+    let absolute = named.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
     let mut layers = vec![flags];
     if !isolated {
-        let environment = environment::read(std::env::vars_os());
-        let file = file::read(named);
-        match (environment, file) {
-            (Ok(environment), Ok(file)) => {
-                layers.extend(environment);
-                layers.push(file);
-            }
-            (environment, file) => {
-                return Err([environment.err(), file.err()].into_iter().flatten().flatten().collect());
-            }
+        layers.extend(environment::read(std::env::vars_os())?);
+    }
+    let is_elsewhere = change_directory(&layers)?;
+    if !isolated {
+        layers.push(file::read(absolute.as_deref().zip(named))?);
+        if !is_elsewhere {
+            change_directory(&layers)?;
         }
     }
     let resolved = Resolved::new(layers)?;

@@ -50,6 +50,11 @@ impl Config {
     /// A message: a file can't be opened, a directory is missing, or a certificate can't be used.
     pub(crate) fn options(&self) -> Result<RunOptions, String> {
         let mut options = RunOptions { settings: self.settings()?, ..RunOptions::default() };
+        #[cfg(target_os = "linux")]
+        if self.process.user.is_some() || self.process.group.is_some() {
+            let (user, group) = (self.process.user.as_deref(), self.process.group.as_deref());
+            options.run_as = Some(crate::RunAs::new(user, group).map_err(|error| error.to_string())?);
+        }
         options.settings.log = self.log(&mut options)?;
         options.processes = self.processes.map_or(1, usize::from);
         options.threaded = self.single.then_some(false);
@@ -59,6 +64,9 @@ impl Config {
         options.live_reload = self.live;
         options.use_debugger = self.debug;
         options.debug_anywhere = self.debug_anywhere;
+        options.root_path.clone_from(&self.root_path);
+        #[cfg(unix)]
+        options.pid_file.clone_from(&self.process.pid);
         self.apply_site(&mut options)?;
         #[cfg(all(unix, feature = "reload"))]
         self.apply_reload(&mut options);
@@ -103,6 +111,8 @@ impl Config {
         let log = match &self.log.file {
             Some(path) => {
                 let file = LogFile::open(path)?;
+                #[cfg(target_os = "linux")]
+                options.run_as.iter().for_each(|run_as| run_as.own(path));
                 let name = file.name();
                 #[cfg(all(unix, feature = "reload"))]
                 options.exclude_patterns.extend(name.pattern());

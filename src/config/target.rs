@@ -4,9 +4,16 @@ use std::path::Path;
 
 use super::values::Config;
 
-/// Returns the name of the Python application.
-pub(crate) fn python_target(config: &Config) -> Option<&str> {
-    config.app.as_deref().filter(|target| folder(target).is_none())
+/// Returns the name of the Python application; that of a factory ends with its call.
+pub(crate) fn python_target(config: &Config) -> Option<String> {
+    let target = config.app.as_deref().filter(|target| folder(target).is_none())?;
+    let is_factory = config.python.factory && !target.ends_with(')');
+    Some(match (is_factory, target.contains(':')) {
+        (true, true) => format!("{target}()"),
+        // Flask's usual name.
+        (true, false) => format!("{target}:create_app()"),
+        (false, _) => target.to_owned(),
+    })
 }
 
 /// Returns the hosts with Python applications, and the names of these applications.

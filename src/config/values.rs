@@ -28,6 +28,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) log: LogConfig,
+    pub(crate) process: ProcessConfig,
+    pub(crate) root_path: Option<String>,
     pub(crate) python: PythonConfig,
     pub(crate) site: SiteConfig,
     pub(crate) proxies: ProxySettings,
@@ -57,10 +59,29 @@ pub(crate) enum Color {
     Never,
 }
 
+/// The process: its directory, environment, user and name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ProcessConfig {
+    pub(crate) chdir: Option<PathBuf>,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) env_file: Vec<PathBuf>,
+    #[cfg(unix)]
+    pub(crate) pid: Option<PathBuf>,
+    #[cfg(unix)]
+    pub(crate) umask: Option<u32>,
+    #[cfg(target_os = "linux")]
+    pub(crate) user: Option<String>,
+    #[cfg(target_os = "linux")]
+    pub(crate) group: Option<String>,
+    #[cfg(target_os = "linux")]
+    pub(crate) name: Option<String>,
+}
+
 /// How Python applications run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PythonConfig {
     pub(crate) python: Option<PathBuf>,
+    pub(crate) factory: bool,
     pub(crate) worker_class: Option<WorkerClass>,
     pub(crate) worker_connections: Option<u32>,
     pub(crate) timeout: Option<Duration>,
@@ -166,6 +187,8 @@ impl Default for Config {
             limits: settings.limits,
             timeouts: settings.timeouts,
             log: LogConfig::default(),
+            process: ProcessConfig::default(),
+            root_path: None,
             python: PythonConfig::default(),
             site: SiteConfig::default(),
             proxies: settings.proxies,

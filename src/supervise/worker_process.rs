@@ -45,8 +45,9 @@ impl WorkerProcess {
         options: &RunOptions,
         plan: &LaunchPlan,
         loader: &mut impl AppLoader,
-    ) -> io::Result<Option<WorkerProcess>> {
+    ) -> Result<Option<WorkerProcess>, RunError> {
         let Some(mut inherited) = Inherited::from_env()? else { return Ok(None) };
+        options.give_up_rights()?;
         let sockets = inherited.take_listeners()?;
         let (listeners, shared) = if plan.program.is_some() {
             // A server has to listen on some address, but no client connects to this one.
@@ -72,10 +73,11 @@ impl WorkerProcess {
     }
 
     /// Takes over the sockets and the control connection that a supervisor has passed to its fork.
-    pub(crate) fn forked(forked: Forked, options: &RunOptions) -> io::Result<WorkerProcess> {
+    pub(crate) fn forked(forked: Forked, options: &RunOptions) -> Result<WorkerProcess, RunError> {
         let child = forked.enter()?;
         // The supervisor's log file may have been moved away since it was opened.
         options.reopen_logs.iter().for_each(|reopen| reopen());
+        options.give_up_rights()?;
         let listeners = Listeners::adopt(child.listeners)?;
         let orders = Some(Orders::follow(child.control, options.reopen_logs.clone(), orphan_timeout())?);
         Ok(WorkerProcess { listeners, shared: Vec::new(), orders, generation: child.generation })

@@ -40,7 +40,9 @@ fn each_limit_of_a_request_refuses_what_is_longer() {
     let many_fields = get("/", "A: 1\r\nB: 2\r\nC: 3\r\n");
     for (flag, request, refused) in [
         ("--limit-request-line=100", long_path, 414),
-        ("--limit-header-section=100", long_field, 431),
+        ("--limit-header-section=100", long_field.clone(), 431),
+        ("--limit-request-field-size=100", long_field.clone(), 431),
+        ("--limit-request-field_size=100", long_field, 431),
         ("--limit-request-fields=3", many_fields, 431),
         ("--limit-body=10", post(11), 413),
         ("--limit-collected-body=10", post(11), 413),

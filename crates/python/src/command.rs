@@ -152,6 +152,14 @@ impl Runner for PyRunner {
         signals::install(server.shutdown_handle(), worker, &signals).map_err(to_run_error)
     }
 
+    fn set_variable(&mut self, name: &str, value: &str) {
+        // Python has a copy of the environment, and changes both.
+        let set = |py: Python<'_>| py.import("os")?.getattr("environ")?.set_item(name, value);
+        if let Err(error) = attach(set) {
+            let _ = writeln!(std::io::stderr(), "amboss: can't set the variable {name}: {error}");
+        }
+    }
+
     fn wait(&mut self, server: Server) -> Result<(), ServeError> {
         let outcome = attach(|py| {
             let outcome = main_thread::serve_forever(py, server, main_thread::stop_gracefully_first);

@@ -20,6 +20,10 @@ pub(super) const SETTINGS: &[Setting] = &[
     .default_words("that of VIRTUAL_ENV, else .venv or venv in the project, else python3")
     .scope(Scope::Python)
     .once(),
+    Setting::switch("factory", "Call APP, which is a function that returns the application", |config| {
+        &mut config.python.factory
+    })
+    .scope(Scope::Python),
     Setting::choice(
         "worker-class",
         "CLASS",

@@ -29,6 +29,15 @@ pub(super) const SETTINGS: &[Setting] = &[
     .limit("fields")
     .default("100"),
     Setting::value(
+        "limit-request-field-size",
+        "BYTES",
+        "Longest field of a header section, name and value; a longer one is answered with 431",
+        |config, value| positive_size(value).map(|bytes| config.limits.head.field = bytes),
+    )
+    .aliases(&["limit-request-field_size"])
+    .limit("field")
+    .default_words("none besides --limit-header-section"),
+    Setting::value(
         "limit-body",
         "BYTES",
         "Longest request body; a longer one is answered with 413. An application that streams bodies can have its own",

@@ -5,6 +5,7 @@ mod app;
 mod debug;
 mod limits;
 mod log;
+mod process;
 mod proxies;
 #[cfg(all(unix, feature = "reload"))]
 mod reload;
@@ -30,6 +31,7 @@ pub(crate) struct Topic {
 pub(crate) const TOPICS: &[Topic] = &[
     Topic { heading: None, settings: server::SETTINGS },
     Topic { heading: Some("Log"), settings: log::SETTINGS },
+    Topic { heading: Some("Process"), settings: process::SETTINGS },
     Topic { heading: Some("Python applications"), settings: app::SETTINGS },
     Topic { heading: Some("Files, CGI scripts and hosts"), settings: site::SETTINGS },
     Topic { heading: Some("Proxies"), settings: proxies::SETTINGS },

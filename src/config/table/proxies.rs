@@ -1,7 +1,7 @@
 //! Proxies in front of the server.
 
 use super::Setting;
-use crate::config::parsers::parse;
+use crate::config::parsers::{parse, text};
 use crate::config::setting::Scope;
 use crate::ProxyProtocol;
 
@@ -21,6 +21,19 @@ pub(super) const SETTINGS: &[Setting] = &[
     )
     .default("for=1,proto=1,host=0,port=0,prefix=0")
     .scope(Scope::Amboss),
+    Setting::value(
+        "root-path",
+        "/PATH",
+        "Path below which clients find the application (SCRIPT_NAME), whether or not a proxy removes it from the target",
+        |config, value| match text(value)? {
+            path if path.starts_with('/') => {
+                config.root_path = Some(path.to_owned());
+                Ok(())
+            }
+            _ => Err("write a path, as in /shop".into()),
+        },
+    )
+    .scope(Scope::OwnServer),
     Setting::switch(
         "forwarded-rfc7239",
         "Read the Forwarded field (RFC 7239) instead of X-Forwarded fields",

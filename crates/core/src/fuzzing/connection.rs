@@ -163,7 +163,7 @@ fn service(option: u8, seen: &Arc<Mutex<Vec<ObservedRequest>>>) -> Service {
         settings.body_mode = BodyMode::Stream;
     }
     if option & TINY != 0 {
-        settings.limits.head = HeadLimits { request_line: 64, header_section: 256, fields: 6 };
+        settings.limits.head = HeadLimits { request_line: 64, header_section: 256, fields: 6, field: 200 };
         settings.limits.chunked = ChunkedLimits { extensions: 16, trailers: 16 };
         settings.limits.body = Some(200);
         settings.limits.collected_body = 150;

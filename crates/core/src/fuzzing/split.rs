@@ -24,7 +24,7 @@ pub fn split(data: &[u8]) {
     let mut cuts = [cut_position([a, b], input.len()), cut_position([c, d], input.len())];
     cuts.sort_unstable();
 
-    let tiny = HeadLimits { request_line: 24, header_section: 40, fields: 2 };
+    let tiny = HeadLimits { request_line: 24, header_section: 40, fields: 2, field: 20 };
     for leniency in [Leniency::default(), Leniency::werkzeug()] {
         for limits in [HeadLimits::default(), tiny] {
             let options = HeadOptions { limits, leniency };

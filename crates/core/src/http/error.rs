@@ -70,6 +70,8 @@ kinds! {
     HeaderSectionTooLarge = 431, "the header section is larger than this server accepts";
     /// RFC 6585 §5.
     TooManyFields = 431, "the header section has more fields than this server accepts";
+    /// A field line is longer than [`HeadLimits::field`](super::HeadLimits::field).
+    FieldTooLong = 431, "a field of the header section is longer than this server accepts";
     /// RFC 9112 §3.1: a method is a token.
     Method = 400, "the request does not begin with a method and a single space";
     /// RFC 9112 §3.2.

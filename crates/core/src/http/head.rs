@@ -102,9 +102,18 @@ impl HeadParser {
         // The fast path is a function of its own, which the compiler can keep in registers. The slow path reads every
         // line that stops it.
         match self.backend.run_if_wide(FastPath { parser: &mut self.state, buffer, filled }) {
-            Some(length) => Ok(Some(length)),
+            Some(length) => self.checked(length),
             None => self.parse_slow_path(buffer, filled),
         }
+    }
+
+    /// Returns the length of the complete head, unless one of its fields is too long.
+    #[inline(always)]
+    fn checked(&self, length: usize) -> Result<Option<usize>, Error> {
+        if self.state.options.limits.field < length {
+            self.state.check_fields()?;
+        }
+        Ok(Some(length))
     }
 
     /// Continues with the slow path. Not inlined, so that it does not take registers from the fast path.
@@ -118,7 +127,10 @@ impl HeadParser {
             // The fast path may have stopped just beyond the limit.
             return self.state.need_more(self.state.position).map(|_| None);
         }
-        self.backend.run(SlowPath { parser: &mut self.state, buffer, filled })
+        match self.backend.run(SlowPath { parser: &mut self.state, buffer, filled })? {
+            Some(length) => self.checked(length),
+            None => Ok(None),
+        }
     }
 
     /// Returns the head after [`parse`](HeadParser::parse) returned its length. `buffer` has to hold the same bytes.

@@ -196,6 +196,12 @@ impl<'a> Environ<'a> {
         self.connection.peers.socket
     }
 
+    /// Returns the keys that middleware has set or removed, with their values; `None` for a removed key. For bridges to
+    /// other languages, whose environ is made from the head.
+    pub fn changes(&self) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
+        self.overrides.iter().map(|(key, value)| (key.as_str(), value.as_deref()))
+    }
+
     /// Whether a trusted proxy has changed keys, through fields or the PROXY protocol.
     pub fn is_forwarded(&self) -> bool {
         self.forwarded.is_some() || self.connection.peers.client != self.connection.peers.socket

@@ -146,6 +146,13 @@ impl EnvironBuilder {
             None => dict.del_item(keys.host.bind(py))?,
         }
         self.set_fields(py, environ, &dict)?;
+        for (name, value) in environ.changes() {
+            match value {
+                Some(value) => dict.set_item(PyString::intern(py, name), latin1(py, value)?)?,
+                None if dict.contains(name)? => dict.del_item(name)?,
+                None => {}
+            }
+        }
         Ok((dict, socket))
     }
 

@@ -78,6 +78,12 @@ pub struct PrefixError {
     is_taken: bool,
 }
 
+impl PrefixError {
+    pub(super) fn malformed(prefix: &str) -> PrefixError {
+        PrefixError { prefix: prefix.to_owned(), is_taken: false }
+    }
+}
+
 impl fmt::Display for PrefixError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let prefix = &self.prefix;

@@ -15,11 +15,14 @@ pub struct HeadLimits {
     /// The maximum number of field lines; beyond it: 431. Default: 100, several times what browsers and proxies send
     /// together.
     pub fields: usize,
+    /// The maximum length of one field in bytes, name and value without the white space around it; beyond it: 431. Default:
+    /// none besides `header_section`.
+    pub field: usize,
 }
 
 impl Default for HeadLimits {
     fn default() -> HeadLimits {
-        HeadLimits { request_line: 8 * 1024, header_section: 64 * 1024, fields: 100 }
+        HeadLimits { request_line: 8 * 1024, header_section: 64 * 1024, fields: 100, field: usize::MAX }
     }
 }
 

@@ -156,6 +156,19 @@ impl ParserState {
         Ok(false)
     }
 
+    /// Checks the length of each field.
+    #[cold]
+    pub(super) fn check_fields(&self) -> Result<(), Error> {
+        let too_long = |field: &&FieldSpan| {
+            let (name, value) = (field.name.end - field.name.start, field.value.end - (field.value.start & !UNFOLDED));
+            (name + value) as usize > self.options.limits.field
+        };
+        match self.fields[..self.count].iter().find(too_long) {
+            Some(field) => Err(Error::new(ErrorKind::FieldTooLong, field.name.start as usize)),
+            None => Ok(()),
+        }
+    }
+
     /// Moves on from the request line to the header section, which begins at `start`.
     #[inline(always)]
     pub(super) fn begin_fields(&mut self, start: usize) {

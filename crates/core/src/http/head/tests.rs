@@ -208,7 +208,7 @@ fn a_folded_value_needs_leniency_and_keeps_its_white_space() {
 
 #[test]
 fn an_exceeded_limit_gives_the_same_status_and_position_wherever_the_input_is_cut() {
-    let limits = HeadLimits { request_line: 20, header_section: 20, fields: 2 };
+    let limits = HeadLimits { request_line: 20, header_section: 20, fields: 2, field: usize::MAX };
     let options = HeadOptions { limits, ..HeadOptions::default() };
     let seen = |input: &str| {
         parse_every_way(input.as_bytes(), options)
@@ -229,6 +229,27 @@ fn an_exceeded_limit_gives_the_same_status_and_position_wherever_the_input_is_cu
     assert_eq!(seen(&format!("{line}A3456789012345678901234567890\0")), Err((431, line.len() + 20)));
     assert_eq!(seen(&format!("{line}a:\r\nb:\r\n\r\n")), Ok(true));
     assert_eq!(seen(&format!("{line}a:\r\nb:\r\nc:\r\n\r\n")), Err((431, line.len() + 8)));
+}
+
+#[test]
+fn a_field_is_measured_without_the_white_space_around_its_value() {
+    let options = |leniency| HeadOptions { limits: HeadLimits { field: 6, ..HeadLimits::default() }, leniency };
+    let line = "GET / HTTP/1.1\r\nHost: a\r\n";
+    for (field, error) in [
+        ("X: 45678", None),
+        ("X:  \t 45678 \t ", None),
+        ("X: 456789", Some((431, line.len()))),
+        ("Six789: ", None),
+        ("Seven89:", Some((431, line.len()))),
+        ("A: b\r\nX: 456789", Some((431, line.len() + 6))),
+        ("X: 45\r\n 78", None),
+        ("X: 45\r\n 7890", Some((431, line.len()))),
+    ] {
+        let input = format!("{line}{field}\r\n\r\n");
+        let seen = parse_every_way(input.as_bytes(), options(Leniency::werkzeug()));
+        let seen = seen.map(drop).map_err(|error| (error.status(), error.position())).err();
+        assert_eq!(seen, error, "{field:?}");
+    }
 }
 
 #[test]

@@ -153,6 +153,9 @@ fn what_a_proxy_says_replaces_values_whose_originals_are_kept() {
             (environ.text("SCRIPT_NAME").as_ref(), environ.original("SCRIPT_NAME").unwrap().len()),
             ("/changed", 0)
         );
+        environ.remove("HTTP_HOST");
+        let changes: Vec<_> = environ.changes().collect();
+        assert_eq!(changes, [("SCRIPT_NAME", Some(&b"/changed"[..])), ("HTTP_HOST", None)]);
     });
     with_environ("GET / HTTP/1.1\r\nHost: app\r\nX-Forwarded-For: unknown\r\n\r\n", |environ| {
         assert!(!environ.is_forwarded() && environ.peer() == Peer::Local);
