@@ -114,7 +114,7 @@ pub use amboss_core::{
 pub use amboss_core::{Guest, GuestEvents};
 #[cfg(feature = "tls")]
 pub use amboss_tls::{
-    make_ssl_devcert, ClientCertificates, LocalCa, PlainHttpPolicy, SslContext, SslError, SslErrorKind,
+    make_ssl_devcert, ClientCertificates, LocalCa, PlainHttpPolicy, SslContext, SslError, SslErrorKind, TlsVersion,
 };
 pub use app_loader::{AppLoader, ServeEnd, StaticApp};
 pub use banner::banner;

@@ -1,4 +1,4 @@
-//! The file that `--log-file` names. Lines are appended to it, and it is reopened by its name after it was moved away.
+//! A file that `--log-file` or one of its siblings names. Lines are appended to it, and it is reopened by its name after it was moved away.
 
 use crate::sync::lock;
 use std::fs::{File, OpenOptions};
@@ -35,6 +35,12 @@ impl Name {
                 say!("amboss: can't reopen the log file '{path}', so the old one stays in use: {error}");
             }
         }
+    }
+
+    /// Returns the file's path.
+    #[cfg(target_os = "linux")]
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Returns a pattern for the reloader to ignore: the file, and the names to which it is moved.

@@ -21,6 +21,7 @@ mod parsers;
 mod scope;
 pub(crate) mod setting;
 pub(crate) mod show;
+mod split_log;
 pub(crate) mod table;
 pub(crate) mod target;
 pub(crate) mod values;

@@ -1,12 +1,13 @@
 //! The server's options that follow from the configuration.
 
 use std::io::{self, IsTerminal};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::log_file::LogFile;
+use super::log_file::{self, LogFile};
+use super::split_log::SplitLog;
 use super::target;
-use super::values::{Color, Config};
+use super::values::{Color, Config, LogLevel};
 use crate::options::check_proxies;
 use crate::toolkit::files::{Folder, FolderOptions};
 use crate::toolkit::Response;
@@ -59,7 +60,7 @@ impl Config {
         options.processes = self.processes.map_or(1, usize::from);
         options.threaded = self.single.then_some(false);
         options.next_free_port = self.is_default_address();
-        options.quiet = self.log.quiet > 0;
+        options.quiet = self.log.quiet > 0 || self.log.level >= LogLevel::Warning;
         options.from_systemd = self.is_default_address();
         options.live_reload = self.live;
         options.use_debugger = self.debug;
@@ -105,18 +106,58 @@ impl Config {
         Ok(settings)
     }
 
-    /// Opens the log, and sets the options that concern its file.
+    /// Opens the logs, and sets the options that concern their files.
     fn log(&self, options: &mut RunOptions) -> Result<Arc<dyn Log>, String> {
+        let log = &self.log;
+        let is_quiet = log.quiet > 0;
+        let has_access = !log.no_access_log && !is_quiet;
+        let has_errors = log.quiet < 2 && log.level != LogLevel::Critical;
+        let of_errors = log.error_file.as_ref().or(log.file.as_ref());
+        let of_access = log.access_file.as_ref().or(log.file.as_ref());
+        let mut files = Vec::new();
+        // Standard output is for access lines alone.
+        let is_stdout = log.access_file.as_deref().is_some_and(|path| path == Path::new("-"));
+        let logs = if of_access == of_errors && !is_stdout {
+            let log = self.open_log(of_errors, false, &mut files)?;
+            match (has_access, has_errors) {
+                (true, true) => Arc::new(log) as Arc<dyn Log>,
+                (false, true) => Arc::new(log.errors_only()),
+                (true, false) => Arc::new(SplitLog { access: Some(log), errors: None }),
+                (false, false) => Arc::new(NoLog),
+            }
+        } else {
+            let access = has_access.then(|| self.open_log(of_access, is_stdout, &mut files)).transpose()?;
+            let errors = has_errors.then(|| self.open_log(of_errors, false, &mut files)).transpose()?;
+            Arc::new(SplitLog { access, errors })
+        };
+        for file in &files {
+            #[cfg(target_os = "linux")]
+            options.run_as.iter().for_each(|run_as| run_as.own(file.path()));
+            #[cfg(all(unix, feature = "reload"))]
+            options.exclude_patterns.extend(file.pattern());
+        }
+        if !files.is_empty() {
+            options.reopen_logs = Some(Arc::new(move || files.iter().for_each(|file| file.reopen())));
+        }
+        Ok(logs)
+    }
+
+    /// Opens a log in a file, or on stderr or stdout. Names of files are added to `files`.
+    fn open_log(
+        &self,
+        path: Option<&PathBuf>,
+        is_stdout: bool,
+        files: &mut Vec<Arc<log_file::Name>>,
+    ) -> Result<TextLog, String> {
         let format = self.log.format;
-        let log = match &self.log.file {
+        if is_stdout {
+            let terminal = io::stdout().is_terminal();
+            return Ok(TextLog::new(Box::new(io::stdout()), format, self.wants_color(terminal), terminal));
+        }
+        Ok(match path.filter(|path| path.as_path() != Path::new("-")) {
             Some(path) => {
                 let file = LogFile::open(path)?;
-                #[cfg(target_os = "linux")]
-                options.run_as.iter().for_each(|run_as| run_as.own(path));
-                let name = file.name();
-                #[cfg(all(unix, feature = "reload"))]
-                options.exclude_patterns.extend(name.pattern());
-                options.reopen_logs = Some(Arc::new(move || name.reopen()));
+                files.push(file.name());
                 // `auto` means colours on a terminal only, and this log is a file.
                 TextLog::new(Box::new(file), format, self.log.color == Color::Always, false)
             }
@@ -124,11 +165,6 @@ impl Config {
                 let terminal = io::stderr().is_terminal();
                 TextLog::new(Box::new(io::stderr()), format, self.wants_color(terminal), terminal)
             }
-        };
-        Ok(match self.log.quiet {
-            0 => Arc::new(log),
-            1 => Arc::new(log.errors_only()),
-            _ => Arc::new(NoLog),
         })
     }
 
@@ -218,7 +254,7 @@ impl Config {
     /// A message: why a certificate can't be used, or that the number of keys is wrong.
     #[cfg(feature = "tls")]
     fn ssl_context(&self) -> Result<Option<crate::SslContext>, String> {
-        use crate::{PlainHttpPolicy, SslContext};
+        use crate::{ClientCertificates, PlainHttpPolicy, SslContext};
 
         let tls = &self.tls;
         let (certs, keys) = (tls.cert.len(), tls.key.len());
@@ -245,7 +281,19 @@ impl Config {
             None => return Ok(None),
         };
         let plain = if tls.http_and_https { PlainHttpPolicy::Serve } else { PlainHttpPolicy::Redirect };
-        context.map(|context| Some(context.plain_http(plain))).map_err(|error| error.to_string())
+        let context = context.and_then(|context| {
+            let context = context.plain_http(plain).min_version(tls.min_version)?;
+            let context = match &tls.ciphers {
+                Some(ciphers) => context.ciphers(ciphers)?,
+                None => context,
+            };
+            context.client_certificates(match &tls.client_ca {
+                None => ClientCertificates::Off,
+                Some(path) if tls.client_optional => ClientCertificates::Optional(path.clone()),
+                Some(path) => ClientCertificates::Required(path.clone()),
+            })
+        });
+        context.map(Some).map_err(|error| error.to_string())
     }
 }
 

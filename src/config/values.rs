@@ -46,8 +46,24 @@ pub(crate) struct Config {
 pub(crate) struct LogConfig {
     pub(crate) format: LogFormat,
     pub(crate) file: Option<PathBuf>,
+    pub(crate) access_file: Option<PathBuf>,
+    pub(crate) error_file: Option<PathBuf>,
+    pub(crate) no_access_log: bool,
+    pub(crate) level: LogLevel,
     pub(crate) color: Color,
     pub(crate) quiet: u8,
+}
+
+/// The least important messages to print. Access lines are not among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum LogLevel {
+    /// The banner, and what a supervisor does.
+    #[default]
+    Info,
+    /// Warnings and errors, which the server does not tell apart.
+    Warning,
+    /// Nothing: errors of requests are less.
+    Critical,
 }
 
 /// Whether the log is coloured.
@@ -133,6 +149,10 @@ pub(crate) struct TlsConfig {
     pub(crate) cert: Vec<PathBuf>,
     pub(crate) key: Vec<PathBuf>,
     pub(crate) http_and_https: bool,
+    pub(crate) client_ca: Option<PathBuf>,
+    pub(crate) client_optional: bool,
+    pub(crate) min_version: crate::TlsVersion,
+    pub(crate) ciphers: Option<String>,
 }
 
 /// Reloading and workers.

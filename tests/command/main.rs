@@ -4,6 +4,7 @@
 //! - `configuration`: files, environment variables, and which of them counts
 //! - `debugger`: `--debug`
 //! - `limits`: the effect of each limit and each timeout
+//! - `logs`: access lines, errors and messages
 //! - `process`: directory, environment, user and name of the process
 //! - `proxies`: nginx and haproxy in front
 //! - `python`: the search for an interpreter
@@ -19,6 +20,8 @@
 mod configuration;
 mod debugger;
 mod limits;
+#[cfg(all(unix, feature = "reload"))]
+mod logs;
 #[cfg(all(unix, feature = "reload"))]
 mod process;
 #[cfg(unix)]

@@ -47,6 +47,21 @@ impl Running {
         Running(process)
     }
 
+    /// Starts the command without waiting for anything.
+    pub fn spawn(command: &mut Command) -> Running {
+        Running(Process::spawn_with(command.stdin(Stdio::null()), OnDrop::Signal("QUIT")))
+    }
+
+    /// Returns the output on stdout so far.
+    pub fn stdout(&self) -> String {
+        self.0.stdout()
+    }
+
+    /// Returns the output on stderr so far.
+    pub fn stderr(&self) -> String {
+        self.0.stderr()
+    }
+
     /// Returns the output so far.
     pub fn output(&self) -> String {
         self.0.output()

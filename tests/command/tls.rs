@@ -261,3 +261,80 @@ fn a_certificate_that_can_t_be_used_is_refused_with_code_2() {
     let address = ["--cert", &path("address.crt"), "--key", &path("address.key")];
     fails(&[&both[..4], &address].concat(), 2, "address.crt has no DNS name");
 }
+
+/// Runs openssl's client against a port; returns what it prints about the connection and the response.
+fn s_client(port: u16, flags: &[&str]) -> Option<String> {
+    let address = format!("127.0.0.1:{port}");
+    let arguments = [&["s_client", "-connect", &address, "-ign_eof"], flags].concat();
+    let request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAccept: application/json\r\n\r\n";
+    amboss_testkit::run("openssl", &arguments, request).map(|output| output.text() + &output.stderr)
+}
+
+#[test]
+fn the_oldest_version_and_the_ciphers_are_those_of_the_flags() {
+    let home = TempDir::new("certificates");
+    let start = |flags: &[&str]| Amboss::spawn(&mut amboss_at_home(&home, &[&["--adhoc", "-p", "0"], flags].concat()));
+    let ok = "HTTP/1.1 200 OK";
+    for (flags, client, works) in [
+        (&[][..], &["-tls1_2"][..], true),
+        (&["--tls-min", "1.3"], &["-tls1_2"], false),
+        (&["--tls-min", "1.3"], &["-tls1_3"], true),
+        (
+            &["--ciphers", "ECDHE-ECDSA-AES256-GCM-SHA384"],
+            &["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"],
+            false,
+        ),
+        (
+            &["--ciphers", "ECDHE-ECDSA-AES256-GCM-SHA384"],
+            &["-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384"],
+            true,
+        ),
+        (&["--ciphers", "ECDHE-ECDSA-AES256-GCM-SHA384"], &["-tls1_3"], true),
+        (&["--ciphers", "TLS_AES_256_GCM_SHA384"], &["-tls1_3", "-ciphersuites", "TLS_AES_128_GCM_SHA256"], false),
+        (&["--ciphers", "TLS_AES_256_GCM_SHA384"], &["-tls1_2"], true),
+    ] {
+        let server = start(flags);
+        let Some(printed) = s_client(server.port(), client) else { return };
+        assert_eq!(printed.contains(ok), works, "{flags:?} {client:?}: {printed}");
+    }
+    fails(
+        &["--adhoc", "--ciphers", "RC4-SHA"],
+        2,
+        "there is no cipher suite \"RC4-SHA\"; those of rustls are TLS_AES_256_GCM",
+    );
+    fails(&["--tls-min", "1.3"], 2, "--tls-min needs --adhoc or --cert <FILE>");
+}
+
+#[test]
+fn clients_are_asked_for_certificates_of_the_authority() {
+    let home = TempDir::new("certificates");
+    let path = |name: &str| home.join_str(name);
+    home.write("extensions", "basicConstraints=CA:FALSE\nextendedKeyUsage=clientAuth\n");
+    let key = ["-newkey", "rsa:2048", "-nodes", "-subj"];
+    for arguments in [
+        [&["req", "-x509"], &key[..], &["/CN=authority", "-keyout", &path("ca.key"), "-out", &path("ca.crt")]].concat(),
+        [&["req", "-x509"], &key[..], &["/CN=nobody", "-keyout", &path("other.key"), "-out", &path("other.crt")]]
+            .concat(),
+        [&["req", "-new"], &key[..], &["/CN=client", "-keyout", &path("client.key"), "-out", &path("csr")]].concat(),
+        vec!["x509", "-req", "-in", &path("csr"), "-CA", &path("ca.crt"), "-CAkey", &path("ca.key"), "-CAcreateserial"]
+            .into_iter()
+            .chain(["-extfile", &path("extensions"), "-out", &path("client.crt")])
+            .collect(),
+    ] {
+        if amboss_testkit::run("openssl", &arguments, b"").is_none() {
+            return;
+        }
+    }
+    let flags = ["-p", "0", "--adhoc", "--client-ca", "ca.crt"];
+    for (verify, without) in [("required", false), ("optional", true)] {
+        let server = Amboss::spawn(&mut amboss_at_home(&home, &[&flags[..], &["--client-verify", verify]].concat()));
+        let answer = |client: &[&str]| s_client(server.port(), client).unwrap_or_default();
+        let ok = "HTTP/1.1 200 OK";
+        let known = answer(&["-cert", &path("client.crt"), "-key", &path("client.key")]);
+        assert!(known.contains(ok) && known.contains("SSL_CLIENT_CERT"), "{verify}: {known}");
+        assert_eq!(answer(&[]).contains(ok), without, "{verify}");
+        assert!(!answer(&["-cert", &path("other.crt"), "-key", &path("other.key")]).contains(ok), "{verify}");
+    }
+    fails(&["--adhoc", "--client-verify", "optional"], 2, "--client-verify needs --client-ca <FILE>");
+    fails(&["--adhoc", "--client-ca", "/not/there"], 2, "/not/there");
+}

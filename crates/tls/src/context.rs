@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use amboss_core::{Log, Socket, TextLog, Transport, TransportLayer};
-use rustls::crypto::ring;
-use rustls::server::{ServerSessionMemoryCache, WebPkiClientVerifier};
-use rustls::{version, RootCertStore, ServerConfig};
+use rustls::ServerConfig;
 
 use crate::adhoc;
 use crate::error::{SslError, SslErrorKind};
@@ -16,6 +14,7 @@ use crate::load;
 use crate::plain_http::PlainHttpPolicy;
 use crate::reloading_cert::ReloadingCert;
 use crate::resolver::CertResolver;
+use crate::server_config::{restrict_to_http, select_suites, server_config, ClientPolicy, TlsVersion};
 use crate::transport::TlsTransport;
 
 /// Whether clients are asked for certificates. See [`SslContext::client_certificates`].
@@ -59,15 +58,12 @@ pub struct SslContext {
     config: Arc<ServerConfig>,
     /// `None` for a context made from a rustls configuration.
     resolver: Option<Arc<CertResolver>>,
+    clients: ClientPolicy,
     plain_http: PlainHttpPolicy,
     log: Arc<dyn Log>,
     /// The warnings to log when serving begins.
     warnings: Vec<String>,
 }
-
-/// The maximum number of sessions in the cache for clients that resume without tickets. A session takes a few hundred
-/// bytes.
-const SESSION_CACHE_SIZE: usize = 1024;
 
 impl SslContext {
     /// Uses a self-signed certificate for localhost and the loopback addresses. It is generated once and stored in the
@@ -174,6 +170,7 @@ impl SslContext {
         SslContext {
             config: Arc::new(config),
             resolver: None,
+            clients: ClientPolicy::default(),
             plain_http: PlainHttpPolicy::default(),
             log: default_log(),
             warnings: Vec::new(),
@@ -182,9 +179,10 @@ impl SslContext {
 
     fn with_default(default: ReloadingCert, log: Arc<dyn Log>) -> Result<SslContext, SslError> {
         let resolver = Arc::new(CertResolver::new(default, log.clone()));
-        let config = Arc::new(server_config(resolver.clone(), None)?);
+        let clients = ClientPolicy::default();
+        let config = Arc::new(server_config(resolver.clone(), &clients)?);
         let plain_http = PlainHttpPolicy::default();
-        Ok(SslContext { config, resolver: Some(resolver), plain_http, log, warnings: Vec::new() })
+        Ok(SslContext { config, resolver: Some(resolver), clients, plain_http, log, warnings: Vec::new() })
     }
 
     /// Asks clients for certificates. The file with the authorities is loaded once, by this call.
@@ -192,17 +190,47 @@ impl SslContext {
     /// # Errors
     /// When the file cannot be read or contains no certificate; and on a context made with
     /// [`from_config`](SslContext::from_config), whose configuration has this setting already.
-    pub fn client_certificates(mut self, wanted: ClientCertificates) -> Result<SslContext, SslError> {
-        let Some(resolver) = &self.resolver else {
-            let message = "client certificates are part of a rustls configuration; set them up there";
-            return Err(SslError::new(SslErrorKind::Configuration, message));
-        };
+    pub fn client_certificates(self, wanted: ClientCertificates) -> Result<SslContext, SslError> {
         let authorities = match &wanted {
             ClientCertificates::Off => None,
             ClientCertificates::Optional(path) => Some((load::load_authorities(path)?, true)),
             ClientCertificates::Required(path) => Some((load::load_authorities(path)?, false)),
         };
-        self.config = Arc::new(server_config(resolver.clone(), authorities)?);
+        let clients = ClientPolicy { authorities, ..self.clients.clone() };
+        self.with_clients(clients, "client certificates are")
+    }
+
+    /// Sets the oldest version of TLS that clients may use; [`TlsVersion::Tls12`] by default.
+    ///
+    /// # Errors
+    /// When [`ciphers`](SslContext::ciphers) leaves no suite; and on a context made with
+    /// [`from_config`](SslContext::from_config), whose configuration has this setting already.
+    pub fn min_version(self, min_version: TlsVersion) -> Result<SslContext, SslError> {
+        let clients = ClientPolicy { min_version, ..self.clients.clone() };
+        self.with_clients(clients, "versions of TLS are")
+    }
+
+    /// Sets the cipher suites that clients may use: the names of OpenSSL (`ECDHE-RSA-AES128-GCM-SHA256`) or IANA
+    /// (`TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256`), separated by colons, commas or spaces. A version of TLS without a suite in
+    /// the list keeps its own, so a list for TLS 1.2 leaves TLS 1.3 as it is, as in OpenSSL.
+    ///
+    /// # Errors
+    /// When rustls has no suite of a name; the message lists those that it has. And on a context made with
+    /// [`from_config`](SslContext::from_config), whose configuration has this setting already.
+    pub fn ciphers(self, names: &str) -> Result<SslContext, SslError> {
+        let ciphers = Some(select_suites(names)?);
+        let clients = ClientPolicy { ciphers, ..self.clients.clone() };
+        self.with_clients(clients, "cipher suites are")
+    }
+
+    /// Sets what clients may and must do. `setting` names it in the message for a context of a rustls configuration.
+    fn with_clients(mut self, clients: ClientPolicy, setting: &str) -> Result<SslContext, SslError> {
+        let Some(resolver) = &self.resolver else {
+            let message = format!("{setting} part of a rustls configuration; set them up there");
+            return Err(SslError::new(SslErrorKind::Configuration, message));
+        };
+        self.config = Arc::new(server_config(resolver.clone(), &clients)?);
+        self.clients = clients;
         Ok(self)
     }
 
@@ -276,39 +304,6 @@ impl TransportLayer for TlsLayer {
 
 fn default_log() -> Arc<dyn Log> {
     Arc::new(TextLog::stderr())
-}
-
-/// Builds the rustls configuration. `authorities`: the authorities that client certificates are verified against, and
-/// whether a client may connect without a certificate.
-fn server_config(
-    resolver: Arc<CertResolver>,
-    authorities: Option<(RootCertStore, bool)>,
-) -> Result<ServerConfig, SslError> {
-    let rejected = |error: &dyn fmt::Display| {
-        SslError::new(SslErrorKind::Configuration, format!("rustls rejects this configuration: {error}"))
-    };
-    let provider = Arc::new(ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider.clone())
-        .with_protocol_versions(&[&version::TLS13, &version::TLS12])
-        .map_err(|error| rejected(&error))?;
-    let builder = match authorities {
-        None => builder.with_no_client_auth(),
-        Some((authorities, optional)) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider);
-            let verifier = if optional { verifier.allow_unauthenticated() } else { verifier };
-            builder.with_client_cert_verifier(verifier.build().map_err(|error| rejected(&error))?)
-        }
-    };
-    let mut config = builder.with_cert_resolver(resolver);
-    config.ticketer = ring::Ticketer::new().map_err(|error| rejected(&error))?;
-    config.session_storage = ServerSessionMemoryCache::new(SESSION_CACHE_SIZE);
-    restrict_to_http(&mut config);
-    Ok(config)
-}
-
-fn restrict_to_http(config: &mut ServerConfig) {
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    config.max_early_data_size = 0;
 }
 
 /// The SHA-256 digest in hexadecimal, with colons.

@@ -30,7 +30,7 @@ pub(crate) fn session(connection: &UnbufferedServerConnection) -> HandshakeInfo 
 
 /// OpenSSL's name of a cipher suite. For TLS 1.3, and for suites that are not listed here, it is the name in the IANA
 /// registry.
-fn cipher_name(suite: CipherSuite) -> String {
+pub(crate) fn cipher_name(suite: CipherSuite) -> String {
     let name = match suite {
         CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => "ECDHE-ECDSA-AES128-GCM-SHA256",
         CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => "ECDHE-ECDSA-AES256-GCM-SHA384",

@@ -2,7 +2,7 @@
 
 use super::Setting;
 use crate::config::setting::Scope;
-use crate::config::values::Color;
+use crate::config::values::{Color, LogLevel};
 use crate::LogFormat;
 
 pub(super) const SETTINGS: &[Setting] = &[
@@ -31,13 +31,59 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::value(
         "log-file",
         "FILE",
-        "Append the log to this file instead of writing it to stderr; USR1 reopens the file after it was moved",
+        "Append access lines and errors to this file instead of writing them to stderr; USR1 reopens the file after it was \
+         moved",
         |config, value| {
             config.log.file = Some(value.into());
             Ok(())
         },
     )
     .scope(Scope::OwnServer),
+    Setting::value(
+        "access-logfile",
+        "FILE",
+        "Append access lines to this file, and errors elsewhere; - stands for stdout",
+        |config, value| {
+            config.log.access_file = Some(value.into());
+            Ok(())
+        },
+    )
+    .default_words("that of --log-file")
+    .scope(Scope::OwnServer),
+    Setting::value(
+        "error-logfile",
+        "FILE",
+        "Append errors to this file, and access lines elsewhere; - stands for stderr",
+        |config, value| {
+            config.log.error_file = Some(value.into());
+            Ok(())
+        },
+    )
+    .default_words("that of --log-file")
+    .scope(Scope::OwnServer),
+    Setting::switch("no-access-log", "Log no requests", |config| &mut config.log.no_access_log)
+        .scope(Scope::OwnServer),
+    Setting::choice(
+        "log-level",
+        "LEVEL",
+        &[
+            ("debug", "As info"),
+            ("info", "The banner, what a supervisor does, warnings and errors"),
+            ("warning", "Warnings and errors"),
+            ("error", "As warning"),
+            ("critical", "Nothing besides what ends the server"),
+        ],
+        "Which messages to print; access lines are not among them",
+        |config, value| {
+            config.log.level = match value.to_str() {
+                Some("warning" | "error") => LogLevel::Warning,
+                Some("critical") => LogLevel::Critical,
+                _ => LogLevel::Info,
+            };
+            Ok(())
+        },
+    )
+    .default("info"),
     Setting::choice(
         "color",
         "WHEN",

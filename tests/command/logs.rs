@@ -1,0 +1,89 @@
+//! Where access lines, errors and messages go.
+
+use amboss_testkit::{send_signal, wait_until};
+
+use crate::get;
+use crate::running::{amboss_in, read, test_dir, Running};
+
+/// A line of the access log for a request of [`get`].
+const LINE: &str = "\"GET /a b?q=1 HTTP/1.1\" 200 ";
+
+/// The beginning of the message about HUP, which is one for the error log.
+const ERROR: &str = "HUP: ";
+
+#[test]
+fn access_lines_and_errors_go_to_the_files_of_their_flags() {
+    for (flags, access, errors) in [
+        (&["--access-logfile", "a"][..], "a", "stderr"),
+        (&["--error-logfile", "e"], "stderr", "e"),
+        (&["--access-logfile", "a", "--error-logfile", "e"], "a", "e"),
+        (&["--log-file", "both"], "both", "both"),
+        (&["--log-file", "e", "--access-logfile", "a"], "a", "e"),
+        (&["--access-logfile", "-", "--error-logfile", "e"], "stdout", "e"),
+        (&["--access-logfile", "a", "--error-logfile", "-"], "a", "stderr"),
+        (&["--no-access-log", "--error-logfile", "e"], "", "e"),
+        (&["--no-access-log"], "", "stderr"),
+    ] {
+        let dir = test_dir();
+        let mut server = Running::start(&mut amboss_in(&dir, &[&["-p", "0"], flags].concat()));
+        get(server.port(), "");
+        server.signal("HUP");
+        let text = |place: &str, server: &Running| match place {
+            "stdout" => server.stdout(),
+            "stderr" => server.stderr(),
+            name => read(&dir, name),
+        };
+        wait_until("the error is logged", || text(errors, &server).contains(ERROR));
+        server.signal("TERM");
+        assert_eq!(server.exit_code(), Some(0));
+        for place in ["a", "e", "both", "stdout", "stderr"] {
+            let text = text(place, &server);
+            assert_eq!(text.contains(LINE), place == access, "{flags:?}: {place}: {text}");
+            assert_eq!(text.contains(ERROR), place == errors, "{flags:?}: {place}: {text}");
+        }
+    }
+}
+
+#[test]
+fn usr1_reopens_each_file() {
+    let dir = test_dir();
+    let flags = ["-p", "0", "-w", "2", "--access-logfile", "a", "--error-logfile", "e"];
+    let server = Running::start(&mut amboss_in(&dir, &flags));
+    get(server.port(), "");
+    wait_until("the request is logged", || read(&dir, "a").contains(LINE));
+    for name in ["a", "e"] {
+        std::fs::rename(dir.join(name), dir.join(&format!("{name}.1"))).expect("the file can be renamed");
+    }
+    send_signal(server.pid(), "USR1");
+    wait_until("both files are there, and requests are logged", || {
+        get(server.port(), "");
+        dir.join("e").exists() && read(&dir, "a").contains(LINE)
+    });
+}
+
+#[test]
+fn the_level_says_which_messages_are_printed() {
+    let dir = test_dir();
+    let flags = |level: &'static str| ["-b", "unix:socket", "--log-level", level, "--access-logfile", "a"];
+    for (level, banner, errors) in [
+        ("debug", true, true),
+        ("info", true, true),
+        ("warning", false, true),
+        ("error", false, true),
+        ("critical", false, false),
+    ] {
+        let mut server = Running::spawn(&mut amboss_in(&dir, &flags(level)));
+        wait_until("the server answers", || {
+            let client = std::os::unix::net::UnixStream::connect(dir.join("socket")).map(amboss_testkit::Client::on);
+            client.is_ok_and(|mut client| client.try_get("/a%20b?q=1").is_ok())
+        });
+        wait_until("the request is logged, whatever the level", || read(&dir, "a").contains(LINE));
+        server.signal("HUP");
+        server.signal("TERM");
+        assert_eq!(server.exit_code(), Some(0));
+        let printed = server.output();
+        assert_eq!(printed.contains("Running on"), banner, "{level}: {printed}");
+        assert_eq!(printed.contains(ERROR), errors, "{level}: {printed}");
+        std::fs::remove_file(dir.join("a")).expect("the file is there");
+    }
+}
