@@ -82,6 +82,8 @@ mod host_program;
 #[cfg(all(unix, feature = "reload"))]
 mod launch_plan;
 mod live_reload;
+#[cfg(feature = "cli")]
+mod ops;
 mod option_checks;
 mod options;
 #[cfg(all(unix, feature = "cli"))]

@@ -4,15 +4,17 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, ValueParser};
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap_complete::Shell;
 
 #[cfg(feature = "tls")]
 use super::devcert::Devcert;
 use crate::config::layers::{default_text, Given, Source};
 use crate::config::setting::{DefaultValue, Kind};
-use crate::config::table::{Setting, TOPICS};
+use crate::config::table::{Setting, Topic, TOPICS};
 use crate::config::{self, NO_CONFIG};
+use crate::ops::migrate;
 
 /// The hidden subcommand that serves the error page. The supervisor's own arguments follow it, so that the page is
 /// served as the application would be.
@@ -35,6 +37,23 @@ pub(super) enum Task {
     /// To create a certificate.
     #[cfg(feature = "tls")]
     Devcert(Devcert),
+    /// To print the configuration for one of another server.
+    Migrate(Migrate),
+    /// To print the completions of a shell.
+    Completions(Shell),
+    /// To print the manual page.
+    Man,
+}
+
+/// The configuration of another server.
+#[derive(Debug)]
+pub(super) enum Migrate {
+    /// A command line.
+    Gunicorn(Vec<String>),
+    /// A command line.
+    Granian(Vec<String>),
+    /// A file.
+    Uwsgi(PathBuf),
 }
 
 /// The flags of a server.
@@ -76,17 +95,9 @@ Environment: NO_COLOR and CLICOLOR_FORCE switch colours off and on; LISTEN_FDS (
 given; PORT stands for --bind 0.0.0.0:PORT, WEB_CONCURRENCY for --workers, FORWARDED_ALLOW_IPS for --forwarded-allow-ips.";
 
 /// Returns the command with its flags and subcommands.
-pub(super) fn command() -> Command {
-    let command = Command::new("amboss")
-        .bin_name("amboss")
-        .version(env!("CARGO_PKG_VERSION"))
-        .about(
-            "Serves a Python WSGI application, a folder of files, another program, or the built-in development \
-             application, which shows what the server passes to an application",
-        )
-        .after_help(AFTER_HELP)
-        .args_conflicts_with_subcommands(true)
-        .subcommand(with_settings(Command::new(ERROR_PAGE).hide(true)));
+fn command() -> Command {
+    let command = documented_command();
+    let command = command.subcommand(with_settings(Command::new(ERROR_PAGE).hide(true)));
     #[cfg(all(unix, feature = "reload"))]
     let command = command.subcommand(
         Command::new(EXEC_AS_CHILD).hide(true).arg(
@@ -98,15 +109,65 @@ pub(super) fn command() -> Command {
                 .allow_hyphen_values(true),
         ),
     );
+    with_settings(command)
+}
+
+/// Returns the command without its flags, and without what is hidden.
+fn documented_command() -> Command {
+    let command = Command::new("amboss")
+        .bin_name("amboss")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(
+            "Serves a Python WSGI application, a folder of files, another program, or the built-in development \
+             application, which shows what the server passes to an application",
+        )
+        .after_help(AFTER_HELP)
+        .args_conflicts_with_subcommands(true);
     #[cfg(feature = "tls")]
     let command =
         command.subcommand(<Devcert as clap::Args>::augment_args(Command::new("devcert")).about(
             "Create a certificate that browsers accept once they trust this machine's own certificate authority",
         ));
-    // Without `devcert` all subcommands are hidden, and `help` would list none.
-    #[cfg(not(feature = "tls"))]
-    let command = command.disable_help_subcommand(true);
-    with_settings(command)
+    command
+        .subcommand(
+            Command::new("migrate")
+                .about("Print the amboss.toml that corresponds to the configuration of another server")
+                .subcommand_required(true)
+                .subcommand(of_peer("gunicorn", "gunicorn, with gunicorn.conf.py or the file of -c"))
+                .subcommand(of_peer("granian", "granian"))
+                .subcommand(
+                    Command::new("uwsgi")
+                        .about("Read the INI file of uWSGI")
+                        .arg(Arg::new("file").value_name("FILE").required(true).value_parser(ValueParser::path_buf())),
+                ),
+        )
+        .subcommand(
+            Command::new("completions")
+                .about("Print the completions for a shell; the first lines say where to put them")
+                .arg(Arg::new("shell").value_name("SHELL").required(true).value_parser(clap::value_parser!(Shell))),
+        )
+        .subcommand(Command::new("man").about("Print the manual page: amboss man | man -l -"))
+}
+
+/// Returns the command as completions and the manual have it: without what is hidden, which they would show.
+pub(super) fn documentation() -> Command {
+    let is_visible = |setting: &&'static Setting| !setting.hidden;
+    let add = |command: Command, topic: &'static Topic| {
+        command.next_help_heading(topic.heading).args(topic.settings.iter().filter(is_visible).map(argument))
+    };
+    TOPICS.iter().fold(documented_command(), add).next_help_heading("Configuration").args(config_arguments())
+}
+
+/// Returns the subcommand for the command line of another server.
+fn of_peer(name: &'static str, what: &'static str) -> Command {
+    Command::new(name).about(format!("Read a command line of {what}")).disable_help_flag(true).arg(
+        Arg::new("arguments")
+            .value_name("ARGUMENTS")
+            .help("The arguments of the command line that starts it")
+            .num_args(0..)
+            .trailing_var_arg(true)
+            .allow_hyphen_values(true),
+    )
 }
 
 /// Adds the flags of the settings.
@@ -119,25 +180,26 @@ fn with_settings(mut command: Command) -> Command {
             command = command.args(negation(setting));
         }
     }
+    command.next_help_heading("Configuration").args(config_arguments())
+}
+
+/// Returns the flags about the configuration itself.
+fn config_arguments() -> [Arg; 4] {
     let switch =
         |name: &'static str, help: &'static str| Arg::new(name).long(name).help(help).action(ArgAction::SetTrue);
-    command
-        .next_help_heading("Configuration")
-        .arg(
-            Arg::new("config")
-                .short('c')
-                .long("config")
-                .value_name("FILE")
-                .value_parser(ValueParser::path_buf())
-                .help("Read the settings of this TOML file [default: amboss.toml or pyproject.toml, if there is one]")
-                .conflicts_with(NO_CONFIG),
-        )
-        .arg(switch(NO_CONFIG, "Read no configuration file and no settings of the environment"))
-        .arg(
-            switch("check-config", "Check the configuration, and import APP, without serving; exit with 0 or 2")
-                .conflicts_with("print-config"),
-        )
-        .arg(switch("print-config", "Print the configuration as an amboss.toml, with the source of each value"))
+    [
+        Arg::new("config")
+            .short('c')
+            .long("config")
+            .value_name("FILE")
+            .value_parser(ValueParser::path_buf())
+            .help("Read the settings of this TOML file [default: amboss.toml or pyproject.toml, if there is one]")
+            .conflicts_with(NO_CONFIG),
+        switch(NO_CONFIG, "Read no configuration file and no settings of the environment"),
+        switch("check-config", "Check the configuration, and import APP, without serving; exit with 0 or 2")
+            .conflicts_with("print-config"),
+        switch("print-config", "Print the configuration as an amboss.toml, with the source of each value"),
+    ]
 }
 
 /// Returns the argument for a setting.
@@ -203,18 +265,55 @@ fn negation_id(setting: &Setting) -> String {
 /// # Errors
 /// What is wrong with the command line. The texts for `--help` and `--version` are returned as errors as well.
 pub(super) fn parse(argv: &[OsString]) -> Result<Task, clap::Error> {
-    let mut matches = command().try_get_matches_from(argv)?;
+    let mut matches = matches(argv.to_vec())?;
     match matches.remove_subcommand() {
         Some((name, mut found)) if name == ERROR_PAGE => Ok(Task::ErrorPage(serve(&mut found))),
         #[cfg(all(unix, feature = "reload"))]
         Some((name, mut found)) if name == EXEC_AS_CHILD => {
             Ok(Task::ExecAsChild(found.remove_many("argv").into_iter().flatten().collect()))
         }
+        Some((name, mut found)) if name == "migrate" => {
+            let Some((peer, mut found)) = found.remove_subcommand() else {
+                return Err(usage_error("name the server: gunicorn, granian or uwsgi"));
+            };
+            let mut arguments = || found.remove_many("arguments").into_iter().flatten().collect();
+            Ok(Task::Migrate(match peer.as_str() {
+                "gunicorn" => Migrate::Gunicorn(arguments()),
+                "granian" => Migrate::Granian(arguments()),
+                _ => Migrate::Uwsgi(found.remove_one("file").unwrap_or_default()),
+            }))
+        }
+        Some((name, mut found)) if name == "completions" => {
+            Ok(found.remove_one("shell").map_or(Task::Man, Task::Completions))
+        }
+        Some((name, _)) if name == "man" => Ok(Task::Man),
         #[cfg(feature = "tls")]
         Some((_, found)) => <Devcert as clap::FromArgMatches>::from_arg_matches(&found).map(Task::Devcert),
         #[cfg(not(feature = "tls"))]
-        Some((name, _)) => Err(command().error(ErrorKind::InvalidSubcommand, format!("unknown subcommand '{name}'"))),
+        Some((name, _)) => Err(usage_error(&format!("unknown subcommand '{name}'"))),
         None => Ok(Task::Serve(serve(&mut matches))),
+    }
+}
+
+/// Parses the command line without flags of gunicorn that need no counterpart; for these, a warning is printed. The error
+/// about another flag of gunicorn says what it is called here.
+fn matches(mut argv: Vec<OsString>) -> Result<ArgMatches, clap::Error> {
+    loop {
+        let error = match command().try_get_matches_from(&argv) {
+            Ok(matches) => return Ok(matches),
+            Err(error) if error.kind() == ErrorKind::UnknownArgument => error,
+            Err(error) => return Err(error),
+        };
+        let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return Err(error) };
+        let begins = |word: &OsString| word.to_str().is_some_and(|word| word.split('=').next() == Some(flag));
+        let position = argv.iter().position(begins);
+        let (Some(position), Some((values, reason))) = (position, migrate::not_needed(flag)) else {
+            return Err(migrate::advice(flag).map_or(error, |advice| config_error(&[advice])));
+        };
+        say!("amboss: {reason}");
+        let is_attached = argv[position] != **flag;
+        let end = position + 1 + if is_attached { 0 } else { values };
+        argv.drain(position..end.min(argv.len()));
     }
 }
 

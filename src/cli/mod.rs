@@ -5,6 +5,7 @@
 //! [`RunOptions`](crate::RunOptions), and then does one of the following:
 //!
 //! - shows the configuration, or checks it;
+//! - prints the configuration for that of another server (`crate::ops::migrate`), completions or the manual (`documents`);
 //! - serves Python applications: through [`Runner::serve`], or by replacing this process with a Python interpreter
 //!   (`exec_python`, which asks `find_python` for one);
 //! - serves a folder, the built-in development application or another program (`own_app_loader`);
@@ -14,6 +15,7 @@
 mod command_line;
 #[cfg(feature = "tls")]
 mod devcert;
+mod documents;
 mod exec_python;
 mod find_python;
 mod hang_up;
@@ -23,12 +25,15 @@ mod respawn;
 mod runner;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::sync::Arc;
 
 use crate::config::layers::Resolved;
 use crate::config::{self, target};
+use crate::ops;
 use crate::{Application, DevApp, RunError, RunErrorKind, RunOptions, ServerBuilder};
-use command_line::{Action, Serve, Task};
+use command_line::{Action, Migrate, Serve, Task};
+use find_python::find_python;
 use own_app_loader::OwnAppLoader;
 
 pub use crate::config::log_file::ReopenLogs;
@@ -52,6 +57,9 @@ pub fn run(argv: impl IntoIterator<Item = OsString>, runner: &mut dyn Runner) ->
         Ok(Task::ErrorPage(serve)) => (serve, true),
         #[cfg(feature = "tls")]
         Ok(Task::Devcert(devcert)) => return devcert.run().map_or_else(|message| usage_error(&message), |()| 0),
+        Ok(Task::Migrate(migrate)) => return print_text(migrated(&migrate)),
+        Ok(Task::Completions(shell)) => return print_text(Ok(documents::completions(shell))),
+        Ok(Task::Man) => return print_text(Ok(documents::manual())),
         #[cfg(all(unix, feature = "reload"))]
         Ok(Task::ExecAsChild(argv)) => {
             say!("amboss: {}", crate::exec_as_child(argv));
@@ -73,8 +81,7 @@ pub fn run(argv: impl IntoIterator<Item = OsString>, runner: &mut dyn Runner) ->
         say!(" * --debug does not reload code here: that needs Unix, and amboss with the feature reload.");
     }
     if action == Action::Print {
-        print!("{}", config::show::print(&resolved));
-        return 0;
+        return print_text(Ok(config::show::print(&resolved)));
     }
     if let Err(message) = process::prepare(&resolved.config.process, runner) {
         return print(&command_line::config_error(&[message]));
@@ -85,6 +92,30 @@ pub fn run(argv: impl IntoIterator<Item = OsString>, runner: &mut dyn Runner) ->
         serve_python_apps(&resolved, action, runner)
     } else {
         serve_own_app(&resolved, action, Some(resolved.arguments()), runner)
+    }
+}
+
+/// Returns the configuration for that of another server.
+///
+/// # Errors
+/// A message: a file can't be read.
+fn migrated(migrate: &Migrate) -> Result<String, String> {
+    match migrate {
+        Migrate::Gunicorn(arguments) => ops::migrate::gunicorn(arguments, || find_python(None)),
+        Migrate::Granian(arguments) => Ok(ops::migrate::granian(arguments)),
+        Migrate::Uwsgi(file) => ops::migrate::uwsgi(file),
+    }
+}
+
+/// Prints a text to stdout, or why there is none; returns the exit code.
+fn print_text(text: Result<String, String>) -> u8 {
+    match text {
+        Ok(text) => {
+            // The reader may have closed the pipe; the rest is lost then.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            0
+        }
+        Err(message) => print(&command_line::config_error(&[message])),
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) mod environment;
 mod file;
 pub(crate) mod layers;
 pub(crate) mod log_file;
-mod nearest;
+pub(crate) mod nearest;
 pub(crate) mod options;
 mod parsers;
 mod scope;

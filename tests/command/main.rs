@@ -5,6 +5,7 @@
 //! - `debugger`: `--debug`
 //! - `limits`: the effect of each limit and each timeout
 //! - `logs`: access lines, errors and messages
+//! - `migrate`: the configurations of other servers, completions and the manual
 //! - `process`: directory, environment, user and name of the process
 //! - `proxies`: nginx and haproxy in front
 //! - `python`: the search for an interpreter
@@ -22,6 +23,8 @@ mod debugger;
 mod limits;
 #[cfg(all(unix, feature = "reload"))]
 mod logs;
+#[cfg(all(unix, feature = "reload"))]
+mod migrate;
 #[cfg(all(unix, feature = "reload"))]
 mod process;
 #[cfg(unix)]

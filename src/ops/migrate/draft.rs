@@ -1,0 +1,180 @@
+//! The configuration that is being made from that of another server.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+
+use super::option::{Becomes, PeerOption, Takes};
+use crate::config::layers::{Given, Resolved, Source};
+use crate::config::setting::Key;
+use crate::config::show::assignment;
+use crate::config::table::{self, Setting};
+use crate::config::values::Config;
+
+/// Settings of amboss, and remarks about what could not be carried over.
+#[derive(Default)]
+pub(crate) struct Draft {
+    settings: Vec<(&'static Setting, Vec<OsString>)>,
+    /// Remarks about settings, by their names.
+    comments: Vec<(&'static str, String)>,
+    /// What has no counterpart, and why.
+    missing: Vec<String>,
+    /// What amboss needs no setting for, and why.
+    not_needed: Vec<String>,
+    /// Values of options that are joined at the end, by names of the peer's own.
+    kept: Vec<(&'static str, String)>,
+    /// The option that is being converted.
+    current: String,
+}
+
+impl Draft {
+    /// Applies an option, which was given under this name, with its values. A switch has the values `true` or `false`.
+    pub(super) fn apply(&mut self, option: &'static PeerOption, name: &str, values: &[String]) {
+        name.clone_into(&mut self.current);
+        if option.takes == Takes::Nothing && values.first().is_some_and(|value| value == "false") {
+            return;
+        }
+        match option.becomes {
+            Becomes::Same(setting) => self.set_all(setting, values),
+            Becomes::Converted(_, convert) => convert(self, values),
+            Becomes::NotNeeded(reason) => self.not_needed(reason),
+            Becomes::Nothing(reason) => self.missing(reason),
+        }
+    }
+
+    /// Sets a setting to one value.
+    pub(super) fn set(&mut self, name: &'static str, value: impl Into<String>) {
+        self.set_all(name, &[value.into()]);
+    }
+
+    /// Adds values to a list, or replaces the value of another setting. A value that amboss does not accept becomes a
+    /// remark.
+    pub(super) fn set_all(&mut self, name: &'static str, values: &[String]) {
+        let Some(setting) = table::find(name) else {
+            self.missing(&format!("amboss has no --{name} on this system"));
+            return;
+        };
+        let values: Vec<OsString> = values.iter().map(OsString::from).collect();
+        if let Err((value, reason)) = setting.store(&mut Config::default(), &values) {
+            let value = value.to_string_lossy().into_owned();
+            self.missing(&format!("{value:?} can't be the value of {name}: {reason}"));
+            return;
+        }
+        match self.settings.iter_mut().find(|(known, _)| known.name == name) {
+            Some((_, known)) if setting.is_list() => known.extend(values),
+            Some((_, known)) => *known = values,
+            None => self.settings.push((setting, values)),
+        }
+    }
+
+    /// Removes a setting.
+    pub(super) fn unset(&mut self, name: &str) {
+        self.settings.retain(|(setting, _)| setting.name != name);
+    }
+
+    /// Whether a setting is set.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.settings.iter().any(|(setting, _)| setting.name == name)
+    }
+
+    /// Returns the first value of a setting.
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
+        let (_, values) = self.settings.iter().find(|(setting, _)| setting.name == name)?;
+        values.first()?.to_str()
+    }
+
+    /// Keeps the value of an option until the end, under this name.
+    pub(super) fn keep(&mut self, name: &'static str, values: &[String]) {
+        self.kept.extend(values.first().map(|value| (name, value.clone())));
+    }
+
+    /// Returns the value that was kept last under this name.
+    pub(super) fn kept(&self, name: &str) -> Option<String> {
+        self.kept.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
+    }
+
+    /// Adds a remark above a setting.
+    pub(super) fn comment(&mut self, name: &'static str, text: &str) {
+        self.comments.push((name, text.to_owned()));
+    }
+
+    /// Says that the current option has no counterpart.
+    pub(super) fn missing(&mut self, reason: &str) {
+        self.missing.push(format!("{}: {reason}", self.current));
+    }
+
+    /// Says that amboss needs no setting for the current option.
+    pub(super) fn not_needed(&mut self, reason: &str) {
+        self.not_needed.push(format!("{}: {reason}", self.current));
+    }
+
+    /// Adds an option that is unknown.
+    pub(super) fn unknown(&mut self, name: &str) {
+        self.missing.push(format!("{name}: this is no option that amboss knows; check how it is written"));
+    }
+
+    /// Returns the file.
+    pub(super) fn print(mut self, origin: &str) -> String {
+        self.settings.sort_by_key(|(setting, _)| table::settings().position(|known| known.name == setting.name));
+        self.check();
+        let mut text = String::new();
+        comment(&mut text, &format!("Made from: {origin}"));
+        let sections: [(&str, fn(Key) -> bool); 3] = [
+            ("", |key| key == Key::Top),
+            ("timeouts", |key| matches!(key, Key::Timeout(_))),
+            ("limits", |key| matches!(key, Key::Limit(_))),
+        ];
+        for (header, is_in) in sections {
+            let settings: Vec<_> = self.settings.iter().filter(|(setting, _)| is_in(setting.key)).collect();
+            if settings.is_empty() {
+                continue;
+            }
+            text.push('\n');
+            if !header.is_empty() {
+                let _ = writeln!(text, "[{header}]");
+            }
+            for (setting, values) in settings {
+                for (_, remark) in self.comments.iter().filter(|(name, _)| *name == setting.name) {
+                    comment(&mut text, remark);
+                }
+                let _ = writeln!(text, "{}", assignment(setting, values));
+            }
+        }
+        for (title, remarks) in [("Without counterpart:", &self.missing), ("Not needed:", &self.not_needed)] {
+            if remarks.is_empty() {
+                continue;
+            }
+            let _ = writeln!(text, "\n# {title}");
+            for remark in remarks {
+                comment(&mut text, &format!("- {remark}"));
+            }
+        }
+        text
+    }
+
+    /// Adds a remark if the settings contradict each other.
+    fn check(&mut self) {
+        let source = || Source::File { file: "amboss.toml".into(), line: 0 };
+        let given = self.settings.iter().map(|(setting, values)| Given::new(setting, values.clone(), source()));
+        if let Err(messages) = Resolved::new(vec![Vec::new(), given.collect()]) {
+            self.missing.extend(messages);
+        }
+    }
+}
+
+/// The width of comments.
+const WIDTH: usize = 78;
+
+/// Appends a comment, in lines of at most [`WIDTH`] characters. The lines of an item of a list are indented.
+fn comment(text: &mut String, remark: &str) {
+    let indent = if remark.starts_with("- ") { "#   " } else { "# " };
+    let mut line = String::from("#");
+    for word in remark.split_whitespace() {
+        if line.chars().count() + 1 + word.chars().count() > WIDTH && line.len() > indent.len() {
+            let _ = writeln!(text, "{line}");
+            line = indent.trim_end().to_owned() + &" ".repeat(indent.len() - indent.trim_end().len() - 1);
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    let _ = writeln!(text, "{line}");
+}
