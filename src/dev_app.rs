@@ -64,6 +64,7 @@ impl DevApp {
         for (command, meaning) in [
             (format!("curl {scheme}://{host}/ -H 'Accept: application/json'"), "the same as JSON"),
             (format!("curl {scheme}://{host}/any/path?query -d 'a body'"), "another request"),
+            ("amboss .".into(), "serve the application of the current directory"),
             ("amboss --help".into(), "addresses, processes, log formats"),
             ("cargo run -p amboss-core --example hello".into(), "how an application of your own starts"),
         ] {

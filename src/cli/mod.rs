@@ -42,6 +42,9 @@ pub use exec_python::exec_python;
 pub use hang_up::HangUp;
 pub use runner::{AppConfig, Runner, Signals};
 
+/// The hint for a command line that names nothing to serve.
+const TEST_APPLICATION: &str = " * Serving the test application; to serve the application of this directory: amboss .";
+
 /// Exit code when the command could not serve.
 const FAILED: u8 = 1;
 
@@ -83,6 +86,9 @@ pub fn run(argv: impl IntoIterator<Item = OsString>, runner: &mut dyn Runner) ->
     if action == Action::Print {
         return print_text(Ok(config::show::print(&resolved)));
     }
+    if let Some(chosen) = resolved.chosen.as_ref().filter(|_| !resolved.config.is_quiet()) {
+        say!(" * {chosen}");
+    }
     if let Err(message) = process::prepare(&resolved.config.process, runner) {
         return print(&command_line::config_error(&[message]));
     }
@@ -117,6 +123,13 @@ fn print_text(text: Result<String, String>) -> u8 {
         }
         Err(message) => print(&command_line::config_error(&[message])),
     }
+}
+
+/// Whether the configuration names nothing to serve, and messages are printed.
+fn is_bare(resolved: &Resolved) -> bool {
+    let config = &resolved.config;
+    let names_nothing = config.app.is_none() && config.program.is_empty() && config.site.vhost.is_empty();
+    names_nothing && resolved.chosen.is_none() && !config.is_quiet()
 }
 
 /// Whether a supervisor has started this process, with a command line that contains the whole configuration.
@@ -158,7 +171,8 @@ fn serve_own_app(
     if action == Action::Check {
         return checked(resolved, options.check(&config.addresses()));
     }
-    let loader = OwnAppLoader::new(app, &options, runner);
+    let hint = (is_bare(resolved) && !is_child()).then_some(TEST_APPLICATION);
+    let loader = OwnAppLoader::new(app, &options, runner, hint);
     let builder = ServerBuilder::with_loader(loader).bind_all(config.addresses()).options(options);
     #[cfg(all(unix, feature = "reload"))]
     let builder = builder.launch(plan);

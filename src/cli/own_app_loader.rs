@@ -11,11 +11,18 @@ pub(super) struct OwnAppLoader<'a> {
     app: Arc<dyn Application>,
     signals: Signals,
     runner: &'a mut dyn Runner,
+    /// A line to print above the banner.
+    hint: Option<&'static str>,
 }
 
 impl<'a> OwnAppLoader<'a> {
-    pub(super) fn new(app: Arc<dyn Application>, options: &RunOptions, runner: &'a mut dyn Runner) -> OwnAppLoader<'a> {
-        OwnAppLoader { app, signals: Signals::new(options), runner }
+    pub(super) fn new(
+        app: Arc<dyn Application>,
+        options: &RunOptions,
+        runner: &'a mut dyn Runner,
+        hint: Option<&'static str>,
+    ) -> OwnAppLoader<'a> {
+        OwnAppLoader { app, signals: Signals::new(options), runner, hint }
     }
 }
 
@@ -25,7 +32,11 @@ impl AppLoader for OwnAppLoader<'_> {
     }
 
     fn started(&mut self, server: &Server, worker: &Worker) -> Result<(), RunError> {
-        self.runner.started(server, worker, self.signals.clone())
+        self.runner.started(server, worker, self.signals.clone())?;
+        if let Some(hint) = self.hint {
+            say!("{hint}");
+        }
+        Ok(())
     }
 
     fn serve(&mut self, server: Server, end: ServeEnd) -> Result<(), ServeError> {

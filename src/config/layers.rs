@@ -92,6 +92,8 @@ pub(crate) struct Resolved {
     pub(crate) given: Vec<Given>,
     /// Settings of the environment and of files that have no effect here, each with the reason.
     pub(crate) unused: Vec<(Given, String)>,
+    /// What `amboss .` has chosen, and why.
+    pub(crate) chosen: Option<String>,
 }
 
 impl Resolved {
@@ -140,7 +142,7 @@ impl Resolved {
                 config.reload.reload = true;
             }
         }
-        Ok(Resolved { config, given: effective, unused })
+        Ok(Resolved { config, given: effective, unused, chosen: None })
     }
 
     /// Returns the setting with this name, if it was given.

@@ -10,7 +10,10 @@
 //! A value is text until it is stored in [`Config`](values::Config) by its setting, so that each source has the same
 //! rules and the same messages.
 
+#[cfg(all(unix, feature = "reload"))]
+mod cargo_bin;
 mod conflicts;
+mod detect;
 pub(crate) mod environment;
 mod file;
 pub(crate) mod layers;
@@ -29,10 +32,39 @@ pub(crate) mod values;
 use std::path::Path;
 
 pub(crate) use conflicts::with_greenlets;
+use detect::Serves;
 use layers::{Given, Resolved};
 
 /// The flag with which only the command line counts.
 pub(crate) const NO_CONFIG: &str = "no-config";
+
+/// The APP for which amboss looks what to serve. Other paths of folders are served as files, `./` among them.
+const LOOK_AROUND: &str = ".";
+
+/// Replaces [`LOOK_AROUND`] by what the current directory contains. Returns what was chosen, and why.
+fn look_around(layers: &mut [Vec<Given>]) -> Result<Option<String>, Vec<String>> {
+    let is_target = |given: &Given| given.setting.excludes == Some("target");
+    let Some(layer) = layers.iter_mut().find(|layer| layer.iter().any(is_target)) else { return Ok(None) };
+    let is_this = |given: &Given| given.setting.name == "app" && given.values == [LOOK_AROUND];
+    let Some(position) = layer.iter().position(is_this) else { return Ok(None) };
+    let found = detect::find(Path::new(".")).map_err(|message| vec![message])?;
+    let source = layer[position].source.clone();
+    let mut set = |name: &str, value: String| {
+        layer.extend(table::find(name).map(|setting| Given::new(setting, vec![value.into()], source.clone())));
+    };
+    match found.serves {
+        Serves::Python(name) => set("app", name),
+        Serves::Folder => set("app", "./".into()),
+        Serves::Nothing => {}
+        #[cfg(all(unix, feature = "reload"))]
+        Serves::Program(path) => {
+            set("program", path);
+            set("reload", "true".into());
+        }
+    }
+    layer.remove(position);
+    Ok(Some(found.reason))
+}
 
 /// Changes to the directory that the layers name, before the file of that directory is read and paths are used. Returns
 /// whether they name one.
@@ -64,7 +96,9 @@ pub(crate) fn resolve(flags: Vec<Given>, named: Option<&Path>, isolated: bool) -
             change_directory(&layers)?;
         }
     }
-    let resolved = Resolved::new(layers)?;
+    let chosen = look_around(&mut layers)?;
+    let mut resolved = Resolved::new(layers)?;
+    resolved.chosen = chosen;
     match conflicts::find(&resolved) {
         Some(message) => Err(vec![message]),
         None => Ok(resolved),

@@ -28,6 +28,11 @@ impl Config {
         self.bind.is_empty() && self.port.is_none()
     }
 
+    /// Whether neither a banner nor what a supervisor does is printed.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.log.quiet > 0 || self.log.level >= LogLevel::Warning
+    }
+
     /// Returns the addresses to listen on.
     pub(crate) fn addresses(&self) -> Vec<Address> {
         if self.bind.is_empty() {
@@ -60,7 +65,7 @@ impl Config {
         options.processes = self.processes.map_or(1, usize::from);
         options.threaded = self.single.then_some(false);
         options.next_free_port = self.is_default_address();
-        options.quiet = self.log.quiet > 0 || self.log.level >= LogLevel::Warning;
+        options.quiet = self.is_quiet();
         options.from_systemd = self.is_default_address();
         options.live_reload = self.live;
         options.use_debugger = self.debug;

@@ -200,3 +200,72 @@ fn workers_get_the_configuration_of_the_supervisor() {
     }
     assert!(!server.output().contains("xyzzy"), "{}", server.output());
 }
+
+#[test]
+fn a_dot_serves_what_the_directory_contains_and_says_so() {
+    let dir = TempDir::new("config");
+    let start = || Amboss::spawn(configured(&dir, "port = 0", &["."]).env("AMBOSS_QUIET", "0"));
+    let page = |server: &Amboss, path: &str| crate::connect(server.port()).get(path).text();
+    let server = start();
+    assert!(server.banner.contains(" * found no application and no index.html; serving the test application\n"));
+    assert!(page(&server, "/").contains("Try next"), "{}", server.banner);
+    dir.write("index.html", "a folder");
+    let server = start();
+    assert!(server.banner.contains(" * index.html is there; serving this folder\n"), "{}", server.banner);
+    assert_eq!(page(&server, "/"), "a folder");
+    // The folder of a project is served only by its path.
+    dir.write("pyproject.toml", "");
+    let server = start();
+    assert!(server.banner.contains("a folder with pyproject.toml is not served as files"), "{}", server.banner);
+    assert!(page(&server, "/").contains("Try next"));
+    let server = Amboss::spawn(&mut configured(&dir, "port = 0", &["./"]));
+    assert_eq!(page(&server, "/"), "a folder");
+    // A file may look, too, and a flag counts more.
+    let server = Amboss::spawn(&mut configured(&dir, "port = 0\napp = '.'", &[]));
+    assert!(server.banner.contains("is not served as files"), "{}", server.banner);
+    dir.write("app.py", "def create_app():\n    pass\n");
+    let lines = printed(&mut configured(&dir, "", &["."]));
+    assert_eq!(lines[0], "app = \"app.py:create_app()\" # command line");
+    dir.write("manage.py", "");
+    refuses(&mut configured(&dir, "", &["."]), "manage.py names no DJANGO_SETTINGS_MODULE; name the application");
+}
+
+#[test]
+fn without_an_application_the_test_application_names_the_dot() {
+    let server = Amboss::spawn(&mut amboss(&["-p", "0"]));
+    assert!(server
+        .banner
+        .starts_with(" * Serving the test application; to serve the application of this directory: amboss .\n"));
+}
+
+#[cfg(all(unix, feature = "reload"))]
+#[test]
+fn a_dot_builds_and_serves_the_program_of_a_cargo_project() {
+    use crate::running::{amboss_in, test_dir, Running};
+
+    let dir = test_dir();
+    let program = r#"
+        use std::{io::{Read, Write}, net::TcpListener, os::fd::FromRawFd};
+        fn main() {
+            let listener = unsafe { TcpListener::from_raw_fd(3) };
+            for stream in listener.incoming() {
+                let Ok(mut stream) = stream else { continue };
+                let _ = stream.read(&mut [0; 1000]);
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nrust");
+            }
+        }
+    "#;
+    dir.write("Cargo.toml", "[package]\nname = 'shop'\nedition = '2021'\n[workspace]\n");
+    dir.write("src/main.rs", program);
+    let server = Running::start(&mut amboss_in(&dir, &[".", "-p", "0"]));
+    assert!(server.output().contains(" * Cargo.toml has a program; building and serving "), "{}", server.output());
+    assert!(server.wait_for_response("rust").starts_with("HTTP/1.1 200 OK"));
+    drop(server);
+    dir.write("src/bin/other.rs", "fn main() {}");
+    let output = amboss_in(&dir, &["."]).output().expect("the command runs");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.code() == Some(2) && text.contains("has the programs other, shop; name one, as in amboss"),
+        "{text}"
+    );
+}

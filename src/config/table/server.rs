@@ -13,7 +13,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         Kind::App(|config, value| text(value).map(|name| config.app = Some(name.to_owned()))),
         "Python application to serve: module:object, module:factory(), module:factory(\"text\", n=1), or a module alone \
          that defines `app` or `application`; the path of a .py file can stand for the module. Or a folder of files to \
-         serve, as a path that begins with ./, ../ or /",
+         serve, as a path that begins with ./, ../ or /. Or . to look into the current directory for an application",
     )
     .default_words("the built-in development application")
     .excludes("target"),
