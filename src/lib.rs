@@ -22,7 +22,7 @@
 //!   the command `amboss`          Python: `amboss.run_simple`, `python -m amboss`
 //!          │                                      │
 //!          ▼                                      ▼
-//!   cli (feature `cli`)                    crates/python (PyO3)
+//!   cli, config, ops (feature `cli`)       crates/python (PyO3)
 //!          │                                      │
 //!          └──────────────┬───────────────────────┘
 //!                         ▼
@@ -40,7 +40,8 @@
 //!          └── http     bytes in, messages out: heads, framing, chunked coding
 //! ```
 //!
-//! Each layer knows only those below it. The first lines of `crates/core/src/server/mod.rs` show the path of a request
+//! `cli` parses the command line; `config` has the table of settings, from which flags, environment variables, files and
+//! their documentation are made; `ops` has the tools around a server. Each layer knows only those below it. The first lines of `crates/core/src/server/mod.rs` show the path of a request
 //! through `amboss-core` as a call tree, with a glossary.
 //!
 //! # Features

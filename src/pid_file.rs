@@ -42,6 +42,7 @@ impl PidFile {
     }
 
     /// Returns the file's path.
+    #[cfg(target_os = "linux")]
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

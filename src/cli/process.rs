@@ -14,7 +14,8 @@ use crate::config::values::ProcessConfig;
 pub(super) fn prepare(config: &ProcessConfig, runner: &mut dyn Runner) -> Result<(), String> {
     #[cfg(unix)]
     if let Some(mode) = config.umask {
-        rustix::process::umask(rustix::fs::Mode::from_raw_mode(mode));
+        // The type of the number differs between systems.
+        rustix::process::umask(rustix::fs::Mode::from_bits_truncate(mode as _));
     }
     #[cfg(target_os = "linux")]
     if let Some(name) = &config.name {

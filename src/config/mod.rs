@@ -21,6 +21,8 @@ pub(crate) mod log_file;
 pub(crate) mod nearest;
 pub(crate) mod options;
 mod parsers;
+#[cfg(test)]
+mod reference;
 mod scope;
 pub(crate) mod setting;
 pub(crate) mod show;

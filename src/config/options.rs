@@ -135,11 +135,13 @@ impl Config {
             let errors = has_errors.then(|| self.open_log(of_errors, false, &mut files)).transpose()?;
             Arc::new(SplitLog { access, errors })
         };
+        #[cfg(unix)]
         for file in &files {
             #[cfg(target_os = "linux")]
             options.run_as.iter().for_each(|run_as| run_as.own(file.path()));
             #[cfg(all(unix, feature = "reload"))]
             options.exclude_patterns.extend(file.pattern());
+            let _ = file;
         }
         if !files.is_empty() {
             options.reopen_logs = Some(Arc::new(move || files.iter().for_each(|file| file.reopen())));

@@ -35,10 +35,11 @@ pub(crate) fn print(resolved: &Resolved) -> String {
     text
 }
 
-/// A table of the file, and which keys are in it.
+/// A table of a file, and which keys are in it.
 type Section = (Option<&'static str>, fn(Key) -> bool);
 
-const SECTIONS: [Section; 3] = [
+/// The tables of a file, in their order.
+pub(crate) const SECTIONS: [Section; 3] = [
     (None, |key| key == Key::Top),
     (Some("timeouts"), |key| matches!(key, Key::Timeout(_))),
     (Some("limits"), |key| matches!(key, Key::Limit(_))),

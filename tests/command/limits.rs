@@ -178,6 +178,36 @@ fn a_request_that_waits_for_a_thread_longer_than_the_queue_timeout_gets_503() {
 }
 
 #[test]
+fn a_wait_for_a_client_beyond_the_limit_takes_a_thread() {
+    for (limit, status) in [("0", 503), ("2", 200)] {
+        let flags = ["--body-mode=stream", "--threads=2", "--queue-timeout=0.2", "--limit-client-waits", limit];
+        let server = serving(&flags);
+        let mut slow: Vec<Client> = (0..2).map(|_| connect(server.port())).collect();
+        for client in &mut slow {
+            client.send(format!("{POST}Expect: 100-continue\r\nContent-Length: 2\r\n\r\n"));
+            // The application reads the body, and waits for the client.
+            client.until("100 Continue\r\n\r\n");
+        }
+        assert_eq!(connect(server.port()).get("/").status, status, "{limit}");
+        for mut client in slow {
+            client.send("xy");
+            assert_eq!(client.response().status, 200);
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_backlog_is_that_of_the_listening_socket() {
+    let server = serving(&["--backlog=7"]);
+    let filter = format!("sport = :{}", server.port());
+    let Some(output) = amboss_testkit::run("ss", &["-ltnH", &filter], b"") else { return };
+    // The second and the third column are the lengths of the queue: now, and at most.
+    let columns: Vec<String> = output.text().split_whitespace().map(str::to_owned).collect();
+    assert_eq!(columns.get(2).map(String::as_str), Some("7"), "{columns:?}");
+}
+
+#[test]
 fn a_stop_cuts_off_what_runs_longer_than_the_graceful_timeout() {
     let dir = TempDir::new("limits");
     let Some((server, port)) = slow_server(&dir, &["--graceful-timeout=0.2"]) else { return };

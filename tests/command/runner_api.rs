@@ -79,6 +79,10 @@ fn a_runner_gets_the_settings_of_the_command_line() {
                      --max-requests=100 --max-requests-jitter=20 --preload --workers=4 --graceful-timeout=1.5 shop:app";
     assert_eq!(full.arguments, words(arguments));
 
+    // Other tests show the effect of the other limits.
+    let settings = config_of("shop:app --limit-unsent 1K --forwarded-allow-ips 10.0.0.1").options.settings;
+    assert_eq!(settings.limits.unsent, 1024);
+
     assert_eq!(config_of("--single shop:app").options.threaded, Some(false));
     let reloading = config_of("shop:app -r");
     assert!(reloading.plan.watch_reported && !reloading.plan.supervised);

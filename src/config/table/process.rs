@@ -4,7 +4,7 @@ use super::Setting;
 #[cfg(unix)]
 use crate::config::parsers::octal;
 use crate::config::parsers::text;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 use crate::config::setting::Scope;
 
 pub(super) const SETTINGS: &[Setting] = &[

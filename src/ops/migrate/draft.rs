@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 
 use super::option::{Becomes, PeerOption, Takes};
 use crate::config::layers::{Given, Resolved, Source};
-use crate::config::setting::Key;
-use crate::config::show::assignment;
+use crate::config::show::{assignment, SECTIONS};
 use crate::config::table::{self, Setting};
 use crate::config::values::Config;
 
@@ -118,18 +117,13 @@ impl Draft {
         self.check();
         let mut text = String::new();
         comment(&mut text, &format!("Made from: {origin}"));
-        let sections: [(&str, fn(Key) -> bool); 3] = [
-            ("", |key| key == Key::Top),
-            ("timeouts", |key| matches!(key, Key::Timeout(_))),
-            ("limits", |key| matches!(key, Key::Limit(_))),
-        ];
-        for (header, is_in) in sections {
+        for (header, is_in) in SECTIONS {
             let settings: Vec<_> = self.settings.iter().filter(|(setting, _)| is_in(setting.key)).collect();
             if settings.is_empty() {
                 continue;
             }
             text.push('\n');
-            if !header.is_empty() {
+            if let Some(header) = header {
                 let _ = writeln!(text, "[{header}]");
             }
             for (setting, values) in settings {

@@ -23,7 +23,7 @@ const DEFAULTS: &[&str] = &[
 /// All options.
 pub(super) const OPTIONS: &[Opt] = &[
     Opt::converted(&["--interface"], "app", |draft, values| {
-        if !values.first().is_some_and(|interface| interface == "wsgi") {
+        if values.first().is_none_or(|interface| interface != "wsgi") {
             draft.missing("amboss serves WSGI applications; leave ASGI and RSGI applications to granian");
         }
     }),

@@ -112,7 +112,7 @@ fn names(options: &'static [PeerOption]) -> impl Iterator<Item = String> {
 
 /// Applies the flags of a command line. The first other argument is the application.
 fn command_line(draft: &mut Draft, options: &'static [PeerOption], arguments: &[String]) {
-    let mut arguments = arguments.to_vec().into_iter();
+    let mut arguments = arguments.iter().cloned().peekable();
     while let Some(argument) = arguments.next() {
         let (name, attached) = split(&argument);
         if !argument.starts_with('-') || argument == "-" {
@@ -132,7 +132,7 @@ fn command_line(draft: &mut Draft, options: &'static [PeerOption], arguments: &[
             None => {
                 draft.unknown(&argument);
                 // What follows is more likely the flag's value than the application.
-                if attached.is_none() && arguments.as_slice().first().is_some_and(|next| !next.contains([':', '-'])) {
+                if attached.is_none() && arguments.peek().is_some_and(|next| !next.contains([':', '-'])) {
                     arguments.next();
                 }
             }

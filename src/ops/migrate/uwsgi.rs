@@ -14,7 +14,7 @@ const NEEDLESS: &str = "amboss does so anyway";
 
 /// All options. Each has a value; that of a switch is `true` or `1`.
 pub(super) const OPTIONS: &[Opt] = &[
-    Opt::converted(&["http", "http-socket"], "bind", |draft, values| bind(draft, values)),
+    Opt::converted(&["http", "http-socket"], "bind", bind),
     Opt::converted(&["socket", "uwsgi-socket", "s"], "bind", |draft, values| {
         bind(draft, values);
         draft.comment("bind", UWSGI);
@@ -150,7 +150,7 @@ pub(super) fn finish(draft: &mut Draft) {
         );
     }
     let has_workers = draft.value("workers").is_some_and(|workers| workers != "1");
-    if has_workers && !draft.kept("lazy").is_some_and(|lazy| lazy != "false") && !draft.has("worker-class") {
+    if has_workers && draft.kept("lazy").is_none_or(|lazy| lazy == "false") && !draft.has("worker-class") {
         draft.set("preload", "true");
         draft.comment("preload", "uWSGI imports the application before it forks, unless lazy-apps says otherwise.");
     }
