@@ -104,14 +104,14 @@ mod worker;
 
 pub use amboss_core::http::{HeadLimits, Leniency};
 pub use amboss_core::{
-    hijack, make_server, make_server_from_systemd, make_server_on, on_upgrade, wants_color, AccessRecord, Address,
-    AddressError, AppError, Application, BaseWsgiServer, Body, BodyMode, Client, CloseReason, Collected, Concurrency,
-    DetachedId, Environ, Extensions, FailureResponse, ForkingWsgiServer, ForwardedHops, ForwardedHopsError, Handshake,
-    HandshakeInfo, IdleConnection, Input, InputError, InputErrorKind, Interest, Limits, Listeners, LocalAddr, Log,
-    LogFormat, NoLog, Peer, ProxyOrigin, ProxyProtocol, ProxySettings, Receiver, RequestHandler, ResponseFilter,
-    Runtime, ServeError, ServeErrorKind, Server, Settings, ShutdownHandle, Socket, StartError, StartErrorKind,
-    StartResponse, StoredBody, TextLog, ThreadedWsgiServer, Timeouts, Transport, TransportLayer, TransportWaker,
-    TrustedPeers, TrustedPeersError, Upgraded, WriteProgress,
+    hijack, make_server, make_server_from_systemd, make_server_on, on_upgrade, wants_color, AccessFormat,
+    AccessFormatError, AccessRecord, Address, AddressError, AppError, Application, BaseWsgiServer, Body, BodyMode,
+    Client, CloseReason, Collected, Concurrency, DetachedId, Environ, Extensions, FailureResponse, ForkingWsgiServer,
+    ForwardedHops, ForwardedHopsError, Handshake, HandshakeInfo, IdleConnection, Input, InputError, InputErrorKind,
+    Interest, Limits, Listeners, LocalAddr, Log, LogFormat, NoLog, Peer, ProxyOrigin, ProxyProtocol, ProxySettings,
+    Receiver, RequestHandler, ResponseFilter, Runtime, ServeError, ServeErrorKind, Server, Settings, ShutdownHandle,
+    Socket, StartError, StartErrorKind, StartResponse, StoredBody, TextLog, ThreadedWsgiServer, Timeouts, Transport,
+    TransportLayer, TransportWaker, TrustedPeers, TrustedPeersError, Upgraded, WriteProgress,
 };
 #[cfg(unix)]
 pub use amboss_core::{Guest, GuestEvents};

@@ -109,10 +109,12 @@ pub struct RunOptions {
     /// How the debugger's reports of errors are made; [`explain_error`](crate::debugger::explain_error) by default.
     #[cfg(feature = "debugger")]
     pub explain_error: Option<Arc<crate::debugger::Explain>>,
-    /// A file that contains the process ID of the server, or of the supervisor of workers, while it runs. Unix only.
+    /// A file that contains the process ID of the server, or of the supervisor of workers, while
+    /// [`run`](crate::ServerBuilder::run) serves. Unix only.
     #[cfg(all(unix, feature = "cli"))]
     pub pid_file: Option<PathBuf>,
-    /// The user and the group as which requests run, if root starts the server. Linux only.
+    /// The user and the group as which requests run, if root starts the server. An application that is loaded before its
+    /// workers are forked ([`LaunchPlan::fork`](crate::LaunchPlan::fork)) is loaded as root. Linux only.
     #[cfg(all(target_os = "linux", feature = "cli"))]
     pub run_as: Option<crate::RunAs>,
     /// Reopens the logs. Called in the process that serves when its supervisor receives USR1. Without a supervisor, the
@@ -162,6 +164,25 @@ impl RunOptions {
     #[cfg(all(unix, feature = "reload"))]
     pub fn wants_supervisor(&self, plan: &LaunchPlan) -> bool {
         self.use_reloader || self.workers > 1 || plan.needs_supervisor()
+    }
+
+    /// Whether the process that serves becomes another user.
+    #[cfg(all(unix, feature = "reload", feature = "cli"))]
+    pub(crate) fn gives_up_rights(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        return self.run_as.is_some();
+        #[cfg(not(target_os = "linux"))]
+        false
+    }
+
+    /// Gives a file that this process has created to the user of [`run_as`](RunOptions::run_as).
+    #[cfg(feature = "cli")]
+    pub(crate) fn own(&self, file: &std::fs::File) {
+        #[cfg(target_os = "linux")]
+        if let Some(run_as) = &self.run_as {
+            run_as.own(file);
+        }
+        let _ = file;
     }
 
     /// Makes this process run as [`run_as`](RunOptions::run_as) says, if it says something.

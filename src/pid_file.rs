@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use rustix::io::Errno;
 use rustix::process::{test_kill_process, Pid};
 
 use crate::error::{RunError, RunErrorKind};
+use crate::sync::lock;
 
 /// The file, while the server runs. Dropping the value removes it, in the process that wrote it.
 #[derive(Debug)]
@@ -21,7 +24,9 @@ impl PidFile {
     ///
     /// # Errors
     /// The process that the file names is running, or the file can't be written.
-    pub(crate) fn write(path: &Path) -> Result<PidFile, RunError> {
+    ///
+    /// `created` is called with the new file.
+    pub(crate) fn write(path: &Path, created: impl Fn(&fs::File)) -> Result<PidFile, RunError> {
         let shown = path.display();
         let process = std::process::id();
         if let Some(other) = running(path).filter(|other| *other != process) {
@@ -31,33 +36,47 @@ impl PidFile {
             ))
             .into());
         }
-        let written = std::path::absolute(path).and_then(|path| write_atomically(&path, process).map(|()| path));
+        let written = std::path::absolute(path).and_then(|path| {
+            write_atomically(&path, process, &created)?;
+            Ok(path)
+        });
         match written {
-            Ok(path) => Ok(PidFile { path, process }),
+            Ok(path) => {
+                *lock(&CURRENT) = Some(path.clone());
+                Ok(PidFile { path, process })
+            }
             Err(error) => Err(RunErrorKind::Reload(format!(
                 "can't write the PID file '{shown}' ({error}); name a file in an existing directory"
             ))
             .into()),
         }
     }
-
-    /// Returns the file's path.
-    #[cfg(target_os = "linux")]
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
 }
 
 impl Drop for PidFile {
     fn drop(&mut self) {
         // A forked process has a copy of this value.
-        if std::process::id() != self.process || named(&self.path) != Some(self.process) {
-            return;
+        if std::process::id() == self.process {
+            remove(&self.path);
         }
-        if fs::remove_file(&self.path).is_err() {
-            // The process may have given up the permission to change the directory. An empty file names no process.
-            let _ = fs::write(&self.path, "");
-        }
+    }
+}
+
+/// The path of the file of this process.
+static CURRENT: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// Removes the file of this process, if there is one. For a process that exits without dropping its values.
+pub(crate) fn remove_current() {
+    if let Some(path) = lock(&CURRENT).take() {
+        remove(&path);
+    }
+}
+
+/// Removes a file that names this process.
+fn remove(path: &Path) {
+    if named(path) == Some(std::process::id()) && fs::remove_file(path).is_err() {
+        // The process may have given up the permission to change the directory. An empty file names no process.
+        let _ = fs::write(path, "");
     }
 }
 
@@ -75,11 +94,16 @@ fn running(path: &Path) -> Option<u32> {
 }
 
 /// Writes a file that others see either complete or not at all.
-fn write_atomically(path: &Path, process: u32) -> io::Result<()> {
+fn write_atomically(path: &Path, process: u32, created: &impl Fn(&fs::File)) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{process}"));
     let temporary = PathBuf::from(temporary);
-    let mut file = fs::File::create(&temporary)?;
+    // A process with the same number may have left one behind. What is there now is not opened, because it may be a link.
+    let _ = fs::remove_file(&temporary);
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&temporary)?;
+    // Whatever the umask says, only the owner may write a file that others use to send signals.
+    file.set_permissions(PermissionsExt::from_mode(0o644))?;
+    created(&file);
     writeln!(file, "{process}")?;
     fs::rename(&temporary, path).inspect_err(|_| drop(fs::remove_file(&temporary)))
 }

@@ -144,6 +144,7 @@ impl<L: AppLoader> ServerBuilder<L> {
         self.complete_options()?;
         let listeners = self.take_listeners()?;
         self.options.warn();
+        self.options.give_up_rights()?;
         load_server(&mut self.loader, &Worker::default(), listeners, self.options)
     }
 
@@ -178,7 +179,7 @@ impl<L: AppLoader> ServerBuilder<L> {
             }
         }
         #[cfg(all(unix, feature = "cli"))]
-        let pid_file = self.write_pid_file()?;
+        let pid_file = self.write_pid_file(true)?;
         let (quiet, fingerprint, scheme) = (self.options.quiet, self.options.fingerprint(), self.options.scheme());
         let hosts = self.shown_hosts();
         // Bind first: an error is reported at once, and clients that connect early wait until the application is
@@ -204,15 +205,16 @@ impl<L: AppLoader> ServerBuilder<L> {
         Ok(serve(&mut self.loader, server, end)?)
     }
 
-    /// Writes the process ID of this process, if the options name a file for it.
+    /// Writes the process ID of this process, if the options name a file for it. With `is_owned`, the file belongs to the
+    /// user that this process becomes; a supervisor stays root, and so does its file.
     #[cfg(all(unix, feature = "cli"))]
-    fn write_pid_file(&self) -> Result<Option<PidFile>, RunError> {
-        let file = self.options.pid_file.as_deref().map(PidFile::write).transpose()?;
-        #[cfg(target_os = "linux")]
-        if let (Some(run_as), Some(file)) = (&self.options.run_as, &file) {
-            run_as.own(file.path());
-        }
-        Ok(file)
+    fn write_pid_file(&self, is_owned: bool) -> Result<Option<PidFile>, RunError> {
+        let created = |file: &std::fs::File| {
+            if is_owned {
+                self.options.own(file);
+            }
+        };
+        self.options.pid_file.as_deref().map(|path| PidFile::write(path, created)).transpose()
     }
 
     /// Serves in a worker that was forked by [`LaunchPlan::fork`].
@@ -238,7 +240,7 @@ impl<L: AppLoader> ServerBuilder<L> {
             return Err(RunErrorKind::Options(message.into()).into());
         }
         #[cfg(feature = "cli")]
-        let _pid_file = self.write_pid_file()?;
+        let _pid_file = self.write_pid_file(false)?;
         let (fingerprint, scheme, hosts) = (self.options.fingerprint(), self.options.scheme(), self.shown_hosts());
         let listeners = self.listeners.take();
         let (options, addresses) = (&self.options, &self.addresses);
@@ -287,7 +289,7 @@ fn listen(listeners: Option<Listeners>, addresses: &[Address], options: &RunOpti
     if let Some(run_as) = &options.run_as {
         for address in listeners.local_addrs() {
             if let amboss_core::LocalAddr::Unix(Some(path)) = address {
-                run_as.own(&path);
+                run_as.own_socket(&path);
             }
         }
     }

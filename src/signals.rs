@@ -90,8 +90,7 @@ impl StopRequests {
                 self.handle.shutdown();
             }
             Some(first) if first.elapsed() > SAME_SIGNAL && !self.worker.is_supervised() => {
-                #[cfg(unix)]
-                amboss::toolkit::cgi::kill_scripts();
+                amboss::cli::before_exit();
                 std::process::exit(STOPPED_BY_SIGINT)
             }
             Some(_) => {}

@@ -240,7 +240,7 @@ fn argument(setting: &'static Setting) -> Arg {
                     value.help(*help)
                 }
             });
-            let arg = arg.value_name(*name).value_parser(PossibleValuesParser::new(choices));
+            let arg = arg.value_name(*name).value_parser(PossibleValuesParser::new(choices)).ignore_case(true);
             match missing {
                 Some(missing) => arg.num_args(0..=1).require_equals(true).default_missing_value(*missing),
                 None => arg,
@@ -276,10 +276,10 @@ pub(super) fn parse(argv: &[OsString]) -> Result<Task, clap::Error> {
             let Some((peer, mut found)) = found.remove_subcommand() else {
                 return Err(usage_error("name the server: gunicorn, granian or uwsgi"));
             };
-            let mut arguments = || found.remove_many("arguments").into_iter().flatten().collect();
+            let mut arguments = || found.remove_many("arguments").into_iter().flatten().collect::<Vec<String>>();
             Ok(Task::Migrate(match peer.as_str() {
-                "gunicorn" => Migrate::Gunicorn(arguments()),
-                "granian" => Migrate::Granian(arguments()),
+                "gunicorn" => Migrate::Gunicorn(without_help(&peer, arguments())?),
+                "granian" => Migrate::Granian(without_help(&peer, arguments())?),
                 _ => Migrate::Uwsgi(found.remove_one("file").unwrap_or_default()),
             }))
         }
@@ -292,6 +292,14 @@ pub(super) fn parse(argv: &[OsString]) -> Result<Task, clap::Error> {
         #[cfg(not(feature = "tls"))]
         Some((name, _)) => Err(usage_error(&format!("unknown subcommand '{name}'"))),
         None => Ok(Task::Serve(serve(&mut matches))),
+    }
+}
+
+/// Returns the arguments of another server, unless help was asked for.
+fn without_help(peer: &str, arguments: Vec<String>) -> Result<Vec<String>, clap::Error> {
+    match arguments.first().map(String::as_str) {
+        Some("-h" | "--help") => command().try_get_matches_from(["amboss", "help", "migrate", peer]).map(|_| arguments),
+        _ => Ok(arguments),
     }
 }
 

@@ -75,7 +75,7 @@ pub fn run(argv: impl IntoIterator<Item = OsString>, runner: &mut dyn Runner) ->
         }
     }
     let Serve { given, file, isolated, action } = serve;
-    let resolved = match config::resolve(given, file.as_deref(), isolated || is_child()) {
+    let resolved = match config::resolve(given, file.as_deref(), isolated || is_child(), ops::migrate::advice_for_key) {
         Ok(resolved) => resolved,
         Err(messages) => return print(&command_line::config_error(&messages)),
     };
@@ -85,6 +85,11 @@ pub fn run(argv: impl IntoIterator<Item = OsString>, runner: &mut dyn Runner) ->
     }
     if action == Action::Print {
         return print_text(Ok(config::show::print(&resolved)));
+    }
+    if action == Action::Check {
+        for (given, reason) in &resolved.unused {
+            say!("amboss: {} has no effect: {reason}", given.spelling());
+        }
     }
     if let Some(chosen) = resolved.chosen.as_ref().filter(|_| !resolved.config.is_quiet()) {
         say!(" * {chosen}");
@@ -149,7 +154,7 @@ fn serve_own_app(
     runner: &mut dyn Runner,
 ) -> u8 {
     let config = &resolved.config;
-    let mut options = match config.options() {
+    let mut options = match config.options(action == Action::Check) {
         Ok(options) => options,
         Err(message) => return usage_error(&message),
     };
@@ -158,7 +163,7 @@ fn serve_own_app(
     let plan = {
         let mut plan = config.plan();
         if let Some(args) = respawn_args {
-            respawn::set_commands(&mut plan, args, runner);
+            respawn::set_commands(&mut plan, args, options.gives_up_rights(), runner);
         }
         plan
     };
@@ -169,7 +174,7 @@ fn serve_own_app(
         Err(message) => return usage_error(&message),
     };
     if action == Action::Check {
-        return checked(resolved, options.check(&config.addresses()));
+        return checked(options.check(&config.addresses()).and_then(|()| config.check_program()));
     }
     let hint = (is_bare(resolved) && !is_child()).then_some(TEST_APPLICATION);
     let loader = OwnAppLoader::new(app, &options, runner, hint);
@@ -179,11 +184,15 @@ fn serve_own_app(
     exit_code(builder.run())
 }
 
+/// Ends what this process would leave behind. For a runner whose process exits at once.
+pub fn before_exit() {
+    crate::assemble::end_children();
+    #[cfg(unix)]
+    crate::pid_file::remove_current();
+}
+
 /// Prints the result of a check, and returns the exit code.
-fn checked(resolved: &Resolved, result: Result<(), RunError>) -> u8 {
-    for (given, reason) in &resolved.unused {
-        say!("amboss: {} has no effect: {reason}", given.spelling());
-    }
+fn checked(result: Result<(), RunError>) -> u8 {
     match result {
         Ok(()) => {
             say!("amboss: the configuration is valid");
@@ -222,7 +231,7 @@ fn own_app(resolved: &Resolved, options: &RunOptions) -> Result<Arc<dyn Applicat
 /// Serves the Python applications of the configuration, beside the command's own one if APP is none of them.
 fn serve_python_apps(resolved: &Resolved, action: Action, runner: &mut dyn Runner) -> u8 {
     let config = &resolved.config;
-    let mut options = match config.options() {
+    let mut options = match config.options(action == Action::Check) {
         Ok(options) => options,
         Err(message) => return usage_error(&message),
     };
@@ -248,7 +257,7 @@ fn serve_python_apps(resolved: &Resolved, action: Action, runner: &mut dyn Runne
     #[cfg(all(unix, feature = "reload"))]
     let plan = {
         let mut plan = config.plan();
-        respawn::set_commands(&mut plan, arguments.clone(), runner);
+        respawn::set_commands(&mut plan, arguments.clone(), options.gives_up_rights(), runner);
         plan
     };
     let python = &config.python;
@@ -290,7 +299,7 @@ fn exit_code(result: Result<(), RunError>) -> u8 {
 
 /// Prints what to change on the command line, and returns exit code 2.
 fn usage_error(message: &str) -> u8 {
-    print(&command_line::usage_error(message))
+    print(&command_line::config_error(&[message.to_owned()]))
 }
 
 /// Prints a clap error and returns its exit code. Help and version are errors too, with exit code 0.

@@ -3,8 +3,10 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
+use std::path::Path;
 
 use super::runner::Runner;
+use crate::config::parsers::is_variable;
 use crate::config::values::ProcessConfig;
 
 /// Prepares this process.
@@ -42,19 +44,30 @@ fn from_files(config: &ProcessConfig) -> Result<Vec<(String, String)>, String> {
     for path in &config.env_file {
         let shown = path.display();
         let unusable = |error: dotenvy::Error| match error {
+            // The line may contain a secret, so only its number is shown.
             dotenvy::Error::LineParse(line, _) => {
-                format!("--env-file {shown} has the line {line:?}; write NAME=VALUE, with quotes around spaces")
+                let number = line_number(path, &line).map(|number| format!(", line {number}")).unwrap_or_default();
+                format!("--env-file {shown}{number}: write NAME=VALUE, with quotes around spaces")
             }
             error => format!("can't read --env-file {shown}: {error}"),
         };
         for variable in dotenvy::from_path_iter(path).map_err(unusable)? {
             let (name, value) = variable.map_err(unusable)?;
+            if !is_variable(&name, &value) {
+                return Err(format!("--env-file {shown}: the variable {name:?} contains a NUL byte; remove it"));
+            }
             if known.insert(OsString::from(&name)) {
                 variables.push((name, value));
             }
         }
     }
     Ok(variables)
+}
+
+/// Returns the number of a line of a file, from 1.
+fn line_number(path: &Path, line: &str) -> Option<usize> {
+    let text = std::fs::read_to_string(path).ok()?;
+    text.lines().position(|other| other.trim().ends_with(line.trim())).map(|index| index + 1)
 }
 
 /// Sets the name that `ps -o comm`, `top` and `pgrep` show. Linux keeps 15 bytes of it.

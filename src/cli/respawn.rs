@@ -12,11 +12,12 @@ use super::runner::Runner;
 use crate::LaunchPlan;
 use crate::{RunError, RunErrorKind};
 
-/// Adds the command lines of this command, with these arguments, to a plan.
+/// Adds the command lines of this command, with these arguments, to a plan. `as_root`: whether its children begin as root
+/// and become another user.
 #[cfg(all(unix, feature = "reload"))]
-pub(super) fn set_commands(plan: &mut LaunchPlan, arguments: Vec<OsString>, runner: &dyn Runner) {
+pub(super) fn set_commands(plan: &mut LaunchPlan, arguments: Vec<OsString>, as_root: bool, runner: &dyn Runner) {
     plan.sources = runner.sources();
-    let Some(argv) = runner.respawn_argv() else {
+    let Some(argv) = runner.respawn_argv(as_root) else {
         // The supervisor's default for the other command lines is this executable with these arguments.
         plan.exec_wrapper = exec_wrapper(runner);
         plan.arguments = Some(arguments);
@@ -38,7 +39,7 @@ pub(super) fn set_commands(plan: &mut LaunchPlan, arguments: Vec<OsString>, runn
 #[cfg(all(unix, feature = "reload"))]
 pub(super) fn exec_wrapper(runner: &dyn Runner) -> Option<Vec<OsString>> {
     let this = || std::env::current_exe().ok().map(|this| vec![this.into()]);
-    let mut argv = runner.respawn_argv().or_else(this)?;
+    let mut argv = runner.respawn_argv(false).or_else(this)?;
     argv.push(EXEC_AS_CHILD.into());
     Some(argv)
 }

@@ -43,7 +43,11 @@ pub trait Runner {
 
     /// The start of the argv that runs this command again, to which the arguments are appended: an interpreter, and
     /// what makes it run the command. `None` if this executable is the command.
-    fn respawn_argv(&self) -> Option<Vec<OsString>> {
+    ///
+    /// With `as_root`, the command begins as root and becomes another user later. Until then, no code of the working
+    /// directory may run, because that user may write there.
+    fn respawn_argv(&self, as_root: bool) -> Option<Vec<OsString>> {
+        let _ = as_root;
         None
     }
 

@@ -14,6 +14,11 @@ pub(super) fn find(resolved: &Resolved) -> Option<String> {
     Some(resolved.explain(&message, settings))
 }
 
+/// Returns the message for the first contradiction, without the sources of the settings.
+pub(crate) fn message(resolved: &Resolved) -> Option<String> {
+    conflict(&resolved.config).map(|(message, _)| message)
+}
+
 /// Returns the message for a setting that excludes requests in greenlets, whether a setting asks for them or the
 /// application.
 pub(crate) fn with_greenlets(resolved: &Resolved) -> Option<String> {
@@ -22,6 +27,13 @@ pub(crate) fn with_greenlets(resolved: &Resolved) -> Option<String> {
 }
 
 fn conflict(config: &Config) -> Option<Conflict> {
+    #[cfg(feature = "tls")]
+    if config.tls.http_and_https && config.tls.client_ca.is_some() && !config.tls.client_optional {
+        let message =
+            "--http-and-https would serve clients without the certificate that --client-ca asks for; leave out one \
+                       of them, or add --client-verify optional";
+        return Some((message.into(), &["http-and-https", "client-ca"]));
+    }
     #[cfg(all(unix, feature = "reload"))]
     if config.processes.is_some() && !target::programs(config).is_empty() {
         let message = "--processes would start the program of --vhost for each request; leave out one of them";

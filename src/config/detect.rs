@@ -1,6 +1,7 @@
 //! What `amboss .` serves: looks into the current directory, as `flask run` and `cargo run` do.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 /// What was found in a directory.
@@ -25,9 +26,22 @@ pub(super) enum Serves {
     Nothing,
 }
 
-/// Files and directories of a project. A folder with one of them is not served as files, which would publish the sources
-/// and the history of the project.
-const PROJECT: [&str; 3] = [".git", "pyproject.toml", "Cargo.toml"];
+/// Files and directories of a project. A folder with one of them, or with a program in Python, is not served as files,
+/// which would publish the sources and the history of the project.
+const PROJECT: [&str; 12] = [
+    ".git",
+    ".hg",
+    ".svn",
+    "pyproject.toml",
+    "setup.py",
+    "setup.cfg",
+    "requirements.txt",
+    "Pipfile",
+    "Cargo.toml",
+    "package.json",
+    "composer.json",
+    "Gemfile",
+];
 
 /// Looks for something to serve in a directory.
 ///
@@ -40,11 +54,15 @@ pub(super) fn find(directory: &Path) -> Result<Found, String> {
         return found(Serves::Python(name.clone()), format!("manage.py is that of a Django project; serving {name}"));
     }
     for file in ["wsgi.py", "app.py"] {
-        let Ok(text) = fs::read_to_string(directory.join(file)) else { continue };
+        let text = match fs::read(directory.join(file)) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(format!("can't read {file}: {error}")),
+        };
         let name = application_in(&text).map_or_else(|| file.to_owned(), |name| format!("{file}:{name}"));
         return found(Serves::Python(name.clone()), format!("{file} is there; serving {name}"));
     }
-    if let Some(package) = package_with_factory(directory) {
+    if let Some(package) = package_with_factory(directory)? {
         let name = format!("{package}:create_app()");
         return found(Serves::Python(name.clone()), format!("{package} has a create_app; serving {name}"));
     }
@@ -55,7 +73,7 @@ pub(super) fn find(directory: &Path) -> Result<Found, String> {
             return found(Serves::Program(program), reason);
         }
     }
-    let Some(part) = PROJECT.iter().find(|name| directory.join(name).exists()) else {
+    let Some(part) = part_of_project(directory) else {
         if directory.join("index.html").is_file() {
             return found(Serves::Folder, "index.html is there; serving this folder".into());
         }
@@ -125,19 +143,35 @@ fn application_in(text: &str) -> Option<&'static str> {
         .map(|(_, call)| call)
 }
 
+/// Returns what makes a directory a project.
+fn part_of_project(directory: &Path) -> Option<String> {
+    if let Some(name) = PROJECT.iter().find(|name| directory.join(name).exists()) {
+        return Some((*name).to_owned());
+    }
+    let names = fs::read_dir(directory).ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    names.into_iter().find(|name| name.ends_with(".py"))
+}
+
 /// Returns the only package of a directory that defines `create_app`.
-fn package_with_factory(directory: &Path) -> Option<String> {
-    let entries = fs::read_dir(directory).ok()?.flatten();
+///
+/// # Errors
+/// A message: there are several.
+fn package_with_factory(directory: &Path) -> Result<Option<String>, String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut packages: Vec<String> = entries
         .filter(|entry| {
-            let text = fs::read_to_string(entry.path().join("__init__.py")).unwrap_or_default();
-            text.lines().any(|line| line.starts_with("def create_app("))
+            let text = fs::read(entry.path().join("__init__.py")).unwrap_or_default();
+            String::from_utf8_lossy(&text).lines().any(|line| line.starts_with("def create_app("))
         })
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect();
-    match packages.len() {
-        1 => packages.pop(),
-        _ => None,
+    packages.sort();
+    match &packages[..] {
+        [first, _, ..] => Err(format!(
+            "the packages {} define create_app; name one, as in amboss '{first}:create_app()'",
+            packages.join(", ")
+        )),
+        _ => Ok(packages.pop()),
     }
 }
 
@@ -192,12 +226,15 @@ mod tests {
     fn a_folder_is_served_unless_it_is_a_project() {
         assert_eq!(found(&[("index.html", "")]).unwrap().serves, Serves::Folder);
         assert_eq!(found(&[("readme.txt", "")]).unwrap().serves, Serves::Nothing);
-        for name in [".git/config", "pyproject.toml"] {
+        for name in
+            [".git/config", "pyproject.toml", ".hg/x", "package.json", "setup.py", "requirements.txt", "main.py"]
+        {
             let found = found(&[("index.html", ""), (name, "")]).unwrap();
             assert_eq!(found.serves, Serves::Nothing);
             assert!(found.reason.contains("is not served as files"), "{}", found.reason);
         }
         let factories = [("one/__init__.py", "def create_app():\n"), ("two/__init__.py", "def create_app():\n")];
-        assert_eq!(found(&factories).unwrap().serves, Serves::Nothing);
+        let message = "the packages one, two define create_app; name one, as in amboss 'one:create_app()'";
+        assert_eq!(found(&factories), Err(message.into()));
     }
 }

@@ -20,7 +20,12 @@ const INTERNAL_PREFIXES: [&str; 2] = ["AMBOSS_CHILD_", "AMBOSS_TEST_"];
 ///
 /// # Errors
 /// Messages: variables that are no setting.
-pub(super) fn read(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<[Vec<Given>; 2], Vec<String>> {
+///
+/// `is_debugging`: whether the command line says so. Then `PORT` is one of this machine alone.
+pub(super) fn read(
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+    is_debugging: bool,
+) -> Result<[Vec<Given>; 2], Vec<String>> {
     let (mut own, mut common) = (Vec::new(), Vec::new());
     let mut messages = Vec::new();
     let variables: Vec<(String, OsString)> = variables
@@ -28,14 +33,19 @@ pub(super) fn read(variables: impl IntoIterator<Item = (OsString, OsString)>) ->
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
         .filter(|(_, value)| !value.is_empty())
         .collect();
-    let in_kubernetes = variables.iter().any(|(name, _)| name == "KUBERNETES_SERVICE_HOST");
+    let is_on = |value: &OsStr| !matches!(value.to_str(), Some("0" | "false" | "no" | "off"));
+    let is_debugging = is_debugging || variables.iter().any(|(name, value)| name == "AMBOSS_DEBUG" && is_on(value));
     for (name, value) in variables {
         match name.as_str() {
-            "PORT" => common.extend(given("bind", address(&value), &name)),
+            "PORT" => match value.to_str().and_then(|port| port.parse::<u16>().ok()) {
+                Some(_) if !is_debugging => common.extend(given("bind", address(&value), &name)),
+                // On this machine alone; or the value is wrong, and the setting says so if it counts.
+                _ => common.extend(given("port", value, &name)),
+            },
             "WEB_CONCURRENCY" => common.extend(given("workers", value, &name)),
             "FORWARDED_ALLOW_IPS" => common.extend(given("forwarded-allow-ips", value, &name)),
             _ if !name.starts_with("AMBOSS_") || is_internal(&name) => {}
-            _ if in_kubernetes && is_service_link(&name, &value) => {}
+            _ if is_service_link(&name, &value) => {}
             _ => match table::settings().find(|setting| is_variable_of(setting, &name)) {
                 Some(setting) => own.push(Given::new(setting, split(setting, &value), Source::Variable(name))),
                 None => messages.push(unknown(&name)),
@@ -58,12 +68,15 @@ fn is_internal(name: &str) -> bool {
     INTERNAL.contains(&name) || INTERNAL_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Whether Kubernetes has set the variable, for a service that is named `amboss`: `AMBOSS_SERVICE_HOST`, `AMBOSS_PORT`
-/// with the value `tcp://…`, `AMBOSS_PORT_80_TCP_ADDR` and others.
+/// Whether Kubernetes or Docker has set the variable, for a service whose name begins with `amboss`: `…_SERVICE_HOST`,
+/// `…_SERVICE_PORT`, `…_PORT` with the value `tcp://…`, `…_PORT_80_TCP_ADDR` and others.
 fn is_service_link(name: &str, value: &OsStr) -> bool {
-    name.starts_with("AMBOSS_SERVICE_")
-        || name.starts_with("AMBOSS_PORT_")
-        || name == "AMBOSS_PORT" && value.to_str().is_some_and(|value| value.contains("://"))
+    let has_protocol =
+        name.split_once("_PORT_").is_some_and(|(_, rest)| rest.contains("_TCP") || rest.contains("_UDP"));
+    name.ends_with("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT")
+        || has_protocol
+        || name.ends_with("_PORT") && value.to_str().is_some_and(|value| value.contains("://"))
 }
 
 fn unknown(name: &str) -> String {
@@ -104,7 +117,7 @@ mod tests {
 
     fn shown(variables: &[(&str, &str)]) -> Result<String, Vec<String>> {
         let variables = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
-        read(variables).map(|[own, common]| format!("{own:?} {common:?}"))
+        read(variables, false).map(|[own, common]| format!("{own:?} {common:?}"))
     }
 
     #[test]
@@ -120,7 +133,13 @@ mod tests {
             (&[("AMBOSS_VHOST", "['a=b:c(1, 2)']")], "[vhost=[\"a=b:c(1, 2)\"] from AMBOSS_VHOST] []"),
             (&[("PORT", "80")], "[] [bind=[\"0.0.0.0:80\"] from PORT]"),
             (&[("AMBOSS_SERVER_FD", "3"), ("AMBOSS_TEST_CACHE", "/x"), ("AMBOSS_CHILD_LIVE", "1")], "[] []"),
-            (&[("KUBERNETES_SERVICE_HOST", "10.0.0.1"), ("AMBOSS_PORT", "tcp://10.0.0.2:80")], "[] []"),
+            (
+                &[("PORT", "80"), ("AMBOSS_DEBUG", "1")],
+                "[debug=[\"true\"] from AMBOSS_DEBUG] [port=[\"80\"] from PORT]",
+            ),
+            (&[("AMBOSS_PORT", "tcp://10.0.0.2:80"), ("AMBOSS_PORT_80_TCP_ADDR", "10.0.0.2")], "[] []"),
+            (&[("AMBOSS_WEB_SERVICE_HOST", "10.0.0.2"), ("AMBOSS_WEB_SERVICE_PORT_HTTP", "80")], "[] []"),
+            (&[("AMBOSS_WEB_PORT", "tcp://10.0.0.2:80"), ("AMBOSS_WEB_PORT_80_TCP", "tcp://10.0.0.2:80")], "[] []"),
         ] {
             assert_eq!(shown(variables).as_deref(), Ok(expected), "{variables:?}");
         }

@@ -20,29 +20,32 @@ const NAME: &str = "amboss.toml";
 /// The file of a Python project, which may contain the settings, too.
 const PYPROJECT: &str = "pyproject.toml";
 
-/// The beginning of the table's name in `pyproject.toml`.
+/// The table's name in `pyproject.toml`.
 const TABLE: &str = "tool.amboss";
+
+/// What such a file contains, however the table is written.
+const NAME_IN_TABLE: &str = "amboss";
 
 /// Returns the settings of the file that the command line names, or else of a file in the current directory. `named` is
 /// the path of that file, and the path as the command line has it.
 ///
 /// # Errors
 /// Messages: a file that can't be read, and keys and values that can't be used.
-pub(super) fn read(named: Option<(&Path, &Path)>) -> Result<Vec<Given>, Vec<String>> {
+pub(super) fn read(named: Option<(&Path, &Path)>, advice: Advice) -> Result<Vec<Given>, Vec<String>> {
     if let Some((path, shown)) = named {
-        return read_named(path, &shown.display().to_string());
+        return read_named(path, &shown.display().to_string(), advice);
     }
     if let Some(text) = contents(Path::new(NAME))? {
-        return parse(&text, NAME, false);
+        return parse(&text, NAME, false, advice);
     }
     match contents(Path::new(PYPROJECT))? {
         // A file of other programs: it has to be well-formed only if it concerns amboss.
-        Some(text) if text.contains(TABLE) => parse(&text, PYPROJECT, true),
+        Some(text) if text.contains(NAME_IN_TABLE) => parse(&text, PYPROJECT, true, advice),
         _ => Ok(Vec::new()),
     }
 }
 
-fn read_named(path: &Path, shown: &str) -> Result<Vec<Given>, Vec<String>> {
+fn read_named(path: &Path, shown: &str, advice: Advice) -> Result<Vec<Given>, Vec<String>> {
     if path.extension().is_some_and(|extension| extension == "py") {
         return Err(vec![format!(
             "'{shown}' is a program in Python, and amboss reads TOML; `amboss migrate gunicorn -c {shown}` prints an \
@@ -52,7 +55,7 @@ fn read_named(path: &Path, shown: &str) -> Result<Vec<Given>, Vec<String>> {
     let text = contents(path)?
         .ok_or_else(|| vec![format!("there is no configuration file '{shown}'; create it, or fix the path")])?;
     let is_pyproject = path.file_name().is_some_and(|name| name == PYPROJECT);
-    parse(&text, shown, is_pyproject)
+    parse(&text, shown, is_pyproject, advice)
 }
 
 /// Returns the contents of a file; `None` if there is none.
@@ -68,17 +71,21 @@ fn contents(path: &Path) -> Result<Option<String>, Vec<String>> {
 struct File<'f> {
     name: &'f str,
     text: &'f str,
+    advice: Advice,
     given: Vec<Given>,
     messages: Vec<String>,
 }
 
+/// Returns a sentence about a key that is one of another server.
+pub(crate) type Advice = fn(&str) -> Option<String>;
+
 /// Parses the text of a file.
-fn parse(text: &str, name: &str, is_pyproject: bool) -> Result<Vec<Given>, Vec<String>> {
+fn parse(text: &str, name: &str, is_pyproject: bool, advice: Advice) -> Result<Vec<Given>, Vec<String>> {
     let root = DeTable::parse(text).map_err(|error| {
         let line = error.span().map_or(1, |span| line_of(text, span.start));
         vec![format!("{name}, line {line}: {}", error.message())]
     })?;
-    let mut file = File { name, text, given: Vec::new(), messages: Vec::new() };
+    let mut file = File { name, text, advice, given: Vec::new(), messages: Vec::new() };
     let root = root.get_ref();
     if is_pyproject {
         let tool = root.get("tool").and_then(|tool| tool.get_ref().as_table());
@@ -145,13 +152,16 @@ impl File<'_> {
                 values.iter().map(|value| scalar(value.get_ref())).collect()
             }
             // One value with commas can be written as a list.
-            (Kind::Value("LIST" | "FIELD=N,...", _), DeValue::Array(values)) => {
+            (Kind::Value(..), DeValue::Array(values)) if setting.has_commas => {
                 let values: Option<Vec<_>> = values.iter().map(|value| value.get_ref().as_str()).collect();
                 values.map(|values| vec![values.join(",").into()])
             }
             (_, value) => scalar(value).map(|value| vec![value]),
         };
         match values {
+            Some(values) if values.is_empty() && matches!(setting.kind, Kind::Program(_)) => {
+                self.messages.push(format!("{}, line {line}: program is empty; begin it with a program", self.name));
+            }
             Some(values) => {
                 let source = Source::File { file: self.name.to_owned(), line };
                 self.given.push(Given::new(setting, values, source));
@@ -176,6 +186,7 @@ impl File<'_> {
                 Some(path) => format!("it is written as {path}"),
                 None => format!("it is for the command line, as --{}", setting.name),
             },
+            None if (self.advice)(name).is_some() => (self.advice)(name).unwrap_or_default(),
             None => match nearest(&shown, table::settings().filter_map(Setting::path_in_file)) {
                 Some(nearest) => format!("did you mean {nearest}?"),
                 None => "amboss --help lists the settings".into(),
@@ -195,6 +206,8 @@ fn scalar(value: &DeValue<'_>) -> Option<OsString> {
     match value {
         DeValue::String(text) => Some(text.as_ref().into()),
         DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().replace('_', "").into()),
+        // Permissions.
+        DeValue::Integer(number) if number.radix() == 8 => Some(format!("0o{}", number.as_str()).into()),
         DeValue::Float(number) => Some(number.as_str().replace('_', "").into()),
         _ => None,
     }
@@ -220,7 +233,7 @@ mod tests {
         let text =
             "threads = 8\nno_listing = true\nbind = ['a:1', 'b:2']\nquiet = 2\nforwarded-allow-ips = ['::1', '*']\n\
                     [limits]\nbody = '1M'\nrequest_line = 8_190\n[timeouts]\nminimum_rate = 0\nidle = 2.5\n";
-        let given = parse(text, "amboss.toml", false).unwrap();
+        let given = parse(text, "amboss.toml", false, |_| None).unwrap();
         let shown: Vec<String> =
             given.iter().map(|given| format!("{}={:?}", given.setting.name, given.values)).collect();
         assert_eq!(
@@ -244,7 +257,7 @@ mod tests {
     #[test]
     fn only_the_own_table_of_a_python_project_counts() {
         let text = "[project]\nname = 'shop'\n[tool.ruff]\nthreads = 1\n[tool.amboss]\napp = 'shop:app'\n";
-        let given = parse(text, "pyproject.toml", true).unwrap();
+        let given = parse(text, "pyproject.toml", true, |_| None).unwrap();
         assert_eq!(format!("{given:?}"), "[app=[\"shop:app\"] from pyproject.toml, line 6]");
     }
 
@@ -264,8 +277,12 @@ mod tests {
             ("threads = [1]", "threads has to be a text or a number"),
             ("threads = 1\nthreads = 2", "amboss.toml, line 2: duplicate key"),
             ("threads", "amboss.toml, line 1: "),
+            ("statsd_host = 'a'", "there is no setting statsd-host; it is known"),
+            ("program = []", "line 1: program is empty; begin it with a program"),
+            ("umask = 0x22", "umask has to be a text or a number"),
         ] {
-            let messages = parse(text, "amboss.toml", false).unwrap_err();
+            let advice: Advice = |name| (name == "statsd-host").then(|| "it is known".into());
+            let messages = parse(text, "amboss.toml", false, advice).unwrap_err();
             assert!(messages[0].contains(message), "{text}: {messages:?}");
         }
     }

@@ -45,8 +45,17 @@ pub(crate) struct Given {
 }
 
 impl Given {
-    /// Makes the value of a switch or of a count `true`, `false` or a number; other values stay as they are.
+    /// Makes the value of a switch `true` or `false`, and writes that of a choice as the table does; other values stay as
+    /// they are.
     pub(crate) fn new(setting: &'static Setting, mut values: Vec<OsString>, source: Source) -> Given {
+        if let Kind::Choice { choices, .. } = &setting.kind {
+            for value in &mut values {
+                let known = choices.iter().find(|(choice, _)| value.eq_ignore_ascii_case(choice));
+                if let Some((choice, _)) = known {
+                    *value = OsString::from(choice);
+                }
+            }
+        }
         if let (Kind::Switch(_), [value]) = (&setting.kind, &mut values[..]) {
             match value.to_str().map(str::to_ascii_lowercase).as_deref() {
                 Some("1" | "yes" | "on" | "true") => *value = "true".into(),
@@ -103,28 +112,39 @@ impl Resolved {
     /// Messages: values that can't be used, and settings that exclude each other.
     pub(crate) fn new(layers: Vec<Vec<Given>>) -> Result<Resolved, Vec<String>> {
         let mut given: Vec<Given> = Vec::new();
-        // The layer whose member of an exclusion group is in effect.
+        let mut unused: Vec<(Given, String)> = Vec::new();
+        // The layer whose member of an exclusion group is in effect, and that member.
         let mut groups: HashMap<&str, (usize, usize)> = HashMap::new();
+        let mut layer_of: HashMap<&str, usize> = HashMap::new();
         for (layer, mut members) in layers.into_iter().enumerate() {
             members.sort_by_key(Given::position);
             for member in members {
                 if given.iter().any(|known| known.setting.name == member.setting.name) {
                     continue;
                 }
-                if let Some(group) = member.setting.excludes {
+                // A switch that is off excludes nothing.
+                if let Some(group) = member.setting.excludes.filter(|_| !member.is_off()) {
                     let &mut (winner, index) = groups.entry(group).or_insert((layer, given.len()));
                     if winner != layer {
+                        let reason = format!("{} counts more", given[index].spelling());
+                        unused.push((member, reason));
                         continue;
                     }
                     if index != given.len() {
                         return Err(vec![exclusion(group, &given[index], &member)]);
                     }
                 }
+                if let Some(partner) = member.setting.belongs_to {
+                    if layer_of.get(partner).is_some_and(|of_partner| *of_partner != layer) {
+                        unused.push((member, format!("it belongs to another --{partner}")));
+                        continue;
+                    }
+                }
+                layer_of.insert(member.setting.name, layer);
                 given.push(member);
             }
         }
         let config = build(&given)?;
-        let mut unused = Vec::new();
         let mut effective = Vec::new();
         for member in &given {
             match scope::check(member, &config, &given) {
@@ -217,7 +237,7 @@ fn build(given: &[Given]) -> Result<Config, Vec<String>> {
 
 /// Returns the message for two settings of one layer that exclude each other.
 fn exclusion(group: &str, one: &Given, other: &Given) -> String {
-    if group == "target" {
+    if group == table::TARGET {
         return "APP and PROGRAM can't both be served; leave out one of them".into();
     }
     format!("'{}' cannot be used with '{}'; leave out one of them", one.spelling(), other.spelling())
@@ -282,6 +302,34 @@ mod tests {
     }
 
     #[test]
+    fn a_switch_that_is_off_excludes_nothing() {
+        for (switch, other, value) in [("single", "threads", "8"), ("single", "processes", "8")] {
+            let expected = format!("--no-config --{other}={value} --no-{switch}");
+            let lower = file(&[(other, &[value])]);
+            assert_eq!(arguments(vec![flags(&[(switch, &["false"])]), lower]), expected);
+            let both = file(&[(other, &[value]), (switch, &["false"])]);
+            assert_eq!(arguments(vec![vec![], both]), expected);
+        }
+        #[cfg(feature = "tls")]
+        {
+            let lower = file(&[("cert", &["a"]), ("key", &["b"])]);
+            assert_eq!(
+                arguments(vec![flags(&[("adhoc", &["false"])]), lower]),
+                "--no-config --no-adhoc --cert=a --key=b"
+            );
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn a_key_belongs_to_the_certificate_of_its_layer() {
+        let resolved = Resolved::new(vec![flags(&[("cert", &["a"])]), file(&[("cert", &["b"]), ("key", &["c"])])]);
+        let resolved = resolved.unwrap_or_else(|messages| panic!("{messages:?}"));
+        assert_eq!(resolved.arguments(), ["--no-config", "--cert=a"]);
+        assert_eq!(resolved.unused[0].1, "it belongs to another --cert");
+    }
+
+    #[test]
     fn a_switch_of_a_lower_layer_can_be_switched_off() {
         let lower = || file(&[("spa", &["true"]), ("quiet", &["2"])]);
         assert_eq!(arguments(vec![flags(&[("app", &["./"])]), lower()]), "--no-config --quiet --quiet --spa ./");
@@ -295,6 +343,17 @@ mod tests {
         assert_eq!(arguments(vec![vec![], file(settings)]), "--no-config --threads=3");
         let error = Resolved::new(vec![flags(settings)]).err().expect("it has no effect");
         assert!(error[0].starts_with("--worker-class is for a Python application"), "{error:?}");
+    }
+
+    #[test]
+    fn what_would_be_taken_for_a_flag_is_refused() {
+        for (name, message) in
+            [("app", "invalid value '--version' for '[APP]': write a path such as ./--version"), ("program", "")]
+        {
+            let values: &[&str] = if name == "app" { &["--version"] } else { &[] };
+            let resolved = Resolved::new(vec![flags(&[(name, values)])]);
+            assert_eq!(resolved.err().map(|messages| messages[0].clone()).unwrap_or_default(), message);
+        }
     }
 
     #[test]

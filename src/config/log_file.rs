@@ -37,12 +37,6 @@ impl Name {
         }
     }
 
-    /// Returns the file's path.
-    #[cfg(target_os = "linux")]
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Returns a pattern for the reloader to ignore: the file, and the names to which it is moved.
     #[cfg(all(unix, feature = "reload"))]
     pub(super) fn pattern(&self) -> Option<String> {
@@ -52,14 +46,31 @@ impl Name {
 }
 
 impl LogFile {
-    /// Opens the file, and creates it if it does not exist.
-    pub(super) fn open(path: &Path) -> Result<LogFile, String> {
-        let file = append(path).map_err(|error| {
-            format!("can't write to the log file '{}' ({error}); name a file in an existing directory", path.display())
-        })?;
+    /// Opens the file, and creates it if it does not exist. `created` is called with a new file.
+    pub(super) fn open(path: &Path, created: impl FnOnce(&File)) -> Result<LogFile, String> {
+        let new = OpenOptions::new().append(true).create_new(true).open(path);
+        let file = match new {
+            Ok(file) => {
+                created(&file);
+                Ok(file)
+            }
+            // The file exists, or can't be created for a reason that this call finds as well.
+            Err(_) => append(path),
+        };
+        let file = file.map_err(|error| unwritable(path, &error))?;
         // An absolute path, so that it still means this file if the process changes its directory.
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         Ok(LogFile { file, name: Arc::new(Name { path, next: Mutex::new(None) }) })
+    }
+
+    /// Checks that the file can be opened, or its directory exists, without creating the file.
+    pub(super) fn check(path: &Path) -> Result<(), String> {
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        match OpenOptions::new().append(true).open(path) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && directory.is_dir() => Ok(()),
+            Err(error) => Err(unwritable(path, &error)),
+        }
     }
 
     pub(super) fn name(&self) -> Arc<Name> {
@@ -90,6 +101,10 @@ impl Write for LogFile {
     }
 }
 
+fn unwritable(path: &Path, error: &io::Error) -> String {
+    format!("can't write to the log file '{}' ({error}); name a file in an existing directory", path.display())
+}
+
 fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).open(path)
 }
@@ -102,7 +117,7 @@ mod tests {
     fn a_process_forked_while_the_file_is_reopened_writes_to_the_old_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
-        let mut log = LogFile::open(&path).unwrap();
+        let mut log = LogFile::open(&path, |_| ()).unwrap();
         let name = log.name();
         // In a forked process, no thread would unlock it.
         let held = name.next.lock();
@@ -116,7 +131,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (path, moved) = (directory.path().join("log"), directory.path().join("log.1"));
         std::fs::write(&path, "before\n").unwrap();
-        let mut log = LogFile::open(&path).unwrap();
+        let mut log = LogFile::open(&path, |_| ()).unwrap();
         log.write_all(b"one\n").unwrap();
         std::fs::rename(&path, &moved).unwrap();
         log.write_all(b"two\n").unwrap();

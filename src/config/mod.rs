@@ -12,7 +12,7 @@
 
 #[cfg(all(unix, feature = "reload"))]
 mod cargo_bin;
-mod conflicts;
+pub(crate) mod conflicts;
 mod detect;
 pub(crate) mod environment;
 mod file;
@@ -20,22 +20,23 @@ pub(crate) mod layers;
 pub(crate) mod log_file;
 pub(crate) mod nearest;
 pub(crate) mod options;
-mod parsers;
+pub(crate) mod parsers;
 #[cfg(test)]
 mod reference;
 mod scope;
 pub(crate) mod setting;
 pub(crate) mod show;
+mod slow_log;
 mod split_log;
 pub(crate) mod table;
 pub(crate) mod target;
 pub(crate) mod values;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(crate) use conflicts::with_greenlets;
 use detect::Serves;
-use layers::{Given, Resolved};
+use layers::{Given, Resolved, Source};
 
 /// The flag with which only the command line counts.
 pub(crate) const NO_CONFIG: &str = "no-config";
@@ -45,7 +46,7 @@ const LOOK_AROUND: &str = ".";
 
 /// Replaces [`LOOK_AROUND`] by what the current directory contains. Returns what was chosen, and why.
 fn look_around(layers: &mut [Vec<Given>]) -> Result<Option<String>, Vec<String>> {
-    let is_target = |given: &Given| given.setting.excludes == Some("target");
+    let is_target = |given: &Given| given.setting.excludes == Some(table::TARGET);
     let Some(layer) = layers.iter_mut().find(|layer| layer.iter().any(is_target)) else { return Ok(None) };
     let is_this = |given: &Given| given.setting.name == "app" && given.values == [LOOK_AROUND];
     let Some(position) = layer.iter().position(is_this) else { return Ok(None) };
@@ -68,6 +69,18 @@ fn look_around(layers: &mut [Vec<Given>]) -> Result<Option<String>, Vec<String>>
     Ok(Some(found.reason))
 }
 
+/// Tells this process, and those that it starts without them, the names of the files that configure it.
+fn withhold(resolved: &mut Resolved, file: Option<PathBuf>) {
+    let paths = file.iter().chain(&resolved.config.process.env_file);
+    let names: Vec<String> = paths.filter_map(|path| path.file_name()?.to_str().map(str::to_owned)).collect();
+    if names.is_empty() {
+        return;
+    }
+    let values = names.iter().map(Into::into).collect();
+    resolved.given.extend(table::find("withheld").map(|setting| Given::new(setting, values, Source::Flag)));
+    resolved.config.site.withheld.extend(names);
+}
+
 /// Changes to the directory that the layers name, before the file of that directory is read and paths are used. Returns
 /// whether they name one.
 fn change_directory(layers: &[Vec<Given>]) -> Result<bool, Vec<String>> {
@@ -80,20 +93,26 @@ fn change_directory(layers: &[Vec<Given>]) -> Result<bool, Vec<String>> {
 }
 
 /// Resolves the configuration of this process from the command line, and, unless `isolated`, from its environment and a
-/// file: the one that `named` is, or one of the current directory.
+/// file: the one that `named` is, or one of the current directory. `advice` explains keys of other servers.
 ///
 /// # Errors
 /// Messages: what can't be used, and what to do.
-pub(crate) fn resolve(flags: Vec<Given>, named: Option<&Path>, isolated: bool) -> Result<Resolved, Vec<String>> {
+pub(crate) fn resolve(
+    flags: Vec<Given>,
+    named: Option<&Path>,
+    isolated: bool,
+    advice: file::Advice,
+) -> Result<Resolved, Vec<String>> {
     // The command line names the file from the directory where it was written.
     let absolute = named.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
     let mut layers = vec![flags];
     if !isolated {
-        layers.extend(environment::read(std::env::vars_os())?);
+        let is_debugging = layers[0].iter().any(|given| given.setting.name == "debug" && !given.is_off());
+        layers.extend(environment::read(std::env::vars_os(), is_debugging)?);
     }
     let is_elsewhere = change_directory(&layers)?;
     if !isolated {
-        layers.push(file::read(absolute.as_deref().zip(named))?);
+        layers.push(file::read(absolute.as_deref().zip(named), advice)?);
         if !is_elsewhere {
             change_directory(&layers)?;
         }
@@ -101,6 +120,7 @@ pub(crate) fn resolve(flags: Vec<Given>, named: Option<&Path>, isolated: bool) -
     let chosen = look_around(&mut layers)?;
     let mut resolved = Resolved::new(layers)?;
     resolved.chosen = chosen;
+    withhold(&mut resolved, absolute);
     match conflicts::find(&resolved) {
         Some(message) => Err(vec![message]),
         None => Ok(resolved),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::log_file::{self, LogFile};
+use super::slow_log::SlowLog;
 use super::split_log::SplitLog;
 use super::target;
 use super::values::{Color, Config, LogLevel};
@@ -54,14 +55,20 @@ impl Config {
     ///
     /// # Errors
     /// A message: a file can't be opened, a directory is missing, or a certificate can't be used.
-    pub(crate) fn options(&self) -> Result<RunOptions, String> {
+    ///
+    /// With `is_check`, no file is created.
+    pub(crate) fn options(&self, is_check: bool) -> Result<RunOptions, String> {
         let mut options = RunOptions { settings: self.settings()?, ..RunOptions::default() };
         #[cfg(target_os = "linux")]
         if self.process.user.is_some() || self.process.group.is_some() {
             let (user, group) = (self.process.user.as_deref(), self.process.group.as_deref());
             options.run_as = Some(crate::RunAs::new(user, group).map_err(|error| error.to_string())?);
         }
-        options.settings.log = self.log(&mut options)?;
+        if is_check {
+            self.check_logs()?;
+        } else {
+            options.settings.log = self.log(&mut options)?;
+        }
         options.processes = self.processes.map_or(1, usize::from);
         options.threaded = self.single.then_some(false);
         options.next_free_port = self.is_default_address();
@@ -97,6 +104,7 @@ impl Config {
         }
         match self.threads {
             Some(threads) => settings.runtime.threads = threads.into(),
+            None if self.python.runs_one => settings.runtime.threads = 1,
             None if target::needs_python(self) => settings.runtime.threads = PYTHON_THREADS,
             None => {}
         }
@@ -123,7 +131,7 @@ impl Config {
         // Standard output is for access lines alone.
         let is_stdout = log.access_file.as_deref().is_some_and(|path| path == Path::new("-"));
         let logs = if of_access == of_errors && !is_stdout {
-            let log = self.open_log(of_errors, false, &mut files)?;
+            let log = self.open_log(of_errors, false, options, &mut files)?;
             match (has_access, has_errors) {
                 (true, true) => Arc::new(log) as Arc<dyn Log>,
                 (false, true) => Arc::new(log.errors_only()),
@@ -131,14 +139,12 @@ impl Config {
                 (false, false) => Arc::new(NoLog),
             }
         } else {
-            let access = has_access.then(|| self.open_log(of_access, is_stdout, &mut files)).transpose()?;
-            let errors = has_errors.then(|| self.open_log(of_errors, false, &mut files)).transpose()?;
+            let access = has_access.then(|| self.open_log(of_access, is_stdout, options, &mut files)).transpose()?;
+            let errors = has_errors.then(|| self.open_log(of_errors, false, options, &mut files)).transpose()?;
             Arc::new(SplitLog { access, errors })
         };
         #[cfg(unix)]
         for file in &files {
-            #[cfg(target_os = "linux")]
-            options.run_as.iter().for_each(|run_as| run_as.own(file.path()));
             #[cfg(all(unix, feature = "reload"))]
             options.exclude_patterns.extend(file.pattern());
             let _ = file;
@@ -146,7 +152,17 @@ impl Config {
         if !files.is_empty() {
             options.reopen_logs = Some(Arc::new(move || files.iter().for_each(|file| file.reopen())));
         }
-        Ok(logs)
+        Ok(match log.slow.filter(|_| has_errors) {
+            Some(limit) => Arc::new(SlowLog { log: logs, limit }),
+            None => logs,
+        })
+    }
+
+    /// Checks that the logs can be opened.
+    fn check_logs(&self) -> Result<(), String> {
+        let files = [&self.log.file, &self.log.access_file, &self.log.error_file];
+        let files = files.into_iter().flatten().filter(|path| path.as_path() != Path::new("-"));
+        files.map(PathBuf::as_path).try_for_each(LogFile::check)
     }
 
     /// Opens a log in a file, or on stderr or stdout. Names of files are added to `files`.
@@ -154,16 +170,22 @@ impl Config {
         &self,
         path: Option<&PathBuf>,
         is_stdout: bool,
+        options: &RunOptions,
         files: &mut Vec<Arc<log_file::Name>>,
     ) -> Result<TextLog, String> {
         let format = self.log.format;
+        let with_format = |log: TextLog| match &self.log.access_format {
+            Some(format) => log.access_format(format.clone()),
+            None => log,
+        };
         if is_stdout {
             let terminal = io::stdout().is_terminal();
-            return Ok(TextLog::new(Box::new(io::stdout()), format, self.wants_color(terminal), terminal));
+            let log = TextLog::new(Box::new(io::stdout()), format, self.wants_color(terminal), terminal);
+            return Ok(with_format(log));
         }
-        Ok(match path.filter(|path| path.as_path() != Path::new("-")) {
+        Ok(with_format(match path.filter(|path| path.as_path() != Path::new("-")) {
             Some(path) => {
-                let file = LogFile::open(path)?;
+                let file = LogFile::open(path, |created| options.own(created))?;
                 files.push(file.name());
                 // `auto` means colours on a terminal only, and this log is a file.
                 TextLog::new(Box::new(file), format, self.log.color == Color::Always, false)
@@ -172,7 +194,7 @@ impl Config {
                 let terminal = io::stderr().is_terminal();
                 TextLog::new(Box::new(io::stderr()), format, self.wants_color(terminal), terminal)
             }
-        })
+        }))
     }
 
     /// Whether to colour the log on stderr. `auto` follows the same rule as the core, `crate::wants_color`; anstream
@@ -192,10 +214,23 @@ impl Config {
         options.listing = listing && !self.site.no_listing;
         options.cache = self.site.cache;
         options.precompressed = true;
+        options.withheld = self.own_files();
         options
     }
 
-    /// Copies what stands around the application into the options. The loader of a Python application replaces the
+    /// Returns the names of the server's own files, which no folder publishes.
+    fn own_files(&self) -> Vec<String> {
+        let log = &self.log;
+        let mut paths: Vec<&PathBuf> = [&log.file, &log.access_file, &log.error_file].into_iter().flatten().collect();
+        #[cfg(unix)]
+        paths.extend(&self.process.pid);
+        #[cfg(feature = "tls")]
+        paths.extend(&self.tls.key);
+        let names = paths.into_iter().filter_map(|path| path.file_name()?.to_str().map(str::to_owned));
+        names.chain(["amboss.toml".to_owned()]).chain(self.site.withheld.iter().cloned()).collect()
+    }
+
+    /// Copies files, CGI scripts and hosts into the options. The loader of a Python application replaces the
     /// applications of [`target::python_hosts`].
     ///
     /// # Errors
@@ -239,6 +274,18 @@ impl Config {
         options.workers = reload.workers.into();
         // A served folder is what its author changes.
         options.extra_files.extend(self.app.as_deref().and_then(target::folder).map(Path::to_owned));
+    }
+
+    /// Checks that the PROGRAM can be started, unless it is built first.
+    ///
+    /// # Errors
+    /// Why it can't.
+    pub(crate) fn check_program(&self) -> Result<(), crate::RunError> {
+        #[cfg(all(unix, feature = "reload"))]
+        if let Some(program) = self.program.first().filter(|_| !self.reload.reload) {
+            return crate::supervise::check_runnable(program);
+        }
+        Ok(())
     }
 
     /// Returns how a supervisor starts its workers.

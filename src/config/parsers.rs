@@ -11,6 +11,11 @@ pub(crate) fn text(value: &OsStr) -> Result<&str, String> {
     value.to_str().ok_or_else(|| "write it in UTF-8".into())
 }
 
+/// Whether the system accepts an environment variable with this name and value.
+pub(crate) fn is_variable(name: &str, value: &str) -> bool {
+    !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0')
+}
+
 /// Parses a value with its type's own parser and message.
 pub(crate) fn parse<T: FromStr<Err: Display>>(value: &OsStr) -> Result<T, String> {
     text(value)?.parse().map_err(|error: T::Err| error.to_string())
@@ -69,14 +74,25 @@ pub(crate) fn timeout_or_zero(value: &OsStr) -> Result<Duration, String> {
     timeout(value).map_err(|error| format!("{error}, or 0"))
 }
 
+/// Parses how long a request may take before it is called slow.
+pub(crate) fn slow(value: &OsStr) -> Result<Duration, String> {
+    seconds(value, 0.001, 86_400.0).ok_or_else(|| "give seconds, from 0.001 to 86400 (a day), or 250ms".into())
+}
+
 /// Parses the interval between two scans.
 #[cfg(all(unix, feature = "reload"))]
 pub(crate) fn interval(value: &OsStr) -> Result<Duration, String> {
     seconds(value, 0.01, 3600.0).ok_or_else(|| "give seconds, from 0.01 to 3600".into())
 }
 
+/// Parses a time in seconds, or with a unit: `250ms`, `30s`, `5m` or `1h`.
 fn seconds(value: &OsStr, least: f64, most: f64) -> Option<Duration> {
-    let seconds: f64 = value.to_str()?.parse().ok()?;
+    let text = value.to_str()?;
+    let (number, factor) = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)]
+        .into_iter()
+        .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)))
+        .unwrap_or((text, 1.0));
+    let seconds = number.trim_end().parse::<f64>().ok()? * factor;
     (least..=most).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
 }
 
@@ -102,6 +118,18 @@ pub(crate) fn octal(value: &OsStr) -> Result<u32, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_has_a_unit_or_is_in_seconds() {
+        for (text, milliseconds) in
+            [("1", 1000), ("0.5", 500), ("250ms", 250), ("2 s", 2000), ("5m", 300_000), ("1h", 3_600_000)]
+        {
+            assert_eq!(timeout(OsStr::new(text)), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in ["", "s", "soon", "nan", "inf", "-1", "1d", "0.01", "25h"] {
+            assert!(timeout(OsStr::new(text)).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn a_size_has_a_unit_or_none() {

@@ -14,7 +14,8 @@ fn reference() -> String {
          `amboss.toml` (or in `[tool.amboss]` of\n`pyproject.toml`), and that more than the default. `PORT`, \
          `WEB_CONCURRENCY` and `FORWARDED_ALLOW_IPS` count more than\nthe file. `--no-` in front of a switch switches it \
          off. In a variable, commas separate the values of a list; a value with a\ncomma is written as in a file, \
-         `[\"a, b\"]`. `amboss --print-config` shows what counts, and `--check-config` checks it.\n",
+         `[\"a, b\"]`. A time is in seconds or has a unit: `250ms`, `30s`, `5m` or `1h`. \
+         A size is in bytes or has a unit: `64K`, `10M` or `1G`. `amboss --print-config` shows what counts, and `--check-config` checks it.\n",
     );
     for topic in TOPICS {
         let heading = topic.heading.unwrap_or("Server");

@@ -19,6 +19,10 @@ pub(crate) struct Setting<C: 'static> {
     pub(crate) excludes: Option<&'static str>,
     /// Settings of which at least one has to be given as well.
     pub(crate) needs: &'static [&'static str],
+    /// The setting that this one belongs to: it counts only if both are given in the same place.
+    pub(crate) belongs_to: Option<&'static str>,
+    /// Whether one value is a list that is separated by commas.
+    pub(crate) has_commas: bool,
     pub(crate) scope: Scope,
     /// Whether the process that the user starts acts on the setting, and the processes that it starts do not.
     pub(crate) once: bool,
@@ -69,7 +73,7 @@ pub(crate) enum Key {
     Limit(&'static str),
     /// In `[timeouts]`, under its name in [`amboss_core::Timeouts`].
     Timeout(&'static str),
-    /// Nowhere.
+    /// The setting is not read from files.
     #[cfg_attr(not(all(unix, feature = "reload")), allow(dead_code))]
     None,
 }
@@ -114,6 +118,8 @@ impl<C> Setting<C> {
             default: DefaultValue::None,
             excludes: None,
             needs: &[],
+            belongs_to: None,
+            has_commas: false,
             scope: Scope::Any,
             once: false,
             hyphen: false,
@@ -198,6 +204,17 @@ impl<C> Setting<C> {
 
     pub(crate) const fn needs(mut self, names: &'static [&'static str]) -> Setting<C> {
         self.needs = names;
+        self
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) const fn belongs_to(mut self, name: &'static str) -> Setting<C> {
+        self.belongs_to = Some(name);
+        self
+    }
+
+    pub(crate) const fn has_commas(mut self) -> Setting<C> {
+        self.has_commas = true;
         self
     }
 

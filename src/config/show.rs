@@ -20,6 +20,10 @@ pub(crate) fn print(resolved: &Resolved) -> String {
         }
         for setting in settings {
             let line = match resolved.given(setting.name) {
+                Some(given) if is_binary(&given.values) => {
+                    let line = format!("# {}", assignment(setting, &given.values));
+                    annotated(&line, &format!("{}; not UTF-8, so it can't be written here", given.source))
+                }
                 Some(given) => annotated(&assignment(setting, &given.values), &given.source.to_string()),
                 None => default_line(setting),
             };
@@ -68,7 +72,29 @@ fn literal(value: &OsStr, may_be_number: bool) -> String {
     if may_be_number && text.len() <= 18 && text.parse::<u64>().is_ok_and(|number| number.to_string() == text) {
         return text.into_owned();
     }
-    toml::Value::String(text.into_owned()).to_string()
+    string(&text)
+}
+
+/// Returns a string of TOML on one line, so that it can stand in a comment.
+fn string(text: &str) -> String {
+    let mut literal = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => literal.extend(['\\', character]),
+            '\n' => literal.push_str("\\n"),
+            '\t' => literal.push_str("\\t"),
+            control if control.is_control() => {
+                let _ = write!(literal, "\\u{:04X}", u32::from(control));
+            }
+            other => literal.push(other),
+        }
+    }
+    literal + "\""
+}
+
+/// Whether a value can't be written as text, which TOML needs.
+fn is_binary(values: &[OsString]) -> bool {
+    values.iter().any(|value| value.to_str().is_none())
 }
 
 fn default_line(setting: &Setting) -> String {
@@ -88,4 +114,19 @@ fn key(setting: &Setting) -> String {
 
 fn annotated(line: &str, comment: &str) -> String {
     format!("{line:COLUMN$} # {comment}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_string_is_on_one_line_and_means_the_same() {
+        for text in ["", "plain", "a\"b\\c", "two\nlines\tand\r\u{1}\u{85}", "ä€", "\"\"\"x", "12"] {
+            let literal = string(text);
+            assert!(!literal.contains('\n'), "{literal}");
+            let read: toml::Table = format!("key = {literal}").parse().expect("it is TOML");
+            assert_eq!(read["key"].as_str(), Some(text));
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use amboss_core::{Address, BodyMode, Limits, LogFormat, ProxySettings, Settings, Timeouts};
+use amboss_core::{AccessFormat, Address, BodyMode, Limits, LogFormat, ProxySettings, Settings, Timeouts};
 
 #[cfg(all(unix, feature = "reload"))]
 use crate::reload_options::ReloaderType;
@@ -49,6 +49,8 @@ pub(crate) struct LogConfig {
     pub(crate) access_file: Option<PathBuf>,
     pub(crate) error_file: Option<PathBuf>,
     pub(crate) no_access_log: bool,
+    pub(crate) access_format: Option<AccessFormat>,
+    pub(crate) slow: Option<Duration>,
     pub(crate) level: LogLevel,
     pub(crate) color: Color,
     pub(crate) quiet: u8,
@@ -99,6 +101,8 @@ pub(crate) struct PythonConfig {
     pub(crate) python: Option<PathBuf>,
     pub(crate) factory: bool,
     pub(crate) worker_class: Option<WorkerClass>,
+    /// Whether a worker runs one request at a time, unless the number of threads is given.
+    pub(crate) runs_one: bool,
     pub(crate) worker_connections: Option<u32>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) max_requests: Option<u64>,
@@ -128,7 +132,7 @@ impl WorkerClass {
     }
 }
 
-/// What stands around the application: files, CGI scripts and hosts.
+/// Files, CGI scripts and hosts beside the application.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SiteConfig {
     pub(crate) static_files: Vec<(String, PathBuf)>,
@@ -139,6 +143,8 @@ pub(crate) struct SiteConfig {
     pub(crate) cache: Option<Duration>,
     pub(crate) vhost: Vec<(String, String)>,
     pub(crate) allowed_host: Vec<String>,
+    /// Names of files that no folder publishes, because they configure the server.
+    pub(crate) withheld: Vec<String>,
 }
 
 /// HTTPS.

@@ -37,6 +37,8 @@ mod worker_process;
 
 #[cfg(feature = "cli")]
 pub(crate) use error_page::ErrorPage;
+#[cfg(feature = "cli")]
+pub(crate) use program::check_runnable;
 pub(crate) use run::supervise;
 pub use worker_process::report_files_before_exit;
 pub(crate) use worker_process::WorkerProcess;

@@ -143,7 +143,7 @@ fn split_argv(argv: &[OsString]) -> Result<(PathBuf, Vec<OsString>), RunError> {
 }
 
 /// Checks that a program of this name can be started, so that an error is reported once and not by every worker.
-pub(super) fn check_runnable(name: &OsStr) -> Result<(), RunError> {
+pub(crate) fn check_runnable(name: &OsStr) -> Result<(), RunError> {
     use std::os::unix::fs::PermissionsExt;
     let is_program =
         |path: &Path| path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);

@@ -123,7 +123,16 @@ fn a_check_tells_what_is_wrong_and_does_not_serve() {
         "amboss: spa (amboss.toml, line 1) has no effect: --spa is for a folder of files; name one, as in amboss \
                   ./site\namboss: the configuration is valid\n";
     assert_eq!(check("spa = true", &[]), (Some(0), unused.into()));
+    #[cfg(all(unix, feature = "reload"))]
+    assert!(check("", &["--", "./nope"]).1.contains("there is no program './nope'"));
+    let (code, output) = check("error-logfile = 'e.log'", &[]);
+    assert!(code == Some(0) && !dir.join("e.log").exists(), "{output}");
     for (toml, message) in [
+        (
+            "statsd_host = 'a:1'",
+            "there is no setting statsd-host; it is a setting of gunicorn; amboss sends no metrics yet",
+        ),
+        ("error-logfile = '/not/there/log'", "name a file in an existing directory"),
         ("thread = 3", "error: amboss.toml, line 1: there is no setting thread; did you mean threads?\n"),
         ("keep-alive = 3", "there is no setting keep-alive; it is written as timeouts.idle"),
         (
@@ -151,7 +160,9 @@ fn platforms_give_the_port_and_the_number_of_workers() {
     assert!(get(server.port(), "").starts_with("HTTP/1.1 200"));
     let server = Amboss::spawn(amboss(&["-b", "127.0.0.1:0"]).env("PORT", "nonsense"));
     assert!(get(server.port(), "").starts_with("HTTP/1.1 200"));
-    refuses(amboss(&[]).env("PORT", "nonsense"), "invalid value '0.0.0.0:nonsense' of PORT");
+    refuses(amboss(&[]).env("PORT", "nonsense"), "invalid value 'nonsense' of PORT: give a whole number in 0..=65535");
+    let server = Amboss::spawn(amboss(&["--debug"]).env("PORT", "0"));
+    assert!(!server.banner.contains("0.0.0.0"), "{}", server.banner);
     #[cfg(all(unix, feature = "reload"))]
     {
         let mut command = amboss(&["-w", "1"]);
@@ -220,6 +231,9 @@ fn a_dot_serves_what_the_directory_contains_and_says_so() {
     assert!(page(&server, "/").contains("Try next"));
     let server = Amboss::spawn(&mut configured(&dir, "port = 0", &["./"]));
     assert_eq!(page(&server, "/"), "a folder");
+    for name in ["amboss.toml", "AMBOSS.toml", "amboss%2etoml"] {
+        assert_eq!(crate::connect(server.port()).get(&format!("/{name}")).status, 404, "{name}");
+    }
     // A file may look, too, and a flag counts more.
     let server = Amboss::spawn(&mut configured(&dir, "port = 0\napp = '.'", &[]));
     assert!(server.banner.contains("is not served as files"), "{}", server.banner);

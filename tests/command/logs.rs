@@ -87,3 +87,33 @@ fn the_level_says_which_messages_are_printed() {
         std::fs::remove_file(dir.join("a")).expect("the file is there");
     }
 }
+
+#[test]
+fn access_lines_have_the_format_of_gunicorn() {
+    let dir = test_dir();
+    let format = r#"%(h)s %(u)s "%(m)s %(U)s %(q)s" %(s)s %({x-mark}i)s %({x-none}i)s 100%%"#;
+    let server = Running::start(&mut amboss_in(&dir, &["-p", "0", "--log-file", "log", "--access-logformat", format]));
+    get(server.port(), "X-Mark: \"a\"\r\nAuthorization: Basic QWRhOnNlY3JldA==\r\n");
+    wait_until("the request is logged", || read(&dir, "log").ends_with('\n'));
+    assert_eq!(read(&dir, "log"), "127.0.0.1 Ada \"GET /a%20b q=1\" 200 \\\"a\\\" - 100%\n");
+    crate::fails(&["--access-log-format", "%(x)s"], 2, "there is no part %(x)s; there are %(X)s with h, l, u, t");
+}
+
+#[test]
+fn a_slow_request_has_a_line_in_the_error_log() {
+    let dir = test_dir();
+    dir.write("cgi/slow", "#!/bin/sh\nsleep 0.3\necho Content-Type: text/plain\necho\necho done\n");
+    let script = dir.join("cgi/slow");
+    std::fs::set_permissions(script, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("the file is the test's");
+    let mount = format!("/cgi={}", dir.join_str("cgi"));
+    let flags = ["-p", "0", "--log-slow", "200ms", "--error-logfile", "e", "--no-access-log", "--cgi", &mount];
+    let server = Running::start(&mut amboss_in(&dir, &flags));
+    get(server.port(), "");
+    assert_eq!(crate::connect(server.port()).get("/cgi/slow").text(), "done\n");
+    wait_until("the request is logged", || read(&dir, "e").contains('\n'));
+    let log = read(&dir, "e");
+    let (before, after) =
+        ("slow request: \"GET /cgi/slow HTTP/1.1\" from 127.0.0.1 took 0.", " s waiting for a thread; status 200, ");
+    assert!(log.starts_with(before) && log.contains(after) && log.lines().count() == 1, "{log}");
+}

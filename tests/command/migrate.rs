@@ -46,70 +46,60 @@ fn a_command_line_of_gunicorn_becomes_a_file() {
     for (line, expected) in [
         (
             "shop:app",
-            &["app = \"shop:app\"", "bind = [\"127.0.0.1:8000\"]", "threads = 1", "no-access-log = true"][..],
+            "app = \"shop:app\"|bind = [\"127.0.0.1:8000\"]|backlog = 2048|threads = 1|no-access-log = true|timeout = 30|\
+             [timeouts]|shutdown = 30",
         ),
         (
             "-w4 -b 0.0.0.0:5000 -b unix:/tmp/s shop:app --access-logfile - -k gthread --threads=8 -t 60 --preload",
-            &[
-                "app = \"shop:app\"",
-                "bind = [\"0.0.0.0:5000\", \"unix:/tmp/s\"]",
-                "threads = 8",
-                "access-logfile = \"-\"",
-                "worker-class = \"threads\"",
-                "timeout = 60",
-                "preload = true",
-                "workers = 4",
-            ],
+            "app = \"shop:app\"|bind = [\"0.0.0.0:5000\", \"unix:/tmp/s\"]|backlog = 2048|threads = 8|access-logfile = \"-\"|\
+             worker-class = \"threads\"|timeout = 60|preload = true|workers = 4|[timeouts]|shutdown = 30",
         ),
         (
-            "-k gevent --worker-connections 200 -b :80 shop:app --access-logfile a --graceful-timeout 5 --keep-alive 3",
-            &[
-                "app = \"shop:app\"",
-                "bind = [\":80\"]",
-                "access-logfile = \"a\"",
-                "worker-class = \"gevent\"",
-                "worker-connections = 200",
-                "[timeouts]",
-                "shutdown = 5",
-                "idle = 3",
-            ],
+            "-k gevent --threads 4 --worker-connections 200 -b :80 shop --access-logfile a --graceful-timeout 5 --keep-alive 3",
+            "app = \"shop:application\"|bind = [\":80\"]|backlog = 2048|access-logfile = \"a\"|worker-class = \"gevent\"|\
+             worker-connections = 200|timeout = 30|[timeouts]|shutdown = 5|idle = 3",
+        ),
+        (
+            "-k sync --threads 4 --timeout 0 --backlog 5 --access-logfile -",
+            "bind = [\"127.0.0.1:8000\"]|backlog = 5|threads = 4|access-logfile = \"-\"|[timeouts]|shutdown = 30",
         ),
         (
             "-m 007 -p s.pid -n shop --chdir / --max-requests 0 --certfile a --keyfile b --cert-reqs 2 --ca-certs c -b h",
-            &[
-                "bind = [\"h:8000\"]",
-                "threads = 1",
-                "no-access-log = true",
-                "chdir = \"/\"",
-                "pid = \"s.pid\"",
-                "umask = \"007\"",
-                "name = \"shop\"",
-                "cert = [\"a\"]",
-                "key = [\"b\"]",
-                "client-ca = \"c\"",
-                "client-verify = \"required\"",
-            ],
+            "bind = [\"h:8000\"]|backlog = 2048|threads = 1|no-access-log = true|chdir = \"/\"|pid = \"s.pid\"|umask = \"007\"|\
+             name = \"shop\"|timeout = 30|cert = [\"a\"]|key = [\"b\"]|client-ca = \"c\"|client-verify = \"required\"|\
+             [timeouts]|shutdown = 30",
         ),
         (
-            "--limit-request-line 4094 --limit-request-fields 50 --limit-request-field_size 0 --umask 18",
-            &[
-                "bind = [\"127.0.0.1:8000\"]",
-                "threads = 1",
-                "no-access-log = true",
-                "umask = \"022\"",
-                "[limits]",
-                "request_line = 4094",
-                "fields = 50",
-            ],
+            "--limit-request-line 4094 --limit-request-fields 50 --limit-request-field_size 0 --umask 18 --certfile a \
+             --ca-certs c",
+            "bind = [\"127.0.0.1:8000\"]|backlog = 2048|threads = 1|no-access-log = true|umask = \"022\"|timeout = 30|\
+             cert = [\"a\"]|[timeouts]|shutdown = 30|[limits]|request_line = 4094|fields = 50",
         ),
     ] {
-        let arguments: Vec<&str> = std::iter::once("gunicorn").chain(line.split(' ')).collect();
+        let arguments: Vec<&str> = std::iter::once("gunicorn").chain(line.split_whitespace()).collect();
         let toml = migrate(&dir, &arguments);
-        assert_eq!(settings(&toml), expected, "{line}");
-        if !line.contains("chdir") && !line.contains("--certfile") {
+        assert_eq!(settings(&toml), expected.split('|').collect::<Vec<_>>(), "{line}");
+        // The others change the directory, or name certificates that are not there.
+        if !line.contains("--certfile") && line.contains("shop") {
             is_read(&dir, &toml);
         }
     }
+    for (line, remark) in [
+        (
+            "--certfile a --ca-certs c",
+            "gunicorn asks for no certificate without cert_reqs; client-ca would ask for one",
+        ),
+        ("-k gevent --threads 4", "threads: greenlets run in one thread, in gunicorn as well"),
+        (
+            "--preload --reload shop:app",
+            "two of these settings: --preload forks workers from code that was imported once",
+        ),
+    ] {
+        let arguments: Vec<&str> = std::iter::once("gunicorn").chain(line.split(' ')).collect();
+        let text = remarks(&migrate(&dir, &arguments));
+        assert!(text.contains(remark), "{line}: {text}");
+    }
+    assert!(migrate(&dir, &["gunicorn", "--help"]).contains("Usage: amboss migrate gunicorn"));
     let text = migrate(
         &dir,
         &["gunicorn", "-k", "uvicorn.workers.UvicornWorker", "--statsd-host", "a:1", "--daemon", "--odd", "3"],
@@ -138,18 +128,19 @@ fn a_configuration_file_of_gunicorn_is_run() {
     dir.write("other.py", "workers = 9\nprint(1)\n");
     dir.write("broken.py", "workers = nine\n");
     let toml = migrate(&dir, &["gunicorn", "-w", "4"]);
-    let expected = [
-        "app = \"shop:app\"",
-        "bind = [\"a:1\", \"b:2\"]",
-        "access-logfile = \"-\"",
-        "log-level = \"warning\"",
-        "env = [\"A=b\"]",
-        "umask = \"027\"",
-        "worker-class = \"threads\"",
-        "preload = true",
-        "workers = 4",
-    ];
-    assert_eq!(settings(&toml), expected);
+    let expected =
+        "app = \"shop:app\"|bind = [\"a:1\", \"b:2\"]|backlog = 2048|access-logfile = \"-\"|log-level = \"warning\"|\
+                    env = [\"A=b\"]|umask = \"027\"|worker-class = \"threads\"|timeout = 30|preload = true|workers = 4|\
+                    [timeouts]|shutdown = 30";
+    assert_eq!(settings(&toml), expected.split('|').collect::<Vec<_>>());
+    // The command line replaces what the file says, lists included.
+    let replaced = migrate(&dir, &["gunicorn", "-b", "c:3", "-e", "A=c", "other:app"]);
+    for setting in ["app = \"other:app\"", "bind = [\"c:3\"]", "env = [\"A=c\"]"] {
+        assert!(settings(&replaced).contains(&setting), "{replaced}");
+    }
+    dir.write("ssl.conf.py", "import ssl\ncert_reqs = ssl.CERT_REQUIRED\nca_certs = 'ca'\ncertfile = 'c'\n");
+    let verified = migrate(&dir, &["gunicorn", "-c", "ssl.conf.py"]);
+    assert!(verified.contains("client-ca = \"ca\"\nclient-verify = \"required\"\n"), "{verified}");
     let text = remarks(&toml);
     assert!(text.contains("post_fork: amboss runs no code of a configuration file"), "{text}");
     assert!(text.contains("timout: this is no option that amboss knows; check how it is written"), "{text}");
@@ -162,7 +153,7 @@ fn a_file_of_uwsgi_and_a_command_line_of_granian_become_files() {
     let dir = TempDir::new("migrate");
     let ini = "[uwsgi]\nbase = /srv\nchdir = %(base)/shop\nhttp-socket = :8080\nmodule = shop.wsgi\ncallable = app\n\
                master = true\nprocesses = 4\nthreads = 2\nharakiri = 30\nlimit-post = 1048576\nvacuum = 1\nmule = x\n\
-               static-map = /static=/srv/assets\nlazy-apps = true\ndisable-logging = true\nvirtualenv = /srv/venv\nxyzzy = 1\n";
+               static-map = /static=/srv/assets\nlazy-apps = true\ndisable-logging = 1\nauto-procname = 1\nhttp-keepalive = 1\nvirtualenv = /srv/venv\nxyzzy = 1\n";
     dir.write("uwsgi.ini", ini);
     let toml = migrate(&dir, &["uwsgi", "uwsgi.ini"]);
     let expected = [
@@ -187,7 +178,8 @@ fn a_file_of_uwsgi_and_a_command_line_of_granian_become_files() {
     );
     dir.write("eager.ini", "[uwsgi]\nsocket = /run/s\nwsgi-file = shop.py\nprocesses = 2\n");
     let eager = migrate(&dir, &["uwsgi", "eager.ini"]);
-    let expected = ["app = \"shop.py\"", "bind = [\"unix:/run/s\"]", "threads = 1", "preload = true", "workers = 2"];
+    let expected =
+        ["app = \"shop.py:application\"", "bind = [\"unix:/run/s\"]", "threads = 1", "preload = true", "workers = 2"];
     assert_eq!(settings(&eager), expected);
     assert!(remarks(&eager).contains("proxy_pass takes the place of uwsgi_pass"));
 

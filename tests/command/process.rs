@@ -36,7 +36,8 @@ fn variables_of_files_and_flags_reach_the_application() {
     let dir = test_dir();
     dir.write("one.env", "# comment\nexport FIRST='a b'\nSECOND=file\nTHIRD=file\nHOME=/changed\n");
     dir.write("two.env", "SECOND=other\nFOURTH=four\n");
-    dir.write("bad.env", "FIRST=a b c 'd\n");
+    dir.write("bad.env", "A=1\nPASSWORD=top secret value\n");
+    dir.write("nul.env", "A=\"\0\"\n");
     let print = "echo \"<$FIRST|$SECOND|$THIRD|$FOURTH|$HOME>\"; exec sleep 60";
     let flags =
         ["-p", "0", "--env-file", "one.env", "--env-file", "two.env", "-e", "THIRD=flag", "-e", "AMBOSS_THREADS=x"];
@@ -51,7 +52,13 @@ fn variables_of_files_and_flags_reach_the_application() {
         fails(&flags, 2, message);
     }
     let output = amboss_in(&dir, &["--env-file", "bad.env"]).output().expect("the command runs");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("--env-file bad.env has the line"), "{output:?}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        printed.contains("--env-file bad.env, line 2: write NAME=VALUE") && !printed.contains("secret"),
+        "{printed}"
+    );
+    let output = amboss_in(&dir, &["--env-file", "nul.env"]).output().expect("the command runs");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
 }
 
 #[test]
@@ -72,6 +79,23 @@ fn the_pid_file_names_the_process_while_it_runs() {
         assert!(!dir.join("amboss.pid").exists());
     }
     fails(&["-p", "0", "--pid", "/not/there/pid"], 2, "name a file in an existing directory");
+    fails(&["-p", "/run/amboss.pid"], 2, "the PID file, -p of gunicorn, is --pid");
+    // Also when a second CTRL+C ends the server while a request runs.
+    let mount = script(&dir, ": > started; exec sleep 30");
+    let flags = ["-p", "0", "--pidfile", "amboss.pid", "--umask", "0", "--cgi", &mount];
+    let mut server = Running::start(&mut amboss_in(&dir, &flags));
+    assert_eq!(dir.join("amboss.pid").metadata().expect("it is there").mode() & 0o777, 0o644);
+    let mut client = connect(server.port());
+    client.send_get("/run");
+    wait_until("the request runs", || dir.join("cgi/started").exists());
+    server.signal("INT");
+    server.wait_for_output("press CTRL+C again");
+    wait_until("the server has ended", || {
+        server.signal("INT");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        !dir.join("amboss.pid").exists()
+    });
+    assert_eq!(server.exit_code(), Some(130));
 }
 
 #[test]
@@ -136,17 +160,31 @@ fn root_gives_up_its_rights_before_requests_run() {
         let server = Running::start(&mut amboss_in(&dir, &[&flags[..], &["--user", "nobody"]].concat()));
         let response = connect(server.port()).get("/run");
         assert!(response.text().starts_with(&format!("{user}\n{group}\n{groups}\n")), "{}", response.text());
+        // The supervisor stays root, and so does its file.
+        let owner = if workers == "1" { &*user } else { "0" };
+        assert_eq!(dir.join("pid").metadata().expect("it is there").uid().to_string(), owner);
         for name in ["socket", "log"] {
             assert_eq!(dir.join(name).metadata().expect("it is there").uid().to_string(), user, "{name}");
         }
         wait_until("the request is in the log", || read(&dir, "log").contains("/run"));
-        // The group alone.
         drop(server);
+        // A log that another process has created keeps its owner.
+        std::fs::remove_file(dir.join("log")).expect("the file is the test's");
+        dir.write("log", "");
+        let server =
+            Running::start(&mut amboss_in(&dir, &[&flags[..], &["--user", "4711", "--group", "4712"]].concat()));
+        assert!(connect(server.port()).get("/run").text().starts_with("4711\n4712\n4712\n"));
+        assert_eq!(dir.join("log").metadata().expect("it is there").uid(), 0);
+        drop(server);
+        // The group alone.
         let server = Running::start(&mut amboss_in(&dir, &[&flags[..], &["--group", &group]].concat()));
         assert!(connect(server.port()).get("/run").text().starts_with(&format!("0\n{group}\n{group}\n")));
+        drop(server);
+        std::fs::remove_file(dir.join("log")).expect("the file is the test's");
     }
     fails(&["--user", "no-such-user"], 2, "there is no user 'no-such-user'; create it, or name another one");
     fails(&["--group", "no-such-group"], 2, "there is no group 'no-such-group'");
+    fails(&["--user", "4711"], 2, "the user 4711 has no entry with a group; add --group, or create the user");
     // As another user than root.
     let binary = env!("CARGO_BIN_EXE_amboss");
     let command = format!("exec '{binary}' -p 0 --user root");

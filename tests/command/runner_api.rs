@@ -36,7 +36,7 @@ impl Runner for Fake {
         server.serve_forever()
     }
 
-    fn respawn_argv(&self) -> Option<Vec<OsString>> {
+    fn respawn_argv(&self, _: bool) -> Option<Vec<OsString>> {
         self.respawn_argv.clone()
     }
 }

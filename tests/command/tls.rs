@@ -335,6 +335,8 @@ fn clients_are_asked_for_certificates_of_the_authority() {
         assert_eq!(answer(&[]).contains(ok), without, "{verify}");
         assert!(!answer(&["-cert", &path("other.crt"), "-key", &path("other.key")]).contains(ok), "{verify}");
     }
+    let both = ["--adhoc", "--client-ca", "ca.pem", "--http-and-https"];
+    fails(&both, 2, "--http-and-https would serve clients without the certificate that --client-ca asks for");
     fails(&["--adhoc", "--client-verify", "optional"], 2, "--client-verify needs --client-ca <FILE>");
     fails(&["--adhoc", "--client-ca", "/not/there"], 2, "/not/there");
 }

@@ -25,6 +25,7 @@ slow_files! {
     test_behind_nginx,
     test_clients,
     test_command,
+    test_configuration,
     test_django,
     test_greenlets,
     test_large_bodies,

@@ -63,12 +63,13 @@ mod server;
 mod wsgi;
 
 pub use server::{
-    catch_panic, hijack, make_server, make_server_from_systemd, make_server_on, on_upgrade, wants_color, AccessRecord,
-    Address, AddressError, BaseWsgiServer, BodyMode, CaughtPanic, CloseReason, Concurrency, Fork, ForkingWsgiServer,
-    Handshake, HandshakeInfo, IdleConnection, Interest, Limits, Listeners, LocalAddr, Log, LogFormat, MayHandOver,
-    NoLog, PlainHttpPolicy, PollerKind, ProxyOrigin, ProxyProtocol, ProxySettings, Receiver, RequestHandler, Runtime,
-    ServeError, ServeErrorKind, Server, Settings, ShutdownHandle, Socket, StoredBody, TextLog, ThreadedWsgiServer,
-    Timeouts, Transport, TransportLayer, TransportWaker, TrustedPeers, TrustedPeersError, Upgraded, WriteProgress,
+    catch_panic, hijack, make_server, make_server_from_systemd, make_server_on, on_upgrade, wants_color, AccessFormat,
+    AccessFormatError, AccessRecord, Address, AddressError, BaseWsgiServer, BodyMode, CaughtPanic, CloseReason,
+    Concurrency, Fork, ForkingWsgiServer, Handshake, HandshakeInfo, IdleConnection, Interest, Limits, Listeners,
+    LocalAddr, Log, LogFormat, MayHandOver, NoLog, PlainHttpPolicy, PollerKind, ProxyOrigin, ProxyProtocol,
+    ProxySettings, Receiver, RequestHandler, Runtime, ServeError, ServeErrorKind, Server, Settings, ShutdownHandle,
+    Socket, StoredBody, TextLog, ThreadedWsgiServer, Timeouts, Transport, TransportLayer, TransportWaker, TrustedPeers,
+    TrustedPeersError, Upgraded, WriteProgress,
 };
 #[cfg(unix)]
 pub use server::{Guest, GuestEvents};

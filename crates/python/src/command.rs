@@ -28,6 +28,9 @@ use crate::worker::watchdog::Watchdog;
 use crate::wsgi::application::AfterCall;
 use crate::wsgi::task::TaskHost;
 
+/// Runs the command without modules of the working directory, which `-m` would search first.
+const WITHOUT_DIRECTORY: &str =
+    "import sys; sys.path[:1] == [''] and sys.path.pop(0); from amboss.__main__ import main; sys.exit(main())";
 /// The exit code if the application can't be loaded.
 const EXIT_NO_APPLICATION: i32 = 2;
 /// The default maximum number of requests that run at once in greenlets, as in gunicorn.
@@ -119,12 +122,7 @@ impl Runner for PyRunner {
                 apps = console.call_method1("with_console", (apps, options.debug_anywhere))?.extract()?;
             }
             let greenlets = greenlets_of(py, class, conflict)?;
-            if greenlets.is_none() && connections.is_some() {
-                return Err(refuse(
-                    "--worker-connections is for greenlets, and this application uses threads; add --worker-class gevent, or \
-                     use --threads",
-                ));
-            }
+            check_connections(connections, greenlets)?;
             let setup = AppSetup {
                 after_call: reporter
                     .map(|reporter| Arc::new(move |py: Python<'_>| reporter.report_new(py)) as AfterCall),
@@ -172,8 +170,12 @@ impl Runner for PyRunner {
         flatten(outcome)
     }
 
-    fn respawn_argv(&self) -> Option<Vec<OsString>> {
-        Some(self.respawn_command.clone())
+    fn respawn_argv(&self, as_root: bool) -> Option<Vec<OsString>> {
+        let mut argv = self.respawn_command.clone();
+        if as_root {
+            argv.splice(1.., ["-c".into(), WITHOUT_DIRECTORY.into()]);
+        }
+        Some(argv)
     }
 
     fn sources(&self) -> Option<Arc<dyn SourceKnowledge>> {
@@ -183,9 +185,14 @@ impl Runner for PyRunner {
 
 /// Imports the applications without serving them.
 fn check(targets: &Targets, config: &AppConfig) -> Result<(), RunError> {
+    #[cfg(target_os = "linux")]
+    if let Some(run_as) = &config.options.run_as {
+        run_as.apply()?;
+    }
     let imported = attach(|py| {
         explain_failure(py, targets.load(py))?;
-        greenlets_of(py, config.worker_class, config.greenlet_conflict.clone()).map(drop)
+        let greenlets = greenlets_of(py, config.worker_class, config.greenlet_conflict.clone())?;
+        check_connections(config.worker_connections, greenlets)
     });
     imported.map_err(to_run_error)?;
     let _ = writeln!(std::io::stderr(), "amboss: the configuration is valid, and the application can be imported");
@@ -280,6 +287,17 @@ fn greenlets_of(
         (Some(_), Some(conflict)) => Err(refuse(&conflict)),
         (found, _) => Ok(found.as_deref().map(library)),
     }
+}
+
+/// Refuses a number of greenlets for an application that is served in threads.
+fn check_connections(connections: Option<usize>, greenlets: Option<&str>) -> PyResult<()> {
+    if greenlets.is_none() && connections.is_some() {
+        return Err(refuse(
+            "--worker-connections is for greenlets, and this application uses threads; add --worker-class gevent, or use \
+             --threads",
+        ));
+    }
+    Ok(())
 }
 
 /// Prints why the application can't be served, and returns the exit.

@@ -1,6 +1,8 @@
 """``amboss.toml``, the environment, and settings that concern a Python application."""
 
 import os
+import pwd
+import subprocess
 import sys
 import textwrap
 
@@ -119,3 +121,53 @@ def test_the_number_of_workers_comes_from_the_platform(folder):
     with serving_words(["shop:app"], folder.path, env=env) as server:
         server.wait_for_workers(3)
         assert "Running on all addresses (0.0.0.0)" in server.log()
+
+
+#: Takes the place of a module of the standard library, and makes a file if root imports it.
+SPY = """
+import os, sysconfig
+if os.geteuid() == 0:
+    open({path!r}, "w").close()
+with open(os.path.join(sysconfig.get_path("stdlib"), __name__ + ".py")) as file:
+    exec(file.read(), globals())
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("options", [[], ["-w", "2"], ["-w", "2", "--reload"]], ids=["one", "two", "reloading"])
+def test_no_code_of_the_directory_runs_as_root(folder, options):
+    user = pwd.getpwnam("nobody")
+    try:
+        subprocess.run([sys.executable, "-c", "import amboss"], user="nobody", cwd="/", check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("another user can't run this interpreter")
+    folder.save("user.py", "import os\n" + SHOP.replace("os.getcwd()", "os.geteuid()"))
+    for directory in (folder.path, *folder.path.parents[:3]):
+        directory.chmod(0o755)
+    os.chown(folder.path, user.pw_uid, user.pw_gid)
+    path = folder.path / "as-root"
+    for module in ("ipaddress", "threading", "signal", "importlib", "socket"):
+        folder.save(f"{module}.py", SPY.format(path=str(path)))
+    subprocess.run([sys.executable, "-c", "import ipaddress"], cwd=folder.path, check=True)
+    path.unlink()  # The spy works.
+    with serving_command(folder.path, "--user", "nobody", *options, "user:shows", way=INSTALLED) as server:
+        assert f", {user.pw_uid}, " in server.get().body.decode()
+        if options:
+            first = set(server.wait_for_workers(2 if "-w" in options else 1))
+            server.signal("SIGHUP")
+            server.wait_until(lambda: not first & set(server.processes()), "new workers")
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("library", ["gevent", "threads"])
+def test_processes_have_the_name(folder, library):
+    if library == "gevent":
+        pytest.importorskip("gevent")
+    with serving_command(folder.path, "--name", "shop", "-w", "2", "-k", library, "shop:app") as server:
+        workers = server.wait_for_workers(2)
+
+        def named():
+            names = {open(f"/proc/{pid}/comm", encoding="ascii").read() for pid in (server.pid, *workers)}
+            return names == {"shop\n"}
+
+        server.wait_until(named, "all processes to have the name")

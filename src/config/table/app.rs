@@ -3,7 +3,7 @@
 use super::Setting;
 use crate::config::parsers::integer;
 #[cfg(all(unix, feature = "reload"))]
-use crate::config::parsers::timeout;
+use crate::config::parsers::timeout_or_zero;
 use crate::config::setting::Scope;
 use crate::config::values::WorkerClass;
 
@@ -30,12 +30,14 @@ pub(super) const SETTINGS: &[Setting] = &[
         &[
             ("threads", "A thread for each running request"),
             ("gthread", "As threads"),
+            ("sync", "One request at a time in each worker, as with --threads 1"),
             ("gevent", "A greenlet of gevent for each running request"),
             ("eventlet", "A greenlet of eventlet for each running request"),
         ],
         "How requests run in a worker: in threads, or in greenlets of gevent or eventlet, which replace Python's blocking \
          functions before APP is imported",
         |config, value| {
+            config.python.runs_one = value == "sync";
             config.python.worker_class = Some(match value.to_str() {
                 Some("gevent") => WorkerClass::Gevent,
                 Some("eventlet") => WorkerClass::Eventlet,
@@ -45,7 +47,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         },
     )
     .short('k')
-    .default_words("threads, or the greenlets of the library that APP uses so")
+    .default_words("threads, unless APP has replaced them by greenlets")
     .scope(Scope::Python),
     Setting::value(
         "worker-connections",
@@ -61,15 +63,16 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::value(
         "timeout",
         "SECONDS",
-        "Replace a worker in which a request runs longer than this, or whose greenlets have not been switched for so long",
-        |config, value| timeout(value).map(|timeout| config.python.timeout = Some(timeout)),
+        "Replace a worker in which a request runs longer than this, or whose greenlets have not been switched for so long; 0 \
+         for never",
+        |config, value| timeout_or_zero(value).map(|time| config.python.timeout = Some(time).filter(|_| value != "0")),
     )
     .short('t')
     .default_words("never")
     .scope(Scope::Python),
     #[cfg(all(unix, feature = "reload"))]
-    Setting::value("max-requests", "N", "Replace a worker after this number of requests", |config, value| {
-        integer(value, 1..=u64::MAX).map(|requests| config.python.max_requests = Some(requests))
+    Setting::value("max-requests", "N", "Replace a worker after this number of requests; 0 for never", |config, value| {
+        integer(value, 0..=u64::MAX).map(|requests| config.python.max_requests = Some(requests).filter(|_| requests > 0))
     })
     .default_words("never")
     .scope(Scope::Python),

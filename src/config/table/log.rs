@@ -1,6 +1,7 @@
 //! The log.
 
 use super::Setting;
+use crate::config::parsers::{parse, slow};
 use crate::config::setting::Scope;
 use crate::config::values::{Color, LogLevel};
 use crate::LogFormat;
@@ -42,7 +43,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::value(
         "access-logfile",
         "FILE",
-        "Append access lines to this file, and errors elsewhere; - stands for stdout",
+        "Append only the access lines to this file; - stands for stdout",
         |config, value| {
             config.log.access_file = Some(value.into());
             Ok(())
@@ -53,13 +54,33 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::value(
         "error-logfile",
         "FILE",
-        "Append errors to this file, and access lines elsewhere; - stands for stderr",
+        "Append only the errors to this file; - stands for stderr",
         |config, value| {
             config.log.error_file = Some(value.into());
             Ok(())
         },
     )
     .default_words("that of --log-file")
+    .scope(Scope::OwnServer),
+    Setting::value(
+        "access-log-format",
+        "FORMAT",
+        "Format of the access lines in place of --log-format, written as gunicorn's: \"%(h)s %(r)s %(s)s %(M)s\"; fields of \
+         the request are %({host}i)s",
+        |config, value| parse(value).map(|format| config.log.access_format = Some(format)),
+    )
+    .aliases(&["access-logformat"])
+    .default_words("that of --log-format")
+    .hyphen()
+    .scope(Scope::OwnServer),
+    Setting::value(
+        "log-slow",
+        "SECONDS",
+        "Write a line to the error log about each request that takes longer than this, from its complete head to the last \
+         byte of the response",
+        |config, value| slow(value).map(|limit| config.log.slow = Some(limit)),
+    )
+    .default_words("never")
     .scope(Scope::OwnServer),
     Setting::switch("no-access-log", "Log no requests", |config| &mut config.log.no_access_log)
         .scope(Scope::OwnServer),
@@ -71,7 +92,7 @@ pub(super) const SETTINGS: &[Setting] = &[
             ("info", "The banner, what a supervisor does, warnings and errors"),
             ("warning", "Warnings and errors"),
             ("error", "As warning"),
-            ("critical", "Nothing besides what ends the server"),
+            ("critical", "Only what a supervisor says about workers that die, and what ends the server"),
         ],
         "Which messages to print; access lines are not among them",
         |config, value| {

@@ -27,6 +27,9 @@ pub(crate) struct Topic {
     pub(crate) settings: &'static [Setting],
 }
 
+/// The group of the settings that say what to serve.
+pub(crate) const TARGET: &str = "target";
+
 /// All settings, in the order of the help.
 pub(crate) const TOPICS: &[Topic] = &[
     Topic { heading: None, settings: server::SETTINGS },

@@ -3,7 +3,7 @@
 use super::Setting;
 #[cfg(unix)]
 use crate::config::parsers::octal;
-use crate::config::parsers::text;
+use crate::config::parsers::{is_variable, text};
 #[cfg(target_os = "linux")]
 use crate::config::setting::Scope;
 
@@ -23,7 +23,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "NAME=VALUE",
         "Set an environment variable for the application; may be repeated",
         |config, value| match text(value)?.split_once('=') {
-            Some((name, value)) if !name.is_empty() && !value.contains('\0') => {
+            Some((name, value)) if is_variable(name, value) => {
                 config.process.env.push((name.to_owned(), value.to_owned()));
                 Ok(())
             }
@@ -57,7 +57,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::value(
         "umask",
         "MODE",
-        "Permissions that files and Unix sockets of the server and of the application never have, in octal, such as 027",
+        "Permissions to take away from new files and Unix sockets of the server and the application, in octal, such as 027",
         |config, value| octal(value).map(|mode| config.process.umask = Some(mode)),
     )
     .short('m')

@@ -12,7 +12,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Proxies to trust, separated by commas: addresses, networks as 10.0.0.0/8, unix: for Unix sockets, * for everyone",
         |config, value| parse(value).map(|trusted| config.proxies.trusted = trusted),
     )
-    .default("127.0.0.0/8,::1,unix:"),
+    .default("127.0.0.0/8,::1,unix:")
+    .has_commas(),
     Setting::value(
         "forwarded-hops",
         "FIELD=N,...",
@@ -20,6 +21,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         |config, value| parse(value).map(|hops| config.proxies.hops = hops),
     )
     .default("for=1,proto=1,host=0,port=0,prefix=0")
+    .has_commas()
     .scope(Scope::Amboss),
     Setting::value(
         "root-path",

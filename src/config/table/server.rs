@@ -1,6 +1,6 @@
 //! The application, addresses, and how requests run.
 
-use super::Setting;
+use super::{Setting, TARGET};
 #[cfg(unix)]
 use crate::config::parsers::octal;
 use crate::config::parsers::{integer, parse, text};
@@ -10,13 +10,20 @@ use crate::BodyMode;
 pub(super) const SETTINGS: &[Setting] = &[
     Setting::positional(
         "app",
-        Kind::App(|config, value| text(value).map(|name| config.app = Some(name.to_owned()))),
+        Kind::App(|config, value| match text(value)? {
+            "" => Err("name an application, a folder or .".into()),
+            name if name.starts_with('-') => Err(format!("write a path such as ./{name}")),
+            name => {
+                config.app = Some(name.to_owned());
+                Ok(())
+            }
+        }),
         "Python application to serve: module:object, module:factory(), module:factory(\"text\", n=1), or a module alone \
          that defines `app` or `application`; the path of a .py file can stand for the module. Or a folder of files to \
          serve, as a path that begins with ./, ../ or /. Or . to look into the current directory for an application",
     )
     .default_words("the built-in development application")
-    .excludes("target"),
+    .excludes(TARGET),
     #[cfg(all(unix, feature = "reload"))]
     Setting::positional(
         "program",
@@ -26,7 +33,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         }),
         "Run this program instead, which serves on the sockets that AMBOSS_SERVER_FD or LISTEN_FDS passes to it",
     )
-    .excludes("target"),
+    .excludes(TARGET),
     Setting::list(
         "bind",
         "ADDRESS",
@@ -37,7 +44,11 @@ pub(super) const SETTINGS: &[Setting] = &[
     .short('b')
     .excludes("address"),
     Setting::value("port", "PORT", "Port on 127.0.0.1; 0 picks a free one", |config, value| {
-        integer(value, 0..=65_535).map(|port| config.port = Some(port))
+        let is_path = value.to_str().is_some_and(|value| value.contains('/'));
+        let port = integer(value, 0..=65_535);
+        let port = port.map_err(|error| if is_path { "the PID file, -p of gunicorn, is --pid".into() } else { error })?;
+        config.port = Some(port);
+        Ok(())
     })
     .short('p')
     .default_words("5000, or the next free port")

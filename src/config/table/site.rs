@@ -1,4 +1,4 @@
-//! What stands around the application: files, CGI scripts and hosts.
+//! Files beside the application, CGI scripts and hosts.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -67,6 +67,12 @@ pub(super) const SETTINGS: &[Setting] = &[
     )
     .scope(Scope::Amboss)
     .hyphen(),
+    #[cfg(all(unix, feature = "reload"))]
+    Setting::list("withheld", "NAME", "Name of a file that no folder publishes", |config, value| {
+        config.site.withheld.extend(value.to_str().map(str::to_owned));
+        Ok(())
+    })
+    .hidden(),
 ];
 
 /// Parses `/prefix=path`.

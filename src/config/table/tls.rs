@@ -41,7 +41,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     )
     .aliases(&["keyfile"])
     .default_words("the one in the file of --cert")
-    .needs(&["cert"]),
+    .needs(&["cert"])
+    .belongs_to("cert"),
     Setting::switch(
         "http-and-https",
         "Serve plain HTTP on the same port as well, instead of redirecting it to HTTPS",

@@ -4,15 +4,21 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 
 use super::option::{Becomes, PeerOption, Takes};
+use crate::config::conflicts;
 use crate::config::layers::{Given, Resolved, Source};
 use crate::config::show::{assignment, SECTIONS};
 use crate::config::table::{self, Setting};
 use crate::config::values::Config;
 
+/// A setting with its values, and the number of the source that gave them.
+type Entry = (&'static Setting, Vec<OsString>, usize);
+
 /// Settings of amboss, and remarks about what could not be carried over.
 #[derive(Default)]
 pub(crate) struct Draft {
-    settings: Vec<(&'static Setting, Vec<OsString>)>,
+    settings: Vec<Entry>,
+    /// The number of the source that is being read.
+    source: usize,
     /// Remarks about settings, by their names.
     comments: Vec<(&'static str, String)>,
     /// What has no counterpart, and why.
@@ -40,44 +46,55 @@ impl Draft {
         }
     }
 
+    /// Begins to read another source, whose settings replace those of the sources before it.
+    pub(super) fn next_source(&mut self) {
+        self.source += 1;
+    }
+
     /// Sets a setting to one value.
     pub(super) fn set(&mut self, name: &'static str, value: impl Into<String>) {
         self.set_all(name, &[value.into()]);
     }
 
-    /// Adds values to a list, or replaces the value of another setting. A value that amboss does not accept becomes a
-    /// remark.
+    /// Adds values to a list of the same source, or replaces the value of another setting. A value that amboss does not
+    /// accept becomes a remark.
     pub(super) fn set_all(&mut self, name: &'static str, values: &[String]) {
         let Some(setting) = table::find(name) else {
             self.missing(&format!("amboss has no --{name} on this system"));
             return;
         };
-        let values: Vec<OsString> = values.iter().map(OsString::from).collect();
+        let Given { values, .. } = Given::new(setting, values.iter().map(OsString::from).collect(), Source::Flag);
         if let Err((value, reason)) = setting.store(&mut Config::default(), &values) {
             let value = value.to_string_lossy().into_owned();
             self.missing(&format!("{value:?} can't be the value of {name}: {reason}"));
             return;
         }
-        match self.settings.iter_mut().find(|(known, _)| known.name == name) {
-            Some((_, known)) if setting.is_list() => known.extend(values),
-            Some((_, known)) => *known = values,
-            None => self.settings.push((setting, values)),
+        let source = self.source;
+        match self.settings.iter_mut().find(|(known, ..)| known.name == name) {
+            Some((_, known, known_source)) if setting.is_list() && *known_source == source => known.extend(values),
+            Some(known) => *known = (setting, values, source),
+            None => self.settings.push((setting, values, source)),
         }
     }
 
     /// Removes a setting.
     pub(super) fn unset(&mut self, name: &str) {
-        self.settings.retain(|(setting, _)| setting.name != name);
+        self.settings.retain(|(setting, ..)| setting.name != name);
     }
 
     /// Whether a setting is set.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.settings.iter().any(|(setting, _)| setting.name == name)
+        self.settings.iter().any(|(setting, ..)| setting.name == name)
+    }
+
+    /// Whether a setting was set by the source that is being read.
+    pub(super) fn has_here(&self, name: &str) -> bool {
+        self.settings.iter().any(|(setting, _, source)| setting.name == name && *source == self.source)
     }
 
     /// Returns the first value of a setting.
     pub(super) fn value(&self, name: &str) -> Option<&str> {
-        let (_, values) = self.settings.iter().find(|(setting, _)| setting.name == name)?;
+        let (_, values, _) = self.settings.iter().find(|(setting, ..)| setting.name == name)?;
         values.first()?.to_str()
     }
 
@@ -101,6 +118,11 @@ impl Draft {
         self.missing.push(format!("{}: {reason}", self.current));
     }
 
+    /// Says why an option has no counterpart.
+    pub(super) fn remark(&mut self, option: &str, reason: &str) {
+        self.missing.push(format!("{option}: {reason}"));
+    }
+
     /// Says that amboss needs no setting for the current option.
     pub(super) fn not_needed(&mut self, reason: &str) {
         self.not_needed.push(format!("{}: {reason}", self.current));
@@ -113,12 +135,12 @@ impl Draft {
 
     /// Returns the file.
     pub(super) fn print(mut self, origin: &str) -> String {
-        self.settings.sort_by_key(|(setting, _)| table::settings().position(|known| known.name == setting.name));
+        self.settings.sort_by_key(|(setting, ..)| table::settings().position(|known| known.name == setting.name));
         self.check();
         let mut text = String::new();
         comment(&mut text, &format!("Made from: {origin}"));
         for (header, is_in) in SECTIONS {
-            let settings: Vec<_> = self.settings.iter().filter(|(setting, _)| is_in(setting.key)).collect();
+            let settings: Vec<_> = self.settings.iter().filter(|(setting, ..)| is_in(setting.key)).collect();
             if settings.is_empty() {
                 continue;
             }
@@ -126,7 +148,7 @@ impl Draft {
             if let Some(header) = header {
                 let _ = writeln!(text, "[{header}]");
             }
-            for (setting, values) in settings {
+            for (setting, values, _) in settings {
                 for (_, remark) in self.comments.iter().filter(|(name, _)| *name == setting.name) {
                     comment(&mut text, remark);
                 }
@@ -145,12 +167,21 @@ impl Draft {
         text
     }
 
-    /// Adds a remark if the settings contradict each other.
+    /// Adds a remark for settings that contradict each other or have no effect.
     fn check(&mut self) {
         let source = || Source::File { file: "amboss.toml".into(), line: 0 };
-        let given = self.settings.iter().map(|(setting, values)| Given::new(setting, values.clone(), source()));
-        if let Err(messages) = Resolved::new(vec![Vec::new(), given.collect()]) {
-            self.missing.extend(messages);
+        let given = self.settings.iter().map(|(setting, values, _)| Given::new(setting, values.clone(), source()));
+        match Resolved::new(vec![Vec::new(), given.collect()]) {
+            Ok(resolved) => {
+                if let Some(message) = conflicts::message(&resolved) {
+                    self.missing.push(format!("two of these settings: {message}"));
+                }
+                let unused = resolved.unused.into_iter().filter(|_| self.has("app"));
+                let unused: Vec<String> =
+                    unused.map(|(given, reason)| format!("{}: {reason}", given.setting.name)).collect();
+                self.missing.extend(unused);
+            }
+            Err(messages) => self.missing.extend(messages),
         }
     }
 }

@@ -23,6 +23,7 @@ const DEFAULTS: &[&str] = &[
 /// All options.
 pub(super) const OPTIONS: &[Opt] = &[
     Opt::converted(&["--interface"], "app", |draft, values| {
+        draft.keep("interface", values);
         if values.first().is_none_or(|interface| interface != "wsgi") {
             draft.missing("amboss serves WSGI applications; leave ASGI and RSGI applications to granian");
         }
@@ -130,7 +131,7 @@ pub(super) const OPTIONS: &[Opt] = &[
     Opt::nothing(
         &["--access-log-fmt"],
         Value,
-        "amboss has the formats werkzeug, common, combined and json (--log-format)",
+        "--access-log-format takes gunicorn's format, as in '%(h)s \"%(r)s\" %(s)s'",
     ),
     Opt::nothing(&["--http2-adaptive-window"], Nothing, HTTP2),
     Opt::nothing(&["--http2-initial-connection-window-size"], Value, HTTP2),
@@ -164,6 +165,13 @@ pub(super) fn finish(draft: &mut Draft) {
     if let Some(mount) = draft.kept("mount") {
         let route = draft.kept("route").unwrap_or_else(|| "/static".into());
         draft.set("static", format!("{route}={mount}"));
+    }
+    if draft.kept("interface").is_none() {
+        draft.remark("--interface", "granian's default is RSGI; amboss serves WSGI applications");
+    }
+    if draft.has("cert") && !draft.has("tls-min") {
+        draft.set("tls-min", "1.3");
+        draft.comment("tls-min", "granian's default. amboss serves TLS 1.2 as well.");
     }
     if draft.has("no-access-log") {
         draft.comment("no-access-log", "granian logs no requests without an option. amboss prints them to stderr.");

@@ -71,7 +71,9 @@ pub(crate) const OPTIONS: &[Opt] = &[
     Opt::not_needed(&["--reuse-port", "reuse_port"], Nothing, "the workers share the sockets of their supervisor"),
     // Workers
     Opt::same(&["--workers", "-w", "workers"], "workers"),
-    Opt::converted(&["--worker-class", "-k", "worker_class"], "worker-class", worker_class),
+    Opt::converted(&["--worker-class", "-k", "worker_class"], "worker-class", |draft, values| {
+        draft.keep("class", values)
+    }),
     Opt::same(&["--threads", "threads"], "threads"),
     Opt::same(&["--worker-connections", "worker_connections"], "worker-connections"),
     Opt::converted(&["--max-requests", "max_requests"], "max-requests", |draft, values| {
@@ -143,7 +145,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
     Opt::same(&["--access-logfile", "accesslog"], "access-logfile"),
     Opt::same(&["--error-logfile", "--log-file", "errorlog"], "error-logfile"),
     Opt::same(&["--log-level", "loglevel"], "log-level"),
-    Opt::converted(&["--access-logformat", "access_log_format"], "log-format", log_format),
+    Opt::same(&["--access-logformat", "access_log_format"], "access-log-format"),
     Opt::nothing(&["--log-config", "logconfig"], Value, LOGGING),
     Opt::nothing(&["--log-config-json", "logconfig_json"], Value, LOGGING),
     Opt::nothing(&["logconfig_dict"], Value, LOGGING),
@@ -172,15 +174,8 @@ pub(crate) const OPTIONS: &[Opt] = &[
     // TLS
     Opt::same(&["--certfile", "certfile"], "cert"),
     Opt::same(&["--keyfile", "keyfile"], "key"),
-    Opt::same(&["--ca-certs", "ca_certs"], "client-ca"),
-    Opt::converted(&["--cert-reqs", "cert_reqs"], "client-verify", |draft, values| {
-        match values.first().map(String::as_str) {
-            Some("1") => draft.set("client-verify", "optional"),
-            Some("2") => draft.set("client-verify", "required"),
-            // Without the authorities, clients are not asked.
-            _ => draft.unset("client-ca"),
-        }
-    }),
+    Opt::converted(&["--ca-certs", "ca_certs"], "client-ca", |draft, values| draft.keep("ca", values)),
+    Opt::converted(&["--cert-reqs", "cert_reqs"], "client-verify", |draft, values| draft.keep("verify", values)),
     Opt::converted(&["--ciphers", "ciphers"], "ciphers", |draft, values| draft.set_all("ciphers", values)),
     Opt::converted(&["--ssl-version", "ssl_version"], "tls-min", |draft, _| {
         draft.not_needed("TLS 1.2 and 1.3 are served; tls-min = \"1.3\" excludes TLS 1.2");
@@ -253,14 +248,27 @@ pub(crate) const OPTIONS: &[Opt] = &[
     Opt::nothing(&["dirty_worker_exit"], Value, HOOK),
 ];
 
-/// Adds what gunicorn does without an option, where amboss would do something else.
+/// Adds what gunicorn does without an option, where amboss would do something else, and joins options that belong
+/// together.
 pub(super) fn finish(draft: &mut Draft) {
     if !draft.has("bind") {
         draft.set("bind", "127.0.0.1:8000");
         draft.comment("bind", "gunicorn's default. Without a setting, amboss serves on port 5000, or on PORT.");
     }
-    if !draft.has("worker-class") && !draft.has("threads") {
-        sync(draft);
+    if let Some(app) = draft.value("app").filter(|app| !app.contains(':')).map(str::to_owned) {
+        draft.set("app", format!("{app}:application"));
+    }
+    worker_class(draft);
+    client_certificates(draft);
+    for (name, value, comment) in [
+        ("timeout", "30", "gunicorn's default. Without a setting, amboss replaces no worker."),
+        ("graceful-timeout", "30", "gunicorn's default. amboss waits for 10 seconds."),
+        ("backlog", "2048", "gunicorn's default. amboss has 1024."),
+    ] {
+        if !draft.has(name) && draft.kept(name).is_none() {
+            draft.set(name, value);
+            draft.comment(name, comment);
+        }
     }
     if !draft.has("access-logfile") {
         draft.set("no-access-log", "true");
@@ -268,13 +276,60 @@ pub(super) fn finish(draft: &mut Draft) {
     }
 }
 
-fn sync(draft: &mut Draft) {
-    draft.set("threads", "1");
-    draft.comment(
-        "threads",
-        "A sync worker runs one request at a time. If the application may run in threads, more of them answer more clients \
-         at once.",
-    );
+fn worker_class(draft: &mut Draft) {
+    let class = draft.kept("class").unwrap_or_else(|| "sync".into());
+    let threads: u32 = draft.value("threads").and_then(|threads| threads.parse().ok()).unwrap_or(1);
+    match class.rsplit('.').next().unwrap_or(&class).trim_end_matches("Worker").to_ascii_lowercase().as_str() {
+        // gunicorn takes its threaded workers for more than one thread.
+        "sync" if threads > 1 => {}
+        "sync" => {
+            draft.set("threads", "1");
+            draft.comment(
+                "threads",
+                "A sync worker runs one request at a time. If the application may run in threads, more of them answer more \
+                 clients at once.",
+            );
+        }
+        "gthread" | "thread" => draft.set("worker-class", "threads"),
+        "gevent" | "geventpywsgi" | "gevent_pywsgi" | "gevent_wsgi" => greenlets(draft, "gevent"),
+        "eventlet" => greenlets(draft, "eventlet"),
+        _ => draft.remark(
+            "worker class",
+            &format!(
+                "amboss serves WSGI applications in threads, or in greenlets of gevent or eventlet; {class:?} is none of \
+                 these"
+            ),
+        ),
+    }
+}
+
+fn greenlets(draft: &mut Draft, class: &str) {
+    draft.set("worker-class", class);
+    if draft.has("threads") {
+        draft.unset("threads");
+        draft.remark("threads", "greenlets run in one thread, in gunicorn as well");
+    }
+}
+
+/// gunicorn asks for certificates only if `cert_reqs` says so.
+fn client_certificates(draft: &mut Draft) {
+    let verify = draft.kept("verify").unwrap_or_else(|| "0".into());
+    let Some(authority) = draft.kept("ca") else {
+        if verify != "0" {
+            draft.remark("cert_reqs", "name the file of the authorities (ca_certs), as client-ca");
+        }
+        return;
+    };
+    match verify.as_str() {
+        "0" => {
+            draft.remark("ca_certs", "gunicorn asks for no certificate without cert_reqs; client-ca would ask for one")
+        }
+        "1" | "2" => {
+            draft.set("client-ca", authority);
+            draft.set("client-verify", if verify == "1" { "optional" } else { "required" });
+        }
+        _ => draft.remark("cert_reqs", &format!("{verify:?} is neither 0, 1 nor 2; write client-ca and client-verify")),
+    }
 }
 
 /// Adds gunicorn's own port to an address without one.
@@ -288,22 +343,11 @@ fn address(text: &str) -> String {
     format!("{text}:8000")
 }
 
-fn worker_class(draft: &mut Draft, values: &[String]) {
-    let class = values.first().map_or("sync", String::as_str);
-    match class.rsplit('.').next().unwrap_or(class).trim_end_matches("Worker").to_ascii_lowercase().as_str() {
-        "sync" => sync(draft),
-        "gthread" | "thread" => draft.set("worker-class", "threads"),
-        "gevent" | "geventpywsgi" | "gevent_pywsgi" | "gevent_wsgi" => draft.set("worker-class", "gevent"),
-        "eventlet" => draft.set("worker-class", "eventlet"),
-        _ => draft.missing(&format!(
-            "amboss serves WSGI applications in threads, or in greenlets of gevent or eventlet; {class:?} is none of these"
-        )),
-    }
-}
-
 fn unless_zero(draft: &mut Draft, name: &'static str, values: &[String]) {
     if values.first().is_some_and(|value| value == "0") {
-        return draft.not_needed("0 is the default");
+        draft.unset(name);
+        draft.keep(name, values);
+        return draft.not_needed("0 stands for none, as without the setting here");
     }
     draft.set_all(name, values);
 }
@@ -322,14 +366,5 @@ fn umask(draft: &mut Draft, values: &[String]) {
     match value.parse::<u32>() {
         Ok(decimal) if !value.starts_with('0') => draft.set("umask", format!("{decimal:03o}")),
         _ => draft.set("umask", value),
-    }
-}
-
-fn log_format(draft: &mut Draft, values: &[String]) {
-    let is_common = |format: &str| format.starts_with("%(h)s %(l)s %(u)s %(t)s \"%(r)s\" %(s)s %(b)s");
-    match values.first() {
-        Some(format) if format.contains("%(f)s") && is_common(format) => draft.set("log-format", "combined"),
-        Some(format) if is_common(format) => draft.set("log-format", "common"),
-        _ => draft.missing("amboss has the formats werkzeug, common, combined and json (--log-format)"),
     }
 }

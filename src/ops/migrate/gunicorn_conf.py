@@ -16,7 +16,10 @@ for name, value in runpy.run_path(sys.argv[1], {"__name__": "__config__"}).items
         values[name] = ["true" if value else "false"]
     elif isinstance(value, (list, tuple)):
         values[name] = [str(item) for item in value]
-    elif isinstance(value, (str, int, float)):
+    elif isinstance(value, int):
+        # Members of enumerations, such as ssl.CERT_REQUIRED, are numbers as well.
+        values[name] = [str(int(value))]
+    elif isinstance(value, (str, float)):
         values[name] = [str(value)]
     else:
         values[name] = [repr(value)]

@@ -50,6 +50,7 @@ pub(crate) fn gunicorn(
             }
         }
     }
+    draft.next_source();
     command_line(&mut draft, gunicorn::OPTIONS, &arguments);
     gunicorn::finish(&mut draft);
     Ok(draft.print(&origin("gunicorn", &arguments, file.as_deref())))
@@ -96,6 +97,12 @@ pub(crate) fn not_needed(flag: &str) -> Option<(usize, String)> {
     Some((arguments, format!("{flag} of gunicorn has no effect here: {reason}")))
 }
 
+/// Returns what to use in place of a setting of gunicorn in a file, such as `statsd_host`.
+pub(crate) fn advice_for_key(key: &str) -> Option<String> {
+    let option = find(gunicorn::OPTIONS, &key.replace('-', "_"))?;
+    Some(format!("it is a setting of gunicorn; {}", option.advice()))
+}
+
 /// Returns what to use in place of a flag of gunicorn, such as `--statsd-host`.
 pub(crate) fn advice(flag: &str) -> Option<String> {
     let option = find(gunicorn::OPTIONS, flag).filter(|_| flag.starts_with('-'))?;
@@ -116,7 +123,7 @@ fn command_line(draft: &mut Draft, options: &'static [PeerOption], arguments: &[
     while let Some(argument) = arguments.next() {
         let (name, attached) = split(&argument);
         if !argument.starts_with('-') || argument == "-" {
-            if draft.has("app") {
+            if draft.has_here("app") {
                 draft.unknown(&argument);
             } else {
                 draft.set("app", argument);

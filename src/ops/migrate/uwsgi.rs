@@ -64,7 +64,10 @@ pub(super) const OPTIONS: &[Opt] = &[
     Opt::same(&["limit-post"], "limit-body"),
     Opt::not_needed(&["post-buffering"], Value, "bodies are complete before the application is called"),
     Opt::same(&["http-timeout", "socket-timeout", "so-timeout"], "stalled-timeout"),
-    Opt::same(&["http-keepalive"], "idle-timeout"),
+    Opt::converted(&["http-keepalive"], "idle-timeout", |draft, values| match values.first().map(String::as_str) {
+        Some("true" | "1") => draft.not_needed("connections are kept open"),
+        _ => draft.set_all("idle-timeout", values),
+    }),
     Opt::same(&["uid"], "user"),
     Opt::same(&["gid"], "group"),
     Opt::same(&["umask"], "umask"),
@@ -74,7 +77,8 @@ pub(super) const OPTIONS: &[Opt] = &[
     }),
     Opt::nothing(&["chown-socket"], Value, "--user and --group own the socket"),
     Opt::same(&["pidfile", "pidfile2", "safe-pidfile"], "pid"),
-    Opt::same(&["procname", "procname-prefix", "auto-procname"], "name"),
+    Opt::same(&["procname", "procname-prefix"], "name"),
+    Opt::not_needed(&["auto-procname"], Value, "--name is the name of all processes"),
     Opt::converted(&["static-map"], "static", |draft, values| draft.set_all("static", values)),
     Opt::converted(&["static-expires"], "cache", |draft, _| {
         draft.missing("--cache SECONDS is one time for all files");
@@ -87,7 +91,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         log-file names a file for the log",
     ),
     Opt::converted(&["disable-logging", "L"], "no-access-log", |draft, values| draft.set_all("no-access-log", values)),
-    Opt::nothing(&["log-format"], Value, "amboss has the formats werkzeug, common, combined and json (--log-format)"),
+    Opt::nothing(&["log-format"], Value, "--access-log-format takes gunicorn's format, as in '%(h)s \"%(r)s\" %(s)s'"),
     Opt::nothing(&["logger", "req-logger"], Value, "amboss writes to files and to stderr, which systemd passes on"),
     Opt::converted(&["py-autoreload", "python-autoreload"], "reload", |draft, values| {
         if values.first().is_some_and(|value| value != "0") {
@@ -136,7 +140,8 @@ pub(super) fn finish(draft: &mut Draft) {
     if let Some(module) = draft.kept("module") {
         let app = match draft.kept("callable") {
             Some(callable) if !module.contains(':') => format!("{module}:{callable}"),
-            // uWSGI looks for `application`, as amboss does beside `app`.
+            // uWSGI looks for `application`, and amboss for `app` first.
+            _ if !module.contains(':') => format!("{module}:application"),
             _ => module,
         };
         draft.set("app", app);
@@ -150,7 +155,8 @@ pub(super) fn finish(draft: &mut Draft) {
         );
     }
     let has_workers = draft.value("workers").is_some_and(|workers| workers != "1");
-    if has_workers && draft.kept("lazy").is_none_or(|lazy| lazy == "false") && !draft.has("worker-class") {
+    if has_workers && draft.kept("lazy").is_none_or(|lazy| lazy == "false" || lazy == "0") && !draft.has("worker-class")
+    {
         draft.set("preload", "true");
         draft.comment("preload", "uWSGI imports the application before it forks, unless lazy-apps says otherwise.");
     }

@@ -143,7 +143,9 @@ pub use io::poller::PollerKind;
 pub use io::socket::Socket;
 pub use io::transport::{Handshake, HandshakeInfo, PlainHttpPolicy, Transport, TransportLayer, TransportWaker};
 pub use listener::Listeners;
-pub use log::{wants_color, AccessRecord, CloseReason, Log, LogFormat, NoLog, TextLog};
+pub use log::{
+    wants_color, AccessFormat, AccessFormatError, AccessRecord, CloseReason, Log, LogFormat, NoLog, TextLog,
+};
 pub use panics::{catch_panic, CaughtPanic};
 pub use proxies::{ProxyOrigin, ProxyProtocol, ProxySettings, TrustedPeers, TrustedPeersError};
 pub use receiver::Receiver;

@@ -56,7 +56,7 @@ impl Listing {
         for entry in folder {
             let entry = entry?;
             let name = entry.file_name().as_encoded_bytes().to_vec();
-            if !is_served(&name, options.hidden) {
+            if !is_served(&name, options.hidden) || options.withholds(&name) {
                 continue;
             }
             if listing.entries.len() == options.listing_limit.saturating_mul(READ_FACTOR) {

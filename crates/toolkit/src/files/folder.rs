@@ -79,7 +79,8 @@ impl Folder {
     ) -> Result<Option<Body>, AppError> {
         let full_path = environ.path();
         let Some(path) = RelativePath::parse(&full_path[prefix.len()..], self.options.hidden) else { return Ok(None) };
-        if environ.get("RAW_URI").is_some_and(|target| has_encoded_slash(&target)) {
+        let is_withheld = self.options.withholds_in(&path.bytes);
+        if is_withheld || environ.get("RAW_URI").is_some_and(|target| has_encoded_slash(&target)) {
             return Ok(None);
         }
         let Some(root) = self.root.current() else { return Ok(None) };
@@ -117,6 +118,9 @@ impl Folder {
         let wants_html = || head.get_all("accept").any(|accept| names(accept, b"text/html"));
         let below = &full_path[prefix.len()..];
         let Some(path) = RelativePath::parse(below, self.options.hidden) else { return Presence::None };
+        if self.options.withholds_in(&path.bytes) {
+            return Presence::None;
+        }
         let Some(root) = self.root.current() else { return Presence::None };
         match self.find(&root, &path, &wants_html) {
             Ok(Some(Found::Listing)) => Presence::Listing,

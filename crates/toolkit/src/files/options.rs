@@ -34,6 +34,8 @@ pub struct FolderOptions {
     pub precompressed: bool,
     /// Whether names that begin with a dot are served and listed; off, since folders often hold `.git` and `.env`.
     pub hidden: bool,
+    /// Names of files and folders that are neither served nor listed, such as that of a configuration file; none by default.
+    pub withheld: Vec<String>,
 }
 
 impl Default for FolderOptions {
@@ -46,11 +48,23 @@ impl Default for FolderOptions {
             cache: None,
             precompressed: false,
             hidden: false,
+            withheld: Vec::new(),
         }
     }
 }
 
 impl FolderOptions {
+    /// Whether a name is one of [`withheld`](FolderOptions::withheld). Case does not count, because it does not for some file
+    /// systems.
+    pub(super) fn withholds(&self, name: &[u8]) -> bool {
+        self.withheld.iter().any(|withheld| withheld.as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    /// Whether a name in a path is withheld.
+    pub(super) fn withholds_in(&self, path: &[u8]) -> bool {
+        !self.withheld.is_empty() && path.split(|&byte| byte == b'/').any(|name| self.withholds(name))
+    }
+
     /// The value of Cache-Control.
     pub(super) fn cache_control(&self) -> String {
         match self.cache {

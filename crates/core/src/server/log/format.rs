@@ -8,7 +8,7 @@ use crate::http::CivilTime;
 
 /// The maximum number of bytes of a User-Agent or Referer that is logged. Browsers send less, and a client must not be
 /// able to make a line so long that it is torn between the lines of other processes.
-const MAX_FIELD: usize = 1024;
+pub(super) const MAX_FIELD: usize = 1024;
 
 /// The format of access lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::format::{logged_field, write_time, TimeFormat};
 use super::record::AccessRecord;
+use super::request_line::RequestLine;
 
 /// Writes the object of a request that was answered or refused.
 pub(super) fn write_record(out: &mut Vec<u8>, record: &AccessRecord<'_>) {
@@ -63,37 +64,6 @@ fn field(out: &mut Vec<u8>, key: &str, value: Option<&[u8]>) {
 fn milliseconds(out: &mut Vec<u8>, key: &str, time: Duration) {
     let micros = time.as_micros();
     let _ = write!(out, ",\"{key}\":{}.{:03}", micros / 1000, micros % 1000);
-}
-
-/// The parts of a request line, as sent.
-struct RequestLine<'a> {
-    method: &'a [u8],
-    path: &'a [u8],
-    query: &'a [u8],
-    protocol: &'a [u8],
-}
-
-impl<'a> RequestLine<'a> {
-    /// Parses the line. `None` when it is not of the form `method target HTTP/x.y`, as the line of a refused request may
-    /// be.
-    fn parse(record: &AccessRecord<'a>) -> Option<RequestLine<'a>> {
-        let mut parts = record.request_line.split(|&byte| byte == b' ');
-        let (method, target, protocol) = (parts.next()?, parts.next()?, parts.next()?);
-        if parts.next().is_some() || target.is_empty() || !protocol.starts_with(b"HTTP/") {
-            return None;
-        }
-        let end = target.iter().position(|&byte| byte == b'?').unwrap_or(target.len());
-        let (path, query) = (&target[..end], target.get(end + 1..).unwrap_or_default());
-        // If the target is in absolute form, keep only its path (RFC 9112 §3.2.2).
-        let path = match path.windows(3).position(|three| three == b"://") {
-            Some(scheme) if path[0] != b'/' => {
-                let authority = &path[scheme + 3..];
-                authority.iter().position(|&byte| byte == b'/').map_or(&b"/"[..], |slash| &authority[slash..])
-            }
-            _ => path,
-        };
-        Some(RequestLine { method, path, query, protocol })
-    }
 }
 
 /// The first line of a Python traceback, before its frames.

@@ -8,6 +8,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::access_format::AccessFormat;
 use super::access_line::write_access_line;
 use super::color::wants_color;
 use super::format::{write_text, LogFormat};
@@ -18,6 +19,8 @@ use crate::server::sync::lock;
 /// A log that writes lines of text to a file, a pipe or a terminal.
 pub struct TextLog {
     format: LogFormat,
+    /// The format of access lines in place of `format`.
+    access_format: Option<AccessFormat>,
     color: bool,
     /// Whether to write after every batch of requests.
     immediate: bool,
@@ -51,7 +54,14 @@ impl TextLog {
     /// `immediate`, lines are written after every batch of requests, otherwise up to 50 ms later.
     pub fn new(out: Box<dyn Write + Send>, format: LogFormat, color: bool, immediate: bool) -> TextLog {
         let state = Mutex::new(TextState { pending: Vec::new(), flushed: Instant::now(), out });
-        TextLog { format, color, immediate, state }
+        TextLog { format, access_format: None, color, immediate, state }
+    }
+
+    /// Returns this log with another format of its access lines.
+    #[must_use]
+    pub fn access_format(mut self, format: AccessFormat) -> TextLog {
+        self.access_format = Some(format);
+        self
     }
 
     /// Returns this log without its access lines.
@@ -111,7 +121,10 @@ impl fmt::Debug for TextLog {
 impl Log for TextLog {
     fn access(&self, record: &AccessRecord<'_>) {
         let mut state = self.state();
-        write_record(&mut state.pending, record, self.format, self.color);
+        match &self.access_format {
+            Some(format) => format.write(&mut state.pending, record),
+            None => write_record(&mut state.pending, record, self.format, self.color),
+        }
         if state.pending.len() >= MAX_PENDING {
             state.write();
         }
