@@ -12,11 +12,12 @@ use crate::worker::Worker;
 
 /// Makes the server of this process. Around the application are, from the outside:
 ///
-/// 1. the root path, which all that follow have in their environ;
-/// 2. the check of the host, so that nothing inside says a word to another site;
-/// 3. live reload, which adds its script to the pages of all that follow;
-/// 4. the debugger, which explains the failures of all that follow;
-/// 5. static files, CGI scripts, and the applications of hosts (`surroundings`).
+/// 1. the answers to health checks, for any host;
+/// 2. the root path, which all that follow have in their environ, and the field with the ID of the request;
+/// 3. the check of the host, so that nothing inside says a word to another site;
+/// 4. live reload, which adds its script to the pages of all that follow;
+/// 5. the debugger, which explains the failures of all that follow;
+/// 6. static files, CGI scripts, and the applications of hosts (`surroundings`).
 pub(crate) fn assemble_server(
     listeners: Listeners,
     app: Arc<dyn Application>,
@@ -24,7 +25,7 @@ pub(crate) fn assemble_server(
     build_id: BuildId,
 ) -> Result<Server, RunError> {
     #[cfg(feature = "toolkit")]
-    let root_path = options.root_path.clone();
+    let (root_path, health) = (options.root_path.clone(), options.health.clone());
     #[cfg(feature = "toolkit")]
     let allowed_hosts = crate::surroundings::allowed_hosts(&options, build_id.is_error_page);
     #[cfg(feature = "toolkit")]
@@ -41,7 +42,11 @@ pub(crate) fn assemble_server(
         app = Arc::new(live);
     }
     #[cfg(feature = "toolkit")]
+    let app = crate::surroundings::with_request_id(app, settings.request_ids);
+    #[cfg(feature = "toolkit")]
     let app = crate::surroundings::with_root_path(crate::surroundings::restrict_hosts(app, allowed_hosts), root_path)?;
+    #[cfg(feature = "toolkit")]
+    let app = crate::surroundings::with_health(app, health);
     let server = make_server_on(listeners, app, concurrency, settings)?;
     if let Some(shutdown) = shutdown {
         shutdown.set(server.shutdown_handle());

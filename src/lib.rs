@@ -109,9 +109,9 @@ pub use amboss_core::{
     Client, CloseReason, Collected, Concurrency, DetachedId, Environ, Extensions, FailureResponse, ForkingWsgiServer,
     ForwardedHops, ForwardedHopsError, Handshake, HandshakeInfo, IdleConnection, Input, InputError, InputErrorKind,
     Interest, Limits, Listeners, LocalAddr, Log, LogFormat, NoLog, Peer, ProxyOrigin, ProxyProtocol, ProxySettings,
-    Receiver, RequestHandler, ResponseFilter, Runtime, ServeError, ServeErrorKind, Server, Settings, ShutdownHandle,
-    Socket, StartError, StartErrorKind, StartResponse, StoredBody, TextLog, ThreadedWsgiServer, Timeouts, Transport,
-    TransportLayer, TransportWaker, TrustedPeers, TrustedPeersError, Upgraded, WriteProgress,
+    Receiver, RequestHandler, RequestId, ResponseFilter, Runtime, ServeError, ServeErrorKind, Server, Settings,
+    ShutdownHandle, Socket, StartError, StartErrorKind, StartResponse, StoredBody, TextLog, ThreadedWsgiServer,
+    Timeouts, Transport, TransportLayer, TransportWaker, TrustedPeers, TrustedPeersError, Upgraded, WriteProgress,
 };
 #[cfg(unix)]
 pub use amboss_core::{Guest, GuestEvents};

@@ -91,6 +91,10 @@ pub struct RunOptions {
     /// [`toolkit::middleware::AllowedHosts`](crate::toolkit::middleware::AllowedHosts).
     #[cfg(feature = "toolkit")]
     pub allowed_hosts: Option<Vec<String>>,
+    /// The path of health checks, such as `/healthz`: GET is answered with 200 while the server runs, for any host, without
+    /// the application and without a thread. See [`toolkit::middleware::Health`](crate::toolkit::middleware::Health).
+    #[cfg(feature = "toolkit")]
+    pub health: Option<String>,
     /// The path below which clients find the application, such as `/shop`, because a proxy passes on what is below it. See
     /// [`toolkit::middleware::RootPath`](crate::toolkit::middleware::RootPath).
     #[cfg(feature = "toolkit")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use amboss_core::{Address, Application};
 use amboss_toolkit::files::StaticFiles;
-use amboss_toolkit::middleware::{check_host, AllowedHosts, RootPath, VirtualHosts};
+use amboss_toolkit::middleware::{check_host, AllowedHosts, Health, RequestIdField, RootPath, VirtualHosts};
 
 use crate::error::{RunError, RunErrorKind};
 use crate::options::RunOptions;
@@ -105,6 +105,22 @@ pub(crate) fn set_hosts(options: &mut RunOptions, hosts: Vec<(String, Arc<dyn Ap
             None => options.hosts.push((host, app)),
         }
     }
+}
+
+/// Answers health checks at a path, if there is one.
+pub(crate) fn with_health(app: Arc<dyn Application>, path: Option<String>) -> Arc<dyn Application> {
+    match path {
+        Some(path) => Arc::new(Health::new(app, &path)),
+        None => app,
+    }
+}
+
+/// Puts the field with the ID of each request around an application, if requests have IDs.
+pub(crate) fn with_request_id(app: Arc<dyn Application>, has_ids: bool) -> Arc<dyn Application> {
+    if has_ids {
+        return Arc::new(RequestIdField::new(app));
+    }
+    app
 }
 
 /// Puts the root path around an application.

@@ -78,6 +78,7 @@ impl Config {
         options.use_debugger = self.debug;
         options.debug_anywhere = self.debug_anywhere;
         options.root_path.clone_from(&self.root_path);
+        options.health.clone_from(&self.health);
         #[cfg(unix)]
         options.pid_file.clone_from(&self.process.pid);
         self.apply_site(&mut options)?;
@@ -95,6 +96,7 @@ impl Config {
         let mut settings = Settings::default();
         settings.proxies = self.proxies.clone();
         check_proxies(&settings.proxies)?;
+        settings.request_ids = self.log.request_ids;
         settings.limits = self.limits;
         settings.timeouts = self.timeouts;
         settings.backlog = self.backlog;

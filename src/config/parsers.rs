@@ -21,6 +21,14 @@ pub(crate) fn parse<T: FromStr<Err: Display>>(value: &OsStr) -> Result<T, String
     text(value)?.parse().map_err(|error: T::Err| error.to_string())
 }
 
+/// Parses the path of a target.
+pub(crate) fn path(value: &OsStr, example: &str) -> Result<String, String> {
+    match text(value)? {
+        path if path.starts_with('/') && !path.contains(['?', '#', '%']) => Ok(path.to_owned()),
+        _ => Err(format!("write a path, as in {example}")),
+    }
+}
+
 /// Parses a whole number in a range.
 pub(crate) fn integer<T: TryFrom<u64>>(value: &OsStr, range: RangeInclusive<u64>) -> Result<T, String> {
     let (first, last) = (*range.start(), *range.end());

@@ -17,8 +17,9 @@ impl Log for SlowLog {
             let request = String::from_utf8_lossy(record.request_line);
             let (status, bytes, peer) = (record.status, record.bytes, record.peer);
             let (took, waited) = (record.duration.as_secs_f64(), record.waited.as_secs_f64());
+            let id = record.request_id.map(|id| format!(" ({id})")).unwrap_or_default();
             self.log.error(&format!(
-                "slow request: \"{request}\" from {peer} took {took:.3} s, of which {waited:.3} s waiting for a thread; \
+                "slow request{id}: \"{request}\" from {peer} took {took:.3} s, of which {waited:.3} s waiting for a thread; \
                  status {status}, {bytes} bytes"
             ));
         }

@@ -239,3 +239,23 @@ fn slow_server(dir: &TempDir, flags: &[&str]) -> Option<(Amboss, u16)> {
 fn wait_for_slow(dir: &TempDir) {
     amboss_testkit::wait_until("the script runs", || dir.join("started").exists());
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_body_that_is_too_long_for_memory_is_in_the_directory_for_bodies() {
+    let dir = TempDir::new("limits");
+    let directory = dir.join_str(".");
+    let server = serving(&["--limit-body-memory=1K", "--body-directory", &directory]);
+    let mut client = connect(server.port());
+    client.send(format!("{POST}Content-Length: 2000000\r\n\r\n{}", "x".repeat(1_900_000)));
+    let links = format!("/proc/{}/fd", server.child.id());
+    let has_file = || {
+        let links = std::fs::read_dir(&links).into_iter().flatten().flatten();
+        let mut paths = links.filter_map(|link| std::fs::read_link(link.path()).ok());
+        // The file has no name: its link ends with " (deleted)".
+        paths.any(|path| path.starts_with(dir.path()) && path.to_string_lossy().ends_with("(deleted)"))
+    };
+    amboss_testkit::wait_until("the body is in a file", has_file);
+    client.send("x".repeat(100_000));
+    assert_eq!(client.response().status, 200);
+}

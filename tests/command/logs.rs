@@ -117,3 +117,44 @@ fn a_slow_request_has_a_line_in_the_error_log() {
         ("slow request: \"GET /cgi/slow HTTP/1.1\" from 127.0.0.1 took 0.", " s waiting for a thread; status 200, ");
     assert!(log.starts_with(before) && log.contains(after) && log.lines().count() == 1, "{log}");
 }
+
+#[test]
+fn a_request_has_one_id_in_the_environ_the_log_and_the_response() {
+    let dir = test_dir();
+    let flags = ["-p", "0", "--request-id", "--log-format", "json", "--access-logfile", "log"];
+    for (extra, sent, is_kept) in [
+        (&[][..], Some("from-proxy.1"), true),
+        (&[], Some("not an id"), false),
+        (&[], None, false),
+        (&["--forwarded-allow-ips", "10.0.0.1"], Some("from-anybody"), false),
+    ] {
+        let server = Running::start(&mut amboss_in(&dir, &[&flags[..], extra].concat()));
+        let field = sent.map(|id| format!("X-Request-ID: {id}\r\n")).unwrap_or_default();
+        let mut client = crate::connect(server.port()).with_fields(&format!("Accept: application/json\r\n{field}"));
+        let mut ids = std::collections::HashSet::new();
+        for _ in 0..2 {
+            let response = client.get("/");
+            let id = response.field("X-Request-ID").expect("the response has an ID").to_owned();
+            assert_eq!(sent == Some(&*id), is_kept, "{id}");
+            assert!(response.text().contains(&format!("\"HTTP_X_REQUEST_ID\": \"{id}\"")), "{}", response.text());
+            wait_until("the ID is in the log", || read(&dir, "log").contains(&format!("\"request_id\":\"{id}\"")));
+            ids.insert(id);
+        }
+        assert_eq!(ids.len(), if is_kept { 1 } else { 2 });
+        // Requests that arrive together have IDs of their own.
+        client.send(format!("GET /1 HTTP/1.1\r\nHost: a\r\n{field}\r\nGET /2 HTTP/1.1\r\nHost: a\r\n{field}\r\n"));
+        for path in ["/1", "/2"] {
+            let id = client.response().field("X-Request-ID").expect("the response has an ID").to_owned();
+            let logged = |line: &str| line.contains(&format!("\"path\":\"{path}\"")) && line.contains(&id);
+            wait_until("the ID is logged", || read(&dir, "log").lines().any(logged));
+        }
+        // A refused request has none.
+        client.send("GET / HTTP/1.1\r\nHost: a b\r\n\r\n");
+        assert_eq!(client.response().field("X-Request-ID"), None);
+        wait_until("the refusal is logged", || read(&dir, "log").contains("\"status\":400"));
+        assert!(read(&dir, "log").lines().all(|line| line.contains("\"status\":400") != line.contains("request_id")));
+        std::fs::remove_file(dir.join("log")).expect("the file is there");
+    }
+    let server = Running::start(&mut amboss_in(&dir, &["-p", "0"]));
+    assert_eq!(crate::connect(server.port()).get("/").field("X-Request-ID"), None);
+}

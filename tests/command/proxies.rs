@@ -304,3 +304,26 @@ fn a_connection_keeps_its_client_when_its_worker_is_replaced() {
         assert_environ(&client.response().text(), &[("REMOTE_ADDR", "192.0.2.7"), ("REMOTE_PORT", "4711")]);
     }
 }
+
+#[test]
+fn health_checks_need_neither_a_thread_nor_an_allowed_host() {
+    let dir = amboss_testkit::TempDir::new("health");
+    dir.write("cgi/slow", &format!("#!/bin/sh\n: > '{}'\nexec sleep 20\n", dir.join_str("started")));
+    let script = dir.join("cgi/slow");
+    std::fs::set_permissions(script, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("the file is the test's");
+    let mount = format!("/cgi={}", dir.join_str("cgi"));
+    let flags =
+        ["-p", "0", "--health", "/healthz", "--threads", "1", "--cgi", &mount, "--allowed-host", "shop.example"];
+    let server = Amboss::start(&flags);
+    let mut running = crate::connect(server.port());
+    running.send_get("/cgi/slow");
+    amboss_testkit::wait_until("the script runs", || dir.join("started").exists());
+    let mut check = crate::connect(server.port());
+    check.send("GET /healthz HTTP/1.1\r\nHost: balancer.example\r\n\r\n");
+    let response = check.response();
+    assert_eq!((response.status, response.text().as_str()), (200, "ok\n"));
+    check.send("GET / HTTP/1.1\r\nHost: balancer.example\r\n\r\n");
+    assert_eq!(check.response().status, 421);
+    fails(&["--health", "healthz"], 2, "write a path, as in /healthz");
+}

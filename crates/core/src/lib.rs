@@ -67,9 +67,9 @@ pub use server::{
     AccessFormatError, AccessRecord, Address, AddressError, BaseWsgiServer, BodyMode, CaughtPanic, CloseReason,
     Concurrency, Fork, ForkingWsgiServer, Handshake, HandshakeInfo, IdleConnection, Interest, Limits, Listeners,
     LocalAddr, Log, LogFormat, MayHandOver, NoLog, PlainHttpPolicy, PollerKind, ProxyOrigin, ProxyProtocol,
-    ProxySettings, Receiver, RequestHandler, Runtime, ServeError, ServeErrorKind, Server, Settings, ShutdownHandle,
-    Socket, StoredBody, TextLog, ThreadedWsgiServer, Timeouts, Transport, TransportLayer, TransportWaker, TrustedPeers,
-    TrustedPeersError, Upgraded, WriteProgress,
+    ProxySettings, Receiver, RequestHandler, RequestId, Runtime, ServeError, ServeErrorKind, Server, Settings,
+    ShutdownHandle, Socket, StoredBody, TextLog, ThreadedWsgiServer, Timeouts, Transport, TransportLayer,
+    TransportWaker, TrustedPeers, TrustedPeersError, Upgraded, WriteProgress,
 };
 #[cfg(unix)]
 pub use server::{Guest, GuestEvents};

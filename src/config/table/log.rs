@@ -82,6 +82,13 @@ pub(super) const SETTINGS: &[Setting] = &[
     )
     .default_words("never")
     .scope(Scope::OwnServer),
+    Setting::switch(
+        "request-id",
+        "Give each request an ID, for the application (HTTP_X_REQUEST_ID), the log and the response (X-Request-ID); a trusted \
+         proxy may send one",
+        |config| &mut config.log.request_ids,
+    )
+    .scope(Scope::OwnServer),
     Setting::switch("no-access-log", "Log no requests", |config| &mut config.log.no_access_log)
         .scope(Scope::OwnServer),
     Setting::choice(

@@ -1,7 +1,7 @@
 //! Proxies in front of the server.
 
 use super::Setting;
-use crate::config::parsers::{parse, text};
+use crate::config::parsers::{parse, path};
 use crate::config::setting::Scope;
 use crate::ProxyProtocol;
 
@@ -27,13 +27,15 @@ pub(super) const SETTINGS: &[Setting] = &[
         "root-path",
         "/PATH",
         "Path below which clients find the application (SCRIPT_NAME), whether or not a proxy removes it from the target",
-        |config, value| match text(value)? {
-            path if path.starts_with('/') => {
-                config.root_path = Some(path.to_owned());
-                Ok(())
-            }
-            _ => Err("write a path, as in /shop".into()),
-        },
+        |config, value| path(value, "/shop").map(|path| config.root_path = Some(path)),
+    )
+    .scope(Scope::OwnServer),
+    Setting::value(
+        "health",
+        "/PATH",
+        "Answer GET of this path with 200 while the server runs, for any host, without the application and without a \
+         thread, for the checks of a load balancer",
+        |config, value| path(value, "/healthz").map(|path| config.health = Some(path)),
     )
     .scope(Scope::OwnServer),
     Setting::switch(

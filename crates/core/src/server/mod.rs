@@ -122,6 +122,7 @@ mod loop_group;
 mod panics;
 mod proxies;
 mod receiver;
+mod request_id;
 mod run;
 pub(crate) mod scheduler;
 #[allow(clippy::module_inception)]
@@ -149,6 +150,7 @@ pub use log::{
 pub use panics::{catch_panic, CaughtPanic};
 pub use proxies::{ProxyOrigin, ProxyProtocol, ProxySettings, TrustedPeers, TrustedPeersError};
 pub use receiver::Receiver;
+pub use request_id::RequestId;
 #[cfg(unix)]
 pub use run::guest::{Guest, GuestEvents};
 pub use server::{

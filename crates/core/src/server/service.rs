@@ -11,6 +11,7 @@ use super::handler::RequestHandler;
 use super::log::panic_safe::PanicSafeLog;
 use super::log::Log;
 use super::panics::{self, Panic};
+use super::request_id::RequestIds;
 use super::scheduler::Scheduler;
 use super::settings::Settings;
 use super::sync::lock;
@@ -40,6 +41,8 @@ pub(crate) struct Service {
     pub(super) failure: Mutex<Option<Failure>>,
     /// Bounds the memory and disk space of all collected bodies together.
     pub(super) body_budget: Arc<BodyBudget>,
+    /// Makes the IDs of requests; `None` if they get none.
+    pub(super) request_ids: Option<RequestIds>,
     epoch: Instant,
     /// Unix time in seconds, cached: a loop reads the clock once per batch, and again after a slow application call.
     /// Reading it for each response took an eighth of the time that the server itself spends on a pipelined request.
@@ -57,6 +60,7 @@ impl Service {
         Service {
             wants_access: settings.log.wants_access(),
             body_budget: BodyBudget::new(&settings.limits),
+            request_ids: settings.request_ids.then(RequestIds::new),
             app,
             settings,
             info,

@@ -49,6 +49,9 @@ pub struct Settings {
     /// Which proxies the server trusts, and how they tell the server about their clients. By default, a proxy on this
     /// machine may set `X-Forwarded-For` and `X-Forwarded-Proto`.
     pub proxies: ProxySettings,
+    /// Whether each request gets an ID, for the application (`HTTP_X_REQUEST_ID`) and the log; off. A trusted proxy may send
+    /// one (`X-Request-ID`), with at most 128 letters, digits and `-._~+/=:@`; other requests get 32 hexadecimal digits.
+    pub request_ids: bool,
     /// The layer between the sockets and HTTP, such as TLS; none by default.
     pub transport: Option<Arc<dyn TransportLayer>>,
     /// The hooks that the server calls for each request.
@@ -151,6 +154,7 @@ impl Default for Settings {
             unix_mode: None,
             passthrough_errors: false,
             proxies: ProxySettings::default(),
+            request_ids: false,
             transport: None,
             handler: Arc::new(DefaultHandler),
             log: Arc::new(TextLog::stderr()),
@@ -171,6 +175,7 @@ impl fmt::Debug for Settings {
             .field("unix_mode", &self.unix_mode)
             .field("passthrough_errors", &self.passthrough_errors)
             .field("proxies", &self.proxies)
+            .field("request_ids", &self.request_ids)
             .finish_non_exhaustive()
     }
 }

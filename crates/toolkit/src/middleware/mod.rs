@@ -8,6 +8,7 @@
 //! | [`ProxyFix`] | believes a number of proxies, as Werkzeug's middleware does |
 //! | [`HeaderFix`] | replaces a header field by another one |
 //! | [`Health`] | answers health checks |
+//! | [`RequestIdField`] | sends the ID of a request with its response |
 //! | [`RootPath`] | tells the application the path that clients find it below |
 //! | [`Timing`] | measures requests, in a `Server-Timing` field and in a function of the program |
 //! | `Gzip` | compresses responses; feature `gzip` |
@@ -36,6 +37,7 @@ mod header_fix;
 mod health;
 mod host_name;
 mod proxy_fix;
+mod request_id;
 mod root_path;
 mod timing;
 mod virtual_hosts;
@@ -48,6 +50,7 @@ pub use header_fix::HeaderFix;
 pub use health::Health;
 pub use host_name::{check_host, HostError};
 pub use proxy_fix::{Hops, OriginalRequest, ProxyFix};
+pub use request_id::RequestIdField;
 pub use root_path::RootPath;
 pub use timing::{RequestTime, Timing};
 pub use virtual_hosts::VirtualHosts;

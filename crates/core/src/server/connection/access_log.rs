@@ -109,6 +109,7 @@ impl Connection {
             bytes,
             duration: clock.completed_at.map_or(Duration::ZERO, |completed_at| completed_at.elapsed()),
             waited: clock.queued_for,
+            request_id: service.request_ids.as_ref().and_then(|ids| ids.logged(clock.request_id, head.as_ref())),
             time: SystemTime::now(),
         };
         service.with_handler(|handler, log| handler.log_request(&record, log));

@@ -241,6 +241,9 @@ impl Connection {
         let mut no_extensions = Extensions::default();
         let kept = self.extensions.get_mut().unwrap_or(&mut no_extensions);
         let mut environ = Environ::new(head, target, &service.info, connection, forwarded, source.as_source(), kept);
+        if let Some(ids) = &service.request_ids {
+            exchange.clock.request_id = ids.assign(&mut environ, self.provenance.is_trusted);
+        }
         let mut writer = ResponseWriter { io: &io, context };
         let mut call = Call::default();
         call.run(service, &mut environ, &mut writer);

@@ -12,6 +12,7 @@ use crate::http::{BodyWriter, ResponseContext, ResponseHead, ResponsePlan};
 use crate::server::body_store::BodyStore;
 use crate::server::io::socket::Socket;
 use crate::server::panics::AppOwned;
+use crate::server::request_id::IdNumber;
 use crate::server::settings::{millis, Timeouts};
 use crate::server::upgrade::OnUpgrade;
 use crate::wsgi::{Extensions, InputErrorKind, ResponseFilter};
@@ -185,12 +186,13 @@ pub(super) struct Response {
     pub(super) streaming: bool,
 }
 
-/// When a request was complete, and how long it then waited for a thread.
+/// When a request was complete, how long it then waited for a thread, and its ID: what is logged of it later.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RequestClock {
     /// `None` if requests are not logged.
     pub(super) completed_at: Option<Instant>,
     pub(super) queued_for: Duration,
+    pub(super) request_id: IdNumber,
 }
 
 /// The log entry of a response that has not been sent completely.

@@ -32,6 +32,7 @@ use super::request_line::RequestLine;
 /// | `f`, `a` | the fields Referer and User-Agent of the request |
 /// | `T`, `M`, `D`, `L` | the duration in seconds, milliseconds, microseconds, and in seconds with six decimals |
 /// | `p` | the process ID: `<1234>` |
+/// | `{x-request-id}i`, `{x-request-id}o` | the ID of the request ([`Settings::request_ids`](crate::Settings::request_ids)) |
 /// | `{name}i` | a field of the request; `-` without one |
 /// | `{name}e` | `HTTP_…` of the environ, which is a field of the request, and the keys of the parts above |
 ///
@@ -61,6 +62,7 @@ enum Piece {
     Microseconds,
     Decimal,
     Process,
+    RequestId,
 }
 
 /// Why a text is no [`AccessFormat`]. The message says which part is unknown, and which there are.
@@ -160,6 +162,8 @@ fn piece(name: &str) -> Option<Piece> {
             let (name, kind) = name.strip_prefix('{')?.split_once('}')?;
             match (kind, name.to_ascii_lowercase().as_str()) {
                 (_, "") => return None,
+                // The one that the server has made, if the client is not trusted.
+                ("i" | "o", "x-request-id") | ("e", "http_x_request_id") => Piece::RequestId,
                 ("i", name) => Piece::Field(name.to_owned()),
                 ("e", name) => Piece::Field(name.strip_prefix("http_")?.replace('_', "-")),
                 _ => return None,
@@ -216,6 +220,10 @@ impl AccessFormat {
                 Piece::Seconds => write!(out, "{}", record.duration.as_secs()),
                 Piece::Milliseconds => write!(out, "{}", record.duration.as_millis()),
                 Piece::Microseconds => write!(out, "{}", record.duration.as_micros()),
+                Piece::RequestId => match record.request_id {
+                    Some(id) => write!(out, "{id}"),
+                    None => out.write_all(b"-"),
+                },
                 Piece::Decimal => decimal(out, record.duration),
                 Piece::Process => write!(out, "<{}>", std::process::id()),
             };
@@ -281,7 +289,7 @@ mod tests {
         let request = b"GET /a?b HTTP/1.1";
         for (format, expected) in [
             ("%(h)s %(l)s %(u)s", "<local> - -"),
-            ("%(t)s", "[06/Nov/1994:08:48:31 +0000]"),
+            ("%(t)s", "[06/Nov/1994:08:49:37 +0000]"),
             ("\"%(r)s\" %(m)s %(U)s %(q)s %(H)s", "\"GET /a?b HTTP/1.1\" GET /a b HTTP/1.1"),
             ("%(s)s %(s)d %(B)s %(b)s", "200 200 13 13"),
             ("%(T)s %(M)s %(D)s %(L)s", "2 2034 2034567 2.034567"),

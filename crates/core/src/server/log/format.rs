@@ -25,7 +25,7 @@ pub enum LogFormat {
     ///
     /// The object of a request has `time` (RFC 3339, UTC, milliseconds), `remote_addr`, `method`, `path` and `query` as
     /// sent, `protocol`, `status`, `bytes`, `duration_ms`, `wait_ms` (a part of `duration_ms`), `user_agent` and `referer`
-    /// (at most 1 KiB of each). A value that the client did not send is `null`. A request line that can't be parsed is in
+    /// (at most 1 KiB of each), and `request_id` where requests have IDs. A value that the client did not send is `null`. A request line that can't be parsed is in
     /// `request`, and its parts are `null`. Any other event has `time` and `error`, and a failure may have a `traceback`.
     Json,
 }

@@ -23,6 +23,9 @@ pub(super) fn write_record(out: &mut Vec<u8>, record: &AccessRecord<'_>) {
     let _ = write!(out, ",\"status\":{},\"bytes\":{}", record.status, record.bytes);
     milliseconds(out, "duration_ms", record.duration);
     milliseconds(out, "wait_ms", record.waited);
+    if let Some(id) = record.request_id {
+        field(out, "request_id", Some(id.to_string().as_bytes()));
+    }
     for (name, key) in [("user-agent", "user_agent"), ("referer", "referer")] {
         field(out, key, logged_field(record, name));
     }

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::http::Head;
+use crate::server::request_id::RequestId;
 use crate::wsgi::{Extensions, Peer};
 
 /// A request that was answered or refused, for the access log.
@@ -31,6 +32,9 @@ pub struct AccessRecord<'a> {
     pub duration: Duration,
     /// How long the request waited for a thread. This time is part of `duration`.
     pub waited: Duration,
+    /// The ID of the request, if requests have IDs ([`Settings::request_ids`](crate::Settings::request_ids)) and the
+    /// application was called.
+    pub request_id: Option<RequestId<'a>>,
     /// When the response was complete.
     pub time: SystemTime,
 }
@@ -86,6 +90,7 @@ impl<'a> AccessRecord<'a> {
             bytes: 13,
             duration: Duration::from_micros(1500),
             waited: Duration::from_micros(1007),
+            request_id: None,
             time: SystemTime::UNIX_EPOCH + Duration::from_millis(784_111_777_042),
         }
     }
