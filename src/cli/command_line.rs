@@ -10,7 +10,8 @@ use clap_complete::Shell;
 
 #[cfg(feature = "tls")]
 use super::devcert::Devcert;
-use crate::config::layers::{default_text, Given, Source};
+use crate::config::given::{Given, Source};
+use crate::config::layers::default_text;
 use crate::config::setting::{DefaultValue, Kind};
 use crate::config::table::{Setting, Topic, TOPICS};
 use crate::config::{self, NO_CONFIG};

@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 
-use super::layers::{Given, Source};
+use super::given::{Given, Source};
 use super::nearest::nearest;
 use super::setting::Kind;
 use super::table::{self, Setting};

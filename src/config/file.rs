@@ -9,7 +9,7 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 use toml::Spanned;
 
-use super::layers::{Given, Source};
+use super::given::{Given, Source};
 use super::nearest::nearest;
 use super::setting::{Key, Kind};
 use super::table::{self, Setting};

@@ -16,6 +16,7 @@ pub(crate) mod conflicts;
 mod detect;
 pub(crate) mod environment;
 mod file;
+pub(crate) mod given;
 pub(crate) mod layers;
 pub(crate) mod log_file;
 pub(crate) mod nearest;
@@ -31,15 +32,52 @@ mod split_log;
 pub(crate) mod table;
 pub(crate) mod target;
 pub(crate) mod values;
+pub(crate) mod wrap;
 
 use std::path::{Path, PathBuf};
 
 pub(crate) use conflicts::with_greenlets;
 use detect::Serves;
-use layers::{Given, Resolved, Source};
+use given::{Given, Source};
+use layers::Resolved;
 
 /// The flag with which only the command line counts.
 pub(crate) const NO_CONFIG: &str = "no-config";
+
+/// Resolves the configuration of this process from the command line, and, unless `isolated`, from its environment and a
+/// file: the one that `named` is, or one of the current directory. `advice` explains keys of other servers.
+///
+/// # Errors
+/// Messages: what can't be used, and what to do.
+pub(crate) fn resolve(
+    flags: Vec<Given>,
+    named: Option<&Path>,
+    isolated: bool,
+    advice: file::Advice,
+) -> Result<Resolved, Vec<String>> {
+    // The command line names the file from the directory where it was written.
+    let absolute = named.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+    let mut layers = vec![flags];
+    if !isolated {
+        let is_debugging = layers[0].iter().any(|given| given.setting.name == "debug" && !given.is_off());
+        layers.extend(environment::read(std::env::vars_os(), is_debugging)?);
+    }
+    let is_elsewhere = change_directory(&layers)?;
+    if !isolated {
+        layers.push(file::read(absolute.as_deref().zip(named), advice)?);
+        if !is_elsewhere {
+            change_directory(&layers)?;
+        }
+    }
+    let chosen = look_around(&mut layers)?;
+    let mut resolved = Resolved::new(layers)?;
+    resolved.chosen = chosen;
+    withhold(&mut resolved, absolute);
+    match conflicts::find(&resolved) {
+        Some(message) => Err(vec![message]),
+        None => Ok(resolved),
+    }
+}
 
 /// The APP for which amboss looks what to serve. Other paths of folders are served as files, `./` among them.
 const LOOK_AROUND: &str = ".";
@@ -90,39 +128,4 @@ fn change_directory(layers: &[Vec<Given>]) -> Result<bool, Vec<String>> {
         let (spelling, directory) = (given.spelling(), directory.to_string_lossy());
         vec![format!("can't change to the directory '{directory}' of {spelling}: {error}")]
     })
-}
-
-/// Resolves the configuration of this process from the command line, and, unless `isolated`, from its environment and a
-/// file: the one that `named` is, or one of the current directory. `advice` explains keys of other servers.
-///
-/// # Errors
-/// Messages: what can't be used, and what to do.
-pub(crate) fn resolve(
-    flags: Vec<Given>,
-    named: Option<&Path>,
-    isolated: bool,
-    advice: file::Advice,
-) -> Result<Resolved, Vec<String>> {
-    // The command line names the file from the directory where it was written.
-    let absolute = named.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
-    let mut layers = vec![flags];
-    if !isolated {
-        let is_debugging = layers[0].iter().any(|given| given.setting.name == "debug" && !given.is_off());
-        layers.extend(environment::read(std::env::vars_os(), is_debugging)?);
-    }
-    let is_elsewhere = change_directory(&layers)?;
-    if !isolated {
-        layers.push(file::read(absolute.as_deref().zip(named), advice)?);
-        if !is_elsewhere {
-            change_directory(&layers)?;
-        }
-    }
-    let chosen = look_around(&mut layers)?;
-    let mut resolved = Resolved::new(layers)?;
-    resolved.chosen = chosen;
-    withhold(&mut resolved, absolute);
-    match conflicts::find(&resolved) {
-        Some(message) => Err(vec![message]),
-        None => Ok(resolved),
-    }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::layers::default_text;
 use super::setting::Kind;
 use super::table::{Setting, TOPICS};
+use super::wrap::wrap;
 
 /// Returns the reference.
 fn reference() -> String {
@@ -56,29 +57,12 @@ fn paragraph(setting: &Setting) -> String {
         let aliases: Vec<String> = setting.aliases.iter().map(|alias| format!("`--{alias}`")).collect();
         let _ = write!(text, " Also {}.", aliases.join(", "));
     }
-    wrap(&text)
+    wrap(&text, 120).join("\n")
 }
 
 /// A cell of a table ends at a `|`.
 fn escape(text: &str) -> String {
     text.replace('|', "\\|").replace('*', "\\*")
-}
-
-/// Breaks a text into lines of at most 120 characters.
-fn wrap(text: &str) -> String {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let last = lines.len() - 1;
-        if lines[last].chars().count() + 1 + word.chars().count() > 120 {
-            lines.push(word.to_owned());
-        } else {
-            if !lines[last].is_empty() {
-                lines[last].push(' ');
-            }
-            lines[last].push_str(word);
-        }
-    }
-    lines.join("\n")
 }
 
 #[cfg(all(test, target_os = "linux", feature = "tls", feature = "reload"))]

@@ -1,7 +1,7 @@
 //! Whether a setting has an effect on what is served. A flag without effect is an error. A setting of a file or of the
 //! environment without effect is ignored, so that one file serves an application and, beside it, a folder.
 
-use super::layers::Given;
+use super::given::Given;
 use super::setting::Scope;
 use super::target;
 use super::values::Config;

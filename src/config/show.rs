@@ -3,7 +3,8 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 
-use super::layers::{default_text, Given, Resolved};
+use super::given::Given;
+use super::layers::{default_text, Resolved};
 use super::setting::{DefaultValue, Key, Kind};
 use super::table::{self, Setting};
 

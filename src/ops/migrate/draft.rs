@@ -5,10 +5,12 @@ use std::fmt::Write as _;
 
 use super::option::{Becomes, PeerOption, Takes};
 use crate::config::conflicts;
-use crate::config::layers::{Given, Resolved, Source};
+use crate::config::given::{Given, Source};
+use crate::config::layers::Resolved;
 use crate::config::show::{assignment, SECTIONS};
 use crate::config::table::{self, Setting};
 use crate::config::values::Config;
+use crate::config::wrap::wrap;
 
 /// A setting with its values, and the number of the source that gave them.
 type Entry = (&'static Setting, Vec<OsString>, usize);
@@ -33,7 +35,7 @@ pub(crate) struct Draft {
 
 impl Draft {
     /// Applies an option, which was given under this name, with its values. A switch has the values `true` or `false`.
-    pub(super) fn apply(&mut self, option: &'static PeerOption, name: &str, values: &[String]) {
+    pub(super) fn apply(&mut self, option: &'static PeerOption<Draft>, name: &str, values: &[String]) {
         name.clone_into(&mut self.current);
         if option.takes == Takes::Nothing && values.first().is_some_and(|value| value == "false") {
             return;
@@ -189,17 +191,11 @@ impl Draft {
 /// The width of comments.
 const WIDTH: usize = 78;
 
-/// Appends a comment, in lines of at most [`WIDTH`] characters. The lines of an item of a list are indented.
+/// Appends a comment. The lines of an item of a list are indented.
 fn comment(text: &mut String, remark: &str) {
-    let indent = if remark.starts_with("- ") { "#   " } else { "# " };
-    let mut line = String::from("#");
-    for word in remark.split_whitespace() {
-        if line.chars().count() + 1 + word.chars().count() > WIDTH && line.len() > indent.len() {
-            let _ = writeln!(text, "{line}");
-            line = indent.trim_end().to_owned() + &" ".repeat(indent.len() - indent.trim_end().len() - 1);
-        }
-        line.push(' ');
-        line.push_str(word);
+    let is_item = remark.starts_with("- ");
+    for (index, line) in wrap(remark, WIDTH - 4).iter().enumerate() {
+        let indent = if is_item && index > 0 { "  " } else { "" };
+        let _ = writeln!(text, "# {indent}{line}");
     }
-    let _ = writeln!(text, "{line}");
 }

@@ -1,8 +1,10 @@
 //! The options of granian (version 2).
 
 use super::draft::Draft;
-use super::option::PeerOption as Opt;
+use super::option::PeerOption;
 use super::option::Takes::{Nothing, Value};
+
+type Opt = PeerOption<Draft>;
 
 const RUNTIME: &str = "amboss has no async runtime; --threads is the number of requests that run at once";
 const HTTP2: &str = "amboss speaks HTTP/1.1; a proxy such as nginx in front of it speaks HTTP/2";

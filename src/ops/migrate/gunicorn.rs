@@ -1,8 +1,10 @@
 //! The options of gunicorn (version 27): those of its command line, and the names in `gunicorn.conf.py`.
 
 use super::draft::Draft;
-use super::option::PeerOption as Opt;
+use super::option::PeerOption;
 use super::option::Takes::{Nothing, Value};
+
+type Opt = PeerOption<Draft>;
 
 const SYSLOG: &str = "amboss writes to files and to stderr, which systemd passes on to its journal and to syslog";
 const HOOK: &str =

@@ -109,16 +109,16 @@ pub(crate) fn advice(flag: &str) -> Option<String> {
     Some(format!("{flag} is an option of gunicorn; {}", option.advice()))
 }
 
-fn find(options: &'static [PeerOption], name: &str) -> Option<&'static PeerOption> {
+fn find(options: &'static [PeerOption<Draft>], name: &str) -> Option<&'static PeerOption<Draft>> {
     options.iter().find(|option| option.names.contains(&name))
 }
 
-fn names(options: &'static [PeerOption]) -> impl Iterator<Item = String> {
+fn names(options: &'static [PeerOption<Draft>]) -> impl Iterator<Item = String> {
     options.iter().flat_map(|option| option.names.iter().map(ToString::to_string))
 }
 
 /// Applies the flags of a command line. The first other argument is the application.
-fn command_line(draft: &mut Draft, options: &'static [PeerOption], arguments: &[String]) {
+fn command_line(draft: &mut Draft, options: &'static [PeerOption<Draft>], arguments: &[String]) {
     let mut arguments = arguments.iter().cloned().peekable();
     while let Some(argument) = arguments.next() {
         let (name, attached) = split(&argument);

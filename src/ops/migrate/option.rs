@@ -1,13 +1,11 @@
 //! An option of another server, as data: its names, and what becomes of it.
 
-use super::draft::Draft;
-
-/// An option of another server.
-pub(crate) struct PeerOption {
+/// An option of another server. `D` is the configuration that is made from it.
+pub(crate) struct PeerOption<D: 'static> {
     /// Its names: flags with their dashes, and keys of a configuration file.
     pub(crate) names: &'static [&'static str],
     pub(crate) takes: Takes,
-    pub(crate) becomes: Becomes,
+    pub(crate) becomes: Becomes<D>,
 }
 
 /// Whether an option has a value on the command line.
@@ -18,29 +16,29 @@ pub(crate) enum Takes {
 }
 
 /// What becomes of an option.
-pub(crate) enum Becomes {
+pub(crate) enum Becomes<D: 'static> {
     /// The setting with this name, with the same value.
     Same(&'static str),
     /// Settings that follow from the value.
-    Converted(&'static str, fn(&mut Draft, &[String])),
+    Converted(&'static str, fn(&mut D, &[String])),
     /// Nothing, because amboss does this anyway or needs no such option: the reason.
     NotNeeded(&'static str),
     /// Nothing, because amboss has no counterpart: the reason, and what to do.
     Nothing(&'static str),
 }
 
-impl PeerOption {
-    const fn new(names: &'static [&'static str], takes: Takes, becomes: Becomes) -> PeerOption {
+impl<D> PeerOption<D> {
+    const fn new(names: &'static [&'static str], takes: Takes, becomes: Becomes<D>) -> PeerOption<D> {
         PeerOption { names, takes, becomes }
     }
 
     /// An option with a value that means the same as a setting.
-    pub(super) const fn same(names: &'static [&'static str], setting: &'static str) -> PeerOption {
+    pub(super) const fn same(names: &'static [&'static str], setting: &'static str) -> PeerOption<D> {
         PeerOption::new(names, Takes::Value, Becomes::Same(setting))
     }
 
     /// A switch that means the same as a setting.
-    pub(super) const fn switch(names: &'static [&'static str], setting: &'static str) -> PeerOption {
+    pub(super) const fn switch(names: &'static [&'static str], setting: &'static str) -> PeerOption<D> {
         PeerOption::new(names, Takes::Nothing, Becomes::Same(setting))
     }
 
@@ -48,21 +46,25 @@ impl PeerOption {
     pub(super) const fn converted(
         names: &'static [&'static str],
         setting: &'static str,
-        convert: fn(&mut Draft, &[String]),
-    ) -> PeerOption {
+        convert: fn(&mut D, &[String]),
+    ) -> PeerOption<D> {
         PeerOption::new(names, Takes::Value, Becomes::Converted(setting, convert))
     }
 
-    pub(super) const fn not_needed(names: &'static [&'static str], takes: Takes, reason: &'static str) -> PeerOption {
+    pub(super) const fn not_needed(
+        names: &'static [&'static str],
+        takes: Takes,
+        reason: &'static str,
+    ) -> PeerOption<D> {
         PeerOption::new(names, takes, Becomes::NotNeeded(reason))
     }
 
-    pub(super) const fn nothing(names: &'static [&'static str], takes: Takes, reason: &'static str) -> PeerOption {
+    pub(super) const fn nothing(names: &'static [&'static str], takes: Takes, reason: &'static str) -> PeerOption<D> {
         PeerOption::new(names, takes, Becomes::Nothing(reason))
     }
 
     /// Makes the option a switch.
-    pub(super) const fn without_value(mut self) -> PeerOption {
+    pub(super) const fn without_value(mut self) -> PeerOption<D> {
         self.takes = Takes::Nothing;
         self
     }

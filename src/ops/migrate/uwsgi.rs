@@ -1,8 +1,10 @@
 //! The options of uWSGI, as they stand in an `uwsgi.ini`.
 
 use super::draft::Draft;
-use super::option::PeerOption as Opt;
+use super::option::PeerOption;
 use super::option::Takes::Value;
+
+type Opt = PeerOption<Draft>;
 
 const MASTER: &str = "a supervisor runs where one is needed";
 const UWSGI: &str =
