@@ -60,6 +60,11 @@ fn a_command_line_of_gunicorn_becomes_a_file() {
              worker-connections = 200|timeout = 30|[timeouts]|shutdown = 5|idle = 3",
         ),
         (
+            "-k gthread --timeout 0 --backlog 5 --access-logfile - shop:app",
+            "app = \"shop:app\"|bind = [\"127.0.0.1:8000\"]|backlog = 5|threads = 1|access-logfile = \"-\"|\
+             worker-class = \"threads\"|[timeouts]|shutdown = 30",
+        ),
+        (
             "-k sync --threads 4 --timeout 0 --backlog 5 --access-logfile -",
             "bind = [\"127.0.0.1:8000\"]|backlog = 5|threads = 4|access-logfile = \"-\"|[timeouts]|shutdown = 30",
         ),
@@ -129,7 +134,7 @@ fn a_configuration_file_of_gunicorn_is_run() {
     dir.write("broken.py", "workers = nine\n");
     let toml = migrate(&dir, &["gunicorn", "-w", "4"]);
     let expected =
-        "app = \"shop:app\"|bind = [\"a:1\", \"b:2\"]|backlog = 2048|access-logfile = \"-\"|log-level = \"warning\"|\
+        "app = \"shop:app\"|bind = [\"a:1\", \"b:2\"]|backlog = 2048|threads = 1|access-logfile = \"-\"|log-level = \"warning\"|\
                     env = [\"A=b\"]|umask = \"027\"|worker-class = \"threads\"|timeout = 30|preload = true|workers = 4|\
                     [timeouts]|shutdown = 30";
     assert_eq!(settings(&toml), expected.split('|').collect::<Vec<_>>());

@@ -284,15 +284,13 @@ fn worker_class(draft: &mut Draft) {
     match class.rsplit('.').next().unwrap_or(&class).trim_end_matches("Worker").to_ascii_lowercase().as_str() {
         // gunicorn takes its threaded workers for more than one thread.
         "sync" if threads > 1 => {}
-        "sync" => {
-            draft.set("threads", "1");
-            draft.comment(
-                "threads",
-                "A sync worker runs one request at a time. If the application may run in threads, more of them answer more \
-                 clients at once.",
-            );
+        "sync" => one_thread(draft, "A sync worker runs one request at a time."),
+        "gthread" | "thread" => {
+            draft.set("worker-class", "threads");
+            if threads == 1 {
+                one_thread(draft, "Without the number of threads, gunicorn has one.");
+            }
         }
-        "gthread" | "thread" => draft.set("worker-class", "threads"),
         "gevent" | "geventpywsgi" | "gevent_pywsgi" | "gevent_wsgi" => greenlets(draft, "gevent"),
         "eventlet" => greenlets(draft, "eventlet"),
         _ => draft.remark(
@@ -303,6 +301,12 @@ fn worker_class(draft: &mut Draft) {
             ),
         ),
     }
+}
+
+fn one_thread(draft: &mut Draft, reason: &str) {
+    draft.set("threads", "1");
+    let advice = "If the application may run in threads, more of them answer more clients at once.";
+    draft.comment("threads", &format!("{reason} {advice}"));
 }
 
 fn greenlets(draft: &mut Draft, class: &str) {
