@@ -20,12 +20,11 @@ pub(crate) struct PidFile {
 }
 
 impl PidFile {
-    /// Writes the process ID of this process into a file, which replaces one that a process has left behind.
+    /// Writes the process ID of this process into a file, which replaces one that a process has left behind. `created` is
+    /// called with the new file.
     ///
     /// # Errors
     /// The process that the file names is running, or the file can't be written.
-    ///
-    /// `created` is called with the new file.
     pub(crate) fn write(path: &Path, created: impl Fn(&fs::File)) -> Result<PidFile, RunError> {
         let shown = path.display();
         let process = std::process::id();

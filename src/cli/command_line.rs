@@ -1,5 +1,6 @@
 //! The command line: flags from the table of settings, and subcommands.
 
+use std::borrow::Borrow;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -360,7 +361,7 @@ fn values(setting: &Setting, matches: &mut ArgMatches) -> Option<Vec<OsString>> 
 }
 
 /// Returns an error about settings, wherever they come from.
-pub(super) fn config_error(messages: &[String]) -> clap::Error {
+pub(super) fn config_error(messages: &[impl Borrow<str>]) -> clap::Error {
     let messages = messages.join("\nerror: ");
     clap::Error::raw(ErrorKind::ValueValidation, format!("{messages}\n\nFor more information, try '--help'.\n"))
 }

@@ -24,11 +24,13 @@ mod process;
 mod respawn;
 mod runner;
 
+use std::borrow::Borrow;
 use std::ffi::OsString;
 use std::io::Write;
 use std::sync::Arc;
 
 use crate::config::layers::Resolved;
+use crate::config::values::Config;
 use crate::config::{self, target};
 use crate::ops;
 use crate::{Application, DevApp, RunError, RunErrorKind, RunOptions, ServerBuilder};
@@ -59,7 +61,7 @@ pub fn run(argv: impl IntoIterator<Item = OsString>, runner: &mut dyn Runner) ->
         Ok(Task::Serve(serve)) => (serve, false),
         Ok(Task::ErrorPage(serve)) => (serve, true),
         #[cfg(feature = "tls")]
-        Ok(Task::Devcert(devcert)) => return devcert.run().map_or_else(|message| usage_error(&message), |()| 0),
+        Ok(Task::Devcert(devcert)) => return devcert.run().map_or_else(|message| config_error(&[message]), |()| 0),
         Ok(Task::Migrate(migrate)) => return print_text(migrated(&migrate)),
         Ok(Task::Completions(shell)) => return print_text(Ok(documents::completions(shell))),
         Ok(Task::Man) => return print_text(Ok(documents::manual())),
@@ -77,7 +79,7 @@ pub fn run(argv: impl IntoIterator<Item = OsString>, runner: &mut dyn Runner) ->
     let Serve { given, file, isolated, action } = serve;
     let resolved = match config::resolve(given, file.as_deref(), isolated || is_child(), ops::migrate::advice_for_key) {
         Ok(resolved) => resolved,
-        Err(messages) => return print(&command_line::config_error(&messages)),
+        Err(messages) => return config_error(&messages),
     };
     #[cfg(not(all(unix, feature = "reload")))]
     if resolved.config.debug {
@@ -95,7 +97,7 @@ pub fn run(argv: impl IntoIterator<Item = OsString>, runner: &mut dyn Runner) ->
         say!(" * {chosen}");
     }
     if let Err(message) = process::prepare(&resolved.config.process, runner) {
-        return print(&command_line::config_error(&[message]));
+        return config_error(&[message]);
     }
     if is_error_page {
         serve_own_app(&resolved, action, None, runner)
@@ -126,7 +128,7 @@ fn print_text(text: Result<String, String>) -> u8 {
             let _ = std::io::stdout().write_all(text.as_bytes());
             0
         }
-        Err(message) => print(&command_line::config_error(&[message])),
+        Err(message) => config_error(&[message]),
     }
 }
 
@@ -156,9 +158,9 @@ fn serve_own_app(
     let config = &resolved.config;
     let mut options = match config.options(action == Action::Check) {
         Ok(options) => options,
-        Err(message) => return usage_error(&message),
+        Err(message) => return config_error(&[message]),
     };
-    set_programs(resolved, &mut options, runner);
+    set_programs(config, &mut options, runner);
     #[cfg(all(unix, feature = "reload"))]
     let plan = {
         let mut plan = config.plan();
@@ -169,9 +171,9 @@ fn serve_own_app(
     };
     #[cfg(not(all(unix, feature = "reload")))]
     let _ = respawn_args;
-    let app = match own_app(resolved, &options) {
+    let app = match own_app(config, &options) {
         Ok(app) => app,
-        Err(message) => return usage_error(&message),
+        Err(message) => return config_error(&[message]),
     };
     if action == Action::Check {
         return checked(options.check(&config.addresses()).and_then(|()| config.check_program()));
@@ -198,14 +200,14 @@ fn checked(result: Result<(), RunError>) -> u8 {
             say!("amboss: the configuration is valid");
             0
         }
-        Err(error) => usage_error(&error.to_string()),
+        Err(error) => config_error(&[error.to_string()]),
     }
 }
 
 /// Sets the applications of the hosts that are programs.
-fn set_programs(resolved: &Resolved, options: &mut RunOptions, runner: &dyn Runner) {
+fn set_programs(config: &Config, options: &mut RunOptions, runner: &dyn Runner) {
     #[cfg(all(unix, feature = "reload"))]
-    for (host, argv) in target::programs(&resolved.config) {
+    for (host, argv) in target::programs(config) {
         let program = crate::host_program::HostProgram::new(&host, argv, respawn::exec_wrapper(runner));
         // Replaces the placeholder.
         if let Some((_, app)) = options.hosts.iter_mut().find(|(known, _)| *known == host) {
@@ -213,15 +215,14 @@ fn set_programs(resolved: &Resolved, options: &mut RunOptions, runner: &dyn Runn
         }
     }
     #[cfg(not(all(unix, feature = "reload")))]
-    let _ = (resolved, options, runner);
+    let _ = (config, options, runner);
 }
 
 /// Returns the command's own application: a folder, or the development application.
 ///
 /// # Errors
 /// A message: the folder can't be served.
-fn own_app(resolved: &Resolved, options: &RunOptions) -> Result<Arc<dyn Application>, String> {
-    let config = &resolved.config;
+fn own_app(config: &Config, options: &RunOptions) -> Result<Arc<dyn Application>, String> {
     Ok(match config.app.as_deref().and_then(target::folder) {
         Some(folder) => Arc::new(config.folder(folder)?),
         None => Arc::new(DevApp::new(&options.settings, &config.concurrency())),
@@ -233,21 +234,21 @@ fn serve_python_apps(resolved: &Resolved, action: Action, runner: &mut dyn Runne
     let config = &resolved.config;
     let mut options = match config.options(action == Action::Check) {
         Ok(options) => options,
-        Err(message) => return usage_error(&message),
+        Err(message) => return config_error(&[message]),
     };
-    set_programs(resolved, &mut options, runner);
+    set_programs(config, &mut options, runner);
     let target = target::python_target(config);
     let own_app = match &target {
         Some(_) => None,
-        None => match own_app(resolved, &options) {
+        None => match own_app(config, &options) {
             Ok(app) => Some(app),
-            Err(message) => return usage_error(&message),
+            Err(message) => return config_error(&[message]),
         },
     };
     let mut arguments = resolved.arguments();
     if action == Action::Check {
         if let Err(error) = options.check(&config.addresses()) {
-            return usage_error(&error.to_string());
+            return config_error(&[error.to_string()]);
         }
         arguments.push("--check-config".into());
     }
@@ -288,7 +289,7 @@ fn exit_code(result: Result<(), RunError>) -> u8 {
         Ok(()) => 0,
         Err(error) => match error.kind() {
             RunErrorKind::Exit(code) => u8::try_from(*code).unwrap_or(FAILED),
-            RunErrorKind::Options(_) | RunErrorKind::Reload(_) => usage_error(&error.to_string()),
+            RunErrorKind::Options(_) | RunErrorKind::Reload(_) => config_error(&[error.to_string()]),
             _ => {
                 say!("amboss: {error}");
                 FAILED
@@ -297,9 +298,9 @@ fn exit_code(result: Result<(), RunError>) -> u8 {
     }
 }
 
-/// Prints what to change on the command line, and returns exit code 2.
-fn usage_error(message: &str) -> u8 {
-    print(&command_line::config_error(&[message.to_owned()]))
+/// Prints what to change in the configuration, and returns exit code 2.
+fn config_error(messages: &[impl Borrow<str>]) -> u8 {
+    print(&command_line::config_error(messages))
 }
 
 /// Prints a clap error and returns its exit code. Help and version are errors too, with exit code 0.

@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 
-use super::given::{Given, Source};
+use super::given::{is_on, Given, Source};
 use super::nearest::nearest;
 use super::setting::Kind;
 use super::table::{self, Setting};
@@ -33,15 +33,10 @@ pub(super) fn read(
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
         .filter(|(_, value)| !value.is_empty())
         .collect();
-    let is_on = |value: &OsStr| !matches!(value.to_str(), Some("0" | "false" | "no" | "off"));
-    let is_debugging = is_debugging || variables.iter().any(|(name, value)| name == "AMBOSS_DEBUG" && is_on(value));
+    let mut port = None;
     for (name, value) in variables {
         match name.as_str() {
-            "PORT" => match value.to_str().and_then(|port| port.parse::<u16>().ok()) {
-                Some(_) if !is_debugging => common.extend(given("bind", address(&value), &name)),
-                // On this machine alone; or the value is wrong, and the setting says so if it counts.
-                _ => common.extend(given("port", value, &name)),
-            },
+            "PORT" => port = Some(value),
             "WEB_CONCURRENCY" => common.extend(given("workers", value, &name)),
             "FORWARDED_ALLOW_IPS" => common.extend(given("forwarded-allow-ips", value, &name)),
             _ if !name.starts_with("AMBOSS_") || is_internal(&name) => {}
@@ -51,6 +46,15 @@ pub(super) fn read(
                 None => messages.push(unknown(&name)),
             },
         }
+    }
+    if let Some(port) = port {
+        let is_port = port.to_str().is_some_and(|port| port.parse::<u16>().is_ok());
+        common.extend(if is_port && !is_debugging && !is_on("debug", &own) {
+            given("bind", address(&port), "PORT")
+        } else {
+            // On this machine alone; or the value is wrong, and the setting says so if it counts.
+            given("port", port, "PORT")
+        });
     }
     if messages.is_empty() {
         Ok([own, common])

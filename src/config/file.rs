@@ -178,8 +178,8 @@ impl File<'_> {
         let shown = section.map_or_else(|| name.to_owned(), |section| format!("{section}.{name}"));
         // A name that is known elsewhere: a limit outside of [limits], the flag of a timeout, or gunicorn's spelling.
         let is_known = |setting: &&Setting| {
-            let last = setting.path_in_file().map(|path| normal(path.rsplit('.').next().unwrap_or_default()));
-            setting.name == name || setting.aliases.contains(&name) || last.as_deref() == Some(name)
+            let key = setting.key_in_table().map(normal);
+            setting.name == name || setting.aliases.contains(&name) || key.as_deref() == Some(name)
         };
         let advice = match table::settings().filter(|setting| !setting.hidden).find(is_known) {
             Some(setting) => match setting.path_in_file() {

@@ -69,7 +69,7 @@ impl Given {
 
     /// Returns the setting's position in the table.
     pub(super) fn position(&self) -> Option<usize> {
-        table::settings().position(|setting| setting.name == self.setting.name)
+        table::position(self.setting)
     }
 
     /// Returns how the setting is written where it was given.
@@ -88,4 +88,9 @@ impl fmt::Debug for Given {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}={:?} from {}", self.setting.name, self.values, self.source)
     }
+}
+
+/// Whether a setting was given and is not switched off.
+pub(super) fn is_on(name: &str, given: &[Given]) -> bool {
+    given.iter().any(|given| given.setting.name == name && !given.is_off())
 }

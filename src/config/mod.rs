@@ -59,7 +59,7 @@ pub(crate) fn resolve(
     let absolute = named.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
     let mut layers = vec![flags];
     if !isolated {
-        let is_debugging = layers[0].iter().any(|given| given.setting.name == "debug" && !given.is_off());
+        let is_debugging = given::is_on("debug", &layers[0]);
         layers.extend(environment::read(std::env::vars_os(), is_debugging)?);
     }
     let is_elsewhere = change_directory(&layers)?;

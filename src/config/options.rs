@@ -8,7 +8,7 @@ use super::log_file::{self, LogFile};
 use super::slow_log::SlowLog;
 use super::split_log::SplitLog;
 use super::target;
-use super::values::{Color, Config, LogLevel};
+use super::values::{is_standard_stream, Color, Config, LogLevel};
 use crate::options::check_proxies;
 use crate::toolkit::files::{Folder, FolderOptions};
 use crate::toolkit::Response;
@@ -131,7 +131,7 @@ impl Config {
         let of_access = log.access_file.as_ref().or(log.file.as_ref());
         let mut files = Vec::new();
         // Standard output is for access lines alone.
-        let is_stdout = log.access_file.as_deref().is_some_and(|path| path == Path::new("-"));
+        let is_stdout = log.access_file.as_deref().is_some_and(is_standard_stream);
         let logs = if of_access == of_errors && !is_stdout {
             let log = self.open_log(of_errors, false, options, &mut files)?;
             match (has_access, has_errors) {
@@ -145,12 +145,8 @@ impl Config {
             let errors = has_errors.then(|| self.open_log(of_errors, false, options, &mut files)).transpose()?;
             Arc::new(SplitLog { access, errors })
         };
-        #[cfg(unix)]
-        for file in &files {
-            #[cfg(all(unix, feature = "reload"))]
-            options.exclude_patterns.extend(file.pattern());
-            let _ = file;
-        }
+        #[cfg(all(unix, feature = "reload"))]
+        options.exclude_patterns.extend(files.iter().filter_map(|file| file.pattern()));
         if !files.is_empty() {
             options.reopen_logs = Some(Arc::new(move || files.iter().for_each(|file| file.reopen())));
         }
@@ -162,9 +158,7 @@ impl Config {
 
     /// Checks that the logs can be opened.
     fn check_logs(&self) -> Result<(), String> {
-        let files = [&self.log.file, &self.log.access_file, &self.log.error_file];
-        let files = files.into_iter().flatten().filter(|path| path.as_path() != Path::new("-"));
-        files.map(PathBuf::as_path).try_for_each(LogFile::check)
+        self.log.files().map(PathBuf::as_path).try_for_each(LogFile::check)
     }
 
     /// Opens a log in a file, or on stderr or stdout. Names of files are added to `files`.
@@ -175,28 +169,22 @@ impl Config {
         options: &RunOptions,
         files: &mut Vec<Arc<log_file::Name>>,
     ) -> Result<TextLog, String> {
-        let format = self.log.format;
-        let with_format = |log: TextLog| match &self.log.access_format {
-            Some(format) => log.access_format(format.clone()),
-            None => log,
-        };
-        if is_stdout {
-            let terminal = io::stdout().is_terminal();
-            let log = TextLog::new(Box::new(io::stdout()), format, self.wants_color(terminal), terminal);
-            return Ok(with_format(log));
-        }
-        Ok(with_format(match path.filter(|path| path.as_path() != Path::new("-")) {
+        let standard = |stream: Box<dyn io::Write + Send>, terminal| (stream, self.wants_color(terminal), terminal);
+        let (out, color, immediate) = match path.filter(|path| !is_standard_stream(path)) {
+            _ if is_stdout => standard(Box::new(io::stdout()), io::stdout().is_terminal()),
             Some(path) => {
                 let file = LogFile::open(path, |created| options.own(created))?;
                 files.push(file.name());
                 // `auto` means colours on a terminal only, and this log is a file.
-                TextLog::new(Box::new(file), format, self.log.color == Color::Always, false)
+                (Box::new(file) as _, self.log.color == Color::Always, false)
             }
-            None => {
-                let terminal = io::stderr().is_terminal();
-                TextLog::new(Box::new(io::stderr()), format, self.wants_color(terminal), terminal)
-            }
-        }))
+            None => standard(Box::new(io::stderr()), io::stderr().is_terminal()),
+        };
+        let log = TextLog::new(out, self.log.format, color, immediate);
+        Ok(match &self.log.access_format {
+            Some(format) => log.access_format(format.clone()),
+            None => log,
+        })
     }
 
     /// Whether to colour the log on stderr. `auto` follows the same rule as the core, `crate::wants_color`; anstream
@@ -222,8 +210,7 @@ impl Config {
 
     /// Returns the names of the server's own files, which no folder publishes.
     fn own_files(&self) -> Vec<String> {
-        let log = &self.log;
-        let mut paths: Vec<&PathBuf> = [&log.file, &log.access_file, &log.error_file].into_iter().flatten().collect();
+        let mut paths: Vec<&PathBuf> = self.log.files().collect();
         #[cfg(unix)]
         paths.extend(&self.process.pid);
         #[cfg(feature = "tls")]

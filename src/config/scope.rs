@@ -1,7 +1,7 @@
 //! Whether a setting has an effect on what is served. A flag without effect is an error. A setting of a file or of the
 //! environment without effect is ignored, so that one file serves an application and, beside it, a folder.
 
-use super::given::Given;
+use super::given::{is_on, Given};
 use super::setting::Scope;
 use super::target;
 use super::values::Config;
@@ -65,9 +65,4 @@ fn uses_amboss(config: &Config) -> bool {
         let _ = config;
         false
     }
-}
-
-/// Whether a setting was given and is not switched off.
-fn is_on(name: &str, given: &[Given]) -> bool {
-    given.iter().any(|given| given.setting.name == name && !given.is_off())
 }

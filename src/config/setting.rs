@@ -283,14 +283,23 @@ impl<C> Setting<C> {
         format!("AMBOSS_{}", self.name.replace('-', "_").to_uppercase())
     }
 
-    /// Returns the key in a file, with its table.
-    pub(crate) fn path_in_file(&self) -> Option<String> {
+    /// Returns the key in a file, without its table.
+    pub(crate) fn key_in_table(&self) -> Option<&'static str> {
         match self.key {
-            Key::Top => Some(self.name.to_owned()),
-            Key::Limit(name) => Some(format!("limits.{name}")),
-            Key::Timeout(name) => Some(format!("timeouts.{name}")),
+            Key::Top => Some(self.name),
+            Key::Limit(name) | Key::Timeout(name) => Some(name),
             Key::None => None,
         }
+    }
+
+    /// Returns the key in a file, with its table.
+    pub(crate) fn path_in_file(&self) -> Option<String> {
+        let name = self.key_in_table()?;
+        Some(match self.key {
+            Key::Limit(_) => format!("limits.{name}"),
+            Key::Timeout(_) => format!("timeouts.{name}"),
+            Key::Top | Key::None => name.to_owned(),
+        })
     }
 
     /// Whether the setting takes any number of values.

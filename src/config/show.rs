@@ -52,8 +52,7 @@ pub(crate) const SECTIONS: [Section; 3] = [
 
 /// Returns a line of a file that gives these values to a setting.
 pub(crate) fn assignment(setting: &Setting, values: &[OsString]) -> String {
-    let path = setting.path_in_file().unwrap_or_default();
-    let key = path.rsplit('.').next().unwrap_or_default();
+    let key = key(setting);
     let value = match (&setting.kind, values) {
         (Kind::List(..) | Kind::Program(_), values) => {
             let values: Vec<String> = values.iter().map(|value| literal(value, false)).collect();
@@ -108,9 +107,8 @@ fn default_line(setting: &Setting) -> String {
     }
 }
 
-fn key(setting: &Setting) -> String {
-    let path = setting.path_in_file().unwrap_or_default();
-    path.rsplit('.').next().unwrap_or_default().to_owned()
+fn key(setting: &Setting) -> &'static str {
+    setting.key_in_table().unwrap_or_default()
 }
 
 fn annotated(line: &str, comment: &str) -> String {

@@ -1,7 +1,7 @@
 //! The values of all settings, with their types.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use amboss_core::{AccessFormat, Address, BodyMode, Limits, LogFormat, ProxySettings, Settings, Timeouts};
@@ -56,6 +56,19 @@ pub(crate) struct LogConfig {
     pub(crate) level: LogLevel,
     pub(crate) color: Color,
     pub(crate) quiet: u8,
+}
+
+impl LogConfig {
+    /// Returns the files of the logs.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let paths = [&self.file, &self.access_file, &self.error_file].into_iter().flatten();
+        paths.filter(|path| !is_standard_stream(path))
+    }
+}
+
+/// Whether the path of a log stands for stdout or stderr.
+pub(crate) fn is_standard_stream(path: &Path) -> bool {
+    path == Path::new("-")
 }
 
 /// The least important messages to print. Access lines are not among them.

@@ -226,10 +226,10 @@ fn slow_server(dir: &TempDir, flags: &[&str]) -> Option<(Amboss, u16)> {
     if !cfg!(unix) {
         return None;
     }
+    #[cfg(unix)]
     let started = dir.join_str("started");
-    dir.write("cgi/slow", &format!("#!/bin/sh\n: > '{started}'\nexec sleep 20\n"));
-    let script = dir.join_str("cgi/slow");
-    assert!(std::process::Command::new("chmod").args(["+x", &script]).status().expect("chmod runs").success());
+    #[cfg(unix)]
+    dir.write_program("cgi/slow", &format!("#!/bin/sh\n: > '{started}'\nexec sleep 20\n"));
     let mount = format!("/={}", dir.join_str("cgi"));
     let server = serving(&[&["--cgi", &mount], flags].concat());
     let port = server.port();

@@ -102,10 +102,8 @@ fn access_lines_have_the_format_of_gunicorn() {
 #[test]
 fn a_slow_request_has_a_line_in_the_error_log() {
     let dir = test_dir();
-    dir.write("cgi/slow", "#!/bin/sh\nsleep 0.3\necho Content-Type: text/plain\necho\necho done\n");
-    let script = dir.join("cgi/slow");
-    std::fs::set_permissions(script, std::os::unix::fs::PermissionsExt::from_mode(0o755))
-        .expect("the file is the test's");
+    let script = "#!/bin/sh\nsleep 0.3\necho Content-Type: text/plain\necho\necho done\n";
+    dir.write_program("cgi/slow", script);
     let mount = format!("/cgi={}", dir.join_str("cgi"));
     let flags = ["-p", "0", "--log-slow", "200ms", "--error-logfile", "e", "--no-access-log", "--cgi", &mount];
     let server = Running::start(&mut amboss_in(&dir, &flags));

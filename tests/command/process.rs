@@ -11,8 +11,8 @@ use crate::{amboss, connect, fails};
 
 /// Writes a CGI script that prints what this shell command prints.
 fn script(dir: &TempDir, command: &str) -> String {
-    dir.write("cgi/run", &format!("#!/bin/sh\necho Content-Type: text/plain\necho\n{command}\n"));
-    for (name, mode) in [("cgi/run", 0o755), ("cgi", 0o755), (".", 0o755)] {
+    dir.write_program("cgi/run", &format!("#!/bin/sh\necho Content-Type: text/plain\necho\n{command}\n"));
+    for (name, mode) in [("cgi", 0o755), (".", 0o755)] {
         std::fs::set_permissions(dir.join(name), PermissionsExt::from_mode(mode)).expect("the file is the test's");
     }
     format!("/={}", dir.join_str("cgi"))

@@ -308,10 +308,7 @@ fn a_connection_keeps_its_client_when_its_worker_is_replaced() {
 #[test]
 fn health_checks_need_neither_a_thread_nor_an_allowed_host() {
     let dir = amboss_testkit::TempDir::new("health");
-    dir.write("cgi/slow", &format!("#!/bin/sh\n: > '{}'\nexec sleep 20\n", dir.join_str("started")));
-    let script = dir.join("cgi/slow");
-    std::fs::set_permissions(script, std::os::unix::fs::PermissionsExt::from_mode(0o755))
-        .expect("the file is the test's");
+    dir.write_program("cgi/slow", &format!("#!/bin/sh\n: > '{}'\nexec sleep 20\n", dir.join_str("started")));
     let mount = format!("/cgi={}", dir.join_str("cgi"));
     let flags =
         ["-p", "0", "--health", "/healthz", "--threads", "1", "--cgi", &mount, "--allowed-host", "shop.example"];

@@ -13,17 +13,7 @@ const INTERPRETER: &str = "#!/bin/sh\necho \"$0\"\n[ \"$1\" = -c ] || exit 9\nsh
 
 /// Writes an interpreter.
 fn interpreter(dir: &TempDir, name: &str) {
-    program(dir, name, INTERPRETER);
-}
-
-/// Writes a program by means of another process. If this process wrote it, a process that another test forks meanwhile
-/// would inherit the descriptor, and a file that is open for writing can't be executed (ETXTBSY).
-fn program(dir: &TempDir, name: &str, text: &str) {
-    let path = dir.join(name);
-    std::fs::create_dir_all(path.parent().expect("the path has a parent")).expect("the directory can be created");
-    let write = "printf %s \"$1\" >\"$0\" && chmod 755 \"$0\"";
-    let status = Command::new("sh").args(["-c", write]).arg(path).arg(text).status();
-    assert!(status.is_ok_and(|status| status.success()));
+    dir.write_program(name, INTERPRETER);
 }
 
 /// Returns the command, to be run in the subdirectory `here`. `home` is its home directory, and `path` its whole PATH.
@@ -166,7 +156,7 @@ fn a_missing_interpreter_is_an_error_that_lists_the_places_searched() {
     ] {
         refuses(&mut amboss(&["--python", asked]), &[message]);
     }
-    program(&dir, "shop/src/odd", "#!/not/there\n");
+    dir.write_program("shop/src/odd", "#!/not/there\n");
     refuses(&mut amboss(&["--python", "odd"]), &["odd' can't be run (", "name an interpreter with --python PATH"]);
 }
 

@@ -131,13 +131,10 @@ fn folders_and_files_are_served_beside_an_application() {
 #[cfg(unix)]
 #[test]
 fn cgi_scripts_run_beside_an_application() {
-    use std::os::unix::fs::PermissionsExt;
-
     let site = site();
     let script = "#!/bin/sh\nprintf 'Status: 201 Made\\r\\nContent-Type: text/plain\\r\\n\\r\\n'\n\
                   echo \"$REQUEST_METHOD $SCRIPT_NAME $PATH_INFO $QUERY_STRING $HTTP_PROXY\"\ncat\n";
-    site.write("cgi/hello.sh", script);
-    std::fs::set_permissions(site.join("cgi/hello.sh"), PermissionsExt::from_mode(0o755)).unwrap();
+    site.write_program("cgi/hello.sh", script);
     site.write("cgi/not-executable.sh", script);
     let server = start(&["--cgi", &format!("/cgi={}", site.join_str("cgi"))]);
     let mut client = connect(server.port());
@@ -310,8 +307,7 @@ mod supervised {
     fn scripts_end_with_the_server() {
         let site = site();
         let script = "#!/bin/sh\necho $$ > \"$QUERY_STRING\"\nsleep 100\n";
-        site.write("cgi/wait", script);
-        std::fs::set_permissions(site.join("cgi/wait"), PermissionsExt::from_mode(0o755)).unwrap();
+        site.write_program("cgi/wait", script);
         for workers in ["1", "2"] {
             let arguments = ["-p", "0", "--cgi", "/cgi=cgi", "--graceful-timeout", "0.2", "--workers", workers];
             let running = Running::start(&mut amboss_in(&site, &arguments));
@@ -329,10 +325,7 @@ mod supervised {
     #[test]
     fn a_host_can_be_a_program() {
         let site = site();
-        let program = |name: &str, text: &str| {
-            site.write(name, &format!("#!/bin/sh\n{text}\n"));
-            std::fs::set_permissions(site.join(name), PermissionsExt::from_mode(0o755)).unwrap();
-        };
+        let program = |name: &str, text: &str| site.write_program(name, &format!("#!/bin/sh\n{text}\n"));
         program("serve", &format!("echo $$ > pid; exec '{}' --quiet $1", env!("CARGO_BIN_EXE_amboss")));
         program("fails", "echo no such luck >&2; exit 1");
         for workers in ["1", "2"] {

@@ -39,6 +39,18 @@ impl TempDir {
     pub fn write(&self, name: &str, text: &str) {
         write_atomically(&self.join(name), text);
     }
+
+    /// Writes a program in the folder by means of another process. If this process wrote it, a process that another test
+    /// forks meanwhile would inherit the descriptor, and a file that is open for writing can't be executed (ETXTBSY).
+    #[cfg(unix)]
+    #[track_caller]
+    pub fn write_program(&self, name: &str, text: &str) {
+        let path = self.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let write = "printf %s \"$1\" >\"$0\" && chmod 755 \"$0\"";
+        let status = std::process::Command::new("sh").args(["-c", write]).arg(path).arg(text).status();
+        assert!(status.is_ok_and(|status| status.success()));
+    }
 }
 
 impl Drop for TempDir {

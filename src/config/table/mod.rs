@@ -52,6 +52,11 @@ pub(crate) fn settings() -> impl Iterator<Item = &'static Setting> {
     TOPICS.iter().flat_map(|topic| topic.settings)
 }
 
+/// Returns the position of a setting in the table.
+pub(crate) fn position(setting: &Setting) -> Option<usize> {
+    settings().position(|other| other.name == setting.name)
+}
+
 /// Returns the setting with this name.
 pub(crate) fn find(name: &str) -> Option<&'static Setting> {
     settings().find(|setting| setting.name == name)

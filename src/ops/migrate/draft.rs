@@ -100,6 +100,13 @@ impl Draft {
         values.first()?.to_str()
     }
 
+    /// Has each worker run one request at a time, as the other server does.
+    pub(super) fn set_one_thread(&mut self, reason: &str) {
+        self.set("threads", "1");
+        let advice = "If the application may run in threads, more of them answer more clients at once.";
+        self.comment("threads", &format!("{reason} {advice}"));
+    }
+
     /// Keeps the value of an option until the end, under this name.
     pub(super) fn keep(&mut self, name: &'static str, values: &[String]) {
         self.kept.extend(values.first().map(|value| (name, value.clone())));
@@ -117,7 +124,7 @@ impl Draft {
 
     /// Says that the current option has no counterpart.
     pub(super) fn missing(&mut self, reason: &str) {
-        self.missing.push(format!("{}: {reason}", self.current));
+        self.remark(&self.current.clone(), reason);
     }
 
     /// Says why an option has no counterpart.
@@ -132,12 +139,12 @@ impl Draft {
 
     /// Adds an option that is unknown.
     pub(super) fn unknown(&mut self, name: &str) {
-        self.missing.push(format!("{name}: this is no option that amboss knows; check how it is written"));
+        self.remark(name, "this is no option that amboss knows; check how it is written");
     }
 
     /// Returns the file.
     pub(super) fn print(mut self, origin: &str) -> String {
-        self.settings.sort_by_key(|(setting, ..)| table::settings().position(|known| known.name == setting.name));
+        self.settings.sort_by_key(|(setting, ..)| table::position(setting));
         self.check();
         let mut text = String::new();
         comment(&mut text, &format!("Made from: {origin}"));

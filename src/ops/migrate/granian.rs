@@ -1,13 +1,12 @@
 //! The options of granian (version 2).
 
 use super::draft::Draft;
-use super::option::PeerOption;
 use super::option::Takes::{Nothing, Value};
+use super::option::{PeerOption, HTTP2};
 
 type Opt = PeerOption<Draft>;
 
 const RUNTIME: &str = "amboss has no async runtime; --threads is the number of requests that run at once";
-const HTTP2: &str = "amboss speaks HTTP/1.1; a proxy such as nginx in front of it speaks HTTP/2";
 const METRICS: &str = "amboss has no metrics yet; the access log in JSON (--log-format json) has the durations";
 
 /// Switches for what is off anyway.

@@ -1,8 +1,8 @@
 //! The options of gunicorn (version 27): those of its command line, and the names in `gunicorn.conf.py`.
 
 use super::draft::Draft;
-use super::option::PeerOption;
 use super::option::Takes::{Nothing, Value};
+use super::option::{PeerOption, HTTP2, UWSGI};
 
 type Opt = PeerOption<Draft>;
 
@@ -17,9 +17,6 @@ const STATSD: &str = "amboss sends no metrics yet; the access log in JSON (--log
 const SERVED_BY_RUSTLS: &str = "rustls does this for every connection";
 
 const ASGI: &str = "amboss serves WSGI applications; leave ASGI applications to gunicorn";
-const HTTP2: &str = "amboss speaks HTTP/1.1; a proxy such as nginx in front of it speaks HTTP/2";
-const UWSGI: &str =
-    "amboss speaks HTTP and not the protocol of uWSGI: in nginx, proxy_pass takes the place of uwsgi_pass";
 const DIRTY: &str = "amboss has no workers for long tasks; a job queue such as Celery has these";
 const CONTROL: &str = "signals control the server: HUP, TTIN, TTOU, USR1 and TERM";
 
@@ -284,11 +281,11 @@ fn worker_class(draft: &mut Draft) {
     match class.rsplit('.').next().unwrap_or(&class).trim_end_matches("Worker").to_ascii_lowercase().as_str() {
         // gunicorn takes its threaded workers for more than one thread.
         "sync" if threads > 1 => {}
-        "sync" => one_thread(draft, "A sync worker runs one request at a time."),
+        "sync" => draft.set_one_thread("A sync worker runs one request at a time."),
         "gthread" | "thread" => {
             draft.set("worker-class", "threads");
             if threads == 1 {
-                one_thread(draft, "Without the number of threads, gunicorn has one.");
+                draft.set_one_thread("Without the number of threads, gunicorn has one.");
             }
         }
         "gevent" | "geventpywsgi" | "gevent_pywsgi" | "gevent_wsgi" => greenlets(draft, "gevent"),
@@ -301,12 +298,6 @@ fn worker_class(draft: &mut Draft) {
             ),
         ),
     }
-}
-
-fn one_thread(draft: &mut Draft, reason: &str) {
-    draft.set("threads", "1");
-    let advice = "If the application may run in threads, more of them answer more clients at once.";
-    draft.comment("threads", &format!("{reason} {advice}"));
 }
 
 fn greenlets(draft: &mut Draft, class: &str) {

@@ -1,5 +1,12 @@
 //! An option of another server, as data: its names, and what becomes of it.
 
+/// Why options of HTTP/2 have no counterpart.
+pub(super) const HTTP2: &str = "amboss speaks HTTP/1.1; a proxy such as nginx in front of it speaks HTTP/2";
+
+/// Why options of uWSGI's protocol have no counterpart.
+pub(super) const UWSGI: &str =
+    "amboss speaks HTTP and not the protocol of uWSGI: in nginx, proxy_pass takes the place of uwsgi_pass";
+
 /// An option of another server. `D` is the configuration that is made from it.
 pub(crate) struct PeerOption<D: 'static> {
     /// Its names: flags with their dashes, and keys of a configuration file.

@@ -1,14 +1,12 @@
 //! The options of uWSGI, as they stand in an `uwsgi.ini`.
 
 use super::draft::Draft;
-use super::option::PeerOption;
 use super::option::Takes::Value;
+use super::option::{PeerOption, UWSGI};
 
 type Opt = PeerOption<Draft>;
 
 const MASTER: &str = "a supervisor runs where one is needed";
-const UWSGI: &str =
-    "amboss speaks HTTP and not the protocol of uWSGI: in nginx, proxy_pass takes the place of uwsgi_pass";
 const INTERNAL: &str =
     "amboss has neither a cache, nor spoolers, mules or timers; a job queue such as Celery has these";
 const ROUTES: &str = "amboss has no rules for routing; nginx in front of it, or the application, has them";
@@ -149,12 +147,7 @@ pub(super) fn finish(draft: &mut Draft) {
         draft.set("app", app);
     }
     if !draft.has("threads") && !draft.has("worker-class") {
-        draft.set("threads", "1");
-        draft.comment(
-            "threads",
-            "Without threads, a worker of uWSGI runs one request at a time. If the application may run in threads, more of \
-             them answer more clients at once.",
-        );
+        draft.set_one_thread("Without threads, a worker of uWSGI runs one request at a time.");
     }
     let has_workers = draft.value("workers").is_some_and(|workers| workers != "1");
     if has_workers && draft.kept("lazy").is_none_or(|lazy| lazy == "false" || lazy == "0") && !draft.has("worker-class")

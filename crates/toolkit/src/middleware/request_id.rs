@@ -39,18 +39,16 @@ struct Tagging<'s> {
     id: Vec<u8>,
 }
 
-fn has_field(fields: &[(&str, &[u8])]) -> bool {
-    fields.iter().any(|(name, _)| name.eq_ignore_ascii_case(FIELD))
+/// Returns the fields with the ID; `None` if the application has set one.
+fn tagged<'f>(fields: &[(&'f str, &'f [u8])], id: &'f [u8]) -> Option<Vec<(&'f str, &'f [u8])>> {
+    let has_field = fields.iter().any(|(name, _)| name.eq_ignore_ascii_case(FIELD));
+    (!has_field).then(|| fields.iter().copied().chain([(FIELD, id)]).collect())
 }
 
 impl StartResponse for Tagging<'_> {
     fn begin(&mut self, status: &str, fields: &[(&str, &[u8])], error: Option<&AppError>) -> Result<(), StartError> {
-        if has_field(fields) {
-            return self.inner.begin(status, fields, error);
-        }
-        let mut fields = fields.to_vec();
-        fields.push((FIELD, &self.id));
-        self.inner.begin(status, &fields, error)
+        let tagged = tagged(fields, &self.id);
+        self.inner.begin(status, tagged.as_deref().unwrap_or(fields), error)
     }
 
     fn write(&mut self, data: &[u8]) -> Result<(), StartError> {
@@ -78,11 +76,8 @@ struct LaterTagging {
 
 impl ResponseFilter for LaterTagging {
     fn head(&mut self, fields: &[(&str, &[u8])]) -> Option<Vec<(String, Vec<u8>)>> {
-        if has_field(fields) {
-            return None;
-        }
-        let owned = fields.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec()));
-        Some(owned.chain([(FIELD.to_owned(), self.id.clone())]).collect())
+        let owned = |(name, value): (&str, &[u8])| (name.to_owned(), value.to_vec());
+        Some(tagged(fields, &self.id)?.into_iter().map(owned).collect())
     }
 }
 
